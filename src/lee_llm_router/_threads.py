@@ -1,0 +1,70 @@
+"""Calls in threads that may be walked away from.
+
+A plain executor will not do: its threads are waited for when the interpreter or the event loop ends, so one hanging
+call would hold the whole program. These are daemon threads, one a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
+    """Start `function(*args)` in a daemon thread, in a copy of the caller's context."""
+    future: Future[T] = Future()
+    context = copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function, *args)
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+    threading.Thread(target=work, name=f"lee-llm-router-{function.__name__}", daemon=True).start()
+    return future
+
+
+def call_in_thread(function: Callable[..., T], *args: Any, timeout: float) -> T:
+    """Wait at most `timeout` seconds for `function(*args)`; then leave it behind.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    return start_in_thread(function, *args).result(timeout)
+
+
+async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:
+    """Await `function(*args)` in a thread. A cancellation takes effect at once and leaves the thread behind."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[T] = loop.create_future()
+    future = start_in_thread(function, *args)
+
+    def settle() -> None:
+        if waiter.done():
+            return
+        error = future.exception()
+        if error is None:
+            waiter.set_result(future.result())
+        elif isinstance(error, StopIteration):
+            # asyncio refuses to carry this one in a future.
+            waiter.set_exception(RuntimeError("StopIteration raised in a thread"))
+        else:
+            waiter.set_exception(error)
+
+    def done(_: Future[T]) -> None:
+        # RuntimeError: the loop was closed while the abandoned thread still ran.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle)
+
+    future.add_done_callback(done)
+    return await waiter

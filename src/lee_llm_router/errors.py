@@ -1,0 +1,263 @@
+"""What can go wrong, in one vocabulary.
+
+Everything the library raises on purpose is an `LLMRouterError`::
+
+    Exception
+    └── LLMRouterError              .failure_type .provider .model .status_code .retry_after .request_id .attempts
+        ├── ConfigError             the file is wrong; .findings lists every mistake
+        ├── PolicyError             a routing policy raised, or chose what does not exist
+        ├── RouterClosedError       the router was used after close()
+        ├── LLMTimeoutError         TIMEOUT
+        ├── RateLimitError          RATE_LIMIT
+        ├── OverloadedError         OVERLOADED
+        ├── ProviderError           PROVIDER_ERROR
+        ├── InvalidResponseError    INVALID_RESPONSE
+        ├── AuthenticationError     AUTH
+        ├── QuotaExceededError      QUOTA
+        ├── ModelNotFoundError      MODEL_NOT_FOUND
+        ├── ContextLengthError      CONTEXT_LENGTH
+        ├── ContentFilterError      CONTENT_FILTER
+        ├── InvalidRequestError     INVALID_REQUEST
+        ├── ContractViolationError  CONTRACT_VIOLATION
+        ├── UnavailableError        UNAVAILABLE
+        └── UnknownFailureError     UNKNOWN
+
+A cancelled call (``asyncio.CancelledError``, ``KeyboardInterrupt``, ``GeneratorExit``) is traced and re-raised
+unchanged; it has a failure type, CANCELLED, and no class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from lee_llm_router.response import LLMResponse
+    from lee_llm_router.telemetry import TraceRecord
+
+
+class FailureType(StrEnum):
+    """Why an attempt failed. `docs/errors.md` says what the router does about each."""
+
+    TIMEOUT = "TIMEOUT"
+    RATE_LIMIT = "RATE_LIMIT"
+    OVERLOADED = "OVERLOADED"
+    PROVIDER_ERROR = "PROVIDER_ERROR"
+    INVALID_RESPONSE = "INVALID_RESPONSE"
+    AUTH = "AUTH"
+    QUOTA = "QUOTA"
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
+    CONTEXT_LENGTH = "CONTEXT_LENGTH"
+    CONTENT_FILTER = "CONTENT_FILTER"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
+    UNAVAILABLE = "UNAVAILABLE"
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+
+
+class LLMRouterError(Exception):
+    """Base of every error of this library, and what a provider raises to say how an attempt failed.
+
+    Args:
+        message: One or two sentences for a person.
+        failure_type: The kind of failure; defaults to the class's own.
+        provider: Name of the provider in the configuration, where one is to blame.
+        model: Model asked for.
+        status_code: HTTP status, or a child process's exit code.
+        retry_after: Seconds after which the other side says it may be asked again.
+        request_id: The call's id (UUIDv7), once the error left the router.
+        attempts: One record for every attempt (and skip) of the call, in order.
+        final: Asking the same target again is pointless, whatever the failure table says of the type.
+        sent: Whether anything went out to the provider.
+        response: What was received all the same (a cut answer, its usage), where there is something.
+    """
+
+    default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        failure_type: FailureType | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        status_code: int | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        attempts: Sequence[TraceRecord] = (),
+        final: bool = False,
+        sent: bool = True,
+        response: LLMResponse | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.failure_type = failure_type or self.default_failure_type
+        self.provider = provider
+        self.model = model
+        self.status_code = status_code
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.attempts: tuple[TraceRecord, ...] = tuple(attempts)
+        self.final = final
+        self.sent = sent
+        self.response = response
+
+    @property
+    def message(self) -> str:
+        """The sentence alone, without the list of attempts."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The exception this one was raised from (the last attempt's failure), if any."""
+        return self.__cause__
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *_attempt_lines(self.attempts)])
+
+    def __repr__(self) -> str:
+        shown = {"provider": self.provider, "model": self.model, "status_code": self.status_code}
+        extra = "".join(f", {k}={v!r}" for k, v in shown.items() if v is not None)
+        return f"{type(self).__name__}({self.failure_type.value}, {self.message!r}{extra})"
+
+
+class ConfigError(LLMRouterError):
+    """The configuration cannot be used.
+
+    `findings` holds every mistake as ``file:line:column: path: message (did you mean ...?)``.
+    """
+
+    default_failure_type = FailureType.INVALID_REQUEST
+
+    def __init__(self, message: str = "", *, findings: Sequence[str] = (), **details: Any) -> None:
+        super().__init__(message, **details)
+        self.findings: tuple[str, ...] = tuple(findings)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  {finding}" for finding in self.findings)])
+
+
+class PolicyError(LLMRouterError):
+    """A routing policy raised, or chose a provider that does not exist."""
+
+
+class RouterClosedError(LLMRouterError):
+    """The router was used after `close`."""
+
+    default_failure_type = FailureType.UNAVAILABLE
+
+
+class LLMTimeoutError(LLMRouterError):
+    """No whole answer in time: the attempt's timeout, the call's deadline, or HTTP 408."""
+
+    default_failure_type = FailureType.TIMEOUT
+
+
+class RateLimitError(LLMRouterError):
+    """Too many requests (HTTP 429). `retry_after` says when the vendor wants to be asked again."""
+
+    default_failure_type = FailureType.RATE_LIMIT
+
+
+class OverloadedError(LLMRouterError):
+    """The vendor has no capacity now (HTTP 503, 529)."""
+
+    default_failure_type = FailureType.OVERLOADED
+
+
+class ProviderError(LLMRouterError):
+    """The provider broke: other 5xx, 409, 425, connection refused or dropped, child process crashed."""
+
+    default_failure_type = FailureType.PROVIDER_ERROR
+
+
+class InvalidResponseError(LLMRouterError):
+    """Something arrived that is not an answer: not JSON, no choices, HTML, a redirect, an incomplete reply."""
+
+    default_failure_type = FailureType.INVALID_RESPONSE
+
+
+class AuthenticationError(LLMRouterError):
+    """The key is missing or refused (HTTP 401, 403)."""
+
+    default_failure_type = FailureType.AUTH
+
+
+class QuotaExceededError(LLMRouterError):
+    """The plan or balance is used up (HTTP 402, insufficient_quota, the plan limit of a CLI)."""
+
+    default_failure_type = FailureType.QUOTA
+
+
+class ModelNotFoundError(LLMRouterError):
+    """The provider does not know the model or the address (HTTP 404)."""
+
+    default_failure_type = FailureType.MODEL_NOT_FOUND
+
+
+class ContextLengthError(LLMRouterError):
+    """The prompt does not fit the model's context window (or HTTP 413)."""
+
+    default_failure_type = FailureType.CONTEXT_LENGTH
+
+
+class ContentFilterError(LLMRouterError):
+    """The vendor's content filter refused the prompt or the answer."""
+
+    default_failure_type = FailureType.CONTENT_FILTER
+
+
+class InvalidRequestError(LLMRouterError):
+    """The request itself is wrong (bad messages or options, HTTP 400, 422)."""
+
+    default_failure_type = FailureType.INVALID_REQUEST
+
+
+class ContractViolationError(LLMRouterError):
+    """The answer breaks the JSON contract asked for (`json_mode`, `schema`). `response` holds it."""
+
+    default_failure_type = FailureType.CONTRACT_VIOLATION
+
+
+class UnavailableError(LLMRouterError):
+    """No target could be asked at all: each is shut, at its limit, or cannot do what was asked."""
+
+    default_failure_type = FailureType.UNAVAILABLE
+
+
+class UnknownFailureError(LLMRouterError):
+    """A provider raised something that is none of the above."""
+
+    default_failure_type = FailureType.UNKNOWN
+
+
+_BY_TYPE: dict[FailureType, type[LLMRouterError]] = {
+    cls.default_failure_type: cls
+    for cls in (
+        LLMTimeoutError, RateLimitError, OverloadedError, ProviderError, InvalidResponseError,
+        AuthenticationError, QuotaExceededError, ModelNotFoundError, ContextLengthError, ContentFilterError,
+        InvalidRequestError, ContractViolationError, UnavailableError, UnknownFailureError,
+    )
+}  # fmt: skip
+
+
+def error_of(failure_type: FailureType, message: str, **details: Any) -> LLMRouterError:
+    """The error class that stands for `failure_type`, filled in. `details` as for `LLMRouterError`."""
+    cls = _BY_TYPE.get(failure_type, LLMRouterError)
+    return cls(message, failure_type=failure_type, **details)
+
+
+def _attempt_lines(attempts: Sequence[TraceRecord]) -> list[str]:
+    """One line a record: number, target, what failed, how long, what was said, what came next."""
+    width = max((len(record.target) for record in attempts), default=0)
+    lines = []
+    for record in attempts:
+        number = "-" if record.attempt is None else str(record.attempt + 1)
+        status = "" if record.status_code is None else f" {record.status_code}"
+        what = (record.failure_type or record.outcome) + status
+        lines.append(
+            f"  {number}. {record.target:<{width}}  {what}  {record.elapsed_ms / 1000:.2f} s"
+            f"  {record.error or ''}".rstrip()
+        )
+    return lines

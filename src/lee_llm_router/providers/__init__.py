@@ -1,0 +1,1 @@
+"""Providers: the contract, the registry and the built-in ones."""

@@ -1,0 +1,138 @@
+"""What a provider is: settings, what it can do, a call, a close.
+
+Write one by subclassing `Provider`; `docs/providers.md` has a whole example. Names and rules:
+
+- `complete` returns a whole `LLMResponse` or raises an `LLMRouterError` that says what failed. Anything else it raises
+  is taken as UNKNOWN (a `TimeoutError` as TIMEOUT, an `OSError` as PROVIDER_ERROR).
+- It makes one try. Retries, fallbacks, traces and deadlines are the router's.
+- One instance serves many threads and event loops at once, and is built once for its settings.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._threads import call_in_thread_async
+from lee_llm_router.errors import AuthenticationError
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+Effects: TypeAlias = Literal["none", "workspace", "external"]
+"""What an attempt may change besides giving an answer. Attempts with effects are not repeated by default."""
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted here, not true or false")
+    return value
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Integer: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
+Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
+EnvName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+"""The name of an environment variable. A key is never written in the file, only ever named."""
+
+
+class ProviderConfig(BaseModel):
+    """Settings every provider has; a provider adds its own by subclassing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")
+    model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do. A request that needs more skips the provider's targets."""
+
+    tools: bool = False
+    """Takes `tools` and gives back tool calls."""
+    content_parts: bool = False
+    """Takes messages whose content is a list with parts other than text."""
+    bounded: bool = False
+    """Holds its `timeout` itself, whatever the other side does. Without this the router puts a thread or a task
+    around every call, to be able to walk away from one that hangs."""
+
+
+SettingsT = TypeVar("SettingsT", bound=ProviderConfig)
+
+
+class Provider(ABC, Generic[SettingsT]):
+    """Base of all providers.
+
+    Args:
+        name: Its name in the configuration, used in traces and errors.
+        config: Its settings, already validated; an instance of `config_model`.
+        clock: Where it reads the time and sleeps, if it does.
+    """
+
+    config_model: ClassVar[type[ProviderConfig]] = ProviderConfig
+    capabilities: ClassVar[Capabilities] = Capabilities()
+
+    def __init__(self, name: str, config: SettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.name = name
+        self.config = config
+        self.clock = clock
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    @property
+    def effects(self) -> Effects:
+        """What an attempt may change besides giving an answer."""
+        return "none"
+
+    @abstractmethod
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Make one try and return the whole answer.
+
+        Args:
+            request: What is asked.
+            timeout: Seconds of wall-clock time the try may take.
+
+        Raises:
+            LLMRouterError: what failed.
+        """
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `complete`, for asyncio. Unless overridden, runs `complete` in a thread that a cancellation abandons."""
+        return await call_in_thread_async(self.complete, request, timeout)
+
+    def secrets(self) -> Iterable[str]:
+        """Values that must never appear in a trace, an error or a log: keys, as they are now."""
+        return ()
+
+    def close(self) -> None:
+        """Give back what is held: connections, files. Called once; `complete` is not called after it."""
+
+    async def aclose(self) -> None:
+        """As `close`, for what belongs to the running event loop. Unless overridden, calls `close`."""
+        self.close()
+
+    def check(self) -> Iterable[tuple[Literal["ok", "warning", "error"], str]]:
+        """What the doctor should say of this provider, found out without the network: (level, sentence) pairs."""
+        return ()
+
+
+def read_key(name: str, provider: str) -> str:
+    """The value of the environment variable `name`.
+
+    Raises:
+        AuthenticationError: it is unset, empty, or holds what no header can carry.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise AuthenticationError(f"environment variable {name} is not set", provider=provider, sent=False)
+    if not value.isascii() or not value.isprintable():
+        raise AuthenticationError(
+            f"environment variable {name} holds characters no HTTP header can carry", provider=provider, sent=False
+        )
+    return value

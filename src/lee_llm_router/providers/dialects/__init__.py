@@ -1,0 +1,1 @@
+"""Wire formats, one a file: pure functions between requests, bodies and responses. No I/O."""

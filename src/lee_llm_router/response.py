@@ -1,0 +1,109 @@
+"""What is asked of a provider and what comes back: plain frozen data, no behaviour of any vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
+
+MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+"""Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMRequest:
+    """One request, as a provider sees it. None means: not asked for, and not sent."""
+
+    messages: tuple[Message, ...]
+    model: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    """Upper bound on generated tokens."""
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    reasoning_effort: str | None = None
+    tools: tuple[Mapping[str, Any], ...] | None = None
+    """Tools in the OpenAI shape: ``{"type": "function", "function": {"name": ..., "parameters": ...}}``."""
+    tool_choice: str | Mapping[str, Any] | None = None
+    json_mode: bool = False
+    """The answer must be one JSON value. It is parsed and handed back as `LLMResponse.parsed`."""
+    schema: Mapping[str, Any] | type | None = None
+    """The answer must fit this JSON Schema, or validate as this pydantic model."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Fields merged into the request body as they are; for what a vendor has and this class has not."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    request_id: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The application's own notes. They go into the trace, never to a provider."""
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the answer is under a JSON contract (`json_mode` or `schema`)."""
+        return self.json_mode or self.schema is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMUsage:
+    """Tokens one attempt used, as the provider reported them. None means unreported."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    """The part of `prompt_tokens` read from the vendor's cache."""
+    reasoning_tokens: int | None = None
+    """The part of `completion_tokens` spent on reasoning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call of a tool that the model asks for."""
+
+    id: str
+    name: str
+    arguments: str
+    """The arguments as the model wrote them: JSON text, not checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLMResponse:
+    """One whole answer."""
+
+    text: str
+    """The answer; empty where the model only calls tools."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
+    """The model's reasoning text, where the provider shows it."""
+    finish_reason: str | None = None
+    """`stop`, `length`, `tool_calls`, or the vendor's own word."""
+    usage: LLMUsage | None = None
+    cost_usd: float | None = None
+    """Price of the attempt in US dollars, where the provider reports one."""
+    model: str | None = None
+    """The model that served, by the provider's word."""
+    provider: str = ""
+    """Name of the provider that served, filled in by the router."""
+    request_id: str = ""
+    """The call's id (UUIDv7), the one in its traces; filled in by the router."""
+    parsed: Any = None
+    """The parsed answer under `json_mode` or `schema` (a model instance where a pydantic model was given)."""
+    raw: Any = field(default=None, repr=False)
+    """The provider's own answer, decoded: for what this class has no field for."""
+    request_bytes: int | None = field(default=None, repr=False)
+    """Size of what was sent, in bytes, where the provider knows it."""
+
+
+def message_text(message: Message) -> str:
+    """The text of a message: its content, or its text parts joined by newlines."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        parts = (part.get("text") for part in content if isinstance(part, Mapping))
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return ""
