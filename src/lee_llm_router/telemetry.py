@@ -6,14 +6,18 @@ the method will do. Both are called inline, so they must be quick; what they rai
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic_core import from_json, to_json, to_jsonable_python
 
 from lee_llm_router.response import LLMUsage
 
 logger = logging.getLogger("lee_llm_router")
+logger.addHandler(logging.NullHandler())
 
 SCHEMA_VERSION = 1
 
@@ -77,6 +81,98 @@ class TraceRecord:
             return "-"
         return f"{self.provider}/{self.model}" if self.model else self.provider
 
+    def to_json(self) -> bytes:
+        """The record as one line of JSON, without the newline.
+
+        Every field of the schema is present, null where nothing is known; `messages` and `text` only if captured.
+        Never fails: what JSON cannot hold (lone surrogates, objects, cycles) is written in a readable stand-in.
+        """
+        exclude = _CAPTURED if self.messages is None and self.text is None else None
+        try:
+            return to_json(self, exclude=exclude, inf_nan_mode="null")
+        except Exception:  # noqa: BLE001 - metadata may hold anything, and what it does when looked at is not ours
+            values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (exclude or ())}
+            return to_json(_plain(values), inf_nan_mode="null")
+
+    @classmethod
+    def from_json(cls, line: bytes | str) -> TraceRecord:
+        """The record written in `line`, also by a newer or older version of this library.
+
+        Unknown fields are passed over; a field that is missing or of another type than here has its default.
+
+        Raises:
+            ValueError: not a JSON object, or a field is missing that has no default.
+        """
+        try:
+            data = from_json(line)
+        except ValueError:
+            # The quick parser stops at 200 levels and the writer does not.
+            data = _parse_slowly(line)
+        if not isinstance(data, dict):
+            raise ValueError("not a JSON object")
+        known = _known_fields(cls, data)
+        if known.get("usage") is not None:
+            known["usage"] = LLMUsage(**_known_fields(LLMUsage, known["usage"]))
+        if known.get("messages") is not None:
+            known["messages"] = tuple(known["messages"])
+        try:
+            return cls(**known)
+        except TypeError as error:
+            raise ValueError(f"not a trace record: {error}") from None
+
+
+_CAPTURED = {"messages", "text"}
+_MAX_DEPTH = 50
+"""Levels of nesting kept when a record is written in its stand-in form; more is a cycle or a mistake."""
+
+_JSON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "Outcome": str, "Verdict": str,
+    "LLMUsage": dict, "Mapping[str, Any]": dict, "Sequence[Mapping[str, Any]]": list,
+}  # fmt: skip
+"""What JSON has for each annotation used by the classes read here."""
+
+
+def _known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `data` that are fields of `cls` and hold what such a field may hold."""
+    known = {}
+    for f in fields(cls):
+        annotation = str(f.type)
+        kind = _JSON_TYPES[annotation.removesuffix(" | None")]
+        value = data.get(f.name)
+        if value is None:
+            fits = f.name in data and annotation.endswith(" | None")
+        else:
+            fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+        if fits:
+            known[f.name] = value
+    return known
+
+
+def _parse_slowly(line: bytes | str) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _plain(value: Any, inside: frozenset[int] = frozenset()) -> Any:
+    """`value` as plain JSON types, with a readable stand-in for what has none. `inside`: what it is part of."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if id(value) in inside or len(inside) >= _MAX_DEPTH:
+        return "..."
+    inside |= {id(value)}
+    try:
+        if isinstance(value, Mapping):
+            return {_plain(str(key)): _plain(item, inside) for key, item in value.items()}
+        if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
+            return [_plain(item, inside) for item in value]
+        return _plain(to_jsonable_python(value, bytes_mode="base64"), inside)
+    except Exception:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__}>"
+
 
 @runtime_checkable
 class TraceStore(Protocol):
@@ -122,21 +218,25 @@ class EventSink(Protocol):
 _LEVELS = {"llm.complete.error": logging.WARNING, "llm.retry": logging.INFO, "policy.fallback": logging.INFO}
 
 
+def event_level(name: str) -> int:
+    """The logging level of an event: failures are warnings, retries and fallbacks info, the rest debug."""
+    return _LEVELS.get(name, logging.DEBUG)
+
+
 class LoggingSink:
     """Sends events to the ``lee_llm_router`` logger, their fields as `extra` (each prefixed ``llm_``)."""
 
     __slots__ = ()
 
     def emit(self, event: RouterEvent) -> None:
-        """Log one event: failures as warnings, retries and fallbacks as info, the rest as debug."""
-        level = _LEVELS.get(event.name, logging.DEBUG)
-        if not logger.isEnabledFor(level):
-            return
+        """Log one event at its `event_level`."""
         extra = {
             "llm_event": event.name, "llm_request_id": event.request_id, "llm_role": event.role,
             "llm_provider": event.provider, "llm_model": event.model, "llm_attempt": event.attempt,
             **{f"llm_{key}": value for key, value in event.data.items()},
         }  # fmt: skip
         details = " ".join(f"{key}={value}" for key, value in event.data.items())
-        logger.log(level, "%s role=%s target=%s/%s %s", event.name, event.role, event.provider, event.model,
-                   details, extra=extra)  # fmt: skip
+        target = f"{event.provider}/{event.model}"
+        logger.log(
+            event_level(event.name), "%s role=%s target=%s %s", event.name, event.role, target, details, extra=extra
+        )

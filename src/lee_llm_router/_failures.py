@@ -1,0 +1,70 @@
+"""From whatever was raised to a typed, scrubbed failure; and from a call's failures to its one final error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lee_llm_router._secrets import bounded, scrub, scrub_exception
+from lee_llm_router.errors import (
+    LLMRouterError,
+    LLMTimeoutError,
+    ProviderError,
+    UnknownFailureError,
+    error_of,
+)
+from lee_llm_router.policy import Target
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.telemetry import TraceRecord
+
+
+def as_failure(caught: Exception, target: Target, provider: Provider[Any], timeout: float) -> LLMRouterError:
+    """`caught` as a typed failure of `target`, with the provider's secrets taken out of it and of all its causes."""
+    secrets = _secrets_of(provider)
+    scrub_exception(caught, secrets)
+    error = caught if isinstance(caught, LLMRouterError) else _translated(caught, timeout)
+    error.args = (bounded(scrub(error.message, secrets)),)
+    error.provider = error.provider or target.provider
+    error.model = error.model or target.model
+    return error
+
+
+def final_error(
+    role: str, request_id: str, error: LLMRouterError, records: Sequence[TraceRecord], elapsed: float
+) -> LLMRouterError:
+    """The error a call ends with: of the last failure's type, telling of every attempt."""
+    made = sum(record.attempt is not None and record.outcome != "skipped" for record in records)
+    where = f" at {error.provider}/{error.model}" if error.provider and error.model else ""
+    tries = "no attempt was made" if made == 0 else "1 attempt" if made == 1 else f"{made} attempts"
+    return error_of(
+        error.failure_type,
+        f"role {role!r} got no answer ({tries}, {elapsed:.2f} s): {error.failure_type}{where}: {error.message}",
+        provider=error.provider,
+        model=error.model,
+        status_code=error.status_code,
+        retry_after=error.retry_after,
+        request_id=request_id,
+        attempts=records,
+        final=error.final,
+        sent=error.sent,
+        response=error.response,
+    )
+
+
+def _translated(caught: Exception, timeout: float) -> LLMRouterError:
+    error: LLMRouterError
+    if isinstance(caught, TimeoutError):
+        error = LLMTimeoutError(f"no answer within {timeout:.4g} s")
+    elif isinstance(caught, OSError):
+        error = ProviderError(f"{type(caught).__name__}: {caught}")
+    else:
+        error = UnknownFailureError(f"{type(caught).__name__}: {caught}")
+    error.__cause__ = caught
+    return error
+
+
+def _secrets_of(provider: Provider[Any]) -> Iterable[str]:
+    try:
+        return tuple(provider.secrets())
+    except Exception:  # noqa: BLE001 - a broken provider must not hide the failure that is being handled
+        return ()

@@ -1,0 +1,77 @@
+"""Checking what a caller passes as messages, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.response import MESSAGE_ROLES, Message
+
+
+def normalised(messages: str | Sequence[Message]) -> tuple[Message, ...]:
+    """The messages as a tuple of the caller's own mappings; a plain string is one user message.
+
+    Raises:
+        InvalidRequestError: empty, not a list of mappings, an unknown role, content of the wrong kind, or text that
+            cannot be written as UTF-8 (lone surrogates).
+    """
+    if isinstance(messages, str):
+        messages = ({"role": "user", "content": messages},)
+    return _checked(messages)
+
+
+def _checked(messages: Any) -> tuple[Message, ...]:
+    if not isinstance(messages, Sequence) or isinstance(messages, bytes | bytearray):
+        raise _wrong(f"messages must be a string or a list of messages, not {type(messages).__name__}")
+    if not messages:
+        raise _wrong("messages is empty")
+    for index, message in enumerate(messages):
+        _check(message, f"messages[{index}]")
+    return tuple(messages)
+
+
+def needs_content_parts(messages: Sequence[Message]) -> bool:
+    """Whether any message has a part that is not text (an image, a file, audio)."""
+    return any(
+        isinstance(part, Mapping) and part.get("type") != "text"
+        for message in messages
+        if not isinstance(message.get("content"), str)
+        for part in message.get("content") or ()
+    )
+
+
+def _check(message: Any, where: str) -> None:
+    if not isinstance(message, Mapping):
+        raise _wrong(f"{where} must be a mapping with role and content, not {type(message).__name__}")
+    role = message.get("role")
+    if role not in MESSAGE_ROLES:
+        known = ", ".join(sorted(MESSAGE_ROLES))
+        raise _wrong(f"{where}.role must be one of {known}" + (f", not {role!r:.40}" if "role" in message else ""))
+    content = message.get("content")
+    if isinstance(content, str):
+        _check_text(content, f"{where}.content")
+    elif content is None:
+        if role != "assistant":
+            raise _wrong(f"{where}.content is missing")
+    elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+        for index, part in enumerate(content):
+            if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+                raise _wrong(f"{where}.content[{index}] must be a mapping with a type")
+            if isinstance(part.get("text"), str):
+                _check_text(part["text"], f"{where}.content[{index}].text")
+    else:
+        raise _wrong(f"{where}.content must be a string or a list of parts, not {type(content).__name__}")
+
+
+def _check_text(text: str, where: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _wrong(f"{where} holds a lone surrogate at character {error.start}, which UTF-8 cannot carry") from None
+
+
+def _wrong(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, sent=False)

@@ -1,0 +1,162 @@
+"""Writes down a call: a record for each attempt, an event for each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.policy import Target
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.telemetry import Outcome, TraceRecord, Verdict
+
+if TYPE_CHECKING:
+    from lee_llm_router.engine import CallPlan, Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is known of an attempt before it ends."""
+
+    target: Target
+    provider: Provider[Any]
+    request: LLMRequest
+    number: int
+    target_number: int
+    began: float
+    started_at: str
+
+
+class Recorder:
+    """Everything one call writes and tells. Keeps the records, for the final error."""
+
+    def __init__(self, plan: CallPlan, around: Surroundings) -> None:
+        self._plan = plan
+        self._around = around
+        self.records: list[TraceRecord] = []
+
+    def begin(
+        self, target: Target, provider: Provider[Any], request: LLMRequest, number: int, target_number: int
+    ) -> Attempt:
+        """An attempt starts."""
+        clock = self._around.clock
+        attempt = Attempt(
+            target, provider, request, number, target_number, clock.monotonic(), utc_timestamp(clock.time())
+        )
+        self._event("llm.complete.start", target, number)
+        return attempt
+
+    def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
+        """It gave the answer."""
+        record = self._ended(attempt, "ok", "return", sent=True, response=response)
+        self._event(
+            "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms, usage=response.usage
+        )
+
+    def failed(
+        self, attempt: Attempt, error: LLMRouterError, verdict: Verdict, wait: float, following: Target | None
+    ) -> None:
+        """It failed; `verdict` says what comes next, after `wait` seconds, at `following`."""
+        wait_ms = _ms(wait)
+        record = self._ended(attempt, "error", verdict, sent=error.sent, response=error.response, error=error,
+                             wait_ms=wait_ms)  # fmt: skip
+        self._event(
+            "llm.complete.error", attempt.target, attempt.number, failure_type=error.failure_type.value,
+            elapsed_ms=record.elapsed_ms, error=record.error, verdict=verdict,
+        )  # fmt: skip
+        if verdict == "retry":
+            self._event("llm.retry", attempt.target, attempt.number, wait_ms=wait_ms)
+        elif verdict == "next" and following is not None:
+            self._event("policy.fallback", following, attempt.number + 1, after=attempt.target.provider,
+                        failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
+
+    def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
+        """The caller gave up during it."""
+        self._ended(attempt, "cancelled", "raise", sent=True, reason=reason)
+        self._event("llm.complete.error", attempt.target, attempt.number, failure_type=FailureType.CANCELLED.value)
+
+    def skipped(self, target: Target, reason: LLMRouterError) -> None:
+        """`target` was passed over without an attempt."""
+        self._keep(
+            attempt=None, provider=target.provider, model=target.model, outcome="skipped", verdict="next",
+            failure_type=reason.failure_type.value, error=reason.message, retry_after=reason.retry_after,
+        )  # fmt: skip
+
+    def outside(self, error: BaseException, elapsed: float) -> None:
+        """The call ended outside any attempt: `elapsed` seconds after it began."""
+        known = isinstance(error, LLMRouterError)
+        failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
+        self._keep(
+            attempt=None, outcome="error" if known else "cancelled", verdict="raise",
+            failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
+            retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
+        )  # fmt: skip
+        self._event("llm.complete.error", None, None, failure_type=failure_type.value)
+
+    def _ended(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        verdict: Verdict,
+        *,
+        sent: bool,
+        response: LLMResponse | None = None,
+        error: LLMRouterError | None = None,
+        reason: BaseException | None = None,
+        wait_ms: float = 0.0,
+    ) -> TraceRecord:
+        details: dict[str, Any] = {}
+        if response is not None:
+            details.update(
+                served_model=response.model, finish_reason=response.finish_reason, usage=response.usage,
+                cost_usd=response.cost_usd, request_bytes=response.request_bytes, response_chars=len(response.text),
+            )  # fmt: skip
+        if error is not None:
+            details.update(
+                failure_type=error.failure_type.value, status_code=error.status_code, error=error.message,
+                retry_after=error.retry_after,
+            )  # fmt: skip
+        if reason is not None:
+            details.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
+        if self._around.capture_full:
+            details.update(messages=attempt.request.messages, text=None if response is None else response.text)
+        return self._keep(
+            attempt=attempt.number, target_attempt=attempt.target_number, sent=sent, provider=attempt.target.provider,
+            provider_type=attempt.provider.config.type, model=attempt.target.model, started_at=attempt.started_at,
+            elapsed_ms=_ms(self._around.clock.monotonic() - attempt.began), outcome=outcome, verdict=verdict,
+            wait_ms=wait_ms, **details,
+        )  # fmt: skip
+
+    def _keep(
+        self, *, outcome: Outcome, verdict: Verdict, started_at: str | None = None, **details: Any
+    ) -> TraceRecord:
+        plan = self._plan
+        record = TraceRecord(
+            request_id=plan.request_id, role=plan.role, policy=plan.policy, metadata=plan.metadata,
+            workspace=self._around.workspace, outcome=outcome, verdict=verdict,
+            started_at=started_at or utc_timestamp(self._around.clock.time()), **details,
+        )  # fmt: skip
+        self.records.append(record)
+        self._around.reporter.record(record)
+        return record
+
+    def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
+        self._around.reporter.event(
+            name, self._plan.request_id, self._plan.role, provider=target.provider if target else None,
+            model=target.model if target else None, attempt=attempt, **data,
+        )  # fmt: skip
+
+
+def utc_timestamp(now: float) -> str:
+    """`now` (seconds since 1970) as ISO 8601 in UTC, with microseconds and a Z."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__

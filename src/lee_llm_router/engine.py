@@ -1,0 +1,372 @@
+"""The engine: one generator that decides, two drivers that do.
+
+`attempts` performs no I/O of its own but writing traces. It yields steps (`Call`, `Sleep`) and is sent what came of
+them, or has thrown in what broke; `drive` and `drive_async` run the steps. So every decision stands once, and holds
+for sync and async alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from lee_llm_router import _contract
+from lee_llm_router._clock import Clock
+from lee_llm_router._failures import as_failure, final_error
+from lee_llm_router._messages import needs_content_parts
+from lee_llm_router._records import Attempt, Recorder
+from lee_llm_router._reporter import Reporter
+from lee_llm_router._threads import call_in_thread
+from lee_llm_router.compression import Compressor
+from lee_llm_router.config import DEFAULT_TIMEOUT, RetryConfig
+from lee_llm_router.errors import InvalidResponseError, LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.health import Health
+from lee_llm_router.policy import Target
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.pool import ProviderPool
+from lee_llm_router.response import LLMRequest, LLMResponse, Message
+from lee_llm_router.retry import advise
+from lee_llm_router.telemetry import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Step: ask `provider`, for at most `timeout` seconds; send back the `LLMResponse`."""
+
+    provider: Provider[Any]
+    request: LLMRequest
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Step: let `seconds` pass."""
+
+    seconds: float
+
+
+Step: TypeAlias = Call | Sleep
+Steps: TypeAlias = Generator[Step, Any, LLMResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What outlives a call: the router's parts that the engine uses."""
+
+    clock: Clock
+    random: Callable[[], float]
+    """A number in [0, 1)."""
+    reporter: Reporter
+    health: Health
+    pool: ProviderPool
+    capture_full: bool = False
+    workspace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlan:
+    """One call, resolved: what is asked of whom, and within which bounds."""
+
+    request_id: str
+    role: str
+    policy: str
+    messages: tuple[Message, ...]
+    targets: Sequence[Target] = ()
+    deadline: float
+    """Seconds for the whole call."""
+    retry: RetryConfig
+    fallback_on: Collection[str] = ()
+    retry_effects: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    compress: Compressor
+
+
+class _Candidate:
+    """A target within one call: how often it was asked, and whether and when it may be asked (again)."""
+
+    __slots__ = ("passed_over", "provider", "ready_at", "request", "target", "tries", "used_up")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.provider: Provider[Any] | None = None
+        self.request: LLMRequest | None = None
+        self.tries = 0
+        self.ready_at = 0.0
+        self.used_up = False
+        self.passed_over = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    candidate: _Candidate
+    wait: float = 0.0
+
+
+_Skip: TypeAlias = tuple[_Candidate, LLMRouterError]
+
+
+def attempts(plan: CallPlan, around: Surroundings) -> Steps:
+    """Make attempts until one is good.
+
+    Returns:
+        The whole answer.
+
+    Raises:
+        LLMRouterError: no target gave one; carries a record of every attempt.
+        BaseException: a cancellation thrown in, traced and unchanged.
+    """
+    run = _Run(plan, around)
+    try:
+        move = run.first_move()
+        while True:
+            if move.wait > 0:
+                yield from run.wait(move.wait)
+            outcome = yield from run.attempt(move.candidate)
+            if isinstance(outcome, LLMResponse):
+                return outcome
+            move = outcome
+    finally:
+        run.release()
+
+
+def drive(steps: Steps, clock: Clock) -> LLMResponse:
+    """Run `steps` in the calling thread."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = _perform(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the generator decides about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        response: LLMResponse = done.value
+        return response
+
+
+async def drive_async(steps: Steps, clock: Clock) -> LLMResponse:
+    """Run `steps` on the running event loop."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = await _perform_async(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the generator decides about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        response: LLMResponse = done.value
+        return response
+
+
+def _perform(step: Step, clock: Clock) -> LLMResponse | None:
+    if isinstance(step, Sleep):
+        clock.sleep(step.seconds)
+        return None
+    if step.provider.capabilities.bounded:
+        return step.provider.complete(step.request, step.timeout)
+    return call_in_thread(step.provider.complete, step.request, step.timeout, timeout=step.timeout)
+
+
+async def _perform_async(step: Step, clock: Clock) -> LLMResponse | None:
+    if isinstance(step, Sleep):
+        await clock.sleep_async(step.seconds)
+        return None
+    answer = step.provider.complete_async(step.request, step.timeout)
+    if step.provider.capabilities.bounded:
+        return await answer
+    task = asyncio.ensure_future(answer)
+    try:
+        await asyncio.wait({task}, timeout=step.timeout)
+    finally:
+        if not task.done():
+            # Whatever it still does or raises is nobody's business any more.
+            task.cancel()
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())
+    if task.cancelled() or not task.done():
+        raise TimeoutError
+    return task.result()
+
+
+class _Run:
+    """The state of one call, and what follows from it."""
+
+    def __init__(self, plan: CallPlan, around: Surroundings) -> None:
+        self.plan = plan
+        self.around = around
+        self.clock = around.clock
+        self.candidates = [_Candidate(target) for target in plan.targets]
+        self.made = 0
+        self.started = self.clock.monotonic()
+        self.deadline_at = self.started + plan.deadline
+        self.recorder = Recorder(plan, around)
+        self.last_error: LLMRouterError | None = None
+
+    def first_move(self) -> _Move:
+        move, skipped = self._next(after=-1)
+        self._write_skips(skipped)
+        if move is None:
+            raise self._none_left()
+        return move
+
+    def wait(self, seconds: float) -> Generator[Step, Any, None]:
+        """Sleep; a call cancelled or out of time in it ends with a record of its own."""
+        try:
+            yield Sleep(seconds)
+        except BaseException as error:
+            self.recorder.outside(error, self._elapsed())
+            raise
+        if self.clock.monotonic() >= self.deadline_at:
+            late = LLMTimeoutError(f"the call's deadline of {self.plan.deadline:g} s passed in a wait", sent=False)
+            self.recorder.outside(late, self._elapsed())
+            raise self._final(late) from self.last_error
+
+    def attempt(self, candidate: _Candidate) -> Generator[Step, Any, LLMResponse | _Move]:
+        """One attempt: the answer, or the move that follows its failure."""
+        target, provider, request = candidate.target, candidate.provider, candidate.request
+        assert provider is not None and request is not None  # noqa: S101 - only admitted candidates get here
+        attempt = self.recorder.begin(target, provider, request, self.made, candidate.tries)
+        self.made += 1
+        candidate.tries += 1
+        timeout = min(target.fields.get("timeout", DEFAULT_TIMEOUT), self.deadline_at - attempt.began)
+        try:
+            response = self._accepted(request, (yield Call(provider, request, timeout)))
+        except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
+            error = as_failure(caught, target, provider, timeout)
+            self.around.health.failed(target.key, error)
+            return self._after_failure(candidate, provider, attempt, error)
+        except BaseException as cancelled:
+            self.recorder.cancelled(attempt, cancelled)
+            raise
+        self.around.health.succeeded(target.key)
+        response = replace(response, provider=target.provider, request_id=self.plan.request_id)
+        self.recorder.succeeded(attempt, response)
+        return response
+
+    def _accepted(self, request: LLMRequest, response: object) -> LLMResponse:
+        if not isinstance(response, LLMResponse):
+            raise InvalidResponseError(f"the provider gave back {type(response).__name__}, not an answer", final=True)
+        if request.wants_json:
+            return replace(response, parsed=_contract.check(request, response))
+        return response
+
+    def _after_failure(
+        self, candidate: _Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
+    ) -> _Move:
+        """Decide what comes next, write the record, then make the move or raise the final error."""
+        retry = self.plan.retry
+        advice = advise(
+            error,
+            tries=candidate.tries,
+            retry=retry,
+            fallback_on=self.plan.fallback_on,
+            repeatable=self.plan.retry_effects or provider.effects == "none" or not error.sent,
+            random=self.around.random,
+        )
+        self.last_error = error
+        now = self.clock.monotonic()
+        candidate.used_up = advice.again_after is None
+        candidate.ready_at = now + (advice.again_after or 0.0)
+        move: _Move | None = None
+        skipped: list[_Skip] = []
+        if not advice.stop and self.made < retry.max_attempts:
+            if advice.stay and candidate.ready_at < self.deadline_at:
+                move = _Move(candidate, candidate.ready_at - now)
+            else:
+                move, skipped = self._next(after=self.candidates.index(candidate))
+        following = move.candidate if move else None
+        verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
+        self.recorder.failed(
+            attempt, error, verdict, move.wait if move else 0.0, following.target if following else None
+        )
+        self._write_skips(skipped)
+        if move is None:
+            raise self._final(error) from error
+        return move
+
+    def _next(self, after: int) -> tuple[_Move | None, list[_Skip]]:
+        """The next admissible target, and those passed over for good reason.
+
+        First whoever may be asked now, in the order of the chain from `after` on and around; else whoever may be
+        asked soonest, if that is before the deadline.
+        """
+        now = self.clock.monotonic()
+        skipped: list[_Skip] = []
+        soonest: _Move | None = None
+        count = len(self.candidates)
+        for step in range(1, count + 1):
+            candidate = self.candidates[(after + step) % count]
+            if candidate.used_up:
+                continue
+            refusal = self._admit(candidate)
+            if refusal is not None:
+                candidate.used_up = True
+                skipped.append((candidate, refusal))
+                continue
+            wait = max(candidate.ready_at, self.around.health.shut_until(candidate.target.key)) - now
+            if wait <= 0:
+                return _Move(candidate), skipped
+            if candidate.tries == 0 and not candidate.passed_over:
+                candidate.passed_over = True
+                skipped.append((candidate, _shut(wait)))
+            if now + wait < self.deadline_at and (soonest is None or wait < soonest.wait):
+                soonest = _Move(candidate, wait)
+        return soonest, skipped
+
+    def _admit(self, candidate: _Candidate) -> LLMRouterError | None:
+        """Build what the target needs, once; the reason if it cannot serve this request."""
+        if candidate.request is not None:
+            return None
+        target, plan = candidate.target, self.plan
+        try:
+            provider = self.around.pool.open(target.provider, target.provider_overrides)
+        except Exception as error:  # noqa: BLE001 - a provider that cannot be built is skipped, not fatal
+            return UnavailableError(f"provider {target.provider!r} cannot be built: {error}", sent=False)
+        messages = self.around.reporter.guarded("compression", plan.compress, list(plan.messages))
+        messages = plan.messages if messages is None else tuple(messages)
+        fields = {name: value for name, value in target.fields.items() if name != "timeout"}
+        request = LLMRequest(
+            messages=messages, model=target.model, role=plan.role, request_id=plan.request_id,
+            metadata=plan.metadata, **fields,
+        )  # fmt: skip
+        candidate.provider = provider
+        if request.tools and not provider.capabilities.tools:
+            return UnavailableError("the provider does not take tools", sent=False)
+        if not provider.capabilities.content_parts and needs_content_parts(messages):
+            return UnavailableError("the provider takes text only", sent=False)
+        candidate.request = request
+        return None
+
+    def release(self) -> None:
+        """Give back the providers this call has opened."""
+        for candidate in self.candidates:
+            if candidate.provider is not None:
+                self.around.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+
+    def _write_skips(self, skipped: Sequence[_Skip]) -> None:
+        for candidate, reason in skipped:
+            self.recorder.skipped(candidate.target, reason)
+
+    def _none_left(self) -> LLMRouterError:
+        """The error of a call that could not make a single attempt."""
+        now = self.clock.monotonic()
+        waits = [self.around.health.shut_until(c.target.key) - now for c in self.candidates if not c.used_up]
+        error = UnavailableError(
+            "no target can be asked", retry_after=max(0.0, min(waits)) if waits else None, sent=False
+        )
+        self.recorder.outside(error, self._elapsed())
+        return self._final(error)
+
+    def _final(self, error: LLMRouterError) -> LLMRouterError:
+        return final_error(self.plan.role, self.plan.request_id, error, self.recorder.records, self._elapsed())
+
+    def _elapsed(self) -> float:
+        return self.clock.monotonic() - self.started
+
+
+def _shut(wait: float) -> UnavailableError:
+    return UnavailableError(f"shut for another {wait:.3g} s: the vendor asked to wait", retry_after=wait, sent=False)
