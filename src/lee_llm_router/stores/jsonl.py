@@ -166,6 +166,7 @@ class LocalFileTraceStore:
 
     def _open(self, day: int) -> None:
         """Make the file of `day` the one that is written to, and tidy up."""
+        self._looked = -inf
         self.trace_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = str(self.trace_dir / _file_name(day))
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -192,7 +193,6 @@ class LocalFileTraceStore:
         old, self._fd = self._fd, fd
         ours, self._identity = self._identity, os.fstat(fd) if fd >= 0 else None
         self._day = -1
-        self._looked = -inf
         if ours is not None:
             with suppress(OSError):
                 # Whoever closes all descriptors of a process (a daemon does) may have given its number to another.
