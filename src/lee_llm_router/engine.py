@@ -27,8 +27,12 @@ from lee_llm_router.policy import Target
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
-from lee_llm_router.retry import advise
+from lee_llm_router.retry import RULES, advise
 from lee_llm_router.telemetry import Verdict
+
+
+SHORTEST_ATTEMPT = 0.001
+"""Seconds: with less than this left before the deadline no attempt is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,7 @@ class _Run:
         self.made = 0
         self.started = self.clock.monotonic()
         self.deadline_at = self.started + plan.deadline
+        self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = Recorder(plan, around)
         self.last_error: LLMRouterError | None = None
 
@@ -220,7 +225,7 @@ class _Run:
         except BaseException as error:
             self.recorder.outside(error, self._elapsed())
             raise
-        if self.clock.monotonic() >= self.deadline_at:
+        if self.clock.monotonic() > self.last_start:
             late = LLMTimeoutError(f"the call's deadline of {self.plan.deadline:g} s passed in a wait", sent=False)
             self.recorder.outside(late, self._elapsed())
             raise self._final(late) from self.last_error
@@ -237,7 +242,13 @@ class _Run:
             response = self._accepted(request, (yield Call(provider, request, timeout)))
         except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
             error = as_failure(caught, target, provider, timeout)
-            self.around.health.failed(target.key, error)
+            rule = RULES[error.failure_type]
+            self.around.health.failed(
+                target.key,
+                error.failure_type,
+                counts=rule.counts,
+                shut_for=error.retry_after if rule.shuts else None,
+            )
             return self._after_failure(candidate, provider, attempt, error)
         except BaseException as cancelled:
             self.recorder.cancelled(attempt, cancelled)
@@ -274,7 +285,7 @@ class _Run:
         move: _Move | None = None
         skipped: list[_Skip] = []
         if not advice.stop and self.made < retry.max_attempts:
-            if advice.stay and candidate.ready_at < self.deadline_at:
+            if advice.stay and candidate.ready_at <= self.last_start:
                 move = _Move(candidate, candidate.ready_at - now)
             else:
                 move, skipped = self._next(after=self.candidates.index(candidate))
@@ -296,6 +307,8 @@ class _Run:
         """
         now = self.clock.monotonic()
         skipped: list[_Skip] = []
+        if now > self.last_start:
+            return None, skipped
         soonest: _Move | None = None
         count = len(self.candidates)
         for step in range(1, count + 1):
@@ -313,7 +326,7 @@ class _Run:
             if candidate.tries == 0 and not candidate.passed_over:
                 candidate.passed_over = True
                 skipped.append((candidate, _shut(wait)))
-            if now + wait < self.deadline_at and (soonest is None or wait < soonest.wait):
+            if now + wait <= self.last_start and (soonest is None or wait < soonest.wait):
                 soonest = _Move(candidate, wait)
         return soonest, skipped
 
@@ -354,6 +367,10 @@ class _Run:
     def _none_left(self) -> LLMRouterError:
         """The error of a call that could not make a single attempt."""
         now = self.clock.monotonic()
+        if now > self.last_start:
+            late = LLMTimeoutError(f"the call's deadline of {self.plan.deadline:g} s is too short", sent=False)
+            self.recorder.outside(late, self._elapsed())
+            return self._final(late)
         waits = [self.around.health.shut_until(c.target.key) - now for c in self.candidates if not c.used_up]
         error = UnavailableError(
             "no target can be asked", retry_after=max(0.0, min(waits)) if waits else None, sent=False

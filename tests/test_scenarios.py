@@ -1,0 +1,63 @@
+"""Each scenario ends as the table says, and sync and async are one behaviour: same attempts, waits, events, outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from scenarios import SCENARIOS, Scenario
+from support import FakeClock, Memory, config_for, router_for
+
+from lee_llm_router.errors import LLMRouterError
+
+
+def _trail(memory: Memory) -> list[str]:
+    return [
+        f"{record.provider or '-'} {'ok' if record.outcome == 'ok' else record.failure_type} {record.verdict}"
+        for record in memory.records
+    ]
+
+
+def _play(scenario: Scenario, *, use_async: bool) -> tuple[str, Memory, FakeClock]:
+    router, memory, clock = router_for(config_for(scenario.plays, scenario.role, scenario.providers))
+    try:
+        if use_async:
+            answer = asyncio.run(router.complete_async("r", scenario.messages, **scenario.call))
+        else:
+            answer = router.complete("r", scenario.messages, **scenario.call)
+    except LLMRouterError as error:
+        assert list(error.attempts) == memory.records, "the error carries every record"
+        assert error.request_id == memory.records[0].request_id
+        return error.failure_type.value, memory, clock
+    return answer.text, memory, clock
+
+
+def _comparable(memory: Memory) -> Any:
+    events = [(e.name, e.provider, e.model, e.attempt, dict(e.data)) for e in memory.events]
+    fields = [
+        {name: getattr(record, name) for name in record.__slots__ if name not in ("request_id", "messages")}
+        for record in memory.records
+    ]
+    return events, fields
+
+
+def test_the_table_is_as_large_as_promised() -> None:
+    """At least 40 rows, each with a name of its own."""
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS) >= 40
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-")[:70])
+def test_scenario(scenario: Scenario) -> None:
+    """Trail of records, waits and outcome are as written; both drivers agree to the last field."""
+    ends, memory, clock = _play(scenario, use_async=False)
+    assert _trail(memory) == list(scenario.trail)
+    assert ends == scenario.ends
+    assert clock.sleeps == pytest.approx(list(scenario.waits))
+    recorded = [record.wait_ms / 1000 for record in memory.records if record.wait_ms]
+    assert recorded == pytest.approx([wait for wait in scenario.waits if wait])
+
+    ends_async, memory_async, clock_async = _play(scenario, use_async=True)
+    assert ends_async == ends
+    assert clock_async.sleeps == clock.sleeps
+    assert _comparable(memory_async) == _comparable(memory)
