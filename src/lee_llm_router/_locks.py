@@ -9,12 +9,13 @@ from types import TracebackType
 
 
 class ForkLock:
-    """A `threading.Lock` made anew in a forked child. Use it with ``with``."""
+    """A `threading.Lock` (or RLock, if `reentrant`) made anew in a forked child. Use it with ``with``."""
 
-    __slots__ = ("__weakref__", "_lock")
+    __slots__ = ("__weakref__", "_lock", "_make")
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, reentrant: bool = False) -> None:
+        self._make = threading.RLock if reentrant else threading.Lock
+        self._lock = self._make()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -29,7 +30,7 @@ _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 
 def _renew() -> None:
     for lock in _locks:
-        lock._lock = threading.Lock()
+        lock._lock = lock._make()
 
 
 if hasattr(os, "register_at_fork"):

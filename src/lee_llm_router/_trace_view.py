@@ -119,7 +119,9 @@ def _total_ms(call: Sequence[TraceRecord]) -> float:
     first, last = _time(call[0].started_at), _time(call[-1].started_at)
     if first is None or last is None:
         return sum(record.elapsed_ms + record.wait_ms for record in call)
-    return max(0.0, (last - first) / timedelta(milliseconds=1)) + call[-1].elapsed_ms
+    between = max(0.0, (last - first) / timedelta(milliseconds=1))
+    # A record outside any attempt is dated at its end and says how long the whole call took.
+    return max(between, call[-1].elapsed_ms) if call[-1].attempt is None else between + call[-1].elapsed_ms
 
 
 def _time(text: str) -> datetime | None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from math import inf
 from pathlib import Path
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._locks import ForkLock
 from lee_llm_router.telemetry import TraceRecord
 
 DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
@@ -71,14 +70,13 @@ class LocalFileTraceStore:
         """Lines that the last `last` or `find` could not read and passed over."""
         self._clock = clock
         # Reentrant: a stream that is garbage collected leaves a trace, and that may happen while this is held.
-        self._lock = threading.RLock()
+        self._lock = ForkLock(reentrant=True)
         self._fd = -1
         self._identity: os.stat_result | None = None
         self._day = -1
         self._looked = -inf
         self._path = ""
         self._torn = False
-        _stores.add(self)
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"
@@ -146,9 +144,10 @@ class LocalFileTraceStore:
         # days before come last, for clocks that were wrong.
         since = [path for path in files if path.name >= first]
         before = [path for path in reversed(files) if path.name < first]
+        needle = request_id.encode(errors="replace")
         found: list[TraceRecord] = []
         for path in since + before:
-            here = [r for r in self._backwards([path], request_id.encode()) if r.request_id == request_id]
+            here = [r for r in self._backwards([path], needle) if r.request_id == request_id]
             if found and not here:
                 break
             found += reversed(here)
@@ -215,19 +214,6 @@ class LocalFileTraceStore:
                     self.skipped += not whole
                     if record is not None:
                         yield record
-
-
-_stores: weakref.WeakSet[LocalFileTraceStore] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a forked child a lock may be held by a thread that is not there. The descriptor may be shared."""
-    for store in list(_stores):
-        store._looked = -inf
-        store._lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
