@@ -93,7 +93,7 @@ class ScriptedProvider(Provider[ScriptedConfig]):
                 raise TimeoutError
             outcome = outcome.outcome
         if isinstance(outcome, BaseException):
-            outcome.__cause__ = outcome.__context__ = outcome.__traceback__ = None
+            outcome.__context__ = outcome.__traceback__ = None
             raise outcome
         if isinstance(outcome, str):
             usage = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)

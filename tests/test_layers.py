@@ -28,7 +28,8 @@ LAYERS = [
     ["_overrides"],
     ["health"],
     ["config"],
-    ["_config_checks", "_findings", "_yaml"],
+    ["_loader", "_schema"],
+    ["_environment", "_findings", "_references", "_tree", "_yaml"],
     ["providers.pool"],
     ["providers.registry"],
     ["providers.mock", "providers.http", "providers.codex_cli"],
@@ -38,7 +39,7 @@ LAYERS = [
     ["telemetry"],
     ["_contract", "_messages", "compression"],
     ["response"],
-    ["errors", "_clock", "_ids", "_locks", "_secrets", "_threads"],
+    ["errors", "_clock", "_ids", "_locks", "_redact", "_secrets", "_threads"],
 ]
 
 

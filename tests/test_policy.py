@@ -70,7 +70,9 @@ def test_a_policy_with_a_context_sees_request_metadata_and_health() -> None:
             seen.append(context)
             return ProviderChoice("a")
 
-    router, _, _ = router_for(config_for({"a": [NO, "ok"], "b": ["ok"]}, role={"metadata": {"team": "x"}}), policy=Looks())
+    router, _, _ = router_for(
+        config_for({"a": [NO, "ok"], "b": ["ok"]}, role={"metadata": {"team": "x"}}), policy=Looks()
+    )
     router.complete("r", "hi", metadata={"job": 7}, temperature=0.3)
     router.complete("r", "hi")
     assert seen[0].metadata == {"team": "x", "job": 7}

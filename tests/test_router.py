@@ -212,9 +212,7 @@ def test_async_context_manager_closes() -> None:
 
 def test_from_file_and_from_path(tmp_path: Any) -> None:
     path = tmp_path / "llm.yaml"
-    path.write_text(
-        "llm:\n  providers: {m: {type: mock, response_text: from a file}}\n  roles: {r: {provider: m}}\n"
-    )
+    path.write_text("llm:\n  providers: {m: {type: mock, response_text: from a file}}\n  roles: {r: {provider: m}}\n")
     for router in (
         LeeLLMRouter.from_file(path, trace_store=False),
         LeeLLMRouter(str(path), trace_store=False),

@@ -21,8 +21,10 @@ from lee_llm_router.telemetry import TraceRecord
 def as_failure(caught: Exception, target: Target, provider: Provider[Any], timeout: float) -> LLMRouterError:
     """`caught` as a typed failure of `target`, with the provider's secrets taken out of it and of all its causes."""
     secrets = _secrets_of(provider)
-    scrub_exception(caught, secrets)
+    clean = scrub_exception(caught, secrets)
     error = caught if isinstance(caught, LLMRouterError) else _translated(caught, timeout)
+    if error is not caught and clean:
+        error.__cause__ = caught
     error.args = (bounded(scrub(error.message, secrets)),)
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
@@ -52,15 +54,10 @@ def final_error(
 
 
 def _translated(caught: Exception, timeout: float) -> LLMRouterError:
-    error: LLMRouterError
     if isinstance(caught, TimeoutError):
-        error = LLMTimeoutError(f"no answer within {timeout:.4g} s")
-    elif isinstance(caught, OSError):
-        error = ProviderError(f"{type(caught).__name__}: {caught}")
-    else:
-        error = UnknownFailureError(f"{type(caught).__name__}: {caught}")
-    error.__cause__ = caught
-    return error
+        return LLMTimeoutError(f"no answer within {timeout:.4g} s")
+    text = f"{type(caught).__name__}: {caught}"
+    return ProviderError(text) if isinstance(caught, OSError) else UnknownFailureError(text)
 
 
 def _secrets_of(provider: Provider[Any]) -> Iterable[str]:

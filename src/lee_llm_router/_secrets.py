@@ -26,6 +26,14 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return _KEY_SHAPES.sub(MASK, text)
 
 
+_RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether `text` has the shape of a vendor's key, or of one long random word."""
+    return _KEY_SHAPES.search(text) is not None or _RANDOM.fullmatch(text) is not None
+
+
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
     """`text` on one line and at most `limit` characters long, with what cannot be printed escaped."""
     text = " ".join(text[: limit * 4].split())
@@ -33,23 +41,40 @@ def bounded(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def scrub_exception(error: BaseException, secrets: Iterable[str]) -> None:
-    """Take `secrets` out of the arguments of `error` and of everything it was raised from, in place."""
-    secrets = tuple(secrets)
-    seen: set[int] = set()
-    queue: list[BaseException | None] = [error]
-    while queue:
-        current = queue.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        current.args = tuple(_scrub_argument(arg, secrets) for arg in current.args)
-        queue += [current.__cause__, current.__context__]
+def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
+    """Take `secrets` out of `error` and of everything it was raised from, in place.
+
+    An exception further down that still shows one (its text may come from anywhere) is cut off with all behind it.
+
+    Returns:
+        Whether `error` itself could be cleaned.
+    """
+    return _scrub_chain(error, tuple(secrets), set())
 
 
-def _scrub_argument(argument: object, secrets: tuple[str, ...]) -> object:
-    if not isinstance(argument, (str, bytes, bytearray, BaseException)):
-        return argument
-    text = argument if isinstance(argument, str) else str(argument)
+def _scrub_chain(error: BaseException, secrets: tuple[str, ...], seen: set[int]) -> bool:
+    if id(error) in seen:
+        return True
+    seen.add(id(error))
+    error.args = tuple(_scrub_value(arg, secrets) for arg in error.args)
+    if isinstance(error, OSError) and isinstance(error.strerror, str):
+        error.strerror = scrub(error.strerror, secrets)
+    for name, value in list(vars(error).items()):
+        if isinstance(value, str | list):
+            vars(error)[name] = _scrub_value(value, secrets)
+    if error.__cause__ is not None and not _scrub_chain(error.__cause__, secrets, seen):
+        error.__cause__ = None
+    if error.__context__ is not None and not _scrub_chain(error.__context__, secrets, seen):
+        error.__context__ = None
+    shown = f"{error!s} {error!r}"
+    return not any(secret in shown for secret in secrets if secret)
+
+
+def _scrub_value(value: object, secrets: tuple[str, ...]) -> object:
+    if isinstance(value, list):
+        return [_scrub_value(item, secrets) for item in value]
+    if not isinstance(value, str | bytes | bytearray | BaseException):
+        return value
+    text = value if isinstance(value, str) else str(value)
     clean = scrub(text, secrets)
-    return argument if clean == text else clean
+    return value if clean == text else clean
