@@ -11,14 +11,19 @@ Write one by subclassing `Provider`; `docs/providers.md` has a whole example. Na
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._redact import RedactingModel
+from lee_llm_router._secrets import looks_like_key
 from lee_llm_router._threads import call_in_thread_async
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.response import LLMRequest, LLMResponse
@@ -27,23 +32,61 @@ Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change besides giving an answer. Attempts with effects are not repeated by default."""
 
 
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number is wanted here, not true or false")
+def _number(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise PydanticCustomError("wanted_number", "a number is wanted")
     return value
 
 
-Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
-Integer: TypeAlias = Annotated[int, BeforeValidator(_no_bool)]
+def _integer(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise PydanticCustomError("wanted_integer", "a whole number is wanted")
+    return value
+
+
+def _names_a_variable(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value) or looks_like_key(value):
+        raise PydanticCustomError(
+            "wanted_env_name",
+            "the name of an environment variable is wanted (OPENAI_API_KEY, say), never the key itself",
+        )
+    return value
+
+
+def _is_base_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not value.isprintable() or " " in value:
+        raise PydanticCustomError("wanted_url", "an address is wanted: http:// or https://, a host, perhaps a path")
+    if "@" in parts.netloc:
+        raise PydanticCustomError(
+            "url_credentials", "no user or password goes into an address: name the key with api_key_env"
+        )
+    if parts.query or parts.fragment:
+        raise PydanticCustomError("wanted_url", "an address ends with its path: nothing after ? or #")
+    return value.rstrip("/")
+
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
 Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
-EnvName: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+EnvName: TypeAlias = Annotated[
+    str,
+    Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
+    AfterValidator(_names_a_variable),
+]
 """The name of an environment variable. A key is never written in the file, only ever named."""
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
+"""An http(s) address that paths are added to: no user, no password, no query, no slash at its end."""
 
 
-class ProviderConfig(BaseModel):
+class ProviderConfig(RedactingModel):
     """Settings every provider has; a provider adds its own by subclassing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")
     model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
@@ -107,8 +150,11 @@ class Provider(ABC, Generic[SettingsT]):
         return await call_in_thread_async(self.complete, request, timeout)
 
     def secrets(self) -> Iterable[str]:
-        """Values that must never appear in a trace, an error or a log: keys, as they are now."""
-        return ()
+        """Values that must never appear in a trace, an error or a log: keys, as they are now.
+
+        Unless overridden, the values of environment variables that fill the settings; an override adds to them.
+        """
+        return self.config.filled_values()
 
     def close(self) -> None:
         """Give back what is held: connections, files. Called once; `complete` is not called after it."""

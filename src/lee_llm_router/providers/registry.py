@@ -28,6 +28,8 @@ _aliases: dict[str, tuple[str, Mapping[str, Any]]] = {
         "api": "openai-chat", "base_url": "https://openrouter.ai/api/v1", "api_key_env": "OPENROUTER_API_KEY",
     }),
 }  # fmt: skip
+BUILTIN_NAMES = (*_types, *_aliases)
+"""Built-in types and aliases."""
 
 
 def register(name: str, provider: str | type[Provider[Any]], *, replace: bool = False) -> None:

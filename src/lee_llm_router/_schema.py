@@ -1,0 +1,105 @@
+"""The JSON Schema of a configuration file, made from the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.providers import registry
+from lee_llm_router.providers.base import ProviderConfig
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE = {"type": "string", "pattern": r"\$\{"}
+"""A text with ``${VAR}`` in it: it passes wherever a number, a boolean or one of some words is wanted."""
+
+
+def build_schema(model: type[BaseModel], *, installed: bool) -> dict[str, Any]:
+    """The schema of a file whose key ``llm`` holds a `model`. See `config.json_schema`."""
+    types = dict(_types(registry.available() if installed else registry.BUILTIN_NAMES))
+    models = {model, *(settings for settings, _ in types.values())}
+    ordered = sorted(models, key=lambda one: (one.__module__, one.__qualname__))
+    names, whole = models_json_schema([(one, "validation") for one in ordered])
+    refs = {one: names[one, "validation"]["$ref"].rpartition("/")[2] for one in ordered}
+    defs = {name: _relaxed(_untitled(part)) for name, part in whole["$defs"].items()}
+    defs["Provider"] = _provider(types, {one: defs[name] for one, name in refs.items()})
+    defs[refs[model]]["properties"]["providers"]["additionalProperties"] = {"$ref": "#/$defs/Provider"}
+    for settings, _ in types.values():
+        defs.pop(refs[settings], None)
+    defs.pop(ProviderConfig.__name__, None)
+    return {
+        "$schema": _DRAFT,
+        "title": "Lee LLM Router configuration",
+        "description": "The router reads what stands under llm; other keys are the application's own.",
+        "type": "object",
+        "required": ["llm"],
+        "properties": {"llm": {"$ref": f"#/$defs/{refs[model]}"}},
+        "$defs": dict(sorted(defs.items())),
+    }
+
+
+def _types(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[type[ProviderConfig], Mapping[str, Any]]]]:
+    """Types and aliases by name: the model of their settings, and the defaults an alias brings."""
+    for name in sorted(names):
+        try:
+            yield name, (registry.get(name).config_model, registry.resolve(name)[1])
+        except ConfigError:
+            # Installed, and broken: the file may name it, and loading the file says what is wrong.
+            continue
+
+
+def _provider(
+    types: Mapping[str, tuple[type[ProviderConfig], Mapping[str, Any]]], schemas: Mapping[type, dict[str, Any]]
+) -> dict[str, Any]:
+    """A mapping whose ``type`` says which schema the rest has to fit. Types that are not known here pass."""
+    cases = []
+    for name, (settings, defaults) in types.items():
+        schema = schemas[settings]
+        required = sorted(({*schema.get("required", ())} | {"type"}) - defaults.keys())
+        properties = {
+            key: {**part, "default": defaults[key]} if key in defaults else part
+            for key, part in schema["properties"].items()
+        }
+        then = {**schema, "properties": {**properties, "type": {"const": name}}, "required": required}
+        cases.append({"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": then})
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"anyOf": [{"enum": list(types)}, {"type": "string"}]}},
+        "allOf": cases,
+    }
+
+
+def _untitled(schema: Any) -> Any:
+    """`schema` without the titles that only repeat a name."""
+    if isinstance(schema, list):
+        return [_untitled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _untitled(part) for name, part in value.items()} if key == "properties" else _untitled(value)
+        for key, value in schema.items()
+        if not (key == "title" and isinstance(value, str))
+    }
+
+
+def _relaxed(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` with room for ``${VAR}`` wherever its form is narrower than any text."""
+    found = dict(schema)
+    for key in ("properties", "patternProperties"):
+        if key in found:
+            found[key] = {name: _relaxed(part) for name, part in found[key].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(found.get(key), dict):
+            found[key] = _relaxed(found[key])
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        if key in found:
+            found[key] = [_relaxed(part) for part in found[key]]
+    narrow = found.get("type") in ("number", "integer", "boolean") or "enum" in found or "const" in found
+    if not narrow and "pattern" not in found:
+        return found
+    about: dict[str, Any] = {key: found.pop(key) for key in ("description", "default") if key in found}
+    return {**about, "anyOf": [found, _REFERENCE]}
