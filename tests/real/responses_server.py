@@ -177,7 +177,7 @@ def serve(behaviour: Behaviour) -> Iterator[ResponsesServer]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name for it
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
         def _take(self) -> None:

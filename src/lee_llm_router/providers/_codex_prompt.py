@@ -65,18 +65,18 @@ def render_prompt(request: LLMRequest) -> str:
     return _encodable(prompt)
 
 
-def render_instructions(request: LLMRequest, *, agent: bool, schema_by_flag: bool) -> str | None:
+def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bool) -> str | None:
     """The text for codex's file of instructions; None: leave the agent's own.
 
     Args:
         agent: Codex keeps its tools, and its own instructions where the request has none.
-        schema_by_flag: Codex is told the JSON Schema by `--output-schema`; else it is told here.
+        schema_in_words: Tell the JSON Schema here, besides `--output-schema` or in its place.
     """
     texts = [_text(message) for message in request.messages if message.get("role") in _INSTRUCTING]
     texts = [text for text in texts if text.strip()]
     if not texts and not agent:
         texts = [DEFAULT_INSTRUCTIONS]
-    if request.schema is not None and not schema_by_flag:
+    if request.schema is not None and schema_in_words:
         shape = json.dumps(wire_schema(request.schema), ensure_ascii=False)
         texts.append(f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}")
     elif request.json_mode and request.schema is None:

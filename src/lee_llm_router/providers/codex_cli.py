@@ -265,7 +265,9 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         config = self.config
         schema = None if request.schema is None else strict_schema(wire_schema(request.schema))
         by_flag = schema is not None and (flags is None or "--output-schema" in flags)
-        instructions = render_instructions(request, agent=config.agent, schema_by_flag=by_flag)
+        # Other servers than OpenAI's may pass over the schema (llama.cpp does): the model is told of it as well.
+        in_words = not by_flag or config.base_url is not None
+        instructions = render_instructions(request, agent=config.agent, schema_in_words=in_words)
         settings = Exec(
             executable=executable,
             flags=flags,

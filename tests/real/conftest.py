@@ -1,0 +1,39 @@
+"""What the tests with real programs need: `LEE_REAL_CODEX` (the binary) and `LEE_REAL_MODEL` (a GGUF file)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from real import llama
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the machine would be asked for loopback addresses, too."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
+
+
+@pytest.fixture(scope="session")
+def codex_path() -> str:
+    """The real codex binary."""
+    path = os.environ.get("LEE_REAL_CODEX", "")
+    if not path or shutil.which(path) is None:
+        pytest.skip("LEE_REAL_CODEX does not name the codex binary")
+    return str(Path(path).absolute())
+
+
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[str]:
+    """The address of a llama.cpp server with the real model."""
+    model = os.environ.get("LEE_REAL_MODEL", "")
+    reason = llama.available(model)
+    if reason:
+        pytest.skip(f"LEE_REAL_MODEL: {reason}")
+    with llama.serve_model(model) as address:
+        yield address
