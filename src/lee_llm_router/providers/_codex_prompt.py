@@ -29,8 +29,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from lee_llm_router._contract import json_schema_of
 from lee_llm_router.errors import ContextLengthError, InvalidRequestError
-from lee_llm_router.providers._codex_schema import wire_schema
 from lee_llm_router.response import LLMRequest, Message, message_text
 
 MAX_PROMPT = 1_048_576
@@ -77,7 +77,7 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
     if not texts and not agent:
         texts = [DEFAULT_INSTRUCTIONS]
     if request.schema is not None and schema_in_words:
-        shape = json.dumps(wire_schema(request.schema), ensure_ascii=False)
+        shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
         texts.append(f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}")
     elif request.json_mode and request.schema is None:
         texts.append("Answer with one JSON value and nothing else.")

@@ -11,25 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lee_llm_router.errors import InvalidRequestError
-
-
-def wire_schema(schema: Mapping[str, Any] | type) -> dict[str, Any]:
-    """The plain JSON Schema of what a request asks for.
-
-    Raises:
-        InvalidRequestError: a class that is no pydantic model.
-    """
-    if isinstance(schema, Mapping):
-        return dict(schema)
-    maker = getattr(schema, "model_json_schema", None)
-    if maker is None:
-        raise InvalidRequestError(
-            f"a schema is a mapping or a pydantic model, and {schema.__name__} is neither", sent=False
-        )
-    made: dict[str, Any] = maker()
-    return made
-
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """`schema` tightened for strict mode; None where strict mode has no way to say it."""

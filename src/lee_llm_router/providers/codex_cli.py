@@ -21,7 +21,9 @@ from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
+from lee_llm_router._contract import json_schema_of
 from lee_llm_router._secrets import bounded, scrub
 from lee_llm_router.errors import (
     InvalidResponseError,
@@ -41,8 +43,9 @@ from lee_llm_router.providers._codex_home import (
     user_home,
 )
 from lee_llm_router.providers._codex_prompt import render_instructions, render_prompt
-from lee_llm_router.providers._codex_schema import strict_schema, wire_schema
+from lee_llm_router.providers._codex_schema import strict_schema
 from lee_llm_router.providers.base import (
+    BaseUrl,
     Capabilities,
     Effects,
     EnvName,
@@ -70,9 +73,10 @@ _flags: dict[tuple[str, int, int, int], frozenset[str]] = {}
 def _config_keys(value: dict[str, Any]) -> dict[str, Any]:
     for key, one in value.items():
         if not key or "=" in key or not key.isprintable() or key.startswith("-"):
-            raise ValueError("a key is a dotted path of codex's configuration, like model_verbosity")
+            what = "a key is a dotted path of codex's configuration, like model_verbosity"
+            raise PydanticCustomError("wanted_config_key", what)
         if one is None:
-            raise ValueError(f"{key}: TOML has no null")
+            raise PydanticCustomError("wanted_value", "TOML, codex's configuration language, has no null")
     return value
 
 
@@ -81,10 +85,8 @@ class CodexCLIConfig(ProviderConfig):
 
     type: str = Field("codex_cli", description="codex_cli")
     command: str = Field("codex", min_length=1, description="The program: a name on PATH, or a path.")
-    base_url: str | None = Field(
-        None,
-        pattern=r"^https?://\S+$",
-        description="Address of a server with a Responses API, up to and with /v1. Default: OpenAI's service.",
+    base_url: BaseUrl | None = Field(
+        None, description="Address of a server with a Responses API, up to and with /v1. Default: OpenAI's service."
     )
     api_key_env: EnvName | None = Field(
         None,
@@ -155,7 +157,8 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         return await cancellable(lambda switch: self._guarded(request, timeout, switch))
 
     def secrets(self) -> Iterable[str]:
-        """The key, or the tokens of the login that is lent to codex."""
+        """The key, or the tokens of the login that is lent to codex, and what the settings took from variables."""
+        yield from super().secrets()
         name = self.config.api_key_env
         key = os.environ.get(name, "").strip() if name else ""
         if key:
@@ -263,7 +266,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
     ) -> tuple[Exec, int]:  # fmt: skip
         """What decides the command line, its files written; and how many bytes of the request are in those files."""
         config = self.config
-        schema = None if request.schema is None else strict_schema(wire_schema(request.schema))
+        schema = None if request.schema is None else strict_schema(json_schema_of(request.schema))
         by_flag = schema is not None and (flags is None or "--output-schema" in flags)
         # Other servers than OpenAI's may pass over the schema (llama.cpp does): the model is told of it as well.
         in_words = not by_flag or config.base_url is not None
