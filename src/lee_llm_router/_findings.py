@@ -125,7 +125,7 @@ def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
         return f"{text} {context[name]}"
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         return f"one of {context['expected']} is wanted"
     if kind in ("too_short", "string_too_short"):
         return "must not be empty" if context["min_length"] == 1 else f"must have at least {context['min_length']}"

@@ -263,7 +263,7 @@ def _translate(error: ErrorDetails, path: Path, data: Any, reading: _Reading, mo
             message = "a key is never written in the file: name its environment variable with api_key_env"
             known = []
         _note(reading, path, message, key, known)
-    elif kind == "literal_error":
+    elif kind in ("literal_error", "enum"):
         words = str((error.get("ctx") or {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         _note(reading, path, message, error["input"], words)
     elif kind == "unknown_type":

@@ -1,0 +1,187 @@
+"""The provider `mock`: answers and fails as its settings say, with no network. For tests, demos and dry runs.
+
+It gives a fixed text, repeats the question, or plays a script. A script's place is kept for each provider of a router:
+all roles, threads and event loops that share the provider share it, and a provider whose settings a policy overrides
+plays a script of its own.
+
+Usage is counted in words (runs of characters without white space): prompt tokens are the words of all messages,
+completion tokens the words of the answer and of the arguments of its tool calls. A failure reports none.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._locks import ForkLock
+from lee_llm_router._redact import RedactingModel
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_of
+from lee_llm_router.providers.base import Capabilities, Integer, Number, Provider, ProviderConfig
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall, message_text
+
+DEFAULT_TEXT = "This answer was made up by the mock provider."
+DEFAULT_MODEL = "mock"
+
+_OF_AN_ANSWER = ("text", "echo", "tool_calls", "finish_reason")
+_OF_A_FAILURE = ("message", "status_code", "retry_after", "final")
+
+
+class MockToolCall(RedactingModel):
+    """A tool call in a scripted answer."""
+
+    name: str = Field(min_length=1, description="Name of the tool.")
+    arguments: dict[str, Any] | str = Field(
+        default_factory=dict, description="Arguments; a string is passed on as it is, to show broken JSON."
+    )
+    id: str | None = Field(None, description="Id of the call. Default: call_1, call_2, ...")
+
+
+class MockStep(RedactingModel):
+    """One outcome of a script: an answer, or a failure. With neither, the provider's usual answer."""
+
+    text: str | None = Field(None, description="The answer.")
+    echo: bool = Field(False, description="Answer with the last user message.")
+    tool_calls: tuple[MockToolCall, ...] = Field((), description="Tools the answer calls.")
+    finish_reason: str | None = Field(None, description="Default: stop, or tool_calls if there are any.")
+    error: FailureType | None = Field(None, description="Fail, in this way.")
+    message: str | None = Field(None, description="What the failure says.")
+    status_code: Integer | None = Field(None, description="HTTP status the failure carries.")
+    retry_after: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="Seconds after which the failure says to ask again."
+    )
+    final: bool = Field(False, description="The failure says that asking this target again is pointless.")
+    delay: Number = Field(0.0, ge=0, description="Seconds before it. Past the attempt's timeout, TIMEOUT is raised.")
+    times: Integer = Field(1, ge=1, description="How often it is played.")
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        wrong, what = (_OF_A_FAILURE, "without") if self.error is None else (_OF_AN_ANSWER, "with")
+        for field in wrong:
+            if field in self.model_fields_set:
+                raise PydanticCustomError("mock_step", f"{field} makes no sense {what} error")
+        if self.echo and self.text is not None:
+            raise PydanticCustomError("mock_step", "echo and text exclude each other")
+        return self
+
+
+def _not_empty(script: tuple[MockStep, ...]) -> tuple[MockStep, ...]:
+    # Not min_length: pydantic reports it as well wherever an element is wrong.
+    if not script:
+        raise PydanticCustomError("mock_script", "must not be empty")
+    return script
+
+
+class MockConfig(ProviderConfig):
+    """Settings of a `mock` provider."""
+
+    type: str = Field("mock", description="mock")
+    response_text: str = Field(DEFAULT_TEXT, description="The usual answer.")
+    echo: bool = Field(False, description="The usual answer is the last user message instead.")
+    script: Annotated[tuple[MockStep, ...], AfterValidator(_not_empty)] | None = Field(
+        None,
+        json_schema_extra={"minItems": 1},
+        description="Outcomes, played in order, one an attempt. The last one is played for ever.",
+    )
+    loop: bool = Field(False, description="Start the script again after its last outcome.")
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.echo and "response_text" in self.model_fields_set:
+            raise PydanticCustomError("mock_settings", "echo and response_text exclude each other")
+        if self.loop and self.script is None:
+            raise PydanticCustomError("mock_settings", "loop needs a script")
+        return self
+
+
+class MockProvider(Provider[MockConfig]):
+    """Plays its settings. See the module's text."""
+
+    config_model: ClassVar[type[ProviderConfig]] = MockConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
+
+    def __init__(self, name: str, config: MockConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(name, config, clock)
+        self._script: Sequence[MockStep] = config.script or (MockStep(),)
+        self._ends = tuple(accumulate(step.times for step in self._script))
+        self._played = 0
+        self._lock = ForkLock()
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Play the next outcome, after its delay.
+
+        Raises:
+            LLMTimeoutError: the delay is longer than `timeout`; raised after `timeout` seconds.
+            LLMRouterError: the failure the script says.
+        """
+        step = self._next()
+        if step.delay:
+            self.clock.sleep(min(step.delay, timeout))
+        return self._outcome(step, request, timeout)
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `complete`."""
+        step = self._next()
+        if step.delay:
+            await self.clock.sleep_async(min(step.delay, timeout))
+        return self._outcome(step, request, timeout)
+
+    def _next(self) -> MockStep:
+        with self._lock:
+            played, self._played = self._played, self._played + 1
+        place = played % self._ends[-1] if self.config.loop else min(played, self._ends[-1] - 1)
+        return self._script[bisect_right(self._ends, place)]
+
+    def _outcome(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
+        model = request.model or DEFAULT_MODEL
+        if step.delay > timeout:
+            raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=model)
+        if step.error is not None:
+            raise self._failure(step, step.error, model)
+        text = self._text(step, request)
+        calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
+        return LLMResponse(
+            text=text,
+            tool_calls=calls,
+            finish_reason=step.finish_reason or ("tool_calls" if calls else "stop"),
+            usage=_usage(request, [text, *(call.arguments for call in calls)]),
+            model=model,
+        )
+
+    def _failure(self, step: MockStep, kind: FailureType, model: str) -> LLMRouterError:
+        return error_of(
+            kind,
+            step.message or f"scripted {kind}",
+            provider=self.name,
+            model=model,
+            status_code=step.status_code,
+            retry_after=step.retry_after,
+            final=step.final,
+        )
+
+    def _text(self, step: MockStep, request: LLMRequest) -> str:
+        if step.text is not None:
+            return step.text
+        if step.tool_calls and not step.echo:
+            return ""
+        if not (step.echo or self.config.echo):
+            return self.config.response_text
+        asked = [message for message in request.messages if message.get("role") == "user"]
+        return message_text(asked[-1]) if asked else ""
+
+
+def _tool_call(call: MockToolCall, number: int) -> ToolCall:
+    arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)
+    return ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments)
+
+
+def _usage(request: LLMRequest, said: Sequence[str]) -> LLMUsage:
+    prompt = sum(len(message_text(message).split()) for message in request.messages)
+    completion = sum(len(text.split()) for text in said)
+    return LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
