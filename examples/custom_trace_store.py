@@ -1,0 +1,46 @@
+"""A trace store of your own: records in SQLite instead of daily files, and a question asked of them.
+
+Run it with ``python examples/custom_trace_store.py``. A store is any object with ``append(record)``; the router calls
+it inline, from any thread. If it raises, the call goes on and `router.telemetry_errors` counts it.
+"""
+
+import sqlite3
+import threading
+
+from lee_llm_router import LeeLLMRouter, TraceRecord
+
+CONFIG = """
+llm:
+  providers:
+    shaky: {type: mock, loop: true, script: [{error: OVERLOADED, status_code: 503}, {text: "fine now"}]}
+    steady: {type: mock, response_text: "always fine"}
+  roles:
+    chat: {provider: shaky, model: m, retry: {attempts: 1}, fallback_providers: [steady]}
+"""
+
+
+class SQLiteTraceStore:
+    """Keeps each record as JSON, with the columns one asks for most often."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.Lock()
+        self.connection = sqlite3.connect(path, check_same_thread=False)
+        self.connection.execute("CREATE TABLE IF NOT EXISTS trace (request_id, target, outcome, record)")
+
+    def append(self, record: TraceRecord) -> None:
+        row = (record.request_id, record.target, record.failure_type or record.outcome, record.to_json().decode())
+        with self._lock, self.connection:
+            self.connection.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)
+
+    def close(self) -> None:
+        """Called when the router closes."""
+        self.connection.close()
+
+
+store = SQLiteTraceStore(":memory:")
+with LeeLLMRouter(CONFIG, trace_store=store) as router:
+    for number in range(4):
+        router.complete("chat", f"Question {number}")
+    query = "SELECT target, outcome, count(*) FROM trace GROUP BY 1, 2 ORDER BY 1, 2"
+    for target, outcome, count in store.connection.execute(query):
+        print(f"{target:<10} {outcome:<10} {count}")
