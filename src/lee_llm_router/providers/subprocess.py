@@ -171,7 +171,7 @@ def _start(argv: Sequence[str], stdin: bytes, env: Mapping[str, str], cwd: Path 
     except OSError as error:
         # The reason alone: the operating system's text would repeat paths of a folder that is gone by then.
         what = f"{argv[0]} cannot be started: {error.strerror or error}"
-        if error.errno == errno.ENOENT and error.filename == str(cwd):
+        if error.errno == errno.ENOENT and str(error.filename) == str(cwd):
             what = f"the working folder {cwd} does not exist"
         raise ProviderError(what, sent=False, final=error.errno in _LASTING) from error
     except ValueError:
@@ -224,7 +224,7 @@ class _Run:
             # All that the leader wrote is in the pipes by now; whoever else holds them open is not waited for.
             while not self._flooded and take(pipe):
                 pass
-        if self._partial and not self._flooded:
+        if any(self._partial):
             self._emit(b"".join(self._partial))
         if self._flooded:
             end = "flood"
