@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,6 +15,10 @@ from lee_llm_router.providers.base import ProviderConfig
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """A text with ``${VAR}`` in it: it passes wherever a number, a boolean or one of some words is wanted."""
+
+
+# Pydantic writes a bound on an optional value under its own name for it.
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def build_schema(model: type[BaseModel], *, installed: bool) -> dict[str, Any]:
@@ -88,18 +92,26 @@ def _untitled(schema: Any) -> Any:
 
 def _relaxed(schema: dict[str, Any]) -> dict[str, Any]:
     """`schema` with room for ``${VAR}`` wherever its form is narrower than any text."""
-    found = dict(schema)
+    found = {_BOUNDS.get(key, key): value for key, value in schema.items() if not (key == "default" and value is None)}
     for key in ("properties", "patternProperties"):
         if key in found:
             found[key] = {name: _relaxed(part) for name, part in found[key].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(found.get(key), dict):
             found[key] = _relaxed(found[key])
-    for key in ("anyOf", "oneOf", "prefixItems"):
-        if key in found:
-            found[key] = [_relaxed(part) for part in found[key]]
-    narrow = found.get("type") in ("number", "integer", "boolean") or "enum" in found or "const" in found
-    if not narrow and "pattern" not in found:
+    if "anyOf" in found:
+        found["anyOf"] = _flat(_relaxed(part) for part in found["anyOf"])
+    narrow = found.get("type") in ("number", "integer", "boolean") or found.keys() & {"enum", "const", "pattern"}
+    if not narrow:
         return found
     about: dict[str, Any] = {key: found.pop(key) for key in ("description", "default") if key in found}
     return {**about, "anyOf": [found, _REFERENCE]}
+
+
+def _flat(choices: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`choices` without choices inside choices, and none twice."""
+    flat: list[dict[str, Any]] = []
+    for choice in choices:
+        parts = choice["anyOf"] if choice.keys() == {"anyOf"} else [choice]
+        flat += [part for part in parts if part not in flat]
+    return flat
