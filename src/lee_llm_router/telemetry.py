@@ -27,6 +27,13 @@ TokenUsageHook: TypeAlias = Callable[[LLMUsage, str, str], None]
 """`on_token_usage(usage, role, provider)`: called once for each attempt that reports usage."""
 
 
+def target_name(provider: str | None, model: str | None) -> str:
+    """``provider/model`` for people; a dash where no target was involved."""
+    if provider is None:
+        return "-"
+    return f"{provider}/{model}" if model else provider
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRecord:
     """One attempt (schema 1). A call that ends outside an attempt leaves one record with ``attempt=None``."""
@@ -77,9 +84,7 @@ class TraceRecord:
     @property
     def target(self) -> str:
         """``provider/model`` for people; a dash where no target was involved."""
-        if self.provider is None:
-            return "-"
-        return f"{self.provider}/{self.model}" if self.model else self.provider
+        return target_name(self.provider, self.model)
 
     def to_json(self) -> bytes:
         """The record as one line of JSON, without the newline.
@@ -236,7 +241,7 @@ class LoggingSink:
             **{f"llm_{key}": value for key, value in event.data.items()},
         }  # fmt: skip
         details = " ".join(f"{key}={value}" for key, value in event.data.items())
-        target = f"{event.provider}/{event.model}"
+        target = target_name(event.provider, event.model)
         logger.log(
             event_level(event.name), "%s role=%s target=%s %s", event.name, event.role, target, details, extra=extra
         )
