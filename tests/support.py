@@ -8,8 +8,8 @@ from typing import Any
 
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.providers import registry
-from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage
+from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry import RouterEvent, TraceRecord
 
@@ -49,6 +49,41 @@ class Took:
         self.outcome = outcome
 
 
+class Pieces:
+    """An outcome that is streamed: texts, chunks, `Took`s of them, exceptions to raise; then the end."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+
+END = StreamChunk(finish_reason="stop")
+
+
+class _PiecesStream(ChunkStream):
+    def __init__(self, pieces: Pieces, provider: ScriptedProvider) -> None:
+        self._items = iter(pieces.items)
+        self._provider = provider
+
+    def pull(self, timeout: float) -> StreamChunk | None:
+        self._provider.pulls.append(round(timeout, 6))
+        item = next(self._items, None)
+        if isinstance(item, Took):
+            self._provider.clock.advance(min(item.seconds, timeout))  # type: ignore[attr-defined]
+            if item.seconds > timeout:
+                raise TimeoutError
+            item = item.outcome
+        if isinstance(item, BaseException):
+            raise item
+        return StreamChunk(text=item) if isinstance(item, str) else item
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        await asyncio.sleep(0)
+        return self.pull(timeout)
+
+    def close(self) -> None:
+        self._provider.streams_closed += 1
+
+
 class ScriptedConfig(ProviderConfig):
     outcomes: list[Any] = []
     does: str = "none"
@@ -67,6 +102,8 @@ class ScriptedProvider(Provider[ScriptedConfig]):
         self.calls: list[LLMRequest] = []
         self.timeouts: list[float] = []
         self.closed = 0
+        self.pulls: list[float] = []
+        self.streams_closed = 0
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
@@ -99,6 +136,14 @@ class ScriptedProvider(Provider[ScriptedConfig]):
             usage = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
             return LLMResponse(text=outcome, finish_reason="stop", usage=usage, model=request.model)
         return outcome  # type: ignore[no-any-return]
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        outcome: Any = self.complete(request, timeout)
+        return _PiecesStream(outcome, self) if isinstance(outcome, Pieces) else WholeAnswer(outcome)
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        await asyncio.sleep(0)
+        return self.stream(request, timeout)
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
         await asyncio.sleep(0)

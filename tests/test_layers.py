@@ -23,7 +23,8 @@ LAYERS = [
     ["client", "__init__"],
     ["router"],
     ["engine"],
-    ["_records", "_failures"],
+    ["streaming", "_records", "_failures"],
+    ["_drivers"],
     ["policy", "retry"],
     ["_overrides"],
     ["health"],
@@ -37,7 +38,7 @@ LAYERS = [
     ["providers.base"],
     ["stores", "_reporter"],
     ["telemetry"],
-    ["_contract", "_messages", "compression"],
+    ["_assembly", "_contract", "_messages", "compression"],
     ["response"],
     ["errors", "_clock", "_ids", "_locks", "_redact", "_secrets", "_threads"],
 ]

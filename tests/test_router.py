@@ -313,3 +313,13 @@ def test_resolve_shows_the_chain_without_asking_anyone() -> None:
         ("b", "x"),
     ]
     assert provider_of(router, "a").calls == []
+
+
+def test_an_error_object_raised_twice_is_never_blamed_on_the_wrong_target() -> None:
+    """A provider may raise one object for many calls; what the router learns goes into copies."""
+    shared = error_of(FailureType.AUTH, "no")
+    router, memory, _ = router_for(config_for({"a": [shared], "b": [shared]}))
+    with pytest.raises(LLMRouterError) as caught:
+        router.complete("r", "hi")
+    assert [record.provider for record in memory.records] == ["a", "b"]
+    assert caught.value.provider == "b" and shared.provider is None

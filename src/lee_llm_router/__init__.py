@@ -2,7 +2,7 @@
 
 from lee_llm_router.client import LLMClient
 from lee_llm_router.compression import Compressor
-from lee_llm_router.config import FallbackConfig, LLMConfig, ProviderConfig, RetryConfig, RoleConfig, load_config
+from lee_llm_router.config import FallbackConfig, LLMConfig, RetryConfig, RoleConfig, StreamConfig, load_config
 from lee_llm_router.errors import (
     AuthenticationError,
     ConfigError,
@@ -26,18 +26,22 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.health import TargetHealth
 from lee_llm_router.policy import ProviderChoice, RoutingContext, RoutingPolicy, SimpleRoutingPolicy
-from lee_llm_router.providers.base import Capabilities, Provider
+from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
 from lee_llm_router.providers.registry import register, register_alias
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, ToolCall
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
 from lee_llm_router.router import LeeLLMRouter, LLMRouter
 from lee_llm_router.stores.jsonl import LocalFileTraceStore
+from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry import EventSink, RouterEvent, TraceRecord, TraceStore
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncCompletionStream",
     "AuthenticationError",
     "Capabilities",
+    "ChunkStream",
+    "CompletionStream",
     "Compressor",
     "ConfigError",
     "ContentFilterError",
@@ -75,8 +79,11 @@ __all__ = [
     "RoutingContext",
     "RoutingPolicy",
     "SimpleRoutingPolicy",
+    "StreamChunk",
+    "StreamConfig",
     "TargetHealth",
     "ToolCall",
+    "ToolCallDelta",
     "TraceRecord",
     "TraceStore",
     "UnavailableError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
 from lee_llm_router._secrets import bounded, scrub, scrub_exception
@@ -22,9 +23,11 @@ def as_failure(caught: Exception, target: Target, provider: Provider[Any], timeo
     """`caught` as a typed failure of `target`, with the provider's secrets taken out of it and of all its causes."""
     secrets = _secrets_of(provider)
     clean = scrub_exception(caught, secrets)
-    error = caught if isinstance(caught, LLMRouterError) else _translated(caught, timeout)
-    if error is not caught and clean:
-        error.__cause__ = caught
+    if isinstance(caught, LLMRouterError):
+        error = _own(caught)
+    else:
+        error = _translated(caught, timeout)
+        error.__cause__ = caught if clean else None
     error.args = (bounded(scrub(error.message, secrets)),)
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
@@ -51,6 +54,14 @@ def final_error(
         sent=error.sent,
         response=error.response,
     )
+
+
+def _own(caught: LLMRouterError) -> LLMRouterError:
+    """A copy to write into: a provider may raise one object again and again, for different calls."""
+    error = copy(caught)
+    error.__cause__, error.__context__ = caught.__cause__, caught.__context__
+    error.__suppress_context__ = caught.__suppress_context__
+    return error.with_traceback(caught.__traceback__)
 
 
 def _translated(caught: Exception, timeout: float) -> LLMRouterError:

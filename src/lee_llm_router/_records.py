@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lee_llm_router.engine import CallPlan, Surroundings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
     """What is known of an attempt before it ends."""
 
@@ -27,6 +27,8 @@ class Attempt:
     target_number: int
     began: float
     started_at: str
+    first_output: float | None = None
+    """Moment of a stream's first real output."""
 
 
 class Recorder:
@@ -47,6 +49,11 @@ class Recorder:
         )
         self._event("llm.complete.start", target, number)
         return attempt
+
+    def first_output(self, attempt: Attempt, now: float) -> None:
+        """Its stream has begun to give an answer."""
+        attempt.first_output = now
+        self._event("llm.stream.first_token", attempt.target, attempt.number, elapsed_ms=_ms(now - attempt.began))
 
     def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
         """It gave the answer."""
@@ -72,9 +79,9 @@ class Recorder:
             self._event("policy.fallback", following, attempt.number + 1, after=attempt.target.provider,
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
-    def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
-        """The caller gave up during it."""
-        self._ended(attempt, "cancelled", "raise", sent=True, reason=reason)
+    def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
+        """The caller gave up during it, with `partial` of a streamed answer handed on."""
+        self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._event("llm.complete.error", attempt.target, attempt.number, failure_type=FailureType.CANCELLED.value)
 
     def skipped(self, target: Target, reason: LLMRouterError) -> None:
@@ -120,6 +127,8 @@ class Recorder:
             )  # fmt: skip
         if reason is not None:
             details.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
+        if attempt.first_output is not None:
+            details["first_token_ms"] = _ms(attempt.first_output - attempt.began)
         if self._around.capture_full:
             details.update(messages=attempt.request.messages, text=None if response is None else response.text)
         return self._keep(
@@ -135,7 +144,7 @@ class Recorder:
         plan = self._plan
         record = TraceRecord(
             request_id=plan.request_id, role=plan.role, policy=plan.policy, metadata=plan.metadata,
-            workspace=self._around.workspace, outcome=outcome, verdict=verdict,
+            workspace=self._around.workspace, stream=plan.stream is not None, outcome=outcome, verdict=verdict,
             started_at=started_at or utc_timestamp(self._around.clock.time()), **details,
         )  # fmt: skip
         self.records.append(record)

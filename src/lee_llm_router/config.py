@@ -77,6 +77,18 @@ class RetryConfig(_Section):
     max_backoff: Number = Field(8.0, ge=0, description="Seconds: no wait of our own choosing is longer.")
 
 
+class StreamConfig(_Section):
+    """Bounds on a streamed answer, and what happens when it breaks off."""
+
+    first_token_timeout: Seconds | None = Field(
+        None, description="Seconds until the first real output. Default: the attempt's timeout."
+    )
+    idle_timeout: Seconds = Field(30.0, description="Seconds between two pieces from then on.")
+    on_break: Literal["raise", "restart"] = Field(
+        "raise", description="raise: end with what came. restart: discard it and go on as after any failure."
+    )
+
+
 class FallbackConfig(CallSettings):
     """A further target of a role's chain. In the file a bare provider name will do."""
 
@@ -98,6 +110,7 @@ class RoleConfig(CallSettings):
     model: str | None = Field(None, min_length=1, description="Model; default: the provider's own.")
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=RetryConfig, description="How often to try.")
+    stream: StreamConfig = Field(default_factory=StreamConfig, description="How to stream.")
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
         frozenset(), description="Failures that end a call by default and shall go on to the next target instead."
@@ -196,15 +209,12 @@ class LLMConfig(_Section):
         found = self.roles.get(role)
         if found is None:
             raise ConfigError(f"no such role in the configuration{did_you_mean(role, self.roles)}", sent=False)
-        return (
-            self._target(found, found, found.model or self.providers[found.provider].model),
-            *(
-                self._target(found, fallback, fallback.model or self.providers[fallback.provider].model or found.model)
-                for fallback in found.fallback_providers
-            ),
-        )
+        targets: tuple[RoleConfig | FallbackConfig, ...] = (found, *found.fallback_providers)
+        return tuple(self._target(found, target) for target in targets)
 
-    def _target(self, role: RoleConfig, target: RoleConfig | FallbackConfig, model: str | None) -> TargetSpec:
+    def _target(self, role: RoleConfig, target: RoleConfig | FallbackConfig) -> TargetSpec:
+        named = (layer for layer in (target, self.providers[target.provider], role) if layer.model)
+        owner: RoleConfig | FallbackConfig | ProviderConfig = next(named, target)
         values: dict[str, Any] = {}
         filled: dict[Path, tuple[str, ...]] = {}
         for layer in (role, target):
@@ -214,10 +224,10 @@ class LLMConfig(_Section):
             filled |= {path: used for path, used in layer._filled.items() if path[0] in said}
         settings = CallSettings.model_construct(_fields_set=set(values), **values)
         settings._filled.update(filled)
-        spec = TargetSpec(provider=target.provider, model=model, settings=settings)
-        spec._filled.update(
-            {path: used for path, used in target._filled.items() if path in (("provider",), ("model",))}
-        )
+        spec = TargetSpec(provider=target.provider, model=owner.model, settings=settings)
+        for source, path in ((target, ("provider",)), (owner, ("model",))):
+            if path in source._filled:
+                spec._filled[path] = source._filled[path]
         return spec
 
 

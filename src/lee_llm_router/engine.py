@@ -1,58 +1,37 @@
-"""The engine: one generator that decides, two drivers that do.
+"""The engine: one generator that decides about a call, streamed or not.
 
-`attempts` performs no I/O of its own but writing traces. It yields steps (`Call`, `Sleep`) and is sent what came of
-them, or has thrown in what broke; `drive` and `drive_async` run the steps. So every decision stands once, and holds
-for sync and async alike.
+`attempts` performs no I/O of its own but writing traces. It yields steps (`Call`, `Sleep`; `Open` and `Pump` for a
+stream) and is sent what came of them, or has thrown in what broke. The drivers in `_drivers.py` run the steps. So every
+decision stands once, and holds for sync, async and streams alike.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from lee_llm_router import _contract
+from lee_llm_router._assembly import Assembly, Patience
 from lee_llm_router._clock import Clock
+from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps
 from lee_llm_router._failures import as_failure, final_error
 from lee_llm_router._messages import needs_content_parts
 from lee_llm_router._records import Attempt, Recorder
 from lee_llm_router._reporter import Reporter
-from lee_llm_router._threads import call_in_thread
 from lee_llm_router.compression import Compressor
-from lee_llm_router.config import DEFAULT_TIMEOUT, RetryConfig
-from lee_llm_router.errors import InvalidResponseError, LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.config import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
+from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.health import Health
 from lee_llm_router.policy import Target
-from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.base import Provider, whole_answer
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 from lee_llm_router.retry import RULES, advise
 from lee_llm_router.telemetry import Verdict
 
-
 SHORTEST_ATTEMPT = 0.001
 """Seconds: with less than this left before the deadline no attempt is started."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Step: ask `provider`, for at most `timeout` seconds; send back the `LLMResponse`."""
-
-    provider: Provider[Any]
-    request: LLMRequest
-    timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Step: let `seconds` pass."""
-
-    seconds: float
-
-
-Step: TypeAlias = Call | Sleep
-Steps: TypeAlias = Generator[Step, Any, LLMResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +64,8 @@ class CallPlan:
     retry_effects: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
     compress: Compressor
+    stream: StreamConfig | None = None
+    """How to stream; None for an unstreamed call."""
 
 
 class _Candidate:
@@ -135,67 +116,6 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
         run.release()
 
 
-def drive(steps: Steps, clock: Clock) -> LLMResponse:
-    """Run `steps` in the calling thread."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = _perform(step, clock)
-            except BaseException as error:  # noqa: BLE001 - the generator decides about all of them
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as done:
-        response: LLMResponse = done.value
-        return response
-
-
-async def drive_async(steps: Steps, clock: Clock) -> LLMResponse:
-    """Run `steps` on the running event loop."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                result = await _perform_async(step, clock)
-            except BaseException as error:  # noqa: BLE001 - the generator decides about all of them
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as done:
-        response: LLMResponse = done.value
-        return response
-
-
-def _perform(step: Step, clock: Clock) -> LLMResponse | None:
-    if isinstance(step, Sleep):
-        clock.sleep(step.seconds)
-        return None
-    if step.provider.capabilities.bounded:
-        return step.provider.complete(step.request, step.timeout)
-    return call_in_thread(step.provider.complete, step.request, step.timeout, timeout=step.timeout)
-
-
-async def _perform_async(step: Step, clock: Clock) -> LLMResponse | None:
-    if isinstance(step, Sleep):
-        await clock.sleep_async(step.seconds)
-        return None
-    answer = step.provider.complete_async(step.request, step.timeout)
-    if step.provider.capabilities.bounded:
-        return await answer
-    task = asyncio.ensure_future(answer)
-    try:
-        await asyncio.wait({task}, timeout=step.timeout)
-    finally:
-        if not task.done():
-            # Whatever it still does or raises is nobody's business any more.
-            task.cancel()
-            task.add_done_callback(lambda t: t.cancelled() or t.exception())
-    if task.cancelled() or not task.done():
-        raise TimeoutError
-    return task.result()
-
-
 class _Run:
     """The state of one call, and what follows from it."""
 
@@ -210,6 +130,8 @@ class _Run:
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = Recorder(plan, around)
         self.last_error: LLMRouterError | None = None
+        self.assembly: Assembly | None = None
+        """The answer that is coming in, or came in last; None in an unstreamed call."""
 
     def first_move(self) -> _Move:
         move, skipped = self._next(after=-1)
@@ -239,9 +161,10 @@ class _Run:
         candidate.tries += 1
         timeout = min(target.fields.get("timeout", DEFAULT_TIMEOUT), self.deadline_at - attempt.began)
         try:
-            response = self._accepted(request, (yield Call(provider, request, timeout)))
+            response = self._accepted(request, (yield from self._ask(attempt, timeout)))
         except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
             error = as_failure(caught, target, provider, timeout)
+            error.response = error.response or self._partial()
             rule = RULES[error.failure_type]
             self.around.health.failed(
                 target.key,
@@ -251,19 +174,34 @@ class _Run:
             )
             return self._after_failure(candidate, provider, attempt, error)
         except BaseException as cancelled:
-            self.recorder.cancelled(attempt, cancelled)
+            self.recorder.cancelled(attempt, cancelled, self._partial())
             raise
         self.around.health.succeeded(target.key)
         response = replace(response, provider=target.provider, request_id=self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
 
+    def _ask(self, attempt: Attempt, timeout: float) -> Generator[Step, Any, Any]:
+        """What the provider answers: in one step, or opened and then handed on piece by piece."""
+        provider, request, how = attempt.provider, attempt.request, self.plan.stream
+        if how is None:
+            return (yield Call(provider, request, timeout))
+        before = self.assembly
+        if how.first_token_timeout is not None:
+            timeout = min(how.first_token_timeout, self.deadline_at - attempt.began)
+        patience = Patience(attempt.began + timeout, how.idle_timeout, self.deadline_at)
+        self.assembly = Assembly(
+            patience,
+            index=before.index if before else 0,
+            restart=before is not None and before.index > 0,
+            on_start=lambda now: self.recorder.first_output(attempt, now),
+        )
+        stream = yield Open(provider, request, timeout)
+        return (yield Pump(stream, self.assembly, provider.capabilities.bounded))
+
     def _accepted(self, request: LLMRequest, response: object) -> LLMResponse:
-        if not isinstance(response, LLMResponse):
-            raise InvalidResponseError(f"the provider gave back {type(response).__name__}, not an answer", final=True)
-        if request.wants_json:
-            return replace(response, parsed=_contract.check(request, response))
-        return response
+        answer = whole_answer(response)
+        return replace(answer, parsed=_contract.check(request, answer)) if request.wants_json else answer
 
     def _after_failure(
         self, candidate: _Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
@@ -275,7 +213,7 @@ class _Run:
             tries=candidate.tries,
             retry=retry,
             fallback_on=self.plan.fallback_on,
-            repeatable=self.plan.retry_effects or provider.effects == "none" or not error.sent,
+            repeatable=self._repeatable(provider, error),
             random=self.around.random,
         )
         self.last_error = error
@@ -298,6 +236,17 @@ class _Run:
         if move is None:
             raise self._final(error) from error
         return move
+
+    def _repeatable(self, provider: Provider[Any], error: LLMRouterError) -> bool:
+        """Whether another attempt may follow: no effect would be doubled, no output spliced."""
+        how = self.plan.stream
+        if how is not None and how.on_break == "raise" and self._partial() is not None:
+            return False
+        return self.plan.retry_effects or provider.effects == "none" or not error.sent
+
+    def _partial(self) -> LLMResponse | None:
+        """What the caller has been given of the current attempt's answer."""
+        return self.assembly.so_far() if self.assembly is not None and self.assembly.started else None
 
     def _next(self, after: int) -> tuple[_Move | None, list[_Skip]]:
         """The next admissible target, and those passed over for good reason.

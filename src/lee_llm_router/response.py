@@ -92,10 +92,47 @@ class LLMResponse:
     """The call's id (UUIDv7), the one in its traces; filled in by the router."""
     parsed: Any = None
     """The parsed answer under `json_mode` or `schema` (a model instance where a pydantic model was given)."""
-    raw: Any = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False, compare=False)
     """The provider's own answer, decoded: for what this class has no field for."""
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallDelta:
+    """A piece of a tool call in a stream. Pieces with the same `index` belong together."""
+
+    index: int = 0
+    id: str | None = None
+    """Only in the first piece."""
+    name: str | None = None
+    """Only in the first piece."""
+    arguments: str = ""
+    """The next part of the arguments' JSON text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamChunk:
+    """A piece of a streamed answer. What is unset did not come with this piece."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    finish_reason: str | None = None
+    usage: LLMUsage | None = None
+    index: int = 0
+    """Counts the pieces of the call from 0, as the router hands them on."""
+    restart: bool = False
+    """Discard all that came before: the answer starts anew (only with ``stream: {on_break: restart}``)."""
+    cost_usd: float | None = None
+    model: str | None = None
+    request_bytes: int | None = field(default=None, repr=False)
+    raw: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it carries a part of the answer: text, reasoning or a tool call."""
+        return bool(self.text or self.reasoning or self.tool_calls)
 
 
 def message_text(message: Message) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeAlias, Unpack
 
 from lee_llm_router import _contract
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._drivers import Steps, drive, drive_async, drive_stream, drive_stream_async
 from lee_llm_router._ids import new_request_id
 from lee_llm_router._messages import normalised
 from lee_llm_router._overrides import CallOptions, checked_fields
@@ -18,7 +19,7 @@ from lee_llm_router._records import Recorder
 from lee_llm_router._reporter import Reporter
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config import LLMConfig, load_config
-from lee_llm_router.engine import CallPlan, Steps, Surroundings, attempts, drive, drive_async
+from lee_llm_router.engine import CallPlan, Surroundings, attempts
 from lee_llm_router.errors import LLMRouterError, RouterClosedError
 from lee_llm_router.health import Health
 from lee_llm_router.policy import (
@@ -35,6 +36,7 @@ from lee_llm_router.policy import (
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 from lee_llm_router.stores.jsonl import LocalFileTraceStore
+from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore, logger
 
 Messages: TypeAlias = str | Sequence[Message]
@@ -133,6 +135,30 @@ class LeeLLMRouter:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
         return await drive_async(self._call(role, messages, overrides), self._clock)
 
+    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream:
+        """As `complete`, the answer piece by piece.
+
+        Nothing is sent before the first piece is asked for. Until the first real output, failures are retried and
+        fall back unseen; after it they are raised, with the text so far in the error's `response`.
+
+        Returns:
+            An iterator over `StreamChunk`, and a context manager; leaving it early closes the connection. Once it has
+            ended, its `response` is the whole answer.
+        """
+        return CompletionStream(
+            lambda finished: drive_stream(self._call(role, messages, overrides, stream=True), self._clock, finished)
+        )
+
+    def stream_async(
+        self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
+    ) -> AsyncCompletionStream:
+        """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
+        return AsyncCompletionStream(
+            lambda finished: drive_stream_async(
+                self._call(role, messages, overrides, stream=True), self._clock, finished
+            )
+        )
+
     @property
     def telemetry_errors(self) -> int:
         """How often a store, sink, hook or observer has raised; none of it reached a caller."""
@@ -186,7 +212,9 @@ class LeeLLMRouter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} roles={sorted(self.config.roles)}>"
 
-    def _call(self, role: str | None, messages: Messages, overrides: Mapping[str, Any]) -> Steps:
+    def _call(
+        self, role: str | None, messages: Messages, overrides: Mapping[str, Any], *, stream: bool = False
+    ) -> Steps:
         """One call, from its arguments to its answer: what the drivers run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
@@ -195,6 +223,8 @@ class LeeLLMRouter:
         started = self._clock.monotonic()
         try:
             plan = self._plan(name, request_id, messages, overrides)
+            if stream:
+                plan = replace(plan, stream=self.config.roles[name].stream)
         except LLMRouterError as error:
             recorder = Recorder(self._bare_plan(name, request_id), self._around)
             recorder.outside(error, self._clock.monotonic() - started)

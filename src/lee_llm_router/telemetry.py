@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import from_json, to_json, to_jsonable_python
@@ -96,8 +96,8 @@ class TraceRecord:
         try:
             return to_json(self, exclude=exclude, inf_nan_mode="null")
         except Exception:  # noqa: BLE001 - metadata may hold anything, and what it does when looked at is not ours
-            values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (exclude or ())}
-            return to_json(_plain(values), inf_nan_mode="null")
+            plain: dict[str, Any] = _plain(self)
+            return to_json({name: plain[name] for name in plain if name not in (exclude or ())}, inf_nan_mode="null")
 
     @classmethod
     def from_json(cls, line: bytes | str) -> TraceRecord:
@@ -160,6 +160,14 @@ def _parse_slowly(line: bytes | str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def json_text(value: Any, indent: int | None = None) -> bytes:
+    """`value` as JSON. Never fails: what JSON cannot hold is written in a readable stand-in."""
+    try:
+        return to_json(value, indent=indent, inf_nan_mode="null")
+    except Exception:  # noqa: BLE001 - as in `TraceRecord.to_json`
+        return to_json(_plain(value), indent=indent, inf_nan_mode="null")
+
+
 def _plain(value: Any, inside: frozenset[int] = frozenset()) -> Any:
     """`value` as plain JSON types, with a readable stand-in for what has none. `inside`: what it is part of."""
     if isinstance(value, str):
@@ -170,6 +178,8 @@ def _plain(value: Any, inside: frozenset[int] = frozenset()) -> Any:
         return "..."
     inside |= {id(value)}
     try:
+        if is_dataclass(value) and not isinstance(value, type):
+            value = {f.name: getattr(value, f.name) for f in fields(value)}
         if isinstance(value, Mapping):
             return {_plain(str(key)): _plain(item, inside) for key, item in value.items()}
         if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
@@ -207,7 +217,7 @@ class RouterEvent:
 
 EVENT_NAMES = frozenset({
     "policy.choice", "policy.fallback", "llm.complete.start", "llm.complete.success", "llm.complete.error",
-    "llm.retry",
+    "llm.retry", "llm.stream.first_token",
 })  # fmt: skip
 
 

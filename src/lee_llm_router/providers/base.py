@@ -25,8 +25,8 @@ from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._redact import RedactingModel
 from lee_llm_router._secrets import looks_like_key
 from lee_llm_router._threads import call_in_thread_async
-from lee_llm_router.errors import AuthenticationError
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.errors import AuthenticationError, InvalidResponseError
+from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk, ToolCallDelta
 
 Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change besides giving an answer. Attempts with effects are not repeated by default."""
@@ -108,6 +108,75 @@ class Capabilities:
 SettingsT = TypeVar("SettingsT", bound=ProviderConfig)
 
 
+def whole_answer(response: object) -> LLMResponse:
+    """`response`, if it is one.
+
+    Raises:
+        InvalidResponseError: a provider gave back something else.
+    """
+    if not isinstance(response, LLMResponse):
+        raise InvalidResponseError(f"the provider gave back {type(response).__name__}, not an answer", final=True)
+    return response
+
+
+class ChunkStream(ABC):
+    """One streamed answer, pulled piece by piece by one caller at a time."""
+
+    @abstractmethod
+    def pull(self, timeout: float) -> StreamChunk | None:
+        """The next piece, or None after the last one of a whole answer.
+
+        Args:
+            timeout: Seconds of wall-clock time it may take.
+
+        Raises:
+            LLMRouterError: what broke. An answer that ends early is an `InvalidResponseError`, never None.
+        """
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        """As `pull`, for asyncio. Unless overridden, runs `pull` in a thread."""
+        return await call_in_thread_async(self.pull, timeout)
+
+    def close(self) -> None:
+        """Hang up, whole or not. Called once, after the last `pull`."""
+        return
+
+    async def aclose(self) -> None:
+        """As `close`, for a stream that was opened with `stream_async`. Unless overridden, calls `close`."""
+        self.close()
+
+
+class WholeAnswer(ChunkStream):
+    """An answer that came at once, as a stream of one piece: for providers that cannot stream."""
+
+    def __init__(self, response: LLMResponse) -> None:
+        self._response: LLMResponse | None = whole_answer(response)
+
+    def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - it is here already
+        """The answer; then None."""
+        response, self._response = self._response, None
+        if response is None:
+            return None
+        return StreamChunk(
+            text=response.text,
+            reasoning=response.reasoning or "",
+            tool_calls=tuple(
+                ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+                for index, call in enumerate(response.tool_calls)
+            ),
+            finish_reason=response.finish_reason or "stop",
+            usage=response.usage,
+            cost_usd=response.cost_usd,
+            model=response.model,
+            request_bytes=response.request_bytes,
+            raw=response.raw,
+        )
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        """As `pull`."""
+        return self.pull(timeout)
+
+
 class Provider(ABC, Generic[SettingsT]):
     """Base of all providers.
 
@@ -148,6 +217,24 @@ class Provider(ABC, Generic[SettingsT]):
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `complete`, for asyncio. Unless overridden, runs `complete` in a thread that a cancellation abandons."""
         return await call_in_thread_async(self.complete, request, timeout)
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """Make one try and return its answer as a stream, once the other side has begun to answer.
+
+        Unless overridden, waits for the whole answer of `complete`.
+
+        Args:
+            request: What is asked.
+            timeout: Seconds of wall-clock time until the stream is open.
+
+        Raises:
+            LLMRouterError: what failed.
+        """
+        return WholeAnswer(self.complete(request, timeout))
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `stream`, for asyncio."""
+        return WholeAnswer(await self.complete_async(request, timeout))
 
     def secrets(self) -> Iterable[str]:
         """Values that must never appear in a trace, an error or a log: keys, as they are now.

@@ -1,0 +1,198 @@
+"""The steps of a call, and what performs them: one driver for threads, one for asyncio.
+
+A driver decides nothing. It performs a step, sends back what came of it, or throws in what broke.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from lee_llm_router._assembly import Assembly
+from lee_llm_router._clock import Clock
+from lee_llm_router._threads import call_in_thread
+from lee_llm_router.providers.base import ChunkStream, Provider
+from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Step: ask `provider`, for at most `timeout` seconds; send back the `LLMResponse`."""
+
+    provider: Provider[Any]
+    request: LLMRequest
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Step: ask `provider` for a stream, for at most `timeout` seconds; send back the `ChunkStream`."""
+
+    provider: Provider[Any]
+    request: LLMRequest
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pump:
+    """Step: hand the pieces of `stream` to the caller; send back the whole `LLMResponse`. Closes the stream."""
+
+    stream: ChunkStream
+    assembly: Assembly
+    bounded: bool
+    """Whether `stream` holds its timeouts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Step: let `seconds` pass."""
+
+    seconds: float
+
+
+Step: TypeAlias = Call | Open | Pump | Sleep
+Steps: TypeAlias = Generator[Step, Any, LLMResponse]
+
+
+def drive(steps: Steps, clock: Clock) -> LLMResponse:
+    """Run the `steps` of an unstreamed call in the calling thread."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = _perform(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        response: LLMResponse = done.value
+        return response
+
+
+async def drive_async(steps: Steps, clock: Clock) -> LLMResponse:
+    """Run the `steps` of an unstreamed call on the running event loop."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = await _perform_async(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        response: LLMResponse = done.value
+        return response
+
+
+def drive_stream(
+    steps: Steps, clock: Clock, finished: Callable[[LLMResponse], None]
+) -> Generator[StreamChunk, None, None]:
+    """Run the `steps` of a streamed call in the calling thread, yielding its pieces; then tell `finished`."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = (yield from _pump(step, clock)) if isinstance(step, Pump) else _perform(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        finished(done.value)
+
+
+async def drive_stream_async(
+    steps: Steps, clock: Clock, finished: Callable[[LLMResponse], None]
+) -> AsyncGenerator[StreamChunk, None]:
+    """Run the `steps` of a streamed call on the running event loop, yielding its pieces; then tell `finished`."""
+    try:
+        step = next(steps)
+        while True:
+            result: Any
+            try:
+                if isinstance(step, Pump):
+                    async with aclosing(_pump_async(step, clock)) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                    result = step.assembly.finish()
+                else:
+                    result = await _perform_async(step, clock)
+            except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as done:
+        finished(done.value)
+
+
+def _perform(step: Step, clock: Clock) -> Any:
+    if isinstance(step, Sleep):
+        clock.sleep(step.seconds)
+        return None
+    assert not isinstance(step, Pump)  # noqa: S101 - only the streaming drivers are asked for one
+    ask: Callable[..., Any] = step.provider.stream if isinstance(step, Open) else step.provider.complete
+    if step.provider.capabilities.bounded:
+        return ask(step.request, step.timeout)
+    return call_in_thread(ask, step.request, step.timeout, timeout=step.timeout)
+
+
+async def _perform_async(step: Step, clock: Clock) -> Any:
+    if isinstance(step, Sleep):
+        await clock.sleep_async(step.seconds)
+        return None
+    assert not isinstance(step, Pump)  # noqa: S101 - only the streaming drivers are asked for one
+    ask: Callable[..., Awaitable[Any]] = (
+        step.provider.stream_async if isinstance(step, Open) else step.provider.complete_async
+    )
+    answer = ask(step.request, step.timeout)
+    return await (answer if step.provider.capabilities.bounded else _abandonable(answer, step.timeout))
+
+
+def _pump(step: Pump, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]:
+    stream, assembly = step.stream, step.assembly
+    with closing(stream):
+        while True:
+            wait = assembly.wait(clock.monotonic())
+            chunk = stream.pull(wait) if step.bounded else call_in_thread(stream.pull, wait, timeout=wait)
+            if chunk is None:
+                return assembly.finish()
+            yield from assembly.feed(chunk, clock.monotonic())
+
+
+async def _pump_async(step: Pump, clock: Clock) -> AsyncGenerator[StreamChunk, None]:
+    stream, assembly = step.stream, step.assembly
+    async with aclosing(stream):
+        while True:
+            wait = assembly.wait(clock.monotonic())
+            pulled = stream.pull_async(wait)
+            chunk = await (pulled if step.bounded else _abandonable(pulled, wait))
+            if chunk is None:
+                return
+            for ready in assembly.feed(chunk, clock.monotonic()):
+                yield ready
+
+
+async def _abandonable(work: Awaitable[T], timeout: float) -> T:
+    """Await `work` for `timeout` seconds; then walk away from it, even if it will not be cancelled.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        if not task.done():
+            # Whatever it still does or raises is nobody's business any more.
+            task.cancel()
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())
+    if task.cancelled() or not task.done():
+        raise TimeoutError
+    return task.result()
