@@ -32,7 +32,21 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         os.waitpid(-1, os.WNOHANG)
 
 
+@pytest.fixture(scope="session")
+def lasting_codex(tmp_path_factory: pytest.TempPathFactory) -> FakeCodex:
+    """One program for all tests: what the provider found out about it need not be found out again."""
+    return FakeCodex(tmp_path_factory.mktemp("codex"))
+
+
 @pytest.fixture
-def codex(tmp_path: Path, machine: Path) -> FakeCodex:
-    """A fake codex on that machine."""
+def codex(lasting_codex: FakeCodex, machine: Path) -> FakeCodex:
+    """A fake codex on that machine, whose flags may be known already."""
+    lasting_codex.forget()
+    return lasting_codex
+
+
+@pytest.fixture
+def new_codex(tmp_path: Path, machine: Path) -> FakeCodex:
+    """A fake codex nobody has called before."""
+    (tmp_path / "bin").mkdir()
     return FakeCodex(tmp_path / "bin")

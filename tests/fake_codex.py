@@ -12,7 +12,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+# Not imported when run: this file is started hundreds of times.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HELP = """Usage: codex exec [OPTIONS] [PROMPT]
   -c, --config <key=value>
@@ -58,7 +62,6 @@ class FakeCodex:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir()
         self.path = folder / "codex"
         self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}", encoding="utf-8")
         self.path.chmod(0o755)
@@ -73,6 +76,12 @@ class FakeCodex:
         """
         script = {"lines": answer("hello") if lines is None else lines, **how}
         (self.folder / "script.json").write_text(json.dumps(script))
+
+    def forget(self) -> None:
+        """Do as at first, and drop the notes."""
+        for note in self.folder.glob("*-*"):
+            note.unlink()
+        self.script()
 
     @property
     def calls(self) -> list[dict[str, Any]]:

@@ -144,29 +144,29 @@ def test_every_setting_is_described_and_loads_from_a_file() -> None:
 # Flags an older codex lacks
 
 
-def test_flags_the_program_does_not_know_are_left_out(codex: FakeCodex) -> None:
+def test_flags_the_program_does_not_know_are_left_out(new_codex: FakeCodex) -> None:
     """The help is looked at once for each program, and again when it was replaced."""
     old = "\n".join(line for line in fake_codex.HELP.splitlines() if "--e" not in line and "--i" not in line)
-    codex.script(help=old)
+    new_codex.script(help=old)
     for _ in range(2):
-        complete(provider(codex))
-    assert len(codex.calls) == 3
-    assert not {"--ephemeral", "--ignore-user-config", "--ignore-rules"} & set(codex.runs[0]["argv"])
-    assert {"--skip-git-repo-check", "--color=never", "--json"} <= set(codex.runs[0]["argv"])
-    codex.path.write_text(codex.path.read_text() + "\n# replaced\n")
-    codex.script()
-    complete(provider(codex))
-    assert "--ephemeral" in codex.runs[-1]["argv"]
+        complete(provider(new_codex))
+    assert len(new_codex.calls) == 3
+    assert not {"--ephemeral", "--ignore-user-config", "--ignore-rules"} & set(new_codex.runs[0]["argv"])
+    assert {"--skip-git-repo-check", "--color=never", "--json"} <= set(new_codex.runs[0]["argv"])
+    new_codex.path.write_text(new_codex.path.read_text() + "\n# replaced\n")
+    new_codex.script()
+    complete(provider(new_codex))
+    assert "--ephemeral" in new_codex.runs[-1]["argv"]
 
 
 @pytest.mark.parametrize("how", [{"help": "no flags here"}, {"help_exit": 3}])
-def test_without_a_readable_help_all_flags_are_used(codex: FakeCodex, how: dict[str, Any]) -> None:
-    codex.script(**how)
-    complete(provider(codex))
-    assert "--ephemeral" in codex.run["argv"]
+def test_without_a_readable_help_all_flags_are_used(new_codex: FakeCodex, how: dict[str, Any]) -> None:
+    new_codex.script(**how)
+    complete(provider(new_codex))
+    assert "--ephemeral" in new_codex.run["argv"]
 
 
-def test_a_hanging_help_is_a_timeout(codex: FakeCodex) -> None:
-    codex.script(before_help=FOREVER)
-    error = failure(provider(codex), timeout=0.5)
+def test_a_hanging_help_is_a_timeout(new_codex: FakeCodex) -> None:
+    new_codex.script(before_help=FOREVER)
+    error = failure(provider(new_codex), timeout=0.5)
     assert (error.failure_type, error.sent) == (F.TIMEOUT, False)

@@ -163,11 +163,11 @@ def test_a_schema_that_strict_mode_cannot_say_goes_in_words(codex: FakeCodex, na
         assert json.loads(files["--output-schema"]) == strict
 
 
-def test_without_the_flag_a_schema_goes_in_words(codex: FakeCodex) -> None:
-    codex.script(help=fake_codex.HELP.replace("--output-schema", "--other"))
-    complete(service(codex), ask(schema=CITY))
-    assert "--output-schema" not in codex.run["files"]
-    assert '"people"' in codex.run["files"]["model_instructions_file"]
+def test_without_the_flag_a_schema_goes_in_words(new_codex: FakeCodex) -> None:
+    new_codex.script(help=fake_codex.HELP.replace("--output-schema", "--other"))
+    complete(service(new_codex), ask(schema=CITY))
+    assert "--output-schema" not in new_codex.run["files"]
+    assert '"people"' in new_codex.run["files"]["model_instructions_file"]
 
 
 def test_json_mode_goes_in_words(codex: FakeCodex) -> None:
