@@ -267,7 +267,7 @@ def _translate(error: ErrorDetails, path: Path, data: Any, reading: _Reading, mo
         words = str((error.get("ctx") or {}).get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         _note(reading, path, message, error["input"], words)
     elif kind == "unknown_type":
-        _note(reading, path, message.partition(" (did")[0], error["input"], registry.available())
+        _note(reading, path, message.partition(" (did")[0], _at(data, path[1:]), registry.available())
     elif error["loc"][-1:] == ("[key]",):
         _note(reading, path, f"as a name, {message}", key=True)
     else:

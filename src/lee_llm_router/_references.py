@@ -30,6 +30,8 @@ def check_references(config: Mapping[str, Any]) -> Iterator[BrokenReference]:
     """
     providers, roles = _mapping(config.get("providers")), _mapping(config.get("roles"))
     for name, role in roles.items():
+        if not isinstance(role, Mapping):
+            continue
         path = ("roles", name)
         yield from _provider_exists(role, path, providers)
         for index, fallback in enumerate(_fallbacks(role)):
@@ -46,24 +48,20 @@ def _provider_exists(target: Any, path: Path, providers: Mapping[str, Any]) -> I
         yield BrokenReference(path, "no such provider", target, list(providers))
 
 
-def _repeats(role: Any, path: Path, providers: Mapping[str, Any]) -> Iterator[BrokenReference]:
-    if not isinstance(role, Mapping):
-        return
+def _repeats(role: Mapping[str, Any], path: Path, providers: Mapping[str, Any]) -> Iterator[BrokenReference]:
     own = {key: value for key, value in role.items() if key not in ("provider", "model", "fallback_providers")}
-    first = role.get("provider")
-    seen = {(first, role.get("model") or _model(providers, first)): [own]} if isinstance(first, str) else {}
-    for index, item in enumerate(_fallbacks(role)):
-        fallback = {"provider": item} if isinstance(item, str) else _mapping(item)
-        name, settings = fallback.get("provider"), {**own, **fallback}
-        model = settings.pop("model", None) or _model(providers, name) or role.get("model")
-        settings.pop("provider", None)
+    seen: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    targets = [_mapping({"provider": item} if isinstance(item, str) else item) for item in _fallbacks(role)]
+    for index, target in enumerate([{"provider": role.get("provider"), "model": role.get("model")}, *targets]):
+        settings = {**own, **target}
+        name, model = settings.pop("provider", None), settings.pop("model", None)
+        model = model or _model(providers, name) or role.get("model")
         if not isinstance(name, str) or not isinstance(model, str | None):
             continue
         alike = seen.setdefault((name, model), [])
         if settings in alike:
-            yield BrokenReference(
-                (*path, "fallback_providers", index), "the same provider, model and settings stand in the chain already"
-            )
+            message = "the same provider, model and settings stand in the chain already"
+            yield BrokenReference((*path, "fallback_providers", index - 1), message)
         alike.append(settings)
 
 
@@ -92,8 +90,8 @@ def _model(providers: Mapping[str, Any], name: Any) -> Any:
     return provider.get("model") if isinstance(provider, Mapping) else getattr(provider, "model", None)
 
 
-def _fallbacks(role: Any) -> Sequence[Any]:
-    found = role.get("fallback_providers") if isinstance(role, Mapping) else None
+def _fallbacks(role: Mapping[str, Any]) -> Sequence[Any]:
+    found = role.get("fallback_providers")
     return found[:MAX_CHAIN] if isinstance(found, (list, tuple)) else ()
 
 

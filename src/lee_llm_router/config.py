@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from lee_llm_router._findings import did_you_mean
+from lee_llm_router._findings import Suggester
 from lee_llm_router._redact import Path, RedactingModel
 from lee_llm_router._references import MAX_CHAIN, check_references
 from lee_llm_router.errors import ConfigError
@@ -150,7 +150,7 @@ def validate_provider(value: Any) -> Any:
         model = registry.get(type_name).config_model
     except ConfigError as error:
         known = registry.available()
-        message = error.message if name in known else f"unknown provider type{did_you_mean(name, known)}"
+        message = error.message if name in known else f"unknown provider type{Suggester().did_you_mean(name, known)}"
         raise _invalid("unknown_type", [(("type",), message)]) from error
     try:
         return model.model_validate({**defaults, **value, "type": type_name})
@@ -187,9 +187,8 @@ class LLMConfig(_Section):
     def _references_lead_somewhere(self) -> Self:
         roles = {name: role.model_dump(exclude_unset=True, by_alias=True) for name, role in self.roles.items()}
         view = {"default_role": self.default_role, "policy": self.policy, "providers": self.providers, "roles": roles}
-        broken = [
-            (found.path, found.message + did_you_mean(found.word, found.known)) for found in check_references(view)
-        ]
+        suggest = Suggester().did_you_mean
+        broken = [(found.path, found.message + suggest(found.word, found.known)) for found in check_references(view)]
         if broken:
             raise _invalid("reference", broken)
         if self.default_role is None:
@@ -208,7 +207,7 @@ class LLMConfig(_Section):
         """
         found = self.roles.get(role)
         if found is None:
-            raise ConfigError(f"no such role in the configuration{did_you_mean(role, self.roles)}", sent=False)
+            raise ConfigError(f"no such role in the configuration{Suggester().did_you_mean(role, self.roles)}", sent=False)
         targets: tuple[RoleConfig | FallbackConfig, ...] = (found, *found.fallback_providers)
         return tuple(self._target(found, target) for target in targets)
 
