@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -164,6 +165,26 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert left == [], "these would have left the machine"
 
 
+def test_shown_output_may_differ_in_times_and_ids_alone() -> None:
+    assert same_output("20:25:13  planner  ok   8 ms  116941f5", "08:01:02  planner  ok 1.5 s  deadbe01\n")
+    assert same_output("first\n...\nlast", "first\nsecond\nlast\n")
+    assert not same_output("20:25:13  planner  ok", "20:25:13  extractor  ok")
+    assert not same_output("first\n...\nlast", "first\nlast\nand more")
+
+
+def test_a_connection_that_would_leave_the_machine_is_refused_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[str] = []
+    for owner, name, guard in network_guard.guards(noted.append):
+        monkeypatch.setattr(owner, name, guard)
+    with socket.socket() as there, pytest.raises(ConnectionRefusedError):
+        there.connect(("192.0.2.1", 80))
+    with pytest.raises(ConnectionRefusedError):
+        socket.getaddrinfo("example.invalid", 80)
+    assert noted == ["connect '192.0.2.1'", "getaddrinfo 'example.invalid'"]
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        assert len(noted) == 2
+
+
 @pytest.mark.parametrize("path", PLAYED, ids=lambda path: path.name)
 def test_code_in_documents_runs_and_prints_what_is_shown(path: Path, fresh: Path) -> None:
     reader = Reader()
@@ -222,6 +243,7 @@ def run_example(path: Path, here: Path, **variables: str) -> str:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run_offline_and_say_what_they_show(path: Path, fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
     codex = FakeCodex(tmp_path / "bin")
     codex.script(answer("text[::-1]"))
     assert SAYS[path.stem] in run_example(path, fresh, LEE_CODEX_COMMAND=str(codex.path))
