@@ -14,7 +14,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Where a value stands: keys and list indexes, from the outermost in."""
 
 _SENSITIVE_HEADER = re.compile(
-    r"(?:^|[-_])(?:authorization|api[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
+    r"(?:^|[-_])(?:auth|authorization|(?:api)?[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
 )
 
 

@@ -41,14 +41,6 @@ class WireResponse:
     body: bytes
     cut: bool = False
 
-    def headers(self) -> dict[str, str]:
-        """Headers with lower-case names; repeated ones joined by commas (RFC 9110, 5.3)."""
-        found: dict[str, str] = {}
-        for raw_name, raw_value in self.raw_headers:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            found[name] = f"{found[name]}, {value}" if name in found else value
-        return found
-
 
 class Transport(Protocol):
     """Carries requests, over pooled connections. Serves many threads and event loops at once."""

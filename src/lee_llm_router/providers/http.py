@@ -1,0 +1,229 @@
+"""The `http` provider: APIs that take a JSON request and give a JSON answer over HTTP.
+
+It puts three things together: a dialect (what is said), a transport (how it gets there) and its settings (whom to ask,
+and with which key). It makes one try; the router does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._redact import is_sensitive_header
+from lee_llm_router.errors import AuthenticationError, InvalidRequestError
+from lee_llm_router.providers._wire import Transport, WireRequest, WireResponse, is_loopback
+from lee_llm_router.providers.base import BaseUrl, Capabilities, EnvName, Integer, Provider, ProviderConfig, read_key
+from lee_llm_router.providers.dialects._common import Dialect, Reply, encode_json
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+
+_DIALECTS = {"openai-chat": "lee_llm_router.providers.dialects.openai_chat"}
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A header's name (RFC 9110, 5.6.2)."""
+_RESERVED = frozenset({
+    "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
+    "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""Headers that frame the message: with others than the transport's own the two sides would misread each other."""
+
+
+def _is_api_root(url: str) -> str:
+    if urlsplit(url).path.endswith("/chat/completions"):
+        raise PydanticCustomError("wanted_url", "leave out /chat/completions: it is added")
+    return url
+
+
+def _can_be_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        problem = _header_problem(name, value)
+        if problem:
+            raise PydanticCustomError("wanted_header", "{problem}", {"problem": problem})
+    return headers
+
+
+def _can_be_header(value: str) -> str:
+    if _header_problem("x", value):
+        raise PydanticCustomError("wanted_header", "plain letters are wanted, of the kind an HTTP header can carry")
+    return value
+
+
+def _is_no_stream(body: dict[str, Any]) -> dict[str, Any]:
+    if "stream" in body:
+        raise PydanticCustomError("reserved", "stream cannot be set here: it decides how answers are read")
+    return body
+
+
+HeaderText: TypeAlias = Annotated[str, AfterValidator(_can_be_header)]
+
+
+class HTTPConfig(ProviderConfig):
+    """Settings of an `http` provider."""
+
+    api: Literal["openai-chat"] = Field("openai-chat", description="What is spoken: OpenAI's chat completions.")
+    base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
+        description="Where the API is, its version included: https://api.openai.com/v1."
+    )
+    api_key_env: EnvName | None = Field(
+        None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
+    )
+    headers: Annotated[dict[str, str], AfterValidator(_can_be_headers)] = Field(
+        default_factory=dict, description="Headers added to each request."
+    )
+    extra_body: Annotated[dict[str, Any], AfterValidator(_is_no_stream)] = Field(
+        default_factory=dict, description="Fields merged into each request's body as they are."
+    )
+    organization: HeaderText | None = Field(None, description="Sent as OpenAI-Organization.")
+    project: HeaderText | None = Field(None, description="Sent as OpenAI-Project.")
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        None, description="The field that bounds the answer. Default: the newer name at api.openai.com, else the older."
+    )
+    max_response_bytes: Integer = Field(
+        DEFAULT_MAX_RESPONSE_BYTES, ge=1024, description="Longest answer taken, in bytes when decompressed."
+    )
+    ca_file: str | None = Field(
+        None, min_length=1, description="PEM file with authorities to trust besides the usual ones."
+    )
+
+
+class HTTPProvider(Provider[HTTPConfig]):
+    """Asks one API over HTTP."""
+
+    config_model: ClassVar[type[ProviderConfig]] = HTTPConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
+
+    def __init__(self, name: str, config: HTTPConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(name, config, clock)
+        self._dialect = cast(Dialect, import_module(_DIALECTS[config.api]))
+        self._url = config.base_url + self._dialect.PATH
+        self._headers = _fixed_headers(config)
+        self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
+        self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
+        self._transport: dict[str, Transport] = {}
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Ask once. `timeout` bounds everything: look-up, connection, request, answer."""
+        wire, secrets = self._prepared(request)
+        return self._answer(wire, secrets, self._carrier().send(wire, timeout))
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `complete`."""
+        wire, secrets = self._prepared(request)
+        return self._answer(wire, secrets, await self._carrier().send_async(wire, timeout))
+
+    def secrets(self) -> Iterable[str]:
+        """The key, as the environment has it now; what the settings took from there; what headers hold of the kind."""
+        key = os.environ.get(self.config.api_key_env or "", "").strip()
+        return (*((key,) if key else ()), *self._fixed_secrets)
+
+    def close(self) -> None:
+        """Close idle connections now, busy ones when they are done. Needs no event loop."""
+        for transport in self._transport.values():
+            transport.close()
+
+    def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
+        """Whether the key is there, the file of authorities can be read, and the key travels encrypted."""
+        config = self.config
+        parts = urlsplit(config.base_url)
+        if config.api_key_env is None:
+            yield "ok", f"{parts.netloc} is asked without a key"
+        else:
+            try:
+                read_key(config.api_key_env, self.name)
+                yield "ok", f"environment variable {config.api_key_env} is set"
+            except AuthenticationError as error:
+                yield "error", error.message
+        if parts.scheme == "http" and not is_loopback(parts.hostname or "") and (config.api_key_env or config.headers):
+            yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
+        if config.ca_file is not None and not Path(config.ca_file).is_file():
+            yield "error", f"ca_file {config.ca_file} does not exist"
+
+    def _carrier(self) -> Transport:
+        transport = self._transport.get("")
+        if transport is None:
+            # An HTTP library takes 50 ms to import: not before it is needed. Two threads may both get here; one wins.
+            from lee_llm_router.providers.transport import HTTPXTransport  # noqa: PLC0415
+
+            config = self.config
+            made = HTTPXTransport(self._url, ca_file=config.ca_file, max_response_bytes=config.max_response_bytes)
+            transport = self._transport.setdefault("", made)
+        return transport
+
+    def _prepared(self, request: LLMRequest) -> tuple[WireRequest, tuple[str, ...]]:
+        """What goes out, and the secrets in it."""
+        config = self.config
+        extra = {**config.extra_body, **request.extra_body}
+        body = self._dialect.encode(request, request.model or config.model, self._max_tokens_field, extra)
+        headers, secrets = self._headers, self._fixed_secrets
+        if config.api_key_env is not None:
+            key = read_key(config.api_key_env, self.name)
+            headers = {"authorization": ("Authorization", f"Bearer {key}"), **headers}
+            secrets = (key, *secrets)
+        if request.headers:
+            headers = {**headers, **_checked_headers(request.headers)}
+            secrets = (*secrets, *_secret_values(request.headers))
+        wire = WireRequest(self._url, [_raw(name, value) for name, value in headers.values()], encode_json(body))
+        return wire, secrets
+
+    def _answer(self, wire: WireRequest, secrets: tuple[str, ...], answer: WireResponse) -> LLMResponse:
+        now = self.clock.time()
+        reply = Reply(answer.status, answer.body, answer.raw_headers, len(wire.body), secrets, now)
+        if not reply.ok:
+            raise self._dialect.failure(reply)
+        return self._dialect.decode(reply)
+
+
+def _fixed_headers(config: HTTPConfig) -> dict[str, tuple[str, str]]:
+    """What every request carries besides the key: lower-case name -> name and value. The user's come last, and win."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "lee-llm-router"}
+    if config.organization:
+        headers["OpenAI-Organization"] = config.organization
+    if config.project:
+        headers["OpenAI-Project"] = config.project
+    return {**_checked_headers(headers), **_checked_headers(config.headers)}
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    checked = {}
+    for name, value in headers.items():
+        problem = _header_problem(name, value)
+        if problem:
+            raise InvalidRequestError(problem, sent=False)
+        checked[name.lower()] = (name, value.strip())
+    return checked
+
+
+def _header_problem(name: Any, value: Any) -> str | None:
+    """What is wrong with a header, without its value: it may be a key."""
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        return f"{name!r:.60} is no name for an HTTP header"
+    if name.lower() in _RESERVED:
+        return f"the header {name} cannot be set: it is worked out for each request"
+    if not isinstance(value, str) or not (value.isprintable() and value.isascii()):
+        return f"the header {name} holds characters no HTTP header can carry"
+    return None
+
+
+def _secret_values(headers: Mapping[str, str]) -> Iterator[str]:
+    """Values of headers whose name sounds like a secret; of "Bearer abc" the second word too."""
+    for name, value in headers.items():
+        if is_sensitive_header(name):
+            yield value.strip()
+            yield from value.split()[1:]
+
+
+def _raw(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.encode("ascii"), value.encode("ascii")
+
+
+def _default_max_tokens_field(base_url: str) -> str:
+    return "max_completion_tokens" if urlsplit(base_url).hostname == "api.openai.com" else "max_tokens"
