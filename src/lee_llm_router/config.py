@@ -207,7 +207,8 @@ class LLMConfig(_Section):
         """
         found = self.roles.get(role)
         if found is None:
-            raise ConfigError(f"no such role in the configuration{Suggester().did_you_mean(role, self.roles)}", sent=False)
+            near = Suggester().did_you_mean(role, self.roles)
+            raise ConfigError(f"no such role in the configuration{near}", sent=False)
         targets: tuple[RoleConfig | FallbackConfig, ...] = (found, *found.fallback_providers)
         return tuple(self._target(found, target) for target in targets)
 

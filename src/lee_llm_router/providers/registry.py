@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -103,4 +105,9 @@ def _load(path: str | EntryPoint) -> Any:
 
 
 def _entry_points() -> dict[str, EntryPoint]:
+    return _entry_points_on(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _entry_points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - looking again costs milliseconds
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
