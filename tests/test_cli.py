@@ -260,7 +260,7 @@ def test_unreadable_lines_are_passed_over_and_counted(run: Run, here: Path) -> N
     with next((here / "t").glob("*.jsonl")).open("ab") as file:
         file.write(b'{"schema":1,"requ')
     code, out, err = run("trace", "--dir", "t")
-    assert (code, err) == (0, "passed over 1 unreadable lines\n")
+    assert (code, err) == (0, "unreadable lines passed over: 1\n")
     assert "planner" in out
 
 

@@ -138,7 +138,7 @@ def trace(
     store = _trace_store(folder)
     records = store.last(last)
     if store.skipped:
-        print(f"passed over {store.skipped} unreadable lines", file=sys.stderr)
+        print(f"unreadable lines passed over: {store.skipped}", file=sys.stderr)
     if as_json:
         for record in records:
             _print_bytes(record.to_json())
