@@ -1,9 +1,9 @@
 """Sockets and TLS under one deadline.
 
 A timeout per read does not bound an attempt: a server that sends a byte now and then is never late. Here every step
-(look-up, connect, handshake, each write, each read) gets what is left of one `Line`'s time. The sync classes clamp each
-system call to it. The async ones leave it to whoever cancels them, except that one of several addresses may not use
-it all up.
+(look-up, connect, handshake, each write, each read) gets what is left of one `Line`'s time. In sync code each system
+call is clamped to it. Under asyncio whoever waits cancels; here it is only seen to that the event loop gets its turn,
+and that one of several addresses does not use up all the time.
 
 What happens is written once, as generators that name each system call they want (`Steps`); two short drivers, `run` and
 `run_async`, make the calls. Sockets are plain ones, also under asyncio (`loop.sock_recv` and its siblings), so that a
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 READ_SIZE = 65536
 FLUSH_SIZE = 65536
+_READS_A_TURN = 8
 _MAX_WAIT = 1e6
 """Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
@@ -59,13 +60,14 @@ Steps: TypeAlias = Generator[bytes | int | _LookUp | _Dial, Any, T]
 class Line:
     """One connection, the attempt that uses it now, and that attempt's deadline."""
 
-    __slots__ = ("doing", "sent", "sock", "timeout", "until")
+    __slots__ = ("doing", "reads", "sent", "sock", "timeout", "until")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.until = 0.0
         self.timeout = 0.0
         self.sent = False
+        self.reads = 0
         self.doing = ""
 
     def start(self, timeout: float) -> None:
@@ -250,13 +252,13 @@ def _send(line: Line, sock: socket.socket, data: bytes) -> None:
         view = view[sock.send(view) :]
 
 
-async def run_async(sock: socket.socket | None, steps: Steps[T]) -> T:
+async def run_async(line: Line, sock: socket.socket | None, steps: Steps[T]) -> T:
     """Make the system calls that `steps` want on `sock`, on the running event loop."""
     try:
         wanted = next(steps)
         while True:
             try:
-                result = await _call_async(sock, wanted)
+                result = await _call_async(line, sock, wanted)
             except BaseException as error:  # noqa: BLE001 - the steps decide, and raise what is not theirs
                 wanted = steps.throw(error)
             else:
@@ -265,9 +267,14 @@ async def run_async(sock: socket.socket | None, steps: Steps[T]) -> T:
         return end.value  # type: ignore[no-any-return]
 
 
-async def _call_async(sock: Any, wanted: bytes | int | _LookUp | _Dial) -> Any:
+async def _call_async(line: Line, sock: Any, wanted: bytes | int | _LookUp | _Dial) -> Any:
     loop = asyncio.get_running_loop()
     if isinstance(wanted, int):
+        # `sock_recv` does not suspend while there is something to read: a flood would starve every timer.
+        line.left()
+        line.reads += 1
+        if line.reads % _READS_A_TURN == 0:
+            await asyncio.sleep(0)
         return await loop.sock_recv(sock, wanted)
     if isinstance(wanted, bytes):
         return await loop.sock_sendall(sock, wanted)

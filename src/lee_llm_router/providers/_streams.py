@@ -149,18 +149,18 @@ class AsyncStream(_Stream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """As `SyncStream.read`."""
-        return await run_async(self._sock, self._reading(max_bytes))
+        return await run_async(self._line, self._sock, self._reading(max_bytes))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """As `SyncStream.write`."""
         if self._gather(buffer):
-            await run_async(self._sock, self._flushing())
+            await run_async(self._line, self._sock, self._flushing())
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncStream:
         """As `SyncStream.start_tls`."""
-        await run_async(self._sock, self._securing(ssl_context, server_hostname))
+        await run_async(self._line, self._sock, self._securing(ssl_context, server_hostname))
         return self
 
     async def aclose(self) -> None:
@@ -193,5 +193,5 @@ class AsyncBackend:
 
     async def connect_tcp(self, host: str, port: int, **_: Any) -> AsyncStream:
         """As `SyncBackend.connect_tcp`."""
-        sock = await run_async(None, connecting(self._line, host, port))
+        sock = await run_async(self._line, None, connecting(self._line, host, port))
         return AsyncStream(self._line, sock, f"{host}:{port}")
