@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from config_support import ProbeConfig, findings, register_probe, role
 from lee_llm_router.config import CallSettings, LLMConfig, load_config
@@ -226,6 +227,16 @@ def test_a_provider_counts_filled_values_among_its_secrets() -> None:
     assert list(provider.secrets()) == [SECRET]
     assert config.filled_values() == (SECRET,)
     assert load_config(role("model: '${T_WORD}', timeout: '${T_SIXTY}'")).filled_values() == ()
+
+
+def test_changed_settings_stay_redacted() -> None:
+    """A policy's overrides are shown, and what they leave alone is not."""
+    settings = filled_config().providers["p"].changed({"pool": 7, "api": "openai-responses"})
+    assert "pool=7" in repr(settings)
+    assert SECRET not in repr(settings) + settings.model_dump_json()
+    assert settings.filled_values() == (SECRET,)
+    with pytest.raises(ValidationError):
+        settings.changed({"pool": "many"})
 
 
 def test_sensitive_headers_are_redacted_wherever_they_came_from() -> None:

@@ -342,6 +342,8 @@ def test_llm_written_twice_is_a_finding(either_parser: None) -> None:
         ("fallback_providers: [{model: m}]", "6:26: llm.roles.r.fallback_providers[0].provider: missing"),
         ("fallback_on: [TIMEOUTS]", "6:19: llm.roles.r.fallback_on[0]: one of "
          "'INVALID_REQUEST' or 'CONTENT_FILTER' is wanted"),
+        (f"fallback_providers: [{', '.join(f'{{provider: p, model: m{i}}}' for i in range(101))}]",
+         "6:25: llm.roles.r.fallback_providers: must have at most 100"),
         ("retry_effects: 7", "6:20: llm.roles.r.retry_effects: true or false is wanted"),
         ("tiemout: 5", "6:5: llm.roles.r.tiemout: unknown key (did you mean 'timeout'?)"),
         ("retry: {atempts: 5}", "6:13: llm.roles.r.retry.atempts: unknown key (did you mean 'attempts'?)"),
@@ -376,6 +378,13 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
          "name its environment variable with api_key_env"),
         ("type: probe, Token: abcdef", "3:22: llm.providers.p.Token: a key is never written in the file: "
          "name its environment variable with api_key_env"),
+        ("type: mock, script: [{txt: a}]",
+         "3:31: llm.providers.p.script[0].txt: unknown key (did you mean 'text'?)"),
+        ("type: mock, script: [{error: TIME_OUT}]",
+         "3:38: llm.providers.p.script[0].error: one of 'TIMEOUT', 'RATE_LIMIT', 'OVERLOADED', 'PROVIDER_ERROR', "
+         "'INVALID_RESPONSE', 'AUTH', 'QUOTA', 'MODEL_NOT_FOUND', 'CONTEXT_LENGTH', 'CONTENT_FILTER', "
+         "'INVALID_REQUEST', 'CONTRACT_VIOLATION', 'UNAVAILABLE', 'CANCELLED' or 'UNKNOWN' is wanted"
+         " (did you mean 'TIMEOUT'?)"),
         ("type: mock, api_key: abcdef", "3:21: llm.providers.p.api_key: unknown key"),
         ("type: probe, word: nonsense", "3:28: llm.providers.p.word: I do not like *** at all"),
         ("type: probe, strict: true, words: [forbidden]", "3:8: llm.providers.p: strict does not go with ***"),

@@ -195,7 +195,10 @@ def test_installed_types_are_found_by_entry_point_and_only_when_needed(tmp_path:
     info = tmp_path / "plugin-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[lee_llm_router.providers]\nplugged = plugin_module:Plugged\n")
+    (info / "entry_points.txt").write_text(
+        "[lee_llm_router.providers]\nplugged = plugin_module:Plugged\n"
+        "[lee_llm_router.policies]\nsticky = plugin_module:Sticky\n"
+    )
     (tmp_path / "plugin_module.py").write_text(
         "from lee_llm_router.providers.base import Provider, ProviderConfig\n"
         "class Settings(ProviderConfig):\n    colour: str\n"
@@ -208,13 +211,14 @@ from lee_llm_router.config import json_schema, load_config
 from lee_llm_router.providers import registry
 real, looks = importlib.metadata.entry_points, []
 registry.entry_points = lambda **how: looks.append(how) or real(**how)
-def load(settings):
-    llm = {{"providers": {{"p": settings}}, "roles": {{"r": {{"provider": "p"}}}}}}
+def load(settings, policy="simple"):
+    llm = {{"policy": policy, "providers": {{"p": settings}}, "roles": {{"r": {{"provider": "p"}}}}}}
     return load_config({{"llm": llm}}).providers["p"]
 load({{"type": "mock"}})
 assert not looks
 assert load({{"type": "plugged", "colour": "red"}}).colour == "red"
 assert len(looks) == 1
+assert load({{"type": "plugged", "colour": "red"}}, "sticky")
 assert "plugged" in registry.available()
 assert "plugged" in str(json_schema(installed=True)) and "plugged" not in str(json_schema())
 """

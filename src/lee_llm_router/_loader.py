@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import types
 import typing
@@ -29,6 +30,8 @@ MAX_BYTES = 1_000_000
 """Size of a configuration; a larger one is refused unread."""
 
 TOP = "llm"
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
 
 ModelT = TypeVar("ModelT", bound=RedactingModel)
 
@@ -73,11 +76,10 @@ def _tree(source: Any) -> Node:
     if not isinstance(source, (str, os.PathLike)):
         raise Refused("a path, YAML text (with a newline in it) or a mapping is wanted")
     data = _read(os.fsdecode(source))
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode()
-        raise Refused("not UTF-8 text (a binary file?)", mark_at(before, len(before))) from None
+    text = data.decode(errors="surrogateescape")
+    # Found this way, and not by the error of a strict decode, because that error would carry the whole file.
+    if bad := _UNDECODED.search(text):
+        raise Refused("not UTF-8 text (a binary file?)", mark_at(text, bad.start()))
     return parse(text)
 
 

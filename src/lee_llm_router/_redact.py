@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
@@ -56,6 +56,16 @@ class RedactingModel(BaseModel):
     def _alias(cls, name: str | int) -> str | int:
         field = cls.model_fields.get(str(name))
         return name if field is None or field.alias is None else field.alias
+
+    def changed(self, overrides: Mapping[str, Any]) -> Self:
+        """A copy with `overrides` in place of the fields of those names, checked; the rest stays redacted.
+
+        Raises:
+            pydantic.ValidationError: an unknown name, or a value that does not fit.
+        """
+        other = type(self).model_validate({**dict(self), **overrides})
+        other._filled.update({path: used for path, used in self._filled.items() if path[0] not in overrides})
+        return other
 
     def filled_values(self) -> tuple[str, ...]:
         """Values of environment variables that stand, as text, in this model or one inside it; none twice.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -124,15 +124,3 @@ def locate(root: Node, path: Path, *, key: bool = False) -> Mark:
         else:
             return place
     return place if key else node.mark
-
-
-def scalars(node: Node, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every plain value of the tree with its path."""
-    if isinstance(node.value, dict):
-        for name, entry in node.value.items():
-            yield from scalars(entry.node, (*path, name))
-    elif isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            yield from scalars(item, (*path, index))
-    else:
-        yield path, node.value
