@@ -142,7 +142,8 @@ class HTTPProvider(Provider[HTTPConfig]):
                 yield "ok", f"environment variable {config.api_key_env} is set"
             except AuthenticationError as error:
                 yield "error", error.message
-        if parts.scheme == "http" and not is_loopback(parts.hostname or "") and (config.api_key_env or config.headers):
+        has_key = config.api_key_env is not None or any(map(is_sensitive_header, config.headers))
+        if has_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
         if config.ca_file is not None and not Path(config.ca_file).is_file():
             yield "error", f"ca_file {config.ca_file} does not exist"
