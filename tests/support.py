@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from lee_llm_router.config import LLMConfig, load_config
@@ -39,6 +40,14 @@ class FakeClock:
     async def sleep_async(self, seconds: float) -> None:
         await asyncio.sleep(0)
         self.sleep(seconds)
+
+    def wait(self, woken: Future[None], seconds: float) -> None:
+        if not woken.done():
+            self.sleep(seconds)
+
+    async def wait_async(self, woken: Future[None], seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.wait(woken, seconds)
 
 
 class Took:

@@ -6,13 +6,11 @@ import os
 import uuid
 
 import pytest
-from support import FakeClock
 
 from lee_llm_router._ids import new_request_id
 from lee_llm_router._locks import ForkLock
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
-from lee_llm_router.health import MAX_TARGETS, Health
 from lee_llm_router.retry import RULES, advise, backoff
 
 
@@ -57,32 +55,3 @@ def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     error = error_of(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
     advice = advise(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
     assert advice.again_after == 1234.567
-
-
-def test_a_long_retry_after_is_never_shortened_by_a_shorter_one() -> None:
-    clock = FakeClock()
-    health = Health(clock)
-    key = ("p", "m")
-    for seconds in (60.0, 5.0):
-        health.failed(key, FailureType.RATE_LIMIT, counts=False, shut_for=seconds)
-    assert health.shut_until(key) == clock.now + 60
-    assert health.snapshot()[key].retry_after == 60
-
-
-def test_health_remembers_a_bounded_number_of_targets() -> None:
-    """Callers may pass any model name: memory must not grow with them."""
-    health = Health(FakeClock())
-    for index in range(MAX_TARGETS + 10):
-        health.succeeded(("p", str(index)))
-    assert len(health.snapshot()) == MAX_TARGETS
-    assert ("p", "0") not in health.snapshot()
-
-
-def test_a_success_ends_a_row_of_failures() -> None:
-    health = Health(FakeClock())
-    for _ in range(3):
-        health.failed(("p", "m"), FailureType.TIMEOUT, counts=True, shut_for=None)
-    assert health.snapshot()["p", "m"].failures_in_a_row == 3
-    health.succeeded(("p", "m"))
-    seen = health.snapshot()["p", "m"]
-    assert (seen.failures, seen.failures_in_a_row, seen.successes, seen.last_failure) == (3, 0, 1, "TIMEOUT")

@@ -33,7 +33,11 @@ def main(dist: Path) -> None:
         answer = run(command, "complete", "Say hello")
         assert answer.strip(), "the template's default role gave no answer"
         assert "ok" in run(command, "trace", "--last", "1")
-        run(python, "-c", "import lee_llm_router, pathlib; assert pathlib.Path(lee_llm_router.__file__).with_name('py.typed').exists()")
+        run(
+            python,
+            "-c",
+            "import lee_llm_router, pathlib; assert pathlib.Path(lee_llm_router.__file__).with_name('py.typed').exists()",
+        )
         print(f"{wheel.name}: installed into an empty environment, template answered: {answer.strip()[:60]!r}")
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
+from contextlib import suppress
 from time import monotonic, sleep, time
 from typing import Protocol, runtime_checkable
+
+from lee_llm_router._threads import awaitable
 
 
 @runtime_checkable
@@ -27,6 +31,14 @@ class Clock(Protocol):
         """Suspend the calling task for `seconds`."""
         ...
 
+    def wait(self, woken: Future[None], seconds: float) -> None:
+        """Block the calling thread until `woken` is done, `seconds` at the most."""
+        ...
+
+    async def wait_async(self, woken: Future[None], seconds: float) -> None:
+        """Suspend the calling task until `woken` is done, `seconds` at the most."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -37,6 +49,17 @@ class SystemClock:
     time = staticmethod(time)
     sleep = staticmethod(sleep)
     sleep_async = staticmethod(asyncio.sleep)
+
+    def wait(self, woken: Future[None], seconds: float) -> None:
+        """As `Clock.wait`."""
+        with suppress(TimeoutError):
+            woken.result(seconds)
+
+    async def wait_async(self, woken: Future[None], seconds: float) -> None:
+        """As `Clock.wait_async`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await awaitable(woken)
 
 
 SYSTEM_CLOCK: Clock = SystemClock()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from concurrent.futures import Future
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
@@ -55,7 +56,15 @@ class Sleep:
     seconds: float
 
 
-Step: TypeAlias = Call | Open | Pump | Sleep
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Step: let time pass until `woken` is done, `seconds` at the most."""
+
+    woken: Future[None]
+    seconds: float
+
+
+Step: TypeAlias = Call | Open | Pump | Sleep | Wait
 Steps: TypeAlias = Generator[Step, Any, LLMResponse]
 
 
@@ -134,8 +143,9 @@ async def drive_stream_async(
 
 def _perform(step: Step, clock: Clock) -> Any:
     if isinstance(step, Sleep):
-        clock.sleep(step.seconds)
-        return None
+        return clock.sleep(step.seconds)
+    if isinstance(step, Wait):
+        return clock.wait(step.woken, step.seconds)
     assert not isinstance(step, Pump)  # noqa: S101 - only the streaming drivers are asked for one
     ask: Callable[..., Any] = step.provider.stream if isinstance(step, Open) else step.provider.complete
     if step.provider.capabilities.bounded:
@@ -145,8 +155,9 @@ def _perform(step: Step, clock: Clock) -> Any:
 
 async def _perform_async(step: Step, clock: Clock) -> Any:
     if isinstance(step, Sleep):
-        await clock.sleep_async(step.seconds)
-        return None
+        return await clock.sleep_async(step.seconds)
+    if isinstance(step, Wait):
+        return await clock.wait_async(step.woken, step.seconds)
     assert not isinstance(step, Pump)  # noqa: S101 - only the streaming drivers are asked for one
     ask: Callable[..., Awaitable[Any]] = (
         step.provider.stream_async if isinstance(step, Open) else step.provider.complete_async

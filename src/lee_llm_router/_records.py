@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.health import Transition
 from lee_llm_router.policy import Target
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest, LLMResponse
@@ -38,6 +41,7 @@ class Recorder:
         self._plan = plan
         self._around = around
         self.records: list[TraceRecord] = []
+        self._held: list[tuple[Target, LLMRouterError]] | None = None
 
     def begin(
         self, target: Target, provider: Provider[Any], request: LLMRequest, number: int, target_number: int
@@ -79,13 +83,32 @@ class Recorder:
             self._event("policy.fallback", following, attempt.number + 1, after=attempt.target.provider,
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
+    def breaker(self, attempt: Attempt, change: Transition) -> None:
+        """The attempt has opened or closed its target's circuit breaker."""
+        self._event(f"breaker.{change}", attempt.target, attempt.number)
+
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
         """The caller gave up during it, with `partial` of a streamed answer handed on."""
         self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._event("llm.complete.error", attempt.target, attempt.number, failure_type=FailureType.CANCELLED.value)
 
+    @contextmanager
+    def skips_after(self) -> Iterator[None]:
+        """Within it, what is passed over is written only at the end: after the attempt that made it matter."""
+        held: list[tuple[Target, LLMRouterError]] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+        for target, reason in held:
+            self.skipped(target, reason)
+
     def skipped(self, target: Target, reason: LLMRouterError) -> None:
         """`target` was passed over without an attempt."""
+        if self._held is not None:
+            self._held.append((target, reason))
+            return
         self._keep(
             attempt=None, provider=target.provider, model=target.model, outcome="skipped", verdict="next",
             failure_type=reason.failure_type.value, error=reason.message, retry_after=reason.retry_after,

@@ -45,9 +45,13 @@ def call_in_thread(function: Callable[..., T], *args: Any, timeout: float) -> T:
 
 async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:
     """Await `function(*args)` in a thread. A cancellation takes effect at once and leaves the thread behind."""
+    return await awaitable(start_in_thread(function, *args))
+
+
+def awaitable(future: Future[T]) -> asyncio.Future[T]:
+    """An asyncio future that ends as `future` does. Cancelling it leaves `future` alone."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[T] = loop.create_future()
-    future = start_in_thread(function, *args)
 
     def settle() -> None:
         if waiter.done():
@@ -67,4 +71,4 @@ async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:
             loop.call_soon_threadsafe(settle)
 
     future.add_done_callback(done)
-    return await waiter
+    return waiter

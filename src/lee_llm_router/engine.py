@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from lee_llm_router import _contract
 from lee_llm_router._assembly import Assembly, Patience
 from lee_llm_router._clock import Clock
-from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps
+from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps, Wait
 from lee_llm_router._failures import as_failure, final_error
 from lee_llm_router._messages import needs_content_parts
 from lee_llm_router._records import Attempt, Recorder
 from lee_llm_router._reporter import Reporter
+from lee_llm_router._selection import Candidate, Move, Selection
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
-from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
-from lee_llm_router.health import Health
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.health import Health, Permit
 from lee_llm_router.policy import Target
 from lee_llm_router.providers.base import Provider, whole_answer
 from lee_llm_router.providers.pool import ProviderPool
@@ -68,30 +69,6 @@ class CallPlan:
     """How to stream; None for an unstreamed call."""
 
 
-class _Candidate:
-    """A target within one call: how often it was asked, and whether and when it may be asked (again)."""
-
-    __slots__ = ("passed_over", "provider", "ready_at", "request", "target", "tries", "used_up")
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.provider: Provider[Any] | None = None
-        self.request: LLMRequest | None = None
-        self.tries = 0
-        self.ready_at = 0.0
-        self.used_up = False
-        self.passed_over = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    candidate: _Candidate
-    wait: float = 0.0
-
-
-_Skip: TypeAlias = tuple[_Candidate, LLMRouterError]
-
-
 def attempts(plan: CallPlan, around: Surroundings) -> Steps:
     """Make attempts until one is good.
 
@@ -106,8 +83,8 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
     try:
         move = run.first_move()
         while True:
-            if move.wait > 0:
-                yield from run.wait(move.wait)
+            while move.permit is None:
+                move = yield from run.wait(move)
             outcome = yield from run.attempt(move.candidate)
             if isinstance(outcome, LLMResponse):
                 return outcome
@@ -123,39 +100,41 @@ class _Run:
         self.plan = plan
         self.around = around
         self.clock = around.clock
-        self.candidates = [_Candidate(target) for target in plan.targets]
         self.made = 0
         self.started = self.clock.monotonic()
         self.deadline_at = self.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = Recorder(plan, around)
+        self.selection = Selection(
+            plan.targets,
+            around.health,
+            prepare=self._prepare,
+            skipped=self.recorder.skipped,
+            last_start=self.last_start,
+        )
+        self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
         self.assembly: Assembly | None = None
         """The answer that is coming in, or came in last; None in an unstreamed call."""
 
-    def first_move(self) -> _Move:
-        move, skipped = self._next(after=-1)
-        self._write_skips(skipped)
-        if move is None:
-            raise self._none_left()
-        return move
+    def first_move(self) -> Move:
+        return self._taken(self.selection.after(None, self.clock.monotonic()))
 
-    def wait(self, seconds: float) -> Generator[Step, Any, None]:
-        """Sleep; a call cancelled or out of time in it ends with a record of its own."""
+    def wait(self, move: Move) -> Generator[Step, Any, Move]:
+        """Let time pass; a call cancelled or out of time in it ends with a record of its own."""
+        seconds = max(0.0, move.at - self.clock.monotonic())
         try:
-            yield Sleep(seconds)
+            if seconds:
+                yield Sleep(seconds) if move.ticket is None else Wait(move.ticket.woken, seconds)
         except BaseException as error:
             self.recorder.outside(error, self._elapsed())
             raise
-        if self.clock.monotonic() > self.last_start:
-            late = LLMTimeoutError(f"the call's deadline of {self.plan.deadline:g} s passed in a wait", sent=False)
-            self.recorder.outside(late, self._elapsed())
-            raise self._final(late) from self.last_error
+        return self._taken(self.selection.resume(move, self.clock.monotonic()))
 
-    def attempt(self, candidate: _Candidate) -> Generator[Step, Any, LLMResponse | _Move]:
+    def attempt(self, candidate: Candidate) -> Generator[Step, Any, LLMResponse | Move]:
         """One attempt: the answer, or the move that follows its failure."""
         target, provider, request = candidate.target, candidate.provider, candidate.request
-        assert provider is not None and request is not None  # noqa: S101 - only admitted candidates get here
+        assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         attempt = self.recorder.begin(target, provider, request, self.made, candidate.tries)
         self.made += 1
         candidate.tries += 1
@@ -166,20 +145,24 @@ class _Run:
             error = as_failure(caught, target, provider, timeout)
             error.response = error.response or self._partial()
             rule = RULES[error.failure_type]
-            self.around.health.failed(
-                target.key,
-                error.failure_type,
-                counts=rule.counts,
-                shut_for=error.retry_after if rule.shuts else None,
-            )
+            self._settle(attempt, error.failure_type, rule.counts, error.retry_after if rule.shuts else None)
             return self._after_failure(candidate, provider, attempt, error)
         except BaseException as cancelled:
             self.recorder.cancelled(attempt, cancelled, self._partial())
             raise
-        self.around.health.succeeded(target.key)
+        self._settle(attempt)
         response = replace(response, provider=target.provider, request_id=self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
+
+    def release(self) -> None:
+        """Give back what this call holds: its permit, its place in a queue, the providers it has opened."""
+        if self.permit is not None:
+            self.around.health.settle(self.permit, FailureType.CANCELLED)
+        self.selection.leave_queue()
+        for candidate in self.selection.candidates:
+            if candidate.provider is not None:
+                self.around.pool.release(candidate.target.provider, candidate.target.provider_overrides)
 
     def _ask(self, attempt: Attempt, timeout: float) -> Generator[Step, Any, Any]:
         """What the provider answers: in one step, or opened and then handed on piece by piece."""
@@ -204,8 +187,8 @@ class _Run:
         return replace(answer, parsed=_contract.check(request, answer)) if request.wants_json else answer
 
     def _after_failure(
-        self, candidate: _Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
-    ) -> _Move:
+        self, candidate: Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
+    ) -> Move:
         """Decide what comes next, write the record, then make the move or raise the final error."""
         retry = self.plan.retry
         advice = advise(
@@ -220,21 +203,19 @@ class _Run:
         now = self.clock.monotonic()
         candidate.used_up = advice.again_after is None
         candidate.ready_at = now + (advice.again_after or 0.0)
-        move: _Move | None = None
-        skipped: list[_Skip] = []
-        if not advice.stop and self.made < retry.max_attempts:
-            if advice.stay and candidate.ready_at <= self.last_start:
-                move = _Move(candidate, candidate.ready_at - now)
-            else:
-                move, skipped = self._next(after=self.candidates.index(candidate))
-        following = move.candidate if move else None
-        verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
-        self.recorder.failed(
-            attempt, error, verdict, move.wait if move else 0.0, following.target if following else None
-        )
-        self._write_skips(skipped)
+        candidate.charged = error.retry_after is not None
+        move = None
+        with self.recorder.skips_after():
+            if not advice.stop and self.made < retry.max_attempts:
+                move = self.selection.after(candidate, now, stay=advice.stay)
+            following = move.candidate if move else None
+            verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
+            self.recorder.failed(
+                attempt, error, verdict, move.at - now if move else 0.0, following.target if following else None
+            )
         if move is None:
             raise self._final(error) from error
+        self.permit = move.permit
         return move
 
     def _repeatable(self, provider: Provider[Any], error: LLMRouterError) -> bool:
@@ -248,46 +229,14 @@ class _Run:
         """What the caller has been given of the current attempt's answer."""
         return self.assembly.so_far() if self.assembly is not None and self.assembly.started else None
 
-    def _next(self, after: int) -> tuple[_Move | None, list[_Skip]]:
-        """The next admissible target, and those passed over for good reason.
-
-        First whoever may be asked now, in the order of the chain from `after` on and around; else whoever may be
-        asked soonest, if that is before the deadline.
-        """
-        now = self.clock.monotonic()
-        skipped: list[_Skip] = []
-        if now > self.last_start:
-            return None, skipped
-        soonest: _Move | None = None
-        count = len(self.candidates)
-        for step in range(1, count + 1):
-            candidate = self.candidates[(after + step) % count]
-            if candidate.used_up:
-                continue
-            refusal = self._admit(candidate)
-            if refusal is not None:
-                candidate.used_up = True
-                skipped.append((candidate, refusal))
-                continue
-            wait = max(candidate.ready_at, self.around.health.shut_until(candidate.target.key)) - now
-            if wait <= 0:
-                return _Move(candidate), skipped
-            if candidate.tries == 0 and not candidate.passed_over:
-                candidate.passed_over = True
-                skipped.append((candidate, _shut(wait)))
-            if now + wait <= self.last_start and (soonest is None or wait < soonest.wait):
-                soonest = _Move(candidate, wait)
-        return soonest, skipped
-
-    def _admit(self, candidate: _Candidate) -> LLMRouterError | None:
+    def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
         """Build what the target needs, once; the reason if it cannot serve this request."""
-        if candidate.request is not None:
-            return None
         target, plan = candidate.target, self.plan
         try:
             provider = self.around.pool.open(target.provider, target.provider_overrides)
         except Exception as error:  # noqa: BLE001 - a provider that cannot be built is skipped, not fatal
             return UnavailableError(f"provider {target.provider!r} cannot be built: {error}", sent=False)
+        candidate.provider = provider
         messages = self.around.reporter.guarded("compression", plan.compress, list(plan.messages))
         messages = plan.messages if messages is None else tuple(messages)
         fields = {name: value for name, value in target.fields.items() if name != "timeout"}
@@ -295,7 +244,6 @@ class _Run:
             messages=messages, model=target.model, role=plan.role, request_id=plan.request_id,
             metadata=plan.metadata, **fields,
         )  # fmt: skip
-        candidate.provider = provider
         if request.tools and not provider.capabilities.tools:
             return UnavailableError("the provider does not take tools", sent=False)
         if not provider.capabilities.content_parts and needs_content_parts(messages):
@@ -303,36 +251,40 @@ class _Run:
         candidate.request = request
         return None
 
-    def release(self) -> None:
-        """Give back the providers this call has opened."""
-        for candidate in self.candidates:
-            if candidate.provider is not None:
-                self.around.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+    def _settle(
+        self,
+        attempt: Attempt,
+        failure: FailureType | None = None,
+        counts: bool = False,
+        shut_for: float | None = None,
+    ) -> None:
+        """Give the permit back, and tell if that opened or closed the target's breaker."""
+        permit, self.permit = self.permit, None
+        assert permit is not None  # noqa: S101 - every attempt has one
+        changed = self.around.health.settle(permit, failure, counts=counts, shut_for=shut_for)
+        if changed:
+            self.recorder.breaker(attempt, changed)
 
-    def _write_skips(self, skipped: Sequence[_Skip]) -> None:
-        for candidate, reason in skipped:
-            self.recorder.skipped(candidate.target, reason)
-
-    def _none_left(self) -> LLMRouterError:
-        """The error of a call that could not make a single attempt."""
+    def _taken(self, move: Move | None) -> Move:
+        """`move`; or the error of a call that has come to its end outside an attempt."""
+        if move is not None:
+            self.permit = move.permit
+            return move
         now = self.clock.monotonic()
+        error: LLMRouterError
         if now > self.last_start:
-            late = LLMTimeoutError(f"the call's deadline of {self.plan.deadline:g} s is too short", sent=False)
-            self.recorder.outside(late, self._elapsed())
-            return self._final(late)
-        waits = [self.around.health.shut_until(c.target.key) - now for c in self.candidates if not c.used_up]
-        error = UnavailableError(
-            "no target can be asked", retry_after=max(0.0, min(waits)) if waits else None, sent=False
-        )
+            error = LLMTimeoutError(
+                f"the call's deadline of {self.plan.deadline:g} s passed before an attempt", sent=False
+            )
+        else:
+            opens_at = self.selection.opens_at
+            retry_after = None if opens_at is None else max(0.0, opens_at - now)
+            error = UnavailableError("no target can be asked", retry_after=retry_after, sent=False)
         self.recorder.outside(error, self._elapsed())
-        return self._final(error)
+        raise self._final(error) from self.last_error
 
     def _final(self, error: LLMRouterError) -> LLMRouterError:
         return final_error(self.plan.role, self.plan.request_id, error, self.recorder.records, self._elapsed())
 
     def _elapsed(self) -> float:
         return self.clock.monotonic() - self.started
-
-
-def _shut(wait: float) -> UnavailableError:
-    return UnavailableError(f"shut for another {wait:.3g} s: the vendor asked to wait", retry_after=wait, sent=False)

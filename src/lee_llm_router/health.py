@@ -1,16 +1,25 @@
-"""What is known of a target now, kept per router and keyed by provider and model.
+"""What is known of a target now, per router: breaker, vendor's door, local limits, retry budget, and who waits.
 
-The clock is injected; the lock is held only for arithmetic.
+Kept by provider and model; limits and budget by provider. The clock is injected, and the lock is held only for
+arithmetic: nothing here waits. Who may not start now gets a `Ticket`, and is woken when it is worth asking again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Literal
 
+from lee_llm_router._breaker import Breaker, BreakerState
 from lee_llm_router._clock import Clock
+from lee_llm_router._door import Door
+from lee_llm_router._limits import Limits, RetryBudget
 from lee_llm_router._locks import ForkLock
+from lee_llm_router.config import HealthConfig
 from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.base import ProviderConfig
 
 TargetKey = tuple[str, str | None]
 """Provider name and model."""
@@ -18,11 +27,17 @@ TargetKey = tuple[str, str | None]
 MAX_TARGETS = 4096
 """Targets remembered; past it the one longest unheard of is forgotten (callers may pass any model name)."""
 
+BREAKER_OPEN = "its circuit breaker is open"
+
+Transition = Literal["open", "close"]
+
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
     """What is known of one target at one moment."""
 
+    state: BreakerState = "closed"
+    """Of the circuit breaker."""
     successes: int = 0
     failures: int = 0
     """Failures that count against the target (see the failure table in `docs/errors.md`)."""
@@ -30,58 +45,177 @@ class TargetHealth:
     last_failure: str | None = None
     """Type of the latest failure of any kind."""
     retry_after: float = 0.0
-    """Seconds until the vendor wants to be asked again; 0 means now."""
+    """Seconds until it may be asked again, as far as is known; 0 means now."""
+    in_flight: int = 0
+    """Attempts under way."""
+    waiting: int = 0
+    """Calls that wait for it."""
 
 
-class _State:
-    __slots__ = ("failures", "failures_in_a_row", "last_failure", "shut_until", "successes")
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Leave to start one attempt. Give it back with `Health.settle`."""
 
-    def __init__(self) -> None:
+    key: TargetKey
+    probe: bool
+    """The one attempt by which a half-open breaker finds out."""
+    first: bool
+    """The one attempt that goes first through a door that has just opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no attempt may start now."""
+
+    reason: str
+    opens_at: float
+    """The moment from which it may, as far as is known; infinity where it depends on others."""
+    waitable: bool
+    """Whether waiting is the thing to do: not at an open breaker, whose end nobody promised."""
+    asked_at: float
+
+
+class Ticket:
+    """A place in the queue for one target. `woken` is done when it is worth asking again."""
+
+    __slots__ = ("key", "woken")
+
+    def __init__(self, key: TargetKey) -> None:
+        self.key = key
+        self.woken: Future[None] = Future()
+
+
+class _Target:
+    __slots__ = ("breaker", "door", "failures", "in_flight", "last_failure", "queue", "successes")
+
+    def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
+        self.breaker = Breaker(config, random)
+        self.door = Door()
+        self.queue: deque[Ticket] = deque()
         self.successes = 0
         self.failures = 0
-        self.failures_in_a_row = 0
+        self.in_flight = 0
         self.last_failure: str | None = None
-        self.shut_until = 0.0
+
+
+class _Shared:
+    """What all targets of a provider share."""
+
+    __slots__ = ("budget", "limits", "waiting")
+
+    def __init__(self, provider: ProviderConfig, config: HealthConfig, now: float) -> None:
+        self.limits = Limits(provider.max_concurrency, provider.rpm)
+        self.budget = RetryBudget(config.retry_ratio, config.retry_burst, now)
+        self.waiting: set[TargetKey] = set()
+        """Targets with a queue."""
 
 
 class Health:
-    """Remembers how attempts at each target went, and until when a vendor asked to be left alone."""
+    """Says who may be asked now, and learns from every attempt.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        config: Thresholds and times.
+        providers: Settings of the providers, for their limits.
+        clock: Read for the time.
+        random: A number in [0, 1), for the jitter of cool-downs.
+    """
+
+    def __init__(
+        self,
+        config: HealthConfig,
+        providers: Mapping[str, ProviderConfig],
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._providers = providers
         self._clock = clock
+        self._random = random
         self._lock = ForkLock()
-        self._states: dict[TargetKey, _State] = {}
+        self._targets: dict[TargetKey, _Target] = {}
+        self._shared: dict[str, _Shared] = {}
 
-    def succeeded(self, key: TargetKey) -> None:
-        """Note an answer from `key`."""
-        with self._lock:
-            state = self._state(key)
-            state.successes += 1
-            state.failures_in_a_row = 0
-
-    def failed(self, key: TargetKey, failure_type: FailureType, *, counts: bool, shut_for: float | None) -> None:
-        """Note a failed attempt at `key`.
+    def enter(self, key: TargetKey, ticket: Ticket | None = None, *, retry: bool = False) -> Permit | Refusal:
+        """Leave to start an attempt at `key` now, or why not.
 
         Args:
             key: The target.
-            failure_type: How it failed.
-            counts: Whether it counts against the target.
-            shut_for: Seconds for which the vendor wants to be left alone. It never shortens a longer wait.
+            ticket: The caller's place in the queue, if it has been waiting.
+            retry: It is a further try at the same target, so it earns the retry budget nothing.
         """
         now = self._clock.monotonic()
         with self._lock:
-            state = self._state(key)
-            state.last_failure = failure_type.value
-            if counts:
-                state.failures += 1
-                state.failures_in_a_row += 1
-            if shut_for is not None:
-                state.shut_until = max(state.shut_until, now + shut_for)
+            target, shared = self._target(key), self._provider(key[0])
+            refusal = self._refusal(target, shared, ticket, now)
+            if refusal is not None:
+                if ticket is not None and ticket.woken.done():
+                    ticket.woken = Future()
+                return refusal
+            if ticket is not None:
+                self._dequeue(target, shared, ticket)
+            shared.limits.enter(now)
+            target.in_flight += 1
+            if not retry:
+                shared.budget.earn(now)
+            permit = Permit(key, target.breaker.enter(), target.door.enter(now))
+            self._wake(target)
+            return permit
 
-    def shut_until(self, key: TargetKey) -> float:
-        """The time on the monotonic clock from which `key` may be asked; in the past if it may be asked now."""
-        state = self._states.get(key)
-        return 0.0 if state is None else state.shut_until
+    def settle(
+        self, permit: Permit, failure: FailureType | None = None, *, counts: bool = False, shut_for: float | None = None
+    ) -> Transition | None:
+        """Give `permit` back with what came of the attempt: an answer, a `failure`, or CANCELLED.
+
+        Args:
+            permit: From `enter`.
+            failure: How it failed; None for an answer.
+            counts: Whether the failure counts against the target.
+            shut_for: Seconds for which the vendor wants to be left alone.
+
+        Returns:
+            Whether this opened or closed the breaker.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            target, shared = self._target(permit.key), self._provider(permit.key[0])
+            shared.limits.leave()
+            target.in_flight -= 1
+            changed = self._learn(target, permit, failure, counts, now)
+            if failure is None:
+                target.door.answered(now, first=permit.first)
+            else:
+                target.door.left(first=permit.first)
+            if shut_for is not None:
+                target.door.shut(now, shut_for, target.breaker.answer_rate(now))
+            for key in shared.waiting:
+                self._wake(self._targets[key])
+            return changed
+
+    def breaker_opens_at(self, key: TargetKey) -> float:
+        """The moment from which the breaker of `key` lets anybody through; in the past if it does now."""
+        now = self._clock.monotonic()
+        with self._lock:
+            return now + self._target(key).breaker.opens_in(now)
+
+    def spend_retry(self, provider: str) -> bool:
+        """Take a retry from the provider's budget; False if it has none left."""
+        with self._lock:
+            return self._provider(provider).budget.spend(self._clock.monotonic())
+
+    def queue(self, key: TargetKey) -> Ticket:
+        """Take a place in the queue for `key`. Leave it with `enter`, once admitted, or with `leave`."""
+        ticket = Ticket(key)
+        with self._lock:
+            self._target(key).queue.append(ticket)
+            self._provider(key[0]).waiting.add(key)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give up a place in a queue."""
+        with self._lock:
+            target = self._target(ticket.key)
+            self._dequeue(target, self._provider(ticket.key[0]), ticket)
+            self._wake(target)
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Everything known, as data."""
@@ -89,18 +223,77 @@ class Health:
         with self._lock:
             return {
                 key: TargetHealth(
-                    successes=state.successes,
-                    failures=state.failures,
-                    failures_in_a_row=state.failures_in_a_row,
-                    last_failure=state.last_failure,
-                    retry_after=max(0.0, state.shut_until - now),
+                    state=target.breaker.state(now),
+                    successes=target.successes,
+                    failures=target.failures,
+                    failures_in_a_row=target.breaker.failures_in_a_row,
+                    last_failure=target.last_failure,
+                    retry_after=max(0.0, target.door.shut_until - now, target.breaker.opens_in(now)),
+                    in_flight=target.in_flight,
+                    waiting=len(target.queue),
                 )
-                for key, state in self._states.items()
+                for key, target in self._targets.items()
             }
 
-    def _state(self, key: TargetKey) -> _State:
-        state = self._states.pop(key, None) or _State()
-        if len(self._states) >= MAX_TARGETS:
-            del self._states[next(iter(self._states))]
-        self._states[key] = state
-        return state
+    def _refusal(self, target: _Target, shared: _Shared, ticket: Ticket | None, now: float) -> Refusal | None:
+        if not target.breaker.admits(now):
+            return Refusal(BREAKER_OPEN, now + target.breaker.opens_in(now), waitable=False, asked_at=now)
+        opens_at = target.door.opens_at(now)
+        if opens_at > now:
+            shut = now < target.door.shut_until
+            return Refusal(
+                "the vendor asked to wait" if shut else "the vendor's limit", opens_at, waitable=True, asked_at=now
+            )
+        opens_at = shared.limits.opens_at(now)
+        if opens_at > now:
+            return Refusal("at the limit set for it", opens_at, waitable=True, asked_at=now)
+        if target.queue and target.queue[0] is not ticket:
+            return Refusal("others are waiting for it", float("inf"), waitable=True, asked_at=now)
+        return None
+
+    def _learn(
+        self, target: _Target, permit: Permit, failure: FailureType | None, counts: bool, now: float
+    ) -> Transition | None:
+        if failure is FailureType.CANCELLED:
+            target.breaker.left(probe=permit.probe)
+            return None
+        if failure is None:
+            target.successes += 1
+        else:
+            target.last_failure = failure.value
+        if failure is not None and counts:
+            target.failures += 1
+            return "open" if target.breaker.failed(now, probe=permit.probe) else None
+        return "close" if target.breaker.answered(now, probe=permit.probe) else None
+
+    def _wake(self, target: _Target) -> None:
+        """Tell the head of the queue to ask again."""
+        if target.queue and not target.queue[0].woken.done():
+            target.queue[0].woken.set_result(None)
+
+    def _dequeue(self, target: _Target, shared: _Shared, ticket: Ticket) -> None:
+        if ticket in target.queue:
+            target.queue.remove(ticket)
+        if not target.queue:
+            shared.waiting.discard(ticket.key)
+
+    def _provider(self, name: str) -> _Shared:
+        shared = self._shared.get(name)
+        if shared is None:
+            shared = _Shared(self._providers[name], self._config, self._clock.monotonic())
+            self._shared[name] = shared
+        return shared
+
+    def _target(self, key: TargetKey) -> _Target:
+        target = self._targets.get(key)
+        if target is None:
+            if len(self._targets) >= MAX_TARGETS:
+                self._forget_one()
+            target = self._targets[key] = _Target(self._config, self._random)
+        return target
+
+    def _forget_one(self) -> None:
+        for key, target in self._targets.items():
+            if not target.in_flight and not target.queue:
+                del self._targets[key]
+                return

@@ -21,7 +21,7 @@ from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.engine import CallPlan, Surroundings, attempts
 from lee_llm_router.errors import LLMRouterError, RouterClosedError
-from lee_llm_router.health import Health
+from lee_llm_router.health import Health, TargetHealth, TargetKey
 from lee_llm_router.policy import (
     ProviderChoice,
     RoutingContext,
@@ -83,7 +83,7 @@ class LeeLLMRouter:
         self._compression = compression
         self._clock = clock
         self._pool = ProviderPool(self.config.providers, clock)
-        self._health = Health(clock)
+        self._health = Health(self.config.health, self.config.providers, clock, random)
         self._closed = False
         self._warned_roles: set[str] = set()
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
@@ -163,6 +163,10 @@ class LeeLLMRouter:
     def telemetry_errors(self) -> int:
         """How often a store, sink, hook or observer has raised; none of it reached a caller."""
         return self._reporter.errors
+
+    def health(self) -> Mapping[TargetKey, TargetHealth]:
+        """What is known of each target now, by (provider, model). One never asked is not in it."""
+        return self._health.snapshot()
 
     @property
     def trace_store(self) -> TraceStore | None:

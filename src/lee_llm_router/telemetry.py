@@ -217,7 +217,7 @@ class RouterEvent:
 
 EVENT_NAMES = frozenset({
     "policy.choice", "policy.fallback", "llm.complete.start", "llm.complete.success", "llm.complete.error",
-    "llm.retry", "llm.stream.first_token",
+    "llm.retry", "llm.stream.first_token", "breaker.open", "breaker.close",
 })  # fmt: skip
 
 
@@ -230,7 +230,13 @@ class EventSink(Protocol):
         ...
 
 
-_LEVELS = {"llm.complete.error": logging.WARNING, "llm.retry": logging.INFO, "policy.fallback": logging.INFO}
+_LEVELS = {
+    "llm.complete.error": logging.WARNING,
+    "breaker.open": logging.WARNING,
+    "breaker.close": logging.INFO,
+    "llm.retry": logging.INFO,
+    "policy.fallback": logging.INFO,
+}
 
 
 def event_level(name: str) -> int:

@@ -1,0 +1,198 @@
+"""Which target of a call is asked next: the chain, who of it may be asked now, and who has to be waited for.
+
+Pure but for opening providers. It takes leave (`Permit`) from `Health` for the attempt it names, so that no two calls
+believe in the same free place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lee_llm_router.errors import LLMRouterError, UnavailableError
+from lee_llm_router.health import BREAKER_OPEN, Health, Permit, Refusal, Ticket
+from lee_llm_router.policy import Target
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.response import LLMRequest
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A target within one call: how often it was asked, and whether and when it may be asked (again)."""
+
+    target: Target
+    provider: Provider[Any] | None = None
+    request: LLMRequest | None = None
+    tries: int = 0
+    ready_at: float = 0.0
+    """The moment from which it may be asked, by what its last failure said."""
+    charged: bool = True
+    """Whether its next attempt is paid for: a first one and one the vendor named the time of are; a retry of our own
+    choosing takes from the retry budget."""
+    used_up: bool = False
+    told: bool = False
+    """Whether its being passed over has been traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What comes next: an attempt at `candidate` by its `permit`; or, without one, a wait until `at` at the latest."""
+
+    candidate: Candidate
+    at: float
+    permit: Permit | None = None
+    ticket: Ticket | None = None
+    """Where others wait too: the place in the queue, whose turn may come before `at`."""
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one look along the chain has found."""
+
+    waiting: list[tuple[float, Candidate, Refusal | None]] = field(default_factory=list)
+    refused: list[tuple[Candidate, LLMRouterError]] = field(default_factory=list)
+
+
+class Selection:
+    """The chain of one call.
+
+    Args:
+        targets: The chain.
+        health: Says who may be asked now.
+        prepare: Opens a candidate's provider and builds its request; gives the reason if it cannot serve.
+        skipped: Told of each target passed over, and why.
+        last_start: The moment after which no attempt may start.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        health: Health,
+        *,
+        prepare: Callable[[Candidate], LLMRouterError | None],
+        skipped: Callable[[Target, LLMRouterError], None],
+        last_start: float,
+    ) -> None:
+        self.candidates = [Candidate(target) for target in targets]
+        self._health = health
+        self._prepare = prepare
+        self._skipped = skipped
+        self._last_start = last_start
+        self._ticket: Ticket | None = None
+        self.opens_at: float | None = None
+        """The moment from which any target may be asked again, as far as the last look could tell."""
+
+    def after(self, candidate: Candidate | None, now: float, *, stay: bool = False) -> Move | None:
+        """The move after an attempt at `candidate`, or a wait for it; None if no target is left.
+
+        First whoever may be asked now, in the order of the chain from the next one on and around (with `stay`, from
+        this one on, and it is waited for); else whoever may be asked soonest, if that is in time.
+        """
+        if now > self._last_start:
+            return None
+        if (
+            stay
+            and candidate is not None
+            and self._health.breaker_opens_at(candidate.target.key) <= candidate.ready_at
+            and self._worth_a_wait(candidate, candidate.ready_at)
+        ):
+            return Move(candidate, candidate.ready_at)
+        look = _Look()
+        for other in self._from(candidate):
+            permit = self._try(other, now, look)
+            if permit is not None:
+                self._tell(look, other)
+                return Move(other, now, permit)
+        return self._wait(look)
+
+    def resume(self, move: Move, now: float) -> Move | None:
+        """The move after a wait: its candidate first, then the others."""
+        index = self.candidates.index(move.candidate)
+        return self.after(self.candidates[index - 1], now)
+
+    def leave_queue(self) -> None:
+        """Give up the place in a queue, if there is one."""
+        if self._ticket is not None:
+            self._health.leave(self._ticket)
+            self._ticket = None
+
+    def _from(self, candidate: Candidate | None) -> list[Candidate]:
+        start = 0 if candidate is None else self.candidates.index(candidate) + 1
+        return [c for c in self.candidates[start:] + self.candidates[:start] if not c.used_up]
+
+    def _try(self, candidate: Candidate, now: float, look: _Look) -> Permit | None:
+        """Leave to ask `candidate` now, if it may be; else `look` learns why not."""
+        if candidate.request is None:
+            problem = self._prepare(candidate)
+            if problem is not None:
+                candidate.used_up = True
+                look.refused.append((candidate, problem))
+                return None
+        if candidate.ready_at > now:
+            opens_at = self._health.breaker_opens_at(candidate.target.key)
+            shut = Refusal(BREAKER_OPEN, opens_at, waitable=False, asked_at=now)
+            late = opens_at > candidate.ready_at
+            look.waiting.append((max(opens_at, candidate.ready_at), candidate, shut if late else None))
+            return None
+        if not self._pay(candidate):
+            return None
+        ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
+        answer = self._health.enter(candidate.target.key, ticket, retry=candidate.tries > 0)
+        if isinstance(answer, Permit):
+            if ticket is not None:
+                self._ticket = None
+            self.leave_queue()
+            return answer
+        look.waiting.append((answer.opens_at, candidate, answer))
+        return None
+
+    def _pay(self, candidate: Candidate) -> bool:
+        """Take a retry from the budget where one is due; a target that cannot be paid for is used up."""
+        if not candidate.charged:
+            candidate.charged = self._health.spend_retry(candidate.target.provider)
+            candidate.used_up = not candidate.charged
+        return candidate.charged
+
+    def _worth_a_wait(self, candidate: Candidate, at: float) -> bool:
+        return at <= self._last_start and self._pay(candidate)
+
+    def _wait(self, look: _Look) -> Move | None:
+        """The wait for whoever opens soonest, if that is in time and worth it."""
+        look.waiting.sort(key=lambda entry: entry[0])
+        known = [at for at, _, _ in look.waiting if at != float("inf")]
+        self.opens_at = min(known, default=None)
+        for at, candidate, refusal in look.waiting:
+            unknown = at == float("inf")
+            if refusal is not None and not refusal.waitable:
+                continue
+            if not self._worth_a_wait(candidate, self._last_start if unknown else at):
+                continue
+            self._tell(look, candidate)
+            if refusal is None:
+                self.leave_queue()
+                return Move(candidate, at)
+            return Move(candidate, min(at, self._last_start), ticket=self._queue(candidate))
+        self._tell(look, None)
+        return None
+
+    def _queue(self, candidate: Candidate) -> Ticket:
+        key = candidate.target.key
+        if self._ticket is None or self._ticket.key != key:
+            self.leave_queue()
+            self._ticket = self._health.queue(key)
+        return self._ticket
+
+    def _tell(self, look: _Look, chosen: Candidate | None) -> None:
+        """Trace those passed over that were never asked, each once."""
+        for candidate, reason in look.refused:
+            self._skipped(candidate.target, reason)
+        for at, candidate, refusal in look.waiting:
+            if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
+                candidate.told = True
+                left = None if at == float("inf") else max(0.0, at - refusal.asked_at)
+                when = "" if left is None else f" for another {left:.3g} s"
+                self._skipped(
+                    candidate.target,
+                    UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False),
+                )
