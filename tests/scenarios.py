@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from support import Took
-
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
 from lee_llm_router.response import LLMResponse
+from support import Took
 
 
 @dataclass(frozen=True)

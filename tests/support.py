@@ -94,7 +94,7 @@ class _PiecesStream(ChunkStream):
 
 
 class ScriptedConfig(ProviderConfig):
-    outcomes: list[Any] = []
+    outcomes: tuple[Any, ...] = ()
     does: str = "none"
     tools: bool = True
     parts: bool = True

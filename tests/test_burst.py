@@ -8,12 +8,12 @@ from collections import deque
 from typing import Any
 
 import pytest
-from support import Memory
-from virtual_time import LoopClock, run_virtual
 
 from lee_llm_router import LeeLLMRouter, LLMRequest, LLMResponse, Provider, ProviderConfig, load_config, register
 from lee_llm_router.errors import RateLimitError
 from lee_llm_router.providers.base import Capabilities
+from support import Memory
+from virtual_time import LoopClock, run_virtual
 
 LATENCY = 0.05
 

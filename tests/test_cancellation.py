@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import Memory, config_for, router_for
 
 from lee_llm_router import LeeLLMRouter, LLMRequest, LLMResponse, Provider, ProviderConfig, load_config, register
 from lee_llm_router.errors import FailureType, LLMTimeoutError, error_of
+from support import Memory, config_for, router_for
 
 
 class Stuck(Provider[ProviderConfig]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import config_for, provider_of, router_for
 
 from lee_llm_router import (
     ConfigError,
@@ -18,6 +17,7 @@ from lee_llm_router import (
 )
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.policy import load_policy
+from support import config_for, provider_of, router_for
 
 NO = error_of(FailureType.AUTH, "no")
 
@@ -128,7 +128,7 @@ def test_a_shut_only_target_is_waited_for_or_unavailable() -> None:
     """Waited for if it opens before the deadline; else UNAVAILABLE at once, with the time it opens."""
     limited = error_of(FailureType.RATE_LIMIT, "slow", retry_after=30.0)
     config = config_for({"a": [limited, "ok"]}, role={"deadline": 20})
-    router, memory, clock = router_for(config)
+    router, _, clock = router_for(config)
     with pytest.raises(Exception, match="slow"):
         router.complete("r", "hi")
     with pytest.raises(Exception, match="no target can be asked") as caught:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from support import Took, config_for, provider_of, router_for
 
 from lee_llm_router import (
     ContractViolationError,
@@ -28,6 +27,7 @@ from lee_llm_router import (
     load_config,
 )
 from lee_llm_router.errors import FailureType, error_of
+from support import Took, config_for, provider_of, router_for
 
 
 def test_llm_router_is_the_same_class() -> None:

@@ -6,12 +6,12 @@ import logging
 import traceback
 
 import pytest
-from support import config_for, router_for
 
 from lee_llm_router import LLMRouterError
 from lee_llm_router._secrets import bounded, scrub
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.stores.jsonl import LocalFileTraceStore
+from support import config_for, router_for
 
 KEY = "kJ7-very/secret+value_0123456789"
 
@@ -58,7 +58,8 @@ def test_a_known_key_is_found_nowhere_after_a_failed_call(
         router.complete("r", "hi")
     error = caught.value
     texts = [
-        str(error), repr(error), repr(error.cause), repr(error.attempts), caplog.text, repr(memory.events), repr(router),
+        str(error), repr(error), repr(error.cause), repr(error.attempts),
+        caplog.text, repr(memory.events), repr(router),
         "".join(traceback.format_exception(error)),
         *(path.read_text() for path in tmp_path.rglob("*.jsonl")),  # type: ignore[attr-defined]
     ]  # fmt: skip

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support import END, FakeClock, Memory, Pieces, Took, config_for, provider_of, router_for
 
 from lee_llm_router import LeeLLMRouter, LLMRouterError, LLMUsage, StreamChunk, ToolCallDelta
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.response import ToolCall
+from support import END, FakeClock, Memory, Pieces, Took, config_for, provider_of, router_for
 
 GONE = error_of(FailureType.PROVIDER_ERROR, "connection lost")
 USAGE = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
@@ -107,8 +107,8 @@ FLOWS = [
 
 async def _read_async(router: LeeLLMRouter, seen: list[StreamChunk]) -> str:
     stream = router.stream_async("r", "hi")
-    async for chunk in stream:
-        seen.append(chunk)
+    async for chunk in stream:  # not a comprehension: what came before an error counts
+        seen += [chunk]
     return stream.response.text
 
 

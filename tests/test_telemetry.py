@@ -6,11 +6,11 @@ import logging
 from typing import Any
 
 import pytest
-from support import Memory, config_for, router_for
 
 from lee_llm_router import LLMUsage, RouterEvent, TraceRecord
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.response import LLMResponse
+from support import Memory, config_for, router_for
 
 NO = error_of(FailureType.AUTH, "no")
 
@@ -121,9 +121,7 @@ def test_prompts_and_answers_are_stored_only_when_asked_for() -> None:
 
 
 def test_a_record_tells_what_the_attempt_was() -> None:
-    router, memory, clock = router_for(
-        config_for({"a": ["ok"]}, role={"metadata": {"team": "x"}}), workspace="/somewhere"
-    )
+    router, memory, _ = router_for(config_for({"a": ["ok"]}, role={"metadata": {"team": "x"}}), workspace="/somewhere")
     router.complete("r", "hi", metadata={"job": 1})
     record = memory.records[0]
     assert (record.schema, record.attempt, record.target_attempt, record.verdict) == (1, 0, 0, "return")

@@ -36,7 +36,7 @@ def main(dist: Path) -> None:
         run(
             python,
             "-c",
-            "import lee_llm_router, pathlib; assert pathlib.Path(lee_llm_router.__file__).with_name('py.typed').exists()",
+            "import lee_llm_router as l, pathlib; assert pathlib.Path(l.__file__).with_name('py.typed').exists()",
         )
         print(f"{wheel.name}: installed into an empty environment, template answered: {answer.strip()[:60]!r}")
 

@@ -19,18 +19,27 @@ from lee_llm_router.providers.base import Provider
 from lee_llm_router.telemetry import TraceRecord
 
 
-def as_failure(caught: Exception, target: Target, provider: Provider[Any], timeout: float) -> LLMRouterError:
-    """`caught` as a typed failure of `target`, with the provider's secrets taken out of it and of all its causes."""
-    secrets = _secrets_of(provider)
-    clean = scrub_exception(caught, secrets)
+def as_failure(
+    caught: Exception, target: Target, provider: Provider[Any], timeout: float, secrets: Iterable[str]
+) -> LLMRouterError:
+    """`caught` as a typed failure of `target`, with secrets (the provider's too) taken out of it and all its causes."""
+    secrets = (*secrets, *_secrets_of(provider))
     if isinstance(caught, LLMRouterError):
-        error = _own(caught)
+        error = cleaned(_own(caught), secrets)
     else:
-        error = _translated(caught, timeout)
+        clean = scrub_exception(caught, secrets)
+        error = cleaned(_translated(caught, timeout), secrets)
         error.__cause__ = caught if clean else None
-    error.args = (bounded(scrub(error.message, secrets)),)
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
+    return error
+
+
+def cleaned(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
+    """`error`, with `secrets` taken out of it and of all its causes, and its message bounded."""
+    secrets = tuple(secrets)
+    scrub_exception(error, secrets)
+    error.args = (bounded(scrub(error.message, secrets)),)
     return error
 
 

@@ -115,11 +115,12 @@ class Recorder:
         )  # fmt: skip
 
     def outside(self, error: BaseException, elapsed: float) -> None:
-        """The call ended outside any attempt: `elapsed` seconds after it began."""
+        """The call ended outside any attempt, `elapsed` seconds after it began; the record is dated at its start."""
         known = isinstance(error, LLMRouterError)
         failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
         self._keep(
             attempt=None, outcome="error" if known else "cancelled", verdict="raise",
+            started_at=utc_timestamp(self._around.clock.time() - elapsed),
             failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
             retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
         )  # fmt: skip

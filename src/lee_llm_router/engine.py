@@ -45,6 +45,8 @@ class Surroundings:
     reporter: Reporter
     health: Health
     pool: ProviderPool
+    secrets: tuple[str, ...] = ()
+    """Values that must appear in no error and no trace."""
     capture_full: bool = False
     workspace: str | None = None
 
@@ -142,7 +144,7 @@ class _Run:
         try:
             response = self._accepted(request, (yield from self._ask(attempt, timeout)))
         except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
-            error = as_failure(caught, target, provider, timeout)
+            error = as_failure(caught, target, provider, timeout, self.around.secrets)
             error.response = error.response or self._partial()
             rule = RULES[error.failure_type]
             self._settle(attempt, error.failure_type, rule.counts, error.retry_after if rule.shuts else None)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, TypeAlias, Unpack
 from lee_llm_router import _contract
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._drivers import Steps, drive, drive_async, drive_stream, drive_stream_async
+from lee_llm_router._failures import cleaned
 from lee_llm_router._ids import new_request_id
 from lee_llm_router._messages import normalised
 from lee_llm_router._overrides import CallOptions, checked_fields
@@ -37,7 +38,7 @@ from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 from lee_llm_router.stores.jsonl import LocalFileTraceStore
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore, logger
+from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore, logger, target_name
 
 Messages: TypeAlias = str | Sequence[Message]
 _MAX_WARNED_ROLES = 1000
@@ -105,6 +106,7 @@ class LeeLLMRouter:
             reporter=self._reporter,
             health=self._health,
             pool=self._pool,
+            secrets=self.config.filled_values(),
             capture_full=trace.capture == "full",
             workspace=folder,
         )
@@ -230,6 +232,7 @@ class LeeLLMRouter:
             if stream:
                 plan = replace(plan, stream=self.config.roles[name].stream)
         except LLMRouterError as error:
+            cleaned(error, self._around.secrets)
             recorder = Recorder(self._bare_plan(name, request_id), self._around)
             recorder.outside(error, self._clock.monotonic() - started)
             error.request_id, error.attempts = request_id, tuple(recorder.records)
@@ -251,7 +254,7 @@ class LeeLLMRouter:
             _contract.prepare(target.fields.get("schema"))
         self._reporter.event(
             "policy.choice", request_id, role, provider=targets[0].provider, model=targets[0].model,
-            policy=self._policy_name, chain=[f"{t.provider}/{t.model}" for t in targets],
+            policy=self._policy_name, chain=[target_name(t.provider, t.model) for t in targets],
         )  # fmt: skip
         return replace(plan, targets=targets)
 

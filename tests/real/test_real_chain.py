@@ -62,7 +62,8 @@ def test_a_real_model_answers_through_http(config: Path) -> None:
 
 def _command(*args: str) -> str:
     """What the command line prints; it must succeed."""
-    run = subprocess.run([sys.executable, "-m", "lee_llm_router", *args], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "lee_llm_router", *args]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -90,7 +90,7 @@ class ProviderPool:
         config = self._configs[name]
         if overrides:
             try:
-                config = type(config).model_validate({**dict(config), **overrides})
+                config = config.changed(overrides)
             except ValidationError as error:
                 problems = error.errors(include_url=False, include_input=False, include_context=False)
                 text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
