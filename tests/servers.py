@@ -86,11 +86,10 @@ class Conversation:
 
     def stall(self) -> None:
         """Do nothing until the client hangs up or the server is closed."""
-        with suppress(OSError):
-            poll = select.poll()
-            poll.register(self.sock, select.POLLRDHUP if hasattr(select, "POLLRDHUP") else select.POLLHUP)
-            while not self.server.closing.is_set() and not poll.poll(50):
-                pass
+        poll = select.poll()
+        poll.register(self.sock, getattr(select, "POLLRDHUP", select.POLLHUP))
+        poll.register(self.server.end, select.POLLIN)
+        poll.poll()
 
     def reset(self) -> None:
         """Hang up without a goodbye: the client sees a connection reset."""
@@ -104,8 +103,8 @@ class Conversation:
             while not self.server.closing.is_set():
                 # What TLS has decrypted already, no select tells of.
                 waiting = [sock for sock in ends if isinstance(sock, ssl.SSLSocket) and sock.pending()]
-                for sock in waiting or select.select(list(ends), [], [], 0.05)[0]:
-                    data = sock.recv(65536)
+                for sock in waiting or select.select([*ends, self.server.end], [], [])[0]:
+                    data = b"" if sock is self.server.end else sock.recv(65536)
                     if not data:
                         return
                     ends[sock].sendall(data)
@@ -130,6 +129,8 @@ class Server:
         self.connections = 0
         self.open = 0
         self.closing = threading.Event()
+        self.end, self._ender = socket.socketpair()
+        """`end` becomes readable when the server is closed: for those who wait in a select."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
 
@@ -148,6 +149,7 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.closing.set()
+        self._ender.close()
         self._acceptor.join()
         self._listener.close()
         for sock in list(self._live):
@@ -155,23 +157,22 @@ class Server:
                 sock.shutdown(socket.SHUT_RDWR)  # a conversation that waits for the next request ends
         for thread in self._threads:
             thread.join()
+        self.end.close()
 
     def _accept(self) -> None:
-        self._listener.settimeout(0.02)
-        while not self.closing.is_set():
-            with suppress(TimeoutError):
-                sock, _ = self._listener.accept()
-                with self._lock:
-                    self.connections += 1
-                    self.open += 1
-                thread = threading.Thread(target=self._converse, args=(sock,))
-                self._threads.append(thread)
-                thread.start()
+        while self.end not in select.select([self._listener, self.end], [], [])[0]:
+            sock, _ = self._listener.accept()
+            with self._lock:
+                self.connections += 1
+                self.open += 1
+                self._live.add(sock)
+            thread = threading.Thread(target=self._converse, args=(sock,))
+            self._threads.append(thread)
+            thread.start()
 
     def _converse(self, sock: socket.socket) -> None:
         sock.settimeout(10)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._live.add(sock)
         try:
             if self._tls is not None:
                 plain, sock = sock, self._tls.wrap_socket(sock, server_side=True)

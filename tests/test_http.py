@@ -214,7 +214,7 @@ BAD_SERVERS: dict[str, tuple[Script, FailureType]] = {
 def test_a_bad_server_is_one_typed_error(ask: Ask, kind: str) -> None:
     script, expected = BAD_SERVERS[kind]
     with Server(script) as server, pytest.raises(LLMRouterError) as caught:
-        ask(server.url, timeout=0.4 if expected is FailureType.TIMEOUT else 5)
+        ask(server.url, timeout=0.25 if expected is FailureType.TIMEOUT else 5)
     assert caught.value.failure_type is expected, repr(caught.value)
     assert caught.value.retry_after == (1.5 if kind == "a rate limit" else None)
     assert caught.value.final is (kind in {"no content", "a redirect", "1 GB"})

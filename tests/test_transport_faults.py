@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import json
+import os
 import socket
 import threading
 import zlib
@@ -21,7 +23,7 @@ from servers import Conversation, Script, Server, completion, gzipped, http, jso
 
 Send = Callable[..., WireResponse]
 LIMIT = 100_000
-SOON = 0.4
+SOON = 0.25
 HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
 
@@ -60,11 +62,17 @@ def _read_nothing(conversation: Conversation) -> None:
     conversation.stall()
 
 
+def _reset_soon(conversation: Conversation) -> None:
+    conversation.sock.recv(1000)
+    conversation.reset()
+
+
 BROKEN: dict[str, tuple[Script, FailureType]] = {
     "closes at once": (lambda _: None, FailureType.PROVIDER_ERROR),
     "resets at once": (Conversation.reset, FailureType.PROVIDER_ERROR),
     "closes after the request": (once(), FailureType.PROVIDER_ERROR),
     "resets after the request": (once(Conversation.reset), FailureType.PROVIDER_ERROR),
+    "resets while the request is written": (_reset_soon, FailureType.PROVIDER_ERROR),
     "closes inside the headers": (once(b"HTTP/1.1 200 OK\r\nContent-Le"), FailureType.PROVIDER_ERROR),
     "resets after the headers": (
         once(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", Conversation.reset),
@@ -117,7 +125,7 @@ def test_a_broken_answer_is_a_typed_error(send: Send, fault: str) -> None:
     """Whatever a server does, the error is this library's, of the right type, and says so in words."""
     script, expected = BROKEN[fault]
     with Server(script) as server:
-        error = _failure(send, server.url)
+        error = _failure(send, server.url, body=b" " * 20_000_000 if "is written" in fault else b"{}")
     assert error.failure_type is expected, repr(error)
     assert error.message
     assert "Errno" not in error.message
@@ -198,6 +206,33 @@ def test_an_unknown_host_is_a_provider_error(send: Send, monkeypatch: pytest.Mon
     assert error.failure_type is FailureType.PROVIDER_ERROR
     assert not error.sent
     assert error.message == "cannot look up nowhere.test: name or service not known"
+
+
+def test_a_host_no_name_server_can_be_asked_for_is_a_provider_error(send: Send) -> None:
+    error = _failure(send, f"http://{'a' * 64}.test")
+    assert error.failure_type is FailureType.PROVIDER_ERROR
+    assert not error.sent
+    assert "cannot look up aaa" in error.message
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "words"),
+    [
+        (errno.ETIMEDOUT, FailureType.TIMEOUT, "timed out"),
+        (errno.ENETUNREACH, FailureType.PROVIDER_ERROR, "network is unreachable"),
+    ],
+)
+def test_a_network_without_a_way_there_says_so(
+    send: Send, number: int, expected: FailureType, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    error = _failure(send, "http://127.0.0.1:9")
+    assert error.failure_type is expected
+    assert not error.sent
+    assert error.message == f"no connection to 127.0.0.1:9: {words}"
 
 
 def test_a_refused_connection_says_who_refused(send: Send) -> None:

@@ -39,7 +39,7 @@ from servers import (
 
 Send = Callable[..., list[WireResponse]]
 OK = json_answer(completion())
-SOON = 0.4
+SOON = 0.3
 
 
 @pytest.fixture(scope="module")

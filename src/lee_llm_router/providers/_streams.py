@@ -41,19 +41,12 @@ class _Stream:
         self._broken: OSError | None = None
 
     def get_extra_info(self, info: str) -> Any:
-        """The few facts an HTTP library asks for: `ssl_object`, `socket`, `is_readable`."""
+        """The two facts an HTTP library asks for: the TLS there is, and whether an idle server has spoken or left."""
         if info == "is_readable":
-            return self._is_readable()
-        if info == "ssl_object":
-            return self._layers[-1].object if self._layers else None
-        return self._sock if info == "socket" else None
-
-    def _is_readable(self) -> bool:
-        if self._sock.fileno() < 0:
-            return True
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return bool(poll.poll(0))
+            poll = select.poll()
+            poll.register(self._sock, select.POLLIN)
+            return bool(poll.poll(0))
+        return self._layers[-1].object if info == "ssl_object" and self._layers else None
 
     def _gather(self, data: bytes) -> bool:
         """Keep `data`; whether it is time to send."""
