@@ -24,6 +24,7 @@ LAYERS = [
     ["router"],
     ["engine"],
     ["streaming", "_records", "_failures", "_selection"],
+    ["_plan"],
     ["_drivers"],
     ["policy", "retry"],
     ["_overrides"],

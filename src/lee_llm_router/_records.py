@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health import Transition
 from lee_llm_router.policy import Target
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.telemetry import Outcome, TraceRecord, Verdict
-
-if TYPE_CHECKING:
-    from lee_llm_router.engine import CallPlan, Surroundings
 
 
 @dataclass(slots=True)

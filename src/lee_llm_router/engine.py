@@ -7,68 +7,28 @@ decision stands once, and holds for sync, async and streams alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from lee_llm_router import _contract
 from lee_llm_router._assembly import Assembly, Patience
-from lee_llm_router._clock import Clock
 from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps, Wait
 from lee_llm_router._failures import as_failure, final_error
 from lee_llm_router._messages import needs_content_parts
+from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router._records import Attempt, Recorder
-from lee_llm_router._reporter import Reporter
 from lee_llm_router._selection import Candidate, Move, Selection
-from lee_llm_router.compression import Compressor
-from lee_llm_router.config import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
+from lee_llm_router.config import DEFAULT_TIMEOUT
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, UnavailableError
-from lee_llm_router.health import Health, Permit
-from lee_llm_router.policy import Target
+from lee_llm_router.health import Permit
 from lee_llm_router.providers.base import Provider, whole_answer
-from lee_llm_router.providers.pool import ProviderPool
-from lee_llm_router.response import LLMRequest, LLMResponse, Message
+from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.retry import RULES, advise
 from lee_llm_router.telemetry import Verdict
 
 SHORTEST_ATTEMPT = 0.001
 """Seconds: with less than this left before the deadline no attempt is started."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What outlives a call: the router's parts that the engine uses."""
-
-    clock: Clock
-    random: Callable[[], float]
-    """A number in [0, 1)."""
-    reporter: Reporter
-    health: Health
-    pool: ProviderPool
-    secrets: tuple[str, ...] = ()
-    """Values that must appear in no error and no trace."""
-    capture_full: bool = False
-    workspace: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallPlan:
-    """One call, resolved: what is asked of whom, and within which bounds."""
-
-    request_id: str
-    role: str
-    policy: str
-    messages: tuple[Message, ...]
-    targets: Sequence[Target] = ()
-    deadline: float
-    """Seconds for the whole call."""
-    retry: RetryConfig
-    fallback_on: Collection[str] = ()
-    retry_effects: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    compress: Compressor
-    stream: StreamConfig | None = None
-    """How to stream; None for an unstreamed call."""
 
 
 def attempts(plan: CallPlan, around: Surroundings) -> Steps:

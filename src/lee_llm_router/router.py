@@ -16,11 +16,12 @@ from lee_llm_router._failures import cleaned
 from lee_llm_router._ids import new_request_id
 from lee_llm_router._messages import normalised
 from lee_llm_router._overrides import CallOptions, checked_fields
+from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router._records import Recorder
 from lee_llm_router._reporter import Reporter
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config import LLMConfig, load_config
-from lee_llm_router.engine import CallPlan, Surroundings, attempts
+from lee_llm_router.engine import attempts
 from lee_llm_router.errors import LLMRouterError, RouterClosedError
 from lee_llm_router.health import Health, TargetHealth, TargetKey
 from lee_llm_router.policy import (
