@@ -10,6 +10,7 @@ from lee_llm_router import (
     ConfigError,
     LLMConfig,
     ProviderChoice,
+    QuotaExceededError,
     RoutingContext,
     RoutingPolicy,
     SimpleRoutingPolicy,
@@ -138,3 +139,44 @@ def test_a_shut_only_target_is_waited_for_or_unavailable() -> None:
     assert clock.sleeps == []
     assert router.complete("r", "hi", deadline=60).text == "ok"
     assert clock.sleeps == [30.0]
+
+
+class _Point:
+    """An entry point that gives `found`, or raises it."""
+
+    def __init__(self, name: str, found: object) -> None:
+        self.name = name
+        self._found = found
+
+    def load(self) -> object:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def test_an_installed_policy_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be loaded, or is none, is a configuration error that says so."""
+    points = [_Point("mine", SimpleRoutingPolicy), _Point("broken", ImportError("no module")), _Point("odd", dict)]
+    monkeypatch.setattr("lee_llm_router.policy.entry_points", lambda group: points)
+    assert isinstance(load_policy("mine"), SimpleRoutingPolicy)
+    with pytest.raises(ConfigError, match="'broken' cannot be loaded: no module"):
+        load_policy("broken")
+    with pytest.raises(ConfigError, match="choose"):
+        load_policy("odd")
+
+
+def test_a_policys_typed_error_is_passed_on_as_it_is() -> None:
+    """A policy may refuse a call with an error of its own choosing."""
+
+    class Refuses:
+        def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
+            raise QuotaExceededError("this team has used up its budget")
+
+    router, memory, _ = router_for(config_for({"a": ["no"]}), policy=Refuses())
+    with pytest.raises(QuotaExceededError, match="budget"):
+        router.complete("r", "hi")
+    assert memory.records[0].failure_type == "QUOTA"
+
+
+def test_the_same_target_never_stands_twice_in_a_chain() -> None:
+    assert _models_asked(ProviderChoice("a", fallbacks=["a", "b", "b"])) == [("a", "m"), ("b", "m")]

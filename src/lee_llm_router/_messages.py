@@ -16,7 +16,7 @@ def normalised(messages: str | Sequence[Message]) -> tuple[Message, ...]:
         InvalidRequestError: empty, not a list of mappings, an unknown role, content of the wrong kind, or text that
             cannot be written as UTF-8 (lone surrogates).
     """
-    if isinstance(messages, str):
+    if isinstance(messages, str) and messages:
         messages = ({"role": "user", "content": messages},)
     return _checked(messages)
 
