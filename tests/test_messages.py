@@ -54,7 +54,6 @@ def test_wrong_messages_are_refused_with_their_place(messages: Any, says: str) -
             {"role": "developer", "content": "ünï😀"},
             {"role": "user", "content": [{"type": "text", "text": "é"}, PICTURE]},
         ],
-        "",
     ],
 )
 def test_right_messages_pass(messages: Any) -> None:

@@ -249,15 +249,14 @@ def error_of(failure_type: FailureType, message: str, **details: Any) -> LLMRout
 
 
 def _attempt_lines(attempts: Sequence[TraceRecord]) -> list[str]:
-    """One line a record: number, target, what failed, how long, what was said, what came next."""
-    width = max((len(record.target) for record in attempts), default=0)
+    """One line for each attempt and each target passed over: target, what failed, how long, what was said."""
+    shown = [record for record in attempts if record.provider is not None]
+    width = max((len(record.target) for record in shown), default=0)
     lines = []
-    for record in attempts:
-        number = "-" if record.attempt is None else str(record.attempt + 1)
+    for record in shown:
+        number = "-" if record.attempt is None else f"{record.attempt + 1}."
         status = "" if record.status_code is None else f" {record.status_code}"
-        what = (record.failure_type or record.outcome) + status
-        lines.append(
-            f"  {number}. {record.target:<{width}}  {what}  {record.elapsed_ms / 1000:.2f} s"
-            f"  {record.error or ''}".rstrip()
-        )
+        what = record.outcome if record.outcome == "skipped" else f"{record.failure_type or record.outcome}{status}"
+        took = "" if record.attempt is None else f"  {record.elapsed_ms / 1000:.2f} s"
+        lines.append(f"  {number:<2} {record.target:<{width}}  {what}{took}  {record.error or ''}".rstrip())
     return lines
