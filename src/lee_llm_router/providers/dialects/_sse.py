@@ -1,0 +1,126 @@
+"""Server-sent events, out of bytes in pieces of any size. Pure.
+
+By the rules of the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR, LF
+or CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is dropped.
+One thing is left to the reader: data stays bytes. The standard would replace bad UTF-8 by U+FFFD; whoever takes an answer
+for whole wants to know of it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lee_llm_router.errors import InvalidResponseError
+
+_BOM = b"\xef\xbb\xbf"
+_MAX_RETRY_DIGITS = 15
+
+
+class Event(NamedTuple):
+    """One event."""
+
+    data: bytes
+    """Its data lines, joined by newlines."""
+    event: str = "message"
+    """Its type."""
+    id: str = ""
+    """The last id that the stream has named."""
+
+
+class EventParser:
+    """Takes a stream's bytes as they come, gives its events as they end.
+
+    Lines are split and looked at as bytes: no line end or colon can be a part of another character in UTF-8, so a
+    character cut in two needs no care.
+
+    Args:
+        limit: Bytes one event may have, its comments included.
+    """
+
+    __slots__ = ("_after_cr", "_data", "_event", "_id", "_limit", "_size", "_start", "_tail", "_too_long", "retry")
+
+    def __init__(self, limit: int) -> None:
+        self.retry: int | None = None
+        """Milliseconds to wait before connecting again, by the stream's word."""
+        self._limit = limit
+        self._start: bytes | None = b""
+        self._after_cr = False
+        self._tail: list[bytes] = []
+        self._data: list[bytes] = []
+        self._event = ""
+        self._id = ""
+        self._size = 0
+        self._too_long = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that end in `data`.
+
+        Raises:
+            InvalidResponseError: an event is longer than the limit. Raised once the events before it have been given,
+                so perhaps only by the next call.
+        """
+        if self._start is not None:
+            data = self._without_bom(data)
+        if self._after_cr and data:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        events: list[Event] = []
+        if data and not self._too_long:
+            if b"\r" in data:
+                self._after_cr = data.endswith(b"\r")
+                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            *lines, rest = data.split(b"\n")
+            if lines and self._tail:
+                self._size -= sum(map(len, self._tail))
+                lines[0] = b"".join((*self._tail, lines[0]))
+                self._tail.clear()
+            self._take(lines, events)
+            if rest:
+                self._tail.append(rest)
+                self._count(rest)
+        if self._too_long and not events:
+            raise InvalidResponseError(f"an event of the stream is longer than {self._limit} bytes", final=True)
+        return events
+
+    def _without_bom(self, data: bytes) -> bytes:
+        """`data` after what was held back of the stream's first three bytes; nothing while they may be a mark."""
+        data = (self._start or b"") + data
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._start = data
+            return b""
+        self._start = None
+        return data.removeprefix(_BOM)
+
+    def _take(self, lines: list[bytes], events: list[Event]) -> None:
+        for line in lines:
+            if not line:
+                self._size = 0
+                if self._data:
+                    data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                    events.append(Event(data, self._event or "message", self._id))
+                    self._data.clear()
+                self._event = ""
+                continue
+            self._count(line)
+            if self._too_long:
+                return
+            if line.startswith(b"data: "):
+                self._data.append(line[6:])
+            else:
+                self._field(line)
+
+    def _field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
+            self.retry = int(value)
+
+    def _count(self, part: bytes) -> None:
+        self._size += len(part)
+        self._too_long = self._size > self._limit
