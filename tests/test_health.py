@@ -11,7 +11,7 @@ import pytest
 
 from lee_llm_router import LLMRequest, LLMResponse, LLMRouterError, Provider, ProviderConfig, register
 from lee_llm_router.config import HealthConfig
-from lee_llm_router.errors import FailureType, UnavailableError, error_of
+from lee_llm_router.errors import FailureType, LLMTimeoutError, UnavailableError, error_of
 from lee_llm_router.health import MAX_TARGETS, Health, Permit, Refusal
 from support import FakeClock, Memory, Took, config_for, provider_of, router_for
 
@@ -354,6 +354,18 @@ def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
         assert sorted(r.outcome for r in memory.records) == ["cancelled", "error", "ok", "ok", "ok"]
 
     asyncio.run(main())
+
+
+def test_waiting_for_a_place_that_never_comes_free_ends_with_the_deadline() -> None:
+    """One wait, no spinning, and a typed error with a record, though nobody ever wakes the queue."""
+    config = config_for({"a": ["no"]}, {"deadline": 10}, {"a": {"max_concurrency": 1}})
+    router, memory, clock = router_for(config)
+    assert isinstance(router._health.enter(KEY), Permit), "somebody else holds the only place"
+    with pytest.raises(LLMTimeoutError, match="deadline of 10 s"):
+        router.complete("r", "hi")
+    assert clock.sleeps == [9.999]
+    assert [(r.attempt, r.failure_type) for r in memory.records] == [(None, "TIMEOUT")]
+    assert router.health()[KEY].waiting == 0
 
 
 def test_health_is_data_for_dashboards() -> None:

@@ -62,7 +62,7 @@ class Selection:
         health: Says who may be asked now.
         prepare: Opens a candidate's provider and builds its request; gives the reason if it cannot serve.
         skipped: Told of each target passed over, and why.
-        last_start: The moment after which no attempt may start.
+        last_start: The moment from which on no attempt may start.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Selection:
         First whoever may be asked now, in the order of the chain from the next one on and around (with `stay`, from
         this one on, and it is waited for); else whoever may be asked soonest, if that is in time.
         """
-        if now > self._last_start:
+        if now >= self._last_start:
             return None
         if (
             stay

@@ -234,7 +234,7 @@ class _Run:
             return move
         now = self.clock.monotonic()
         error: LLMRouterError
-        if now > self.last_start:
+        if now >= self.last_start:
             error = LLMTimeoutError(
                 f"the call's deadline of {self.plan.deadline:g} s passed before an attempt", sent=False
             )
