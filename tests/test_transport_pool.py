@@ -18,6 +18,7 @@ import pytest
 
 from lee_llm_router.errors import InvalidResponseError, ProviderError
 from lee_llm_router.providers import _slots
+from lee_llm_router.providers._transport_exchange import connection_of
 from lee_llm_router.providers._wire import WireRequest, WireResponse
 from lee_llm_router.providers.transport import HTTPXTransport
 from servers import (
@@ -372,3 +373,12 @@ def test_the_private_attribute_that_is_replaced_exists() -> None:
         httpcore.AsyncHTTPProxy("http://proxy.test:3128"),
     ]
     assert all(hasattr(pool, "_network_backend") for pool in pools)
+
+
+def test_the_private_attributes_that_are_read_exist() -> None:
+    """A body is read out of the HTTP parser of the connection, whatever proxies it goes through."""
+    with Server(answering(OK)) as server, _transport(server) as transport:
+        stream = transport.open(_wire(server), 5)
+        connection = connection_of(stream._slot)
+        assert hasattr(connection, "_h11_state") and hasattr(connection, "_network_stream")
+        assert stream.whole().status == 200

@@ -17,6 +17,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
@@ -32,6 +33,7 @@ _READS_A_TURN = 8
 _MAX_WAIT = 1e6
 """Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
+_CONTINUING = "waiting for more of the answer"
 _ADDRESS_WAIT = 10.0
 """Seconds for one address while others are left: a dead IPv6 route must not eat the whole attempt."""
 
@@ -60,10 +62,11 @@ Steps: TypeAlias = Generator[bytes | int | _LookUp | _Dial, Any, T]
 class Line:
     """One connection, the attempt that uses it now, and that attempt's deadline."""
 
-    __slots__ = ("doing", "reads", "sent", "sock", "timeout", "until")
+    __slots__ = ("doing", "expired", "reads", "sent", "sock", "timeout", "until")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
+        self.expired = False
         self.until = 0.0
         self.timeout = 0.0
         self.sent = False
@@ -76,6 +79,19 @@ class Line:
         self.timeout = timeout
         self.sent = False
         self.doing = WAITING
+
+    def go_on(self, timeout: float) -> None:
+        """The attempt's answer has begun; its next piece may take `timeout` seconds."""
+        self.until = monotonic() + timeout
+        self.timeout = timeout
+        self.doing = _CONTINUING
+
+    def expire(self) -> None:
+        """Time is up: whoever waits for bytes under asyncio wakes, finds the end of them, and looks at `expired`."""
+        self.expired = True
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def left(self) -> float:
         """Seconds left; never less than nothing.
@@ -95,6 +111,8 @@ class Line:
 
     def timed_out(self) -> LLMTimeoutError:
         """The error for an attempt whose time is up."""
+        if self.doing is _CONTINUING:
+            return LLMTimeoutError(f"the answer did not go on within {self.timeout:.4g} s", sent=self.sent)
         return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.doing})", sent=self.sent)
 
     def failed(self, what: str, error: BaseException | None) -> ProviderError:

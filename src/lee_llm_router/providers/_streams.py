@@ -66,7 +66,8 @@ class _Stream:
             # A server may answer (401, 413) and hang up before it has read the whole request: the answer decides.
             self._broken = error
 
-    def _reading(self, size: int) -> Steps[bytes]:
+    def reading(self, size: int) -> Steps[bytes]:
+        """Up to `size` bytes received; empty at the end. What was gathered goes out before."""
         yield from self._flushing()
         failure = self._broken
         try:
@@ -118,7 +119,7 @@ class SyncStream(_Stream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Up to `max_bytes` received; empty at the end."""
-        return run(self._line, self._sock, self._reading(max_bytes))
+        return run(self._line, self._sock, self.reading(max_bytes))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Take `buffer`; it goes out when enough has gathered, or before the next read."""
@@ -142,7 +143,7 @@ class AsyncStream(_Stream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """As `SyncStream.read`."""
-        return await run_async(self._line, self._sock, self._reading(max_bytes))
+        return await run_async(self._line, self._sock, self.reading(max_bytes))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """As `SyncStream.write`."""

@@ -1,8 +1,7 @@
 """The contract between a provider that speaks HTTP and whatever carries it.
 
-A provider knows only this file. A transport (see `transport.py`) takes a `WireRequest`, gives back a `WireResponse`,
-and raises nothing but this library's errors. One that streams will hand the body back piece by piece in place of whole;
-the rest stays.
+A provider knows only this file. A transport (see `transport.py`) takes a `WireRequest`, gives back a `WireResponse`, or
+a `WireStream` whose body is still to come, and raises nothing but this library's errors.
 """
 
 from __future__ import annotations
@@ -42,6 +41,56 @@ class WireResponse:
     cut: bool = False
 
 
+class WireStream(Protocol):
+    """One answer whose body is still to come. A stream dropped, or left by an error, has hung up."""
+
+    status: int
+    raw_headers: RawHeaders
+
+    def read(self, timeout: float) -> bytes:
+        """The next part of the body, decoded; empty at its end. All reads raise as `Transport.send` does.
+
+        Args:
+            timeout: Seconds of wall-clock time it may take.
+        """
+        ...
+
+    def whole(self) -> WireResponse:
+        """All that is left of the body, within what is left of the time the stream was opened with."""
+        ...
+
+    def finish(self) -> None:
+        """Want no more: keep the connection for the next request if the body ends at once, else hang up."""
+        ...
+
+    def close(self) -> None:
+        """Hang up, if the body has not come to its end."""
+        ...
+
+
+class AsyncWireStream(Protocol):
+    """As `WireStream`, on the event loop that opened it. `close` needs no event loop."""
+
+    status: int
+    raw_headers: RawHeaders
+
+    async def read(self, timeout: float) -> bytes:
+        """As `WireStream.read`. A cancellation passes through, and drops the connection."""
+        ...
+
+    async def whole(self) -> WireResponse:
+        """As `WireStream.whole`."""
+        ...
+
+    async def finish(self) -> None:
+        """As `WireStream.finish`."""
+        ...
+
+    def close(self) -> None:
+        """As `WireStream.close`."""
+        ...
+
+
 class Transport(Protocol):
     """Carries requests, over pooled connections. Serves many threads and event loops at once."""
 
@@ -60,13 +109,21 @@ class Transport(Protocol):
         """As `send`, on the running event loop. A cancellation passes through, and drops the connection."""
         ...
 
+    def open(self, request: WireRequest, timeout: float) -> WireStream:
+        """Send `request` and read the answer's status and headers, within `timeout` seconds. Raises as `send`."""
+        ...
+
+    async def open_async(self, request: WireRequest, timeout: float) -> AsyncWireStream:
+        """As `open`, on the running event loop. A cancellation passes through, and drops the connection."""
+        ...
+
     def close(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         ...
 
 
 class Body:
-    """Gathers the body of an answer: decoded, and no more than `limit` bytes.
+    """Decodes the body of an answer, and takes no more of it than `limit` bytes.
 
     The status of an error says more than its body, so a body that is too long, broken or undecodable spoils only a
     success; that of an error is cut there.
@@ -78,13 +135,12 @@ class Body:
         limit: Bytes, decoded.
     """
 
-    __slots__ = ("_coding", "_head", "_inflater", "_limit", "_parts", "_strict", "_taken", "cut")
+    __slots__ = ("_coding", "_head", "_inflater", "_limit", "_strict", "_taken", "cut")
 
     def __init__(self, status: int, coding: str | None, length: str | None, limit: int) -> None:
         self._strict = 200 <= status < 300
         self._limit = limit if self._strict else min(limit, ERROR_BODY_LIMIT)
         self._coding = (coding or "identity").strip().lower()
-        self._parts: list[bytes] = []
         self._taken = 0
         self._head = b""
         self._inflater: zlib._Decompress | None = None
@@ -92,8 +148,8 @@ class Body:
         if self._strict and length is not None and length.isdecimal() and int(length) > limit:
             raise self._too_long()
 
-    def feed(self, data: bytes) -> bool:
-        """Take a piece as it came. False: no more is wanted.
+    def decoded(self, data: bytes) -> bytes:
+        """What a piece says, decoded. Nothing, and `cut` is set, if no more is wanted.
 
         Raises:
             InvalidResponseError: it is too much, or cannot be decoded.
@@ -106,9 +162,8 @@ class Body:
                 raise self._too_long()
         except InvalidResponseError as error:
             self.broke(error)
-            return False
-        self._parts.append(data)
-        return True
+            return b""
+        return data
 
     def broke(self, error: Exception) -> None:
         """The rest will not come, because of `error`, which is raised where that matters."""
@@ -116,16 +171,15 @@ class Body:
             raise error
         self.cut = True
 
-    def finish(self) -> bytes:
-        """The whole body.
+    def ended(self) -> None:
+        """The body has come to its end.
 
         Raises:
-            InvalidResponseError: the compressed data ends early.
+            InvalidResponseError: its compressed data has not.
         """
         begun = self._inflater is not None or self._head
-        if begun and not (self._inflater and self._inflater.eof) and not self.cut:
+        if begun and not (self._inflater and self._inflater.eof):
             self.broke(InvalidResponseError("the answer's compressed data ends early"))
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def _inflate(self, data: bytes) -> bytes:
         if self._inflater is None:

@@ -1,4 +1,4 @@
-"""Carries HTTP requests with httpx: the only file that knows an HTTP library.
+"""Carries HTTP requests with httpx, which only this file and `_transport_exchange` know.
 
 What httpx does here is HTTP/1.1 itself and proxies. Its client (cookies, redirects, authentication, a pool that slows
 down with its size) is left out: each slot holds one bare `HTTPTransport` with one connection. The connections are ours
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeAlias, cast
@@ -20,23 +19,17 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from lee_llm_router.errors import (
-    InvalidRequestError,
-    InvalidResponseError,
-    LLMRouterError,
-    LLMTimeoutError,
-    ProviderError,
-)
+from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers._slots import KEEP_ALIVE, LoopStacks, Slot, SlotStack
 from lee_llm_router.providers._sockets import Line
 from lee_llm_router.providers._streams import AsyncBackend, SyncBackend
-from lee_llm_router.providers._wire import ACCEPT_ENCODING, Body, WireRequest, WireResponse, is_loopback
+from lee_llm_router.providers._transport_exchange import AsyncExchange, Guard, SyncExchange
+from lee_llm_router.providers._wire import ACCEPT_ENCODING, WireRequest, WireResponse, is_loopback
 
 SyncSlot: TypeAlias = Slot[httpx.HTTPTransport]
 AsyncSlot: TypeAlias = Slot[httpx.AsyncHTTPTransport]
 
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
-_LOST = (httpx.NetworkError, httpx.RemoteProtocolError, ProviderError)
 _url = lru_cache(maxsize=64)(httpx.URL)
 
 
@@ -61,55 +54,31 @@ class HTTPXTransport:
 
     def send(self, request: WireRequest, timeout: float) -> WireResponse:
         """As `Transport.send`."""
-        slot = self._stack.take() or self._open()
-        try:
-            slot.line.start(timeout)
-            response = slot.client.handle_request(_prepared(request, slot.line))
-            body = self._body(response)
-            stream = cast(httpx.SyncByteStream, response.stream)
-            try:
-                for data in stream:
-                    if not body.feed(data):
-                        break
-                stream.close()
-            except _LOST as error:
-                body.broke(error)
-            return _settled(slot, self._stack, response, body)
-        except BaseException as error:
-            slot.close()
-            translated = _translated(error, slot.line)
-            if translated is None:
-                raise
-            raise translated from error
+        return self.open(request, timeout).whole()
 
     async def send_async(self, request: WireRequest, timeout: float) -> WireResponse:
         """As `Transport.send_async`."""
+        return await (await self.open_async(request, timeout)).whole()
+
+    def open(self, request: WireRequest, timeout: float) -> SyncExchange:
+        """As `Transport.open`."""
+        slot = self._stack.take() or self._open()
+        with Guard(slot):
+            slot.line.start(timeout)
+            response = slot.client.handle_request(_prepared(request, slot.line))
+            loaded = None if slot.line.open else b"".join(response.iter_raw())
+            return SyncExchange(slot, self._stack, response, self._limit, loaded)
+
+    async def open_async(self, request: WireRequest, timeout: float) -> AsyncExchange:
+        """As `Transport.open_async`."""
         stack = self._stacks.current()
         slot = stack.take() or self._open_async()
-        bound = asyncio.timeout(timeout)
-        try:
+        with Guard(slot):
             slot.line.start(timeout)
-            async with bound:
+            async with asyncio.timeout(timeout):
                 response = await slot.client.handle_async_request(_prepared(request, slot.line))
-                body = self._body(response)
-                stream = cast(httpx.AsyncByteStream, response.stream)
-                try:
-                    async with aclosing(cast(Any, aiter(stream))) as parts:
-                        async for data in parts:
-                            if not body.feed(data):
-                                break
-                    await stream.aclose()
-                except _LOST as error:
-                    body.broke(error)
-            return _settled(slot, stack, response, body)
-        except BaseException as error:
-            slot.close()
-            if isinstance(error, TimeoutError) and bound.expired():
-                raise slot.line.timed_out() from error
-            translated = _translated(error, slot.line)
-            if translated is None:
-                raise
-            raise translated from error
+                loaded = None if slot.line.open else b"".join([part async for part in response.aiter_raw()])
+            return AsyncExchange(slot, stack, response, self._limit, loaded)
 
     def close(self) -> None:
         """As `Transport.close`. No event loop is needed, and any may be running."""
@@ -127,10 +96,6 @@ class HTTPXTransport:
         client = httpx.AsyncHTTPTransport(verify=self._ssl_context, limits=_LIMITS, proxy=self._proxy)
         cast(Any, client)._pool._network_backend = AsyncBackend(line)
         return Slot(client, line)
-
-    def _body(self, response: httpx.Response) -> Body:
-        get = response.headers.get
-        return Body(response.status_code, get("content-encoding"), get("content-length"), self._limit)
 
 
 class _Content(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -158,62 +123,6 @@ def _prepared(request: WireRequest, line: Line) -> httpx.Request:
         (b"Content-Length", b"%d" % len(request.body)),
     ]
     return httpx.Request(request.method, url, headers=headers, stream=_Content(request.body, line))
-
-
-def _settled(slot: Slot[Any], stack: SlotStack[Any], response: httpx.Response, body: Body) -> WireResponse:
-    """The answer; and the slot given back, if its connection is as good as new."""
-    answer = WireResponse(response.status_code, response.headers.raw, body.finish(), body.cut)
-    if body.cut or not _reusable(slot):
-        slot.close()
-    else:
-        stack.give(slot)
-    return answer
-
-
-def _reusable(slot: Slot[Any]) -> bool:
-    """Whether the connection is open, and nothing was received past the answer's end.
-
-    Left-over bytes would be read as the answer to the next request, which may be someone else's.
-    """
-    if not slot.line.open:
-        return False
-    connections = slot.client._pool.connections
-    connection: Any = connections[0] if connections else None
-    while connection is not None and not hasattr(connection, "_h11_state"):
-        connection = getattr(connection, "_connection", None)
-    return connection is not None and connection._h11_state.trailing_data == (b"", False)
-
-
-_Translation: TypeAlias = Callable[[BaseException, Line], LLMRouterError]
-_TRANSLATIONS: tuple[tuple[tuple[type[Exception], ...], _Translation], ...] = (
-    (
-        (httpx.ConnectTimeout, httpx.PoolTimeout),
-        lambda _, line: LLMTimeoutError(f"no connection within {line.timeout:g} s", sent=False),
-    ),
-    ((httpx.TimeoutException,), lambda _, line: line.timed_out()),
-    ((httpx.ConnectError,), lambda error, _: ProviderError(f"no connection: {error}", sent=False)),
-    ((httpx.ProxyError,), lambda error, _: ProviderError(f"the proxy refused: {error}", sent=False)),
-    (
-        # Not in httpx's words: they repeat the offending header, which may be a key.
-        (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL),
-        lambda _, line: InvalidRequestError("the request's URL or headers cannot be put into HTTP", sent=line.sent),
-    ),
-    ((httpx.DecodingError,), lambda *_: InvalidResponseError("the answer cannot be decoded")),
-    (
-        (httpx.RemoteProtocolError,),
-        lambda error, line: ProviderError(f"broken HTTP from the server: {error}", sent=line.sent),
-    ),
-    ((httpx.HTTPError, OSError), lambda error, line: ProviderError(f"connection lost: {error}", sent=line.sent)),
-)
-"""What httpx raises, the most specific first, and what is raised in its place."""
-
-
-def _translated(error: BaseException, line: Line) -> LLMRouterError | None:
-    """This library's error for `error`; None where it is to be raised as it is."""
-    for types, translate in _TRANSLATIONS:
-        if isinstance(error, types):
-            return translate(error, line)
-    return None
 
 
 def _context_for(url: str, ca_file: str | None) -> ssl.SSLContext:

@@ -1,9 +1,9 @@
 """Server-sent events, out of bytes in pieces of any size. Pure.
 
-By the rules of the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR, LF
-or CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is dropped.
-One thing is left to the reader: data stays bytes. The standard would replace bad UTF-8 by U+FFFD; whoever takes an answer
-for whole wants to know of it.
+By the rules of the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR,
+LF or CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is
+dropped. One thing is left to the reader: data stays bytes. The standard would replace bad UTF-8 by U+FFFD; whoever
+takes an answer for whole wants to know of it.
 """
 
 from __future__ import annotations
