@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,7 +37,6 @@ class Recorder:
         self._plan = plan
         self._around = around
         self.records: list[TraceRecord] = []
-        self._held: list[tuple[Target, LLMRouterError]] | None = None
 
     def begin(
         self, target: Target, provider: Provider[Any], request: LLMRequest, number: int, target_number: int
@@ -90,26 +87,12 @@ class Recorder:
         self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._event("llm.complete.error", attempt.target, attempt.number, failure_type=FailureType.CANCELLED.value)
 
-    @contextmanager
-    def skips_after(self) -> Iterator[None]:
-        """Within it, what is passed over is written only at the end: after the attempt that made it matter."""
-        held: list[tuple[Target, LLMRouterError]] = []
-        self._held = held
-        try:
-            yield
-        finally:
-            self._held = None
-        for target, reason in held:
-            self.skipped(target, reason)
-
-    def skipped(self, target: Target, reason: LLMRouterError) -> None:
-        """`target` was passed over without an attempt."""
-        if self._held is not None:
-            self._held.append((target, reason))
-            return
+    def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
+        """`target` was passed over without an attempt; `last`: and nobody else is left to ask."""
         self._keep(
-            attempt=None, provider=target.provider, model=target.model, outcome="skipped", verdict="next",
-            failure_type=reason.failure_type.value, error=reason.message, retry_after=reason.retry_after,
+            attempt=None, provider=target.provider, model=target.model, outcome="skipped",
+            verdict="raise" if last else "next", failure_type=reason.failure_type.value, error=reason.message,
+            retry_after=reason.retry_after,
         )  # fmt: skip
 
     def outside(self, error: BaseException, elapsed: float) -> None:

@@ -61,7 +61,6 @@ class Selection:
         targets: The chain.
         health: Says who may be asked now.
         prepare: Opens a candidate's provider and builds its request; gives the reason if it cannot serve.
-        skipped: Told of each target passed over, and why.
         last_start: The moment from which on no attempt may start.
     """
 
@@ -71,13 +70,12 @@ class Selection:
         health: Health,
         *,
         prepare: Callable[[Candidate], LLMRouterError | None],
-        skipped: Callable[[Target, LLMRouterError], None],
         last_start: float,
     ) -> None:
         self.candidates = [Candidate(target) for target in targets]
         self._health = health
         self._prepare = prepare
-        self._skipped = skipped
+        self._passed_over: list[tuple[Target, LLMRouterError]] = []
         self._last_start = last_start
         self._ticket: Ticket | None = None
         self.opens_at: float | None = None
@@ -110,6 +108,11 @@ class Selection:
         """The move after a wait: its candidate first, then the others."""
         index = self.candidates.index(move.candidate)
         return self.after(self.candidates[index - 1], now)
+
+    def passed_over(self) -> list[tuple[Target, LLMRouterError]]:
+        """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
+        told, self._passed_over = self._passed_over, []
+        return told
 
     def leave_queue(self) -> None:
         """Give up the place in a queue, if there is one."""
@@ -184,15 +187,12 @@ class Selection:
         return self._ticket
 
     def _tell(self, look: _Look, chosen: Candidate | None) -> None:
-        """Trace those passed over that were never asked, each once."""
-        for candidate, reason in look.refused:
-            self._skipped(candidate.target, reason)
+        """Note those passed over that were never asked, each once."""
+        self._passed_over += [(candidate.target, reason) for candidate, reason in look.refused]
         for at, candidate, refusal in look.waiting:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
                 candidate.told = True
                 left = None if at == float("inf") else max(0.0, at - refusal.asked_at)
                 when = "" if left is None else f" for another {left:.3g} s"
-                self._skipped(
-                    candidate.target,
-                    UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False),
-                )
+                reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
+                self._passed_over.append((candidate.target, reason))

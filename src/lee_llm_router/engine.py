@@ -71,7 +71,6 @@ class _Run:
             plan.targets,
             around.health,
             prepare=self._prepare,
-            skipped=self.recorder.skipped,
             last_start=self.last_start,
         )
         self.permit: Permit | None = None
@@ -167,17 +166,17 @@ class _Run:
         candidate.ready_at = now + (advice.again_after or 0.0)
         candidate.charged = error.retry_after is not None
         move = None
-        with self.recorder.skips_after():
-            if not advice.stop and self.made < retry.max_attempts:
-                move = self.selection.after(candidate, now, stay=advice.stay)
-            following = move.candidate if move else None
-            verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
-            self.recorder.failed(
-                attempt, error, verdict, move.at - now if move else 0.0, following.target if following else None
-            )
+        if not advice.stop and self.made < retry.max_attempts:
+            move = self.selection.after(candidate, now, stay=advice.stay)
+        following = move.candidate if move else None
+        verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
+        self.permit = move.permit if move else None
+        self.recorder.failed(
+            attempt, error, verdict, move.at - now if move else 0.0, following.target if following else None
+        )
+        self._write_skips(last=move is None)
         if move is None:
             raise self._final(error) from error
-        self.permit = move.permit
         return move
 
     def _repeatable(self, provider: Provider[Any], error: LLMRouterError) -> bool:
@@ -229,6 +228,7 @@ class _Run:
 
     def _taken(self, move: Move | None) -> Move:
         """`move`; or the error of a call that has come to its end outside an attempt."""
+        self._write_skips(last=False)
         if move is not None:
             self.permit = move.permit
             return move
@@ -244,6 +244,10 @@ class _Run:
             error = UnavailableError("no target can be asked", retry_after=retry_after, sent=False)
         self.recorder.outside(error, self._elapsed())
         raise self._final(error) from self.last_error
+
+    def _write_skips(self, *, last: bool) -> None:
+        for target, reason in self.selection.passed_over():
+            self.recorder.skipped(target, reason, last=last)
 
     def _final(self, error: LLMRouterError) -> LLMRouterError:
         return final_error(self.plan.role, self.plan.request_id, error, self.recorder.records, self._elapsed())
