@@ -27,7 +27,7 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.providers._slots import Slot, SlotStack
 from lee_llm_router.providers._sockets import READ_SIZE, Line, Steps, run, run_async
-from lee_llm_router.providers._wire import Body, WireResponse
+from lee_llm_router.providers._wire import Body, RawHeaders, WireResponse
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class _Exchange:
     ) -> None:
         get = response.headers.get
         self.status = response.status_code
-        self.raw_headers = response.headers.raw
+        self.raw_headers: RawHeaders = response.headers.raw
         self._slot = slot
         self._line = slot.line
         self._stack = stack
@@ -157,8 +157,15 @@ class _Exchange:
         self._connection = connection_of(slot)
         self._loaded = loaded
         self._body = Body(self.status, get("content-encoding"), get("content-length"), limit)
+        self._closed = False
+        """Whether the other side has hung up."""
         self._ended = False
         self._settled = False
+
+    def allow(self, timeout: float) -> None:
+        """As `WireStream.allow`."""
+        if not self._ended:
+            self._line.go_on(timeout)
 
     def close(self) -> None:
         """As `WireStream.close`."""
@@ -184,14 +191,15 @@ class _Exchange:
         while (yield from self._receiving()):
             pass
 
-    def _receiving(self) -> Steps[bytes]:
-        """The next part of the body, decoded; empty at its end."""
+    def _receiving(self, closing_ends: bool = False) -> Steps[bytes]:
+        """The next part of the body, decoded; empty at its end, as which a connection closed too early may count."""
         body = self._body
         while not self._ended:
             try:
                 data, ended = yield from self._arriving()
             except _LOST as error:
-                body.broke(error)
+                if not (closing_ends and self._closed):
+                    body.broke(error)
                 data, ended = b"", True
             part = body.decoded(data) if data else b""
             if ended and not body.cut:
@@ -221,19 +229,18 @@ class _Exchange:
             elif parts:
                 break
             else:
-                parser.receive_data((yield from self._connection._network_stream.reading(READ_SIZE)))
+                received = yield from self._connection._network_stream.reading(READ_SIZE)
+                self._closed = not received
+                parser.receive_data(received)
         return b"".join(parts), False
 
 
 class SyncExchange(_Exchange):
     """A `WireStream`."""
 
-    def read(self, timeout: float) -> bytes:
+    def read(self) -> bytes:
         """As `WireStream.read`."""
-        if self._ended:
-            return b""
-        self._line.go_on(timeout)
-        return self._run(self._receiving())
+        return b"" if self._ended else self._run(self._receiving(closing_ends=True))
 
     def whole(self) -> WireResponse:
         """As `WireStream.whole`."""
@@ -243,7 +250,7 @@ class SyncExchange(_Exchange):
         """As `WireStream.finish`."""
         if not self._ended:
             with suppress(LLMRouterError):
-                self._line.go_on(_GRACE)
+                self.allow(_GRACE)
                 self._run(self._draining())
 
     def _run(self, steps: Steps[T]) -> T:
@@ -262,12 +269,9 @@ class AsyncExchange(_Exchange):
         super().__init__(slot, *args)
         self._watch = Watch(slot.line)
 
-    async def read(self, timeout: float) -> bytes:
+    async def read(self) -> bytes:
         """As `AsyncWireStream.read`."""
-        if self._ended:
-            return b""
-        self._line.go_on(timeout)
-        return await self._run(self._receiving())
+        return b"" if self._ended else await self._run(self._receiving(closing_ends=True))
 
     async def whole(self) -> WireResponse:
         """As `AsyncWireStream.whole`."""
@@ -277,7 +281,7 @@ class AsyncExchange(_Exchange):
         """As `AsyncWireStream.finish`."""
         if not self._ended:
             with suppress(LLMRouterError):
-                self._line.go_on(_GRACE)
+                self.allow(_GRACE)
                 await self._run(self._draining())
 
     def close(self) -> None:

@@ -47,11 +47,15 @@ class WireStream(Protocol):
     status: int
     raw_headers: RawHeaders
 
-    def read(self, timeout: float) -> bytes:
+    def allow(self, timeout: float) -> None:
+        """The reads that follow may take `timeout` seconds of wall-clock time together."""
+        ...
+
+    def read(self) -> bytes:
         """The next part of the body, decoded; empty at its end. All reads raise as `Transport.send` does.
 
-        Args:
-            timeout: Seconds of wall-clock time it may take.
+        A connection that was closed before the body's end by HTTP ends it as well: whoever reads a stream knows its
+        end by a mark of its own. One that broke is an error.
         """
         ...
 
@@ -74,7 +78,11 @@ class AsyncWireStream(Protocol):
     status: int
     raw_headers: RawHeaders
 
-    async def read(self, timeout: float) -> bytes:
+    def allow(self, timeout: float) -> None:
+        """As `WireStream.allow`."""
+        ...
+
+    async def read(self) -> bytes:
         """As `WireStream.read`. A cancellation passes through, and drops the connection."""
         ...
 

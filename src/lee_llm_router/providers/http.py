@@ -20,9 +20,27 @@ from pydantic_core import PydanticCustomError
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._redact import is_sensitive_header
 from lee_llm_router.errors import AuthenticationError, InvalidRequestError
-from lee_llm_router.providers._wire import Transport, WireRequest, WireResponse, is_loopback
-from lee_llm_router.providers.base import BaseUrl, Capabilities, EnvName, Integer, Provider, ProviderConfig, read_key
-from lee_llm_router.providers.dialects._common import Dialect, Reply, encode_json
+from lee_llm_router.providers._event_stream import AsyncEventStream, EventStream
+from lee_llm_router.providers._wire import (
+    AsyncWireStream,
+    Transport,
+    WireRequest,
+    WireResponse,
+    WireStream,
+    is_loopback,
+)
+from lee_llm_router.providers.base import (
+    BaseUrl,
+    Capabilities,
+    ChunkStream,
+    EnvName,
+    Integer,
+    Provider,
+    ProviderConfig,
+    WholeAnswer,
+    read_key,
+)
+from lee_llm_router.providers.dialects._common import Decoder, Dialect, Reply, encode_json
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -90,6 +108,14 @@ class HTTPConfig(ProviderConfig):
     max_response_bytes: Integer = Field(
         DEFAULT_MAX_RESPONSE_BYTES, ge=1024, description="Longest answer taken, in bytes when decompressed."
     )
+    stream_usage: bool = Field(
+        True, description="Ask streams for the tokens used (stream_options). Off for servers that refuse to be asked."
+    )
+    stream_end: Literal["done", "finish_reason"] = Field(
+        "done",
+        description="What ends a stream: done, the mark [DONE] after a finish reason; or finish_reason, the end of the"
+        " connection after one, for servers that send no mark.",
+    )
     ca_file: str | None = Field(
         None, min_length=1, description="PEM file with authorities to trust besides the usual ones."
     )
@@ -105,7 +131,8 @@ class HTTPProvider(Provider[HTTPConfig]):
         super().__init__(name, config, clock)
         self._dialect = cast(Dialect, import_module(_DIALECTS[config.api]))
         self._url = config.base_url + self._dialect.PATH
-        self._headers = _fixed_headers(config)
+        self._headers = _fixed_headers(config, "application/json")
+        self._stream_headers = _fixed_headers(config, "text/event-stream, application/json")
         self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
         self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
         self._transport: dict[str, Transport] = {}
@@ -119,6 +146,27 @@ class HTTPProvider(Provider[HTTPConfig]):
         """As `complete`."""
         wire, secrets = self._prepared(request)
         return self._answer(wire, secrets, await self._carrier().send_async(wire, timeout))
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """Ask once. `timeout` bounds the time to the answer's status and headers.
+
+        A server that does not stream gives its whole answer, within `timeout`, as one piece.
+        """
+        wire, secrets = self._prepared(request, streamed=True)
+        answer = self._carrier().open(wire, timeout)
+        decoder = self._decoder(wire, secrets, answer)
+        if decoder is not None:
+            return EventStream(answer, decoder)
+        return WholeAnswer(self._answer(wire, secrets, answer.whole()))
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `stream`."""
+        wire, secrets = self._prepared(request, streamed=True)
+        answer = await self._carrier().open_async(wire, timeout)
+        decoder = self._decoder(wire, secrets, answer)
+        if decoder is not None:
+            return AsyncEventStream(answer, decoder)
+        return WholeAnswer(self._answer(wire, secrets, await answer.whole()))
 
     def secrets(self) -> Iterable[str]:
         """The key, as the environment has it now; what the settings took from there; what headers hold of the kind."""
@@ -159,12 +207,15 @@ class HTTPProvider(Provider[HTTPConfig]):
             transport = self._transport.setdefault("", made)
         return transport
 
-    def _prepared(self, request: LLMRequest) -> tuple[WireRequest, tuple[str, ...]]:
+    def _prepared(self, request: LLMRequest, streamed: bool = False) -> tuple[WireRequest, tuple[str, ...]]:
         """What goes out, and the secrets in it."""
         config = self.config
         extra = {**config.extra_body, **request.extra_body}
         body = self._dialect.encode(request, request.model or config.model, self._max_tokens_field, extra)
         headers, secrets = self._headers, self._fixed_secrets
+        if streamed:
+            body = self._dialect.streamed(body, config.stream_usage)
+            headers = self._stream_headers
         if config.api_key_env is not None:
             key = read_key(config.api_key_env, self.name)
             headers = {"authorization": ("Authorization", f"Bearer {key}"), **headers}
@@ -175,6 +226,16 @@ class HTTPProvider(Provider[HTTPConfig]):
         wire = WireRequest(self._url, [_raw(name, value) for name, value in headers.values()], encode_json(body))
         return wire, secrets
 
+    def _decoder(
+        self, wire: WireRequest, secrets: tuple[str, ...], answer: WireStream | AsyncWireStream
+    ) -> Decoder | None:
+        """What reads the events of `answer`; None if it has none: it failed, or the server did not stream."""
+        reply = Reply(answer.status, b"", answer.raw_headers, len(wire.body), secrets, self.clock.time())
+        kind = reply.headers.get("content-type", "").lower()
+        if not reply.ok or "json" in kind or "html" in kind:
+            return None
+        return self._dialect.decoder(reply, self.config.max_response_bytes, self.config.stream_end == "done")
+
     def _answer(self, wire: WireRequest, secrets: tuple[str, ...], answer: WireResponse) -> LLMResponse:
         now = self.clock.time()
         reply = Reply(answer.status, answer.body, answer.raw_headers, len(wire.body), secrets, now)
@@ -183,9 +244,9 @@ class HTTPProvider(Provider[HTTPConfig]):
         return self._dialect.decode(reply)
 
 
-def _fixed_headers(config: HTTPConfig) -> dict[str, tuple[str, str]]:
+def _fixed_headers(config: HTTPConfig, accept: str) -> dict[str, tuple[str, str]]:
     """What every request carries besides the key: lower-case name -> name and value. The user's come last, and win."""
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "lee-llm-router"}
+    headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": "lee-llm-router"}
     if config.organization:
         headers["OpenAI-Organization"] = config.organization
     if config.project:

@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 
 from lee_llm_router._secrets import bounded, scrub
 from lee_llm_router.errors import FailureType, InvalidRequestError, InvalidResponseError, LLMRouterError
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 
 MAX_RETRY_AFTER = 7 * 86400.0
 """Seconds: no vendor is believed to mean more than a week."""
@@ -73,6 +73,29 @@ class Reply:
         return bounded(scrub(text, self.secrets), limit)
 
 
+class Decoder(Protocol):
+    """Turns the body of a streamed answer into pieces. It asks for bytes only when it has none left to read."""
+
+    done: bool
+    """Whether the answer has come to its end, and is whole."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next part of the body; empty: there is no more of it.
+
+        Raises:
+            InvalidResponseError: the answer ends too early, or an event is too long.
+        """
+        ...
+
+    def next(self) -> StreamChunk | None:
+        """The next piece, or None: more bytes are wanted, or the answer is `done`.
+
+        Raises:
+            LLMRouterError: what has come in place of a piece.
+        """
+        ...
+
+
 class Dialect(Protocol):
     """One wire format. Modules of this package are dialects."""
 
@@ -99,6 +122,20 @@ class Dialect(Protocol):
 
     def failure(self, reply: Reply) -> LLMRouterError:
         """The error for a `reply` that is not `ok`."""
+        ...
+
+    def streamed(self, body: Mapping[str, Any], usage: bool) -> dict[str, Any]:
+        """`body`, asking for the answer piece by piece, and if `usage`, for the tokens used at its end."""
+        ...
+
+    def decoder(self, reply: Reply, limit: int, end_mark: bool) -> Decoder:
+        """What reads the body that follows a `reply` that is `ok`.
+
+        Args:
+            reply: Status and headers.
+            limit: Bytes one event may have.
+            end_mark: Whether the stream must end with the dialect's end mark, besides a finish reason.
+        """
         ...
 
 

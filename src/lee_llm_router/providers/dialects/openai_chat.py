@@ -13,29 +13,19 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic.errors import PydanticUserError
-from pydantic_core import to_json
 
 from lee_llm_router._contract import json_schema_of
-from lee_llm_router.errors import ContentFilterError, FailureType, InvalidRequestError, error_of
+from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers._codex_schema import strict_schema
-from lee_llm_router.providers.dialects._common import Reply, count, decode_json, invalid, mapping, price, string
+from lee_llm_router.providers.dialects._common import Reply, decode_json, invalid, mapping, price, string
+from lee_llm_router.providers.dialects._openai_answers import arguments_text, broken_off, refused, text_of, usage_of
 from lee_llm_router.providers.dialects._openai_errors import failure, failure_within
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall
+from lee_llm_router.providers.dialects._openai_stream import ChatDecoder
+from lee_llm_router.response import LLMRequest, LLMResponse, ToolCall
 
-__all__ = ["PATH", "decode", "encode", "failure"]
+__all__ = ["PATH", "decode", "decoder", "encode", "failure", "streamed"]
 
 PATH = "/chat/completions"
-
-_BROKEN_OFF: dict[str, FailureType] = {
-    "content_filter": FailureType.CONTENT_FILTER,
-    "sensitive": FailureType.CONTENT_FILTER,  # Zhipu
-    "error": FailureType.PROVIDER_ERROR,  # OpenRouter
-    "network_error": FailureType.PROVIDER_ERROR,  # Zhipu
-    "abort": FailureType.PROVIDER_ERROR,  # vLLM, SGLang
-    "insufficient_system_resource": FailureType.OVERLOADED,  # DeepSeek
-    "incomplete": FailureType.INVALID_RESPONSE,
-}
-"""Finish reasons by which a vendor says that the answer is not whole."""
 
 
 def encode(request: LLMRequest, model: str | None, max_tokens_field: str, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +60,17 @@ def encode(request: LLMRequest, model: str | None, max_tokens_field: str, extra:
     return body
 
 
+def streamed(body: Mapping[str, Any], usage: bool) -> dict[str, Any]:
+    """`body`, asking for the answer piece by piece, and if `usage`, for the tokens used at its end."""
+    options = {"stream_options": {"include_usage": True}} if usage else {}
+    return {**options, **body, "stream": True}
+
+
+def decoder(reply: Reply, limit: int, end_mark: bool) -> ChatDecoder:
+    """What reads the events that follow `reply`. See `Dialect.decoder`; the end mark is `[DONE]`."""
+    return ChatDecoder(reply, limit, end_mark)
+
+
 def decode(reply: Reply) -> LLMResponse:
     """The answer in the body of a 200.
 
@@ -95,11 +96,11 @@ def decode(reply: Reply) -> LLMResponse:
     if not isinstance(message, dict):
         raise invalid(reply, "without a message")
     response = LLMResponse(
-        text=_text(reply, message.get("content")) or "",
+        text=text_of(reply, message.get("content")) or "",
         tool_calls=_tool_calls(reply, message.get("tool_calls")),
         reasoning=string(message.get("reasoning_content")) or string(message.get("reasoning")),
         finish_reason=string(choice.get("finish_reason")),
-        usage=_usage(answer.get("usage")),
+        usage=usage_of(answer.get("usage")),
         cost_usd=price(mapping(answer.get("usage")).get("cost")),
         model=string(answer.get("model")),
         raw=answer,
@@ -112,30 +113,15 @@ def decode(reply: Reply) -> LLMResponse:
 def _check_whole(reply: Reply, choice: dict[str, Any], message: dict[str, Any], response: LLMResponse) -> None:
     refusal = string(message.get("refusal"))
     if refusal:
-        raise ContentFilterError(
-            f"the model refused: {reply.quote(refusal)}", status_code=reply.status, response=response
-        )
+        raise refused(reply, refusal, response)
     reason = choice.get("finish_reason", "")
     if not isinstance(reason, str):
         raise invalid(reply, "not finished (finish_reason is no text)")
-    if reason in _BROKEN_OFF:
-        kind = _BROKEN_OFF[reason]
-        final = kind is FailureType.INVALID_RESPONSE
-        raise error_of(
-            kind, f"the answer was broken off ({reason})", status_code=reply.status, response=response, final=final
-        )
+    failed = broken_off(reply, reason, response)
+    if failed is not None:
+        raise failed
     if message.get("content") is None and not response.tool_calls and reason != "length":
         raise invalid(reply, "without text and without tool calls")
-
-
-def _text(reply: Reply, content: Any) -> str | None:
-    if content is None or isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise invalid(reply, "without text (content is neither text nor a list of parts)")
-    # Parts of other types (Mistral's thinking, images) are left to `raw`.
-    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _tool_calls(reply: Reply, calls: Any) -> tuple[ToolCall, ...]:
@@ -151,28 +137,9 @@ def _tool_call(reply: Reply, call: Any, number: int) -> ToolCall:
     name = string(mapping(function).get("name"))
     if name is None:
         raise invalid(reply, f"malformed (tool_calls[{number}] names no function)")
-    arguments = mapping(function).get("arguments", mapping(function).get("input"))
-    if arguments is None:
-        arguments = ""
-    elif not isinstance(arguments, str):
-        # Some servers send the arguments decoded.
-        arguments = to_json(arguments).decode()
+    arguments = arguments_text(mapping(function).get("arguments", mapping(function).get("input")))
     # Some local servers number no calls; the position will do to pair call and result.
     return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
-
-
-def _usage(usage: Any) -> LLMUsage | None:
-    """The tokens reported; a number that cannot be true counts as unreported."""
-    if not isinstance(usage, dict):
-        return None
-    found = LLMUsage(
-        prompt_tokens=count(usage.get("prompt_tokens")),
-        completion_tokens=count(usage.get("completion_tokens")),
-        total_tokens=count(usage.get("total_tokens")),
-        cached_tokens=count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-    )
-    return None if found == LLMUsage() else found
 
 
 def _response_format(request: LLMRequest) -> dict[str, Any] | None:
