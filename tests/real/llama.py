@@ -35,11 +35,18 @@ def available(model: str) -> str:
 @contextmanager
 def serve_model(model: str) -> Iterator[str]:
     """A running server for a GGUF file; gives its address, with ``/v1`` at the end."""
+    with model_process(model) as (_, address):
+        yield address
+
+
+@contextmanager
+def model_process(model: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """As `serve_model`; gives the server's process too, for those who mean to kill it."""
     with tempfile.TemporaryFile() as log:
         command = [sys.executable, __file__, model]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as child:
             try:
-                yield _address(child, log.fileno()) + "/v1"
+                yield child, _address(child, log.fileno()) + "/v1"
             finally:
                 assert child.stdin is not None
                 child.stdin.close()
