@@ -145,7 +145,7 @@ llm:
   trace: {{dir: "{tmp_path}", capture: full}}
 """)
         with (
-            caplog.at_level(logging.DEBUG, "lee_llm_router"),
+            caplog.at_level(logging.DEBUG),
             LeeLLMRouter(config, event_sink=memory) as router,
             pytest.raises(LLMRouterError) as caught,
         ):

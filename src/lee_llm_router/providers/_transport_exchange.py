@@ -8,8 +8,10 @@ three generators each, which costs more than the parsing, and under asyncio thei
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar, Token
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeAlias, TypeVar, cast
@@ -59,21 +61,36 @@ _TRANSLATIONS: tuple[tuple[tuple[type[Exception], ...], _Translation], ...] = (
 """What the libraries below raise, the most specific first, and what is raised in its place."""
 
 
+_silent: ContextVar[bool] = ContextVar("lee_llm_router_silent", default=False)
+
+
+def _is_someone_elses(record: logging.LogRecord) -> bool:  # noqa: ARG001 - the context says it, not the record
+    return not _silent.get()
+
+
+for _name in ("connection", "http11", "http2", "proxy", "socks"):
+    logging.getLogger(f"httpcore.{_name}").addFilter(_is_someone_elses)
+
+
 class Guard:
     """Within it, whatever goes wrong drops the slot's connection, and comes out as this library's error.
 
-    Cancellations, interruptions and bugs come out as they are.
+    Cancellations, interruptions and bugs come out as they are. Meanwhile the HTTP library's own debug log is silent: it
+    writes down the answer's headers, in which a server may echo a key.
     """
 
-    __slots__ = ("_slot",)
+    __slots__ = ("_slot", "_token")
 
     def __init__(self, slot: Slot[Any]) -> None:
         self._slot = slot
+        self._token: Token[bool] | None = None
 
     def __enter__(self) -> None:
-        return
+        self._token = _silent.set(True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._token is not None:
+            _silent.reset(self._token)
         if error is None:
             return
         line = self._slot.line
