@@ -45,10 +45,20 @@ def test_a_streamed_answer_equals_the_unstreamed_one(model_server: str) -> None:
     assert stream.response.usage.completion_tokens == whole.usage.completion_tokens
 
 
-def test_a_server_killed_in_mid_answer_ends_the_call_typed_with_the_text_so_far() -> None:
+@pytest.fixture
+def model() -> str:
+    """A GGUF file."""
+    path = os.environ.get("LEE_REAL_MODEL", "")
+    reason = llama.available(path)
+    if reason:
+        pytest.skip(f"LEE_REAL_MODEL: {reason}")
+    return path
+
+
+def test_a_server_killed_in_mid_answer_ends_the_call_typed_with_the_text_so_far(model: str) -> None:
     """The error carries what came; the caller has seen exactly that, and it is not the whole."""
     with (
-        llama.model_process(os.environ["LEE_REAL_MODEL"]) as (server, address),
+        llama.model_process(model) as (server, address),
         LeeLLMRouter(_config(address), trace_store=False) as router,
     ):
         stream = router.stream("r", PROMPT)
@@ -62,10 +72,10 @@ def test_a_server_killed_in_mid_answer_ends_the_call_typed_with_the_text_so_far(
     assert error.response.finish_reason is None
 
 
-def test_with_restart_a_killed_server_gives_way_to_the_fallback(model_server: str) -> None:
+def test_with_restart_a_killed_server_gives_way_to_the_fallback(model: str, model_server: str) -> None:
     """The caller is told to discard the half answer, and then gets the whole one of the other server."""
     with (
-        llama.model_process(os.environ["LEE_REAL_MODEL"]) as (server, address),
+        llama.model_process(model) as (server, address),
         LeeLLMRouter(_config(address, model_server, on_break="restart"), trace_store=False) as router,
     ):
         text, restarts = "", 0
