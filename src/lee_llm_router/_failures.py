@@ -43,6 +43,21 @@ def cleaned(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
     return error
 
 
+def forget_frames(error: BaseException) -> None:
+    """Let go of the frames that `error` and its causes hold: of a failure that nobody will see raised.
+
+    They hold the failure in turn, so that only the garbage collector would free them, some time later.
+    """
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop()
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            current.__traceback__ = None
+            queue += [current.__cause__, current.__context__]
+
+
 def final_error(
     role: str, request_id: str, error: LLMRouterError, records: Sequence[TraceRecord], elapsed: float
 ) -> LLMRouterError:

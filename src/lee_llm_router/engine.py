@@ -14,7 +14,7 @@ from typing import Any
 from lee_llm_router import _contract
 from lee_llm_router._assembly import Assembly, Patience
 from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps, Wait
-from lee_llm_router._failures import as_failure, final_error
+from lee_llm_router._failures import as_failure, final_error, forget_frames
 from lee_llm_router._messages import needs_content_parts
 from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router._records import Attempt, Recorder
@@ -177,6 +177,7 @@ class _Run:
         self._write_skips(last=move is None)
         if move is None:
             raise self._final(error) from error
+        forget_frames(error)
         return move
 
     def _repeatable(self, provider: Provider[Any], error: LLMRouterError) -> bool:
