@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from lee_llm_router import __version__
 from lee_llm_router.cli import main
 from lee_llm_router.config import load_config
 from lee_llm_router.doctor import CONFIG_VARIABLE
+from lee_llm_router.providers.base import WholeAnswer
 from lee_llm_router.providers.mock import MockProvider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.stores.jsonl import LocalFileTraceStore
 from lee_llm_router.telemetry import TraceRecord
+from servers import Conversation, Server, eventually
+from stream_servers import EVENTS, HEL, LAST, ROLE, framed, streaming
 from test_trace_store import make
 
 CONFIG = """
@@ -125,8 +129,81 @@ def test_an_answer_that_no_terminal_can_show_is_escaped(run: Run, monkeypatch: p
     """A lone surrogate breaks neither the text nor the JSON."""
     answer = LLMResponse(text="a\ud800", raw=object())
     monkeypatch.setattr(MockProvider, "complete", lambda *_: answer)
+    monkeypatch.setattr(MockProvider, "stream", lambda *_: WholeAnswer(answer))
     assert run("complete", "hi") == (0, "a\\ud800\n", "")
     assert json.loads(run("complete", "--json", "hi")[1])["text"] == "a\\ud800"
+
+
+PIECES = """
+llm:
+  default_role: served
+  providers:
+    cut: {type: mock, script: [{chunks: [one, " two", " three"], error: PROVIDER_ERROR, message: gone, fail_after: 2}]}
+    good: {type: mock, response_text: "whole"}
+    served: {type: http, base_url: "http://127.0.0.1:1"}
+  roles:
+    cut: {provider: cut, retry: {attempts: 1}, fallback_providers: [good]}
+    anew: {provider: cut, retry: {attempts: 1}, fallback_providers: [good], stream: {on_break: restart}}
+    served: {provider: served, model: m}
+"""
+
+
+def test_an_answer_that_breaks_off_is_exit_1_after_what_came(run: Run, here: Path) -> None:
+    """The error begins on a line of its own, and what came before it stays."""
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    code, out, err = run("complete", "--role", "cut", "hi")
+    assert (code, out) == (1, "one two\n")
+    assert "gone" in err and "1. cut" in err
+
+
+def test_an_answer_that_starts_anew_says_so_on_standard_error(run: Run, here: Path) -> None:
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    assert run("complete", "--role", "anew", "hi") == (
+        0, "one two\nwhole\n", "lee-llm-router: the answer broke off, and starts anew\n",
+    )  # fmt: skip
+
+
+def test_as_json_the_whole_answer_comes_from_an_unstreamed_call(run: Run, here: Path) -> None:
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    code, out, _ = run("complete", "--json", "--role", "cut", "hi")
+    assert (code, json.loads(out)["text"]) == (0, "whole")
+    assert not LocalFileTraceStore().last()[0].stream
+
+
+def _start(here: Path, server: Server) -> subprocess.Popen[bytes]:
+    """The command in a process of its own, its output piped, asking `server`."""
+    (here / "lee-llm-router.yaml").write_text(PIECES.replace("http://127.0.0.1:1", server.url))
+    command = [sys.executable, "-W", "error", "-m", "lee_llm_router", "complete", "--role", "served", "hi"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_pieces_are_printed_as_they_come_through_a_pipe(here: Path) -> None:
+    """The server goes on only when the first piece has come out."""
+    seen = threading.Event()
+
+    def go_on(conversation: Conversation) -> None:
+        assert seen.wait(30)
+        conversation.send(b"".join(map(framed, EVENTS[2:])) + LAST)
+
+    with Server(streaming(ROLE, HEL, then=go_on)) as server, _start(here, server) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(3) == b"hel"
+        seen.set()
+        out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (0, b"lo\n", b"")
+
+
+def test_ctrl_c_in_the_middle_of_an_answer_is_exit_130(here: Path) -> None:
+    """The connection is closed, and the attempt is traced as cancelled, with what came."""
+    with Server(streaming(ROLE, HEL, then=Conversation.stall)) as server, _start(here, server) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(3) == b"hel"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+        assert eventually(lambda: server.open == 0)
+    assert (child.returncode, out, err) == (130, b"\n", b"")
+    (record,) = LocalFileTraceStore().last()
+    assert (record.outcome, record.stream, record.response_chars) == ("cancelled", True, 3)
 
 
 def test_a_failed_call_tells_of_every_attempt_on_standard_error(run: Run) -> None:
@@ -164,7 +241,7 @@ def test_the_configuration_may_be_named_by_the_environment(
 
 def test_ctrl_c_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The call is given up, and there is no traceback. Its trace is there."""
-    monkeypatch.setattr(MockProvider, "complete", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(MockProvider, "stream", lambda *_: signal.raise_signal(signal.SIGINT))
     code, out, err = run("complete", "hi")
     assert (code, out) == (130, "")
     assert "Traceback" not in err

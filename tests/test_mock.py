@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,9 +17,9 @@ from lee_llm_router.config import load_config
 from lee_llm_router.errors import ConfigError, FailureType, LLMRouterError, LLMTimeoutError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.mock import MockConfig, MockProvider
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, ToolCall
 from lee_llm_router.router import LeeLLMRouter
-from support import FakeClock, Memory
+from support import FakeClock, Memory, router_for
 
 Ask = Callable[..., LLMResponse]
 
@@ -150,6 +151,94 @@ def test_a_delay_past_the_timeout_is_a_timeout_at_the_timeout(ask: Ask) -> None:
     assert clock.sleeps == [0.5]
 
 
+# Streams
+
+
+def pull_sync(provider: MockProvider, asked: LLMRequest | None = None, timeout: float = 60.0) -> list[StreamChunk]:
+    """All pieces; a failure in the middle takes the place of the last."""
+    stream = provider.stream(asked or request(), timeout)
+    return list(iter(lambda: stream.pull(timeout), None))
+
+
+def pull_async(provider: MockProvider, asked: LLMRequest | None = None, timeout: float = 60.0) -> list[StreamChunk]:
+    async def main() -> list[StreamChunk]:
+        stream = await provider.stream_async(asked or request(), timeout)
+        pieces = []
+        while (piece := await stream.pull_async(timeout)) is not None:
+            pieces.append(piece)
+        return pieces
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[pull_sync, pull_async], ids=["sync", "async"])
+def pull(request: pytest.FixtureRequest) -> Callable[..., list[StreamChunk]]:
+    return request.param  # type: ignore[no-any-return]
+
+
+def router_of(**settings: Any) -> tuple[LeeLLMRouter, Memory, FakeClock]:
+    roles = {"r": {"provider": "m", "retry": {"attempts": 1}}}
+    config = {"providers": {"m": {"type": "mock", **settings}}, "roles": roles, "trace": {"enabled": False}}
+    return router_for(load_config({"llm": config}))
+
+
+def test_an_answer_is_streamed_word_by_word_or_in_the_pieces_of_the_script(
+    pull: Callable[..., list[StreamChunk]],
+) -> None:
+    """The last piece says how it ended, and what it used."""
+    provider, _ = build(
+        response_text="the  usual\nanswer ",
+        script=[{}, {"text": " a"}, {"echo": True}, {"chunks": ["Hel", "", "lo"]}, {"text": ""}],
+    )
+    said = [[piece.text for piece in pull(provider)] for _ in range(5)]
+    assert said == [["the  ", "usual\n", "answer ", ""], [" ", "a", ""], ["hi", ""], ["Hel", "", "lo", ""], [""]]
+    (last,) = pull(provider)
+    assert (last.finish_reason, last.usage) == ("stop", LLMUsage(prompt_tokens=1, completion_tokens=0, total_tokens=1))
+
+
+def test_a_streamed_answer_equals_the_unstreamed_one() -> None:
+    """Text, tool calls, usage, model; through the router."""
+    step = {"chunks": ["so ", "it is"], "tool_calls": [{"name": "f", "arguments": {"a": 1}}, {"name": "g"}]}
+    router, _, _ = router_of(script=[step])
+    stream = router.stream("r", "hi")
+    list(stream)
+    assert replace(stream.response, request_id="") == replace(router.complete("r", "hi"), request_id="")
+    assert stream.response.text == "so it is"
+
+
+@pytest.mark.parametrize(("after", "text"), [(0, ""), (1, "one "), (2, "one two"), (9, "one two")])
+def test_a_stream_may_fail_in_the_middle(after: int, text: str) -> None:
+    """What came is in the error. Unstreamed it is a failure like others."""
+    step = {"text": "one two", "error": "PROVIDER_ERROR", "status_code": 502, "fail_after": after}
+    router, memory, _ = router_of(script=[step])
+    with pytest.raises(LLMRouterError) as caught:
+        list(router.stream("r", "hi"))
+    assert (caught.value.response.text if caught.value.response else "") == text
+    assert (caught.value.failure_type, caught.value.status_code) == (FailureType.PROVIDER_ERROR, 502)
+    assert memory.records[0].response_chars == (len(text) or None)
+    with pytest.raises(LLMRouterError, match="PROVIDER_ERROR"):
+        router.complete("r", "hi")
+
+
+def test_a_failure_without_fail_after_comes_before_any_piece(pull: Callable[..., list[StreamChunk]]) -> None:
+    provider, clock = build(script=[{"error": "AUTH", "delay": 2}, {"text": "late", "delay": 3600}])
+    with pytest.raises(LLMRouterError, match="scripted AUTH"):
+        pull(provider)
+    with pytest.raises(LLMTimeoutError, match="no answer within 5 s"):
+        pull(provider, timeout=5)
+    assert clock.sleeps == [2, 5]
+
+
+def test_a_pause_comes_between_pieces(pull: Callable[..., list[StreamChunk]]) -> None:
+    """On the clock; longer than a piece may take, it is a timeout at that time."""
+    provider, clock = build(script=[{"text": "a b", "pause": 1.5}, {"text": "a b", "pause": 7}])
+    assert [piece.text for piece in pull(provider)] == ["a ", "b", ""]
+    assert clock.sleeps == [1.5] * 3
+    with pytest.raises(LLMTimeoutError, match="did not go on within 5 s"):
+        pull(provider, timeout=5)
+    assert clock.sleeps == [1.5] * 3 + [5]
+
+
 def test_threads_share_one_script() -> None:
     """Each outcome is played once, whoever asks."""
     provider, _ = build(script=[{"text": str(n)} for n in range(400)])
@@ -174,6 +263,10 @@ def test_threads_share_one_script() -> None:
         ("script: [{text: a, error: AUTH}]", r"script\[0\].*text makes no sense with error"),
         ("script: [{message: a}]", r"script\[0\].*message makes no sense without error"),
         ("script: [{text: a, echo: true}]", r"script\[0\].*echo and text exclude each other"),
+        ("script: [{text: a, chunks: [a]}]", r"script\[0\].*text and chunks exclude each other"),
+        ("script: [{chunks: [a], error: AUTH}]", r"script\[0\].*chunks makes no sense with error"),
+        ("script: [{fail_after: 1}]", r"script\[0\].*fail_after makes no sense without error"),
+        ("script: [{error: AUTH, fail_after: -1}]", r"script\[0\]\.fail_after"),
         ("script: [{delay: -1}]", r"script\[0\]\.delay"),
         ("script: [{times: 0}]", r"script\[0\]\.times"),
         ("script: [{txt: a}]", r"script\[0\]\.txt.*did you mean 'text'"),

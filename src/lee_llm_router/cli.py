@@ -19,9 +19,10 @@ import typer
 from lee_llm_router.errors import ConfigError, LLMRouterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lee_llm_router.doctor import Finding
+    from lee_llm_router.response import StreamChunk
     from lee_llm_router.stores.jsonl import LocalFileTraceStore
 
 PROGRAM = "lee-llm-router"
@@ -74,19 +75,22 @@ def complete(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask a role; print its answer, and nothing else, on standard output."""
+    """Ask a role; print its answer as it comes, and nothing else, on standard output.
+
+    An answer that breaks off may have been printed in part: the exit code is 1 then. With --json it is printed whole.
+    """
     from lee_llm_router.doctor import find_config  # noqa: PLC0415
     from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
 
     with LeeLLMRouter.from_file(find_config(config)) as router:
-        answer = router.complete(role, _prompt(prompt))
-    if as_json:
-        from dataclasses import fields  # noqa: PLC0415
+        if as_json:
+            from dataclasses import fields  # noqa: PLC0415
 
-        shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
-        _print_json(shown, indent=2)
-    else:
-        print(answer.text)
+            answer = router.complete(role, _prompt(prompt))
+            _print_json({f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}, indent=2)
+        else:
+            with router.stream(role, _prompt(prompt)) as stream:
+                _print_pieces(stream)
 
 
 @app.command(
@@ -165,6 +169,26 @@ def schema() -> None:
     from lee_llm_router.config import json_schema  # noqa: PLC0415
 
     _print_json(json_schema(installed=True), indent=2)
+
+
+def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
+    """Print each piece when it comes. Whatever ends them, what follows begins on a line of its own."""
+    begun = False
+    try:
+        for chunk in chunks:
+            # Before it is printed: an interruption may come right then.
+            begun = bool(chunk.text) or (begun and not chunk.restart)
+            if chunk.restart:
+                print(flush=True)
+                print(f"{PROGRAM}: the answer broke off, and starts anew", file=sys.stderr)
+            elif chunk.text:
+                print(chunk.text, end="", flush=True)
+    except BaseException:
+        if begun:
+            with suppress(OSError):
+                print(flush=True)
+        raise
+    print()
 
 
 def _prompt(given: str | None) -> str:

@@ -4,6 +4,8 @@ It gives a fixed text, repeats the question, or plays a script. A script's place
 all roles, threads and event loops that share the provider share it, and a provider whose settings a policy overrides
 plays a script of its own.
 
+Streamed, an answer comes in the pieces the script has, else word by word, and may fail in the middle.
+
 Usage is counted in words (runs of characters without white space): prompt tokens are the words of all messages,
 completion tokens the words of the answer and of the arguments of its tool calls. A failure reports none.
 """
@@ -11,6 +13,7 @@ completion tokens the words of the answer and of the arguments of its tool calls
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -23,14 +26,23 @@ from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._locks import ForkLock
 from lee_llm_router._redact import RedactingModel
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_of
-from lee_llm_router.providers.base import Capabilities, Integer, Number, Provider, ProviderConfig
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall, message_text
+from lee_llm_router.providers.base import Capabilities, ChunkStream, Integer, Number, Provider, ProviderConfig
+from lee_llm_router.response import (
+    LLMRequest,
+    LLMResponse,
+    LLMUsage,
+    StreamChunk,
+    ToolCall,
+    ToolCallDelta,
+    message_text,
+)
 
 DEFAULT_TEXT = "This answer was made up by the mock provider."
 DEFAULT_MODEL = "mock"
 
-_OF_AN_ANSWER = ("text", "echo", "tool_calls", "finish_reason")
-_OF_A_FAILURE = ("message", "status_code", "retry_after", "final")
+_OF_AN_ANSWER = ("text", "chunks", "echo", "tool_calls", "finish_reason")
+_OF_A_FAILURE = ("message", "status_code", "retry_after", "final", "fail_after")
+_WORDS = re.compile(r"\S+\s*|\s+")
 
 
 class MockToolCall(RedactingModel):
@@ -44,9 +56,13 @@ class MockToolCall(RedactingModel):
 
 
 class MockStep(RedactingModel):
-    """One outcome of a script: an answer, or a failure. With neither, the provider's usual answer."""
+    """One outcome of a script: an answer, or a failure. With neither, the provider's usual answer.
 
-    text: str | None = Field(None, description="The answer.")
+    With `fail_after` it is both: a streamed answer that breaks off.
+    """
+
+    text: str | None = Field(None, description="The answer. Streamed, it comes word by word.")
+    chunks: tuple[str, ...] | None = Field(None, description="The answer, in the pieces it is streamed in.")
     echo: bool = Field(False, description="Answer with the last user message.")
     tool_calls: tuple[MockToolCall, ...] = Field((), description="Tools the answer calls.")
     finish_reason: str | None = Field(None, description="Default: stop, or tool_calls if there are any.")
@@ -57,17 +73,28 @@ class MockStep(RedactingModel):
         None, description="Seconds after which the failure says to ask again."
     )
     final: bool = Field(False, description="The failure says that asking this target again is pointless.")
+    fail_after: Integer | None = Field(
+        None,
+        ge=0,
+        description="Streamed, fail only after so many pieces of the answer. Unstreamed, it makes no change.",
+    )
+    pause: Number = Field(
+        0.0, ge=0, description="Seconds before each streamed piece but the first. Past the time allowed, TIMEOUT."
+    )
     delay: Number = Field(0.0, ge=0, description="Seconds before it. Past the attempt's timeout, TIMEOUT is raised.")
     times: Integer = Field(1, ge=1, description="How often it is played.")
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> Self:
         wrong, what = (_OF_A_FAILURE, "without") if self.error is None else (_OF_AN_ANSWER, "with")
+        both = self.error is not None and self.fail_after is not None
         for field in wrong:
-            if field in self.model_fields_set:
+            if field in self.model_fields_set and not both:
                 raise PydanticCustomError("mock_step", f"{field} makes no sense {what} error")
-        if self.echo and self.text is not None:
-            raise PydanticCustomError("mock_step", "echo and text exclude each other")
+        texts = {"echo": self.echo, "text": self.text is not None, "chunks": self.chunks is not None}
+        given = [name for name, is_given in texts.items() if is_given]
+        if len(given) > 1:
+            raise PydanticCustomError("mock_step", f"{given[0]} and {given[1]} exclude each other")
         return self
 
 
@@ -132,6 +159,20 @@ class MockProvider(Provider[MockConfig]):
             await self.clock.sleep_async(min(step.delay, timeout))
         return self._outcome(step, request, timeout)
 
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """Play the next outcome piece by piece, after its delay. Raises as `complete`, in the middle too."""
+        step = self._next()
+        if step.delay:
+            self.clock.sleep(min(step.delay, timeout))
+        return self._stream(step, request, timeout)
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `stream`."""
+        step = self._next()
+        if step.delay:
+            await self.clock.sleep_async(min(step.delay, timeout))
+        return self._stream(step, request, timeout)
+
     def _next(self) -> MockStep:
         with self._lock:
             played, self._played = self._played, self._played + 1
@@ -139,11 +180,24 @@ class MockProvider(Provider[MockConfig]):
         return self._script[bisect_right(self._ends, place)]
 
     def _outcome(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
-        model = request.model or DEFAULT_MODEL
-        if step.delay > timeout:
-            raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=model)
+        self._check_delay(step, request, timeout)
         if step.error is not None:
-            raise self._failure(step, step.error, model)
+            raise self._failure(step, step.error, request)
+        return self._answer(step, request)
+
+    def _stream(self, step: MockStep, request: LLMRequest, timeout: float) -> ChunkStream:
+        self._check_delay(step, request, timeout)
+        failure = None if step.error is None else self._failure(step, step.error, request)
+        if failure is not None and step.fail_after is None:
+            raise failure
+        pieces = _pieces(self._answer(step, request), step.chunks)
+        return _MockStream(self.clock, pieces if failure is None else pieces[: step.fail_after], step.pause, failure)
+
+    def _check_delay(self, step: MockStep, request: LLMRequest, timeout: float) -> None:
+        if step.delay > timeout:
+            raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=_model(request))
+
+    def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
         text = self._text(step, request)
         calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
         return LLMResponse(
@@ -151,15 +205,15 @@ class MockProvider(Provider[MockConfig]):
             tool_calls=calls,
             finish_reason=step.finish_reason or ("tool_calls" if calls else "stop"),
             usage=_usage(request, [text, *(call.arguments for call in calls)]),
-            model=model,
+            model=_model(request),
         )
 
-    def _failure(self, step: MockStep, kind: FailureType, model: str) -> LLMRouterError:
+    def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest) -> LLMRouterError:
         return error_of(
             kind,
             step.message or f"scripted {kind}",
             provider=self.name,
-            model=model,
+            model=_model(request),
             status_code=step.status_code,
             retry_after=step.retry_after,
             final=step.final,
@@ -168,12 +222,63 @@ class MockProvider(Provider[MockConfig]):
     def _text(self, step: MockStep, request: LLMRequest) -> str:
         if step.text is not None:
             return step.text
+        if step.chunks is not None:
+            return "".join(step.chunks)
         if step.tool_calls and not step.echo:
             return ""
         if not (step.echo or self.config.echo):
             return self.config.response_text
         asked = [message for message in request.messages if message.get("role") == "user"]
         return message_text(asked[-1]) if asked else ""
+
+
+class _MockStream(ChunkStream):
+    """Gives `pieces`, with a `pause` between them; then fails, if there is a `failure`."""
+
+    def __init__(
+        self, clock: Clock, pieces: Sequence[StreamChunk], pause: float, failure: LLMRouterError | None
+    ) -> None:
+        self._clock = clock
+        self._pieces = iter(pieces)
+        self._pause = pause
+        self._failure = failure
+        self._pulled = False
+
+    def pull(self, timeout: float) -> StreamChunk | None:
+        if self._pulled and self._pause:
+            self._clock.sleep(min(self._pause, timeout))
+        return self._piece(timeout)
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        if self._pulled and self._pause:
+            await self._clock.sleep_async(min(self._pause, timeout))
+        return self._piece(timeout)
+
+    def _piece(self, timeout: float) -> StreamChunk | None:
+        if self._pulled and self._pause > timeout:
+            raise LLMTimeoutError(f"the answer did not go on within {timeout:.4g} s")
+        self._pulled = True
+        piece = next(self._pieces, None)
+        if piece is None and self._failure is not None:
+            raise self._failure
+        return piece
+
+
+def _pieces(answer: LLMResponse, chunks: Sequence[str] | None) -> list[StreamChunk]:
+    texts = _WORDS.findall(answer.text) if chunks is None else chunks
+    calls = enumerate(answer.tool_calls)
+    return [
+        *(StreamChunk(text=text, model=answer.model) for text in texts),
+        *(
+            StreamChunk(tool_calls=(ToolCallDelta(index=place, id=call.id, name=call.name, arguments=call.arguments),))
+            for place, call in calls
+        ),
+        StreamChunk(finish_reason=answer.finish_reason, usage=answer.usage, model=answer.model),
+    ]
+
+
+def _model(request: LLMRequest) -> str:
+    return request.model or DEFAULT_MODEL
 
 
 def _tool_call(call: MockToolCall, number: int) -> ToolCall:
