@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +35,8 @@ def http(status: int, body: bytes, *headers: str, length: int | None = None) -> 
 
 
 WHOLE = http(200, ANSWER)
+RESET = b"reset"
+"""Stands for a connection that is reset instead of answered."""
 FAILURES: tuple[bytes | None, ...] = (
     http(500, b"{}"),
     http(502, b"<html>bad gateway</html>"),
@@ -41,7 +45,7 @@ FAILURES: tuple[bytes | None, ...] = (
     http(408, b"{}"),
     http(200, b"not json"),
     http(200, b"<html>hello</html>"),
-    http(200, b'{"choices": []}'),
+    RESET,
     http(200, ANSWER[:50], length=len(ANSWER)),  # cut in the middle, then closed
     None,  # closed without a word
 )
@@ -67,7 +71,11 @@ class Server:
                 await reader.readexactly(length)
                 self.requests += 1
                 answer = self._answer()
-                if answer is None:
+                if answer is RESET:
+                    # Closed with nothing lingering, a socket says goodbye with a reset.
+                    sock = writer.get_extra_info("socket")
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if answer is None or answer is RESET:
                     break
                 writer.write(answer)
                 await writer.drain()

@@ -61,7 +61,7 @@ def main(calls: int, concurrency: int) -> int:
         with LeeLLMRouter(config) as router:
             whole, errors, sizes = asyncio.run(soak(router, calls, concurrency))
         seen = primary.counts()["requests"], fallback.counts()["requests"]
-        lines = [json.loads(line) for path in Path(folder).glob("*.jsonl") for line in path.open()]
+        lines = [json.loads(line) for path in Path(folder).glob("*.jsonl") for line in path.read_text().splitlines()]
         sent = tuple(sum(r["sent"] and r["provider"] == name for r in lines) for name in ("primary", "fallback"))
         skipped = sum(record["outcome"] == "skipped" for record in lines)
     growth = sizes[-1] - sizes[0] if sizes else 0
