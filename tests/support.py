@@ -12,7 +12,7 @@ from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
 from lee_llm_router.router import LeeLLMRouter
-from lee_llm_router.telemetry import RouterEvent, TraceRecord
+from lee_llm_router.testing import Recorder
 
 EPOCH = 1_800_000_000.0
 
@@ -162,18 +162,8 @@ class ScriptedProvider(Provider[ScriptedConfig]):
 registry.register("scripted", ScriptedProvider, replace=True)
 
 
-class Memory:
-    """A trace store and an event sink that keep what they are given."""
-
-    def __init__(self) -> None:
-        self.records: list[TraceRecord] = []
-        self.events: list[RouterEvent] = []
-
-    def append(self, record: TraceRecord) -> None:
-        self.records.append(record)
-
-    def emit(self, event: RouterEvent) -> None:
-        self.events.append(event)
+Memory = Recorder
+"""A trace store and an event sink that keep what they are given."""
 
 
 def config_for(
