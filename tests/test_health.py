@@ -179,6 +179,18 @@ def test_limits_hold_over_all_models_of_a_provider() -> None:
     _enter(health, ("b", None))
 
 
+def test_who_queues_just_after_the_way_became_free_is_woken_at_once() -> None:
+    """No wake-up is lost between a refusal and the place in the queue; one who is behind others stays asleep."""
+    health = _health(FakeClock(), {"a": ProviderConfig(type="scripted", max_concurrency=1)})
+    key = ("a", "m")
+    held = _enter(health, key)
+    assert isinstance(health.enter(key), Refusal) and isinstance(health.enter(key), Refusal)
+    health.settle(held)
+    first, second = health.queue(key), health.queue(key)
+    assert first.woken.done() and not second.woken.done()
+    assert isinstance(health.enter(key, first), Permit)
+
+
 def test_the_retry_budget_is_a_share_of_the_traffic_over_a_floor() -> None:
     """Ten at once, then one in ten calls (and one a second, so that little traffic can always retry)."""
     clock = FakeClock()

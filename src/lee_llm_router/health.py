@@ -205,9 +205,14 @@ class Health:
     def queue(self, key: TargetKey) -> Ticket:
         """Take a place in the queue for `key`. Leave it with `enter`, once admitted, or with `leave`."""
         ticket = Ticket(key)
+        now = self._clock.monotonic()
         with self._lock:
-            self._target(key).queue.append(ticket)
-            self._provider(key[0]).waiting.add(key)
+            target, shared = self._target(key), self._provider(key[0])
+            target.queue.append(ticket)
+            shared.waiting.add(key)
+            # The way may have become free since the refusal, and whoever freed it did not see this ticket.
+            if self._refusal(target, shared, ticket, now) is None:
+                self._wake(target)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
