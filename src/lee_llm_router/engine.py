@@ -124,6 +124,9 @@ class _Run:
         for candidate in self.selection.candidates:
             if candidate.provider is not None:
                 self.around.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+        # Both lead back here: with them a call's messages would stay until the garbage collector comes by.
+        self.assembly = None
+        del self.selection
 
     def _ask(self, attempt: Attempt, timeout: float) -> Generator[Step, Any, Any]:
         """What the provider answers: in one step, or opened and then handed on piece by piece."""
