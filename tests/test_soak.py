@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 import soak
+from lee_llm_router.errors import FailureType, error_of
+from support import config_for, router_for
 
 
 def test_a_thousand_calls_lose_nothing_and_send_what_the_trace_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,3 +17,22 @@ def test_a_thousand_calls_lose_nothing_and_send_what_the_trace_says(capsys: pyte
     told = capsys.readouterr().out
     assert not broken, told
     assert told.startswith("calls 1000, whole answers 1000, errors 0\n")
+
+
+def test_a_call_leaves_nothing_for_the_garbage_collector() -> None:
+    """What a call holds, its messages too, is free as soon as it ends: memory does not swell between collections."""
+    router, *_ = router_for(config_for({"a": [error_of(FailureType.OVERLOADED, "busy")], "b": ["whole"]}))
+
+    def ask() -> None:
+        assert router.complete("r", "hi").text == "whole"
+        assert "".join(chunk.text for chunk in router.stream("r", "hi")) == "whole"
+
+    ask()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            ask()
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
