@@ -140,6 +140,12 @@ def test_a_door_opens_to_one_first_then_at_a_rate_that_grows_and_halves() -> Non
     assert refusal.opens_at - clock.now == pytest.approx(2 * gaps[-1], rel=0.15)
 
 
+def test_a_retry_after_of_zero_shuts_nothing_and_paces_nobody() -> None:
+    health = _health(FakeClock())
+    health.settle(_enter(health), FailureType.RATE_LIMIT, shut_for=0.0)
+    assert all(isinstance(health.enter(KEY), Permit) for _ in range(50))
+
+
 def test_pacing_ends_once_a_minute_has_passed_without_a_429() -> None:
     clock = FakeClock()
     health = _health(clock)

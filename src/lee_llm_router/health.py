@@ -185,7 +185,7 @@ class Health:
                 target.door.answered(now, first=permit.first)
             else:
                 target.door.left(first=permit.first)
-            if shut_for is not None:
+            if shut_for:  # zero seconds mean: come at once
                 target.door.shut(now, shut_for, target.breaker.answer_rate(now))
             for key in shared.waiting:
                 self._wake(self._targets[key])
