@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lee_llm_router import LeeLLMRouter
 from lee_llm_router.response import LLMRequest
-from servers import Conversation, Server, eventually, once
+from servers import Conversation, Server, eventually, make_certificate, once
 from stream_servers import (
     DONE,
     EVENTS,
@@ -26,7 +29,7 @@ from stream_servers import (
     framed,
     streaming,
 )
-from stream_support import IDLE, READERS, Read, no_descriptor_left, reader, router_to
+from stream_support import IDLE, READERS, Read, is_hello, no_descriptor_left, reader, router_to
 from support import Memory
 
 
@@ -255,3 +258,52 @@ def test_many_streams_at_once_keep_their_pieces_apart() -> None:
             thread.join(20)
         assert texts == {number: f"<{number}>" * 5 for number in range(16)}
         router.close()
+
+
+def test_streams_over_tls_are_whole_or_end_in_time(tmp_path: Path) -> None:
+    """Sync and async: the same bounds, though what the wire gives is not what the stream is made of."""
+    authority, context = make_certificate(tmp_path)
+    for name in READERS:
+        with Server(streaming(*EVENTS), tls=context) as server:
+            is_hello(reader(name)(router_to(server.url, ca_file=str(authority))))
+        with Server(streaming(ROLE, HEL, then=Conversation.stall), tls=context) as server:
+            ended = reader(name)(router_to(server.url, ca_file=str(authority)))
+            assert eventually(lambda server=server: server.open == 0)  # type: ignore[misc]
+        assert (ended.ends, ended.text) == ("TIMEOUT", "hel")
+
+
+FORKING = """
+import os, sys
+from lee_llm_router import LeeLLMRouter
+providers = {"p": {"type": "http", "base_url": sys.argv[1]}}
+roles = {"r": {"provider": "p", "model": "m"}}
+router = LeeLLMRouter({"llm": {"providers": providers, "roles": roles, "trace": {"enabled": False}}})
+stream = router.stream("r", "hi")
+print(next(stream).text, flush=True)
+if os.fork() == 0:
+    stream.close()
+    router.close()
+    sys.exit(0)
+os.wait()
+sys.stdin.readline()
+print("".join(chunk.text for chunk in stream))
+router.close()
+"""
+
+
+def test_a_forked_child_that_drops_a_stream_leaves_it_to_its_parent() -> None:
+    def script(conversation: Conversation) -> None:
+        if conversation.receive():
+            conversation.send(HEAD + framed(ROLE) + framed(HEL))
+            assert going_on.wait(30)
+            conversation.send(b"".join(map(framed, EVENTS[2:])) + LAST)
+
+    going_on = threading.Event()
+    with Server(script) as server:
+        command = [sys.executable, "-W", "error", "-c", FORKING, server.url]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == "hel\n"
+            going_on.set()
+            out, _ = parent.communicate("go on\n", timeout=30)
+    assert (parent.returncode, out) == (0, "lo\n")
