@@ -275,7 +275,7 @@ async def _queued(router: LeeLLMRouter) -> None:
         (_call, answering(GOOD), {}),
         (_stream, streaming(*EVENTS), {}),
         (_call, answering(http(500), GOOD), {"retry": {"attempts": 2, "backoff": 0.001}}),
-        (_queued, answering(GOOD), {"max_concurrency": 1}),
+        (_queued, answering(GOOD), {"max_concurrency": 1, "deadline": 20}),
     ],
     ids=["call", "stream", "retried", "queued"],
 )
