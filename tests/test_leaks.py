@@ -274,7 +274,7 @@ async def _queued(router: LeeLLMRouter) -> None:
     [
         (_call, answering(GOOD), {}),
         (_stream, streaming(*EVENTS), {}),
-        (_call, answering(http(500), GOOD), {"retry": {"attempts": 2, "backoff": 0.001}}),
+        (_call, answering(http(500), GOOD), {"retry": {"attempts": 2, "backoff": 0.0002}}),
         (_queued, answering(GOOD), {"max_concurrency": 1, "deadline": 20}),
     ],
     ids=["call", "stream", "retried", "queued"],
