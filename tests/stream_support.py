@@ -17,7 +17,9 @@ from support import Memory
 
 HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
-IDLE = 0.1
+IDLE = 0.2
+PATIENT = 20.0
+"""Seconds no busy machine makes an answer wait that is on its way."""
 
 
 @dataclass
@@ -50,7 +52,7 @@ def router_to(*urls: str, memory: Memory | None = None, role: Any = None, **sett
                             "provider": names[0],
                             "fallback_providers": names[1:],
                             "timeout": 5,
-                            "stream": {"idle_timeout": IDLE},
+                            "stream": {"idle_timeout": PATIENT},
                             "retry": {"attempts": 2},
                             **(role or {}),
                         }

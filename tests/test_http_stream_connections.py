@@ -174,7 +174,7 @@ def test_time_in_the_caller_is_not_idle_time() -> None:
 
     slow = streaming(ROLE, *[HEL] * 3, then=go_on_later)
     with Server(slow) as server:
-        router = router_to(server.url)
+        router = router_to(server.url, role={"stream": {"idle_timeout": IDLE}})
         pauses = threading.Event()
         stream = router.stream("r", "hi")
         for _ in stream:
@@ -267,7 +267,8 @@ def test_streams_over_tls_are_whole_or_end_in_time(tmp_path: Path) -> None:
         with Server(streaming(*EVENTS), tls=context) as server:
             is_hello(reader(name)(router_to(server.url, ca_file=str(authority))))
         with Server(streaming(ROLE, HEL, then=Conversation.stall), tls=context) as server:
-            ended = reader(name)(router_to(server.url, ca_file=str(authority)))
+            role = {"stream": {"idle_timeout": IDLE}}
+            ended = reader(name)(router_to(server.url, ca_file=str(authority), role=role))
             assert eventually(lambda server=server: server.open == 0)  # type: ignore[misc]
         assert (ended.ends, ended.text) == ("TIMEOUT", "hel")
 

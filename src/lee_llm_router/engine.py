@@ -202,7 +202,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a provider that cannot be built is skipped, not fatal
             return UnavailableError(f"provider {target.provider!r} cannot be built: {error}", sent=False)
         candidate.provider = provider
-        messages = self.around.reporter.guarded("compression", plan.compress, list(plan.messages))
+        messages = self.around.reporter.guarded("compression", plan.compress, [*map(dict, plan.messages)])
         messages = plan.messages if messages is None else tuple(messages)
         fields = {name: value for name, value in target.fields.items() if name != "timeout"}
         request = LLMRequest(
