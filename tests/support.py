@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any
 
+from lee_llm_router import testing
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
@@ -17,37 +17,11 @@ from lee_llm_router.testing import Recorder
 EPOCH = 1_800_000_000.0
 
 
-class FakeClock:
-    """Starts at a fixed moment; time passes only in `sleep` and `advance`. Notes every sleep."""
+class FakeClock(testing.FakeClock):
+    """The public one, not at 0 at first, so that nothing passes because a moment is missing."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
-        self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return EPOCH + self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(round(seconds, 6))
-        self.advance(seconds)
-
-    async def sleep_async(self, seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.sleep(seconds)
-
-    def wait(self, woken: Future[None], seconds: float) -> None:
-        if not woken.done():
-            self.sleep(seconds)
-
-    async def wait_async(self, woken: Future[None], seconds: float) -> None:
-        await asyncio.sleep(0)
-        self.wait(woken, seconds)
+        super().__init__(now=1000.0)
 
 
 class Took:

@@ -22,6 +22,7 @@ LAYERS = [
     ["doctor", "_trace_view"],
     ["pytest_plugin"],
     ["client", "testing", "__init__"],
+    ["_scripted"],
     ["router"],
     ["engine"],
     ["streaming", "_records", "_failures", "_selection"],
@@ -43,7 +44,7 @@ LAYERS = [
     ["telemetry"],
     ["_assembly", "_contract", "_messages", "compression"],
     ["response"],
-    ["errors", "_clock", "_ids", "_locks", "_redact", "_secrets", "_threads"],
+    ["errors", "_clock", "_fake_clock", "_ids", "_locks", "_redact", "_secrets", "_threads"],
 ]
 
 

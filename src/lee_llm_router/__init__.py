@@ -1,5 +1,6 @@
 """Lee LLM Router: ask for a role, get a whole answer or one typed error, and a trace of every attempt."""
 
+from lee_llm_router._clock import Clock
 from lee_llm_router.client import LLMClient
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config import FallbackConfig, LLMConfig, RetryConfig, RoleConfig, StreamConfig, load_config
@@ -41,6 +42,7 @@ __all__ = [
     "AuthenticationError",
     "Capabilities",
     "ChunkStream",
+    "Clock",
     "CompletionStream",
     "Compressor",
     "ConfigError",

@@ -19,9 +19,17 @@ class MakeRouter(Protocol):
     """What the fixture `llm_router` is."""
 
     def __call__(
-        self, config: LLMConfig | str | PathLike[str] | Mapping[str, Any] | None = None, /, **answers: Answers
+        self,
+        config: LLMConfig | str | PathLike[str] | Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        /,
+        **answers: Answers,
     ) -> ScriptedRouter:
-        """A `ScriptedRouter` for `config`, with the `answers` of each provider; closed after the test."""
+        """A `ScriptedRouter` for `config`, with `options` of `LeeLLMRouter` and the `answers` of each provider.
+
+        After the test it is closed, and the test fails if a provider was asked for which there was no answer, even
+        where the application has swallowed the error.
+        """
         ...
 
 
@@ -31,11 +39,17 @@ def llm_router() -> Iterator[MakeRouter]:
     made: list[ScriptedRouter] = []
 
     def make(
-        config: LLMConfig | str | PathLike[str] | Mapping[str, Any] | None = None, /, **answers: Answers
+        config: LLMConfig | str | PathLike[str] | Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        /,
+        **answers: Answers,
     ) -> ScriptedRouter:
-        made.append(ScriptedRouter(config, answers=answers))
+        made.append(ScriptedRouter(config, answers=answers, **(options or {})))
         return made[-1]
 
     yield make
     for router in made:
         router.close()
+    asked = [name for router in made for name in router.unscripted()]
+    if asked:
+        pytest.fail(f"asked without an answer left: {', '.join(asked)}", pytrace=False)
