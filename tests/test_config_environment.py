@@ -195,7 +195,9 @@ def test_filled_values_are_redacted_in_every_output() -> None:
                 repr(part.model_dump(mode="json", by_alias=by_alias)),
             ]  # fmt: skip
             assert SECRET not in "".join(shown)
-            assert "60" not in "".join(shown).replace("600", "").replace("max_cooldown=60.0", "").replace("\"max_cooldown\":60.0", "").replace("'max_cooldown': 60.0", "")
+            for harmless in ("600", "max_cooldown=60.0", '"max_cooldown":60.0', "'max_cooldown': 60.0"):
+                shown = [text.replace(harmless, "") for text in shown]
+            assert "60" not in "".join(shown)
     assert SECRET in repr(config.model_dump())
     whole = config.model_dump_json(by_alias=True)
     for kept in ('"X-Plain":"plain"', '"X-Filled":"***"', '"timeout":"***"', '"stop":"***"', '["plain","***"]',
