@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import aclosing, closing
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._assembly import Assembly
@@ -150,7 +151,8 @@ def _perform(step: Step, clock: Clock) -> Any:
     ask: Callable[..., Any] = step.provider.stream if isinstance(step, Open) else step.provider.complete
     if step.provider.capabilities.bounded:
         return ask(step.request, step.timeout)
-    return call_in_thread(ask, step.request, step.timeout, timeout=step.timeout)
+    late = methodcaller("close") if isinstance(step, Open) else None
+    return call_in_thread(ask, step.request, step.timeout, timeout=step.timeout, late=late)
 
 
 async def _perform_async(step: Step, clock: Clock) -> Any:

@@ -34,13 +34,34 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
     return future
 
 
-def call_in_thread(function: Callable[..., T], *args: Any, timeout: float) -> T:
+def call_in_thread(
+    function: Callable[..., T], *args: Any, timeout: float, late: Callable[[T], object] | None = None
+) -> T:
     """Wait at most `timeout` seconds for `function(*args)`; then leave it behind.
+
+    Args:
+        function: What to call.
+        args: With what.
+        timeout: Seconds.
+        late: Called with a result that comes when nobody waits for it any more.
 
     Raises:
         TimeoutError: it did not end in time.
     """
-    return start_in_thread(function, *args).result(timeout)
+    future = start_in_thread(function, *args)
+    try:
+        return future.result(timeout)
+    except BaseException:
+        if late is not None:
+            future.add_done_callback(lambda ended: _hand_over(ended, late))
+        raise
+
+
+def _hand_over(ended: Future[T], late: Callable[[T], object]) -> None:
+    # Whatever goes wrong here is nobody's business any more.
+    with suppress(Exception):
+        if ended.exception() is None:
+            late(ended.result())
 
 
 async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from heapq import nsmallest
+from math import inf
 from typing import Literal
 
 from lee_llm_router._breaker import Breaker, BreakerState
@@ -25,7 +27,9 @@ TargetKey = tuple[str, str | None]
 """Provider name and model."""
 
 MAX_TARGETS = 4096
-"""Targets remembered; past it the one longest unheard of is forgotten (callers may pass any model name)."""
+"""Targets remembered; past it those longest unheard of are forgotten (callers may pass any model name)."""
+
+_FORGOTTEN_AT_ONCE = 256
 
 BREAKER_OPEN = "its circuit breaker is open"
 
@@ -61,6 +65,8 @@ class Permit:
     """The one attempt by which a half-open breaker finds out."""
     first: bool
     """The one attempt that goes first through a door that has just opened."""
+    forks: int = 0
+    """How many forks the process had behind it, as far as `Health` is concerned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Ticket:
 
 
 class _Target:
-    __slots__ = ("breaker", "door", "failures", "in_flight", "last_failure", "queue", "successes")
+    __slots__ = ("breaker", "door", "failures", "heard", "in_flight", "last_failure", "queue", "successes")
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
         self.breaker = Breaker(config, random)
@@ -96,6 +102,8 @@ class _Target:
         self.failures = 0
         self.in_flight = 0
         self.last_failure: str | None = None
+        self.heard = -inf
+        """The moment it was last asked for."""
 
 
 class _Shared:
@@ -131,7 +139,8 @@ class Health:
         self._providers = providers
         self._clock = clock
         self._random = random
-        self._lock = ForkLock()
+        self._lock = ForkLock(reentrant=True, in_child=self._forked)
+        self._forks = 0
         self._targets: dict[TargetKey, _Target] = {}
         self._shared: dict[str, _Shared] = {}
 
@@ -146,6 +155,7 @@ class Health:
         now = self._clock.monotonic()
         with self._lock:
             target, shared = self._target(key), self._provider(key[0])
+            target.heard = now
             refusal = self._refusal(target, shared, ticket, now)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
@@ -157,7 +167,7 @@ class Health:
             target.in_flight += 1
             if not retry:
                 shared.budget.earn(now)
-            permit = Permit(key, target.breaker.enter(), target.door.enter(now))
+            permit = Permit(key, target.breaker.enter(), target.door.enter(now), self._forks)
             self._wake(target)
             return permit
 
@@ -177,6 +187,8 @@ class Health:
         """
         now = self._clock.monotonic()
         with self._lock:
+            if permit.forks != self._forks:
+                return None  # of the parent process, which counts it
             target, shared = self._target(permit.key), self._provider(permit.key[0])
             shared.limits.leave()
             target.in_flight -= 1
@@ -187,7 +199,7 @@ class Health:
                 target.door.left(first=permit.first)
             if shut_for:  # zero seconds mean: come at once
                 target.door.shut(now, shut_for, target.breaker.answer_rate(now))
-            for key in shared.waiting:
+            for key in tuple(shared.waiting):
                 self._wake(self._targets[key])
             return changed
 
@@ -240,6 +252,18 @@ class Health:
                 for key, target in self._targets.items()
             }
 
+    def _forked(self) -> None:
+        """In a forked child: let go of the attempts and waits of the parent's threads, which will never end here."""
+        self._forks += 1
+        for target in self._targets.values():
+            target.in_flight = 0
+            target.queue.clear()
+            target.breaker.left(probe=True)
+            target.door.left(first=True)
+        for shared in self._shared.values():
+            shared.limits.in_flight = 0
+            shared.waiting.clear()
+
     def _refusal(self, target: _Target, shared: _Shared, ticket: Ticket | None, now: float) -> Refusal | None:
         if not target.breaker.admits(now):
             return Refusal(BREAKER_OPEN, now + target.breaker.opens_in(now), waitable=False, asked_at=now)
@@ -253,7 +277,7 @@ class Health:
         if opens_at > now:
             return Refusal("at the limit set for it", opens_at, waitable=True, asked_at=now)
         if target.queue and target.queue[0] is not ticket:
-            return Refusal("others are waiting for it", float("inf"), waitable=True, asked_at=now)
+            return Refusal("others are waiting for it", inf, waitable=True, asked_at=now)
         return None
 
     def _learn(
@@ -293,12 +317,12 @@ class Health:
         target = self._targets.get(key)
         if target is None:
             if len(self._targets) >= MAX_TARGETS:
-                self._forget_one()
+                self._forget()
             target = self._targets[key] = _Target(self._config, self._random)
         return target
 
-    def _forget_one(self) -> None:
-        for key, target in self._targets.items():
-            if not target.in_flight and not target.queue:
-                del self._targets[key]
-                return
+    def _forget(self) -> None:
+        idle = (key for key, target in self._targets.items() if not target.in_flight and not target.queue)
+        # Many at once: finding them takes a look at all.
+        for key in nsmallest(_FORGOTTEN_AT_ONCE, idle, key=lambda key: self._targets[key].heard):
+            del self._targets[key]

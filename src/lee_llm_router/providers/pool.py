@@ -34,7 +34,7 @@ class ProviderPool:
     def __init__(self, configs: Mapping[str, ProviderConfig], clock: Clock) -> None:
         self._configs = configs
         self._clock = clock
-        self._lock = ForkLock()
+        self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
         self._variants: dict[_Key, _Variant] = {}
 
@@ -64,7 +64,7 @@ class ProviderPool:
             variant = self._variants.get(_key(name, overrides))
             if variant is not None:
                 variant.leases -= 1
-            idle = [key for key, variant in self._variants.items() if variant.leases <= 0]
+            idle = [key for key, variant in list(self._variants.items()) if variant.leases <= 0]
             dropped = [self._variants.pop(key).provider for key in idle[: max(0, len(idle) - MAX_VARIANTS)]]
         for provider in dropped:
             provider.close()
