@@ -31,7 +31,7 @@ test: $(VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/mypy
 
 build: $(VENV)/.installed

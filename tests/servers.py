@@ -131,7 +131,7 @@ class Server:
         self.closing = threading.Event()
         self.end, self._ender = socket.socketpair()
         """`end` becomes readable when the server is closed: for those who wait in a select."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port: int = self._listener.getsockname()[1]
 
     @property
