@@ -51,11 +51,13 @@ def alive(pid: int) -> bool:
     while monotonic() < until:
         try:
             os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state in "ZX":
                 return False
         except (ProcessLookupError, FileNotFoundError):
             return False
-        if signal.SIGKILL in _pending(pid):
+        # Those left behind sleep; one on its way out runs (or waits for the disk) with no signal pending any more.
+        if state in "RD" or signal.SIGKILL in _pending(pid):
             sleep(0.01)
             continue
         return True
