@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import inspect
 import os
+import pickle
 import uuid
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,10 @@ from lee_llm_router._ids import new_request_id
 from lee_llm_router._locks import ForkLock
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.policy import ProviderChoice
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
 from lee_llm_router.retry import RULES, advise, backoff
+from lee_llm_router.telemetry import TraceRecord
 
 
 def test_call_ids_are_uuid7_and_sort_by_time() -> None:
@@ -22,6 +30,19 @@ def test_call_ids_are_uuid7_and_sort_by_time() -> None:
     parsed = uuid.UUID(ids[0])
     assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
     assert parsed.int >> 80 == 1_800_000_000_000
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, new_request_id(0.0).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as of_child:
+        assert of_child.read() != new_request_id(0.0)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -55,3 +76,44 @@ def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     error = error_of(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
     advice = advise(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
     assert advice.again_after == 1234.567
+
+
+@pytest.mark.parametrize("cls", [LLMRequest, LLMResponse, LLMUsage, StreamChunk, TraceRecord, ProviderChoice])
+def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
+    """Arguments, defaults and errors are the same; it is frozen, and can be copied and pickled."""
+    plain = dataclasses.make_dataclass(
+        cls.__name__,
+        [
+            (f.name, f.type, dataclasses.field(default=f.default, default_factory=f.default_factory, kw_only=f.kw_only))
+            for f in dataclasses.fields(cls)
+        ],
+        frozen=True,
+        slots=True,
+    )
+    parameters = [(p.name, p.kind) for p in inspect.signature(cls).parameters.values()]
+    assert parameters == [(p.name, p.kind) for p in inspect.signature(plain).parameters.values()]
+    needed = {n: n for n, p in inspect.signature(plain).parameters.items() if p.default is inspect.Parameter.empty}
+    one, other = cls(**needed), cls(**needed)
+    assert type(one) is cls and one == other
+    assert dataclasses.asdict(one) == dataclasses.asdict(plain(**needed))
+    name = dataclasses.fields(cls)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(one, name, "x")
+    with pytest.raises(TypeError):
+        cls(**needed, nothing_of_the_kind=1)
+    assert pickle.loads(pickle.dumps(one)) == copy.copy(one) == dataclasses.replace(one) == one
+    for made in (f.name for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING):
+        assert getattr(one, made) is not getattr(other, made), "a default of its own"
+
+
+def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_own() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Priced(LLMResponse):
+        price: int = 1
+
+    class Noted(LLMResponse):
+        pass
+
+    assert Priced(text="a", price=3).served_by("p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
+    noted = Noted(text="a")
+    assert noted.text == "a" and noted.tool_calls == () and type(noted.served_by("p", "i")) is Noted

@@ -27,7 +27,8 @@ class Tally:
 
     def add(self, now: float, *, failed: bool) -> None:
         """Count one outcome."""
-        self._turn(now)
+        if int(now / self._span) != self._tick:
+            self._turn(now)
         (self._failures if failed else self._answers)[self._tick % _BUCKETS] += 1
 
     def totals(self, now: float) -> tuple[int, int]:

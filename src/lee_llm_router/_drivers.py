@@ -22,7 +22,7 @@ from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """Step: ask `provider`, for at most `timeout` seconds; send back the `LLMResponse`."""
 
@@ -31,7 +31,7 @@ class Call:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Open:
     """Step: ask `provider` for a stream, for at most `timeout` seconds; send back the `ChunkStream`."""
 
@@ -40,7 +40,7 @@ class Open:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pump:
     """Step: hand the pieces of `stream` to the caller; send back the whole `LLMResponse`. Closes the stream."""
 
@@ -50,14 +50,14 @@ class Pump:
     """Whether `stream` holds its timeouts itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sleep:
     """Step: let `seconds` pass."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """Step: let time pass until `woken` is done, `seconds` at the most."""
 
@@ -143,6 +143,8 @@ async def drive_stream_async(
 
 
 def _perform(step: Step, clock: Clock) -> Any:
+    if isinstance(step, Call) and step.provider.capabilities.bounded:
+        return step.provider.complete(step.request, step.timeout)
     if isinstance(step, Sleep):
         return clock.sleep(step.seconds)
     if isinstance(step, Wait):
@@ -156,6 +158,8 @@ def _perform(step: Step, clock: Clock) -> Any:
 
 
 async def _perform_async(step: Step, clock: Clock) -> Any:
+    if isinstance(step, Call) and step.provider.capabilities.bounded:
+        return await step.provider.complete_async(step.request, step.timeout)
     if isinstance(step, Sleep):
         return await clock.sleep_async(step.seconds)
     if isinstance(step, Wait):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
+import os
+from random import Random
 
-_getrandbits = SystemRandom().getrandbits
+_random = Random()  # noqa: S311 - ids must differ, not be secret; it is seeded by the system
+_getrandbits = _random.getrandbits
+if hasattr(os, "register_at_fork"):
+    # Parent and child would go on with the same numbers.
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_request_id(now: float) -> str:
@@ -14,7 +19,11 @@ def new_request_id(now: float) -> str:
     made within one millisecond sort by time too.
     """
     ticks = max(0, int(now * 4_096_000))  # 1/4096 ms
-    milliseconds, fraction = ticks >> 12 & 0xFFFF_FFFF_FFFF, ticks & 0xFFF
-    value = milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | _getrandbits(62)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    random = _getrandbits(62)
+    return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031 - half the time of an f-string
+        ticks >> 28 & 0xFFFF_FFFF,
+        ticks >> 12 & 0xFFFF,
+        ticks & 0xFFF,
+        0x8000 | random >> 48,
+        random & 0xFFFF_FFFF_FFFF,
+    )

@@ -53,7 +53,10 @@ class RetryBudget:
 
     def earn(self, now: float) -> None:
         """A first attempt is made."""
-        self._refill(now, self._ratio)
+        if self._tokens < self._burst:
+            self._refill(now, self._ratio)
+        else:
+            self._at = now
 
     def spend(self, now: float) -> bool:
         """Take a token for a retry; False if there is none."""

@@ -10,7 +10,7 @@ from lee_llm_router.response import MESSAGE_ROLES, Message
 
 
 def normalised(messages: str | Sequence[Message]) -> tuple[Message, ...]:
-    """The messages as a tuple of the caller's own mappings; a plain string is one user message.
+    """The messages as a tuple of dicts, the caller's own where they are some; a plain string is one user message.
 
     Raises:
         InvalidRequestError: empty, not a list of mappings, an unknown role, content of the wrong kind, or text that
@@ -22,13 +22,27 @@ def normalised(messages: str | Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _checked(messages: Any) -> tuple[Message, ...]:
-    if not isinstance(messages, Sequence) or isinstance(messages, bytes | bytearray):
+    if not isinstance(messages, (list, tuple)) and not _is_sequence(messages):
         raise _wrong(f"messages must be a string or a list of messages, not {type(messages).__name__}")
     if not messages:
         raise _wrong("messages is empty")
+    checked = []
     for index, message in enumerate(messages):
-        _check(message, f"messages[{index}]")
-    return tuple(messages)
+        plain = type(message) is dict
+        # The form that nearly all messages have is passed without the tests that find out what is wrong with one.
+        if not plain or not _is_simple(message):
+            _check(message, f"messages[{index}]")
+        checked.append(message if plain else dict(message))
+    return tuple(checked)
+
+
+def _is_simple(message: Message) -> bool:
+    content = message.get("content")
+    return isinstance(content, str) and content.isascii() and message.get("role") in ("user", "assistant", "system")
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)
 
 
 def needs_content_parts(messages: Sequence[Message]) -> bool:
@@ -54,7 +68,7 @@ def _check(message: Any, where: str) -> None:
     elif content is None:
         if role != "assistant":
             raise _wrong(f"{where}.content is missing")
-    elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+    elif _is_sequence(content):
         for index, part in enumerate(content):
             if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
                 raise _wrong(f"{where}.content[{index}] must be a mapping with a type")

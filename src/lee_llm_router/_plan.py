@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from lee_llm_router._clock import Clock
@@ -33,20 +33,34 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoleTerms:
+    """What holds for every call to one role."""
+
+    role: str
+    policy: str
+    deadline: float
+    """Seconds for the whole call, if the caller names none."""
+    retry: RetryConfig
+    fallback_on: Collection[str]
+    retry_effects: bool
+    metadata: Mapping[str, Any]
+    compress: Compressor | None
+    """None: the messages go out as they are."""
+    stream: StreamConfig
+
+
+@dataclass(slots=True, kw_only=True)
 class CallPlan:
     """One call, resolved: what is asked of whom, and within which bounds."""
 
+    terms: RoleTerms
     request_id: str
-    role: str
-    policy: str
-    messages: tuple[Message, ...]
+    started: float
+    """The moment the call began, on the router's monotonic clock."""
+    messages: tuple[Message, ...] = ()
     targets: Sequence[Target] = ()
     deadline: float
     """Seconds for the whole call."""
-    retry: RetryConfig
-    fallback_on: Collection[str] = ()
-    retry_effects: bool = False
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    compress: Compressor
+    metadata: Mapping[str, Any]
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""

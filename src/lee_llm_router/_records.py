@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from lee_llm_router._plan import CallPlan, Surroundings
@@ -25,7 +26,9 @@ class Attempt:
     number: int
     target_number: int
     began: float
-    started_at: str
+    """On the router's monotonic clock."""
+    started: float
+    """Seconds since 1970."""
     first_output: float | None = None
     """Moment of a stream's first real output."""
 
@@ -43,10 +46,9 @@ class Recorder:
     ) -> Attempt:
         """An attempt starts."""
         clock = self._around.clock
-        attempt = Attempt(
-            target, provider, request, number, target_number, clock.monotonic(), utc_timestamp(clock.time())
-        )
-        self._event("llm.complete.start", target, number)
+        attempt = Attempt(target, provider, request, number, target_number, clock.monotonic(), clock.time())
+        if self._around.reporter.heard("llm.complete.start"):
+            self._event("llm.complete.start", target, number)
         return attempt
 
     def first_output(self, attempt: Attempt, now: float) -> None:
@@ -56,10 +58,17 @@ class Recorder:
 
     def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
         """It gave the answer."""
+        reporter = self._around.reporter
+        heard = reporter.heard("llm.complete.success")
+        # Only an error carries its records; of an answer they are for those who listen.
+        if not heard and not reporter.wants_records:
+            return
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
-        self._event(
-            "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms, usage=response.usage
-        )
+        if heard:
+            self._event(
+                "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms,
+                usage=response.usage,
+            )  # fmt: skip
 
     def failed(
         self, attempt: Attempt, error: LLMRouterError, verdict: Verdict, wait: float, following: Target | None
@@ -138,7 +147,8 @@ class Recorder:
             details.update(messages=attempt.request.messages, text=None if response is None else response.text)
         return self._keep(
             attempt=attempt.number, target_attempt=attempt.target_number, sent=sent, provider=attempt.target.provider,
-            provider_type=attempt.provider.config.type, model=attempt.target.model, started_at=attempt.started_at,
+            provider_type=attempt.provider.config.type, model=attempt.target.model,
+            started_at=utc_timestamp(attempt.started),
             elapsed_ms=_ms(self._around.clock.monotonic() - attempt.began), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, **details,
         )  # fmt: skip
@@ -148,7 +158,7 @@ class Recorder:
     ) -> TraceRecord:
         plan = self._plan
         record = TraceRecord(
-            request_id=plan.request_id, role=plan.role, policy=plan.policy, metadata=plan.metadata,
+            request_id=plan.request_id, role=plan.terms.role, policy=plan.terms.policy, metadata=plan.metadata,
             workspace=self._around.workspace, stream=plan.stream is not None, outcome=outcome, verdict=verdict,
             started_at=started_at or utc_timestamp(self._around.clock.time()), **details,
         )  # fmt: skip
@@ -158,14 +168,20 @@ class Recorder:
 
     def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
         self._around.reporter.event(
-            name, self._plan.request_id, self._plan.role, provider=target.provider if target else None,
+            name, self._plan.request_id, self._plan.terms.role, provider=target.provider if target else None,
             model=target.model if target else None, attempt=attempt, **data,
         )  # fmt: skip
 
 
 def utc_timestamp(now: float) -> str:
     """`now` (seconds since 1970) as ISO 8601 in UTC, with microseconds and a Z."""
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    seconds, microseconds = divmod(round(now * 1_000_000), 1_000_000)
+    return f"{_whole_second(seconds)}.{microseconds:06d}Z"
+
+
+@lru_cache(maxsize=8)
+def _whole_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _ms(seconds: float) -> float:

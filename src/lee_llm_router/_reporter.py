@@ -39,6 +39,16 @@ class Reporter:
         self._on_token_usage = on_token_usage
         self._observer = observer
         self._complained: set[str] = set()
+        self._wants_records = store is not None or observer is not None or on_token_usage is not None
+
+    @property
+    def wants_records(self) -> bool:
+        """Whether anybody is shown the records."""
+        return self._wants_records
+
+    def heard(self, name: str) -> bool:
+        """Whether anybody would get an event of this name: ask before building one."""
+        return bool(self._sinks) or logger.isEnabledFor(event_level(name))
 
     def record(self, record: TraceRecord) -> None:
         """Store `record`, and show it to the policy's observer and the usage hook."""

@@ -22,6 +22,8 @@ class Candidate:
     """A target within one call: how often it was asked, and whether and when it may be asked (again)."""
 
     target: Target
+    place: int
+    """In the chain, from 0."""
     provider: Provider[Any] | None = None
     request: LLMRequest | None = None
     tries: int = 0
@@ -35,7 +37,7 @@ class Candidate:
     """Whether its being passed over has been traced."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Move:
     """What comes next: an attempt at `candidate` by its `permit`; or, without one, a wait until `at` at the latest."""
 
@@ -72,7 +74,7 @@ class Selection:
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
     ) -> None:
-        self.candidates = [Candidate(target) for target in targets]
+        self.candidates = [Candidate(target, place) for place, target in enumerate(targets)]
         self._health = health
         self._prepare = prepare
         self._passed_over: list[tuple[Target, LLMRouterError]] = []
@@ -100,18 +102,20 @@ class Selection:
         for other in self._from(candidate):
             permit = self._try(other, now, look)
             if permit is not None:
-                self._tell(look, other)
+                if look.waiting or look.refused:
+                    self._tell(look, other)
                 return Move(other, now, permit)
         return self._wait(look)
 
     def resume(self, move: Move, now: float) -> Move | None:
         """The move after a wait: its candidate first, then the others."""
-        index = self.candidates.index(move.candidate)
-        return self.after(self.candidates[index - 1], now)
+        return self.after(self.candidates[move.candidate.place - 1], now)
 
     def passed_over(self) -> list[tuple[Target, LLMRouterError]]:
         """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
-        told, self._passed_over = self._passed_over, []
+        told = self._passed_over
+        if told:
+            self._passed_over = []
         return told
 
     def leave_queue(self) -> None:
@@ -121,7 +125,9 @@ class Selection:
             self._ticket = None
 
     def _from(self, candidate: Candidate | None) -> list[Candidate]:
-        start = 0 if candidate is None else self.candidates.index(candidate) + 1
+        if candidate is None:
+            return self.candidates
+        start = candidate.place + 1
         return [c for c in self.candidates[start:] + self.candidates[:start] if not c.used_up]
 
     def _try(self, candidate: Candidate, now: float, look: _Look) -> Permit | None:
@@ -138,14 +144,15 @@ class Selection:
             late = opens_at > candidate.ready_at
             look.waiting.append((max(opens_at, candidate.ready_at), candidate, shut if late else None))
             return None
-        if not self._pay(candidate):
+        if not candidate.charged and not self._pay(candidate):
             return None
         ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
         answer = self._health.enter(candidate.target.key, ticket, retry=candidate.tries > 0)
         if isinstance(answer, Permit):
             if ticket is not None:
                 self._ticket = None
-            self.leave_queue()
+            elif self._ticket is not None:
+                self.leave_queue()
             return answer
         look.waiting.append((answer.opens_at, candidate, answer))
         return None

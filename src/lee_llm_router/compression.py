@@ -18,8 +18,7 @@ def pass_through(messages: list[Message]) -> Sequence[Message]:
     return messages
 
 
-def for_role(compression: Compressor | Mapping[str, Compressor] | None, role: str) -> Compressor:
-    """The hook for `role`: one for all roles, or one by role name; without one, `pass_through`."""
-    if isinstance(compression, Mapping):
-        return compression.get(role, pass_through)
-    return compression or pass_through
+def for_role(compression: Compressor | Mapping[str, Compressor] | None, role: str) -> Compressor | None:
+    """The hook for `role`: one for all roles, or one by role name; None if the messages go out as they are."""
+    hook = compression.get(role) if isinstance(compression, Mapping) else compression
+    return None if hook is pass_through else hook

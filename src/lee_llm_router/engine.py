@@ -19,7 +19,7 @@ from lee_llm_router._messages import needs_content_parts
 from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router._records import Attempt, Recorder
 from lee_llm_router._selection import Candidate, Move, Selection
-from lee_llm_router.config import DEFAULT_TIMEOUT
+from lee_llm_router.config import StreamConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.health import Permit
 from lee_llm_router.providers.base import Provider, whole_answer
@@ -63,8 +63,7 @@ class _Run:
         self.around = around
         self.clock = around.clock
         self.made = 0
-        self.started = self.clock.monotonic()
-        self.deadline_at = self.started + plan.deadline
+        self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = Recorder(plan, around)
         self.selection = Selection(
@@ -79,7 +78,7 @@ class _Run:
         """The answer that is coming in, or came in last; None in an unstreamed call."""
 
     def first_move(self) -> Move:
-        return self._taken(self.selection.after(None, self.clock.monotonic()))
+        return self._taken(self.selection.after(None, self.plan.started))
 
     def wait(self, move: Move) -> Generator[Step, Any, Move]:
         """Let time pass; a call cancelled or out of time in it ends with a record of its own."""
@@ -99,9 +98,13 @@ class _Run:
         attempt = self.recorder.begin(target, provider, request, self.made, candidate.tries)
         self.made += 1
         candidate.tries += 1
-        timeout = min(target.fields.get("timeout", DEFAULT_TIMEOUT), self.deadline_at - attempt.began)
+        timeout = min(target.timeout, self.deadline_at - attempt.began)
         try:
-            response = self._accepted(request, (yield from self._ask(attempt, timeout)))
+            if self.plan.stream is None:
+                answer = yield Call(provider, request, timeout)
+            else:
+                answer = yield from self._ask_stream(attempt, self.plan.stream, timeout)
+            response = self._accepted(request, answer)
         except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
             error = as_failure(caught, target, provider, timeout, self.around.secrets)
             error.response = error.response or self._partial()
@@ -112,7 +115,7 @@ class _Run:
             self.recorder.cancelled(attempt, cancelled, self._partial())
             raise
         self._settle(attempt)
-        response = replace(response, provider=target.provider, request_id=self.plan.request_id)
+        response = response.served_by(target.provider, self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
 
@@ -128,11 +131,9 @@ class _Run:
         self.assembly = None
         del self.selection
 
-    def _ask(self, attempt: Attempt, timeout: float) -> Generator[Step, Any, Any]:
-        """What the provider answers: in one step, or opened and then handed on piece by piece."""
-        provider, request, how = attempt.provider, attempt.request, self.plan.stream
-        if how is None:
-            return (yield Call(provider, request, timeout))
+    def _ask_stream(self, attempt: Attempt, how: StreamConfig, timeout: float) -> Generator[Step, Any, Any]:
+        """What the provider answers, opened and then handed on piece by piece."""
+        provider, request = attempt.provider, attempt.request
         before = self.assembly
         if how.first_token_timeout is not None:
             timeout = min(how.first_token_timeout, self.deadline_at - attempt.began)
@@ -154,12 +155,12 @@ class _Run:
         self, candidate: Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
     ) -> Move:
         """Decide what comes next, write the record, then make the move or raise the final error."""
-        retry = self.plan.retry
+        retry = self.plan.terms.retry
         advice = advise(
             error,
             tries=candidate.tries,
             retry=retry,
-            fallback_on=self.plan.fallback_on,
+            fallback_on=self.plan.terms.fallback_on,
             repeatable=self._repeatable(provider, error),
             random=self.around.random,
         )
@@ -188,7 +189,7 @@ class _Run:
         how = self.plan.stream
         if how is not None and how.on_break == "raise" and self._partial() is not None:
             return False
-        return self.plan.retry_effects or provider.effects == "none" or not error.sent
+        return self.plan.terms.retry_effects or provider.effects == "none" or not error.sent
 
     def _partial(self) -> LLMResponse | None:
         """What the caller has been given of the current attempt's answer."""
@@ -202,12 +203,13 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a provider that cannot be built is skipped, not fatal
             return UnavailableError(f"provider {target.provider!r} cannot be built: {error}", sent=False)
         candidate.provider = provider
-        messages = self.around.reporter.guarded("compression", plan.compress, [*map(dict, plan.messages)])
-        messages = plan.messages if messages is None else tuple(messages)
-        fields = {name: value for name, value in target.fields.items() if name != "timeout"}
+        messages = plan.messages
+        if plan.terms.compress is not None:
+            compressed = self.around.reporter.guarded("compression", plan.terms.compress, [*map(dict, messages)])
+            messages = messages if compressed is None else tuple(compressed)
         request = LLMRequest(
-            messages=messages, model=target.model, role=plan.role, request_id=plan.request_id,
-            metadata=plan.metadata, **fields,
+            messages=messages, model=target.model, role=plan.terms.role, request_id=plan.request_id,
+            metadata=plan.metadata, **target.asked,
         )  # fmt: skip
         if request.tools and not provider.capabilities.tools:
             return UnavailableError("the provider does not take tools", sent=False)
@@ -254,7 +256,7 @@ class _Run:
             self.recorder.skipped(target, reason, last=last)
 
     def _final(self, error: LLMRouterError) -> LLMRouterError:
-        return final_error(self.plan.role, self.plan.request_id, error, self.recorder.records, self._elapsed())
+        return final_error(self.plan.terms.role, self.plan.request_id, error, self.recorder.records, self._elapsed())
 
     def _elapsed(self) -> float:
-        return self.clock.monotonic() - self.started
+        return self.clock.monotonic() - self.plan.started

@@ -56,7 +56,7 @@ class TargetHealth:
     """Calls that wait for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Permit:
     """Leave to start one attempt. Give it back with `Health.settle`."""
 
@@ -153,8 +153,9 @@ class Health:
             retry: It is a further try at the same target, so it earns the retry budget nothing.
         """
         now = self._clock.monotonic()
-        with self._lock:
-            target, shared = self._target(key), self._provider(key[0])
+        with self._lock.held:
+            target = self._targets.get(key) or self._target(key)
+            shared = self._shared.get(key[0]) or self._provider(key[0])
             target.heard = now
             refusal = self._refusal(target, shared, ticket, now)
             if refusal is not None:
@@ -168,7 +169,8 @@ class Health:
             if not retry:
                 shared.budget.earn(now)
             permit = Permit(key, target.breaker.enter(), target.door.enter(now), self._forks)
-            self._wake(target)
+            if target.queue:
+                self._wake(target)
             return permit
 
     def settle(
@@ -186,10 +188,11 @@ class Health:
             Whether this opened or closed the breaker.
         """
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.held:
             if permit.forks != self._forks:
                 return None  # of the parent process, which counts it
-            target, shared = self._target(permit.key), self._provider(permit.key[0])
+            target = self._targets.get(permit.key) or self._target(permit.key)
+            shared = self._shared.get(permit.key[0]) or self._provider(permit.key[0])
             shared.limits.leave()
             target.in_flight -= 1
             changed = self._learn(target, permit, failure, counts, now)
@@ -199,26 +202,27 @@ class Health:
                 target.door.left(first=permit.first)
             if shut_for:  # zero seconds mean: come at once
                 target.door.shut(now, shut_for, target.breaker.answer_rate(now))
-            for key in tuple(shared.waiting):
-                self._wake(self._targets[key])
+            if shared.waiting:
+                for key in tuple(shared.waiting):
+                    self._wake(self._targets[key])
             return changed
 
     def breaker_opens_at(self, key: TargetKey) -> float:
         """The moment from which the breaker of `key` lets anybody through; in the past if it does now."""
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.held:
             return now + self._target(key).breaker.opens_in(now)
 
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; False if it has none left."""
-        with self._lock:
+        with self._lock.held:
             return self._provider(provider).budget.spend(self._clock.monotonic())
 
     def queue(self, key: TargetKey) -> Ticket:
         """Take a place in the queue for `key`. Leave it with `enter`, once admitted, or with `leave`."""
         ticket = Ticket(key)
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.held:
             target, shared = self._target(key), self._provider(key[0])
             target.queue.append(ticket)
             shared.waiting.add(key)
@@ -229,7 +233,7 @@ class Health:
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place in a queue."""
-        with self._lock:
+        with self._lock.held:
             target = self._target(ticket.key)
             self._dequeue(target, self._provider(ticket.key[0]), ticket)
             self._wake(target)
@@ -237,7 +241,7 @@ class Health:
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Everything known, as data."""
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.held:
             return {
                 key: TargetHealth(
                     state=target.breaker.state(now),

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
+from lee_llm_router._frozen import quickly_made
 from lee_llm_router._overrides import checked_fields, request_fields
-from lee_llm_router.config import LLMConfig, RoleConfig
+from lee_llm_router.config import DEFAULT_TIMEOUT, LLMConfig, RoleConfig
 from lee_llm_router.errors import ConfigError, LLMRouterError, PolicyError
 from lee_llm_router.health import TargetHealth, TargetKey
 from lee_llm_router.response import LLMRequest
@@ -23,6 +24,7 @@ ENTRY_POINT_GROUP = "lee_llm_router.policies"
 _MERGED = ("extra_body", "headers")
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
     """What a policy chose.
@@ -82,11 +84,18 @@ class Target:
     fields: Mapping[str, Any]
     """Request fields (as `LLMRequest` has them) and `timeout` in seconds."""
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
+    key: TargetKey = field(init=False, repr=False, compare=False)
+    """What its health is kept under: provider and model."""
+    timeout: float = field(init=False, repr=False, compare=False)
+    """Seconds one attempt may take."""
+    asked: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    """`fields` without `timeout`: what `LLMRequest` is made of."""
 
-    @property
-    def key(self) -> TargetKey:
-        """What its health is kept under."""
-        return (self.provider, self.model)
+    def __post_init__(self) -> None:
+        asked = dict(self.fields)
+        object.__setattr__(self, "key", (self.provider, self.model))
+        object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
+        object.__setattr__(self, "asked", asked)
 
 
 def load_policy(name: str) -> RoutingPolicy:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
+
+from lee_llm_router._frozen import quickly_made
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -13,6 +15,7 @@ MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
     """One request, as a provider sees it. None means: not asked for, and not sent."""
@@ -47,6 +50,7 @@ class LLMRequest:
         return self.json_mode or self.schema is not None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMUsage:
     """Tokens one attempt used, as the provider reported them. None means unreported."""
@@ -60,6 +64,7 @@ class LLMUsage:
     """The part of `completion_tokens` spent on reasoning."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """One call of a tool that the model asks for."""
@@ -70,6 +75,7 @@ class ToolCall:
     """The arguments as the model wrote them: JSON text, not checked."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
     """One whole answer."""
@@ -97,7 +103,18 @@ class LLMResponse:
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
 
+    def served_by(self, provider: str, request_id: str) -> LLMResponse:
+        """A copy that names who served it, and in which call."""
+        if type(self) is not LLMResponse:
+            return replace(self, provider=provider, request_id=request_id)
+        return LLMResponse(
+            text=self.text, tool_calls=self.tool_calls, reasoning=self.reasoning, finish_reason=self.finish_reason,
+            usage=self.usage, cost_usd=self.cost_usd, model=self.model, provider=provider, request_id=request_id,
+            parsed=self.parsed, raw=self.raw, request_bytes=self.request_bytes,
+        )  # fmt: skip
 
+
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
     """A piece of a tool call in a stream. Pieces with the same `index` belong together."""
@@ -111,6 +128,7 @@ class ToolCallDelta:
     """The next part of the arguments' JSON text."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
     """A piece of a streamed answer. What is unset did not come with this piece."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, Unpack
@@ -16,7 +15,7 @@ from lee_llm_router._failures import cleaned
 from lee_llm_router._ids import new_request_id
 from lee_llm_router._messages import normalised
 from lee_llm_router._overrides import CallOptions, checked_fields
-from lee_llm_router._plan import CallPlan, Surroundings
+from lee_llm_router._plan import CallPlan, RoleTerms, Surroundings
 from lee_llm_router._records import Recorder
 from lee_llm_router._reporter import Reporter
 from lee_llm_router.compression import Compressor, for_role
@@ -89,6 +88,7 @@ class LeeLLMRouter:
         self._closed = False
         self._warned_roles: set[str] = set()
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
+        self._terms: dict[str, RoleTerms] = {}
         trace = self.config.trace
         folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
@@ -182,11 +182,9 @@ class LeeLLMRouter:
         Raises:
             LLMRouterError: as `complete` does for a wrong option or policy.
         """
-        name = self._role_of(role)
-        fields = checked_fields(overrides)
-        plan = self._bare_plan(name, "", metadata=fields.pop("metadata", None))
-        fields.pop("deadline", None)
-        return self._chain(name, self._choose(plan, fields), fields)
+        plan, fields = self._bare_plan(self._role_of(role), ""), checked_fields(overrides)
+        self._take_options(plan, fields)
+        return self._chain(plan.terms.role, self._choose(plan, fields), fields)
 
     def close(self) -> None:
         """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""
@@ -225,61 +223,62 @@ class LeeLLMRouter:
         """One call, from its arguments to its answer: what the drivers run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
-        name = self._role_of(role)
-        request_id = new_request_id(self._clock.time())
-        started = self._clock.monotonic()
+        plan = self._bare_plan(self._role_of(role), new_request_id(self._clock.time()))
         try:
-            plan = self._plan(name, request_id, messages, overrides)
-            if stream:
-                plan = replace(plan, stream=self.config.roles[name].stream)
+            self._resolve(plan, messages, overrides)
         except LLMRouterError as error:
             cleaned(error, self._around.secrets)
-            recorder = Recorder(self._bare_plan(name, request_id), self._around)
-            recorder.outside(error, self._clock.monotonic() - started)
-            error.request_id, error.attempts = request_id, tuple(recorder.records)
+            recorder = Recorder(self._bare_plan(plan.terms.role, plan.request_id), self._around)
+            recorder.outside(error, self._clock.monotonic() - plan.started)
+            error.request_id, error.attempts = plan.request_id, tuple(recorder.records)
             raise
+        if stream:
+            plan.stream = plan.terms.stream
         return (yield from attempts(plan, self._around))
 
-    def _plan(self, role: str, request_id: str, messages: Messages, overrides: Mapping[str, Any]) -> CallPlan:
+    def _resolve(self, plan: CallPlan, messages: Messages, overrides: Mapping[str, Any]) -> None:
+        """Fill in `plan`: what is asked, of whom."""
         fields = checked_fields(overrides)
-        plan = self._bare_plan(
-            role,
-            request_id,
-            messages=normalised(messages),
-            deadline=fields.pop("deadline", None),
-            metadata=fields.pop("metadata", None),
-        )
-        choice = self._choose(plan, fields)
-        targets = self._chain(role, choice, fields)
-        for target in targets:
-            _contract.prepare(target.fields.get("schema"))
-        self._reporter.event(
-            "policy.choice", request_id, role, provider=targets[0].provider, model=targets[0].model,
-            policy=self._policy_name, chain=[target_name(t.provider, t.model) for t in targets],
-        )  # fmt: skip
-        return replace(plan, targets=targets)
+        plan.messages = normalised(messages)
+        if fields:
+            self._take_options(plan, fields)
+        targets = plan.targets = self._chain(plan.terms.role, self._choose(plan, fields), fields)
+        if self._reporter.heard("policy.choice"):
+            self._reporter.event(
+                "policy.choice", plan.request_id, plan.terms.role, provider=targets[0].provider,
+                model=targets[0].model, policy=self._policy_name,
+                chain=[target_name(t.provider, t.model) for t in targets],
+            )  # fmt: skip
 
-    def _bare_plan(
-        self,
-        role: str,
-        request_id: str,
-        *,
-        messages: tuple[Message, ...] = (),
-        deadline: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> CallPlan:
-        config = self.config.roles[role]
+    def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
+        """Move what is about the call, not about a request, from `fields` to `plan`."""
+        plan.deadline = fields.pop("deadline", plan.deadline)
+        metadata = fields.pop("metadata", None)
+        if metadata:
+            plan.metadata = {**plan.metadata, **metadata}
+
+    def _bare_plan(self, role: str, request_id: str) -> CallPlan:
+        terms = self._terms.get(role) or self._terms.setdefault(role, self._terms_of(role))
         return CallPlan(
+            terms=terms,
             request_id=request_id,
+            started=self._clock.monotonic(),
+            deadline=terms.deadline,
+            metadata=terms.metadata,
+        )
+
+    def _terms_of(self, role: str) -> RoleTerms:
+        config = self.config.roles[role]
+        return RoleTerms(
             role=role,
             policy=self._policy_name,
-            messages=messages,
-            deadline=config.deadline if deadline is None else deadline,
+            deadline=config.deadline,
             retry=config.retry,
             fallback_on=config.fallback_on,
             retry_effects=config.retry_effects,
-            metadata={**config.metadata, **metadata} if metadata else config.metadata,
+            metadata=config.metadata,
             compress=for_role(self._compression, role),
+            stream=config.stream,
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
@@ -287,19 +286,23 @@ class LeeLLMRouter:
         if self._wants_context:
             asked = {name: value for name, value in fields.items() if name != "timeout"}
             request = LLMRequest(
-                messages=plan.messages, role=plan.role, request_id=plan.request_id, metadata=plan.metadata, **asked
-            )
+                messages=plan.messages, role=plan.terms.role, request_id=plan.request_id, metadata=plan.metadata,
+                **asked,
+            )  # fmt: skip
             context = RoutingContext(request=request, metadata=plan.metadata, health=self._health.snapshot())
-        return choose(self.policy, plan.role, self.config, context)
+        return choose(self.policy, plan.terms.role, self.config, context)
 
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
-        """`chain_of`, remembered for the common case that nothing is overridden."""
-        if fields or choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None:
-            return chain_of(choice, role, self.config, fields)
+        """`chain_of`, its schemas prepared; remembered for the common case that nothing is overridden."""
         key = (role, choice.provider_name)
-        chain = self._chains.get(key)
+        plain = not (fields or choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
+        chain = self._chains.get(key) if plain else None
         if chain is None:
-            chain = self._chains[key] = chain_of(choice, role, self.config, fields)
+            chain = chain_of(choice, role, self.config, fields)
+            for target in chain:
+                _contract.prepare(target.fields.get("schema"))
+            if plain:
+                self._chains[key] = chain
         return chain
 
     def _role_of(self, role: str | None) -> str:

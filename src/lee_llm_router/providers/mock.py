@@ -174,7 +174,9 @@ class MockProvider(Provider[MockConfig]):
         return self._stream(step, request, timeout)
 
     def _next(self) -> MockStep:
-        with self._lock:
+        if len(self._script) == 1:
+            return self._script[0]
+        with self._lock.held:
             played, self._played = self._played, self._played + 1
         place = played % self._ends[-1] if self.config.loop else min(played, self._ends[-1] - 1)
         return self._script[bisect_right(self._ends, place)]
@@ -199,7 +201,7 @@ class MockProvider(Provider[MockConfig]):
 
     def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
         text = self._text(step, request)
-        calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
+        calls = tuple([_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1)])
         return LLMResponse(
             text=text,
             tool_calls=calls,
@@ -287,6 +289,9 @@ def _tool_call(call: MockToolCall, number: int) -> ToolCall:
 
 
 def _usage(request: LLMRequest, said: Sequence[str]) -> LLMUsage:
-    prompt = sum(len(message_text(message).split()) for message in request.messages)
-    completion = sum(len(text.split()) for text in said)
+    prompt = completion = 0
+    for message in request.messages:
+        prompt += len(message_text(message).split())
+    for text in said:
+        completion += len(text.split())
     return LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
