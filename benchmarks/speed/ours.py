@@ -1,0 +1,113 @@
+"""This router as a subject: over HTTP as users have it by default, and alone, over the mock provider."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from itertools import cycle
+from typing import Any, Literal
+
+from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
+from lee_llm_router.providers.http import HTTPConfig
+from speed.subject import Made, Wanted
+from speed.wire import KEY_NAME, MESSAGES, MODEL
+
+CAN_CHOOSE_TRANSPORT = "transport" in HTTPConfig.model_fields
+MANY_AT_ONCE = 2000
+MOCK_TEXT = "ok"
+
+
+class ContextPolicy:
+    """Looks at its context, then does as the simple one."""
+
+    def choose(self, role: str, config: LLMConfig, *, context: RoutingContext) -> ProviderChoice:
+        target = context.health.get((config.roles[role].provider, MODEL))
+        assert target is None or target.state == "closed"
+        return ProviderChoice(config.roles[role].provider)
+
+
+class ObservingPolicy(SimpleRoutingPolicy):
+    """Counts what has become of the attempts."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+
+    def observe(self, record: TraceRecord) -> None:
+        self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
+
+
+POLICIES: Mapping[str, type[Any]] = {"context": ContextPolicy, "observe": ObservingPolicy}
+
+
+def http_config(url: str, folder: str, transport: str) -> dict[str, Any]:
+    """Two providers at the same server; retries, breaker, a limit, a fallback and traces are on."""
+    provider: dict[str, Any] = {
+        "type": "http", "base_url": f"{url}/v1", "api_key_env": KEY_NAME, "max_concurrency": MANY_AT_ONCE,
+    }  # fmt: skip
+    if CAN_CHOOSE_TRANSPORT:
+        provider["transport"] = transport
+    role = {
+        "provider": "main", "model": MODEL, "temperature": 0.2,
+        "fallback_providers": [{"provider": "spare", "model": MODEL}],
+    }  # fmt: skip
+    return {"llm": {"providers": {"main": provider, "spare": provider}, "roles": {"r": role}, "trace": {"dir": folder}}}
+
+
+def mock_config(folder: str, count: int) -> dict[str, Any]:
+    """`count` providers and as many roles, each with the next provider as its fallback."""
+    providers = {f"p{i}": {"type": "mock", "response_text": MOCK_TEXT} for i in range(count)}
+    roles = {
+        f"r{i}": {"provider": f"p{i}", "model": MODEL, "fallback_providers": [f"p{(i + 1) % count}"]}
+        for i in range(count)
+    }
+    return {"llm": {"default_role": "r0", "providers": providers, "roles": roles, "trace": {"dir": folder}}}
+
+
+def over_http(wanted: Wanted) -> Made:
+    """A router with everything on. Its option is the setting `transport`."""
+    made = Made()
+    folder = made.closing.enter_context(tempfile.TemporaryDirectory())
+    router = LeeLLMRouter(http_config(wanted.url, folder, wanted.options[0]))
+    made.closing.callback(router.close)
+
+    async def ask() -> str:
+        return (await router.complete_async("r", MESSAGES)).text
+
+    def ask_sync() -> str:
+        return router.complete("r", MESSAGES).text
+
+    async def stream() -> int:
+        pieces = 0
+        async with router.stream_async("r", MESSAGES) as chunks:
+            async for chunk in chunks:
+                pieces += bool(chunk.text)
+        return pieces
+
+    made.ask, made.ask_sync, made.stream = ask, ask_sync, stream
+    return made
+
+
+def alone(wanted: Wanted) -> Made:
+    """A router over the mock provider.
+
+    Options: "untraced"; "context" or "observe" for a policy; "count=N" providers and roles; "all": each call asks the
+    next role, instead of two in turn.
+    """
+    made = Made(expected=MOCK_TEXT)
+    folder = made.closing.enter_context(tempfile.TemporaryDirectory())
+    count = wanted.number("count") or 2
+    policy = next((POLICIES[option]() for option in wanted.options if option in POLICIES), None)
+    store: Literal[False] | None = False if "untraced" in wanted.options else None
+    router = LeeLLMRouter(mock_config(folder, count), policy=policy, trace_store=store)
+    made.closing.callback(router.close)
+    asked = range(count) if "all" in wanted.options else (count // 2, count - 1)
+    roles = cycle([f"r{i}" for i in asked])
+
+    async def ask() -> str:
+        return (await router.complete_async(next(roles), MESSAGES)).text
+
+    def ask_sync() -> str:
+        return router.complete(next(roles), MESSAGES).text
+
+    made.ask, made.ask_sync = ask, ask_sync
+    return made

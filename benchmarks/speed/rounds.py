@@ -1,0 +1,115 @@
+"""Subjects measured in turn: a round measures each once, and rounds follow each other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from speed.catalog import SUBJECTS
+from speed.children import Child, FailedError, worker
+from speed.samples import Key, Samples
+
+ROUNDS_OF_SLOW = 3
+"""Rounds in which a slow subject takes part, where one round of it takes seconds."""
+FEWEST_CALLS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Keys measured in the same rounds, each next to what it is compared with."""
+
+    title: str
+    keys: Sequence[Key]
+    seconds: float = 0.25
+    """Length of one measurement, about."""
+    rounds: int = 15
+    neighbour: Key | None = None
+    """Measured again right before each of this router's own."""
+
+    def installed(self, only: Sequence[str]) -> list[Key]:
+        """The keys that can be measured here; only those of the subjects `only`, if any are named."""
+        return [key for key in self.keys if SUBJECTS[key[0]].installed and (not only or key[0] in only)]
+
+
+@dataclass(slots=True)
+class Measured:
+    """A worker, and how many calls make up one measurement."""
+
+    child: Child
+    calls: int
+    failed: str | None = None
+
+
+@dataclass(slots=True)
+class Bench:
+    """Runs phases. `samples` and `failures` hold what came of them."""
+
+    url: str
+    quiet: bool = True
+    samples: Samples = field(default_factory=Samples)
+    failures: dict[Key, str] = field(default_factory=dict)
+
+    def run(self, phase: Phase, only: Sequence[str] = (), rounds: int | None = None) -> None:
+        """Measure all subjects of `phase` that are installed."""
+        keys = phase.installed(only)
+        if not keys:
+            return
+        rounds = rounds or phase.rounds
+        neighbour = phase.neighbour
+        with ExitStack() as stack:
+            wanted = dict.fromkeys([*([neighbour] if neighbour else []), *keys])
+            ready = {key: self._ready(stack, key, phase.seconds) for key in wanted}
+            for number in range(rounds):
+                _progress(f"{phase.title}: round {number + 1} of {rounds}")
+                for key in _turns(keys, number, neighbour):
+                    if number < ROUNDS_OF_SLOW or not (phase.seconds >= 1 and SUBJECTS[key[0]].slow):
+                        self._measure(key, ready[key])
+        _progress("")
+
+    def _ready(self, stack: ExitStack, key: Key, seconds: float) -> Measured:
+        _progress(f"starting {key[0]}")
+        child = stack.enter_context(worker(*key, self.url, quiet=self.quiet))
+        at_once = int(key[1].partition("-")[2] or 1)
+        measured = Measured(child, 1 if key[1] == "chunk" else max(FEWEST_CALLS, at_once))
+        if at_once >= 1000 and SUBJECTS[key[0]].slow:
+            return measured
+        try:
+            took = child.tell(calls=measured.calls)["seconds"]
+            fitting = measured.calls * seconds / max(took, 1e-6)
+            measured.calls = max(round(fitting / at_once) * at_once, measured.calls if at_once > 1 else 1)
+        except FailedError as error:
+            self._fail(key, measured, error)
+        return measured
+
+    def _measure(self, key: Key, measured: Measured) -> None:
+        if measured.failed:
+            return
+        try:
+            told = measured.child.tell(calls=measured.calls)
+        except FailedError as error:
+            self._fail(key, measured, error)
+        else:
+            self.samples.add(key, told["cpu"], told["wall"])
+
+    def _fail(self, key: Key, measured: Measured, error: FailedError) -> None:
+        measured.failed = self.failures[key] = str(error)
+        print(f"{key[0]}, {key[1]}: {error}", file=sys.stderr)
+
+
+def _turns(keys: Sequence[Key], number: int, neighbour: Key | None) -> Iterator[Key]:
+    """The order of one round: another one first each time, this router's own right after their neighbour."""
+    start = number % len(keys)
+    last: Key | None = None
+    for key in [*keys[start:], *keys[:start]]:
+        if neighbour is not None and neighbour not in (key, last) and key[0].startswith(("ours", "alone")):
+            yield neighbour
+        if not (key == neighbour and last == neighbour):
+            yield key
+        last = key
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
