@@ -15,6 +15,8 @@ from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.telemetry import Outcome, TraceRecord, Verdict
 
+_NO_ANSWER = LLMResponse(text="")
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -98,8 +100,8 @@ class Recorder:
 
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
         """`target` was passed over without an attempt; `last`: and nobody else is left to ask."""
-        self._keep(
-            attempt=None, provider=target.provider, model=target.model, outcome="skipped",
+        self._without_attempt(
+            provider=target.provider, model=target.model, outcome="skipped",
             verdict="raise" if last else "next", failure_type=reason.failure_type.value, error=reason.message,
             retry_after=reason.retry_after,
         )  # fmt: skip
@@ -108,8 +110,8 @@ class Recorder:
         """The call ended outside any attempt, `elapsed` seconds after it began; the record is dated at its start."""
         known = isinstance(error, LLMRouterError)
         failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
-        self._keep(
-            attempt=None, outcome="error" if known else "cancelled", verdict="raise",
+        self._without_attempt(
+            outcome="error" if known else "cancelled", verdict="raise",
             started_at=utc_timestamp(self._around.clock.time() - elapsed),
             failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
             retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
@@ -128,40 +130,40 @@ class Recorder:
         reason: BaseException | None = None,
         wait_ms: float = 0.0,
     ) -> TraceRecord:
-        details: dict[str, Any] = {}
-        if response is not None:
-            details.update(
-                served_model=response.model, finish_reason=response.finish_reason, usage=response.usage,
-                cost_usd=response.cost_usd, request_bytes=response.request_bytes, response_chars=len(response.text),
-            )  # fmt: skip
+        rare: dict[str, Any] = {}
         if error is not None:
-            details.update(
+            rare.update(
                 failure_type=error.failure_type.value, status_code=error.status_code, error=error.message,
                 retry_after=error.retry_after,
             )  # fmt: skip
         if reason is not None:
-            details.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
+            rare.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
         if attempt.first_output is not None:
-            details["first_token_ms"] = _ms(attempt.first_output - attempt.began)
+            rare["first_token_ms"] = _ms(attempt.first_output - attempt.began)
         if self._around.capture_full:
-            details.update(messages=attempt.request.messages, text=None if response is None else response.text)
-        return self._keep(
-            attempt=attempt.number, target_attempt=attempt.target_number, sent=sent, provider=attempt.target.provider,
-            provider_type=attempt.provider.config.type, model=attempt.target.model,
+            rare.update(messages=attempt.request.messages, text=None if response is None else response.text)
+        plan, target, answer = self._plan, attempt.target, response or _NO_ANSWER
+        return self._keep(TraceRecord(
+            request_id=plan.request_id, attempt=attempt.number, target_attempt=attempt.target_number, sent=sent,
+            role=plan.terms.role, provider=target.provider, provider_type=attempt.provider.config.type,
+            model=target.model, served_model=answer.model, policy=plan.terms.policy,
             started_at=utc_timestamp(attempt.started),
             elapsed_ms=_ms(self._around.clock.monotonic() - attempt.began), outcome=outcome, verdict=verdict,
-            wait_ms=wait_ms, **details,
-        )  # fmt: skip
+            wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason, usage=answer.usage,
+            cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
+            response_chars=None if response is None else len(response.text), metadata=plan.metadata,
+            workspace=self._around.workspace, **rare,
+        ))  # fmt: skip
 
-    def _keep(
-        self, *, outcome: Outcome, verdict: Verdict, started_at: str | None = None, **details: Any
-    ) -> TraceRecord:
+    def _without_attempt(self, *, started_at: str | None = None, **details: Any) -> TraceRecord:
         plan = self._plan
-        record = TraceRecord(
-            request_id=plan.request_id, role=plan.terms.role, policy=plan.terms.policy, metadata=plan.metadata,
-            workspace=self._around.workspace, stream=plan.stream is not None, outcome=outcome, verdict=verdict,
+        return self._keep(TraceRecord(
+            request_id=plan.request_id, attempt=None, role=plan.terms.role, policy=plan.terms.policy,
+            metadata=plan.metadata, workspace=self._around.workspace, stream=plan.stream is not None,
             started_at=started_at or utc_timestamp(self._around.clock.time()), **details,
-        )  # fmt: skip
+        ))  # fmt: skip
+
+    def _keep(self, record: TraceRecord) -> TraceRecord:
         self.records.append(record)
         self._around.reporter.record(record)
         return record
