@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -350,3 +351,35 @@ def test_a_file_with_an_http_provider_answers(alias: str, monkeypatch: pytest.Mo
             response = router.complete("r", "hi")
             assert (response.text, response.provider) == ("hello", "live")
     assert server.requests[0].headers.get("authorization") == (None if alias == "http" else f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        ({}, {"model": None}),
+        ({"extra_body": {"a": {"b": 1}}}, {"temperature": 0.5, "extra_body": {"c": "ü"}}),
+        ({"extra_body": {"messages": [{"role": "user", "content": "always"}]}}, {}),
+        ({}, {"tools": ({"type": "function", "function": {"name": "f"}},), "json_mode": True, "stop": ("x",)}),
+    ],
+)
+def test_what_is_written_once_for_requests_of_one_kind_is_what_each_would_say(
+    settings: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    """Bodies differ in the messages and in nothing else, however often; another kind has a body of its own."""
+    texts = ["one", "zwei ü", "three"]
+    asked = [({"role": "user", "content": text},) for text in texts]
+    with Server(answering(OK)) as server:
+        provider = _provider(server.url, **settings)
+        for kind in (None, object(), object()):
+            for messages in asked:
+                request = LLMRequest(**{"messages": messages, "model": "m", "kind": kind, **fields})
+                provider.complete(request, 5.0)
+                with contextlib.suppress(LLMRouterError):
+                    provider.stream(request, 5.0).close()
+        provider.close()
+    bodies = [json.loads(request.body) for request in server.requests]
+    plain, first, second = bodies[:6], bodies[6:12], bodies[12:]
+    assert plain == first == second and len(bodies) == 18
+    if "messages" not in settings.get("extra_body", {}):
+        assert [body["messages"] for body in plain[::2]] == [list(messages) for messages in asked]
+    assert all(body.get("stream") for body in plain[1::2])

@@ -209,7 +209,7 @@ class _Run:
             messages = messages if compressed is None else tuple(compressed)
         request = LLMRequest(
             messages=messages, model=target.model, role=plan.terms.role, request_id=plan.request_id,
-            metadata=plan.metadata, **target.asked,
+            metadata=plan.metadata, kind=target if target.lasting else None, **target.asked,
         )  # fmt: skip
         if request.tools and not provider.capabilities.tools:
             return UnavailableError("the provider does not take tools", sent=False)

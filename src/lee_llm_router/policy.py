@@ -84,6 +84,8 @@ class Target:
     fields: Mapping[str, Any]
     """Request fields (as `LLMRequest` has them) and `timeout` in seconds."""
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
+    lasting: bool = field(default=False, repr=False, compare=False)
+    """Whether calls to come will use this very object."""
     key: TargetKey = field(init=False, repr=False, compare=False)
     """What its health is kept under: provider and model."""
     timeout: float = field(init=False, repr=False, compare=False)

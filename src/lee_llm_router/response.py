@@ -43,6 +43,9 @@ class LLMRequest:
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The application's own notes. They go into the trace, never to a provider."""
+    kind: object = field(default=None, repr=False, compare=False)
+    """Requests with the same object here are the same but for `messages`, `request_id` and `metadata`: what a provider
+    has worked out for one of them holds for all. None: nothing of the sort is known."""
 
     @property
     def wants_json(self) -> bool:

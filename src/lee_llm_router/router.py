@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random as _random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, Unpack
@@ -302,7 +303,7 @@ class LeeLLMRouter:
             for target in chain:
                 _contract.prepare(target.fields.get("schema"))
             if plain:
-                self._chains[key] = chain
+                chain = self._chains[key] = tuple(replace(target, lasting=True) for target in chain)
         return chain
 
     def _role_of(self, role: str | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
@@ -44,6 +45,7 @@ from lee_llm_router.providers.dialects._common import Decoder, Dialect, Reply, e
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+_MAX_BEGINNINGS = 1024
 
 _DIALECTS = {"openai-chat": "lee_llm_router.providers.dialects.openai_chat"}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -82,6 +84,8 @@ def _is_no_stream(body: dict[str, Any]) -> dict[str, Any]:
 
 
 HeaderText: TypeAlias = Annotated[str, AfterValidator(_can_be_header)]
+_Headers: TypeAlias = dict[str, tuple[str, str]]
+"""Lower-case name -> name and value."""
 
 
 class HTTPConfig(ProviderConfig):
@@ -121,6 +125,16 @@ class HTTPConfig(ProviderConfig):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What all requests with one key have in common."""
+
+    key: str | None = field(repr=False)
+    headers: _Headers = field(repr=False)
+    raw: list[tuple[bytes, bytes]] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
 class HTTPProvider(Provider[HTTPConfig]):
     """Asks one API over HTTP."""
 
@@ -131,8 +145,8 @@ class HTTPProvider(Provider[HTTPConfig]):
         super().__init__(name, config, clock)
         self._dialect = cast(Dialect, import_module(_DIALECTS[config.api]))
         self._url = config.base_url + self._dialect.PATH
-        self._headers = _fixed_headers(config, "application/json")
-        self._stream_headers = _fixed_headers(config, "text/event-stream, application/json")
+        self._heads: dict[bool, _Head] = {}
+        self._beginnings: dict[tuple[int, bool], tuple[object, bytes]] = {}
         self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
         self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
         self._transport: dict[str, Transport] = {}
@@ -210,21 +224,45 @@ class HTTPProvider(Provider[HTTPConfig]):
     def _prepared(self, request: LLMRequest, streamed: bool = False) -> tuple[WireRequest, tuple[str, ...]]:
         """What goes out, and the secrets in it."""
         config = self.config
-        extra = {**config.extra_body, **request.extra_body}
-        body = self._dialect.encode(request, request.model or config.model, self._max_tokens_field, extra)
-        headers, secrets = self._headers, self._fixed_secrets
-        if streamed:
-            body = self._dialect.streamed(body, config.stream_usage)
-            headers = self._stream_headers
-        if config.api_key_env is not None:
-            key = read_key(config.api_key_env, self.name)
-            headers = {"authorization": ("Authorization", f"Bearer {key}"), **headers}
-            secrets = (key, *secrets)
+        key = None if config.api_key_env is None else read_key(config.api_key_env, self.name)
+        head = self._heads.get(streamed)
+        if head is None or head.key != key:
+            head = self._heads[streamed] = self._head(key, streamed)
+        raw, secrets = head.raw, head.secrets
         if request.headers:
-            headers = {**headers, **_checked_headers(request.headers)}
+            raw = _raw({**head.headers, **_checked_headers(request.headers)})
             secrets = (*secrets, *_secret_values(request.headers))
-        wire = WireRequest(self._url, [_raw(name, value) for name, value in headers.values()], encode_json(body))
-        return wire, secrets
+        return WireRequest(self._url, raw, self._body(request, streamed)), secrets
+
+    def _body(self, request: LLMRequest, streamed: bool) -> bytes:
+        """The request as JSON. All but the messages is written once for requests of one kind."""
+        if request.kind is None:
+            return encode_json(self._encoded(request, streamed))
+        known = self._beginnings.get((id(request.kind), streamed))
+        if known is None:
+            body = self._encoded(request, streamed)
+            if body.get("messages") is not request.messages:
+                return encode_json(body)  # extra_body has put others in their place
+            del body["messages"]
+            beginning = encode_json(body)[:-1] + (b',"messages":' if body else b'"messages":')
+            if len(self._beginnings) >= _MAX_BEGINNINGS:
+                self._beginnings.clear()
+            # With the object itself: while it is here, no other can have its id.
+            known = self._beginnings[id(request.kind), streamed] = (request.kind, beginning)
+        return b"%b%b}" % (known[1], encode_json(request.messages))
+
+    def _encoded(self, request: LLMRequest, streamed: bool) -> dict[str, Any]:
+        config = self.config
+        extra = {**config.extra_body, **request.extra_body} if request.extra_body else config.extra_body
+        body = self._dialect.encode(request, request.model or config.model, self._max_tokens_field, extra)
+        return self._dialect.streamed(body, config.stream_usage) if streamed else body
+
+    def _head(self, key: str | None, streamed: bool) -> _Head:
+        headers = _fixed_headers(self.config, "text/event-stream, application/json" if streamed else "application/json")
+        if key is None:
+            return _Head(key, headers, _raw(headers), self._fixed_secrets)
+        headers = {"authorization": ("Authorization", f"Bearer {key}"), **headers}
+        return _Head(key, headers, _raw(headers), (key, *self._fixed_secrets))
 
     def _decoder(
         self, wire: WireRequest, secrets: tuple[str, ...], answer: WireStream | AsyncWireStream
@@ -244,8 +282,8 @@ class HTTPProvider(Provider[HTTPConfig]):
         return self._dialect.decode(reply)
 
 
-def _fixed_headers(config: HTTPConfig, accept: str) -> dict[str, tuple[str, str]]:
-    """What every request carries besides the key: lower-case name -> name and value. The user's come last, and win."""
+def _fixed_headers(config: HTTPConfig, accept: str) -> _Headers:
+    """What every request carries besides the key. The user's come last, and win."""
     headers = {"Content-Type": "application/json", "Accept": accept, "User-Agent": "lee-llm-router"}
     if config.organization:
         headers["OpenAI-Organization"] = config.organization
@@ -254,7 +292,7 @@ def _fixed_headers(config: HTTPConfig, accept: str) -> dict[str, tuple[str, str]
     return {**_checked_headers(headers), **_checked_headers(config.headers)}
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+def _checked_headers(headers: Mapping[str, str]) -> _Headers:
     checked = {}
     for name, value in headers.items():
         problem = _header_problem(name, value)
@@ -283,8 +321,8 @@ def _secret_values(headers: Mapping[str, str]) -> Iterator[str]:
             yield from value.split()[1:]
 
 
-def _raw(name: str, value: str) -> tuple[bytes, bytes]:
-    return name.encode("ascii"), value.encode("ascii")
+def _raw(headers: _Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.values()]
 
 
 def _default_max_tokens_field(base_url: str) -> str:

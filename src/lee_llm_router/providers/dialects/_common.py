@@ -41,7 +41,7 @@ _NO_ANSWER = frozenset({204, 205, 206})
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reply:
     """What came back for a request, and what is needed to make sense of it."""
 
@@ -139,7 +139,7 @@ class Dialect(Protocol):
         ...
 
 
-def encode_json(body: Mapping[str, Any]) -> bytes:
+def encode_json(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
     """`body` as JSON text in UTF-8.
 
     Raises:

@@ -21,6 +21,8 @@ _BROKEN_OFF: dict[str, FailureType] = {
 }
 """Finish reasons by which a vendor says that the answer is not whole."""
 
+_UNREPORTED = LLMUsage()
+
 
 def broken_off(reply: Reply, reason: str, response: LLMResponse | None = None) -> LLMRouterError | None:
     """The error for a finish reason that stands for one."""
@@ -72,4 +74,4 @@ def usage_of(usage: Any) -> LLMUsage | None:
         cached_tokens=count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
         reasoning_tokens=count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
     )
-    return None if found == LLMUsage() else found
+    return None if found == _UNREPORTED else found
