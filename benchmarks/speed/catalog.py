@@ -4,41 +4,114 @@ from __future__ import annotations
 
 from speed.subject import ASYNC, Subject
 
-_STREAMS = (*ASYNC, "chunk")
 _ALL = (*ASYNC, "sync", "chunk")
 
-HTTP = (
-    Subject("sockets", "raw asyncio socket + json", "speed.raw:sockets"),
-    Subject("httpx", "httpx", "speed.raw:with_httpx", ("httpx",), ("httpx", "httpcore"), _ALL, slow=True),
+OURS = (
     Subject(
-        "httpx-1000", "httpx, pool of 1,000", "speed.raw:with_httpx", ("httpx",), (), ASYNC, ("pool=1000",), slow=True
+        "ours",
+        "**Lee LLM Router**",
+        "speed.ours:over_http",
+        distributions=("lee-llm-router", "pydantic"),
+        cases=_ALL,
+        options=("httpx",),
     ),
-    Subject("ours", "**Lee LLM Router**", "speed.ours:over_http", (), ("lee-llm-router", "pydantic"), _ALL, ("httpx",)),
-    Subject("ours-fast", "**Lee LLM Router [fast]**", "speed.ours:over_http", ("pyreqwest",), (), _ALL, ("auto",)),
+    Subject(
+        "ours-fast",
+        "**Lee LLM Router [fast]**",
+        "speed.ours:over_http",
+        needs=("pyreqwest",),
+        cases=_ALL,
+        options=("auto",),
+    ),
 )
-ALONE = (
-    Subject("alone", "router alone, traces to a file", "speed.ours:alone", cases=("async-1", "sync")),
+CLIENTS = (
+    Subject("sockets", "raw asyncio socket + json", "speed.raw:sockets"),
     Subject(
-        "alone-untraced",
-        "router alone, traces off",
-        "speed.ours:alone",
-        cases=("async-1", "sync"),
-        options=("untraced",),
+        "pyreqwest",
+        "pyreqwest",
+        "speed.clients:with_pyreqwest",
+        needs=("pyreqwest",),
+        distributions=("pyreqwest",),
+        cases=(*ASYNC, "sync"),
     ),
+    Subject("aiohttp", "aiohttp", "speed.clients:with_aiohttp", needs=("aiohttp",), distributions=("aiohttp",)),
+    Subject(
+        "httpx-aiohttp",
+        "httpx over aiohttp",
+        "speed.raw:with_httpx",
+        needs=("httpx_aiohttp",),
+        distributions=("httpx-aiohttp",),
+        options=("aiohttp",),
+    ),
+    Subject(
+        "httpx", "httpx", "speed.raw:with_httpx", distributions=("httpx", "httpcore", "anyio"), cases=_ALL, slow=True
+    ),
+    Subject("httpx-1000", "httpx, pool of 1,000", "speed.raw:with_httpx", options=("pool=1000",), slow=True),
+)
+LIBRARIES = (
+    Subject(
+        "openai",
+        "openai",
+        "speed.sdks:with_openai",
+        needs=("openai",),
+        distributions=("openai",),
+        cases=_ALL,
+        slow=True,
+    ),
+    Subject(
+        "any-llm",
+        "any-llm",
+        "speed.sdks:with_any_llm",
+        needs=("any_llm", "openai"),
+        distributions=("any-llm-sdk",),
+        slow=True,
+    ),
+    Subject(
+        "pydantic-ai",
+        "pydantic-ai FallbackModel",
+        "speed.sdks:with_pydantic_ai",
+        needs=("pydantic_ai", "openai"),
+        distributions=("pydantic-ai-slim",),
+        cases=(*ASYNC, "chunk"),
+        slow=True,
+    ),
+    Subject(
+        "langchain",
+        "langchain with_fallbacks",
+        "speed.sdks:with_langchain",
+        needs=("langchain_openai",),
+        distributions=("langchain-core", "langchain-openai"),
+        cases=(*ASYNC, "sync"),
+        slow=True,
+    ),
+    Subject(
+        "litellm",
+        "litellm Router",
+        "speed.sdks:with_litellm",
+        needs=("litellm",),
+        distributions=("litellm",),
+        cases=_ALL,
+        slow=True,
+    ),
+)
+CALLS = (*CLIENTS, *OURS, *LIBRARIES)
+
+_MOCK = "speed.ours:alone"
+ALONE = (
+    Subject("alone", "router alone, traces to a file", _MOCK, cases=("async-1", "sync")),
+    Subject("alone-untraced", "router alone, traces off", _MOCK, cases=("async-1", "sync"), options=("untraced",)),
 )
 POLICIES = (
-    Subject(
-        "policy-context", "policy that takes context", "speed.ours:alone", cases=("async-1",), options=("context",)
-    ),
-    Subject("policy-observe", "policy with observe", "speed.ours:alone", cases=("async-1",), options=("observe",)),
+    Subject("policy-context", "a policy that takes context", _MOCK, cases=("async-1",), options=("context",)),
+    Subject("policy-observe", "a policy with observe", _MOCK, cases=("async-1",), options=("observe",)),
 )
 COUNTS = (2, 10, 100, 1000)
 CONFIGURED = tuple(
-    Subject(f"configured-{count}", f"{count:,}", "speed.ours:alone", cases=("async-1",), options=(f"count={count}",))
+    Subject(f"configured-{count}", f"{count:,}", _MOCK, cases=("async-1",), options=(f"count={count}",))
     for count in COUNTS
 )
 ASKED = tuple(
-    Subject(f"asked-{count}", f"{count:,}", "speed.ours:alone", cases=("async-1",), options=(f"count={count}", "all"))
+    Subject(f"asked-{count}", f"{count:,}", _MOCK, cases=("async-1",), options=(f"count={count}", "all"))
     for count in COUNTS
 )
-SUBJECTS = {subject.name: subject for subject in (*HTTP, *ALONE, *POLICIES, *CONFIGURED, *ASKED)}
+SUBJECTS = {subject.name: subject for subject in (*CALLS, *ALONE, *POLICIES, *CONFIGURED, *ASKED)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from speed.catalog import ALONE, ASKED, CONFIGURED, HTTP, POLICIES
+from speed.catalog import ALONE, ASKED, CALLS, CONFIGURED, POLICIES
 from speed.rounds import Phase
 from speed.samples import Key
 
@@ -11,7 +11,7 @@ REFERENCE: Key = ("httpx", "async-1")
 
 
 def _keys(case: str) -> list[Key]:
-    return [(subject.name, case) for subject in HTTP if case in subject.cases]
+    return [(subject.name, case) for subject in CALLS if case in subject.cases]
 
 
 PHASES = {

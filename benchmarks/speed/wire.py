@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-MODEL = "gpt-5-mini"
+MODEL = "gpt-4.1-mini"
 KEY_NAME = "BENCHMARK_API_KEY"
 KEY = "benchmark-key-of-a-usual-length-0123456789abcdef"
 TEXT = (
     "Vienna has about two million inhabitants and is the largest city of Austria; it stands on the Danube, at the"
     " eastern edge of the Alps."
 )
-PIECE = " word"
 MESSAGES: list[dict[str, str]] = [
     {"role": "system", "content": "You answer questions about cities, in one sentence and without adornment."},
     {"role": "user", "content": "How many people live in Vienna, and where does it stand?"},
@@ -36,8 +35,10 @@ def answer() -> bytes:
 
 def streamed_answer(pieces: int) -> bytes:
     """One whole streamed HTTP answer of `pieces` events with text, in packets of 16 kB."""
-    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *[{"content": PIECE}] * pieces, {}]
-    events = [_event([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas[:-1]]
+    # Not the same word again and again: that is taken for a model gone astray by some.
+    texts: list[dict[str, Any]] = [{"content": f" word{place % 100}"} for place in range(pieces)]
+    deltas = [{"role": "assistant", "content": ""}, *texts]
+    events = [_event([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
     events += [_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]), _event([], _USAGE), b"data: [DONE]\n\n"]
     body = b"".join(events)
     packets = [body[at : at + _PACKET] for at in range(0, len(body), _PACKET)]
