@@ -251,3 +251,25 @@ def test_schema_may_be_given_by_either_name_in_code() -> None:
     assert by_alias == CallSettings(response_schema={"type": "object"})
     assert CallSettings.model_validate({"schema": RoleConfig}).response_schema is RoleConfig
     assert TargetSpec(provider="p").settings == CallSettings()
+
+
+def test_many_threads_may_use_the_models_first() -> None:
+    """What checks values is built at the first use, and threads that come in the middle of it wait for it."""
+    code = (
+        "import threading\n"
+        "from lee_llm_router import LLMConfig, LeeLLMRouter\n"
+        "start = threading.Barrier(8)\n"
+        "done = []\n"
+        "def use():\n"
+        "    start.wait()\n"
+        "    config = LLMConfig(providers={'p': {'type': 'mock', 'response_text': 'x'}}, roles={'r': {'provider': 'p',"
+        " 'model': 'm'}}, trace={'enabled': False})\n"
+        "    with LeeLLMRouter(config) as router:\n"
+        "        done.append(router.complete('r', 'hello', temperature=0.5).text)\n"
+        "threads = [threading.Thread(target=use) for _ in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "print(*done)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert run.stdout.split() == ["x"] * 8, run.stderr

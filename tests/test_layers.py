@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -112,17 +113,66 @@ def test_only_one_file_knows_an_http_library_and_one_starts_processes() -> None:
             assert "subprocess" not in names, module
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    """No HTTP library, YAML parser, terminal library or schema checker before it is needed; and no network."""
+HEAVY = {
+    "httpx", "httpcore", "anyio", "pyreqwest", "aiohttp", "yaml", "typer", "click", "rich", "jsonschema",
+}  # fmt: skip
+
+
+def _loaded_by(statement: str) -> set[str]:
+    """Modules that a new interpreter holds after `statement`. It has no network."""
     code = (
         "import socket, sys\n"
         "def refuse(*a, **k): raise AssertionError('network at import')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "import lee_llm_router\n"
-        "print(*sorted({m.partition('.')[0] for m in sys.modules}))"
+        f"{statement}\n"
+        "print(*sys.modules)"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert not {"httpx", "httpcore", "anyio", "yaml", "typer", "click", "rich", "jsonschema"} & set(loaded)
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import lee_llm_router",
+        "from lee_llm_router import LeeLLMRouter, load_config",
+        "from lee_llm_router import *",
+        "from lee_llm_router import *\nLeeLLMRouter(load_config({'llm': {"
+        "'providers': {'offline': {'type': 'mock'}}, 'roles': {'planner': {'provider': 'offline', 'model': 'm'}}}}))",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:
+    """No HTTP library, YAML parser, terminal library or schema checker; and no network."""
+    assert not HEAVY & {module.partition(".")[0] for module in _loaded_by(statement)}
+
+
+def test_importing_the_package_loads_no_part_of_it() -> None:
+    """What `--version` needs must not pay for what a call needs."""
+    loaded = _loaded_by("import lee_llm_router; lee_llm_router.__version__")
+    assert not [module for module in loaded if module.startswith(("lee_llm_router.", "pydantic"))]
+
+
+def test_public_names_are_those_a_type_checker_sees() -> None:
+    """Each name of `__all__` is imported for type checkers, and is that very object at run time."""
+    tree = ast.parse((ROOT / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert {*seen, "__version__"} == set(lee_llm_router.__all__)
+    for name, module in seen.items():
+        assert module is not None
+        assert getattr(lee_llm_router, name) is getattr(import_module(module), name)
+
+
+def test_dir_and_attributes_show_all_there_is() -> None:
+    """`dir()` lists every public name and module, and a module is an attribute without being imported first."""
+    listed = dir(lee_llm_router)
+    assert set(lee_llm_router.__all__) <= set(listed)
+    assert listed == sorted(listed)
+    assert "errors" in listed
+    loaded = _loaded_by("import lee_llm_router; lee_llm_router.errors.LLMRouterError; lee_llm_router.LLMUsage()")
+    assert "lee_llm_router.errors" in loaded
+    with pytest.raises(AttributeError, match="no attribute 'Routre'"):
+        lee_llm_router.Routre  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_public_names_are_sorted_and_exist() -> None:

@@ -1,39 +1,85 @@
 """Lee LLM Router: ask for a role, get a whole answer or one typed error, and a trace of every attempt."""
 
-from lee_llm_router._clock import Clock
-from lee_llm_router.client import LLMClient
-from lee_llm_router.compression import Compressor
-from lee_llm_router.config import FallbackConfig, LLMConfig, RetryConfig, RoleConfig, StreamConfig, load_config
-from lee_llm_router.errors import (
-    AuthenticationError,
-    ConfigError,
-    ContentFilterError,
-    ContextLengthError,
-    ContractViolationError,
-    FailureType,
-    InvalidRequestError,
-    InvalidResponseError,
-    LLMRouterError,
-    LLMTimeoutError,
-    ModelNotFoundError,
-    OverloadedError,
-    PolicyError,
-    ProviderError,
-    QuotaExceededError,
-    RateLimitError,
-    RouterClosedError,
-    UnavailableError,
-    UnknownFailureError,
-)
-from lee_llm_router.health import TargetHealth
-from lee_llm_router.policy import ProviderChoice, RoutingContext, RoutingPolicy, SimpleRoutingPolicy
-from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
-from lee_llm_router.providers.registry import register, register_alias
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
-from lee_llm_router.router import LeeLLMRouter, LLMRouter
-from lee_llm_router.stores.jsonl import LocalFileTraceStore
-from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-from lee_llm_router.telemetry import EventSink, RouterEvent, TraceRecord, TraceStore
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lee_llm_router._clock import Clock
+    from lee_llm_router.client import LLMClient
+    from lee_llm_router.compression import Compressor
+    from lee_llm_router.config import FallbackConfig, LLMConfig, RetryConfig, RoleConfig, StreamConfig, load_config
+    from lee_llm_router.errors import (
+        AuthenticationError,
+        ConfigError,
+        ContentFilterError,
+        ContextLengthError,
+        ContractViolationError,
+        FailureType,
+        InvalidRequestError,
+        InvalidResponseError,
+        LLMRouterError,
+        LLMTimeoutError,
+        ModelNotFoundError,
+        OverloadedError,
+        PolicyError,
+        ProviderError,
+        QuotaExceededError,
+        RateLimitError,
+        RouterClosedError,
+        UnavailableError,
+        UnknownFailureError,
+    )
+    from lee_llm_router.health import TargetHealth
+    from lee_llm_router.policy import ProviderChoice, RoutingContext, RoutingPolicy, SimpleRoutingPolicy
+    from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
+    from lee_llm_router.providers.registry import register, register_alias
+    from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
+    from lee_llm_router.router import LeeLLMRouter, LLMRouter
+    from lee_llm_router.stores.jsonl import LocalFileTraceStore
+    from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
+    from lee_llm_router.telemetry import EventSink, RouterEvent, TraceRecord, TraceStore
+else:
+    # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
+    _HOMES = {
+        "_clock": "Clock",
+        "client": "LLMClient",
+        "compression": "Compressor",
+        "config": "FallbackConfig LLMConfig RetryConfig RoleConfig StreamConfig load_config",
+        "errors": (
+            "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
+            "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
+            "ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
+            "RouterClosedError UnavailableError UnknownFailureError"
+        ),
+        "health": "TargetHealth",
+        "policy": "ProviderChoice RoutingContext RoutingPolicy SimpleRoutingPolicy",
+        "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
+        "providers.registry": "register register_alias",
+        "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
+        "router": "LeeLLMRouter LLMRouter",
+        "stores.jsonl": "LocalFileTraceStore",
+        "streaming": "AsyncCompletionStream CompletionStream",
+        "telemetry": "EventSink RouterEvent TraceRecord TraceStore",
+    }
+    _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
+    _MODULES = frozenset({
+        "client", "compression", "config", "engine", "errors", "health", "policy", "providers", "response", "retry",
+        "router", "stores", "streaming", "telemetry",
+    })  # fmt: skip
+
+    def __getattr__(name: str) -> object:
+        if name in _HOME:
+            value = getattr(import_module(_HOME[name]), name)
+        elif name in _MODULES:
+            value = import_module(f"{__name__}.{name}")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_MODULES})
+
 
 __version__ = "0.1.0"
 

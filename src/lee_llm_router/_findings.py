@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
@@ -64,6 +63,8 @@ class Suggester:
 
     def did_you_mean(self, word: object, known: Iterable[str]) -> str:
         """`` (did you mean 'x'?)`` with the closest of `known` to `word`, or nothing."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
         if not isinstance(word, str) or not 0 < len(word) <= _MAX_WORD:
             return ""
         by_lower = {name.lower(): name for name in known if len(name) <= _MAX_WORD}

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
+from lee_llm_router._locks import ForkLock
 from lee_llm_router._secrets import MASK
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -16,6 +17,9 @@ Path: TypeAlias = tuple[str | int, ...]
 _SENSITIVE_HEADER = re.compile(
     r"(?:^|[-_])(?:auth|authorization|(?:api)?[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
 )
+
+
+_building = ForkLock(reentrant=True)
 
 
 def is_sensitive_header(name: str) -> bool:
@@ -30,10 +34,29 @@ class RedactingModel(BaseModel):
     attributes hold the values. Sensitive headers are masked wherever they came from.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     _filled: dict[Path, tuple[str, ...]] = PrivateAttr(default_factory=dict)
     """Places inside this model that hold ``${...}`` values, and the values of the variables used there."""
+
+    @classmethod
+    def model_rebuild(
+        cls,
+        *,
+        force: bool = False,
+        raise_errors: bool = True,
+        _parent_namespace_depth: int = 2,
+        _types_namespace: Any = None,
+    ) -> bool | None:
+        """Build what checks values, as pydantic does when a model is first used. One thread at a time."""
+        # Pydantic before 2.14 takes a class apart to build it, under the eyes of other threads that use it.
+        with _building:
+            return super().model_rebuild(
+                force=force,
+                raise_errors=raise_errors,
+                _parent_namespace_depth=_parent_namespace_depth + 1,
+                _types_namespace=_types_namespace,
+            )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         shown = self._masked(dict(super().__repr_args__()))

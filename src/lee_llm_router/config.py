@@ -3,9 +3,8 @@
 The file is the truth: `load_config` reports every mistake at once, each with line, column and a suggestion.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+# Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -22,7 +21,6 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
-from lee_llm_router._findings import Suggester
 from lee_llm_router._redact import Path, RedactingModel
 from lee_llm_router._references import MAX_CHAIN, check_references
 from lee_llm_router.errors import ConfigError
@@ -150,7 +148,7 @@ def validate_provider(value: Any) -> Any:
         model = registry.get(type_name).config_model
     except ConfigError as error:
         known = registry.available()
-        message = error.message if name in known else f"unknown provider type{Suggester().did_you_mean(name, known)}"
+        message = error.message if name in known else f"unknown provider type{_suggest()(name, known)}"
         raise _invalid("unknown_type", [(("type",), message)]) from error
     try:
         return model.model_validate({**defaults, **value, "type": type_name})
@@ -158,6 +156,13 @@ def validate_provider(value: Any) -> Any:
         raise
     except Exception as error:
         raise _invalid("broken_settings", [((), f"checking these settings raised {type(error).__name__}")]) from error
+
+
+def _suggest() -> Callable[[object, Iterable[str]], str]:
+    # Here, because only mistakes need it.
+    from lee_llm_router._findings import Suggester  # noqa: PLC0415
+
+    return Suggester().did_you_mean
 
 
 def _invalid(kind: str, problems: list[tuple[tuple[str | int, ...], str]]) -> ValidationError:
@@ -201,16 +206,17 @@ class LLMConfig(_Section):
     def _references_lead_somewhere(self) -> Self:
         roles = {name: role.model_dump(exclude_unset=True, by_alias=True) for name, role in self.roles.items()}
         view = {"default_role": self.default_role, "policy": self.policy, "providers": self.providers, "roles": roles}
-        suggest = Suggester().did_you_mean
-        broken = [(found.path, found.message + suggest(found.word, found.known)) for found in check_references(view)]
+        broken = list(check_references(view))
         if broken:
-            raise _invalid("reference", broken)
+            suggest = _suggest()
+            texts = [(found.path, found.message + suggest(found.word, found.known)) for found in broken]
+            raise _invalid("reference", texts)
         if self.default_role is None:
             # The only role is the default one. The model is frozen, and this is still its making.
             self.__dict__["default_role"] = next(iter(self.roles))
         return self
 
-    def chain(self, role: str) -> tuple[TargetSpec, ...]:
+    def chain(self, role: str) -> tuple["TargetSpec", ...]:
         """The targets of `role`, in order: its own provider, then its fallbacks.
 
         A target's model is the one written there, else its provider's; a fallback then takes the role's. What a
@@ -221,12 +227,11 @@ class LLMConfig(_Section):
         """
         found = self.roles.get(role)
         if found is None:
-            near = Suggester().did_you_mean(role, self.roles)
-            raise ConfigError(f"no such role in the configuration{near}", sent=False)
+            raise ConfigError(f"no such role in the configuration{_suggest()(role, self.roles)}", sent=False)
         targets: tuple[RoleConfig | FallbackConfig, ...] = (found, *found.fallback_providers)
         return tuple(self._target(found, target) for target in targets)
 
-    def _target(self, role: RoleConfig, target: RoleConfig | FallbackConfig) -> TargetSpec:
+    def _target(self, role: RoleConfig, target: RoleConfig | FallbackConfig) -> "TargetSpec":
         named = (layer for layer in (target, self.providers[target.provider], role) if layer.model)
         owner: RoleConfig | FallbackConfig | ProviderConfig = next(named, target)
         values: dict[str, Any] = {}

@@ -6,7 +6,6 @@ the method will do. Both are called inline, so they must be quick; what they rai
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -156,6 +155,8 @@ def _known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_slowly(line: bytes | str) -> Any:
+    import json  # noqa: PLC0415 - one line in very many needs it
+
     try:
         return json.loads(line)
     except RecursionError:
