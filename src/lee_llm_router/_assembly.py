@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
@@ -60,16 +60,18 @@ class Assembly:
             raise LLMTimeoutError(what)
         return min(left, self._patience.idle) if self.started else left
 
-    def feed(self, chunk: StreamChunk, now: float) -> Iterator[StreamChunk]:
+    def feed(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
         """Take a piece; give what is to be handed on. Pieces that say nothing are kept back."""
         self._keep(chunk)
-        if not self.started and chunk.is_output:
-            self.started = True
-            self._on_start(now)
-            if self._restart:
-                yield self._numbered(StreamChunk(restart=True))
-        if self.started and (chunk.is_output or chunk.finish_reason or chunk.usage):
-            yield self._numbered(chunk)
+        if self.started:
+            says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage
+            return (self._numbered(chunk),) if says else ()
+        if not chunk.is_output:
+            return ()
+        self.started = True
+        self._on_start(clock())
+        first = (self._numbered(StreamChunk(restart=True)),) if self._restart else ()
+        return (*first, self._numbered(chunk))
 
     def finish(self) -> LLMResponse:
         """The whole answer, equal to what an unstreamed call gives.
@@ -102,11 +104,16 @@ class Assembly:
             self._reasoning.append(chunk.reasoning)
         for delta in chunk.tool_calls:
             self._add_tool(delta)
-        self._finish_reason = chunk.finish_reason or self._finish_reason
-        self._usage = chunk.usage or self._usage
-        self._cost_usd = self._cost_usd if chunk.cost_usd is None else chunk.cost_usd
-        self._model = chunk.model or self._model
-        self._request_bytes = chunk.request_bytes or self._request_bytes
+        if chunk.finish_reason:
+            self._finish_reason = chunk.finish_reason
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.cost_usd is not None:
+            self._cost_usd = chunk.cost_usd
+        if chunk.model:
+            self._model = chunk.model
+        if chunk.request_bytes:
+            self._request_bytes = chunk.request_bytes
 
     def _add_tool(self, delta: ToolCallDelta) -> None:
         parts = self._tools.setdefault(delta.index, ["", ""])

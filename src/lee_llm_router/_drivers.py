@@ -128,9 +128,10 @@ async def drive_stream_async(
             result: Any
             try:
                 if isinstance(step, Pump):
-                    async with aclosing(_pump_async(step, clock)) as chunks:
-                        async for chunk in chunks:
-                            yield chunk
+                    async with aclosing(step.stream):
+                        while (chunk := await _pull_async(step, clock)) is not None:
+                            for ready in step.assembly.feed(chunk, clock.monotonic):
+                                yield ready
                     result = step.assembly.finish()
                 else:
                     result = await _perform_async(step, clock)
@@ -180,20 +181,13 @@ def _pump(step: Pump, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]
             chunk = stream.pull(wait) if step.bounded else call_in_thread(stream.pull, wait, timeout=wait)
             if chunk is None:
                 return assembly.finish()
-            yield from assembly.feed(chunk, clock.monotonic())
+            yield from assembly.feed(chunk, clock.monotonic)
 
 
-async def _pump_async(step: Pump, clock: Clock) -> AsyncGenerator[StreamChunk, None]:
-    stream, assembly = step.stream, step.assembly
-    async with aclosing(stream):
-        while True:
-            wait = assembly.wait(clock.monotonic())
-            pulled = stream.pull_async(wait)
-            chunk = await (pulled if step.bounded else _abandonable(pulled, wait))
-            if chunk is None:
-                return
-            for ready in assembly.feed(chunk, clock.monotonic()):
-                yield ready
+def _pull_async(step: Pump, clock: Clock) -> Awaitable[StreamChunk | None]:
+    wait = step.assembly.wait(clock.monotonic())
+    pulled = step.stream.pull_async(wait)
+    return pulled if step.bounded else _abandonable(pulled, wait)
 
 
 async def _abandonable(work: Awaitable[T], timeout: float) -> T:

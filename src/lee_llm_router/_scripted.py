@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, TypeAlias
 
 from lee_llm_router._assembly import Assembly, Patience
@@ -261,8 +262,7 @@ def _whole(played: LLMResponse | Pieces) -> LLMResponse:
     never = float("inf")
     assembly = Assembly(Patience(never, never, never), on_start=lambda now: None)  # noqa: ARG005
     for chunk in played.chunks():
-        for _ in assembly.feed(chunk, 0.0):
-            pass
+        assembly.feed(chunk, monotonic)
     return assembly.finish()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Self, TypeAlias
 
@@ -66,8 +66,8 @@ class AsyncCompletionStream(_Outcome):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> StreamChunk:
-        return await anext(self._chunks)
+    def __anext__(self) -> Awaitable[StreamChunk]:
+        return self._chunks.__anext__()
 
     async def aclose(self) -> None:
         """Stop reading: the connection is closed, and an attempt under way is traced as cancelled."""
