@@ -38,9 +38,13 @@ class Attempt:
 class Recorder:
     """Everything one call writes and tells. Keeps the records, for the final error."""
 
+    __slots__ = ("_around", "_heard", "_plan", "records")
+
     def __init__(self, plan: CallPlan, around: Surroundings) -> None:
         self._plan = plan
         self._around = around
+        self._heard = around.reporter.heard("llm.complete.start")
+        """Whether anybody gets the events of an attempt that goes well; they have one level."""
         self.records: list[TraceRecord] = []
 
     def begin(
@@ -49,7 +53,7 @@ class Recorder:
         """An attempt starts."""
         clock = self._around.clock
         attempt = Attempt(target, provider, request, number, target_number, clock.monotonic(), clock.time())
-        if self._around.reporter.heard("llm.complete.start"):
+        if self._heard:
             self._event("llm.complete.start", target, number)
         return attempt
 
@@ -60,13 +64,11 @@ class Recorder:
 
     def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
         """It gave the answer."""
-        reporter = self._around.reporter
-        heard = reporter.heard("llm.complete.success")
         # Only an error carries its records; of an answer they are for those who listen.
-        if not heard and not reporter.wants_records:
+        if not self._heard and not self._around.reporter.wants_records:
             return
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
-        if heard:
+        if self._heard:
             self._event(
                 "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms,
                 usage=response.usage,

@@ -39,12 +39,8 @@ class Reporter:
         self._on_token_usage = on_token_usage
         self._observer = observer
         self._complained: set[str] = set()
-        self._wants_records = store is not None or observer is not None or on_token_usage is not None
-
-    @property
-    def wants_records(self) -> bool:
+        self.wants_records = store is not None or observer is not None or on_token_usage is not None
         """Whether anybody is shown the records."""
-        return self._wants_records
 
     def heard(self, name: str) -> bool:
         """Whether anybody would get an event of this name: ask before building one."""

@@ -66,6 +66,8 @@ class Selection:
         last_start: The moment from which on no attempt may start.
     """
 
+    __slots__ = ("_health", "_last_start", "_passed_over", "_prepare", "_ticket", "candidates", "opens_at")
+
     def __init__(
         self,
         targets: Sequence[Target],
@@ -113,9 +115,7 @@ class Selection:
 
     def passed_over(self) -> list[tuple[Target, LLMRouterError]]:
         """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
-        told = self._passed_over
-        if told:
-            self._passed_over = []
+        told, self._passed_over = self._passed_over, []
         return told
 
     def leave_queue(self) -> None:

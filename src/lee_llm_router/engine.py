@@ -58,6 +58,11 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
 class _Run:
     """The state of one call, and what follows from it."""
 
+    __slots__ = (
+        "around", "assembly", "clock", "deadline_at", "last_error", "last_start", "made", "permit", "plan", "recorder",
+        "selection",
+    )  # fmt: skip
+
     def __init__(self, plan: CallPlan, around: Surroundings) -> None:
         self.plan = plan
         self.around = around
@@ -125,7 +130,7 @@ class _Run:
             self.around.health.settle(self.permit, FailureType.CANCELLED)
         self.selection.leave_queue()
         for candidate in self.selection.candidates:
-            if candidate.provider is not None:
+            if candidate.provider is not None and candidate.target.provider_overrides:
                 self.around.pool.release(candidate.target.provider, candidate.target.provider_overrides)
         # Both lead back here: with them a call's messages would stay until the garbage collector comes by.
         self.assembly = None
@@ -207,10 +212,8 @@ class _Run:
         if plan.terms.compress is not None:
             compressed = self.around.reporter.guarded("compression", plan.terms.compress, [*map(dict, messages)])
             messages = messages if compressed is None else tuple(compressed)
-        request = LLMRequest(
-            messages=messages, model=target.model, role=plan.terms.role, request_id=plan.request_id,
-            metadata=plan.metadata, kind=target if target.lasting else None, **target.asked,
-        )  # fmt: skip
+        kind = target if target.lasting else None
+        request = target.request.of_call(messages, plan.terms.role, plan.request_id, plan.metadata, kind)
         if request.tools and not provider.capabilities.tools:
             return UnavailableError("the provider does not take tools", sent=False)
         if not provider.capabilities.content_parts and needs_content_parts(messages):

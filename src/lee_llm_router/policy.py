@@ -90,14 +90,14 @@ class Target:
     """What its health is kept under: provider and model."""
     timeout: float = field(init=False, repr=False, compare=False)
     """Seconds one attempt may take."""
-    asked: Mapping[str, Any] = field(init=False, repr=False, compare=False)
-    """`fields` without `timeout`: what `LLMRequest` is made of."""
+    request: LLMRequest = field(init=False, repr=False, compare=False)
+    """What it is asked, but for what belongs to a call."""
 
     def __post_init__(self) -> None:
         asked = dict(self.fields)
         object.__setattr__(self, "key", (self.provider, self.model))
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
-        object.__setattr__(self, "asked", asked)
+        object.__setattr__(self, "request", LLMRequest(messages=(), model=self.model, **asked))
 
 
 def load_policy(name: str) -> RoutingPolicy:

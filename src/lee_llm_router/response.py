@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from lee_llm_router._frozen import quickly_made
+from lee_llm_router._frozen import copier, quickly_made
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -51,6 +51,16 @@ class LLMRequest:
     def wants_json(self) -> bool:
         """Whether the answer is under a JSON contract (`json_mode` or `schema`)."""
         return self.json_mode or self.schema is not None
+
+    def of_call(
+        self, messages: tuple[Message, ...], role: str, request_id: str, metadata: Mapping[str, Any], kind: object
+    ) -> LLMRequest:
+        """A copy that belongs to one call."""
+        copy: LLMRequest = _of_call(self, messages, role, request_id, metadata, kind)
+        return copy
+
+
+_of_call = copier(LLMRequest, "messages", "role", "request_id", "metadata", "kind")
 
 
 @quickly_made
@@ -108,13 +118,11 @@ class LLMResponse:
 
     def served_by(self, provider: str, request_id: str) -> LLMResponse:
         """A copy that names who served it, and in which call."""
-        if type(self) is not LLMResponse:
-            return replace(self, provider=provider, request_id=request_id)
-        return LLMResponse(
-            text=self.text, tool_calls=self.tool_calls, reasoning=self.reasoning, finish_reason=self.finish_reason,
-            usage=self.usage, cost_usd=self.cost_usd, model=self.model, provider=provider, request_id=request_id,
-            parsed=self.parsed, raw=self.raw, request_bytes=self.request_bytes,
-        )  # fmt: skip
+        copy: LLMResponse = _served_by(self, provider, request_id)
+        return copy
+
+
+_served_by = copier(LLMResponse, "provider", "request_id")
 
 
 @quickly_made
