@@ -79,12 +79,16 @@ def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("cls", [LLMRequest, LLMResponse, LLMUsage, StreamChunk, TraceRecord, ProviderChoice])
-def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
-    """Arguments, defaults and errors are the same; it is frozen, and can be copied and pickled."""
+def test_our_dataclasses_are_as_those_of_the_standard_library(cls: type[Any]) -> None:
+    """Arguments, defaults, repr and errors are the same; they are frozen, and can be copied and pickled."""
     plain = dataclasses.make_dataclass(
         cls.__name__,
         [
-            (f.name, f.type, dataclasses.field(default=f.default, default_factory=f.default_factory, kw_only=f.kw_only))
+            (
+                f.name,
+                f.type,
+                dataclasses.field(default=f.default, default_factory=f.default_factory, kw_only=f.kw_only, repr=f.repr),
+            )
             for f in dataclasses.fields(cls)
         ],
         frozen=True,
@@ -94,11 +98,16 @@ def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> No
     assert parameters == [(p.name, p.kind) for p in inspect.signature(plain).parameters.values()]
     needed = {n: n for n, p in inspect.signature(plain).parameters.items() if p.default is inspect.Parameter.empty}
     one, other = cls(**needed), cls(**needed)
-    assert type(one) is cls and one == other
+    assert type(one) is cls and one == other and one != plain(**needed) and one is not None
+    assert repr(one) == repr(plain(**needed))
+    if cls is LLMUsage:
+        assert len({one, other, cls(prompt_tokens=1)}) == 2
     assert dataclasses.asdict(one) == dataclasses.asdict(plain(**needed))
     name = dataclasses.fields(cls)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(one, name, "x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        delattr(one, name)
     with pytest.raises(TypeError):
         cls(**needed, nothing_of_the_kind=1)
     assert pickle.loads(pickle.dumps(one)) == copy.copy(one) == dataclasses.replace(one) == one
@@ -106,7 +115,7 @@ def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> No
         assert getattr(one, made) is not getattr(other, made), "a default of its own"
 
 
-def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_own() -> None:
+def test_a_subclass_of_our_dataclasses_may_have_fields_and_a_layout_of_its_own() -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Priced(LLMResponse):
         price: int = 1
@@ -117,3 +126,9 @@ def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_
     assert Priced(text="a", price=3).served_by("p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
     noted = Noted(text="a")
     assert noted.text == "a" and noted.tool_calls == () and type(noted.served_by("p", "i")) is Noted
+    noted.note = "mine"  # type: ignore[attr-defined]
+    del noted.note  # type: ignore[attr-defined]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        noted.text = "b"  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del noted.text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 

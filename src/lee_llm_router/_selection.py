@@ -7,9 +7,9 @@ believe in the same free place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import LLMRouterError, UnavailableError
 from lee_llm_router.health import BREAKER_OPEN, Health, Permit, Refusal, Ticket
 from lee_llm_router.policy import Target
@@ -48,12 +48,14 @@ class Move:
     """Where others wait too: the place in the queue, whose turn may come before `at`."""
 
 
-@dataclass(slots=True)
 class _Look:
     """What one look along the chain has found."""
 
-    waiting: list[tuple[float, Candidate, Refusal | None]] = field(default_factory=list)
-    refused: list[tuple[Candidate, LLMRouterError]] = field(default_factory=list)
+    __slots__ = ("refused", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[float, Candidate, Refusal | None]] = []
+        self.refused: list[tuple[Candidate, LLMRouterError]] = []
 
 
 class Selection:
