@@ -8,6 +8,7 @@ from speed.samples import Key
 
 REFERENCE: Key = ("httpx", "async-1")
 """What "one httpx call" means."""
+FEW: Key = ("configured-2", "async-1")
 
 
 def _keys(case: str) -> list[Key]:
@@ -27,5 +28,5 @@ PHASES = {
     ),
     "chunk": Phase("streamed chunks", _keys("chunk"), neighbour=("httpx", "chunk")),
     "policies": Phase("policies", [(s.name, "async-1") for s in (ALONE[0], *POLICIES)], 0.1, 20),
-    "configured": Phase("providers and roles", [(s.name, "async-1") for s in (*CONFIGURED, *ASKED)], 0.1, 30),
+    "configured": Phase("providers and roles", [(s.name, "async-1") for s in (*CONFIGURED, *ASKED)], 0.1, 30, FEW),
 }

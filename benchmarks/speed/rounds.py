@@ -16,6 +16,8 @@ ROUNDS_OF_SLOW = 3
 """Rounds in which a slow subject takes part, where one round of it takes seconds."""
 FEWEST_CALLS = 20
 QUICK_ROUNDS = 4
+NEEDED = {key for bar in BARS for key in (bar.over, bar.under)}
+"""What the bars are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class Phase:
 
     title: str
     keys: Sequence[Key]
-    seconds: float = 0.25
+    seconds: float = 0.2
     """Length of one measurement, about."""
-    rounds: int = 15
+    rounds: int = 13
     neighbour: Key | None = None
-    """Measured again right before each of this router's own."""
+    """Measured again right before each that a bar holds against it."""
 
     def installed(self, only: Sequence[str]) -> list[Key]:
         """The keys that can be measured here; only those of the subjects `only`, if any are named."""
@@ -36,9 +38,9 @@ class Phase:
 
     def quick(self) -> Phase:
         """Only what the bars need, in fewer rounds."""
-        needed = {key for bar in BARS for key in (bar.over, bar.under)}
-        keys = [key for key in self.keys if key in needed]
-        return replace(self, keys=keys, rounds=min(self.rounds, QUICK_ROUNDS), seconds=self.seconds / 2)
+        keys = [key for key in self.keys if key in NEEDED]
+        rounds = min(self.rounds, max(QUICK_ROUNDS, self.rounds // 4))
+        return replace(self, keys=keys, rounds=rounds, seconds=max(self.seconds / 2, 0.1))
 
 
 @dataclass(slots=True)
@@ -71,8 +73,8 @@ class Bench:
             ready = {key: self._ready(stack, key, phase.seconds) for key in wanted}
             for number in range(rounds):
                 _progress(f"{phase.title}: round {number + 1} of {rounds}")
-                for key in _turns(keys, number, neighbour):
-                    if number < ROUNDS_OF_SLOW or not (phase.seconds >= 1 and SUBJECTS[key[0]].slow):
+                for key in turns(keys, number, neighbour):
+                    if _takes_part(key, number):
                         self._measure(key, ready[key])
         _progress("")
 
@@ -91,7 +93,7 @@ class Bench:
         child = stack.enter_context(worker(*key, self.url, quiet=self.quiet))
         at_once = int(key[1].partition("-")[2] or 1)
         measured = Measured(child, 1 if key[1] == "chunk" else max(FEWEST_CALLS, at_once))
-        if at_once >= 1000 and SUBJECTS[key[0]].slow:
+        if _takes_seconds(key):
             return measured
         try:
             took = child.tell(calls=measured.calls)["seconds"]
@@ -116,16 +118,29 @@ class Bench:
         print(f"{key[0]}, {key[1]}: {error}", file=sys.stderr)
 
 
-def _turns(keys: Sequence[Key], number: int, neighbour: Key | None) -> Iterator[Key]:
-    """The order of one round: another one first each time, this router's own right after their neighbour."""
+def turns(keys: Sequence[Key], number: int, neighbour: Key | None) -> Iterator[Key]:
+    """The order of one round: another one first each time, and `neighbour` before each that a bar holds against it."""
+    beside = {bar.over for bar in BARS if bar.under == neighbour}
     start = number % len(keys)
     last: Key | None = None
     for key in [*keys[start:], *keys[:start]]:
-        if neighbour is not None and neighbour not in (key, last) and key[0].startswith(("ours", "alone")):
+        if neighbour is not None and key in beside and last != neighbour:
             yield neighbour
         if not (key == neighbour and last == neighbour):
             yield key
         last = key
+
+
+def _takes_part(key: Key, number: int) -> bool:
+    """Whether `key` is measured in that round: what no bar needs only in every other one."""
+    if _takes_seconds(key):
+        return number < ROUNDS_OF_SLOW
+    return number % 2 == 0 or key in NEEDED
+
+
+def _takes_seconds(key: Key) -> bool:
+    """Whether one measurement is long enough by itself."""
+    return key[1] == "async-1000" and SUBJECTS[key[0]].slow
 
 
 def _progress(text: str) -> None:

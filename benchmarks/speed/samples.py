@@ -69,7 +69,8 @@ class Samples:
     def ratio(self, over: Key, under: Key) -> Spread | None:
         """The ratios of each sample of the rarer key to the sample of the other that was taken nearest to it.
 
-        Neighbours share the machine's mood, so their ratio is steadier than that of two medians.
+        Neighbours share the machine's mood, so their ratio is steadier than that of two medians. Of two as near, the
+        one before counts: a subject is measured right after what it is compared with.
         """
         above, below = self._of.get(over), self._of.get(under)
         if not above or not below:
