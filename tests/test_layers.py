@@ -25,6 +25,7 @@ LAYERS = [
     ["client", "testing", "__init__"],
     ["_scripted"],
     ["router"],
+    ["_core"],
     ["engine"],
     ["streaming", "_records", "_failures", "_selection"],
     ["_plan"],

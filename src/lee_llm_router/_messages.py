@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.response import MESSAGE_ROLES, Message
 
+Messages: TypeAlias = str | Sequence[Message]
 
-def normalised(messages: str | Sequence[Message]) -> tuple[Message, ...]:
+
+def normalised(messages: Messages) -> tuple[Message, ...]:
     """The messages as a tuple of dicts, the caller's own where they are some; a plain string is one user message.
 
     Raises:

@@ -19,11 +19,12 @@ from typing import Any
 from lee_llm_router._clock import Clock
 from lee_llm_router._drivers import Steps
 from lee_llm_router._fake_clock import FakeClock
+from lee_llm_router._messages import Messages
 from lee_llm_router._scripted import After, Answers, Outcome, Pieces, Script, ScriptedProvider, UnscriptedCallError
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest
-from lee_llm_router.router import LeeLLMRouter, Messages
+from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry import RouterEvent, TraceRecord
 
 __all__ = [
@@ -121,8 +122,9 @@ class ScriptedRouter(LeeLLMRouter):
         self._scripts = {name: Script(name, answers.get(name)) for name in loaded.providers}
         defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.5}
         super().__init__(loaded, **{**defaults, **options, "clock": self.clock})
-        pool = _ScriptedPool(self._pool, self.clock, self._scripts)
-        self._around = replace(self._around, pool=pool)  # type: ignore[arg-type]
+        core = self._core
+        pool = _ScriptedPool(core.pool, self.clock, self._scripts)
+        core.around = replace(core.around, pool=pool)  # type: ignore[arg-type]
 
     def requests(self, provider: str) -> list[LLMRequest]:
         """What `provider` was asked, in order."""

@@ -182,7 +182,8 @@ class MockProvider(Provider[MockConfig]):
         return self._script[bisect_right(self._ends, place)]
 
     def _outcome(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
-        self._check_delay(step, request, timeout)
+        if step.delay:
+            self._check_delay(step, request, timeout)
         if step.error is not None:
             raise self._failure(step, step.error, request)
         return self._answer(step, request)
@@ -201,12 +202,14 @@ class MockProvider(Provider[MockConfig]):
 
     def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
         text = self._text(step, request)
-        calls = tuple([_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1)])
+        calls: tuple[ToolCall, ...] = ()
+        if step.tool_calls:
+            calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
         return LLMResponse(
             text=text,
             tool_calls=calls,
             finish_reason=step.finish_reason or ("tool_calls" if calls else "stop"),
-            usage=_usage(request, [text, *(call.arguments for call in calls)]),
+            usage=_usage(request, text, calls),
             model=_model(request),
         )
 
@@ -288,10 +291,10 @@ def _tool_call(call: MockToolCall, number: int) -> ToolCall:
     return ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments)
 
 
-def _usage(request: LLMRequest, said: Sequence[str]) -> LLMUsage:
-    prompt = completion = 0
+def _usage(request: LLMRequest, text: str, calls: Sequence[ToolCall]) -> LLMUsage:
+    prompt, completion = 0, len(text.split())
     for message in request.messages:
         prompt += len(message_text(message).split())
-    for text in said:
-        completion += len(text.split())
+    for call in calls:
+        completion += len(call.arguments.split())
     return LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
