@@ -210,7 +210,10 @@ sys.path.insert(0, {str(tmp_path)!r})
 from lee_llm_router.config import json_schema, load_config
 from lee_llm_router.providers import registry
 real, looks = importlib.metadata.entry_points, []
-registry.entry_points = lambda **how: looks.append(how) or real(**how)
+def look(**how):
+    looks.extend([how] if how["group"] == registry.ENTRY_POINT_GROUP else [])
+    return real(**how)
+importlib.metadata.entry_points = look
 def load(settings, policy="simple"):
     llm = {{"policy": policy, "providers": {{"p": settings}}, "roles": {{"r": {{"provider": "p"}}}}}}
     return load_config({{"llm": llm}}).providers["p"]

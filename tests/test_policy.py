@@ -157,7 +157,7 @@ class _Point:
 def test_an_installed_policy_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot be loaded, or is none, is a configuration error that says so."""
     points = [_Point("mine", SimpleRoutingPolicy), _Point("broken", ImportError("no module")), _Point("odd", dict)]
-    monkeypatch.setattr("lee_llm_router.policy.entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     assert isinstance(load_policy("mine"), SimpleRoutingPolicy)
     with pytest.raises(ConfigError, match="'broken' cannot be loaded: no module"):
         load_policy("broken")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from functools import cache
 from typing import Any, TypedDict
 
 from pydantic import BaseModel, Field, ValidationError
@@ -40,12 +40,18 @@ class CallOptions(TypedDict, total=False):
     """Notes for the trace; never sent."""
 
 
-class _Overrides(CallSettings):
-    model: str | None = Field(None, min_length=1)
-    tools: tuple[dict[str, Any], ...] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    deadline: Seconds | None = None
-    metadata: dict[str, Any] | None = None
+@cache
+def _model() -> type[CallSettings]:
+    """The model that checks `CallOptions`. Most programs never need it."""
+
+    class Overrides(CallSettings):
+        model: str | None = Field(None, min_length=1)
+        tools: tuple[dict[str, Any], ...] | None = None
+        tool_choice: str | dict[str, Any] | None = None
+        deadline: Seconds | None = None
+        metadata: dict[str, Any] | None = None
+
+    return Overrides
 
 
 _NAMES = sorted(CallOptions.__annotations__)
@@ -68,8 +74,10 @@ def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
     if not overrides:
         return {}
     try:
-        return request_fields(_Overrides.model_validate(dict(overrides)))
+        return request_fields(_model().model_validate(dict(overrides)))
     except ValidationError as error:
+        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
         problems = []
         for problem in error.errors(include_url=False, include_input=False, include_context=False):
             name = str(problem["loc"][0]) if problem["loc"] else "options"

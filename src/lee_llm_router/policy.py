@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from lee_llm_router._dataclass import dataclass
@@ -105,9 +104,11 @@ def load_policy(name: str) -> RoutingPolicy:
     Raises:
         ConfigError: there is none, or it cannot be loaded.
     """
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name == "simple":
         return SimpleRoutingPolicy()
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and few configurations name a policy
+
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name not in points:
         known = ", ".join(sorted({"simple", *points}))
         raise ConfigError(f"unknown policy {name!r}; installed: {known}")

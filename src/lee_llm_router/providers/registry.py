@@ -7,11 +7,13 @@ import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.base import Provider
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "lee_llm_router.providers"
 
@@ -98,7 +100,7 @@ def available() -> tuple[str, ...]:
 
 
 def _load(path: str | EntryPoint) -> Any:
-    if isinstance(path, EntryPoint):
+    if not isinstance(path, str):
         return path.load()
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
@@ -110,4 +112,6 @@ def _entry_points() -> dict[str, EntryPoint]:
 
 @lru_cache(maxsize=1)
 def _entry_points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - looking again costs milliseconds
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and the built-in types need it not
+
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
