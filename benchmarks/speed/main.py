@@ -14,7 +14,7 @@ from speed.profiling import TARGETS, profile
 from speed.rounds import QUICK_ROUNDS, Bench
 
 OTHERS = ("memory", "programs", "stores")
-ROUNDS = 15
+ROUNDS = 11
 """Of what is not a phase."""
 
 

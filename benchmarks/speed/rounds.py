@@ -12,8 +12,6 @@ from speed.catalog import SUBJECTS
 from speed.children import Child, FailedError, worker
 from speed.samples import Key, Samples
 
-ROUNDS_OF_SLOW = 3
-"""Rounds in which a slow subject takes part, where one round of it takes seconds."""
 FEWEST_CALLS = 20
 QUICK_ROUNDS = 4
 NEEDED = {key for bar in BARS for key in (bar.over, bar.under)}
@@ -28,7 +26,7 @@ class Phase:
     keys: Sequence[Key]
     seconds: float = 0.2
     """Length of one measurement, about."""
-    rounds: int = 13
+    rounds: int = 11
     neighbour: Key | None = None
     """Measured again right before each that a bar holds against it."""
 
@@ -67,6 +65,8 @@ class Bench:
         if not keys:
             return
         rounds = rounds or phase.rounds
+        if not sys.stderr.isatty():
+            print(phase.title, file=sys.stderr, flush=True)
         neighbour = phase.neighbour
         with ExitStack() as stack:
             wanted = dict.fromkeys([*([neighbour] if neighbour else []), *keys])
@@ -132,9 +132,9 @@ def turns(keys: Sequence[Key], number: int, neighbour: Key | None) -> Iterator[K
 
 
 def _takes_part(key: Key, number: int) -> bool:
-    """Whether `key` is measured in that round: what no bar needs only in every other one."""
+    """Whether `key` is measured in that round: not each time, if no bar needs it; once, if it takes seconds."""
     if _takes_seconds(key):
-        return number < ROUNDS_OF_SLOW
+        return number == 0
     return number % 2 == 0 or key in NEEDED
 
 
