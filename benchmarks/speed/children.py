@@ -46,7 +46,8 @@ class Child:
 
 @contextmanager
 def _process(*arguments: str, quiet: bool) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEE_LLM_ROUTER_")}
+    environment = {**kept, "PYTHONPATH": str(HERE), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"}
     with subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdin=subprocess.PIPE,
