@@ -75,6 +75,7 @@ class LocalFileTraceStore:
         self._identity: os.stat_result | None = None
         self._day = -1
         self._looked = -inf
+        self._sure_until = -inf
         self._path = ""
         self._torn = False
 
@@ -93,11 +94,10 @@ class LocalFileTraceStore:
                 not harmed by it.
         """
         line = record.to_json() + b"\n"
-        with self._lock:
+        with self._lock.held:
             now = self._clock.time()
-            day = int(now // _DAY)
-            if day != self._day or not self._is_in_place(now):
-                self._open(day)
+            if not self._looked <= now < self._sure_until:
+                self._look(now)
             if self._torn:
                 line = b"\n" + line
             written = os.write(self._fd, line)
@@ -153,19 +153,21 @@ class LocalFileTraceStore:
             found += reversed(here)
         return found
 
-    def _is_in_place(self, now: float) -> bool:
-        """Whether the descriptor still is the file at its path: not deleted, not moved, not closed by someone."""
-        if 0 <= now - self._looked < _LOOK_EVERY:
-            return True
-        self._looked = now
-        try:
-            return os.path.samestat(os.fstat(self._fd), os.stat(self._path))  # noqa: PTH116 - a third of the time
-        except OSError:
-            return False
+    def _look(self, now: float) -> None:
+        """See to it that the descriptor is the day's file, in its place: not deleted, moved or closed by someone."""
+        self._sure_until = -inf
+        day = int(now // _DAY)
+        in_place = False
+        if day == self._day:
+            with suppress(OSError):
+                in_place = os.path.samestat(os.fstat(self._fd), os.stat(self._path))  # noqa: PTH116 - a third of the time
+        if in_place:
+            self._looked, self._sure_until = now, min(now + _LOOK_EVERY, (day + 1.0) * _DAY)
+        else:
+            self._open(day)
 
     def _open(self, day: int) -> None:
         """Make the file of `day` the one that is written to, and tidy up."""
-        self._looked = -inf
         self.trace_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = str(self.trace_dir / _file_name(day))
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -191,7 +193,7 @@ class LocalFileTraceStore:
     def _replace_descriptor(self, fd: int) -> None:
         old, self._fd = self._fd, fd
         ours, self._identity = self._identity, os.fstat(fd) if fd >= 0 else None
-        self._day = -1
+        self._day, self._sure_until = -1, -inf
         if ours is not None:
             with suppress(OSError):
                 # Whoever closes all descriptors of a process (a daemon does) may have given its number to another.
