@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 

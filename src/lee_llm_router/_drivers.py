@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import aclosing, closing
+from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._assembly import Assembly
 from lee_llm_router._clock import Clock
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._threads import call_in_thread
 from lee_llm_router.providers.base import ChunkStream, Provider
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk

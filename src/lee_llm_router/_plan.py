@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lee_llm_router._clock import Clock
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._reporter import Reporter
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config import RetryConfig, StreamConfig

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health import Transition

@@ -6,12 +6,11 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, TypeAlias
 
 from lee_llm_router._assembly import Assembly, Patience
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._fake_clock import FakeClock
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer

@@ -7,9 +7,9 @@ believe in the same free place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import LLMRouterError, UnavailableError
 from lee_llm_router.health import BREAKER_OPEN, Health, Permit, Refusal, Ticket
 from lee_llm_router.policy import Target

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from heapq import nsmallest
 from math import inf
 from typing import Literal
 
 from lee_llm_router._breaker import Breaker, BreakerState
 from lee_llm_router._clock import Clock
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._door import Door
 from lee_llm_router._limits import Limits, RetryBudget
 from lee_llm_router._locks import ForkLock

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from lee_llm_router._dataclass import dataclass
+from lee_llm_router._frozen import quickly_made
 from lee_llm_router._overrides import checked_fields, request_fields
 from lee_llm_router.config import DEFAULT_TIMEOUT, LLMConfig, RoleConfig
 from lee_llm_router.errors import ConfigError, LLMRouterError, PolicyError
@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "lee_llm_router.policies"
 _MERGED = ("extra_body", "headers")
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
     """What a policy chose.

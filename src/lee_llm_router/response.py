@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from lee_llm_router._dataclass import dataclass
-from lee_llm_router._frozen import copier
+from lee_llm_router._frozen import copier, quickly_made
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -16,6 +15,7 @@ MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
     """One request, as a provider sees it. None means: not asked for, and not sent."""
@@ -63,6 +63,7 @@ class LLMRequest:
 _of_call = copier(LLMRequest, "messages", "role", "request_id", "metadata", "kind")
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMUsage:
     """Tokens one attempt used, as the provider reported them. None means unreported."""
@@ -76,6 +77,7 @@ class LLMUsage:
     """The part of `completion_tokens` spent on reasoning."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """One call of a tool that the model asks for."""
@@ -86,6 +88,7 @@ class ToolCall:
     """The arguments as the model wrote them: JSON text, not checked."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
     """One whole answer."""
@@ -122,6 +125,7 @@ class LLMResponse:
 _served_by = copier(LLMResponse, "provider", "request_id")
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
     """A piece of a tool call in a stream. Pieces with the same `index` belong together."""
@@ -135,6 +139,7 @@ class ToolCallDelta:
     """The next part of the arguments' JSON text."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
     """A piece of a streamed answer. What is unset did not come with this piece."""

@@ -8,9 +8,9 @@ neither shortened nor rounded.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from enum import Enum
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 

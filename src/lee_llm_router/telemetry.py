@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import SchemaSerializer, core_schema, from_json, to_json, to_jsonable_python
 
-from lee_llm_router._dataclass import dataclass
+from lee_llm_router._frozen import quickly_made
 from lee_llm_router.response import LLMUsage
 
 logger = logging.getLogger("lee_llm_router")
@@ -34,6 +34,7 @@ def target_name(provider: str | None, model: str | None) -> str:
     return f"{provider}/{model}" if model else provider
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRecord:
     """One attempt (schema 1). A call that ends outside an attempt leaves one record with ``attempt=None``."""
@@ -237,6 +238,7 @@ class TraceStore(Protocol):
         ...
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterEvent:
     """One step of a call.

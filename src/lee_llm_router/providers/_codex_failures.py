@@ -10,10 +10,10 @@ import json
 import re
 import signal
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import FailureType
 
 F = FailureType

@@ -15,10 +15,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import AuthenticationError, ProviderError
 from lee_llm_router.telemetry import logger
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Protocol, TypeAlias
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router.errors import InvalidResponseError
 
 RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]

@@ -14,6 +14,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,7 +22,6 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._redact import RedactingModel
 from lee_llm_router._secrets import looks_like_key
 from lee_llm_router._threads import call_in_thread_async

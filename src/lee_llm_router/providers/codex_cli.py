@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,7 +24,6 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._contract import json_schema_of
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._secrets import bounded, scrub
 from lee_llm_router.errors import (
     InvalidResponseError,

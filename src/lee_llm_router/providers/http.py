@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast
@@ -19,7 +19,6 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._redact import is_sensitive_header
 from lee_llm_router.errors import AuthenticationError, InvalidRequestError
 from lee_llm_router.providers._event_stream import AsyncEventStream, EventStream

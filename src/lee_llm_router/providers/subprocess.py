@@ -19,12 +19,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from time import monotonic
 from typing import IO, Literal, TypeVar
 
-from lee_llm_router._dataclass import dataclass
 from lee_llm_router._threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError
 from lee_llm_router.providers._process_tree import descendants, signal_group, signal_tree
