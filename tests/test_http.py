@@ -131,7 +131,7 @@ def test_the_bound_on_tokens_goes_by_the_name_the_server_knows(
 ) -> None:
     with respx.mock as mock:
         route = mock.post(f"{base_url}/chat/completions").respond(json=completion())
-        provider = _provider(base_url, max_tokens_field=setting)
+        provider = _provider(base_url, max_tokens_field=setting, transport="httpx")
         provider.complete(LLMRequest(messages=MESSAGES, max_tokens=5), 5)
         provider.close()
     assert json.loads(route.calls.last.request.content)[field] == 5

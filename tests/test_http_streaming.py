@@ -330,4 +330,4 @@ def test_respx_can_stand_in_for_the_server(read: Read) -> None:
         mock.post("http://127.0.0.1:1/v1/chat/completions").respond(
             content=b"".join(EVENTS), headers={"Content-Type": "text/event-stream"}
         )
-        is_hello(read(router_to("http://127.0.0.1:1/v1")))
+        is_hello(read(router_to("http://127.0.0.1:1/v1", transport="httpx")))

@@ -104,18 +104,19 @@ def test_imports_point_downward(module: str, path: Path) -> None:
         assert layer is None or layer >= own, f"{module} imports {target}, which stands above it"
 
 
-def test_only_one_file_knows_an_http_library_and_one_starts_processes() -> None:
-    """httpx and httpcore are named in transport.py alone, subprocess in providers/subprocess.py alone."""
+def test_one_file_knows_each_http_library_and_one_starts_processes() -> None:
+    """Each HTTP library is named in the file of its transport alone, subprocess in providers/subprocess.py alone."""
+    owners = {"httpx": "httpx", "httpcore": "httpx", "h11": "httpx", "httptools": "httptools", "anyio": "none"}
     for module, path in _modules():
         names = {name.partition(".")[0] for name in _runtime_imports(ast.parse(path.read_text()))}
-        if not module.startswith(("providers.transport", "providers._transport", "providers._sockets")):
-            assert not names & {"httpx", "httpcore", "anyio"}, module
+        for library in names & owners.keys():
+            assert module == f"providers._transport_{owners[library]}"
         if not module.startswith(("providers.subprocess", "providers._process")):
             assert "subprocess" not in names, module
 
 
 HEAVY = {
-    "httpx", "httpcore", "anyio", "pyreqwest", "aiohttp", "yaml", "typer", "click", "rich", "jsonschema",
+    "httpx", "httpcore", "anyio", "h11", "httptools", "certifi", "yaml", "typer", "click", "rich", "jsonschema",
 }  # fmt: skip
 
 

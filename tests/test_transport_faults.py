@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -18,8 +18,8 @@ import pytest
 
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers._wire import WireRequest, WireResponse
-from lee_llm_router.providers.transport import HTTPXTransport
 from servers import Conversation, Script, Server, completion, gzipped, http, json_answer, once
+from transports import TRANSPORTS, transport_to, under_test
 
 Send = Callable[..., WireResponse]
 LIMIT = 100_000
@@ -28,12 +28,18 @@ HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
 
 
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    with under_test(request.param):
+        yield
+
+
 @pytest.fixture(params=["sync", "async"])
 def send(request: pytest.FixtureRequest) -> Send:
     """Sends one request to a URL over a transport of its own, closed afterwards."""
 
     def call(url: str, timeout: float = 5.0, body: bytes = b'{"a": 1}', **settings: Any) -> WireResponse:
-        transport = HTTPXTransport(url, **{"max_response_bytes": LIMIT, **settings})
+        transport = transport_to(url, **{"max_response_bytes": LIMIT, **settings})
         wire = WireRequest(f"{url}/chat", [(b"Content-Type", b"application/json")], body)
         try:
             if request.param == "sync":

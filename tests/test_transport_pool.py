@@ -13,14 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import httpcore
 import pytest
 
 from lee_llm_router.errors import InvalidResponseError, ProviderError
 from lee_llm_router.providers import _slots
-from lee_llm_router.providers._transport_exchange import connection_of
-from lee_llm_router.providers._wire import WireRequest, WireResponse
-from lee_llm_router.providers.transport import HTTPXTransport
+from lee_llm_router.providers._wire import Transport, WireRequest, WireResponse
 from servers import (
     Conversation,
     Script,
@@ -33,13 +30,20 @@ from servers import (
     once,
     open_descriptors,
 )
+from transports import TRANSPORTS, name_under_test, transport_to, under_test
 
 OK = json_answer(completion())
 
 
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    with under_test(request.param):
+        yield
+
+
 @contextmanager
-def _transport(server: Server) -> Iterator[HTTPXTransport]:
-    transport = HTTPXTransport(server.url, max_response_bytes=10_000_000)
+def _transport(server: Server) -> Iterator[Transport]:
+    transport = transport_to(server.url)
     try:
         yield transport
     finally:
@@ -50,18 +54,18 @@ def _wire(server: Server) -> WireRequest:
     return WireRequest(f"{server.url}/chat", [], b"{}")
 
 
-def _sync(transport: HTTPXTransport, server: Server, times: int) -> list[WireResponse]:
+def _sync(transport: Transport, server: Server, times: int) -> list[WireResponse]:
     return [transport.send(_wire(server), 5) for _ in range(times)]
 
 
-def _async(transport: HTTPXTransport, server: Server, times: int) -> list[WireResponse]:
+def _async(transport: Transport, server: Server, times: int) -> list[WireResponse]:
     async def main() -> list[WireResponse]:
         return [await transport.send_async(_wire(server), 5) for _ in range(times)]
 
     return asyncio.run(main())
 
 
-Sequence = Callable[[HTTPXTransport, Server, int], list[WireResponse]]
+Sequence = Callable[[Transport, Server, int], list[WireResponse]]
 both = pytest.mark.parametrize("calls", [_sync, _async])
 
 
@@ -215,10 +219,10 @@ def test_asyncio_debug_mode_finds_no_fault() -> None:
 
 FORK = """
 import asyncio, gc, os, sys
-from lee_llm_router.providers.transport import HTTPXTransport
+from lee_llm_router.providers.transport import Carrier
 from lee_llm_router.providers._wire import WireRequest
-url = sys.argv[1]
-transport = HTTPXTransport(url, max_response_bytes=100000)
+name, url = sys.argv[1:]
+transport = Carrier(name, url, ca_file=None, max_response_bytes=100000).get()
 wire = WireRequest(url + "/chat", [], b"{}")
 loop = asyncio.new_event_loop()
 def call():
@@ -245,7 +249,7 @@ gc.collect()
 def test_a_forked_child_opens_its_own_connections_and_spoils_none_of_its_parents() -> None:
     """Parent: one sync, one async connection, good before and after. Child: one of each of its own."""
     with Server(answering(OK)) as server:
-        command = [sys.executable, "-W", "error", "-c", FORK, server.url]
+        command = [sys.executable, "-W", "error", "-c", FORK, name_under_test(), server.url]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
         assert server.connections == 4
@@ -345,7 +349,7 @@ def test_close_ends_busy_connections_when_they_come_back() -> None:
 def test_a_transport_dropped_without_close_warns_of_nothing() -> None:
     """Its connections end with it; warnings are errors here."""
     with Server(answering(OK)) as server:
-        transport = HTTPXTransport(server.url, max_response_bytes=10_000)
+        transport = transport_to(server.url)
         _sync(transport, server, 1)
         _async(transport, server, 1)
         del transport
@@ -362,23 +366,3 @@ def test_failed_calls_leave_no_descriptor(calls: Sequence) -> None:
             with pytest.raises((ProviderError, InvalidResponseError)):
                 calls(transport, server, 1)
             assert eventually(lambda server=server: server.open == 0)  # type: ignore[misc]
-
-
-def test_the_private_attribute_that_is_replaced_exists() -> None:
-    """The deadline holds because every kind of pool takes its connections from `_network_backend`."""
-    pools: list[Any] = [
-        httpcore.ConnectionPool(),
-        httpcore.AsyncConnectionPool(),
-        httpcore.HTTPProxy("http://proxy.test:3128"),
-        httpcore.AsyncHTTPProxy("http://proxy.test:3128"),
-    ]
-    assert all(hasattr(pool, "_network_backend") for pool in pools)
-
-
-def test_the_private_attributes_that_are_read_exist() -> None:
-    """A body is read out of the HTTP parser of the connection, whatever proxies it goes through."""
-    with Server(answering(OK)) as server, _transport(server) as transport:
-        stream = transport.open(_wire(server), 5)
-        connection = connection_of(stream._slot)
-        assert hasattr(connection, "_h11_state") and hasattr(connection, "_network_stream")
-        assert stream.whole().status == 200

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import httpx
 import pytest
-import respx
 
 from lee_llm_router.errors import (
     FailureType,
     InvalidRequestError,
-    InvalidResponseError,
     LLMRouterError,
-    LLMTimeoutError,
     ProviderError,
 )
 from lee_llm_router.providers._wire import WireRequest, WireResponse
-from lee_llm_router.providers.transport import HTTPXTransport
 from servers import (
     Conversation,
     Script,
@@ -36,10 +31,17 @@ from servers import (
     make_certificate,
     once,
 )
+from transports import TRANSPORTS, transport_to, under_test
 
 Send = Callable[..., list[WireResponse]]
 OK = json_answer(completion())
 SOON = 0.3
+
+
+@pytest.fixture(autouse=True, params=TRANSPORTS)
+def _under_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    with under_test(request.param):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def send(request: pytest.FixtureRequest) -> Send:
     def call(
         url: str, times: int = 1, timeout: float = 5.0, body: bytes = b"{}", **settings: Any
     ) -> list[WireResponse]:
-        transport = HTTPXTransport(url, **{"max_response_bytes": 10_000_000, **settings})
+        transport = transport_to(url, **settings)
         wire = WireRequest(f"{url}/chat", [(b"Authorization", b"Bearer k-secret")], body)
 
         async def main() -> list[WireResponse]:
@@ -149,7 +151,7 @@ def test_a_ca_file_that_cannot_be_used_is_a_final_error(tmp_path: Path) -> None:
     empty.write_text("")
     for path in (empty, tmp_path / "missing.pem"):
         with pytest.raises(ProviderError, match="ca_file cannot be used") as caught:
-            HTTPXTransport("https://model.test", ca_file=str(path), max_response_bytes=1000)
+            transport_to("https://model.test", ca_file=str(path), max_response_bytes=1000)
         assert caught.value.final
         assert not caught.value.sent
 
@@ -171,7 +173,7 @@ def test_no_proxy_is_obeyed(exception: str, monkeypatch: pytest.MonkeyPatch) -> 
     with Server(answering(OK)) as proxy:
         monkeypatch.setenv("all_proxy", proxy.address)
         monkeypatch.setenv("no_proxy", exception)
-        transport = HTTPXTransport("http://model.test/v1", max_response_bytes=1000)
+        transport = transport_to("http://model.test/v1", max_response_bytes=1000)
         with pytest.raises(LLMRouterError):
             transport.send(WireRequest("http://model.test/v1", [], b"{}"), SOON)
         transport.close()
@@ -229,62 +231,18 @@ def test_a_proxy_that_fails_is_named_and_bounded(send: Send, fault: str, monkeyp
 @pytest.mark.parametrize(
     ("proxy", "words"), [("ftp://user:word@proxy.test", "not a URL"), ("socks5://proxy.test", "SOCKS")]
 )
-def test_a_proxy_httpx_cannot_use_is_a_final_error(proxy: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_used_is_a_final_error(proxy: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(ProviderError, match=words) as caught:
-        HTTPXTransport("https://model.test/v1", max_response_bytes=1000)
+        transport_to("https://model.test/v1", max_response_bytes=1000)
     assert caught.value.final
     assert "word" not in str(caught.value)
-
-
-TRANSLATED: list[tuple[type[Exception], type[LLMRouterError], bool | None]] = [
-    (httpx.ConnectTimeout, LLMTimeoutError, False),
-    (httpx.PoolTimeout, LLMTimeoutError, False),
-    (httpx.ReadTimeout, LLMTimeoutError, None),
-    (httpx.WriteTimeout, LLMTimeoutError, None),
-    (httpx.ConnectError, ProviderError, False),
-    (httpx.ProxyError, ProviderError, False),
-    (httpx.ReadError, ProviderError, None),
-    (httpx.WriteError, ProviderError, None),
-    (httpx.CloseError, ProviderError, None),
-    (httpx.RemoteProtocolError, ProviderError, None),
-    (httpx.DecodingError, InvalidResponseError, None),
-    (httpx.LocalProtocolError, InvalidRequestError, None),
-    (httpx.UnsupportedProtocol, InvalidRequestError, None),
-    (ConnectionResetError, ProviderError, None),
-]
-
-
-@pytest.mark.parametrize(("raised", "expected", "sent"), TRANSLATED, ids=lambda value: getattr(value, "__name__", ""))
-def test_what_httpx_raises_never_leaks(
-    send: Send, raised: type[Exception], expected: type[LLMRouterError], sent: bool | None
-) -> None:
-    """Also where connections are not ours: `respx` in the tests of an application stands in for the whole wire."""
-    with respx.mock as mock:
-        mock.post("http://model.test/chat").mock(side_effect=raised)
-        error = _failure(send, "http://model.test")
-    assert type(error) is expected
-    assert sent is None or error.sent is sent
-    assert isinstance(error.__cause__, raised)
-
-
-def test_respx_can_stand_in_for_the_server(send: Send) -> None:
-    with respx.mock as mock:
-        route = mock.post("http://model.test/chat").respond(json=completion())
-        assert send("http://model.test")[0].status == 200
-        assert route.calls.last.request.content == b"{}"
-
-
-def test_a_bug_in_the_library_below_is_not_taken_for_a_network_failure(send: Send) -> None:
-    with respx.mock as mock, pytest.raises(ZeroDivisionError):
-        mock.post("http://model.test/chat").mock(side_effect=ZeroDivisionError)
-        send("http://model.test")
 
 
 @pytest.mark.parametrize("header", [(b"X-Key", b"a\r\nInjected: k-1"), (b"X Y", b"k-1"), (b"X", b"k-1\x00")])
 def test_headers_http_cannot_carry_are_refused_without_repeating_them(send: Send, header: tuple[bytes, bytes]) -> None:
     with Server(answering(OK)) as server:
-        transport = HTTPXTransport(server.url, max_response_bytes=1000)
+        transport = transport_to(server.url, max_response_bytes=1000)
         with pytest.raises(InvalidRequestError) as caught:
             transport.send(WireRequest(server.url, [header], b"{}"), 5)
         transport.close()

@@ -36,10 +36,6 @@ class Slot(Generic[ClientT]):
         """Hang up. The client holds nothing else."""
         self.line.close()
 
-    def __del__(self) -> None:
-        # A provider that was dropped and not closed, or a dead event loop, must not leave sockets to warn of.
-        self.line.close()
-
 
 class SlotStack(Generic[ClientT]):
     """Idle slots, last in, first out."""

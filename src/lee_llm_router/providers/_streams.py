@@ -28,8 +28,10 @@ from lee_llm_router.providers._sockets import (
 T = TypeVar("T")
 
 
-class _Stream:
+class Stream:
     """A connection: layers of TLS, and writes gathered until something is read."""
+
+    __slots__ = ("_broken", "_layers", "_line", "_peer", "_poll", "_sock", "_unsent", "_unsent_size")
 
     def __init__(self, line: Line, sock: socket.socket, peer: str) -> None:
         self._line = line
@@ -39,17 +41,22 @@ class _Stream:
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._broken: OSError | None = None
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether an idle server has spoken or left: what it said was not asked for, and it may listen no more."""
+        return bool(self._poll.poll(0)) or any(layer.pending for layer in self._layers)
 
     def get_extra_info(self, info: str) -> Any:
         """The two facts an HTTP library asks for: the TLS there is, and whether an idle server has spoken or left."""
         if info == "is_readable":
-            poll = select.poll()
-            poll.register(self._sock, select.POLLIN)
-            return bool(poll.poll(0))
+            return self.is_stale
         return self._layers[-1].object if info == "ssl_object" and self._layers else None
 
-    def _gather(self, data: bytes) -> bool:
-        """Keep `data`; whether it is time to send."""
+    def gather(self, data: bytes) -> bool:
+        """Keep `data` until something is read; whether it is time to send."""
         self._unsent.append(data)
         self._unsent_size += len(data)
         return self._unsent_size >= FLUSH_SIZE
@@ -68,17 +75,19 @@ class _Stream:
 
     def reading(self, size: int) -> Steps[bytes]:
         """Up to `size` bytes received; empty at the end. What was gathered goes out before."""
-        yield from self._flushing()
+        if self._unsent:
+            yield from self._flushing()
         failure = self._broken
         try:
-            data = yield from self._receiving(size, len(self._layers))
+            data = (yield from self._receiving(size, len(self._layers))) if self._layers else (yield size)
         except OSError as error:
             data, failure = b"", failure or error
         if not data and failure is not None:
             raise self._line.failed(f"connection to {self._peer} lost", failure) from failure
         return data
 
-    def _securing(self, context: ssl.SSLContext, hostname: str | None) -> Steps[None]:
+    def securing(self, context: ssl.SSLContext, hostname: str | None) -> Steps[None]:
+        """Speak TLS from here on, on top of what is spoken already."""
         yield from self._flushing()
         self._line.doing = f"TLS handshake with {self._peer}"
         try:
@@ -114,7 +123,7 @@ class _Stream:
             return end.value  # type: ignore[no-any-return]
 
 
-class SyncStream(_Stream):
+class SyncStream(Stream):
     """A connection for blocking calls, each clamped to the line's deadline; `timeout` arguments are ignored."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -123,14 +132,14 @@ class SyncStream(_Stream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Take `buffer`; it goes out when enough has gathered, or before the next read."""
-        if self._gather(buffer):
+        if self.gather(buffer):
             run(self._line, self._sock, self._flushing())
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> SyncStream:
         """Speak TLS from here on, on top of what is spoken already."""
-        run(self._line, self._sock, self._securing(ssl_context, server_hostname))
+        run(self._line, self._sock, self.securing(ssl_context, server_hostname))
         return self
 
     def close(self) -> None:
@@ -138,7 +147,7 @@ class SyncStream(_Stream):
         self._sock.close()
 
 
-class AsyncStream(_Stream):
+class AsyncStream(Stream):
     """A connection for asyncio. Time is bounded by whoever cancels; `timeout` arguments are ignored."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -147,14 +156,14 @@ class AsyncStream(_Stream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """As `SyncStream.write`."""
-        if self._gather(buffer):
+        if self.gather(buffer):
             await run_async(self._line, self._sock, self._flushing())
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> AsyncStream:
         """As `SyncStream.start_tls`."""
-        await run_async(self._line, self._sock, self._securing(ssl_context, server_hostname))
+        await run_async(self._line, self._sock, self.securing(ssl_context, server_hostname))
         return self
 
     async def aclose(self) -> None:

@@ -20,11 +20,11 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._redact import is_sensitive_header
-from lee_llm_router.errors import AuthenticationError, InvalidRequestError
+from lee_llm_router.errors import AuthenticationError, InvalidRequestError, ProviderError
 from lee_llm_router.providers._event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers._wire import (
     AsyncWireStream,
-    Transport,
+    RawHeaders,
     WireRequest,
     WireResponse,
     WireStream,
@@ -42,6 +42,7 @@ from lee_llm_router.providers.base import (
     read_key,
 )
 from lee_llm_router.providers.dialects._common import Decoder, Dialect, Reply, encode_json
+from lee_llm_router.providers.transport import Carrier, chosen
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -123,6 +124,11 @@ class HTTPConfig(ProviderConfig):
     ca_file: str | None = Field(
         None, min_length=1, description="PEM file with authorities to trust besides the usual ones."
     )
+    transport: Literal["auto", "httpx", "httptools"] = Field(
+        "auto",
+        description="What carries the requests: httpx, httptools (the extra [fast]), or auto: what"
+        " LEE_LLM_ROUTER_TRANSPORT names, else httptools where it is installed.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ class _Head:
 
     key: str | None = field(repr=False)
     headers: _Headers = field(repr=False)
-    raw: list[tuple[bytes, bytes]] = field(repr=False)
+    raw: RawHeaders = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
 
 
@@ -149,17 +155,20 @@ class HTTPProvider(Provider[HTTPConfig]):
         self._beginnings: dict[tuple[int, bool], tuple[object, bytes]] = {}
         self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
         self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
-        self._transport: dict[str, Transport] = {}
+        self._carrier = Carrier(
+            config.transport, self._url, ca_file=config.ca_file, max_response_bytes=config.max_response_bytes
+        )
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Ask once. `timeout` bounds everything: look-up, connection, request, answer."""
         wire, secrets = self._prepared(request)
-        return self._answer(wire, secrets, self._carrier().send(wire, timeout))
+        return self._answer(wire, secrets, self._carrier.get().send(wire, timeout))
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `complete`."""
         wire, secrets = self._prepared(request)
-        return self._answer(wire, secrets, await self._carrier().send_async(wire, timeout))
+        transport = await self._carrier.get_async()
+        return self._answer(wire, secrets, await transport.send_async(wire, timeout))
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """Ask once. `timeout` bounds the time to the answer's status and headers.
@@ -167,7 +176,7 @@ class HTTPProvider(Provider[HTTPConfig]):
         A server that does not stream gives its whole answer, within `timeout`, as one piece.
         """
         wire, secrets = self._prepared(request, streamed=True)
-        answer = self._carrier().open(wire, timeout)
+        answer = self._carrier.get().open(wire, timeout)
         decoder = self._decoder(wire, secrets, answer)
         if decoder is not None:
             return EventStream(answer, decoder)
@@ -176,7 +185,7 @@ class HTTPProvider(Provider[HTTPConfig]):
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """As `stream`."""
         wire, secrets = self._prepared(request, streamed=True)
-        answer = await self._carrier().open_async(wire, timeout)
+        answer = await (await self._carrier.get_async()).open_async(wire, timeout)
         decoder = self._decoder(wire, secrets, answer)
         if decoder is not None:
             return AsyncEventStream(answer, decoder)
@@ -189,8 +198,7 @@ class HTTPProvider(Provider[HTTPConfig]):
 
     def close(self) -> None:
         """Close idle connections now, busy ones when they are done. Needs no event loop."""
-        for transport in self._transport.values():
-            transport.close()
+        self._carrier.close()
 
     def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
         """Whether the key is there, the file of authorities can be read, and the key travels encrypted."""
@@ -209,17 +217,10 @@ class HTTPProvider(Provider[HTTPConfig]):
             yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
         if config.ca_file is not None and not Path(config.ca_file).is_file():
             yield "error", f"ca_file {config.ca_file} does not exist"
-
-    def _carrier(self) -> Transport:
-        transport = self._transport.get("")
-        if transport is None:
-            # An HTTP library takes 50 ms to import: not before it is needed. Two threads may both get here; one wins.
-            from lee_llm_router.providers.transport import HTTPXTransport  # noqa: PLC0415
-
-            config = self.config
-            made = HTTPXTransport(self._url, ca_file=config.ca_file, max_response_bytes=config.max_response_bytes)
-            transport = self._transport.setdefault("", made)
-        return transport
+        try:
+            yield "ok", f"requests are carried by {chosen(config.transport, self._url)}"
+        except ProviderError as error:
+            yield "error", error.message
 
     def _prepared(self, request: LLMRequest, streamed: bool = False) -> tuple[WireRequest, tuple[str, ...]]:
         """What goes out, and the secrets in it."""
@@ -321,8 +322,9 @@ def _secret_values(headers: Mapping[str, str]) -> Iterator[str]:
             yield from value.split()[1:]
 
 
-def _raw(headers: _Headers) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.values()]
+def _raw(headers: _Headers) -> RawHeaders:
+    # A tuple: what a transport makes of it is kept.
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.values())
 
 
 def _default_max_tokens_field(base_url: str) -> str:
