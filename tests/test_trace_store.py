@@ -701,3 +701,29 @@ def test_what_is_no_record_is_a_value_error(line: bytes) -> None:
     """Whatever stands on a line, reading it gives a record or ValueError."""
     with pytest.raises(ValueError):
         TraceRecord.from_json(line)
+
+
+def test_an_id_is_found_on_any_line_however_the_lines_lie_in_the_file(store: LocalFileTraceStore) -> None:
+    """Files are read in blocks: short lines and lines longer than a block, ids across the edges of blocks."""
+    names = [f"call-{number:03}" for number in range(150)]
+    for number, name in enumerate(names):
+        size = 200_000 if number % 50 == 7 else 797 * number % 3001
+        store.append(make(name, text="x" * size))
+        store.append(make(name, 1))
+    for name in names:
+        assert ids(store.find(name)) == [(name, 0), (name, 1)]
+        assert store.skipped == 0
+    assert store.find("call-150") == []
+    assert [name for name, attempt in ids(store.last(150)) if attempt == 0] == names
+
+
+def test_an_id_is_found_where_two_blocks_of_a_file_meet(tmp_path: Path) -> None:
+    """For every way the edge of a block can lie in a line's first bytes."""
+    store = LocalFileTraceStore(tmp_path)
+    line = make("the-call").to_json() + b"\n"
+    other = make("another", text="y" * 70_000).to_json()
+    for inside in range(120):
+        after = other[: (1 << 16) - len(line) + inside - 1] + b"\n"
+        (tmp_path / "20250101.jsonl").write_bytes(b'{"an older": "line"}\n' + line + after)
+        assert ids(store.find("the-call")) == [("the-call", 0)], inside
+        assert store.skipped == 0

@@ -204,12 +204,13 @@ def _prompt(given: str | None) -> str:
 
 def _trace_store(folder: Path | None) -> LocalFileTraceStore:
     """Where `complete` called from here would have written."""
-    from lee_llm_router.config import load_config  # noqa: PLC0415
-    from lee_llm_router.doctor import find_config  # noqa: PLC0415
     from lee_llm_router.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
 
     if folder is not None:
         return LocalFileTraceStore(folder)
+    from lee_llm_router.config import load_config  # noqa: PLC0415
+    from lee_llm_router.doctor import find_config  # noqa: PLC0415
+
     try:
         path = find_config()
     except ConfigError:

@@ -210,16 +210,18 @@ class LocalFileTraceStore:
     def _backwards(self, files: Iterator[Path] | list[Path], needle: bytes = b"") -> Iterator[TraceRecord]:
         """The records on lines that contain `needle`, each file from its end."""
         for path in files:
-            for line in _lines_backwards(path):
-                if line and needle in line:
-                    record, whole = _parse(line)
-                    self.skipped += not whole
-                    if record is not None:
-                        yield record
+            for line in _lines_backwards(path, needle):
+                record, whole = _parse(line)
+                self.skipped += not whole
+                if record is not None:
+                    yield record
 
 
-def _lines_backwards(path: Path) -> Iterator[bytes]:
-    """The lines of a file, last first, read in blocks from its end. A file that is gone has none."""
+def _lines_backwards(path: Path, needle: bytes = b"") -> Iterator[bytes]:
+    """The lines of a file that contain `needle` and are not empty, last first, read in blocks from its end.
+
+    A file that is gone has none.
+    """
     try:
         file = path.open("rb", buffering=0)
     except FileNotFoundError:
@@ -229,15 +231,20 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
         rest: list[bytes] = []
         while end > 0:
             start = max(0, end - _BLOCK)
-            head, *lines = os.pread(file.fileno(), end - start, start).split(b"\n")
+            block = os.pread(file.fileno(), end - start, start)
             end = start
-            if lines:
+            first = block.find(b"\n")
+            if first >= 0:
+                # A block without the needle is not taken apart: its last line alone, which began here, may have it.
+                lines = block[first + 1 :].split(b"\n") if needle in block else [block[block.rfind(b"\n") + 1 :]]
                 rest.append(lines.pop())
-                yield b"".join(reversed(rest))
-                yield from reversed(lines)
+                lines.append(b"".join(reversed(rest)))
+                yield from (line for line in reversed(lines) if line and needle in line)
                 rest = []
-            rest.append(head)
-        yield b"".join(reversed(rest))
+            rest.append(block[:first] if first >= 0 else block)
+        line = b"".join(reversed(rest))
+        if line and needle in line:
+            yield line
 
 
 def _parse(line: bytes) -> tuple[TraceRecord | None, bool]:
