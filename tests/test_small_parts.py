@@ -17,7 +17,7 @@ from lee_llm_router._locks import ForkLock
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
 from lee_llm_router.policy import ProviderChoice
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, served_by
 from lee_llm_router.retry import RULES, advise, backoff
 from lee_llm_router.telemetry import TraceRecord
 
@@ -123,6 +123,6 @@ def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_
     class Noted(LLMResponse):
         pass
 
-    assert Priced(text="a", price=3).served_by("p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
+    assert served_by(Priced(text="a", price=3), "p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
     noted = Noted(text="a")
-    assert noted.text == "a" and noted.tool_calls == () and type(noted.served_by("p", "i")) is Noted
+    assert noted.text == "a" and noted.tool_calls == () and type(served_by(noted, "p", "i")) is Noted

@@ -56,7 +56,7 @@ class Breaker:
     many processes do not probe together.
     """
 
-    __slots__ = ("_config", "_probing", "_random", "_row", "_tally", "_trips", "_until", "answers_in_a_row")
+    __slots__ = ("_config", "_probing", "_random", "_row", "_tally", "_trips", "answers_in_a_row", "until")
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
         self._config = config
@@ -64,7 +64,8 @@ class Breaker:
         self._tally = Tally(config.window)
         self._row = 0
         self._trips = 0
-        self._until: float | None = None
+        self.until: float | None = None
+        """The moment from which a probe may pass; None while it is closed."""
         self._probing = False
         self.answers_in_a_row = 0
 
@@ -75,21 +76,21 @@ class Breaker:
 
     def state(self, now: float) -> BreakerState:
         """What it is at the moment `now`."""
-        if self._until is None:
+        if self.until is None:
             return "closed"
-        return "open" if now < self._until else "half_open"
+        return "open" if now < self.until else "half_open"
 
     def opens_in(self, now: float) -> float:
         """Seconds until somebody may pass; 0 if now. While a probe is out nobody can say, and the least is 0."""
-        return 0.0 if self._until is None else max(0.0, self._until - now)
+        return 0.0 if self.until is None else max(0.0, self.until - now)
 
     def admits(self, now: float) -> bool:
         """Whether an attempt may start now. Follow with `enter`."""
-        return self._until is None or (now >= self._until and not self._probing)
+        return self.until is None or (now >= self.until and not self._probing)
 
     def enter(self) -> bool:
         """An attempt starts; whether it is a probe. End it with `answered`, `failed` or `left`."""
-        if self._until is None:
+        if self.until is None:
             return False
         self._probing = True
         return True
@@ -104,7 +105,7 @@ class Breaker:
         if not probe:
             return False
         self._probing = False
-        self._until = None
+        self.until = None
         self._tally.clear()
         self.answers_in_a_row = 1
         return True
@@ -116,13 +117,13 @@ class Breaker:
         self.answers_in_a_row = 0
         if probe:
             self._probing = False
-        elif self._until is not None:
+        elif self.until is not None:
             return False  # An attempt from before it opened: told twice, it is still one outage.
         elif not self._is_too_much(now):
             return False
         self._trips += 1
         longest = min(self._config.max_cooldown, self._config.cooldown * 2.0 ** min(self._trips - 1, 60))
-        self._until = now + longest * (0.5 + 0.5 * self._random())
+        self.until = now + longest * (0.5 + 0.5 * self._random())
         return True
 
     def left(self, *, probe: bool) -> None:

@@ -99,7 +99,8 @@ class Core:
         """One call, from its arguments to its answer: what the drivers run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
-        plan = self._bare_plan(self._role_of(role), new_request_id(self.clock.time()))
+        name = role if role in self.config.roles else self._role_of(role)
+        plan = self._bare_plan(name, new_request_id(self.clock.time()))
         try:
             self._resolve(plan, messages, overrides)
         except LLMRouterError as error:
@@ -134,12 +135,13 @@ class Core:
 
     def _resolve(self, plan: CallPlan, messages: Messages, overrides: Mapping[str, Any]) -> None:
         """Fill in `plan`: what is asked, of whom."""
-        fields = checked_fields(overrides)
+        fields = checked_fields(overrides) if overrides else {}
         plan.messages = normalised(messages)
         if fields:
             self._take_options(plan, fields)
         targets = plan.targets = self._chain(plan.terms.role, self._choose(plan, fields), fields)
-        if self.reporter.heard("policy.choice"):
+        plan.heard = self.reporter.heard("policy.choice")
+        if plan.heard:
             self.reporter.event(
                 "policy.choice", plan.request_id, plan.terms.role, provider=targets[0].provider,
                 model=targets[0].model, policy=self._policy_name,

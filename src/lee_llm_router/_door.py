@@ -19,7 +19,7 @@ _CALM = 60.0
 class Door:
     """Shut until a moment; then paced; then simply open."""
 
-    __slots__ = ("_first_out", "_leading", "_next_slot", "_rate", "_start_rate", "shut_until")
+    __slots__ = ("_first_out", "_leading", "_next_slot", "_rate", "_start_rate", "paced", "shut_until")
 
     def __init__(self) -> None:
         self.shut_until = 0.0
@@ -28,15 +28,13 @@ class Door:
         self._next_slot = 0.0
         self._leading = False
         self._first_out = False
-
-    @property
-    def paced(self) -> bool:
-        """Whether attempts are let through one by one."""
-        return self._rate is not None
+        self.paced = False
+        """Whether it is shut, or lets attempts through one by one. Else it is simply open."""
 
     def shut(self, now: float, seconds: float, usual_rate: float) -> None:
         """Shut for `seconds`; a shorter time never shortens a longer one. `usual_rate`: answers a second until now."""
         fresh = now >= self.shut_until
+        self.paced = True
         self.shut_until = max(self.shut_until, now + seconds)
         if self._rate is None:
             self._start_rate = self._rate = max(_LEAST_RATE, usual_rate / 2)
@@ -76,6 +74,7 @@ class Door:
             self._rate += _STEP * self._start_rate
             if now - self.shut_until > _CALM:
                 self._rate = None
+                self.paced = False
 
     def left(self, *, first: bool) -> None:
         """An attempt that had passed failed otherwise, or was cancelled: its place is free."""

@@ -10,12 +10,14 @@ MINUTE = 60.0
 class Limits:
     """At most `max_concurrency` attempts at once, and at most `rpm` started in any 60 seconds."""
 
-    __slots__ = ("_max_concurrency", "_rpm", "_starts", "in_flight")
+    __slots__ = ("_max_concurrency", "_rpm", "_starts", "exist", "in_flight")
 
     def __init__(self, max_concurrency: int | None, rpm: int | None) -> None:
         self._max_concurrency = max_concurrency
         self._rpm = rpm
         self._starts: deque[float] = deque(maxlen=rpm or 0)
+        self.exist = max_concurrency is not None or rpm is not None
+        """Whether there are any."""
         self.in_flight = 0
 
     def opens_at(self, now: float) -> float:

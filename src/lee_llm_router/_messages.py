@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.response import MESSAGE_ROLES, Message
 
+_USUAL_ROLES = ("user", "assistant", "system")
+
 Messages: TypeAlias = str | Sequence[Message]
 
 
@@ -20,27 +22,22 @@ def normalised(messages: Messages) -> tuple[Message, ...]:
     """
     if isinstance(messages, str) and messages:
         messages = ({"role": "user", "content": messages},)
-    return _checked(messages)
-
-
-def _checked(messages: Any) -> tuple[Message, ...]:
     if not isinstance(messages, (list, tuple)) and not _is_sequence(messages):
         raise _wrong(f"messages must be a string or a list of messages, not {type(messages).__name__}")
     if not messages:
         raise _wrong("messages is empty")
     checked = []
     for index, message in enumerate(messages):
-        plain = type(message) is dict
-        # The form that nearly all messages have is passed without the tests that find out what is wrong with one.
-        if not plain or not _is_simple(message):
+        if type(message) is dict:
+            content = message.get("content")
+            # The form that nearly all messages have needs none of the tests that find out what is wrong with one.
+            if type(content) is not str or not content.isascii() or message.get("role") not in _USUAL_ROLES:
+                _check(message, f"messages[{index}]")
+            checked.append(message)
+        else:
             _check(message, f"messages[{index}]")
-        checked.append(message if plain else dict(message))
+            checked.append(dict(message))
     return tuple(checked)
-
-
-def _is_simple(message: Message) -> bool:
-    content = message.get("content")
-    return isinstance(content, str) and content.isascii() and message.get("role") in ("user", "assistant", "system")
 
 
 def _is_sequence(value: Any) -> bool:

@@ -64,3 +64,5 @@ class CallPlan:
     metadata: Mapping[str, Any]
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
+    heard: bool = False
+    """Whether anybody gets the events of a call that goes well; they have one level."""

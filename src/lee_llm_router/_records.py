@@ -38,13 +38,11 @@ class Attempt:
 class Recorder:
     """Everything one call writes and tells. Keeps the records, for the final error."""
 
-    __slots__ = ("_around", "_heard", "_plan", "records")
+    __slots__ = ("_around", "_plan", "records")
 
     def __init__(self, plan: CallPlan, around: Surroundings) -> None:
         self._plan = plan
         self._around = around
-        self._heard = around.reporter.heard("llm.complete.start")
-        """Whether anybody gets the events of an attempt that goes well; they have one level."""
         self.records: list[TraceRecord] = []
 
     def begin(
@@ -53,7 +51,7 @@ class Recorder:
         """An attempt starts."""
         clock = self._around.clock
         attempt = Attempt(target, provider, request, number, target_number, clock.monotonic(), clock.time())
-        if self._heard:
+        if self._plan.heard:
             self._event("llm.complete.start", target, number)
         return attempt
 
@@ -65,10 +63,11 @@ class Recorder:
     def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
         """It gave the answer."""
         # Only an error carries its records; of an answer they are for those who listen.
-        if not self._heard and not self._around.reporter.wants_records:
+        heard = self._plan.heard
+        if not heard and not self._around.reporter.wants_records:
             return
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
-        if self._heard:
+        if heard:
             self._event(
                 "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms,
                 usage=response.usage,

@@ -68,7 +68,9 @@ class Selection:
         last_start: The moment from which on no attempt may start.
     """
 
-    __slots__ = ("_health", "_last_start", "_passed_over", "_prepare", "_ticket", "candidates", "opens_at")
+    __slots__ = (
+        "_health", "_last_start", "_passed_over", "_prepare", "_ticket", "candidates", "has_passed_over", "opens_at",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +84,8 @@ class Selection:
         self._health = health
         self._prepare = prepare
         self._passed_over: list[tuple[Target, LLMRouterError]] = []
+        self.has_passed_over = False
+        """Whether `passed_over` has anything to tell."""
         self._last_start = last_start
         self._ticket: Ticket | None = None
         self.opens_at: float | None = None
@@ -103,7 +107,7 @@ class Selection:
         ):
             return Move(candidate, candidate.ready_at)
         look = _Look()
-        for other in self._from(candidate):
+        for other in self.candidates if candidate is None else self._from(candidate):
             permit = self._try(other, now, look)
             if permit is not None:
                 if look.waiting or look.refused:
@@ -118,6 +122,7 @@ class Selection:
     def passed_over(self) -> list[tuple[Target, LLMRouterError]]:
         """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
         told, self._passed_over = self._passed_over, []
+        self.has_passed_over = False
         return told
 
     def leave_queue(self) -> None:
@@ -126,9 +131,7 @@ class Selection:
             self._health.leave(self._ticket)
             self._ticket = None
 
-    def _from(self, candidate: Candidate | None) -> list[Candidate]:
-        if candidate is None:
-            return self.candidates
+    def _from(self, candidate: Candidate) -> list[Candidate]:
         start = candidate.place + 1
         return [c for c in self.candidates[start:] + self.candidates[:start] if not c.used_up]
 
@@ -197,6 +200,7 @@ class Selection:
 
     def _tell(self, look: _Look, chosen: Candidate | None) -> None:
         """Note those passed over that were never asked, each once."""
+        self.has_passed_over = True
         self._passed_over += [(candidate.target, reason) for candidate, reason in look.refused]
         for at, candidate, refusal in look.waiting:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:

@@ -23,7 +23,7 @@ from lee_llm_router.config import StreamConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.health import Permit
 from lee_llm_router.providers.base import Provider, whole_answer
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import LLMResponse, of_call, served_by
 from lee_llm_router.retry import RULES, advise
 from lee_llm_router.telemetry import Verdict
 
@@ -109,7 +109,9 @@ class _Run:
                 answer = yield Call(provider, request, timeout)
             else:
                 answer = yield from self._ask_stream(attempt, self.plan.stream, timeout)
-            response = self._accepted(request, answer)
+            response = answer if type(answer) is LLMResponse else whole_answer(answer)
+            if request.json_mode or request.schema is not None:
+                response = replace(response, parsed=_contract.check(request, response))
         except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
             error = as_failure(caught, target, provider, timeout, self.around.secrets)
             error.response = error.response or self._partial()
@@ -120,7 +122,7 @@ class _Run:
             self.recorder.cancelled(attempt, cancelled, self._partial())
             raise
         self._settle(attempt)
-        response = response.served_by(target.provider, self.plan.request_id)
+        response = served_by(response, target.provider, self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
 
@@ -151,10 +153,6 @@ class _Run:
         )
         stream = yield Open(provider, request, timeout)
         return (yield Pump(stream, self.assembly, provider.capabilities.bounded))
-
-    def _accepted(self, request: LLMRequest, response: object) -> LLMResponse:
-        answer = whole_answer(response)
-        return replace(answer, parsed=_contract.check(request, answer)) if request.wants_json else answer
 
     def _after_failure(
         self, candidate: Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
@@ -213,7 +211,7 @@ class _Run:
             compressed = self.around.reporter.guarded("compression", plan.terms.compress, [*map(dict, messages)])
             messages = messages if compressed is None else tuple(compressed)
         kind = target if target.lasting else None
-        request = target.request.of_call(messages, plan.terms.role, plan.request_id, plan.metadata, kind)
+        request = of_call(target.request, messages, plan.terms.role, plan.request_id, plan.metadata, kind)
         if request.tools and not provider.capabilities.tools:
             return UnavailableError("the provider does not take tools", sent=False)
         if not provider.capabilities.content_parts and needs_content_parts(messages):
@@ -237,7 +235,8 @@ class _Run:
 
     def _taken(self, move: Move | None) -> Move:
         """`move`; or the error of a call that has come to its end outside an attempt."""
-        self._write_skips(last=False)
+        if self.selection.has_passed_over:
+            self._write_skips(last=False)
         if move is not None:
             self.permit = move.permit
             return move

@@ -105,6 +105,11 @@ class _Target:
         self.heard = -inf
         """The moment it was last asked for."""
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing stands in the way of an attempt: breaker closed, door open, nobody waiting."""
+        return self.breaker.until is None and not self.door.paced and not self.queue
+
 
 class _Shared:
     """What all targets of a provider share."""
@@ -157,6 +162,13 @@ class Health:
             target = self._targets.get(key) or self._target(key)
             shared = self._shared.get(key[0]) or self._provider(key[0])
             target.heard = now
+            if target.is_free and not shared.limits.exist:
+                # The usual case: what follows would come to the same, at three times the price.
+                if not retry:
+                    shared.budget.earn(now)
+                shared.limits.in_flight += 1
+                target.in_flight += 1
+                return Permit(key, False, False, self._forks)
             refusal = self._refusal(target, shared, ticket, now)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
@@ -197,7 +209,8 @@ class Health:
             target.in_flight -= 1
             changed = self._learn(target, permit, failure, counts, now)
             if failure is None:
-                target.door.answered(now, first=permit.first)
+                if target.door.paced:
+                    target.door.answered(now, first=permit.first)
             else:
                 target.door.left(first=permit.first)
             if shut_for:  # zero seconds mean: come at once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -52,15 +52,11 @@ class LLMRequest:
         """Whether the answer is under a JSON contract (`json_mode` or `schema`)."""
         return self.json_mode or self.schema is not None
 
-    def of_call(
-        self, messages: tuple[Message, ...], role: str, request_id: str, metadata: Mapping[str, Any], kind: object
-    ) -> LLMRequest:
-        """A copy that belongs to one call."""
-        copy: LLMRequest = _of_call(self, messages, role, request_id, metadata, kind)
-        return copy
 
-
-_of_call = copier(LLMRequest, "messages", "role", "request_id", "metadata", "kind")
+of_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any], object], LLMRequest] = copier(
+    LLMRequest, "messages", "role", "request_id", "metadata", "kind"
+)
+"""``of_call(request, messages, role, request_id, metadata, kind)``: a copy that belongs to one call."""
 
 
 @quickly_made
@@ -116,13 +112,9 @@ class LLMResponse:
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
 
-    def served_by(self, provider: str, request_id: str) -> LLMResponse:
-        """A copy that names who served it, and in which call."""
-        copy: LLMResponse = _served_by(self, provider, request_id)
-        return copy
 
-
-_served_by = copier(LLMResponse, "provider", "request_id")
+served_by: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
+"""``served_by(response, provider, request_id)``: a copy that names who served it, and in which call."""
 
 
 @quickly_made
