@@ -25,7 +25,8 @@ _Stack: TypeAlias = SlotStack[Stream]
 
 _MAX_BARREN = 100 * 1024
 """Bytes that may come in a row without any of a body among them: headers, trailers, extensions of chunks."""
-_SWITCHING = 101
+_FINAL = 200
+"""From here on, a status is that of an answer and not of an interim one."""
 _CODING, _LENGTH, _TRANSFER = map(len, ("content-encoding", "content-length", "transfer-encoding"))
 
 
@@ -222,7 +223,8 @@ class _Message:
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self.done, self.keep = True, False
+            self.fault = "it changes the protocol"
+            return False
         except httptools.HttpParserCallbackError:
             raise
         except httptools.HttpParserError as error:
@@ -251,7 +253,7 @@ class _Message:
     def on_headers_complete(self) -> None:
         if self._parser is not None:
             self.status = self._parser.get_status_code()
-            self.headed = self.status >= 200 or self.status == _SWITCHING
+            self.headed = self.status >= _FINAL
 
     def on_body(self, data: bytes) -> None:
         if not self.done:
