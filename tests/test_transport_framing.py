@@ -67,6 +67,7 @@ WHOLE: dict[str, tuple[bytes, bytes, bool]] = {
         True,
     ),
     "HTTP/1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello", False),
+    "lines without CR": (b"HTTP/1.1 200 OK\nContent-Length: 5\n\nhello", b"hello", True),
     "nothing": (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", True),
 }
 

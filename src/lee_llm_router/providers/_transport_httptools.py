@@ -211,8 +211,8 @@ class _Message:
         parser = httptools.HttpResponseParser(self)
         self._parser: httptools.HttpResponseParser | None = parser
         """Let go of at the end: the two hold each other."""
-        # RFC 9112, 6.3: chunks go before a length. The connection is not kept then.
-        parser.set_dangerous_leniencies(lenient_chunked_length=True)
+        # RFC 9112: a line may end with LF alone (2.2); chunks go before a length (6.3), and end the connection here.
+        parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_optional_cr_before_lf=True)
 
     def feed(self, data: bytes) -> bool:
         """Take what has been received; whether it was understood."""
