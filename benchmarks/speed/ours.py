@@ -8,11 +8,9 @@ from itertools import cycle
 from typing import Any, Literal
 
 from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
-from lee_llm_router.providers.http import HTTPConfig
 from speed.subject import Made, Wanted
 from speed.wire import KEY_NAME, MESSAGES, MODEL
 
-CAN_CHOOSE_TRANSPORT = "transport" in HTTPConfig.model_fields
 MANY_AT_ONCE = 2000
 MOCK_TEXT = "ok"
 
@@ -43,9 +41,8 @@ def http_config(url: str, folder: str, transport: str) -> dict[str, Any]:
     """Two providers at the same server; retries, breaker, a limit, a fallback and traces are on."""
     provider: dict[str, Any] = {
         "type": "http", "base_url": f"{url}/v1", "api_key_env": KEY_NAME, "max_concurrency": MANY_AT_ONCE,
+        "transport": transport,
     }  # fmt: skip
-    if CAN_CHOOSE_TRANSPORT:
-        provider["transport"] = transport
     role = {
         "provider": "main", "model": MODEL, "temperature": 0.2,
         "fallback_providers": [{"provider": "spare", "model": MODEL}],
