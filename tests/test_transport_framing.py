@@ -11,7 +11,7 @@ from time import sleep
 
 import pytest
 
-from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.errors import FailureType, InvalidRequestError, LLMRouterError
 from lee_llm_router.providers._wire import Transport, WireRequest, WireResponse
 from servers import Conversation, Script, Server, answering, completion, json_answer, make_certificate, once
 from transports import TRANSPORTS, transport_to, under_test
@@ -199,6 +199,26 @@ def test_headers_given_again_go_out_again(calls: Calls) -> None:
     assert [request.headers["x-a"] for request in server.requests] == ["b", "b", "one", "two"]
     assert [request.line for request in server.requests[1:3]] == ["POST /v1/chat HTTP/1.1", "POST /v1/other HTTP/1.1"]
     assert server.requests[3].body == b"[1]"
+
+
+def test_more_headers_than_are_remembered_all_go_out() -> None:
+    with Server(answering(OK)) as server:
+        transport = transport_to(server.url)
+        for number in range(100):
+            transport.send(WireRequest(server.url, ((b"X-A", b"%d" % number),), b"{}"), 5)
+        transport.close()
+    assert [request.headers["x-a"] for request in server.requests] == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/v1", "http://127.0.0.1:99999/", "ftp://127.0.0.1/", "http://\udcff/", "x"]
+)
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    transport = transport_to("http://127.0.0.1:1/v1")
+    with pytest.raises(InvalidRequestError) as caught:
+        transport.send(WireRequest(url, (), b"{}"), 5)
+    assert not caught.value.sent
+    transport.close()
 
 
 def test_each_transport_puts_the_same_on_the_wire() -> None:

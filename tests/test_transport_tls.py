@@ -215,6 +215,12 @@ PROXY_FAULTS: dict[str, tuple[Script, FailureType, str]] = {
     "wants a password": (once(http(407)), FailureType.PROVIDER_ERROR, "the proxy refused: 407"),
     "never connects": (once(Conversation.stall), FailureType.TIMEOUT, "no answer within"),
     "closes": (once(), FailureType.PROVIDER_ERROR, ""),
+    "speaks no HTTP": (once(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), FailureType.PROVIDER_ERROR, "broken HTTP"),
+    "speaks too soon": (
+        once(b"HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        FailureType.PROVIDER_ERROR,
+        "",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ one piece, from a head that is put together once, and an answer of usual size is
 from __future__ import annotations
 
 import asyncio
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import httptools
 
@@ -216,17 +216,14 @@ class _Message:
 
     def feed(self, data: bytes) -> bool:
         """Take what has been received; whether it was understood."""
-        parser = self._parser
-        if parser is None:
-            self.spare = True
-            return True
         try:
-            parser.feed_data(data)
+            cast(httptools.HttpResponseParser, self._parser).feed_data(data)
         except httptools.HttpParserUpgrade:
             self.fault = "it changes the protocol"
             return False
-        except httptools.HttpParserCallbackError:
-            raise
+        except httptools.HttpParserCallbackError as error:
+            # An interruption that came while the parser was calling back, not a fault of the answer.
+            raise (error.__context__ or error) from None
         except httptools.HttpParserError as error:
             if not self.done:
                 self.fault = error
