@@ -14,6 +14,7 @@ inside TLS works too.
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 - else the first look-up loads it, on the event loop
 import socket
 import ssl
 from collections.abc import Callable, Generator

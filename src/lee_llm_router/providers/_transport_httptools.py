@@ -71,6 +71,9 @@ class HTTPToolsTransport:
         await exchange.run(exchange.beginning())
         return exchange
 
+    def load(self) -> None:
+        """As `Transport.load`: all is loaded."""
+
     def close(self) -> None:
         """As `Transport.close`. No event loop is needed, and any may be running."""
         self._stack.close()

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar, Token
+from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, ClassVar, TypeAlias, cast
@@ -133,6 +135,12 @@ class HTTPXTransport:
             exchange = AsyncHTTPXExchange(slot, stack)
             exchange.answered(response, self._limit, loaded)
             return exchange
+
+    def load(self) -> None:
+        """As `Transport.load`: what httpx and its libraries load with their first asynchronous connection."""
+        import_module("httpcore")
+        with suppress(ImportError):
+            import_module("anyio._backends._asyncio")
 
     def close(self) -> None:
         """As `Transport.close`. No event loop is needed, and any may be running."""

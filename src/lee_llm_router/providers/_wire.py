@@ -1,7 +1,15 @@
 """The contract between a provider that speaks HTTP and whatever carries it.
 
 A provider knows only this file. A transport (see `transport.py`) takes a `WireRequest`, gives back a `WireResponse`, or
-a `WireStream` whose body is still to come, and raises nothing but this library's errors.
+a `WireStream` whose body is still to come, and raises nothing but this library's errors. Besides, each of them
+
+- goes to one server only: a request for another is refused;
+- goes through the proxy the environment names, follows no redirect, and keeps no cookie;
+- verifies certificates, against the usual authorities and those in `ca_file`;
+- speaks HTTP/1.1, and takes for an answer only what has a certain end, or ends with its connection;
+- keeps a connection for a minute, for one request at a time, and closes one that has bytes to spare, was broken,
+  cancelled or interrupted;
+- serves any number of threads and event loops, forked children too, which open connections of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +31,10 @@ ERROR_BODY_LIMIT = 65536
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One request. `Host`, `Content-Length` and `Accept-Encoding` are added by the transport."""
+    """One request. `Host`, `Content-Length` and `Accept-Encoding` are added by the transport.
+
+    Headers go out in their order and letters. Those given as a tuple are checked and written down only once.
+    """
 
     url: str
     headers: RawHeaders
@@ -123,6 +134,10 @@ class Transport(Protocol):
 
     async def open_async(self, request: WireRequest, timeout: float) -> AsyncWireStream:
         """As `open`, on the running event loop. A cancellation passes through, and drops the connection."""
+        ...
+
+    def load(self) -> None:
+        """Load what the first asynchronous call would load, while no event loop has to wait for it."""
         ...
 
     def close(self) -> None:

@@ -103,7 +103,7 @@ class Carrier:
         with self._lock:
             making = self._making
             if making is None:
-                making = self._making = start_in_thread(self.get)
+                making = self._making = start_in_thread(self._get_for_asyncio)
         try:
             return await awaitable(making)
         except asyncio.CancelledError:
@@ -111,6 +111,11 @@ class Carrier:
         except Exception:
             self._forget()  # whatever was wrong may be mended by the next call
             raise
+
+    def _get_for_asyncio(self) -> Transport:
+        made = self.get()
+        made.load()
+        return made
 
     def close(self) -> None:
         """Close idle connections now, busy ones when they are done."""
