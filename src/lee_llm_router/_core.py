@@ -140,7 +140,7 @@ class Core:
         if fields:
             self._take_options(plan, fields)
         targets = plan.targets = self._chain(plan.terms.role, self._choose(plan, fields), fields)
-        plan.heard = self.reporter.heard("policy.choice")
+        plan.heard = self.reporter.hears_all
         if plan.heard:
             self.reporter.event(
                 "policy.choice", plan.request_id, plan.terms.role, provider=targets[0].provider,

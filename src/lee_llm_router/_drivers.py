@@ -91,7 +91,10 @@ async def drive_async(steps: Steps, clock: Clock) -> LLMResponse:
         step = next(steps)
         while True:
             try:
-                result = await _perform_async(step, clock)
+                if isinstance(step, Call) and step.provider.capabilities.bounded:
+                    result = await step.provider.complete_async(step.request, step.timeout)
+                else:
+                    result = await _perform_async(step, clock)
             except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
                 step = steps.throw(error)
             else:
@@ -159,8 +162,6 @@ def _perform(step: Step, clock: Clock) -> Any:
 
 
 async def _perform_async(step: Step, clock: Clock) -> Any:
-    if isinstance(step, Call) and step.provider.capabilities.bounded:
-        return await step.provider.complete_async(step.request, step.timeout)
     if isinstance(step, Sleep):
         return await clock.sleep_async(step.seconds)
     if isinstance(step, Wait):

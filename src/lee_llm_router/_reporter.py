@@ -42,9 +42,10 @@ class Reporter:
         self.wants_records = store is not None or observer is not None or on_token_usage is not None
         """Whether anybody is shown the records."""
 
-    def heard(self, name: str) -> bool:
-        """Whether anybody would get an event of this name: ask before building one."""
-        return bool(self._sinks) or logger.isEnabledFor(event_level(name))
+    @property
+    def hears_all(self) -> bool:
+        """Whether anybody would get events of the lowest level, those of a call that goes well."""
+        return bool(self._sinks) or logger.isEnabledFor(logging.DEBUG)
 
     def record(self, record: TraceRecord) -> None:
         """Store `record`, and show it to the policy's observer and the usage hook."""

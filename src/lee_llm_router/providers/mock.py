@@ -17,7 +17,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -127,6 +127,11 @@ class MockConfig(ProviderConfig):
         return self
 
 
+_Said: TypeAlias = tuple[str | None, tuple[ToolCall, ...], str, int]
+"""What a step's answer says: its text (None: the last user message), tool calls, finish reason, and its words but for
+those of a last user message."""
+
+
 class MockProvider(Provider[MockConfig]):
     """Plays its settings. See the module's text."""
 
@@ -136,6 +141,7 @@ class MockProvider(Provider[MockConfig]):
     def __init__(self, name: str, config: MockConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)
         self._script: Sequence[MockStep] = config.script or (MockStep(),)
+        self._said = {id(step): self._prepared(step) for step in self._script}
         self._ends = tuple(accumulate(step.times for step in self._script))
         self._played = 0
         self._lock = ForkLock()
@@ -201,17 +207,36 @@ class MockProvider(Provider[MockConfig]):
             raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=_model(request))
 
     def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
-        text = self._text(step, request)
-        calls: tuple[ToolCall, ...] = ()
-        if step.tool_calls:
-            calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
+        text, calls, finish_reason, completion = self._said[id(step)]
+        if text is None:
+            asked = [message for message in request.messages if message.get("role") == "user"]
+            text = message_text(asked[-1]) if asked else ""
+            completion += _words(text)
+        prompt = 0
+        for message in request.messages:
+            prompt += _words(message_text(message))
+        usage = LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
         return LLMResponse(
             text=text,
             tool_calls=calls,
-            finish_reason=step.finish_reason or ("tool_calls" if calls else "stop"),
-            usage=_usage(request, text, calls),
-            model=_model(request),
+            finish_reason=finish_reason,
+            usage=usage,
+            model=request.model or DEFAULT_MODEL,
         )
+
+    def _prepared(self, step: MockStep) -> _Said:
+        text: str | None = self.config.response_text
+        if step.text is not None:
+            text = step.text
+        elif step.chunks is not None:
+            text = "".join(step.chunks)
+        elif step.tool_calls and not step.echo:
+            text = ""
+        elif step.echo or self.config.echo:
+            text = None
+        calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
+        words = _words(text or "") + sum(_words(call.arguments) for call in calls)
+        return text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words
 
     def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest) -> LLMRouterError:
         return error_of(
@@ -223,18 +248,6 @@ class MockProvider(Provider[MockConfig]):
             retry_after=step.retry_after,
             final=step.final,
         )
-
-    def _text(self, step: MockStep, request: LLMRequest) -> str:
-        if step.text is not None:
-            return step.text
-        if step.chunks is not None:
-            return "".join(step.chunks)
-        if step.tool_calls and not step.echo:
-            return ""
-        if not (step.echo or self.config.echo):
-            return self.config.response_text
-        asked = [message for message in request.messages if message.get("role") == "user"]
-        return message_text(asked[-1]) if asked else ""
 
 
 class _MockStream(ChunkStream):
@@ -291,10 +304,5 @@ def _tool_call(call: MockToolCall, number: int) -> ToolCall:
     return ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments)
 
 
-def _usage(request: LLMRequest, text: str, calls: Sequence[ToolCall]) -> LLMUsage:
-    prompt, completion = 0, len(text.split())
-    for message in request.messages:
-        prompt += len(message_text(message).split())
-    for call in calls:
-        completion += len(call.arguments.split())
-    return LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+def _words(text: str) -> int:
+    return len(text.split())
