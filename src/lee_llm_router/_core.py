@@ -96,7 +96,7 @@ class Core:
     def call(
         self, role: str | None, messages: Messages, overrides: Mapping[str, Any], *, stream: bool = False
     ) -> Steps:
-        """One call, from its arguments to its answer: what the drivers run."""
+        """One call, its arguments turned into a plan: what the drivers run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
         name = role if role in self.config.roles else self._role_of(role)
@@ -111,7 +111,7 @@ class Core:
             raise
         if stream:
             plan.stream = plan.terms.stream
-        return (yield from attempts(plan, self.around))
+        return attempts(plan, self.around)
 
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
         """As `LeeLLMRouter.resolve`."""

@@ -75,7 +75,10 @@ def drive(steps: Steps, clock: Clock) -> LLMResponse:
         step = next(steps)
         while True:
             try:
-                result = _perform(step, clock)
+                if isinstance(step, Call) and step.provider.capabilities.bounded:
+                    result = step.provider.complete(step.request, step.timeout)
+                else:
+                    result = _perform(step, clock)
             except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
                 step = steps.throw(error)
             else:
@@ -105,9 +108,10 @@ async def drive_async(steps: Steps, clock: Clock) -> LLMResponse:
 
 
 def drive_stream(
-    steps: Steps, clock: Clock, finished: Callable[[LLMResponse], None]
+    start: Callable[[], Steps], clock: Clock, finished: Callable[[LLMResponse], None]
 ) -> Generator[StreamChunk, None, None]:
-    """Run the `steps` of a streamed call in the calling thread, yielding its pieces; then tell `finished`."""
+    """Start a streamed call and run its steps in the calling thread, yielding its pieces; then tell `finished`."""
+    steps = start()
     try:
         step = next(steps)
         while True:
@@ -122,9 +126,10 @@ def drive_stream(
 
 
 async def drive_stream_async(
-    steps: Steps, clock: Clock, finished: Callable[[LLMResponse], None]
+    start: Callable[[], Steps], clock: Clock, finished: Callable[[LLMResponse], None]
 ) -> AsyncGenerator[StreamChunk, None]:
-    """Run the `steps` of a streamed call on the running event loop, yielding its pieces; then tell `finished`."""
+    """Start a streamed call and run its steps on the running event loop, yielding its pieces; then tell `finished`."""
+    steps = start()
     try:
         step = next(steps)
         while True:
@@ -147,8 +152,6 @@ async def drive_stream_async(
 
 
 def _perform(step: Step, clock: Clock) -> Any:
-    if isinstance(step, Call) and step.provider.capabilities.bounded:
-        return step.provider.complete(step.request, step.timeout)
     if isinstance(step, Sleep):
         return clock.sleep(step.seconds)
     if isinstance(step, Wait):

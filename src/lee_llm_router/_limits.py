@@ -19,6 +19,7 @@ class Limits:
         self.exist = max_concurrency is not None or rpm is not None
         """Whether there are any."""
         self.in_flight = 0
+        """Attempts under way: whoever ends one takes it off."""
 
     def opens_at(self, now: float) -> float:
         """The moment from which an attempt may start; infinity where that depends on another one's end."""
@@ -33,10 +34,6 @@ class Limits:
         self.in_flight += 1
         if self._rpm is not None:
             self._starts.append(now)
-
-    def leave(self) -> None:
-        """An attempt ends."""
-        self.in_flight -= 1
 
 
 class RetryBudget:

@@ -27,6 +27,8 @@ class Attempt:
     request: LLMRequest
     number: int
     target_number: int
+    timeout: float
+    """Seconds it may take."""
     began: float
     """On the router's monotonic clock."""
     started: float
@@ -45,15 +47,10 @@ class Recorder:
         self._around = around
         self.records: list[TraceRecord] = []
 
-    def begin(
-        self, target: Target, provider: Provider[Any], request: LLMRequest, number: int, target_number: int
-    ) -> Attempt:
-        """An attempt starts."""
-        clock = self._around.clock
-        attempt = Attempt(target, provider, request, number, target_number, clock.monotonic(), clock.time())
+    def begun(self, attempt: Attempt) -> None:
+        """An attempt has started."""
         if self._plan.heard:
-            self._event("llm.complete.start", target, number)
-        return attempt
+            self._event("llm.complete.start", attempt.target, attempt.number)
 
     def first_output(self, attempt: Attempt, now: float) -> None:
         """Its stream has begun to give an answer."""

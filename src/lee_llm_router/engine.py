@@ -47,10 +47,22 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
         while True:
             while move.permit is None:
                 move = yield from run.wait(move)
-            outcome = yield from run.attempt(move.candidate)
-            if isinstance(outcome, LLMResponse):
-                return outcome
-            move = outcome
+            attempt = run.begin(move.candidate)
+            try:
+                if plan.stream is None:
+                    answer = yield Call(attempt.provider, attempt.request, attempt.timeout)
+                else:
+                    answer = yield from run.ask_stream(attempt, plan.stream)
+                response = answer if type(answer) is LLMResponse else whole_answer(answer)
+                if attempt.request.wants_json:
+                    response = replace(response, parsed=_contract.check(attempt.request, response))
+            except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
+                move = run.failed(move.candidate, attempt, caught)
+            except BaseException as cancelled:
+                run.cancelled(attempt, cancelled)
+                raise
+            else:
+                return run.succeeded(attempt, response)
     finally:
         run.release()
 
@@ -96,35 +108,36 @@ class _Run:
             raise
         return self._taken(self.selection.resume(move, self.clock.monotonic()))
 
-    def attempt(self, candidate: Candidate) -> Generator[Step, Any, LLMResponse | Move]:
-        """One attempt: the answer, or the move that follows its failure."""
+    def begin(self, candidate: Candidate) -> Attempt:
+        """An attempt at `candidate` starts."""
         target, provider, request = candidate.target, candidate.provider, candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
-        attempt = self.recorder.begin(target, provider, request, self.made, candidate.tries)
+        now = self.clock.monotonic()
+        timeout = min(target.timeout, self.deadline_at - now)
+        attempt = Attempt(target, provider, request, self.made, candidate.tries, timeout, now, self.clock.time())
         self.made += 1
         candidate.tries += 1
-        timeout = min(target.timeout, self.deadline_at - attempt.began)
-        try:
-            if self.plan.stream is None:
-                answer = yield Call(provider, request, timeout)
-            else:
-                answer = yield from self._ask_stream(attempt, self.plan.stream, timeout)
-            response = answer if type(answer) is LLMResponse else whole_answer(answer)
-            if request.json_mode or request.schema is not None:
-                response = replace(response, parsed=_contract.check(request, response))
-        except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
-            error = as_failure(caught, target, provider, timeout, self.around.secrets)
-            error.response = error.response or self._partial()
-            rule = RULES[error.failure_type]
-            self._settle(attempt, error.failure_type, rule.counts, error.retry_after if rule.shuts else None)
-            return self._after_failure(candidate, provider, attempt, error)
-        except BaseException as cancelled:
-            self.recorder.cancelled(attempt, cancelled, self._partial())
-            raise
+        self.recorder.begun(attempt)
+        return attempt
+
+    def succeeded(self, attempt: Attempt, response: LLMResponse) -> LLMResponse:
+        """It gave the answer: `response`, as the caller gets it."""
         self._settle(attempt)
-        response = served_by(response, target.provider, self.plan.request_id)
+        response = served_by(response, attempt.target.provider, self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
+
+    def failed(self, candidate: Candidate, attempt: Attempt, caught: Exception) -> Move:
+        """It failed: the move that follows, unless the final error is raised."""
+        error = as_failure(caught, attempt.target, attempt.provider, attempt.timeout, self.around.secrets)
+        error.response = error.response or self._partial()
+        rule = RULES[error.failure_type]
+        self._settle(attempt, error.failure_type, rule.counts, error.retry_after if rule.shuts else None)
+        return self._after_failure(candidate, attempt, error)
+
+    def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
+        """The caller gave up during it."""
+        self.recorder.cancelled(attempt, reason, self._partial())
 
     def release(self) -> None:
         """Give back what this call holds: its permit, its place in a queue, the providers it has opened."""
@@ -138,9 +151,9 @@ class _Run:
         self.assembly = None
         del self.selection
 
-    def _ask_stream(self, attempt: Attempt, how: StreamConfig, timeout: float) -> Generator[Step, Any, Any]:
+    def ask_stream(self, attempt: Attempt, how: StreamConfig) -> Generator[Step, Any, Any]:
         """What the provider answers, opened and then handed on piece by piece."""
-        provider, request = attempt.provider, attempt.request
+        provider, request, timeout = attempt.provider, attempt.request, attempt.timeout
         before = self.assembly
         if how.first_token_timeout is not None:
             timeout = min(how.first_token_timeout, self.deadline_at - attempt.began)
@@ -154,9 +167,7 @@ class _Run:
         stream = yield Open(provider, request, timeout)
         return (yield Pump(stream, self.assembly, provider.capabilities.bounded))
 
-    def _after_failure(
-        self, candidate: Candidate, provider: Provider[Any], attempt: Attempt, error: LLMRouterError
-    ) -> Move:
+    def _after_failure(self, candidate: Candidate, attempt: Attempt, error: LLMRouterError) -> Move:
         """Decide what comes next, write the record, then make the move or raise the final error."""
         retry = self.plan.terms.retry
         advice = advise(
@@ -164,7 +175,7 @@ class _Run:
             tries=candidate.tries,
             retry=retry,
             fallback_on=self.plan.terms.fallback_on,
-            repeatable=self._repeatable(provider, error),
+            repeatable=self._repeatable(attempt.provider, error),
             random=self.around.random,
         )
         self.last_error = error

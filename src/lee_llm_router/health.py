@@ -205,13 +205,16 @@ class Health:
                 return None  # of the parent process, which counts it
             target = self._targets.get(permit.key) or self._target(permit.key)
             shared = self._shared.get(permit.key[0]) or self._provider(permit.key[0])
-            shared.limits.leave()
+            shared.limits.in_flight -= 1
             target.in_flight -= 1
-            changed = self._learn(target, permit, failure, counts, now)
+            changed: Transition | None
             if failure is None:
+                target.successes += 1
+                changed = "close" if target.breaker.answered(now, probe=permit.probe) else None
                 if target.door.paced:
                     target.door.answered(now, first=permit.first)
             else:
+                changed = self._learn(target, permit, failure, counts, now)
                 target.door.left(first=permit.first)
             if shut_for:  # zero seconds mean: come at once
                 target.door.shut(now, shut_for, target.breaker.answer_rate(now))
@@ -298,16 +301,13 @@ class Health:
         return None
 
     def _learn(
-        self, target: _Target, permit: Permit, failure: FailureType | None, counts: bool, now: float
+        self, target: _Target, permit: Permit, failure: FailureType, counts: bool, now: float
     ) -> Transition | None:
         if failure is FailureType.CANCELLED:
             target.breaker.left(probe=permit.probe)
             return None
-        if failure is None:
-            target.successes += 1
-        else:
-            target.last_failure = failure.value
-        if failure is not None and counts:
+        target.last_failure = failure.value
+        if counts:
             target.failures += 1
             return "open" if target.breaker.failed(now, probe=permit.probe) else None
         return "close" if target.breaker.answered(now, probe=permit.probe) else None

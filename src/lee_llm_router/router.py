@@ -114,7 +114,7 @@ class LeeLLMRouter:
         """
         return self._streaming.CompletionStream(
             lambda finished: self._drivers.drive_stream(
-                self._call(role, messages, overrides, stream=True), self._clock, finished
+                lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
             )
         )
 
@@ -124,7 +124,7 @@ class LeeLLMRouter:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return self._streaming.AsyncCompletionStream(
             lambda finished: self._drivers.drive_stream_async(
-                self._call(role, messages, overrides, stream=True), self._clock, finished
+                lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
             )
         )
 
