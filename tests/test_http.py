@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import threading
@@ -24,7 +25,7 @@ from lee_llm_router.errors import (
     ProviderError,
 )
 from lee_llm_router.providers.http import HTTPConfig, HTTPProvider
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import LLMRequest, LLMResponse, of_call
 from lee_llm_router.router import LeeLLMRouter
 from servers import Conversation, Script, Server, answering, completion, http, json_answer, once
 from support import EPOCH, FakeClock
@@ -372,7 +373,7 @@ def test_what_is_written_once_for_requests_of_one_kind_is_what_each_would_say(
         provider = _provider(server.url, **settings)
         for kind in (None, object(), object()):
             for messages in asked:
-                request = LLMRequest(**{"messages": messages, "model": "m", "kind": kind, **fields})
+                request = of_call(LLMRequest(**{"messages": (), "model": "m", **fields}), messages, "r", "i", {}, kind)
                 provider.complete(request, 5.0)
                 with contextlib.suppress(LLMRouterError):
                     provider.stream(request, 5.0).close()
@@ -383,3 +384,21 @@ def test_what_is_written_once_for_requests_of_one_kind_is_what_each_would_say(
     if "messages" not in settings.get("extra_body", {}):
         assert [body["messages"] for body in plain[::2]] == [list(messages) for messages in asked]
     assert all(body.get("stream") for body in plain[1::2])
+
+
+def test_a_request_changed_on_its_way_goes_out_changed() -> None:
+    """A provider may wrap this one and change what is asked, for each call anew."""
+
+    class Warmer(HTTPProvider):
+        temperature = 0.0
+
+        def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+            self.temperature += 0.5
+            return super().complete(dataclasses.replace(request, temperature=self.temperature), timeout)
+
+    with Server(answering(OK)) as server:
+        provider = Warmer("p", HTTPConfig(type="http", base_url=server.url), FakeClock())
+        for _ in range(2):
+            provider.complete(of_call(LLMRequest(messages=()), MESSAGES, "r", "i", {}, "k"), 5.0)
+        provider.close()
+    assert [json.loads(request.body)["temperature"] for request in server.requests] == [0.5, 1.0]

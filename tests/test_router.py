@@ -16,9 +16,11 @@ from lee_llm_router import (
     InvalidRequestError,
     LeeLLMRouter,
     LLMClient,
+    LLMConfig,
     LLMResponse,
     LLMRouter,
     LLMRouterError,
+    LLMTimeoutError,
     PolicyError,
     ProviderChoice,
     ProviderError,
@@ -27,7 +29,7 @@ from lee_llm_router import (
     load_config,
 )
 from lee_llm_router.errors import FailureType, error_of
-from support import Took, config_for, provider_of, router_for
+from support import FakeClock, Memory, Took, config_for, provider_of, router_for
 
 
 def test_llm_router_is_the_same_class() -> None:
@@ -323,3 +325,40 @@ def test_an_error_object_raised_twice_is_never_blamed_on_the_wrong_target() -> N
         router.complete("r", "hi")
     assert [record.provider for record in memory.records] == ["a", "b"]
     assert caught.value.provider == "b" and shared.provider is None
+
+
+@pytest.mark.parametrize("slow", ["policy", "compression"])
+def test_no_attempt_starts_once_the_deadline_has_passed_on_the_way_to_it(slow: str) -> None:
+    """A policy or a compression hook that takes its time ends the call, and is not held against the target."""
+    clock = FakeClock()
+
+    class Policy:
+        def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
+            clock.sleep(3 if slow == "policy" else 0)
+            return ProviderChoice("a")
+
+    def compress(messages: list[Any]) -> list[Any]:
+        clock.sleep(3 if slow == "compression" else 0)
+        return messages
+
+    memory = Memory()
+    config = config_for({"a": ["too late"]}, {"deadline": 2})
+    router = LeeLLMRouter(config, policy=Policy(), compression=compress, trace_store=memory, clock=clock)
+    with pytest.raises(LLMTimeoutError) as raised:
+        router.complete("r", "hi")
+    assert [(record.attempt, record.failure_type) for record in memory.records] == [(None, "TIMEOUT")]
+    assert raised.value.attempts == tuple(memory.records)
+    assert provider_of(router, "a").calls == []
+    assert all(health.failures == health.in_flight == 0 for health in router.health().values())
+
+
+def test_an_answer_that_cannot_be_handed_on_is_a_traced_failure() -> None:
+    """A provider may give back a class of its own, and that may be broken."""
+
+    class Odd(LLMResponse):
+        def __init__(self, said: str) -> None:
+            super().__init__(text=said)
+
+    router, memory, _ = router_for(config_for({"a": [Odd("hello")], "b": ["whole"]}))
+    assert router.complete("r", "hi").text == "whole"
+    assert [(record.provider, record.outcome) for record in memory.records] == [("a", "error"), ("b", "ok")]

@@ -6,6 +6,7 @@ object is of an unfrozen class of the same layout while its fields are set, and 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ def quickly_made(cls: ClassT) -> ClassT:
         default = f"_default_{f.name}"
         if made or f.default is not MISSING:
             known[default] = f.default_factory if made else f.default
+        if not f.init:
+            values[f.name] = f"{default}()" if made else default
+            continue
         if f.kw_only and "*" not in parameters:
             parameters.append("*")
         parameters.append(f"{f.name}={default}" if default in known else f.name)
@@ -30,12 +34,12 @@ def quickly_made(cls: ClassT) -> ClassT:
     lines = [
         f"def __init__({', '.join(parameters)}):",
         "    if type(self) is not _own:",  # a subclass may have another layout
-        f"        return _slow(self, {', '.join(f'{name}={value}' for name, value in values.items())})",
+        f"        return _slow(self, {', '.join(f'{f.name}={values[f.name]}' for f in fields(cls) if f.init)})",
         "    _set(self, '__class__', _unfrozen)",
         *(f"    self.{name} = {value}" for name, value in values.items()),
         "    self.__class__ = _own",
     ]
-    init = _defined("__init__", lines, known)
+    init = _defined(cls, "__init__", lines, known)
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
     init.__annotations__ = slow.__annotations__
@@ -58,14 +62,17 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
         "    new.__class__ = _own",
         "    return new",
     ]
-    return _defined("copy", lines, known)
+    return _defined(cls, "copy", lines, known)
 
 
 def _unfrozen(cls: type) -> type:
     return type(f"_{cls.__name__}", (), {"__slots__": cls.__slots__})  # type: ignore[attr-defined]
 
 
-def _defined(name: str, lines: list[str], known: dict[str, Any]) -> Callable[..., Any]:
-    exec("\n".join(lines), known)  # noqa: S102 - the names of our own fields, as `dataclass` itself does it
-    function: Callable[..., Any] = known[name]
+def _defined(cls: type, name: str, lines: list[str], known: dict[str, Any]) -> Callable[..., Any]:
+    """The function that `lines` define, in the module of `cls`, so that its annotations can be resolved there."""
+    code = "\n ".join([f"def made({', '.join(known)}):", *lines, f"return {name}"])
+    found: dict[str, Any] = {}
+    exec(code, sys.modules[cls.__module__].__dict__, found)  # noqa: S102 - names of our own fields, as in `dataclass`
+    function: Callable[..., Any] = found["made"](**known)
     return function

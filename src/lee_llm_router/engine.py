@@ -56,6 +56,7 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
                 response = answer if type(answer) is LLMResponse else whole_answer(answer)
                 if attempt.request.wants_json:
                     response = replace(response, parsed=_contract.check(attempt.request, response))
+                response = served_by(response, attempt.target.provider, plan.request_id)
             except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
                 move = run.failed(move.candidate, attempt, caught)
             except BaseException as cancelled:
@@ -95,7 +96,7 @@ class _Run:
         """The answer that is coming in, or came in last; None in an unstreamed call."""
 
     def first_move(self) -> Move:
-        return self._taken(self.selection.after(None, self.plan.started))
+        return self._taken(self.selection.after(None, self.clock.monotonic()))
 
     def wait(self, move: Move) -> Generator[Step, Any, Move]:
         """Let time pass; a call cancelled or out of time in it ends with a record of its own."""
@@ -113,6 +114,8 @@ class _Run:
         target, provider, request = candidate.target, candidate.provider, candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         now = self.clock.monotonic()
+        if now >= self.last_start:  # what prepares a request (a compression hook) may take its time
+            raise self._no_attempt(now)
         timeout = min(target.timeout, self.deadline_at - now)
         attempt = Attempt(target, provider, request, self.made, candidate.tries, timeout, now, self.clock.time())
         self.made += 1
@@ -121,9 +124,8 @@ class _Run:
         return attempt
 
     def succeeded(self, attempt: Attempt, response: LLMResponse) -> LLMResponse:
-        """It gave the answer: `response`, as the caller gets it."""
+        """It gave the answer, `response`."""
         self._settle(attempt)
-        response = served_by(response, attempt.target.provider, self.plan.request_id)
         self.recorder.succeeded(attempt, response)
         return response
 
@@ -251,7 +253,10 @@ class _Run:
         if move is not None:
             self.permit = move.permit
             return move
-        now = self.clock.monotonic()
+        raise self._no_attempt(self.clock.monotonic())
+
+    def _no_attempt(self, now: float) -> LLMRouterError:
+        """The final error of a call that ends without another attempt, traced."""
         error: LLMRouterError
         if now >= self.last_start:
             error = LLMTimeoutError(
@@ -262,7 +267,9 @@ class _Run:
             retry_after = None if opens_at is None else max(0.0, opens_at - now)
             error = UnavailableError("no target can be asked", retry_after=retry_after, sent=False)
         self.recorder.outside(error, self._elapsed())
-        raise self._final(error) from self.last_error
+        final = self._final(error)
+        final.__cause__ = self.last_error
+        return final
 
     def _write_skips(self, *, last: bool) -> None:
         for target, reason in self.selection.passed_over():

@@ -18,7 +18,10 @@ MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "
 @quickly_made
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
-    """One request, as a provider sees it. None means: not asked for, and not sent."""
+    """One request, as a provider sees it. None means: not asked for, and not sent.
+
+    What it holds is shared with other calls: who wants to change it makes a copy.
+    """
 
     messages: tuple[Message, ...]
     model: str | None = None
@@ -43,9 +46,9 @@ class LLMRequest:
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The application's own notes. They go into the trace, never to a provider."""
-    kind: object = field(default=None, repr=False, compare=False)
+    kind: object = field(init=False, default=None, repr=False, compare=False)
     """Requests with the same object here are the same but for `messages`, `request_id` and `metadata`: what a provider
-    has worked out for one of them holds for all. None: nothing of the sort is known."""
+    has worked out for one of them holds for all. None: nothing of the sort is known, as of a changed copy."""
 
     @property
     def wants_json(self) -> bool:

@@ -9,18 +9,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._messages import Messages
+from lee_llm_router._overrides import CallOptions
+from lee_llm_router.compression import Compressor
+from lee_llm_router.config import LLMConfig
+from lee_llm_router.health import TargetHealth, TargetKey
+from lee_llm_router.policy import RoutingPolicy, Target
+from lee_llm_router.response import LLMResponse
+from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
+from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore
 
 if TYPE_CHECKING:
     from lee_llm_router._drivers import Steps
-    from lee_llm_router._messages import Messages
-    from lee_llm_router._overrides import CallOptions
-    from lee_llm_router.compression import Compressor
-    from lee_llm_router.config import LLMConfig
-    from lee_llm_router.health import TargetHealth, TargetKey
-    from lee_llm_router.policy import RoutingPolicy, Target
-    from lee_llm_router.response import LLMResponse
-    from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-    from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore
 
 
 class LeeLLMRouter:
@@ -56,7 +56,7 @@ class LeeLLMRouter:
         random: Callable[[], float] = _random.random,
     ) -> None:
         # What stands behind this takes most of the time the package takes to load: not before there is a router.
-        from lee_llm_router import _drivers, streaming  # noqa: PLC0415
+        from lee_llm_router import _drivers  # noqa: PLC0415
         from lee_llm_router._core import Core  # noqa: PLC0415
 
         self._core = core = Core(
@@ -74,7 +74,6 @@ class LeeLLMRouter:
         self.policy = core.policy
         self._clock = clock
         self._drivers = _drivers
-        self._streaming = streaming
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **options: Any) -> Self:
@@ -112,7 +111,7 @@ class LeeLLMRouter:
             An iterator over `StreamChunk`, and a context manager; leaving it early closes the connection. Once it has
             ended, its `response` is the whole answer.
         """
-        return self._streaming.CompletionStream(
+        return CompletionStream(
             lambda finished: self._drivers.drive_stream(
                 lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
             )
@@ -122,7 +121,7 @@ class LeeLLMRouter:
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> AsyncCompletionStream:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
-        return self._streaming.AsyncCompletionStream(
+        return AsyncCompletionStream(
             lambda finished: self._drivers.drive_stream_async(
                 lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
             )
