@@ -157,13 +157,7 @@ class Core:
 
     def _bare_plan(self, role: str, request_id: str) -> CallPlan:
         terms = self._terms.get(role) or self._terms.setdefault(role, self._terms_of(role))
-        return CallPlan(
-            terms=terms,
-            request_id=request_id,
-            started=self.clock.monotonic(),
-            deadline=terms.deadline,
-            metadata=terms.metadata,
-        )
+        return CallPlan(terms, request_id, self.clock.monotonic(), terms.deadline, terms.metadata)
 
     def _terms_of(self, role: str) -> RoleTerms:
         config = self.config.roles[role]

@@ -22,5 +22,5 @@ def new_request_id(now: float) -> str:
     """
     ticks = max(0, int(now * 4_096_000))  # 1/4096 ms
     high = (ticks & 0x0FFF_FFFF_FFFF_F000) << 4 | 0x7000 | ticks & 0xFFF
-    digits = _pack(high, 0x8000_0000_0000_0000 | _getrandbits(62)).hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    fours = _pack(high, 0x8000_0000_0000_0000 | _getrandbits(62)).hex("-", 2)
+    return fours[:4] + fours[5:29] + fours[30:34] + fours[35:]

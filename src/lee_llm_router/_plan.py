@@ -49,7 +49,7 @@ class RoleTerms:
     stream: StreamConfig
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class CallPlan:
     """One call, resolved: what is asked of whom, and within which bounds."""
 
@@ -57,11 +57,11 @@ class CallPlan:
     request_id: str
     started: float
     """The moment the call began, on the router's monotonic clock."""
-    messages: tuple[Message, ...] = ()
-    targets: Sequence[Target] = ()
     deadline: float
     """Seconds for the whole call."""
     metadata: Mapping[str, Any]
+    messages: tuple[Message, ...] = ()
+    targets: Sequence[Target] = ()
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
     heard: bool = False

@@ -7,28 +7,24 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from lee_llm_router._drivers import Call
 from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health import Transition
 from lee_llm_router.policy import Target
-from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry import Outcome, TraceRecord, Verdict
 
 _NO_ANSWER = LLMResponse(text="")
 
 
 @dataclass(slots=True)
-class Attempt:
-    """What is known of an attempt before it ends."""
+class Attempt(Call):
+    """What is known of an attempt before it ends; the step that makes it, in an unstreamed call."""
 
     target: Target
-    provider: Provider[Any]
-    request: LLMRequest
     number: int
     target_number: int
-    timeout: float
-    """Seconds it may take."""
     began: float
     """On the router's monotonic clock."""
     started: float

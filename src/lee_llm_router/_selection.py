@@ -48,16 +48,6 @@ class Move:
     """Where others wait too: the place in the queue, whose turn may come before `at`."""
 
 
-class _Look:
-    """What one look along the chain has found."""
-
-    __slots__ = ("refused", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[float, Candidate, Refusal | None]] = []
-        self.refused: list[tuple[Candidate, LLMRouterError]] = []
-
-
 class Selection:
     """The chain of one call.
 
@@ -69,7 +59,8 @@ class Selection:
     """
 
     __slots__ = (
-        "_health", "_last_start", "_passed_over", "_prepare", "_ticket", "candidates", "has_passed_over", "opens_at",
+        "_health", "_last_start", "_passed_over", "_prepare", "_refused", "_ticket", "_waiting", "candidates",
+        "has_passed_over", "opens_at",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +79,9 @@ class Selection:
         """Whether `passed_over` has anything to tell."""
         self._last_start = last_start
         self._ticket: Ticket | None = None
+        self._waiting: list[tuple[float, Candidate, Refusal | None]] = []
+        self._refused: list[tuple[Candidate, LLMRouterError]] = []
+        """What the last look along the chain has found: who has to be waited for, who cannot serve."""
         self.opens_at: float | None = None
         """The moment from which any target may be asked again, as far as the last look could tell."""
 
@@ -106,14 +100,14 @@ class Selection:
             and self._worth_a_wait(candidate, candidate.ready_at)
         ):
             return Move(candidate, candidate.ready_at)
-        look = _Look()
+        self._waiting, self._refused = [], []
         for other in self.candidates if candidate is None else self._from(candidate):
-            permit = self._try(other, now, look)
+            permit = self._try(other, now)
             if permit is not None:
-                if look.waiting or look.refused:
-                    self._tell(look, other)
+                if self._waiting or self._refused:
+                    self._tell(other)
                 return Move(other, now, permit)
-        return self._wait(look)
+        return self._wait()
 
     def resume(self, move: Move, now: float) -> Move | None:
         """The move after a wait: its candidate first, then the others."""
@@ -135,19 +129,19 @@ class Selection:
         start = candidate.place + 1
         return [c for c in self.candidates[start:] + self.candidates[:start] if not c.used_up]
 
-    def _try(self, candidate: Candidate, now: float, look: _Look) -> Permit | None:
-        """Leave to ask `candidate` now, if it may be; else `look` learns why not."""
+    def _try(self, candidate: Candidate, now: float) -> Permit | None:
+        """Leave to ask `candidate` now, if it may be; else it is noted why not."""
         if candidate.request is None:
             problem = self._prepare(candidate)
             if problem is not None:
                 candidate.used_up = True
-                look.refused.append((candidate, problem))
+                self._refused.append((candidate, problem))
                 return None
         if candidate.ready_at > now:
             opens_at = self._health.breaker_opens_at(candidate.target.key)
             shut = Refusal(BREAKER_OPEN, opens_at, waitable=False, asked_at=now)
             late = opens_at > candidate.ready_at
-            look.waiting.append((max(opens_at, candidate.ready_at), candidate, shut if late else None))
+            self._waiting.append((max(opens_at, candidate.ready_at), candidate, shut if late else None))
             return None
         if not candidate.charged and not self._pay(candidate):
             return None
@@ -159,7 +153,7 @@ class Selection:
             elif self._ticket is not None:
                 self.leave_queue()
             return answer
-        look.waiting.append((answer.opens_at, candidate, answer))
+        self._waiting.append((answer.opens_at, candidate, answer))
         return None
 
     def _pay(self, candidate: Candidate) -> bool:
@@ -172,23 +166,23 @@ class Selection:
     def _worth_a_wait(self, candidate: Candidate, at: float) -> bool:
         return at <= self._last_start and self._pay(candidate)
 
-    def _wait(self, look: _Look) -> Move | None:
+    def _wait(self) -> Move | None:
         """The wait for whoever opens soonest, if that is in time and worth it."""
-        look.waiting.sort(key=lambda entry: entry[0])
-        known = [at for at, _, _ in look.waiting if at != float("inf")]
+        self._waiting.sort(key=lambda entry: entry[0])
+        known = [at for at, _, _ in self._waiting if at != float("inf")]
         self.opens_at = min(known, default=None)
-        for at, candidate, refusal in look.waiting:
+        for at, candidate, refusal in self._waiting:
             unknown = at == float("inf")
             if refusal is not None and not refusal.waitable:
                 continue
             if not self._worth_a_wait(candidate, self._last_start if unknown else at):
                 continue
-            self._tell(look, candidate)
+            self._tell(candidate)
             if refusal is None:
                 self.leave_queue()
                 return Move(candidate, at)
             return Move(candidate, min(at, self._last_start), ticket=self._queue(candidate))
-        self._tell(look, None)
+        self._tell(None)
         return None
 
     def _queue(self, candidate: Candidate) -> Ticket:
@@ -198,11 +192,11 @@ class Selection:
             self._ticket = self._health.queue(key)
         return self._ticket
 
-    def _tell(self, look: _Look, chosen: Candidate | None) -> None:
+    def _tell(self, chosen: Candidate | None) -> None:
         """Note those passed over that were never asked, each once."""
         self.has_passed_over = True
-        self._passed_over += [(candidate.target, reason) for candidate, reason in look.refused]
-        for at, candidate, refusal in look.waiting:
+        self._passed_over += [(candidate.target, reason) for candidate, reason in self._refused]
+        for at, candidate, refusal in self._waiting:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
                 candidate.told = True
                 left = None if at == float("inf") else max(0.0, at - refusal.asked_at)

@@ -13,7 +13,7 @@ from typing import Any
 
 from lee_llm_router import _contract
 from lee_llm_router._assembly import Assembly, Patience
-from lee_llm_router._drivers import Call, Open, Pump, Sleep, Step, Steps, Wait
+from lee_llm_router._drivers import Open, Pump, Sleep, Step, Steps, Wait
 from lee_llm_router._failures import as_failure, final_error, forget_frames
 from lee_llm_router._messages import needs_content_parts
 from lee_llm_router._plan import CallPlan, Surroundings
@@ -50,7 +50,7 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
             attempt = run.begin(move.candidate)
             try:
                 if plan.stream is None:
-                    answer = yield Call(attempt.provider, attempt.request, attempt.timeout)
+                    answer = yield attempt
                 else:
                     answer = yield from run.ask_stream(attempt, plan.stream)
                 response = answer if type(answer) is LLMResponse else whole_answer(answer)
@@ -117,7 +117,7 @@ class _Run:
         if now >= self.last_start:  # what prepares a request (a compression hook) may take its time
             raise self._no_attempt(now)
         timeout = min(target.timeout, self.deadline_at - now)
-        attempt = Attempt(target, provider, request, self.made, candidate.tries, timeout, now, self.clock.time())
+        attempt = Attempt(provider, request, timeout, target, self.made, candidate.tries, now, self.clock.time())
         self.made += 1
         candidate.tries += 1
         self.recorder.begun(attempt)

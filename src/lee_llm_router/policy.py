@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from lee_llm_router._frozen import quickly_made
@@ -21,6 +23,7 @@ from lee_llm_router.response import LLMRequest
 ENTRY_POINT_GROUP = "lee_llm_router.policies"
 
 _MERGED = ("extra_body", "headers")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @quickly_made
@@ -71,7 +74,12 @@ class SimpleRoutingPolicy:
 
     def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
         """The role's first provider."""
-        return ProviderChoice(config.roles[role].provider)
+        return _choice_of(config.roles[role].provider)
+
+
+@lru_cache(maxsize=1024)
+def _choice_of(provider_name: str) -> ProviderChoice:
+    return ProviderChoice(provider_name, _NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
