@@ -248,6 +248,8 @@ def _timestamp(text: str) -> float | None:
 
 def count(value: Any) -> int | None:
     """A number of tokens, if `value` is one that can be true."""
+    if type(value) is int:
+        return value if 0 <= value <= _MAX_COUNT else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return int(value) if 0 <= value <= _MAX_COUNT and value == int(value) else None

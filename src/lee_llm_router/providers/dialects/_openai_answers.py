@@ -67,11 +67,12 @@ def usage_of(usage: Any) -> LLMUsage | None:
     """The tokens reported; a number that cannot be true counts as unreported."""
     if not isinstance(usage, dict):
         return None
+    prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     found = LLMUsage(
         prompt_tokens=count(usage.get("prompt_tokens")),
         completion_tokens=count(usage.get("completion_tokens")),
         total_tokens=count(usage.get("total_tokens")),
-        cached_tokens=count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        reasoning_tokens=count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+        cached_tokens=count(mapping(prompt).get("cached_tokens")) if prompt else None,
+        reasoning_tokens=count(mapping(completion).get("reasoning_tokens")) if completion else None,
     )
-    return None if found == _UNREPORTED else found
+    return None if found.total_tokens is None and found == _UNREPORTED else found
