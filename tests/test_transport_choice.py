@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ import pytest
 from lee_llm_router import load_config
 from lee_llm_router.doctor import diagnose
 from lee_llm_router.errors import ProviderError
-from lee_llm_router.providers import transport
 from lee_llm_router.providers._wire import Transport, WireRequest
 from lee_llm_router.providers.transport import TRANSPORT_VARIABLE, Carrier, TransportChoice, chosen
 from lee_llm_router.router import LeeLLMRouter
@@ -34,9 +34,17 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-@pytest.fixture
-def _no_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "find_spec", lambda name: None)
+def _old() -> ModuleType:
+    """httptools as it was before 0.6.4, which other packages may bring along."""
+    module = ModuleType("httptools")
+    module.__dict__["HttpResponseParser"] = type("HttpResponseParser", (), {"__init__": lambda self, protocol: None})
+    return module
+
+
+@pytest.fixture(params=["not installed", "too old"])
+def _no_httptools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httptools", None if request.param == "not installed" else _old())
+    monkeypatch.delitem(sys.modules, "lee_llm_router.providers._transport_httptools", raising=False)
 
 
 def _carrier(url: str, wanted: TransportChoice = "auto", **settings: Any) -> Carrier:
@@ -48,8 +56,12 @@ def test_the_quicker_one_is_taken_where_it_is_installed() -> None:
 
 
 @pytest.mark.usefixtures("_no_httptools")
-def test_httpx_is_taken_where_the_quicker_one_is_not_installed() -> None:
+def test_httpx_is_taken_where_the_quicker_one_cannot_be_used() -> None:
     assert chosen("auto", URL) == "httpx"
+    with Server(answering(OK)) as server:
+        carrier = _carrier(server.url)
+        assert carrier.get().send(WireRequest(server.url, (), b"{}"), 5).status == 200
+        carrier.close()
 
 
 @pytest.mark.parametrize("name", ["httpx", "httptools"])
@@ -114,6 +126,11 @@ def test_the_doctor_says_which_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said(transport="httpx") == [("ok", "requests are carried by httpx")]
     monkeypatch.setenv(TRANSPORT_VARIABLE, "httpx")
     assert said() == [("ok", "requests are carried by httpx")]
+
+
+@pytest.mark.usefixtures("_no_httptools")
+def test_the_doctor_says_that_another_is_used_in_its_place() -> None:
+    assert "requests are carried by httpx" in [finding.message for finding in diagnose(_config())]
 
 
 @pytest.mark.usefixtures("_no_httptools")

@@ -30,6 +30,11 @@ _FINAL = 200
 _CODING, _LENGTH, _TRANSFER = map(len, ("content-encoding", "content-length", "transfer-encoding"))
 
 
+def check() -> None:
+    """Raise whatever the first call would, where httptools is too old: uvicorn alone is content with 0.6.0."""
+    _Message()
+
+
 class HTTPToolsTransport:
     """The `Transport` of one provider.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future
-from importlib.util import find_spec
 from typing import Literal, TypeAlias, cast, get_args
 
 from lee_llm_router._locks import ForkLock
@@ -36,16 +35,27 @@ def chosen(wanted: TransportChoice, url: str) -> TransportName:
     """
     if wanted == "auto":
         wanted = _from_environment()
-    if wanted == "httpx":
+    if wanted == "httpx" or (wanted == "auto" and _is_socks(url)):
         return "httpx"
-    installed = find_spec("httptools") is not None
+    reason = _unusable()
+    if reason is None:
+        return "httptools"
     if wanted == "auto":
-        return "httptools" if installed and not _is_socks(url) else "httpx"
-    if not installed:
-        raise ProviderError(
-            'the transport httptools needs an extra: pip install "lee-llm-router[fast]"', final=True, sent=False
-        )
-    return "httptools"
+        return "httpx"
+    raise ProviderError(
+        'the transport httptools needs an extra: pip install "lee-llm-router[fast]"', final=True, sent=False
+    ) from reason
+
+
+def _unusable() -> Exception | None:
+    """What keeps httptools from being used: it is not installed, broken, or too old to be set up as is needed."""
+    try:
+        from lee_llm_router.providers._transport_httptools import check  # noqa: PLC0415 - it loads httptools
+
+        check()
+    except Exception as error:  # noqa: BLE001 - there is another transport, whatever is wrong with this one
+        return error
+    return None
 
 
 def _from_environment() -> TransportChoice:
