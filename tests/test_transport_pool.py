@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -140,6 +143,23 @@ def test_connection_close_is_obeyed(calls: Sequence) -> None:
     script = answering(json_answer(completion(), 200, {"Connection": "close"}))
     with Server(script) as server, _transport(server) as transport:
         calls(transport, server, 3)
+        assert server.connections == 3
+
+
+@both
+def test_a_connection_that_did_not_take_the_whole_request_is_not_used_again(
+    calls: Sequence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the answer was whole and promised more. What is written to it would be lost."""
+    real = socket.socket.send
+
+    def send(self: socket.socket, *args: Any) -> int:
+        real(self, *args)
+        raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(socket.socket, "send", send)
+    with Server(answering(OK)) as server, _transport(server) as transport:
+        assert [answer.status for answer in calls(transport, server, 3)] == [200] * 3
         assert server.connections == 3
 
 

@@ -128,6 +128,8 @@ class Exchange:
         self._stack = stack
         self._closed = False
         """Whether the other side has hung up."""
+        self._doubtful = False
+        """Whether the answer's end was given in two ways, so that others may have read it otherwise (RFC 9112, 6.3)."""
         self._ended = False
         self._settled = False
 
@@ -150,7 +152,7 @@ class Exchange:
         raise NotImplementedError
 
     def _is_reusable(self) -> bool:
-        """Whether the connection is open, and nothing was received past the answer's end.
+        """Whether the connection is open both ways, and nothing was received past the answer's end.
 
         Left-over bytes would be read as the answer to the next request, which may be someone else's.
         """

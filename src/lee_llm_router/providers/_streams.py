@@ -45,6 +45,11 @@ class Stream:
         self._poll.register(sock, select.POLLIN)
 
     @property
+    def is_broken(self) -> bool:
+        """Whether not all that was written has gone out. What is written from now on does not."""
+        return self._broken is not None
+
+    @property
     def is_stale(self) -> bool:
         """Whether an idle server has spoken or left: what it said was not asked for, and it may listen no more."""
         return bool(self._poll.poll(0)) or any(layer.pending for layer in self._layers)

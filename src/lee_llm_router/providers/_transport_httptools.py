@@ -18,13 +18,14 @@ from lee_llm_router.providers._route import Address, Heads, address_of, bad_prox
 from lee_llm_router.providers._slots import LoopStacks, Slot, SlotStack
 from lee_llm_router.providers._sockets import READ_SIZE, Line, Steps, connecting, run, run_async
 from lee_llm_router.providers._streams import Stream
-from lee_llm_router.providers._wire import ACCEPT_ENCODING, Body, RawHeaders, WireRequest, WireResponse
+from lee_llm_router.providers._wire import ACCEPT_ENCODING, MAX_DIGITS, Body, RawHeaders, WireRequest, WireResponse
 
 _Slot: TypeAlias = Slot[Stream]
 _Stack: TypeAlias = SlotStack[Stream]
 
 _MAX_BARREN = 100 * 1024
 """Bytes that may come in a row without any of a body among them: headers, trailers, extensions of chunks."""
+_FIRST = 100
 _FINAL = 200
 """From here on, a status is that of an answer and not of an interim one."""
 _CODING, _LENGTH, _TRANSFER = map(len, ("content-encoding", "content-length", "transfer-encoding"))
@@ -220,7 +221,10 @@ class _Message:
         self._parser: httptools.HttpResponseParser | None = parser
         """Let go of at the end: the two hold each other."""
         # RFC 9112: a line may end with LF alone (2.2); chunks go before a length (6.3), and end the connection here.
-        parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_optional_cr_before_lf=True)
+        # A space between a chunk's size and the end of its line can mean nothing else; some servers pad with them.
+        parser.set_dangerous_leniencies(
+            lenient_chunked_length=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
 
     def feed(self, data: bytes) -> bool:
         """Take what has been received; whether it was understood."""
@@ -258,10 +262,12 @@ class _Message:
     def on_headers_complete(self) -> None:
         if self._parser is not None:
             self.status = self._parser.get_status_code()
-            self.headed = self.status >= _FINAL
+            if self.status < _FIRST:
+                self.fault = "a status below 100"
+            self.headed = self.status >= _FINAL and self.fault is None
 
     def on_body(self, data: bytes) -> None:
-        if not self.done:
+        if self.headed and not self.done:
             self.parts.append(data)
 
     def on_message_complete(self) -> None:
@@ -301,11 +307,13 @@ class _HTTPToolsExchange(Exchange):
         self.status, self.raw_headers = message.status, message.headers
         coding, length, transfer = _framing(message.headers)
         if transfer is not None:
-            if transfer.lower() != b"chunked":
+            # Not by `strip`: a tab behind it, and the parser takes it for another coding.
+            if transfer.lower().rstrip(b" ") != b"chunked":
                 raise self._broken("a transfer coding nobody asked for")
-            if length is not None:
-                message.keep, length = False, None
+            self._doubtful, length = length is not None, None
         self._ends_with_connection = transfer is None and length is None
+        if length is not None and len(length) > MAX_DIGITS:
+            raise self._broken("a length of too many digits")
         self._body = Body(
             self.status,
             None if coding is None else coding.decode("latin-1"),
@@ -346,7 +354,7 @@ class _HTTPToolsExchange(Exchange):
 
     def _is_reusable(self) -> bool:
         message = self._message
-        return message.keep and not message.spare and self._line.open
+        return message.keep and not (message.spare or self._doubtful or self._stream.is_broken) and self._line.open
 
 
 class SyncHTTPToolsExchange(_HTTPToolsExchange, SyncExchange):

@@ -209,7 +209,10 @@ class _HTTPXExchange(Exchange):
         self._response = response
         self._connection = connection_of(self._slot)
         self._loaded = loaded
-        self._body = Body(self.status, get("content-encoding"), get("content-length"), limit)
+        length = get("content-length")
+        if length is not None and "transfer-encoding" in response.headers:
+            self._doubtful, length = True, None
+        self._body = Body(self.status, get("content-encoding"), length, limit)
 
     def _arriving(self) -> Steps[tuple[bytes, bool]]:
         if self._loaded is not None:
@@ -237,7 +240,9 @@ class _HTTPXExchange(Exchange):
 
     def _is_reusable(self) -> bool:
         connection = connection_of(self._slot)
-        return connection is not None and connection._h11_state.trailing_data == (b"", False)
+        if connection is None or self._doubtful or connection._network_stream.is_broken:
+            return False
+        return bool(connection._h11_state.trailing_data == (b"", False))
 
 
 class SyncHTTPXExchange(_HTTPXExchange, SyncExchange):

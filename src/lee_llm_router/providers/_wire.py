@@ -27,6 +27,8 @@ RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 ACCEPT_ENCODING = b"gzip, deflate"
 ERROR_BODY_LIMIT = 65536
 """Bytes kept of an answer that is no success: enough for any error message."""
+MAX_DIGITS = 20
+"""Of a Content-Length: as many as 2**64 has. Python refuses to read numbers of thousands of digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class Body:
         self._head = b""
         self._inflater: zlib._Decompress | None = None
         self.cut = False
-        if self._strict and length is not None and length.isdecimal() and int(length) > limit:
+        if self._strict and length is not None and _is_above(length, limit):
             raise self._too_long()
 
     def decoded(self, data: bytes) -> bytes:
@@ -217,6 +219,11 @@ class Body:
 
     def _too_long(self) -> InvalidResponseError:
         return InvalidResponseError(f"the answer is longer than {self._limit} bytes", final=True)
+
+
+def _is_above(number: str, limit: int) -> bool:
+    digits = number.lstrip("0")
+    return digits.isdecimal() and (len(digits) > MAX_DIGITS or int(digits) > limit)
 
 
 def _window_bits(coding: str, head: bytes) -> int:
