@@ -257,16 +257,21 @@ class AsyncExchange(Exchange):
     async def run(self, steps: Steps[T]) -> T:
         """As `SyncExchange.run`."""
         with self.guard(self._line):
-            with self._watch:
-                result = await run_async(self._line, self._line.sock, steps)
-            if self._line.expired:
-                raise self._line.timed_out()
-            if self._ended and not self._settled:
+            try:
+                with self._watch:
+                    result = await run_async(self._line, self._line.sock, steps)
+                if self._line.expired:
+                    raise self._line.timed_out()
+                if self._ended and not self._settled:
+                    release = self._release()
+                    if release is not None:
+                        await release
+                    self._settle()
+            except BaseException:
                 self._watch.stop()
-                release = self._release()
-                if release is not None:
-                    await release
-                self._settle()
+                raise
+            if self._ended:
+                self._watch.stop()
             return result
 
     def _release(self) -> Awaitable[None] | None:
