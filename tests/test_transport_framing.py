@@ -240,7 +240,7 @@ def test_more_headers_than_are_remembered_all_go_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1/v1", "http://127.0.0.1:99999/", "ftp://127.0.0.1/", "http://\udcff/", "x"]
+    "url", ["http://[::1/v1", "http://127.0.0.1:99999/", "ftp://127.0.0.1/", "http://\udcff/", "http://☃.test/", "x"]
 )
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     transport = transport_to("http://127.0.0.1:1/v1")
@@ -262,6 +262,32 @@ def test_each_transport_puts_the_same_on_the_wire() -> None:
         seen.append((request.line, [item for item in request.headers.items() if item[0] != "host"], request.body))
         assert request.headers["host"] == server.address
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("faß.test", "xn--fa-hia.test"), ("BÜCHER.test", "xn--bcher-kva.test"), ("xn--fa-hia.test", "xn--fa-hia.test")],
+)
+def test_a_name_with_letters_of_its_own_is_the_same_for_each(
+    calls: Calls, host: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the rules of 2008: by those of 2003 `faß` is `fass`, which another may own, who would get the key."""
+    looked_up = []
+    with Server(answering(OK)) as server:
+        there = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+
+        def look_up(name: str, *_: object, flags: int = 0, **__: object) -> object:
+            if flags:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            looked_up.append(name)
+            return there
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        transport = transport_to(f"http://{host}")
+        assert calls(transport, f"http://{host}", 1)[0].status == 200
+        transport.close()
+    assert looked_up == [asked]
+    assert server.requests[0].headers["host"] == asked
 
 
 def test_the_same_certificate_is_refused_by_each(calls: Calls, certificate_of_another_host: ssl.SSLContext) -> None:
