@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import sleep
@@ -12,6 +14,7 @@ from time import sleep
 import pytest
 
 from lee_llm_router.errors import FailureType, InvalidRequestError, LLMRouterError
+from lee_llm_router.providers._route import Heads, address_of
 from lee_llm_router.providers._wire import Transport, WireRequest, WireResponse
 from servers import Conversation, Script, Server, answering, completion, json_answer, make_certificate, once
 from transports import TRANSPORTS, transport_to, under_test
@@ -231,12 +234,48 @@ def test_headers_given_again_go_out_again(calls: Calls) -> None:
 
 
 def test_more_headers_than_are_remembered_all_go_out() -> None:
+    numbers = [number // 2 for number in range(100)]
     with Server(answering(OK)) as server:
         transport = transport_to(server.url)
-        for number in range(100):
+        for number in numbers:
             transport.send(WireRequest(server.url, ((b"X-A", b"%d" % number),), b"{}"), 5)
         transport.close()
-    assert [request.headers["x-a"] for request in server.requests] == [str(number) for number in range(100)]
+    assert [request.headers["x-a"] for request in server.requests] == [str(number) for number in numbers]
+
+
+def test_headers_of_one_call_are_not_kept(calls: Calls) -> None:
+    """They may hold a key that was meant for it."""
+    with Server(answering(OK)) as server:
+        transport = transport_to(server.url)
+        key = b"k-%d" % server.port
+        calls(transport, server.url, 3)
+        before = sys.getrefcount(key)
+        request = WireRequest(f"{server.url}/chat", ((b"X-A", b"b"), (b"X-Key", key)), b"{}")
+        transport.send(request, 5)
+        asyncio.run(transport.send_async(WireRequest(server.url, ((b"X-Other", key),), b"{}"), 5))
+        del request
+        gc.collect()
+        assert sys.getrefcount(key) == before
+        transport.close()
+
+
+def test_headers_that_come_again_are_put_together_once() -> None:
+    """Whatever headers other calls have between them."""
+    made = []
+
+    def make(request: WireRequest) -> bytes:
+        made.append(request.headers)
+        return request.headers[0][1]
+
+    heads = Heads(address_of("http://model.test").origin, make)
+    usual = ((b"X-A", b"usual"),)
+    for number in range(100):
+        own = ((b"X-A", b"%d" % number),)
+        assert heads.of(WireRequest("http://model.test/v1", usual, b"")) == b"usual"
+        assert heads.of(WireRequest("http://model.test/v1", own, b"")) == b"%d" % number
+    assert made.count(usual) == 2
+    assert heads.of(WireRequest("http://model.test/v1", usual, b"", "GET")) == b"usual"
+    assert made.count(usual) == 3
 
 
 @pytest.mark.parametrize(

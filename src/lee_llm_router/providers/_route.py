@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
@@ -19,7 +20,9 @@ from lee_llm_router.providers._wire import RawHeaders, WireRequest, is_loopback
 
 T = TypeVar("T")
 
-_MAX_HEADS = 64
+_MAX_HEADS = 8
+"""A provider has two: for answers in one piece, and for streamed ones. More, where its key changes."""
+_MAX_SEEN = 32
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%!$&'()*+,;=:@~-._"
 """Characters of a URL's path that stay as they are (RFC 3986, 3.3). `%`: what is quoted is not quoted again."""
@@ -89,7 +92,10 @@ def bad_request() -> InvalidRequestError:
 
 
 class Heads(Generic[T]):
-    """What a transport makes of the URL and headers of its requests: once, for headers that come as a tuple.
+    """What a transport makes of the URL and headers of its requests: once, for a tuple of headers that comes again.
+
+    Headers that came once are not kept: they may hold a key that was meant for one call. Nor do they put an end to
+    what is kept.
 
     Args:
         origin: Where all the requests go.
@@ -99,7 +105,8 @@ class Heads(Generic[T]):
     def __init__(self, origin: tuple[str, str, int], make: Callable[[WireRequest], T]) -> None:
         self._origin = origin
         self._make = make
-        self._known: dict[int, tuple[RawHeaders, str, str, T]] = {}
+        self._known: dict[RawHeaders, tuple[str, str, T]] = {}
+        self._seen: deque[int] = deque(maxlen=_MAX_SEEN)
 
     def of(self, request: WireRequest) -> T:
         """What was made of those of `request`.
@@ -108,21 +115,28 @@ class Heads(Generic[T]):
             InvalidRequestError: HTTP cannot carry them, or they are for another server.
         """
         headers = request.headers
-        known = self._known.get(id(headers))
-        # The headers are kept with it: while they are here, no others can have their id.
-        if known is not None and known[1] == request.url and known[2] == request.method:
-            return known[3]
+        fixed = type(headers) is tuple
+        known = self._known.get(headers) if fixed else None
+        if known is not None and known[0] == request.url and known[1] == request.method:
+            return known[2]
         if address_of(request.url).origin != self._origin or not _TOKEN.fullmatch(request.method.encode()):
             raise bad_request()
         for name, value in headers:
             if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise bad_request()
         made = self._make(request)
-        if type(headers) is tuple:
-            if len(self._known) >= _MAX_HEADS:
-                self._known.clear()
-            self._known[id(headers)] = (headers, request.url, request.method, made)
+        if fixed:
+            self._remember(request, made)
         return made
+
+    def _remember(self, request: WireRequest, made: T) -> None:
+        mark = hash(request.headers)
+        if mark not in self._seen:
+            self._seen.append(mark)
+            return
+        if len(self._known) >= _MAX_HEADS:
+            self._known.clear()  # they are made again by the calls after the next
+        self._known[request.headers] = (request.url, request.method, made)
 
 
 def proxy_for(url: str) -> str | None:

@@ -35,7 +35,7 @@ MAX_DIGITS = 20
 class WireRequest:
     """One request. `Host`, `Content-Length` and `Accept-Encoding` are added by the transport.
 
-    Headers go out in their order and letters. Those given as a tuple are checked and written down only once.
+    Headers go out in their order and letters. Those given as a tuple again are not checked and written down again.
     """
 
     url: str
