@@ -362,3 +362,18 @@ def test_an_answer_that_cannot_be_handed_on_is_a_traced_failure() -> None:
     router, memory, _ = router_for(config_for({"a": [Odd("hello")], "b": ["whole"]}))
     assert router.complete("r", "hi").text == "whole"
     assert [(record.provider, record.outcome) for record in memory.records] == [("a", "error"), ("b", "ok")]
+
+
+def test_a_backoff_shorter_than_the_work_around_it_is_still_a_retry() -> None:
+    """Full jitter draws waits next to nothing; that time passes on the way must not look like an open breaker."""
+
+    class Running(FakeClock):
+        def monotonic(self) -> float:
+            self.sleep(1e-6)
+            return super().monotonic()
+
+    memory = Memory()
+    config = config_for({"a": [ProviderError("again"), ProviderError("again"), "at last"]})
+    router = LeeLLMRouter(config, trace_store=memory, clock=Running(), random=lambda: 1e-7)
+    assert router.complete("r", "hi").text == "at last"
+    assert [record.verdict for record in memory.records] == ["retry", "retry", "return"]

@@ -225,9 +225,8 @@ class Health:
 
     def breaker_opens_at(self, key: TargetKey) -> float:
         """The moment from which the breaker of `key` lets anybody through; in the past if it does now."""
-        now = self._clock.monotonic()
         with self._lock.held:
-            return now + self._target(key).breaker.opens_in(now)
+            return self._target(key).breaker.until or 0.0
 
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; False if it has none left."""
