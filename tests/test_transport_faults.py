@@ -11,6 +11,7 @@ import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from time import monotonic
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers._wire import WireRequest, WireResponse
-from servers import Conversation, Script, Server, completion, gzipped, http, json_answer, once
+from servers import Conversation, Script, Server, answering, completion, eventually, gzipped, http, json_answer, once
 from transports import TRANSPORTS, transport_to, under_test
 
 Send = Callable[..., WireResponse]
@@ -337,3 +338,34 @@ def test_an_early_answer_counts_though_the_request_was_not_read(send: Send) -> N
 
     with Server(refuse) as server:
         assert send(server.url, body=b" " * 3_000_000).status == 413
+
+
+def test_calls_that_fail_or_are_cancelled_leave_no_timer() -> None:
+    """Each would stay in the event loop until the call's time was up: minutes, for a model."""
+
+    def timers() -> int:
+        scheduled: Any = asyncio.get_running_loop()
+        return sum(not timer.cancelled() for timer in scheduled._scheduled)
+
+    faults = [once(b"garbage\r\n\r\n"), once(Conversation.reset), once(HALF), answering(http(200, BODY))]
+
+    async def main() -> None:
+        for fault in faults:
+            with Server(fault) as server, closing(transport_to(server.url)) as transport:
+                for _ in range(3):
+                    with suppress(LLMRouterError):
+                        await transport.send_async(WireRequest(server.url, (), b"{}"), 100)
+                    with suppress(LLMRouterError):
+                        stream = await transport.open_async(WireRequest(server.url, (), b"{}"), 100)
+                        while await stream.read():
+                            pass
+        with Server(once(HALF, Conversation.stall)) as server, closing(transport_to(server.url)) as transport:
+            task = asyncio.create_task(transport.send_async(WireRequest(server.url, (), b"{}"), 100))
+            await asyncio.to_thread(eventually, lambda: len(server.requests) == 1)
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert timers() == 0
+
+    asyncio.run(main())

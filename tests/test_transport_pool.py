@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -305,37 +305,6 @@ def test_a_cancelled_call_ends_at_once_and_drops_its_connection() -> None:
 
         asyncio.run(main())
         assert server.connections == 2
-
-
-def test_calls_that_fail_or_are_cancelled_leave_no_timer() -> None:
-    """Each would stay in the event loop until the call's time was up: minutes, for a model."""
-
-    async def timers() -> int:
-        scheduled: Any = asyncio.get_running_loop()
-        return sum(not timer.cancelled() for timer in scheduled._scheduled)
-
-    faults = [once(b"garbage\r\n\r\n"), once(Conversation.reset), once(OK[:-5]), answering(OK)]
-
-    async def main() -> None:
-        for fault in faults:
-            with Server(fault) as server, _transport(server) as transport:
-                for _ in range(3):
-                    with suppress(ProviderError):
-                        await transport.send_async(_wire(server), 100)
-                    with suppress(ProviderError):
-                        stream = await transport.open_async(_wire(server), 100)
-                        while await stream.read():
-                            pass
-        with Server(once(OK[:-5], Conversation.stall)) as server, _transport(server) as transport:
-            task = asyncio.create_task(transport.send_async(_wire(server), 100))
-            await asyncio.to_thread(eventually, lambda: len(server.requests) == 1)
-            await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert await timers() == 0
-
-    asyncio.run(main())
 
 
 def test_an_outer_timeout_is_the_callers_own() -> None:
