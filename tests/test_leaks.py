@@ -69,7 +69,11 @@ def _failing_often(told: Counter[str]) -> Script:
 
 def _children() -> set[str]:
     """The child processes of this one."""
-    return {child for path in Path("/proc/self/task").glob("*/children") for child in path.read_text().split()}
+    children: set[str] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            children.update(path.read_text().split())
+    return children
 
 
 @pytest.fixture

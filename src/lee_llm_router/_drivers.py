@@ -137,7 +137,7 @@ async def drive_stream_async(
             try:
                 if isinstance(step, Pump):
                     async with aclosing(step.stream):
-                        while (chunk := await _pull_async(step, clock)) is not None:
+                        while (chunk := _here(step, clock) or await _pull_async(step, clock)) is not None:
                             for ready in step.assembly.feed(chunk, clock.monotonic):
                                 yield ready
                     result = step.assembly.finish()
@@ -186,6 +186,14 @@ def _pump(step: Pump, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]
             if chunk is None:
                 return assembly.finish()
             yield from assembly.feed(chunk, clock.monotonic)
+
+
+def _here(step: Pump, clock: Clock) -> StreamChunk | None:
+    """A piece that needs no waiting for; the bounds hold for it all the same."""
+    if not step.bounded:
+        return None
+    step.assembly.wait(clock.monotonic())
+    return step.stream.ready()
 
 
 def _pull_async(step: Pump, clock: Clock) -> Awaitable[StreamChunk | None]:

@@ -40,6 +40,10 @@ class AsyncEventStream(ChunkStream):
         self._wire = wire
         self._decoder = decoder
 
+    def ready(self) -> StreamChunk | None:
+        """As `ChunkStream.ready`."""
+        return self._decoder.next()
+
     def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - it is refused
         """Not for threads.
 

@@ -124,6 +124,14 @@ def whole_answer(response: object) -> LLMResponse:
 class ChunkStream(ABC):
     """One streamed answer, pulled piece by piece by one caller at a time."""
 
+    def ready(self) -> StreamChunk | None:
+        """The next piece, if it is here already; None says nothing. Asked before each `pull`, on whichever side.
+
+        Raises:
+            LLMRouterError: as `pull`.
+        """
+        return None
+
     @abstractmethod
     def pull(self, timeout: float) -> StreamChunk | None:
         """The next piece, or None after the last one of a whole answer.

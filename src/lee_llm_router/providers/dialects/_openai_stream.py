@@ -116,12 +116,14 @@ class ChatDecoder:
         else:
             self._has_text = True
             text = content if isinstance(content, str) else text_of(self._reply, content) or ""
-        reasoning = string(delta.get("reasoning_content")) or string(delta.get("reasoning")) or ""
+        reasoning = ""
         tools: tuple[ToolCallDelta, ...] = ()
-        if delta.get("tool_calls") is not None:
-            tools = self._tool_calls(delta["tool_calls"])
-        if delta.get("refusal"):
-            self._refusal += string(delta["refusal"]) or ""
+        if len(delta) > 1 or content is None:  # most have a content and nothing else
+            reasoning = string(delta.get("reasoning_content")) or string(delta.get("reasoning")) or ""
+            if delta.get("tool_calls") is not None:
+                tools = self._tool_calls(delta["tool_calls"])
+            if delta.get("refusal"):
+                self._refusal += string(delta["refusal"]) or ""
         finish_reason = choice.get("finish_reason")
         if finish_reason is not None:
             finish_reason = self._finished(finish_reason)
