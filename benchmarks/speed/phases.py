@@ -28,5 +28,5 @@ PHASES = {
     ),
     "chunk": Phase("streamed chunks", _keys("chunk"), neighbour=("httpx", "chunk")),
     "policies": Phase("policies", [(s.name, "async-1") for s in (ALONE[0], *POLICIES)], 0.1, 20),
-    "configured": Phase("providers and roles", [(s.name, "async-1") for s in (*CONFIGURED, *ASKED)], 0.1, 30, FEW),
+    "configured": Phase("providers and roles", [(s.name, "async-1") for s in (*CONFIGURED, *ASKED)], 0.2, 30, FEW),
 }
