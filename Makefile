@@ -23,7 +23,7 @@ help:
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
 	@echo "make lint       ruff and mypy"
-	@echo "make bench      measure the router beside others, against its bars (6 to 8 minutes; QUICK=1: one to two)"
+	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
 	@echo "make build      wheel and sdist, tried in an empty environment"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
