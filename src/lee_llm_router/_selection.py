@@ -59,8 +59,8 @@ class Selection:
     """
 
     __slots__ = (
-        "_health", "_last_start", "_passed_over", "_prepare", "_refused", "_ticket", "_waiting", "candidates",
-        "has_passed_over", "opens_at",
+        "_health", "_last_start", "_prepare", "_refused", "_ticket", "_waiting", "candidates",
+        "opens_at", "passed_over",
     )  # fmt: skip
 
     def __init__(
@@ -74,9 +74,8 @@ class Selection:
         self.candidates = [Candidate(target, place) for place, target in enumerate(targets)]
         self._health = health
         self._prepare = prepare
-        self._passed_over: list[tuple[Target, LLMRouterError]] = []
-        self.has_passed_over = False
-        """Whether `passed_over` has anything to tell."""
+        self.passed_over: list[tuple[Target, LLMRouterError]] = []
+        """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
         self._last_start = last_start
         self._ticket: Ticket | None = None
         self._waiting: list[tuple[float, Candidate, Refusal | None]] = []
@@ -113,10 +112,9 @@ class Selection:
         """The move after a wait: its candidate first, then the others."""
         return self.after(self.candidates[move.candidate.place - 1], now)
 
-    def passed_over(self) -> list[tuple[Target, LLMRouterError]]:
-        """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
-        told, self._passed_over = self._passed_over, []
-        self.has_passed_over = False
+    def told(self) -> list[tuple[Target, LLMRouterError]]:
+        """What there is in `passed_over`; it is not told again."""
+        told, self.passed_over = self.passed_over, []
         return told
 
     def leave_queue(self) -> None:
@@ -194,12 +192,11 @@ class Selection:
 
     def _tell(self, chosen: Candidate | None) -> None:
         """Note those passed over that were never asked, each once."""
-        self.has_passed_over = True
-        self._passed_over += [(candidate.target, reason) for candidate, reason in self._refused]
+        self.passed_over += [(candidate.target, reason) for candidate, reason in self._refused]
         for at, candidate, refusal in self._waiting:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
                 candidate.told = True
                 left = None if at == float("inf") else max(0.0, at - refusal.asked_at)
                 when = "" if left is None else f" for another {left:.3g} s"
                 reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
-                self._passed_over.append((candidate.target, reason))
+                self.passed_over.append((candidate.target, reason))

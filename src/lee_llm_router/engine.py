@@ -248,7 +248,7 @@ class _Run:
 
     def _taken(self, move: Move | None) -> Move:
         """`move`; or the error of a call that has come to its end outside an attempt."""
-        if self.selection.has_passed_over:
+        if self.selection.passed_over:
             self._write_skips(last=False)
         if move is not None:
             self.permit = move.permit
@@ -272,7 +272,7 @@ class _Run:
         return final
 
     def _write_skips(self, *, last: bool) -> None:
-        for target, reason in self.selection.passed_over():
+        for target, reason in self.selection.told():
             self.recorder.skipped(target, reason, last=last)
 
     def _final(self, error: LLMRouterError) -> LLMRouterError:

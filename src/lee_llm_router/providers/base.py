@@ -125,7 +125,7 @@ class ChunkStream(ABC):
     """One streamed answer, pulled piece by piece by one caller at a time."""
 
     def ready(self) -> StreamChunk | None:
-        """The next piece, if it is here already; None says nothing. Asked before each `pull`, on whichever side.
+        """The next piece, if it is here already; None says nothing. Asked before each `pull_async`, which costs more.
 
         Raises:
             LLMRouterError: as `pull`.
