@@ -42,13 +42,17 @@ def prepare(schema: object) -> None:
 
 
 def check(request: LLMRequest, response: LLMResponse) -> Any:
-    """The parsed answer, if it keeps the contract.
+    """Return the parsed answer, if it keeps the contract; None for one that only calls tools.
+
+    The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
 
     A single Markdown code fence around the JSON is allowed for: many models add one.
 
     Raises:
         ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
     """
+    if response.tool_calls and not response.text.strip():
+        return None
     if response.finish_reason == "length":
         raise _broken(response, "the answer was cut by length (finish_reason length)")
     text = _without_fence(response.text)
