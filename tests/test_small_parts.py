@@ -19,7 +19,7 @@ from lee_llm_router._locks import ForkLock
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
 from lee_llm_router.policy import ProviderChoice
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, served_by
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
 from lee_llm_router.retry import RULES, advise, backoff
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry import TraceRecord
@@ -146,3 +146,14 @@ def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_
     assert served_by(Priced(text="a", price=3), "p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
     noted = Noted(text="a")
     assert noted.text == "a" and noted.tool_calls == () and type(served_by(noted, "p", "i")) is Noted
+
+
+class _SubRequest(LLMRequest):
+    """A request of somebody's own kind."""
+
+
+def test_a_request_of_a_subclass_can_be_copied_for_a_call() -> None:
+    request = _SubRequest(messages=(), model="m")
+    copied = of_call(request, ({"role": "user", "content": "x"},), "r", "id", {"a": 1}, None)
+    assert type(copied) is _SubRequest
+    assert (copied.model, copied.messages[0]["content"], copied.role, copied.request_id) == ("m", "x", "r", "id")

@@ -30,7 +30,7 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=work, name=f"lee-llm-router-{function.__name__}", daemon=True).start()
+    threading.Thread(target=work, name=f"lee-llm-router-{getattr(function, '__name__', 'call')}", daemon=True).start()
     return future
 
 
