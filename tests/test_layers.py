@@ -46,7 +46,7 @@ LAYERS = [
     ["telemetry"],
     ["_assembly", "_contract", "_messages", "compression"],
     ["response"],
-    ["errors", "_clock", "_fake_clock", "_frozen", "_ids", "_locks", "_redact", "_secrets", "_threads"],
+    ["errors", "_clock", "_fake_clock", "_frozen", "_ids", "_locks", "_redact", "_secrets", "_threads", "_util"],
 ]
 
 

@@ -169,13 +169,13 @@ def test_the_final_error_reads_well_and_carries_everything() -> None:
 
 def test_errors_survive_pickling() -> None:
     """A process pool can hand them back whole."""
-    router, _, _ = router_for(config_for({"a": [error_of(FailureType.RATE_LIMIT, "no", retry_after=9e9)]}))
+    router, _, _ = router_for(config_for({"a": [error_of(FailureType.RATE_LIMIT, "no", retry_after=9e4)]}))
     with pytest.raises(RateLimitError) as caught:
         router.complete("r", "hi")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert type(copy) is RateLimitError
     assert str(copy) == str(caught.value)
-    assert copy.attempts == caught.value.attempts and copy.retry_after == 9e9
+    assert copy.attempts == caught.value.attempts and copy.retry_after == 9e4
 
 
 def test_llm_client_is_the_older_face_over_the_same_router() -> None:

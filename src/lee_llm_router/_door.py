@@ -43,14 +43,14 @@ class Door:
             self._rate = max(_SLOWEST, self._rate / 2)
         self._leading = True
 
-    def opens_at(self, now: float) -> float:
-        """The moment from which the next attempt may pass, as far as is known now."""
+    def opens_at(self, now: float) -> float | None:
+        """Return the moment from which the next attempt may pass; None while that depends on the one ahead of it."""
         if now < self.shut_until:
             return self.shut_until
         if self._rate is None:
             return now
         if self._leading:
-            return float("inf") if self._first_out else now
+            return None if self._first_out else now
         return max(now, self._next_slot)
 
     def enter(self, now: float) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import fields, replace
 from typing import Any
 
 from lee_llm_router._secrets import bounded, scrub, scrub_exception
+from lee_llm_router._util.numbers import amount, count, wait_seconds
 from lee_llm_router.errors import (
     LLMRouterError,
     LLMTimeoutError,
@@ -16,6 +18,7 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.policy import Target
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.response import LLMResponse, LLMUsage
 from lee_llm_router.telemetry import TraceRecord
 
 
@@ -30,9 +33,31 @@ def as_failure(
         clean = scrub_exception(caught, secrets)
         error = cleaned(_translated(caught, timeout), secrets)
         error.__cause__ = caught if clean else None
+    error.retry_after = wait_seconds(error.retry_after)
+    error.status_code = error.status_code if type(error.status_code) is int else None
+    error.response = None if error.response is None else believable(error.response)
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
     return error
+
+
+def believable(response: LLMResponse) -> LLMResponse:
+    """Return `response` without numbers that cannot be true: its cost, its tokens, its size."""
+    checks: dict[str, Any] = {}
+    if response.cost_usd is not None and response.cost_usd != (cost := amount(response.cost_usd)):
+        checks["cost_usd"] = cost
+    if response.request_bytes is not None and response.request_bytes != (size := count(response.request_bytes)):
+        checks["request_bytes"] = size
+    usage = response.usage
+    if usage is not None:
+        tokens = {name: getattr(usage, name, None) for name in _TOKENS}
+        checked = {name: None if value is None else count(value) for name, value in tokens.items()}
+        if checked != tokens:
+            checks["usage"] = LLMUsage(**checked)
+    return replace(response, **checks) if checks else response
+
+
+_TOKENS = tuple(field.name for field in fields(LLMUsage))
 
 
 def cleaned(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
@@ -97,6 +122,6 @@ def _translated(caught: Exception, timeout: float) -> LLMRouterError:
 
 def _secrets_of(provider: Provider[Any]) -> Iterable[str]:
     try:
-        return tuple(provider.secrets())
+        return tuple(secret for secret in provider.secrets() if isinstance(secret, str))
     except Exception:  # noqa: BLE001 - a broken provider must not hide the failure that is being handled
         return ()

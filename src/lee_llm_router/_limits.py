@@ -21,10 +21,10 @@ class Limits:
         self.in_flight = 0
         """Attempts under way: whoever ends one takes it off."""
 
-    def opens_at(self, now: float) -> float:
-        """The moment from which an attempt may start; infinity where that depends on another one's end."""
+    def opens_at(self, now: float) -> float | None:
+        """Return the moment from which an attempt may start; None where that depends on another one's end."""
         if self._max_concurrency is not None and self.in_flight >= self._max_concurrency:
-            return float("inf")
+            return None
         if self._rpm is not None and len(self._starts) == self._rpm:
             return max(now, self._starts[0] + MINUTE)
         return now

@@ -26,6 +26,8 @@ class Candidate:
     """In the chain, from 0."""
     provider: Provider[Any] | None = None
     request: LLMRequest | None = None
+    has_effects: bool = False
+    """Whether an attempt may change something besides giving an answer."""
     tries: int = 0
     ready_at: float = 0.0
     """The moment from which it may be asked, by what its last failure said."""
@@ -78,7 +80,7 @@ class Selection:
         """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
         self._last_start = last_start
         self._ticket: Ticket | None = None
-        self._waiting: list[tuple[float, Candidate, Refusal | None]] = []
+        self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
         self._refused: list[tuple[Candidate, LLMRouterError]] = []
         """What the last look along the chain has found: who has to be waited for, who cannot serve."""
         self.opens_at: float | None = None
@@ -166,20 +168,21 @@ class Selection:
 
     def _wait(self) -> Move | None:
         """The wait for whoever opens soonest, if that is in time and worth it."""
-        self._waiting.sort(key=lambda entry: entry[0])
-        known = [at for at, _, _ in self._waiting if at != float("inf")]
+        # Those of whom no moment is known come last.
+        self._waiting.sort(key=lambda entry: (entry[0] is None, entry[0] or 0.0))
+        known = [at for at, _, _ in self._waiting if at is not None]
         self.opens_at = min(known, default=None)
         for at, candidate, refusal in self._waiting:
-            unknown = at == float("inf")
+            until = self._last_start if at is None else at
             if refusal is not None and not refusal.waitable:
                 continue
-            if not self._worth_a_wait(candidate, self._last_start if unknown else at):
+            if not self._worth_a_wait(candidate, until):
                 continue
             self._tell(candidate)
             if refusal is None:
                 self.leave_queue()
-                return Move(candidate, at)
-            return Move(candidate, min(at, self._last_start), ticket=self._queue(candidate))
+                return Move(candidate, until)
+            return Move(candidate, until, ticket=self._queue(candidate))
         self._tell(None)
         return None
 
@@ -196,7 +199,7 @@ class Selection:
         for at, candidate, refusal in self._waiting:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
                 candidate.told = True
-                left = None if at == float("inf") else max(0.0, at - refusal.asked_at)
+                left = None if at is None else max(0.0, at - refusal.asked_at)
                 when = "" if left is None else f" for another {left:.3g} s"
                 reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
                 self.passed_over.append((candidate.target, reason))

@@ -74,8 +74,8 @@ class Refusal:
     """Why no attempt may start now."""
 
     reason: str
-    opens_at: float
-    """The moment from which it may, as far as is known; infinity where it depends on others."""
+    opens_at: float | None
+    """The moment from which it may, as far as is known; None where it depends on others."""
     waitable: bool
     """Whether waiting is the thing to do: not at an open breaker, whose end nobody promised."""
     asked_at: float
@@ -287,16 +287,16 @@ class Health:
         if not target.breaker.admits(now):
             return Refusal(BREAKER_OPEN, now + target.breaker.opens_in(now), waitable=False, asked_at=now)
         opens_at = target.door.opens_at(now)
-        if opens_at > now:
+        if opens_at is None or opens_at > now:
             shut = now < target.door.shut_until
             return Refusal(
                 "the vendor asked to wait" if shut else "the vendor's limit", opens_at, waitable=True, asked_at=now
             )
         opens_at = shared.limits.opens_at(now)
-        if opens_at > now:
+        if opens_at is None or opens_at > now:
             return Refusal("at the limit set for it", opens_at, waitable=True, asked_at=now)
         if target.queue and target.queue[0] is not ticket:
-            return Refusal("others are waiting for it", inf, waitable=True, asked_at=now)
+            return Refusal("others are waiting for it", None, waitable=True, asked_at=now)
         return None
 
     def _learn(

@@ -15,13 +15,10 @@ from typing import Any, NoReturn, Protocol
 from pydantic_core import from_json, to_json
 
 from lee_llm_router._secrets import bounded, scrub
+from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType, InvalidRequestError, InvalidResponseError, LLMRouterError
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 
-MAX_RETRY_AFTER = 7 * 86400.0
-"""Seconds: no vendor is believed to mean more than a week."""
-
-_MAX_COUNT = 10**12
 _STATUS_FAILURES: dict[int, FailureType] = {
     400: FailureType.INVALID_REQUEST,
     401: FailureType.AUTH,
@@ -210,7 +207,7 @@ def failure_of_status(status: int) -> FailureType:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds the vendor asks to wait, between 0 and `MAX_RETRY_AFTER`; None if it does not say, or not sensibly.
+    """Seconds the vendor asks to wait, between 0 and a week; None if it does not say, or not sensibly.
 
     ``retry-after-ms`` (milliseconds) goes before ``Retry-After`` (seconds, or a date: RFC 9110, 10.2.3). A date is held
     against the answer's own ``Date``, where there is one, so that a wrong clock here does no harm; one that has passed
@@ -218,7 +215,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return min(milliseconds / 1000, MAX_RETRY_AFTER)
+        return wait_seconds(milliseconds / 1000)
     value = headers.get("retry-after")
     seconds = _seconds(value)
     if seconds is None and value is not None:
@@ -226,7 +223,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         if then is not None:
             here = _timestamp(headers.get("date", ""))
             seconds = max(0.0, then - (now if here is None else here))
-    return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
+    return wait_seconds(seconds)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -244,22 +241,6 @@ def _timestamp(text: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-
-
-def count(value: Any) -> int | None:
-    """A number of tokens, if `value` is one that can be true."""
-    if type(value) is int:
-        return value if 0 <= value <= _MAX_COUNT else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return int(value) if 0 <= value <= _MAX_COUNT and value == int(value) else None
-
-
-def price(value: Any) -> float | None:
-    """An amount of US dollars, if `value` is one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if 0 <= value <= _MAX_COUNT else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

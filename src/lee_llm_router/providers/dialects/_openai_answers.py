@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from lee_llm_router._util.numbers import count
 from lee_llm_router.errors import ContentFilterError, FailureType, LLMRouterError, error_of
-from lee_llm_router.providers.dialects._common import Reply, count, invalid, mapping
+from lee_llm_router.providers.dialects._common import Reply, invalid, mapping
 from lee_llm_router.response import LLMResponse, LLMUsage
 
 _BROKEN_OFF: dict[str, FailureType] = {

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from lee_llm_router._util.numbers import amount
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
-from lee_llm_router.providers.dialects._common import Reply, describe, invalid, mapping, price, string
+from lee_llm_router.providers.dialects._common import Reply, describe, invalid, mapping, string
 from lee_llm_router.providers.dialects._openai_answers import arguments_text, broken_off, refused, text_of, usage_of
 from lee_llm_router.providers.dialects._openai_errors import failure_within
 from lee_llm_router.providers.dialects._sse import Event, EventParser
@@ -142,7 +143,7 @@ class ChatDecoder:
             finish_reason=finish_reason,
             usage=counted,
             index=index,
-            cost_usd=price(mapping(usage).get("cost")) if usage else None,
+            cost_usd=amount(mapping(usage).get("cost")) if usage else None,
             model=string(value.get("model")),
             request_bytes=request_bytes,
             raw=value,

@@ -15,9 +15,10 @@ from typing import Any
 from pydantic.errors import PydanticUserError
 
 from lee_llm_router._contract import json_schema_of
+from lee_llm_router._util.numbers import amount
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers._codex_schema import strict_schema
-from lee_llm_router.providers.dialects._common import Reply, decode_json, invalid, mapping, price, string
+from lee_llm_router.providers.dialects._common import Reply, decode_json, invalid, mapping, string
 from lee_llm_router.providers.dialects._openai_answers import arguments_text, broken_off, refused, text_of, usage_of
 from lee_llm_router.providers.dialects._openai_errors import failure, failure_within
 from lee_llm_router.providers.dialects._openai_stream import ChatDecoder
@@ -101,7 +102,7 @@ def decode(reply: Reply) -> LLMResponse:
         reasoning=string(message.get("reasoning_content")) or string(message.get("reasoning")),
         finish_reason=string(choice.get("finish_reason")),
         usage=usage_of(answer.get("usage")),
-        cost_usd=price(mapping(answer.get("usage")).get("cost")),
+        cost_usd=amount(mapping(answer.get("usage")).get("cost")),
         model=string(answer.get("model")),
         raw=answer,
         request_bytes=reply.request_bytes,
