@@ -130,8 +130,10 @@ class Core:
         """As `LeeLLMRouter.aclose`."""
         if not self._closed:
             self._closed = True
-            await self.pool.aclose()
-            self._close_store()
+            try:
+                await self.pool.aclose()
+            finally:
+                self._close_store()
 
     def _resolve(self, plan: CallPlan, messages: Messages, overrides: Mapping[str, Any]) -> None:
         """Fill in `plan`: what is asked, of whom."""

@@ -14,6 +14,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from lee_llm_router._clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._redact import RedactingModel
 from lee_llm_router._secrets import looks_like_key
-from lee_llm_router._threads import call_in_thread_async
+from lee_llm_router._threads import awaitable, call_in_thread_async, start_in_thread
 from lee_llm_router.errors import AuthenticationError, InvalidResponseError
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk, ToolCallDelta
 
@@ -143,17 +144,27 @@ class ChunkStream(ABC):
             LLMRouterError: what broke. An answer that ends early is an `InvalidResponseError`, never None.
         """
 
+    _pulling: Future[StreamChunk | None] | None = None
+    """What `pull` does in a thread, for `pull_async`."""
+
     async def pull_async(self, timeout: float) -> StreamChunk | None:
         """As `pull`, for asyncio. Unless overridden, runs `pull` in a thread."""
-        return await call_in_thread_async(self.pull, timeout)
+        self._pulling = start_in_thread(self.pull, timeout)
+        return await awaitable(self._pulling)
 
     def close(self) -> None:
         """Hang up, whole or not. Called once, after the last `pull`."""
         return
 
     async def aclose(self) -> None:
-        """As `close`, for a stream that was opened with `stream_async`. Unless overridden, calls `close`."""
-        self.close()
+        """As `close`, for a stream that was opened with `stream_async`.
+
+        Unless overridden, calls `close`; after a cancelled `pull_async`, once its thread has left `pull`.
+        """
+        if self._pulling is None or self._pulling.done():
+            self.close()
+        else:
+            self._pulling.add_done_callback(lambda _: self.close())
 
 
 class WholeAnswer(ChunkStream):

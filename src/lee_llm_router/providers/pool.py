@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,9 +10,10 @@ from pydantic_core import to_json
 
 from lee_llm_router._clock import Clock
 from lee_llm_router._locks import ForkLock
-from lee_llm_router.errors import ConfigError
+from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.telemetry import logger
 
 MAX_VARIANTS = 16
 """Idle providers kept with settings that a policy changed; past it the one longest unused is closed."""
@@ -37,17 +38,22 @@ class ProviderPool:
         self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
         self._variants: dict[_Key, _Variant] = {}
+        self.is_closed = False
+        """Whether it has been closed: then it builds nothing any more."""
 
     def open(self, name: str, overrides: Mapping[str, Any]) -> Provider[Any]:
         """The provider `name`, with `overrides` in place of its settings of those names. Pair with `release`.
 
         Raises:
             ConfigError: its type cannot be loaded, or the overrides are wrong.
+            RouterClosedError: the pool is closed.
         """
         provider = None if overrides else self._providers.get(name)
         if provider is not None:
             return provider
         with self._lock:
+            if self.is_closed:  # nobody would ever close what was built now
+                raise RouterClosedError("the router is closed", sent=False)
             if not overrides:
                 return self._providers.get(name) or self._providers.setdefault(name, self._build(name))
             key = _key(name, overrides)
@@ -66,21 +72,27 @@ class ProviderPool:
                 variant.leases -= 1
             idle = [key for key, variant in list(self._variants.items()) if variant.leases <= 0]
             dropped = [self._variants.pop(key).provider for key in idle[: max(0, len(idle) - MAX_VARIANTS)]]
-        for provider in dropped:
-            provider.close()
+        _close_all(dropped)
 
     def close(self) -> None:
-        """Close every provider."""
-        for provider in self._taken():
-            provider.close()
+        """Close every provider. One that raises is logged, and the others are closed all the same."""
+        _close_all(self._taken())
 
     async def aclose(self) -> None:
-        """Close every provider, with what belongs to the running event loop."""
-        for provider in self._taken():
-            await provider.aclose()
+        """As `close`, with what belongs to the running event loop."""
+        providers = self._taken()
+        try:
+            for provider in providers:
+                try:
+                    await provider.aclose()
+                except Exception as error:  # noqa: BLE001 - it must not keep the others open
+                    _note_unclosed(provider, error)
+        finally:  # a cancelled task still closes the rest
+            _close_all(providers)
 
     def _taken(self) -> Iterator[Provider[Any]]:
         with self._lock:
+            self.is_closed = True
             providers = [*self._providers.values(), *(variant.provider for variant in self._variants.values())]
             self._providers.clear()
             self._variants.clear()
@@ -96,6 +108,19 @@ class ProviderPool:
                 text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
                 raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
         return registry.get(config.type)(name, config, self._clock)
+
+
+def _close_all(providers: Iterable[Provider[Any]]) -> None:
+    for provider in providers:
+        try:
+            provider.close()
+        except Exception as error:  # noqa: BLE001 - it must not keep the others open
+            _note_unclosed(provider, error)
+
+
+def _note_unclosed(provider: Provider[Any], error: Exception) -> None:
+    # Without the words of the error, which may hold a key.
+    logger.error("closing provider %r raised %s", provider.name, type(error).__name__)
 
 
 def _key(name: str, overrides: Mapping[str, Any]) -> _Key:
