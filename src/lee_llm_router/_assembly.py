@@ -60,6 +60,10 @@ class Assembly:
             raise LLMTimeoutError(what)
         return min(left, self._patience.idle) if self.started else left
 
+    def too_slow(self, waited: float) -> LLMTimeoutError:
+        """Return the error for a piece that did not come within `waited` seconds, as `wait` gave them."""
+        return LLMTimeoutError(f"no {'further ' if self.started else ''}output within {waited:.4g} s")
+
     def feed(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
         """Take a piece; give what is to be handed on. Pieces that say nothing are kept back."""
         self._keep(chunk)

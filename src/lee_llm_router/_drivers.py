@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Future
-from contextlib import aclosing, closing
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._assembly import Assembly
 from lee_llm_router._clock import Clock
-from lee_llm_router._threads import call_in_thread
+from lee_llm_router._threads import call_in_thread, start_in_thread
 from lee_llm_router.providers.base import ChunkStream, Provider
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
+from lee_llm_router.telemetry import logger
 
 T = TypeVar("T")
+
+_CLOSE_SECONDS = 1.0
+"""How long closing the stream of a provider that holds no timeouts may keep the caller waiting."""
 
 
 @dataclass(slots=True)
@@ -136,10 +139,13 @@ async def drive_stream_async(
             result: Any
             try:
                 if isinstance(step, Pump):
-                    async with aclosing(step.stream):
-                        while (chunk := _here(step, clock) or await _pull_async(step, clock)) is not None:
+                    stream = step.stream if step.bounded else AbandonableStream(step.stream)
+                    try:
+                        while (chunk := _here(step, clock) or await _pull_async(step, stream, clock)) is not None:
                             for ready in step.assembly.feed(chunk, clock.monotonic):
                                 yield ready
+                    finally:
+                        await aclose_quietly(stream)
                     result = step.assembly.finish()
                 else:
                     result = await _perform_async(step, clock)
@@ -174,18 +180,25 @@ async def _perform_async(step: Step, clock: Clock) -> Any:
         step.provider.stream_async if isinstance(step, Open) else step.provider.complete_async
     )
     answer = ask(step.request, step.timeout)
-    return await (answer if step.provider.capabilities.bounded else _abandonable(answer, step.timeout))
+    if step.provider.capabilities.bounded:
+        return await answer
+    return await _abandonable(answer, step.timeout, late=_close_later if isinstance(step, Open) else None)
 
 
 def _pump(step: Pump, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]:
-    stream, assembly = step.stream, step.assembly
-    with closing(stream):
+    stream, assembly = step.stream if step.bounded else AbandonableStream(step.stream), step.assembly
+    try:
         while True:
             wait = assembly.wait(clock.monotonic())
-            chunk = stream.pull(wait) if step.bounded else call_in_thread(stream.pull, wait, timeout=wait)
+            try:
+                chunk = stream.pull(wait)
+            except TimeoutError as error:
+                raise assembly.too_slow(wait) from error
             if chunk is None:
                 return assembly.finish()
             yield from assembly.feed(chunk, clock.monotonic)
+    finally:
+        close_quietly(stream)
 
 
 def _here(step: Pump, clock: Clock) -> StreamChunk | None:
@@ -196,14 +209,21 @@ def _here(step: Pump, clock: Clock) -> StreamChunk | None:
     return step.stream.ready()
 
 
-def _pull_async(step: Pump, clock: Clock) -> Awaitable[StreamChunk | None]:
+async def _pull_async(step: Pump, stream: ChunkStream, clock: Clock) -> StreamChunk | None:
     wait = step.assembly.wait(clock.monotonic())
-    pulled = step.stream.pull_async(wait)
-    return pulled if step.bounded else _abandonable(pulled, wait)
+    try:
+        return await stream.pull_async(wait)
+    except TimeoutError as error:
+        raise step.assembly.too_slow(wait) from error
 
 
-async def _abandonable(work: Awaitable[T], timeout: float) -> T:
+async def _abandonable(work: Awaitable[T], timeout: float, late: Callable[[T], object] | None = None) -> T:
     """Await `work` for `timeout` seconds; then walk away from it, even if it will not be cancelled.
+
+    Args:
+        work: What to await.
+        timeout: Seconds.
+        late: Called with a result that comes when nobody waits for it any more.
 
     Raises:
         TimeoutError: it did not end in time.
@@ -211,11 +231,83 @@ async def _abandonable(work: Awaitable[T], timeout: float) -> T:
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=timeout)
-    finally:
-        if not task.done():
-            # Whatever it still does or raises is nobody's business any more.
-            task.cancel()
-            task.add_done_callback(lambda t: t.cancelled() or t.exception())
-    if task.cancelled() or not task.done():
-        raise TimeoutError
+        if task.cancelled() or not task.done():
+            raise TimeoutError
+    except BaseException:
+        task.cancel()
+
+        def hand_over(ended: asyncio.Future[T]) -> None:
+            # Its errors are deliberately ignored, and so is its result, unless it has to be given back.
+            if not ended.cancelled() and ended.exception() is None and late is not None:
+                late(ended.result())
+
+        task.add_done_callback(hand_over)
+        raise
     return task.result()
+
+
+class AbandonableStream(ChunkStream):
+    """A stream of a provider that does not hold its timeouts, bounded from outside: a pull that hangs is left behind.
+
+    `inner` is closed when no pull is inside it any more, for its `close` is promised to come after the last one.
+    """
+
+    def __init__(self, inner: ChunkStream) -> None:
+        self._inner = inner
+        self._pull: Future[StreamChunk | None] | asyncio.Future[StreamChunk | None] | None = None
+
+    def pull(self, timeout: float) -> StreamChunk | None:
+        """As `ChunkStream.pull`, and for `timeout` seconds at the most."""
+        self._pull = future = start_in_thread(self._inner.pull, timeout)
+        return future.result(timeout)
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        """As `pull`."""
+        self._pull = task = asyncio.ensure_future(self._inner.pull_async(timeout))
+        return await _abandonable(task, timeout)
+
+    def close(self) -> None:
+        """Close `inner`, in a thread of its own, now or when the pull left behind has ended."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.add_done_callback(lambda _: close_quietly(self._inner))
+        else:
+            call_in_thread(self._inner.close, timeout=_CLOSE_SECONDS)
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.add_done_callback(lambda _: _close_later(self._inner))
+        else:
+            await _abandonable(self._inner.aclose(), _CLOSE_SECONDS)
+
+
+def close_quietly(stream: ChunkStream) -> None:
+    """Close `stream`. What that raises is logged: the answer, or what broke it, is already known."""
+    try:
+        stream.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        _note_unclosed(error)
+
+
+async def aclose_quietly(stream: ChunkStream) -> None:
+    """As `close_quietly`, for a stream that was opened with `stream_async`."""
+    try:
+        await stream.aclose()
+    except Exception as error:  # noqa: BLE001 - as there
+        _note_unclosed(error)
+
+
+def _close_later(stream: ChunkStream) -> None:
+    """Close `stream` in a task of the running event loop, which nobody waits for."""
+    task = asyncio.ensure_future(aclose_quietly(stream))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""The event loop itself holds tasks only weakly."""
+
+
+def _note_unclosed(error: Exception) -> None:
+    # Without the words of the error, which may hold a key.
+    logger.warning("closing a stream raised %s", type(error).__name__)

@@ -14,16 +14,17 @@ from typing import Any
 from lee_llm_router import _contract
 from lee_llm_router._assembly import Assembly, Patience
 from lee_llm_router._drivers import Open, Pump, Sleep, Step, Steps, Wait
-from lee_llm_router._failures import as_failure, final_error, forget_frames
-from lee_llm_router._messages import needs_content_parts
+from lee_llm_router._failures import as_failure, believable, cleaned, final_error, forget_frames
+from lee_llm_router._messages import needs_content_parts, normalised
 from lee_llm_router._plan import CallPlan, Surroundings
 from lee_llm_router._records import Attempt, Recorder
 from lee_llm_router._selection import Candidate, Move, Selection
+from lee_llm_router.compression import Compressor
 from lee_llm_router.config import StreamConfig
-from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError, UnavailableError
 from lee_llm_router.health import Permit
-from lee_llm_router.providers.base import Provider, whole_answer
-from lee_llm_router.response import LLMResponse, of_call, served_by
+from lee_llm_router.providers.base import whole_answer
+from lee_llm_router.response import LLMResponse, Message, of_call, served_by
 from lee_llm_router.retry import RULES, advise
 from lee_llm_router.telemetry import Verdict
 
@@ -56,7 +57,7 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
                 response = answer if type(answer) is LLMResponse else whole_answer(answer)
                 if attempt.request.wants_json:
                     response = replace(response, parsed=_contract.check(attempt.request, response))
-                response = served_by(response, attempt.target.provider, plan.request_id)
+                response = served_by(believable(response), attempt.target.provider, plan.request_id)
             except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
                 move = run.failed(move.candidate, attempt, caught)
             except BaseException as cancelled:
@@ -66,6 +67,11 @@ def attempts(plan: CallPlan, around: Surroundings) -> Steps:
                 return run.succeeded(attempt, response)
     finally:
         run.release()
+
+
+def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return what `hook` makes of `messages`, checked as what a caller passes."""
+    return normalised(hook([*map(dict, messages)]))
 
 
 class _Run:
@@ -114,6 +120,8 @@ class _Run:
         target, provider, request = candidate.target, candidate.provider, candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         now = self.clock.monotonic()
+        if self.around.pool.is_closed:
+            raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
         if now >= self.last_start:  # what prepares a request (a compression hook) may take its time
             raise self._no_attempt(now)
         timeout = min(target.timeout, self.deadline_at - now)
@@ -177,7 +185,7 @@ class _Run:
             tries=candidate.tries,
             retry=retry,
             fallback_on=self.plan.terms.fallback_on,
-            repeatable=self._repeatable(attempt.provider, error),
+            repeatable=self._repeatable(candidate, error),
             random=self.around.random,
         )
         self.last_error = error
@@ -200,29 +208,34 @@ class _Run:
         forget_frames(error)
         return move
 
-    def _repeatable(self, provider: Provider[Any], error: LLMRouterError) -> bool:
+    def _repeatable(self, candidate: Candidate, error: LLMRouterError) -> bool:
         """Whether another attempt may follow: no effect would be doubled, no output spliced."""
         how = self.plan.stream
         if how is not None and how.on_break == "raise" and self._partial() is not None:
             return False
-        return self.plan.terms.retry_effects or provider.effects == "none" or not error.sent
+        return self.plan.terms.retry_effects or not candidate.has_effects or not error.sent
 
     def _partial(self) -> LLMResponse | None:
         """What the caller has been given of the current attempt's answer."""
         return self.assembly.so_far() if self.assembly is not None and self.assembly.started else None
 
     def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
-        """Build what the target needs, once; the reason if it cannot serve this request."""
-        target, plan = candidate.target, self.plan
+        """Build what the target needs, once; return the reason if it cannot serve this request."""
         try:
-            provider = self.around.pool.open(target.provider, target.provider_overrides)
-        except Exception as error:  # noqa: BLE001 - a provider that cannot be built is skipped, not fatal
-            return UnavailableError(f"provider {target.provider!r} cannot be built: {error}", sent=False)
-        candidate.provider = provider
+            return self._prepared(candidate)
+        except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
+            name, what = candidate.target.provider, "cannot be built" if candidate.provider is None else "is broken"
+            reason = str(error) if isinstance(error, LLMRouterError) else f"{type(error).__name__}: {error}"
+            return cleaned(UnavailableError(f"provider {name!r} {what}: {reason}", sent=False), self.around.secrets)
+
+    def _prepared(self, candidate: Candidate) -> LLMRouterError | None:
+        target, plan = candidate.target, self.plan
+        candidate.provider = provider = self.around.pool.open(target.provider, target.provider_overrides)
+        candidate.has_effects = provider.effects != "none"
         messages = plan.messages
         if plan.terms.compress is not None:
-            compressed = self.around.reporter.guarded("compression", plan.terms.compress, [*map(dict, messages)])
-            messages = messages if compressed is None else tuple(compressed)
+            compressed = self.around.reporter.guarded("compression", _compressed, plan.terms.compress, messages)
+            messages = compressed or messages
         kind = target if target.lasting else None
         request = of_call(target.request, messages, plan.terms.role, plan.request_id, plan.metadata, kind)
         if request.tools and not provider.capabilities.tools:
@@ -266,6 +279,10 @@ class _Run:
             opens_at = self.selection.opens_at
             retry_after = None if opens_at is None else max(0.0, opens_at - now)
             error = UnavailableError("no target can be asked", retry_after=retry_after, sent=False)
+        return self._ended(error)
+
+    def _ended(self, error: LLMRouterError) -> LLMRouterError:
+        """Trace `error`, which ends the call outside an attempt; return the final error made of it."""
         self.recorder.outside(error, self._elapsed())
         final = self._final(error)
         final.__cause__ = self.last_error

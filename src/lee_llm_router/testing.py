@@ -83,6 +83,10 @@ class _ScriptedPool:
         self._scripts = scripts
         self.release = real.release
 
+    @property
+    def is_closed(self) -> bool:
+        return self._real.is_closed
+
     def open(self, name: str, overrides: Mapping[str, Any]) -> ScriptedProvider:
         return ScriptedProvider(self._real.open(name, overrides), self._clock, self._scripts[name])
 
