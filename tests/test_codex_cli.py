@@ -251,3 +251,24 @@ def test_a_disk_that_fills_up_is_a_provider_error(codex: FakeCodex, monkeypatch:
     error = failure(provider(codex))
     assert (error.failure_type, error.sent, error.final) == (F.PROVIDER_ERROR, False, False)
     assert "No space left" in error.message
+
+
+def _no_descriptors(*_: object) -> None:
+    raise OSError(24, "Too many open files")
+
+
+def test_a_run_that_breaks_in_the_middle_may_have_gone_out(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codex has the prompt by then, and an agent may be at work: its effects must not be repeated."""
+    complete(provider(codex))  # the flags are known from here on
+    monkeypatch.setattr("selectors.DefaultSelector", _no_descriptors)
+    error = failure(provider(codex, agent=True))
+    assert (error.failure_type, error.sent, error.provider, error.model) == (F.PROVIDER_ERROR, True, "codex", "m")
+    assert "Too many open files" in error.message
+
+
+def test_a_look_at_the_flags_that_breaks_has_sent_nothing(
+    new_codex: FakeCodex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selectors.DefaultSelector", _no_descriptors)
+    error = failure(provider(new_codex, agent=True))
+    assert (error.failure_type, error.sent) == (F.PROVIDER_ERROR, False)

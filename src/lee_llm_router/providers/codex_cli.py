@@ -218,11 +218,6 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         secrets = list(self.secrets())
         try:
             return self._attempt(request, model, time, secrets)
-        except OSError as error:
-            raise ProviderError(
-                f"codex could not be run: {error.strerror or type(error).__name__}",
-                provider=self.name, model=model, sent=False,
-            ) from error  # fmt: skip
         except LLMRouterError as error:
             error.provider, error.model = self.name, model
             error.args = (bounded(scrub(error.message, secrets)),)
@@ -232,21 +227,28 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         prompt = render_prompt(request).encode()
         name = self.config.api_key_env
         key = read_key(name, self.name) if name else None
-        executable = self._executable()
         turn = CodexTurn()
-        with self._rooms() as rooms:
-            env = self._environment(rooms, key)
-            flags = self._known_flags(executable, env, rooms, time)
-            settings, extra_bytes = self._exec(
-                request, model=model, executable=executable, flags=flags, rooms=rooms, time=time
-            )
-            finished = run_child(
-                build_argv(settings), stdin=prompt, env=env, cwd=settings.folder, timeout=time.left,
-                grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=turn.feed,
-                cancel=time.cancel,
-            )  # fmt: skip
-            # A login renewed on the way has tokens nobody knew before.
-            secrets += login_secrets(Path(env["CODEX_HOME"]))
+        asked = False
+        try:
+            executable = self._executable()
+            with self._rooms() as rooms:
+                env = self._environment(rooms, key)
+                flags = self._known_flags(executable, env, rooms, time)
+                settings, extra_bytes = self._exec(
+                    request, model=model, executable=executable, flags=flags, rooms=rooms, time=time
+                )
+                # From here on an OSError says nothing of what codex did: a start that fails has an error of its own.
+                asked = True
+                finished = run_child(
+                    build_argv(settings), stdin=prompt, env=env, cwd=settings.folder, timeout=time.left,
+                    grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=turn.feed,
+                    cancel=time.cancel,
+                )  # fmt: skip
+                # A login renewed on the way has tokens nobody knew before.
+                secrets += login_secrets(Path(env["CODEX_HOME"]))
+        except OSError as error:
+            what = f"codex could not be run: {error.strerror or type(error).__name__}"
+            raise ProviderError(what, sent=asked) from error
         answer = turn.answer(finished.returncode, len(prompt) + extra_bytes)
         if answer is None:
             raise self._failure(turn, finished, time)
