@@ -17,7 +17,9 @@ from codex_support import complete, provider
 from fake_codex import FakeCodex
 from lee_llm_router import LLMRouterError
 from lee_llm_router.errors import FailureType as F
+from lee_llm_router.providers._codex_failures import classify
 from lee_llm_router.providers.codex_cli import CodexCLIProvider
+from lee_llm_router.providers.dialects._common import failure_of_status
 from lee_llm_router.providers.dialects.codex_events import CodexTurn
 from support import FakeClock
 
@@ -65,12 +67,14 @@ SAID: list[tuple[str, F, dict[str, Any]]] = [
     (json.dumps({"error": "plain"}), F.INVALID_REQUEST, {"message": "plain"}),
     ("{not json", F.UNKNOWN, {}),
     ("unexpected status 422 Unprocessable Entity: x", F.INVALID_REQUEST, {"status_code": 422}),
-    ("unexpected status 418 I'm a teapot: x", F.INVALID_REQUEST, {"status_code": 418}),
+    ("unexpected status 418 I'm a teapot: x", F.UNKNOWN, {"status_code": 418}),
     ("exceeded retry limit, last status: 429 Too Many Requests, request id: r", F.RATE_LIMIT, {"status_code": 429}),
     ("rate limit exceeded: Please try again in 11.054s.", F.RATE_LIMIT, {"retry_after": 11.054}),
     (f"{CUT}Rate limit reached for m. Please try again in 20ms.", F.RATE_LIMIT, {"retry_after": 0.02}),
     ("rate limit exceeded: try again in 2 minutes", F.RATE_LIMIT, {"retry_after": 120.0}),
     ("rate limit exceeded: try again in 3 days", F.RATE_LIMIT, {"retry_after": 259_200.0}),
+    ("rate limit exceeded: try again in 99999 days", F.RATE_LIMIT, {"retry_after": 604_800.0}),
+    (f"rate limit exceeded: try again in {'9' * 400} days", F.RATE_LIMIT, {"retry_after": None}),
     ("rate limit exceeded: slow down", F.RATE_LIMIT, {"retry_after": None}),
     (
         "We're currently experiencing high demand, which may cause temporary errors.",
@@ -114,6 +118,13 @@ def test_each_saying_of_codex_has_its_failure(
     assert error.failure_type is failure_type
     assert {name: getattr(error, name) for name in details} == details
     assert error.sent
+
+
+def test_a_status_means_the_same_by_codex_and_over_http() -> None:
+    """One table for both, whatever the status."""
+    statuses = range(100, 1000)
+    by_codex = {status: classify(f"unexpected status {status} Whatever: x", 1, "", 0.0) for status in statuses}
+    assert {s: f.failure_type for s, f in by_codex.items()} == {s: failure_of_status(s) for s in statuses}
 
 
 WARNING = "WARNING: proceeding, even though we could not create PATH aliases\n"
@@ -187,13 +198,14 @@ def clock_at(text: str) -> FakeClock:
         ("2026-11-22T19:30:20", "at 7:30 PM", 60),
         ("2026-11-22T19:30:00", "at Nov 25th, 2026 3:15 AM", 2 * 86_400 + 7 * 3600 + 45 * 60 + 60),
         ("2026-11-22T19:30:00", "at Nov 22nd, 2020 3:15 AM", 60),
+        ("2026-11-22T19:30:00", "at Nov 25th, 2999 3:15 AM", 7 * 86_400),
         ("2026-11-22T19:30:00", "at Foo 25th, 2026 3:15 AM", None),
         ("2026-11-22T19:30:00", "at 25:99 PM", None),
         ("2026-11-22T19:30:00", "later", None),
     ],
 )
 def test_a_plan_limit_tells_how_long_to_wait(codex: FakeCodex, now: str, until: str, wait: float | None) -> None:
-    """Up to a minute more than it says, since codex cuts the seconds; and never less."""
+    """Up to a minute more than it says, since codex cuts the seconds; and never less, but for more than a week."""
     said = f"You’ve hit your usage limit. Upgrade to Pro (http://x) or try again {until}."
     error = fails(codex, said, clock_at(now))
     assert error.failure_type is F.QUOTA

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.dialects._common import failure_of_status
 
 F = FailureType
 
@@ -29,13 +31,6 @@ class Failure:
     retry_after: float | None = None
     final: bool = False
 
-
-# HTTP statuses as codex reports them, in the router's terms.
-_STATUS: dict[int, FailureType] = {
-    400: F.INVALID_REQUEST, 401: F.AUTH, 402: F.QUOTA, 403: F.AUTH, 404: F.MODEL_NOT_FOUND, 408: F.TIMEOUT,
-    409: F.PROVIDER_ERROR, 413: F.CONTEXT_LENGTH, 422: F.INVALID_REQUEST, 425: F.PROVIDER_ERROR, 429: F.RATE_LIMIT,
-    503: F.OVERLOADED, 529: F.OVERLOADED,
-}  # fmt: skip
 
 # Error codes inside a JSON body, which codex hands on as it is when the status is 400.
 _CODES: dict[str, FailureType] = {
@@ -112,7 +107,7 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
     http = _HTTP.match(plain)
     if http:
         status = int(http[1])
-        kind = _STATUS.get(status) or _by_class(status)
+        kind = failure_of_status(status)
         return Failure(kind, message, status, retry_after(plain, now), kind is F.INVALID_RESPONSE)
     for pattern, kind, status_code, final in _SENTENCES:
         if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
@@ -152,7 +147,14 @@ def _from_stderr(returncode: int, stderr: str) -> Failure:
 
 
 def retry_after(message: str, now: float) -> float | None:
-    """Seconds to wait by the word of `message`: "try again in 11.054s", "try again at 3:45 PM" (local time)."""
+    """Seconds to wait by the word of `message`: "try again in 11.054s", "try again at 3:45 PM" (local time).
+
+    At most a week, as with every other provider.
+    """
+    return wait_seconds(_named_wait(message, now))
+
+
+def _named_wait(message: str, now: float) -> float | None:
     wait = _IN.search(message)
     if wait:
         unit = wait[2].lower()
@@ -177,12 +179,6 @@ def _next_time_of_day(text: str, now: float) -> float:
         datetime.combine(today + timedelta(days=days), clock).astimezone().timestamp() - now for days in (-1, 0, 1)
     )
     return max(0.0, next(wait for wait in moments if wait > -120)) + 60
-
-
-def _by_class(status: int) -> FailureType:
-    if status >= 500:
-        return F.PROVIDER_ERROR
-    return F.INVALID_REQUEST if status >= 400 else F.INVALID_RESPONSE
 
 
 def _json_body(text: str) -> dict[str, Any] | None:
