@@ -252,6 +252,28 @@ def test_a_child_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monkey
     go.touch()
 
 
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_child_that_cannot_be_killed_ends_the_run_even_without_a_thread_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came of it is told all the same."""
+    monkeypatch.setattr(children, "REAP", 0.0)
+    child: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", _refuse)
+        patched.setattr(os, "kill", _refuse)
+        patched.setattr(threading.Thread, "start", _no_thread)
+        finished, _ = run("import os; print(os.getpid(), flush=True)\n" + FOREVER, timeout=1.0,
+                          on_line=lambda line: child.append(int(line)))  # fmt: skip
+    assert (finished.returncode, finished.end) == (None, "timeout")
+    os.kill(child[0], signal.SIGKILL)
+    os.waitpid(child[0], 0)
+
+
+def _no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def _refuse(pid: int, number: int) -> None:
     raise PermissionError(errno.EPERM, "not yours")
 
@@ -393,6 +415,35 @@ def test_an_await_cancelled_before_the_start_starts_nothing_that_stays() -> None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+    asyncio.run(main())
+
+
+def test_an_await_without_a_thread_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was started, and its descriptors are given back (`nothing_stays` looks)."""
+    monkeypatch.setattr(threading.Thread, "start", _no_thread)
+    before = descriptors()
+
+    async def main() -> None:
+        for _ in range(5):
+            with pytest.raises(ProviderError, match="can't start new thread") as caught:
+                await cancellable(lambda switch: run("pass", cancel=switch))
+            assert (caught.value.sent, caught.value.final) == (False, False)
+
+    asyncio.run(main())
+    assert len(descriptors() - before) <= 1
+
+
+def test_an_await_without_a_descriptor_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pipe", full)
+            with pytest.raises(ProviderError, match=os.strerror(errno.EMFILE)) as caught:
+                await cancellable(lambda switch: run("pass", cancel=switch))
+        assert (caught.value.sent, caught.value.final) == (False, False)
 
     asyncio.run(main())
 

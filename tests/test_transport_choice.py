@@ -294,3 +294,18 @@ def test_a_request_for_another_server_is_refused(name: TransportChoice) -> None:
             made.send(WireRequest("http://elsewhere.test/v1", (), b"{}"), 5)
         assert server.connections == 0
         made.close()
+
+
+def test_a_machine_without_threads_left_is_a_provider_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more than that: the next call finds a transport where there is a thread again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    carrier = _carrier(URL)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ProviderError, match="can't start new thread") as caught:
+            asyncio.run(carrier.get_async())
+    assert not caught.value.sent
+    assert asyncio.run(carrier.get_async()) is carrier.get()

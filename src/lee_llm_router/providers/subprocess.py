@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,16 +124,15 @@ def run_child(
 
 
 async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
-    """Await `function(switch)` in a thread. A cancellation sets the switch, waits for the end, and is re-raised."""
+    """Await `function(switch)` in a thread. A cancellation sets the switch, waits for the end, and is re-raised.
+
+    Raises:
+        ProviderError: there is no thread or no descriptor left for it (`sent` is False).
+        BaseException: what `function` raises.
+    """
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    switch = CancelSwitch()
-
-    def work() -> T:
-        try:
-            return function(switch)
-        finally:
-            switch.close()
+    switch, future = _begin(function)
 
     def settle() -> None:
         if not ended.done():
@@ -143,7 +143,6 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(settle)
 
-    future = start_in_thread(work)
     future.add_done_callback(done)
     try:
         await asyncio.shield(ended)
@@ -157,6 +156,27 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
     finally:
         switch.set()
     return future.result()
+
+
+def _begin(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwitch, Future[T]]:
+    """Start `function(switch)` in a thread, with a switch that is closed at its end."""
+    with ExitStack() as stack:
+        try:
+            switch = CancelSwitch()
+            stack.callback(switch.close)
+
+            def work() -> T:
+                try:
+                    return function(switch)
+                finally:
+                    switch.close()
+
+            future = start_in_thread(work)
+        except (OSError, RuntimeError) as error:  # RuntimeError: "can't start new thread"
+            raise ProviderError(f"a child process cannot be looked after: {error}", sent=False) from error
+        # The thread has begun: the switch is its own to close.
+        stack.pop_all()
+        return switch, future
 
 
 def _start(argv: Sequence[str], stdin: bytes, env: Mapping[str, str], cwd: Path | str) -> subprocess.Popen[bytes]:
@@ -306,7 +326,9 @@ class _Run:
         try:
             self.child.wait(REAP)
         except subprocess.TimeoutExpired:
-            start_in_thread(self.child.wait)
+            # RuntimeError: there are no threads left. Whoever starts the next process reaps this one.
+            with suppress(RuntimeError):
+                start_in_thread(self.child.wait)
         self._buried = True
 
 

@@ -106,14 +106,18 @@ class Carrier:
         return made
 
     async def get_async(self) -> Transport:
-        """As `get`. Made in a thread: the event loop has other things to do meanwhile."""
+        """As `get`. Made in a thread: the event loop has other things to do meanwhile.
+
+        Raises:
+            ProviderError: no thread can be started (`sent` is False).
+        """
         made = self._made
         if made is not None:
             return made
         with self._lock:
             making = self._making
             if making is None:
-                making = self._making = start_in_thread(self._get_for_asyncio)
+                making = self._making = self._start_making()
         try:
             return await awaitable(making)
         except asyncio.CancelledError:
@@ -121,6 +125,12 @@ class Carrier:
         except Exception:
             self._forget()  # whatever was wrong may be mended by the next call
             raise
+
+    def _start_making(self) -> Future[Transport]:
+        try:
+            return start_in_thread(self._get_for_asyncio)
+        except RuntimeError as error:  # "can't start new thread"
+            raise ProviderError(f"no HTTP library can be loaded: {error}", sent=False) from error
 
     def _get_for_asyncio(self) -> Transport:
         made = self.get()
