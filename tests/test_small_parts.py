@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import os
 import pickle
+import signal
 import typing
 import uuid
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from lee_llm_router._locks import ForkLock
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError, error_of
 from lee_llm_router.policy import ProviderChoice
+from lee_llm_router.providers import registry
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
 from lee_llm_router.retry import RULES, advise, backoff
 from lee_llm_router.router import LeeLLMRouter
@@ -58,6 +60,33 @@ def test_a_forked_child_finds_locks_open() -> None:
             with lock:
                 os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
+    children: list[int] = []
+
+    class Forking(str):
+        """A name that forks when it is looked up, which is while the registry is locked."""
+
+        def __hash__(self) -> int:
+            if not children:
+                children.append(os.fork())
+                if children[0] == 0:
+                    signal.alarm(60)  # a child that hangs is ended; none comes near
+                    try:
+                        registry.register("of-the-child", "m:C")
+                        os._exit(7)
+                    finally:
+                        os._exit(1)
+            return super().__hash__()
+
+        __eq__ = str.__eq__
+
+    with pytest.raises(ValueError, match="registered already"):
+        registry.register(Forking("mock"), "m:C")
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+    assert "of-the-child" not in registry.available()
 
 
 def test_every_failure_type_has_a_rule_and_a_class() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -376,6 +377,22 @@ def test_a_switch_may_be_set_and_closed_again_after_its_end() -> None:
     for _ in range(2):
         switch.close()
         switch.set()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_ends_no_run_of_its_parent() -> None:
+    """It has copies of the switches that were open, and may set them as it cleans up after tasks it will not finish."""
+    switch = CancelSwitch()
+    forked = os.fork()
+    if forked == 0:
+        switch.set()
+        switch.close()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 7
+    assert select.select([switch], [], [], 0) == ([], [], [])
+    switch.set()
+    assert select.select([switch], [], [], 0)[0] == [switch]
+    switch.close()
 
 
 def awaitable(code: str, ready: threading.Event, pids: list[int]) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import sleep
+
+from lee_llm_router._locks import ForkLock
 
 START = 1_800_000_000.0
 """What `FakeClock.time` says at moment 0, in seconds since 1970: a moment in January 2027."""
@@ -43,7 +44,7 @@ class FakeClock:
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
         self.sleeps: list[float] = []
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._waits: list[_Wait] = []
         self._busy = 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -12,6 +11,7 @@ from typing import Any, TypeAlias
 
 from lee_llm_router._assembly import Assembly, Patience
 from lee_llm_router._fake_clock import FakeClock
+from lee_llm_router._locks import ForkLock
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
 from lee_llm_router.providers.mock import MockConfig, MockProvider, MockStep
@@ -85,7 +85,7 @@ class Script:
         self._for_ever = answers is not None and (isinstance(answers, str) or not isinstance(answers, Sequence))
         outcomes: Any = [answers] if self._for_ever else answers or ()
         self._outcomes = [again for outcome in outcomes for again in [outcome] * self._times(outcome)]
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @property
     def unused(self) -> list[Any]:

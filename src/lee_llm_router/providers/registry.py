@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._locks import ForkLock
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.base import Provider
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "lee_llm_router.providers"
 
-_lock = threading.Lock()
+_lock = ForkLock()
 _types: dict[str, str | type[Provider[Any]]] = {
     "mock": "lee_llm_router.providers.mock:MockProvider",
     "http": "lee_llm_router.providers.http:HTTPProvider",

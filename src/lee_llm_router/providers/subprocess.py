@@ -16,7 +16,6 @@ import os
 import selectors
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -26,6 +25,7 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic
 from typing import IO, Literal, TypeVar
 
+from lee_llm_router._locks import ForkLock
 from lee_llm_router._threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError
 from lee_llm_router.providers._process_tree import descendants, signal_group, signal_tree
@@ -52,9 +52,10 @@ class CancelSwitch:
     """Ends a run from another thread. Holds two descriptors until closed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._read, self._write = os.pipe()
         self._open = True
+        # A forked child has the descriptors too: one set there would end the run of its parent.
+        self._lock = ForkLock(in_child=self.close)
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when the switch is set."""
