@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,10 +106,25 @@ def test_policies_are_found_by_entry_point_name() -> None:
         router_for(config_for({"a": ["ok"]}), policy="clever")
 
 
-@pytest.mark.parametrize("policy", [object(), SimpleRoutingPolicy, 42])
+@pytest.mark.parametrize("policy", [object(), SimpleRoutingPolicy, 42, SimpleNamespace(choose="a")])
 def test_what_is_no_policy_is_refused_when_the_router_is_built(policy: Any) -> None:
     with pytest.raises(ConfigError, match="choose"):
         router_for(config_for({"a": ["ok"]}), policy=policy)
+
+
+def test_a_choose_that_does_not_tell_its_parameters_is_called_without_a_context() -> None:
+    """As many a function written in C."""
+    config = config_for({"a": ["a"], "b": ["b"]})
+
+    class Unreadable:
+        __signature__ = "none"
+
+        def __call__(self, role: str, config: LLMConfig) -> ProviderChoice:
+            return ProviderChoice("b")
+
+    for chooses in (Unreadable(), {"r": ProviderChoice("b")}.pop):
+        router, _, _ = router_for(config, policy=SimpleNamespace(choose=chooses))
+        assert router.complete("r", "hi").text == "b"
 
 
 def test_a_door_that_a_vendor_shut_is_respected_by_later_calls() -> None:

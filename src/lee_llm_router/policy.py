@@ -132,16 +132,19 @@ def ensure_policy(policy: object) -> RoutingPolicy:
     """`policy`, if it is one.
 
     Raises:
-        ConfigError: it has no `choose`.
+        ConfigError: it has no `choose`, or one that cannot be called.
     """
-    if not isinstance(policy, RoutingPolicy) or isinstance(policy, type):
+    if not isinstance(policy, RoutingPolicy) or isinstance(policy, type) or not callable(policy.choose):
         raise ConfigError(f"a routing policy is an object with choose(role, config); this is {policy!r}")
     return policy
 
 
 def takes_context(policy: RoutingPolicy) -> bool:
-    """Whether the policy's `choose` has a parameter `context` (or takes any keyword)."""
-    parameters = inspect.signature(policy.choose).parameters.values()
+    """Whether the policy's `choose` has a parameter `context` (or takes any keyword); no where that cannot be known."""
+    try:
+        parameters = inspect.signature(policy.choose).parameters.values()
+    except (TypeError, ValueError):  # as of many functions written in C, which can be called all the same
+        return False
     return any(p.name == "context" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
