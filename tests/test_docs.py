@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -22,9 +23,12 @@ import yaml
 
 import network_guard
 from fake_codex import FakeCodex, answer
-from lee_llm_router import cli, load_config
+from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, cli, load_config
+from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.providers import registry
 from lee_llm_router.retry import RULES, Again, Onward
+from lee_llm_router.telemetry import EVENT_NAMES, event_level
+from support import END, Pieces, config_for, router_for
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("backlog/*.md")])
@@ -308,6 +312,47 @@ def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
     for row in re.findall(r"^\| ([A-Z_]+) \|(.*)\|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE):
         in_text[row[0]] = [cell.strip() for cell in row[1].split("|")][1:]
     assert in_text == in_code
+
+
+def _told() -> list[RouterEvent]:
+    """Events of calls that go every way a call can go."""
+    down, interrupt = error_of(FailureType.PROVIDER_ERROR, "x"), KeyboardInterrupt()
+    config = config_for(
+        {"a": [down, down, Pieces("a", END), interrupt, down, "answered", down], "b": ["ok"]},
+        role={"retry": {"attempts": 2}},
+    )
+    health = config.health.model_copy(update={"failures_in_a_row": 2})
+    router, memory, clock = router_for(config.model_copy(update={"health": health}))
+    router.complete("r", "retried, then opening the breaker, then falling back")
+    clock.advance(60)
+    assert [chunk.text for chunk in router.stream("r", "closing the breaker")] == ["a", ""]
+    with pytest.raises(KeyboardInterrupt):
+        router.complete("r", "cancelled in its attempt")
+    with pytest.raises(InvalidRequestError):
+        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-arg]
+    clock.sleep = lambda seconds: clock.advance(3600)  # type: ignore[method-assign]
+    with pytest.raises(LLMTimeoutError):
+        router.complete("r", "out of time in a wait")
+    router.complete("r", "answered")
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock.sleep = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        router.complete("r", "cancelled in a wait")
+    return memory.events
+
+
+def test_the_table_of_events_in_the_documents_is_what_is_told() -> None:
+    """Every event with its level, and every time with the same data."""
+    section = (ROOT / "docs/telemetry.md").read_text().partition("\n## Events\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|(.*)\|$", section, re.MULTILINE)
+    in_text = {(name, level, frozenset(re.findall(r"`(\w+)`", data))) for name, level, data in rows}
+    told = {(e.name, logging.getLevelName(event_level(e.name)).lower(), frozenset(e.data)) for e in _told()}
+    assert told == in_text
+    assert {name for name, _, _ in in_text} == EVENT_NAMES
+    assert len(rows) == len(EVENT_NAMES)
 
 
 def _front_matter(path: Path) -> Any:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import LLMUsage, RouterEvent, TraceRecord
+from lee_llm_router import LLMRouterError, LLMUsage, RouterEvent, TraceRecord
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.response import LLMResponse
-from support import Memory, config_for, router_for
+from support import Memory, Took, config_for, router_for
 
 NO = error_of(FailureType.AUTH, "no")
 
@@ -94,6 +94,46 @@ def test_failures_are_logged_as_warnings_with_fields(caplog: pytest.LogCaptureFi
     assert (error.__dict__["llm_provider"], error.__dict__["llm_failure_type"]) == ("a", "AUTH")
     success = next(r for r in caplog.records if r.__dict__.get("llm_event") == "llm.complete.success")
     assert success.levelno == logging.DEBUG
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled", "cancelled in a wait", "refused"])
+def test_an_error_event_tells_what_its_record_tells(how: str) -> None:
+    """However the call ends: the failure, the time, the reason, and what comes next."""
+    outcome = {"failed": NO, "cancelled": KeyboardInterrupt()}.get(how, error_of(FailureType.PROVIDER_ERROR, "x"))
+    router, memory, clock = router_for(config_for({"a": [Took(0.5, outcome)]}))
+    if how == "cancelled in a wait":
+
+        def interrupted(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        clock.sleep = interrupted  # type: ignore[method-assign]
+    options: dict[str, Any] = {"temprature": 1} if how == "refused" else {}
+    with pytest.raises((LLMRouterError, KeyboardInterrupt)):
+        router.complete("r", "hi", **options)
+    record = memory.records[-1]
+    event = [event for event in memory.events if event.name == "llm.complete.error"][-1]
+    assert (event.provider, event.model, event.attempt) == (record.provider, record.model, record.attempt)
+    assert event.data == {
+        "failure_type": record.failure_type, "elapsed_ms": record.elapsed_ms, "error": record.error, "verdict": "raise",
+    }  # fmt: skip
+    assert record.error
+    assert record.elapsed_ms == (0.0 if how == "refused" else 500.0)
+
+
+def test_a_cancelled_attempt_is_taken_to_have_sent_something_and_a_cancelled_wait_is_not() -> None:
+    """How far an attempt had come is not known; a wait has sent nothing."""
+    router, memory, clock = router_for(config_for({"a": [KeyboardInterrupt(), error_of(FailureType.RATE_LIMIT, "x")]}))
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock.sleep = interrupted  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            router.complete("r", "hi")
+    assert [(r.outcome, r.attempt, r.sent) for r in memory.records] == [
+        ("cancelled", 0, True), ("error", 0, True), ("cancelled", None, False),
+    ]  # fmt: skip
 
 
 def test_no_event_is_built_when_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,10 +73,7 @@ class Recorder:
         wait_ms = _ms(wait)
         record = self._ended(attempt, "error", verdict, sent=error.sent, response=error.response, error=error,
                              wait_ms=wait_ms)  # fmt: skip
-        self._event(
-            "llm.complete.error", attempt.target, attempt.number, failure_type=error.failure_type.value,
-            elapsed_ms=record.elapsed_ms, error=record.error, verdict=verdict,
-        )  # fmt: skip
+        self._ended_badly(record, attempt.target)
         if verdict == "retry":
             self._event("llm.retry", attempt.target, attempt.number, wait_ms=wait_ms)
         elif verdict == "next" and following is not None:
@@ -89,8 +86,9 @@ class Recorder:
 
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
         """The caller gave up during it, with `partial` of a streamed answer handed on."""
-        self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
-        self._event("llm.complete.error", attempt.target, attempt.number, failure_type=FailureType.CANCELLED.value)
+        # The provider had been asked; how far it had come nobody can say, so something may have gone out.
+        record = self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
+        self._ended_badly(record, attempt.target)
 
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
         """`target` was passed over without an attempt; `last`: and nobody else is left to ask."""
@@ -104,13 +102,13 @@ class Recorder:
         """The call ended outside any attempt, `elapsed` seconds after it began; the record is dated at its start."""
         known = isinstance(error, LLMRouterError)
         failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
-        self._without_attempt(
+        record = self._without_attempt(
             outcome="error" if known else "cancelled", verdict="raise",
             started_at=utc_timestamp(self._around.clock.time() - elapsed),
             failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
             retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
         )  # fmt: skip
-        self._event("llm.complete.error", None, None, failure_type=failure_type.value)
+        self._ended_badly(record, None)
 
     def _ended(
         self,
@@ -161,6 +159,13 @@ class Recorder:
         self.records.append(record)
         self._around.reporter.record(record)
         return record
+
+    def _ended_badly(self, record: TraceRecord, target: Target | None) -> None:
+        """Tell of the failure that `record` was written for."""
+        self._event(
+            "llm.complete.error", target, record.attempt, failure_type=record.failure_type,
+            elapsed_ms=record.elapsed_ms, error=record.error, verdict=record.verdict,
+        )  # fmt: skip
 
     def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
         self._around.reporter.event(

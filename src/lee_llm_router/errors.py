@@ -70,7 +70,7 @@ class LLMRouterError(Exception):
         request_id: The call's id (UUIDv7), once the error left the router.
         attempts: One record for every attempt (and skip) of the call, in order.
         final: Asking the same target again is pointless, whatever the failure table says of the type.
-        sent: Whether anything went out to the provider.
+        sent: Whether anything may have gone out to the provider; False only where certainly nothing did.
         response: What was received all the same (a cut answer, its usage), where there is something.
     """
 

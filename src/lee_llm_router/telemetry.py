@@ -47,7 +47,7 @@ class TraceRecord:
     target_attempt: int | None = None
     """Counts from 0 at the target."""
     sent: bool = False
-    """Whether anything went out to the provider."""
+    """False: certainly nothing went out to the provider. True: something may have."""
     role: str
     provider: str | None = None
     provider_type: str | None = None
@@ -243,8 +243,8 @@ class TraceStore(Protocol):
 class RouterEvent:
     """One step of a call.
 
-    `name` is one of `EVENT_NAMES`; `data` holds what is particular to it (`failure_type`, `delay_ms`, `elapsed_ms`,
-    `error`, `usage`, `chain`).
+    `name` is one of `EVENT_NAMES`; `data` holds what is particular to it (`failure_type`, `wait_ms`, `elapsed_ms`,
+    `error`, `usage`, `chain`). `docs/telemetry.md` has the table.
     """
 
     name: str
