@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -113,6 +116,25 @@ def test_one_file_knows_each_http_library_and_one_starts_processes() -> None:
             assert module == f"providers._transport_{owners[library]}"
         if not module.startswith(("providers.subprocess", "providers._process")):
             assert "subprocess" not in names, module
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    """As a dependency or by an extra; pytest is there wherever its plug-in is used."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    declared = {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
+    # Those that another one requires, and makes part of what it offers.
+    declared |= {"pydantic_core"} if "pydantic" in declared else set()
+    declared |= {"referencing"} if "jsonschema" in declared else set()
+    distributions = {"yaml": "pyyaml"}
+    imported = {
+        name.partition(".")[0]
+        for module, path in _modules()
+        if module != "pytest_plugin"
+        for name in _runtime_imports(ast.parse(path.read_text()))
+    }
+    foreign = imported - set(sys.stdlib_module_names) - {PACKAGE}
+    assert {distributions.get(name, name) for name in foreign} <= declared
 
 
 HEAVY = {
