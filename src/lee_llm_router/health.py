@@ -163,7 +163,7 @@ class Health:
             shared = self._shared.get(key[0]) or self._provider(key[0])
             target.heard = now
             if target.is_free and not shared.limits.exist:
-                # The usual case: what follows would come to the same, at three times the price.
+                # The usual case: what follows would come to the same, at 1.3 times the price.
                 if not retry:
                     shared.budget.earn(now)
                 shared.limits.in_flight += 1
