@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
@@ -96,6 +97,19 @@ def test_a_callable_without_a_name_can_be_a_provider(kind: type[Provider[Any]]) 
     with LeeLLMRouter({"llm": config}, trace_store=False) as router:
         assert router.complete("r", "hi").text == "ok"
         assert asyncio.run(router.complete_async("r", "hi")).text == "ok"
+
+
+def test_a_machine_without_threads_left_is_a_provider_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that holds no timeout needs a thread; without one the call goes on to the next target."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    router, memory = _broken_router("")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert router.complete("r", "hi").text == "ok"
+    assert memory.records[0].failure_type == "PROVIDER_ERROR"
+    assert "no thread can be started" in str(memory.records[0].error)
 
 
 # Closing

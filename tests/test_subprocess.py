@@ -443,7 +443,7 @@ def test_an_await_without_a_thread_left_is_a_provider_error_that_may_pass(monkey
 
     async def main() -> None:
         for _ in range(5):
-            with pytest.raises(ProviderError, match="can't start new thread") as caught:
+            with pytest.raises(ProviderError, match="no thread can be started") as caught:
                 await cancellable(lambda switch: run("pass", cancel=switch))
             assert (caught.value.sent, caught.value.final) == (False, False)
 

@@ -305,7 +305,7 @@ def test_a_machine_without_threads_left_is_a_provider_error(monkeypatch: pytest.
     carrier = _carrier(URL)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(ProviderError, match="can't start new thread") as caught:
+        with pytest.raises(ProviderError, match="no thread can be started") as caught:
             asyncio.run(carrier.get_async())
     assert not caught.value.sent
     assert asyncio.run(carrier.get_async()) is carrier.get()

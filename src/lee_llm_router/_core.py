@@ -31,6 +31,7 @@ from lee_llm_router.policy import (
     choose,
     ensure_policy,
     load_policy,
+    own_chain,
     takes_context,
 )
 from lee_llm_router.providers.pool import ProviderPool
@@ -69,6 +70,7 @@ class Core:
         self._closed = False
         self._warned_roles: set[str] = set()
         self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
+        self._own_chains: dict[str, tuple[Target, ...]] = {}
         self._terms: dict[str, RoleTerms] = {}
         trace = self.config.trace
         folder = str(workspace) if workspace is not None else trace.workspace
@@ -192,7 +194,8 @@ class Core:
         plain = not (fields or choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
         chain = self._chains.get(key) if plain else None
         if chain is None:
-            chain = chain_of(choice, role, self.config, fields)
+            own = self._own_chains.get(role) or self._own_chains.setdefault(role, own_chain(role, self.config))
+            chain = chain_of(choice, role, self.config, own, fields)
             for target in chain:
                 _contract.prepare(target.fields.get("schema"))
             if plain:

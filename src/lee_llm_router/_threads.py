@@ -7,6 +7,7 @@ call would hold the whole program. These are daemon threads, one a call.
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,7 +19,11 @@ T = TypeVar("T")
 
 
 def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Start `function(*args)` in a daemon thread, in a copy of the caller's context."""
+    """Start `function(*args)` in a daemon thread, in a copy of the caller's context.
+
+    Raises:
+        BlockingIOError: the process may have no more threads.
+    """
     future: Future[T] = Future()
     context = copy_context()
 
@@ -30,7 +35,11 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
         else:
             future.set_result(result)
 
-    threading.Thread(target=work, name=f"lee-llm-router-{getattr(function, '__name__', 'call')}", daemon=True).start()
+    thread = threading.Thread(target=work, name=f"lee-llm-router-{getattr(function, '__name__', 'call')}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, "no thread can be started") from error
     return future
 
 

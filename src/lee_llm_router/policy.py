@@ -165,8 +165,13 @@ def choose(policy: RoutingPolicy, role: str, config: LLMConfig, context: Routing
     return choice
 
 
+def own_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
+    """Return the targets that the configuration lists for `role`, in order."""
+    return tuple(Target(spec.provider, spec.model, request_fields(spec.settings)) for spec in config.chain(role))
+
+
 def chain_of(
-    choice: ProviderChoice, role: str, config: LLMConfig, call_fields: Mapping[str, Any]
+    choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
 ) -> tuple[Target, ...]:
     """The targets of one call, in order, each with its overrides merged. The same target never stands twice.
 
@@ -174,6 +179,7 @@ def chain_of(
         choice: What the policy chose.
         role: A role of `config`.
         config: The configuration.
+        own: What `own_chain` gives for them. Working it out costs more than all the rest of this.
         call_fields: Arguments of the call, as `request_fields` gives them. `model` among them replaces the model of
             the role, so it reaches the first target and the fallbacks that have no model of their own.
 
@@ -181,7 +187,6 @@ def chain_of(
         PolicyError: the choice names an unknown provider, or an override that does not exist.
     """
     role_config = config.roles[role]
-    own = [Target(spec.provider, spec.model, request_fields(spec.settings)) for spec in config.chain(role)]
     first = _chosen(choice, role_config, own, config)
     if choice.fallbacks is None:
         shared = {k: v for k, v in _policy_fields(choice).items() if k != "model"}
@@ -203,7 +208,7 @@ def chain_of(
     )
 
 
-def _chosen(choice: ProviderChoice, role_config: RoleConfig, own: list[Target], config: LLMConfig) -> Target:
+def _chosen(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
     provider = config.providers.get(choice.provider_name)
     if provider is None:
         raise PolicyError(

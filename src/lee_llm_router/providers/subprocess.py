@@ -173,7 +173,7 @@ def _begin(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwitch, Future[
                     switch.close()
 
             future = start_in_thread(work)
-        except (OSError, RuntimeError) as error:  # RuntimeError: "can't start new thread"
+        except OSError as error:
             raise ProviderError(f"a child process cannot be looked after: {error}", sent=False) from error
         # The thread has begun: the switch is its own to close.
         stack.pop_all()
@@ -327,8 +327,8 @@ class _Run:
         try:
             self.child.wait(REAP)
         except subprocess.TimeoutExpired:
-            # RuntimeError: there are no threads left. Whoever starts the next process reaps this one.
-            with suppress(RuntimeError):
+            # There may be no threads left. Whoever starts the next process reaps this one.
+            with suppress(BlockingIOError):
                 start_in_thread(self.child.wait)
         self._buried = True
 

@@ -129,7 +129,7 @@ class Carrier:
     def _start_making(self) -> Future[Transport]:
         try:
             return start_in_thread(self._get_for_asyncio)
-        except RuntimeError as error:  # "can't start new thread"
+        except BlockingIOError as error:
             raise ProviderError(f"no HTTP library can be loaded: {error}", sent=False) from error
 
     def _get_for_asyncio(self) -> Transport:
