@@ -12,8 +12,9 @@ MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smoll
 # What carries HTTP requests in the tests: httpx, httptools, or by default the quicker one that is installed.
 TRANSPORT ?= $(LEE_LLM_ROUTER_TRANSPORT)
 export LEE_LLM_ROUTER_TRANSPORT := $(TRANSPORT)
-OVER_HTTP = tests/test_http*.py tests/test_transport*.py tests/test_faults.py tests/test_leaks.py \
-  tests/test_wrong_moments.py tests/test_cancellation.py tests/test_promises.py tests/test_pains.py tests/test_burst.py
+OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_leaks.py \
+  tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
+  tests/whole/test_pains.py tests/whole/test_burst.py
 
 .PHONY: help demo test test-http test-real lint build bench clean
 

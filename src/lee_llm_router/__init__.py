@@ -4,10 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lee_llm_router._clock import Clock
+    from lee_llm_router._util.clock import Clock
     from lee_llm_router.client import LLMClient
     from lee_llm_router.compression import Compressor
-    from lee_llm_router.config import FallbackConfig, LLMConfig, RetryConfig, RoleConfig, StreamConfig, load_config
+    from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig, load_config
+    from lee_llm_router.engine.settings import RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         ConfigError,
@@ -29,42 +30,45 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownFailureError,
     )
-    from lee_llm_router.health import TargetHealth
-    from lee_llm_router.policy import ProviderChoice, RoutingContext, RoutingPolicy, SimpleRoutingPolicy
+    from lee_llm_router.health.tracker import TargetHealth
+    from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
+    from lee_llm_router.policy.simple import SimpleRoutingPolicy
     from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
     from lee_llm_router.providers.registry import register, register_alias
     from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
     from lee_llm_router.router import LeeLLMRouter, LLMRouter
-    from lee_llm_router.stores.jsonl import LocalFileTraceStore
     from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-    from lee_llm_router.telemetry import EventSink, RouterEvent, TraceRecord, TraceStore
+    from lee_llm_router.telemetry.records import EventSink, RouterEvent, TraceRecord, TraceStore
+    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
     _HOMES = {
-        "_clock": "Clock",
+        "_util.clock": "Clock",
         "client": "LLMClient",
         "compression": "Compressor",
-        "config": "FallbackConfig LLMConfig RetryConfig RoleConfig StreamConfig load_config",
+        "config.models": "FallbackConfig LLMConfig RoleConfig load_config",
+        "engine.settings": "RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
             "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
             "ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
             "RouterClosedError UnavailableError UnknownFailureError"
         ),
-        "health": "TargetHealth",
-        "policy": "ProviderChoice RoutingContext RoutingPolicy SimpleRoutingPolicy",
+        "health.tracker": "TargetHealth",
+        "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
+        "policy.simple": "SimpleRoutingPolicy",
         "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
         "providers.registry": "register register_alias",
         "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
-        "router": "LeeLLMRouter LLMRouter",
-        "stores.jsonl": "LocalFileTraceStore",
+        "router": "LLMRouter LeeLLMRouter",
         "streaming": "AsyncCompletionStream CompletionStream",
-        "telemetry": "EventSink RouterEvent TraceRecord TraceStore",
+        "telemetry.records": "EventSink RouterEvent TraceRecord TraceStore",
+        "telemetry.stores.jsonl": "LocalFileTraceStore",
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
-        "client", "compression", "config", "engine", "errors", "health", "policy", "providers", "response", "retry",
-        "router", "stores", "streaming", "telemetry",
+        "client", "compression", "config", "engine", "errors", "health", "policy", "providers", "response", "router",
+        "streaming", "telemetry",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:

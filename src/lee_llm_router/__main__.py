@@ -1,5 +1,5 @@
 """``python -m lee_llm_router``: the command line."""
 
-from lee_llm_router.cli import main
+from lee_llm_router.cli.commands import main
 
 main()

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from lee_llm_router.response import LLMResponse
-    from lee_llm_router.telemetry import TraceRecord
+    from lee_llm_router.telemetry.records import TraceRecord
 
 
 class FailureType(StrEnum):

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from lee_llm_router.config import LLMConfig
-from lee_llm_router.testing import Answers, ScriptedRouter
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.testing.scripted_router import Answers, ScriptedRouter
 
 
 class MakeRouter(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from lee_llm_router._frozen import copier, quickly_made
+from lee_llm_router._util.frozen import copier, quickly_made
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -168,3 +168,13 @@ def message_text(message: Message) -> str:
         parts = (part.get("text") for part in content if isinstance(part, Mapping))
         return "\n".join(part for part in parts if isinstance(part, str))
     return ""
+
+
+def needs_content_parts(messages: Sequence[Message]) -> bool:
+    """Whether any message has a part that is not text (an image, a file, audio)."""
+    return any(
+        isinstance(part, Mapping) and part.get("type") != "text"
+        for message in messages
+        if not isinstance(message.get("content"), str)
+        for part in message.get("content") or ()
+    )

@@ -8,19 +8,20 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from lee_llm_router._clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._messages import Messages
-from lee_llm_router._overrides import CallOptions
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.config import LLMConfig
-from lee_llm_router.health import TargetHealth, TargetKey
-from lee_llm_router.policy import RoutingPolicy, Target
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.messages import Messages
+from lee_llm_router.engine.plan import Target
+from lee_llm_router.health.tracker import TargetHealth, TargetKey
+from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.response import LLMResponse
+from lee_llm_router.routing.options import CallOptions
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-from lee_llm_router.telemetry import EventSink, TokenUsageHook, TraceStore
+from lee_llm_router.telemetry.records import EventSink, TokenUsageHook, TraceStore
 
 if TYPE_CHECKING:
-    from lee_llm_router._drivers import Steps
+    from lee_llm_router.engine.drivers import Steps
 
 
 class LeeLLMRouter:
@@ -56,8 +57,8 @@ class LeeLLMRouter:
         random: Callable[[], float] = _random.random,
     ) -> None:
         # What stands behind this takes most of the time the package takes to load: not before there is a router.
-        from lee_llm_router import _drivers  # noqa: PLC0415
-        from lee_llm_router._core import Core  # noqa: PLC0415
+        from lee_llm_router.engine import drivers  # noqa: PLC0415
+        from lee_llm_router.routing.planner import Core  # noqa: PLC0415
 
         self._core = core = Core(
             config,
@@ -73,7 +74,7 @@ class LeeLLMRouter:
         self.config = core.config
         self.policy = core.policy
         self._clock = clock
-        self._drivers = _drivers
+        self._drivers = drivers
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **options: Any) -> Self:

@@ -11,79 +11,40 @@ Write one by subclassing `Provider`; `docs/providers.md` has a whole example. Na
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from lee_llm_router._clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._redact import RedactingModel
-from lee_llm_router._secrets import looks_like_key
-from lee_llm_router._threads import awaitable, call_in_thread_async, start_in_thread
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.threads import awaitable, call_in_thread_async, start_in_thread
 from lee_llm_router.errors import AuthenticationError, InvalidResponseError
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk, ToolCallDelta
+from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
+from lee_llm_router.settings.model import RedactingModel
+
+__all__ = [
+    "BaseUrl",
+    "Capabilities",
+    "ChunkStream",
+    "Effects",
+    "EnvName",
+    "Integer",
+    "Number",
+    "Provider",
+    "ProviderConfig",
+    "Seconds",
+    "SettingsT",
+    "WholeAnswer",
+    "read_key",
+    "whole_answer",
+]
 
 Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change besides giving an answer. Attempts with effects are not repeated by default."""
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, (bool, str)):
-        raise PydanticCustomError("wanted_number", "a number is wanted")
-    return value
-
-
-def _integer(value: Any) -> Any:
-    if isinstance(value, (bool, str)):
-        raise PydanticCustomError("wanted_integer", "a whole number is wanted")
-    return value
-
-
-def _names_a_variable(value: str) -> str:
-    if not _ENV_NAME.fullmatch(value) or looks_like_key(value):
-        raise PydanticCustomError(
-            "wanted_env_name",
-            "the name of an environment variable is wanted (OPENAI_API_KEY, say), never the key itself",
-        )
-    return value
-
-
-def _is_base_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or not value.isprintable() or " " in value:
-        raise PydanticCustomError("wanted_url", "an address is wanted: http:// or https://, a host, perhaps a path")
-    if "@" in parts.netloc:
-        raise PydanticCustomError(
-            "url_credentials", "no user or password goes into an address: name the key with api_key_env"
-        )
-    if parts.query or parts.fragment:
-        raise PydanticCustomError("wanted_url", "an address ends with its path: nothing after ? or #")
-    return value.rstrip("/")
-
-
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
-Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
-EnvName: TypeAlias = Annotated[
-    str,
-    Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
-    AfterValidator(_names_a_variable),
-]
-"""The name of an environment variable. A key is never written in the file, only ever named."""
-BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
-"""An http(s) address that paths are added to: no user, no password, no query, no slash at its end."""
 
 
 class ProviderConfig(RedactingModel):

@@ -22,11 +22,10 @@ from typing import Annotated, Any, ClassVar, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lee_llm_router._clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._locks import ForkLock
-from lee_llm_router._redact import RedactingModel
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_of
-from lee_llm_router.providers.base import Capabilities, ChunkStream, Integer, Number, Provider, ProviderConfig
+from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
 from lee_llm_router.response import (
     LLMRequest,
     LLMResponse,
@@ -36,6 +35,8 @@ from lee_llm_router.response import (
     ToolCallDelta,
     message_text,
 )
+from lee_llm_router.settings.fields import Integer, Number
+from lee_llm_router.settings.model import RedactingModel
 
 DEFAULT_TEXT = "This answer was made up by the mock provider."
 DEFAULT_MODEL = "mock"

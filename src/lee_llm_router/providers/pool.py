@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from lee_llm_router._clock import Clock
-from lee_llm_router._locks import ForkLock
+from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.log import logger
 from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
-from lee_llm_router.telemetry import logger
 
 MAX_VARIANTS = 16
 """Idle providers kept with settings that a policy changed; past it the one longest unused is closed."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lee_llm_router._locks import ForkLock
+from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.base import Provider
 

@@ -1,0 +1,65 @@
+"""The clock the router reads, so that tests and users' tests can bring their own."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from contextlib import suppress
+from time import monotonic, sleep, time
+from typing import Protocol, runtime_checkable
+
+from lee_llm_router._util.threads import awaitable
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Time as the router sees it. All values are seconds."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back; only differences mean anything."""
+        ...
+
+    def time(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Block the calling thread for `seconds`."""
+        ...
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Suspend the calling task for `seconds`."""
+        ...
+
+    def wait(self, woken: Future[None], seconds: float) -> None:
+        """Block the calling thread until `woken` is done, `seconds` at the most."""
+        ...
+
+    async def wait_async(self, woken: Future[None], seconds: float) -> None:
+        """Suspend the calling task until `woken` is done, `seconds` at the most."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    __slots__ = ()
+
+    monotonic = staticmethod(monotonic)
+    time = staticmethod(time)
+    sleep = staticmethod(sleep)
+    sleep_async = staticmethod(asyncio.sleep)
+
+    def wait(self, woken: Future[None], seconds: float) -> None:
+        """As `Clock.wait`."""
+        with suppress(TimeoutError):
+            woken.result(seconds)
+
+    async def wait_async(self, woken: Future[None], seconds: float) -> None:
+        """As `Clock.wait_async`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await awaitable(woken)
+
+
+SYSTEM_CLOCK: Clock = SystemClock()

@@ -1,0 +1,188 @@
+"""Trace records as rows of text for a terminal or a pipe."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.telemetry.records import TraceRecord
+
+DEFAULT_WIDTH = 80
+MIN_WIDTH = 70
+"""Columns below which lines are cut no further."""
+
+_TIME = 8
+_OUTCOME = 22
+"""The longest outcome: ``CONTRACT_VIOLATION 200``."""
+_DURATION = 7
+_TAIL = 16
+"""Tokens and id of a call; what came after an attempt."""
+_ID = 8
+"""The end of an id; its beginning is the time, much the same for all calls of a day."""
+_GAP = "  "
+_MAX_CHARACTERS = 1000
+
+_Colour: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", ""]
+_SGR = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
+_COLOUR_OF: dict[str, _Colour] = {"ok": "green", "error": "red", "cancelled": "yellow", "skipped": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Five columns, of which the first and fourth are pushed to the right."""
+
+    cells: tuple[str, str, str, str, str]
+    colours: tuple[_Colour, _Colour, _Colour, _Colour, _Colour]
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """One text over the whole width."""
+
+    text: str
+    indent: int = 0
+
+
+def calls_from(records: Iterable[TraceRecord]) -> dict[str, list[TraceRecord]]:
+    """Records by the id of their call, calls and records in the order given."""
+    calls: dict[str, list[TraceRecord]] = {}
+    for record in records:
+        calls.setdefault(record.request_id, []).append(record)
+    return calls
+
+
+def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, color: bool = False) -> str:
+    """One row a call and, below it, one row an attempt with what failed. The last line ends without a newline.
+
+    Args:
+        records: In the order in which they are to be shown.
+        width: Columns no line exceeds, at least 70. What does not fit ends in an ellipsis.
+        color: Whether to colour with ANSI sequences. Without it the text is plain; what a vendor said never
+            reaches the terminal raw either way.
+    """
+    lines: list[_Row | _Note] = [_Row(("time", "role", "outcome", "total", "tokens  id"), ("dim",) * 5)]
+    date = ""
+    for call in calls_from(records).values():
+        start = _time(call[0].started_at)
+        if start and f"{start:%Y-%m-%d}" != date:
+            date = f"{start:%Y-%m-%d}"
+            lines.append(_Note(f"{date} UTC"))
+        lines.append(_call_row(call, start))
+        for record in call:
+            lines.append(_attempt_row(record))
+            if record.error:
+                lines.append(_Note(record.error, indent=_TIME + len(_GAP)))
+    if len(lines) == 1:
+        return "no calls traced"
+    widths = _widths([line.cells for line in lines if isinstance(line, _Row)], max(width, MIN_WIDTH))
+    return "\n".join(_line(line, widths, max(width, MIN_WIDTH), color).rstrip() for line in lines)
+
+
+def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
+    last = call[-1]
+    tokens = [record.usage.total_tokens for record in call if record.usage and record.usage.total_tokens is not None]
+    outcome, colour = _outcome(last)
+    if last.verdict in ("retry", "next"):
+        # The process ended, or has not come to the next attempt yet.
+        outcome, colour = "unfinished", "yellow"
+    tail = f"{_count(sum(tokens)) if tokens else '-':>6}{_GAP}{last.request_id[-_ID:]}"
+    time = f"{start:%H:%M:%S}" if start else "?"
+    return _Row((time, last.role, outcome, _duration(_total_ms(call)), tail), ("", "bold", colour, "", ""))
+
+
+def _attempt_row(record: TraceRecord) -> _Row:
+    number = "-" if record.attempt is None else str(record.attempt + 1)
+    outcome, colour = _outcome(record)
+    cells = (number, record.target, outcome, _duration(record.elapsed_ms), _what_next(record))
+    return _Row(cells, ("dim", "", colour, "", "dim"))
+
+
+def _outcome(record: TraceRecord) -> tuple[str, _Colour]:
+    if record.outcome == "ok":
+        return "ok", "green"
+    status = "" if record.status_code is None else f" {record.status_code}"
+    return (record.failure_type or record.outcome) + status, _COLOUR_OF.get(record.outcome, "")
+
+
+def _what_next(record: TraceRecord) -> str:
+    if record.verdict in ("return", "raise"):
+        return ""
+    return f"{record.verdict} in {_duration(record.wait_ms)}" if record.wait_ms else record.verdict
+
+
+def _total_ms(call: Sequence[TraceRecord]) -> float:
+    """From the start of the first attempt to the end of the last, waits included."""
+    first, last = _time(call[0].started_at), _time(call[-1].started_at)
+    if first is None or last is None:
+        return sum(record.elapsed_ms + record.wait_ms for record in call)
+    between = max(0.0, (last - first) / timedelta(milliseconds=1))
+    # A record outside any attempt is dated at its end and says how long the whole call took.
+    return max(between, call[-1].elapsed_ms) if call[-1].attempt is None else between + call[-1].elapsed_ms
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 99_950 else f"{milliseconds / 1000:.0f} s"
+
+
+def _count(number: int) -> str:
+    return str(number) if number < 100_000 else f"{number / 1000:.0f}k"
+
+
+def _widths(rows: Sequence[tuple[str, str, str, str, str]], width: int) -> tuple[int, int, int, int, int]:
+    """As wide as the content needs; names give way where that is more than `width`."""
+    name, outcome = (max(_columns(bounded(row[column], _MAX_CHARACTERS)) for row in rows) for column in (1, 2))
+    outcome = min(outcome, _OUTCOME)
+    room = width - _TIME - outcome - _DURATION - _TAIL - 4 * len(_GAP)
+    return _TIME, min(name, room), outcome, _DURATION, _TAIL
+
+
+def _line(line: _Row | _Note, widths: Sequence[int], width: int, color: bool) -> str:
+    if isinstance(line, _Note):
+        return " " * line.indent + _paint(_fit(line.text, width - line.indent), "dim" if color else "")
+    cells = []
+    for column, (cell, colour, cell_width) in enumerate(zip(line.cells, line.colours, widths, strict=True)):
+        text = _fit(cell, cell_width)
+        space = " " * (cell_width - _columns(text))
+        painted = _paint(text, colour if color else "")
+        cells.append(space + painted if column in (0, 3) else painted + space)
+    return _GAP.join(cells)
+
+
+def _paint(text: str, colour: _Colour) -> str:
+    return f"\x1b[{_SGR[colour]}m{text}\x1b[0m" if colour and text else text
+
+
+def _fit(text: str, width: int) -> str:
+    """`text`, harmless and at most `width` columns wide. Spaces at its start stay."""
+    start = text[: len(text) - len(text.lstrip(" "))]
+    text = start + bounded(text, _MAX_CHARACTERS)
+    if _columns(text) <= width:
+        return text
+    while _columns(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _columns(text: str) -> int:
+    """Columns a terminal needs for `text` (Unicode Standard Annex 11: wide and fullwidth characters take two)."""
+    return len(text) if text.isascii() else sum(_columns_of(character) for character in text)
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

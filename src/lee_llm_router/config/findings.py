@@ -1,0 +1,164 @@
+"""Findings: one line for each mistake, in the order of the file, and never with a value from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
+
+from lee_llm_router._util.scrubbing import bounded, scrub
+from lee_llm_router.config.tree import Mark
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.model import Path
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_MAX_WORD = 64
+
+KEY_WORDS = frozenset({
+    "access_token", "api_key", "api_token", "apikey", "auth_token", "bearer", "key", "password", "secret", "token",
+})  # fmt: skip
+"""Keys under which people write a key itself."""
+
+
+class Findings:
+    """Collects findings of one source.
+
+    Args:
+        name: What the source is called: the file's path, ``<text>`` or ``<mapping>``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = bounded(name)
+        self._lines: dict[str, Mark] = {}
+        self._suggester = Suggester()
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def add(self, mark: Mark | None, path: Path, message: str, word: Any = None, known: Iterable[str] = ()) -> None:
+        """Note one mistake; with the closest of `known` to `word` as a suggestion. The same twice counts once."""
+        place = f":{mark.line}:{mark.column}" if mark is not None and mark.line else ""
+        at = f"{bounded(dotted(path), 300)}: " if path else ""
+        text = scrub(at + bounded(message)) + self._suggester.did_you_mean(word, known)
+        self._lines.setdefault(f"{self.name}{place}: {text}", mark or Mark(0, 0))
+
+    def error(self) -> ConfigError:
+        """All of it as one error."""
+        lines = sorted(self._lines, key=lambda line: self._lines[line])
+        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        return ConfigError(f"{count} in the configuration {self.name}", findings=lines, sent=False)
+
+
+class Suggester:
+    """Finds what was meant, up to a number of comparisons.
+
+    One costs some 30 microseconds: a thousand wrong names among a thousand would take half a minute.
+    """
+
+    def __init__(self, comparisons: int = 20_000) -> None:
+        self._left = comparisons
+
+    def did_you_mean(self, word: object, known: Iterable[str]) -> str:
+        """`` (did you mean 'x'?)`` with the closest of `known` to `word`, or nothing."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
+        if not isinstance(word, str) or not 0 < len(word) <= _MAX_WORD:
+            return ""
+        by_lower = {name.lower(): name for name in known if len(name) <= _MAX_WORD}
+        self._left -= len(by_lower)
+        near = get_close_matches(word.lower(), by_lower, 1) if self._left >= 0 else []
+        return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
+
+
+def dotted(path: Path) -> str:
+    """`path` as people write it: ``llm.roles.planner.fallback_providers[0].model``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step) and len(step) <= _MAX_WORD:
+            text += f".{step}" if text else step
+        else:
+            text += f"[{bounded(step, _MAX_WORD)!r}]"
+    return text
+
+
+_TEXTS = {
+    "a mapping is wanted": ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type"),
+    "a list is wanted": ("list_type", "tuple_type", "set_type", "frozen_set_type"),
+    "text is wanted: put it in quotes": ("string_type", "string_sub_type"),
+    "a whole number is wanted": ("int_type", "int_parsing", "int_from_float", "int_parsing_size", "wanted_integer"),
+    "a number is wanted": ("float_type", "float_parsing", "wanted_number"),
+    "true or false is wanted": ("bool_type", "bool_parsing"),
+    "a finite number is wanted": ("finite_number",),
+    "no value is allowed here": ("none_required",),
+    "missing": ("missing",),
+    "unknown key": ("extra_forbidden",),
+    "does not have the form wanted here": ("string_pattern_mismatch",),
+}
+_BY_TYPE = {kind: text for text, kinds in _TEXTS.items() for kind in kinds}
+_BOUNDS = {
+    "greater_than": ("gt", "must be greater than"), "greater_than_equal": ("ge", "must be at least"),
+    "less_than": ("lt", "must be less than"), "less_than_equal": ("le", "must be at most"),
+}  # fmt: skip
+
+_KNOWN = frozenset(get_args(ErrorType))
+"""Pydantic's own kinds of error. Every other one is a custom error, and its words are a validator's."""
+
+SCALAR_KINDS = frozenset(
+    kind
+    for text in ("a whole number is wanted", "a number is wanted", "true or false is wanted")
+    for kind in _TEXTS[text]
+) | {"none_required"}
+"""Errors that say: something else than text is wanted here."""
+
+
+def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
+    """What a pydantic error says, in our words and without the value.
+
+    A validator's own words are kept, with the value it looked at and `secrets` taken out.
+    """
+    kind, context = str(error["type"]), error.get("ctx") or {}
+    if kind in _BY_TYPE:
+        return _BY_TYPE[kind]
+    if kind in _BOUNDS:
+        name, text = _BOUNDS[kind]
+        return f"{text} {context[name]}"
+    if kind in ("literal_error", "enum"):
+        return f"one of {context['expected']} is wanted"
+    if kind in ("too_short", "string_too_short"):
+        return "must not be empty" if context["min_length"] == 1 else f"must have at least {context['min_length']}"
+    if kind in ("too_long", "string_too_long"):
+        return f"must have at most {context['max_length']}"
+    return _validators_words(error, secrets)
+
+
+def _validators_words(error: ErrorDetails, secrets: Iterable[str]) -> str:
+    kind = error["type"]
+    if kind in ("value_error", "assertion_error"):
+        text = str((error.get("ctx") or {}).get("error", ""))
+    else:
+        text = "" if kind in _KNOWN else error["msg"]
+    return _without(error.get("input"), text, secrets)
+
+
+def _without(value: Any, text: str, secrets: Iterable[str]) -> str:
+    """`text` without `value`, without any longer text inside `value`, and without `secrets`."""
+    whole = [str(value)] if isinstance(value, (str, int, float)) and not isinstance(value, bool) else []
+    hidden = [*whole, *(item for item in _texts(value) if len(item) >= 8)]
+    hidden += [repr(item)[1:-1] for item in hidden]
+    return scrub(text, [*hidden, *secrets]) or "not a value that fits here"
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)

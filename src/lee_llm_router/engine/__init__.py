@@ -1,0 +1,1 @@
+"""Makes the attempts of one call."""

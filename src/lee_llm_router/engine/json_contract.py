@@ -1,0 +1,117 @@
+"""The JSON contract of an answer: `json_mode` and `schema`.
+
+A pydantic model checks itself; a JSON Schema given as a mapping is checked by the `jsonschema` library (the extra
+``lee-llm-router[schema]``). References in a schema are never fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.errors import ContractViolationError, InvalidRequestError
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+_FENCE = "```"
+
+
+def prepare(schema: object) -> None:
+    """Find out before anything is sent whether answers can be checked against `schema`.
+
+    Raises:
+        InvalidRequestError: it is no schema, or the library that checks it is not installed.
+    """
+    if schema is None or (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return
+    if not isinstance(schema, Mapping):
+        raise InvalidRequestError("schema must be a mapping (JSON Schema) or a pydantic model class", sent=False)
+    _schema_check(_as_text(schema))
+
+
+def check(request: LLMRequest, response: LLMResponse) -> Any:
+    """Return the parsed answer, if it keeps the contract; None for one that only calls tools.
+
+    The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
+
+    A single Markdown code fence around the JSON is allowed for: many models add one.
+
+    Raises:
+        ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
+    """
+    if response.tool_calls and not response.text.strip():
+        return None
+    if response.finish_reason == "length":
+        raise _broken(response, "the answer was cut by length (finish_reason length)")
+    text = _without_fence(response.text)
+    schema = request.schema
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        try:
+            return schema.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = "".join(f".{part}" for part in first["loc"])
+            raise _broken(response, f"does not fit {schema.__name__}{where}: {first['msg']}") from None
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise _broken(response, f"not JSON: {error}") from None
+    if schema is not None:
+        problem = _schema_check(_as_text(schema))(value)
+        if problem:
+            raise _broken(response, f"does not fit the schema: {problem}")
+    return value
+
+
+def _broken(response: LLMResponse, message: str) -> ContractViolationError:
+    return ContractViolationError(f"the answer breaks its contract: {bounded(message, 300)}", response=response)
+
+
+def _without_fence(text: str) -> str:
+    text = text.strip()
+    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
+        text = text[text.index("\n") + 1 : -len(_FENCE)]
+    return text
+
+
+def _as_text(schema: Any) -> bytes:
+    try:
+        return to_json(schema)
+    except ValueError as error:
+        raise InvalidRequestError(f"schema is not JSON: {error}", sent=False) from None
+
+
+@lru_cache(maxsize=128)
+def _schema_check(schema_text: bytes) -> Callable[[Any], str | None]:
+    """A function that says what is wrong with a value, or None; compiled once for a schema."""
+    try:
+        from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415 - an extra, loaded when needed
+        from jsonschema.validators import validator_for  # noqa: PLC0415
+        from referencing import Registry  # noqa: PLC0415
+        from referencing.exceptions import Unresolvable  # noqa: PLC0415
+    except ImportError:
+        raise InvalidRequestError(
+            'checking answers against a JSON Schema needs an extra: pip install "lee-llm-router[schema]"'
+            " (a pydantic model as schema needs none)",
+            sent=False,
+        ) from None
+    schema = from_json(schema_text)
+    validator_class = validator_for(schema)
+    try:
+        validator_class.check_schema(schema)
+    except SchemaError as error:
+        raise InvalidRequestError(f"schema is not a JSON Schema: {error.message}", sent=False) from None
+    validator = validator_class(schema, registry=Registry())
+
+    def problem(value: Any) -> str | None:
+        try:
+            error = best_match(validator.iter_errors(value))
+        except Unresolvable as unresolvable:
+            return f"a reference in it leads nowhere: {unresolvable}"
+        return None if error is None else f"{error.json_path}: {error.message}"
+
+    return problem

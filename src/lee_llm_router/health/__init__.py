@@ -1,0 +1,32 @@
+"""What is known of each target now."""
+
+from typing import TYPE_CHECKING
+
+from lee_llm_router._util.lazy_names import loaded_when_asked
+
+if TYPE_CHECKING:
+    from lee_llm_router.health.tracker import (
+        BREAKER_OPEN,
+        MAX_TARGETS,
+        Health,
+        Permit,
+        Refusal,
+        TargetHealth,
+        TargetKey,
+        Ticket,
+        Transition,
+    )
+else:
+    __getattr__ = loaded_when_asked(__name__, "lee_llm_router.health.tracker")
+
+__all__ = [
+    "BREAKER_OPEN",
+    "MAX_TARGETS",
+    "Health",
+    "Permit",
+    "Refusal",
+    "TargetHealth",
+    "TargetKey",
+    "Ticket",
+    "Transition",
+]

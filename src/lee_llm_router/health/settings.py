@@ -1,0 +1,19 @@
+"""What a configuration says about the health of targets."""
+
+from pydantic import Field
+
+from lee_llm_router.settings.fields import Integer, Number, Seconds
+from lee_llm_router.settings.model import Section
+
+
+class HealthConfig(Section):
+    """When a target is left alone, and how many retries an outage may cost. Kept per router."""
+
+    failures_in_a_row: Integer = Field(5, ge=1, description="Failures in a row that open a target's breaker.")
+    failure_rate: Number = Field(0.5, gt=0, le=1, description="Share of failures that opens it.")
+    minimum_requests: Integer = Field(20, ge=1, description="Attempts within the window before the share counts.")
+    window: Seconds = Field(30.0, description="Seconds over which the share is taken.")
+    cooldown: Seconds = Field(1.0, description="Seconds it stays open at first; doubles with each trip.")
+    max_cooldown: Seconds = Field(60.0, description="Seconds it stays open at the most.")
+    retry_ratio: Number = Field(0.1, ge=0, le=1, description="Retries a provider may cost, as a share of its calls.")
+    retry_burst: Number = Field(10.0, ge=0, description="Retries it may cost at once besides, and one a second.")

@@ -1,0 +1,32 @@
+"""Which targets a call may use: the contract, and one file a policy."""
+
+from typing import TYPE_CHECKING
+
+from lee_llm_router._util.lazy_names import loaded_when_asked
+
+if TYPE_CHECKING:
+    from lee_llm_router.engine.plan import Target
+    from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy, choose, takes_context
+    from lee_llm_router.policy.loading import ENTRY_POINT_GROUP, ensure_policy, load_policy
+    from lee_llm_router.policy.simple import SimpleRoutingPolicy
+else:
+    __getattr__ = loaded_when_asked(
+        __name__,
+        "lee_llm_router.policy.contract",
+        "lee_llm_router.policy.simple",
+        "lee_llm_router.policy.loading",
+        "lee_llm_router.engine.plan",
+    )
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "ProviderChoice",
+    "RoutingContext",
+    "RoutingPolicy",
+    "SimpleRoutingPolicy",
+    "Target",
+    "choose",
+    "ensure_policy",
+    "load_policy",
+    "takes_context",
+]

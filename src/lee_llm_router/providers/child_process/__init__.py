@@ -1,0 +1,1 @@
+"""Runs child processes, and leaves nothing of them behind."""

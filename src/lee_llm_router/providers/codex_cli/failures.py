@@ -1,0 +1,200 @@
+"""Which failure a run of codex that gave no answer was: from its last message, its exit code and its stderr.
+
+Codex speaks in sentences, not codes. The sentences were measured with version 0.169 against a server that failed in
+every way (`tests/real/test_real_codex.py` does it again). Pure: no I/O, and the time is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lee_llm_router._util.numbers import wait_seconds
+from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.http.dialects.base import failure_of_status
+
+F = FailureType
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is to be raised; the fields as in `LLMRouterError`."""
+
+    failure_type: FailureType
+    message: str
+    status_code: int | None = None
+    retry_after: float | None = None
+    final: bool = False
+
+
+# Error codes inside a JSON body, which codex hands on as it is when the status is 400.
+_CODES: dict[str, FailureType] = {
+    "context_length_exceeded": F.CONTEXT_LENGTH, "model_not_found": F.MODEL_NOT_FOUND,
+    "insufficient_quota": F.QUOTA, "rate_limit_exceeded": F.RATE_LIMIT, "server_is_overloaded": F.OVERLOADED,
+    "invalid_api_key": F.AUTH, "content_filter": F.CONTENT_FILTER, "content_policy_violation": F.CONTENT_FILTER,
+    "exceed_context_size_error": F.CONTEXT_LENGTH,
+}  # fmt: skip
+
+_HTTP = re.compile(r"(?:unexpected status|exceeded retry limit, last status:) (\d{3})\b")
+_CUT = "stream disconnected before completion: "
+
+# Sentences, the more telling first: (pattern, failure, the HTTP status it stands for, final).
+_SENTENCES: tuple[tuple[str, FailureType, int | None, bool], ...] = (
+    (r"hit your usage limit|out of credits|hit your spend cap", F.QUOTA, 429, False),
+    (r"quota exceeded|to use codex with your chatgpt plan", F.QUOTA, None, False),
+    (r"rate limit (exceeded|reached)|please try again in \d", F.RATE_LIMIT, None, False),
+    (r"model is at capacity|server.{0,20}overloaded", F.OVERLOADED, 503, False),
+    (r"currently experiencing high demand", F.PROVIDER_ERROR, 500, False),
+    (r"ran out of room|exceeds the (maximum length|context window)|input_too_large|available context size",
+     F.CONTEXT_LENGTH, None, False),
+    (r"incomplete response returned, reason: content_filter|invalid prompt:|been flagged for", F.CONTENT_FILTER, None,
+     False),
+    (r"incomplete response returned", F.INVALID_RESPONSE, None, True),
+    (r"idle timeout|request timed out", F.TIMEOUT, None, False),
+    (r"missing environment variable|refresh token|access token|log ?in again|sign in again|not logged in|please log in",
+     F.AUTH, None, False),
+    (r"connection failed|error sending request", F.PROVIDER_ERROR, None, False),
+    (r"model\b.{0,120}(does not exist|not found|not supported)|no such model", F.MODEL_NOT_FOUND, None, False),
+    (r"access blocked by cloudflare", F.AUTH, 403, False),
+    (r"closed before|error decoding|failed to parse|error while reading", F.INVALID_RESPONSE, None, False),
+)  # fmt: skip
+
+# What codex writes to stderr when it does not even begin.
+_STARTUP: tuple[tuple[str, FailureType, bool], ...] = (
+    (r"input exceeds the maximum length|input_too_large", F.CONTEXT_LENGTH, False),
+    (r"missing environment variable|not logged in|please log in", F.AUTH, False),
+    (r"no space left|panicked at|resource temporarily|too many open files|out of memory", F.PROVIDER_ERROR, False),
+    (r"loading config|codex home|codex_home|not found|no prompt provided|trusted directory|output schema|"
+     r"instructions file|unexpected argument|invalid value|not valid utf-8|invalid utf-8", F.INVALID_REQUEST, False),
+)  # fmt: skip
+
+_IN = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?|h|hours?|days?)\b", re.IGNORECASE)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_AT = re.compile(r"try again at (?:(\w{3}) (\d{1,2})\w\w, (\d{4}) )?(\d{1,2}:\d{2} [AP]M)", re.IGNORECASE)
+
+
+def classify(message: str | None, returncode: int | None, stderr: str, now: float) -> Failure:
+    """What went wrong.
+
+    Args:
+        message: What codex said in its events, None if nothing.
+        returncode: Its exit code, negative for a signal.
+        stderr: What it wrote there.
+        now: Seconds since 1970 UTC, to turn a time of day into a wait.
+    """
+    if message is not None:
+        return _from_message(message, returncode, now)
+    if returncode is None or returncode < 0:
+        return Failure(F.PROVIDER_ERROR, f"codex was killed by {_signal_name(returncode)}", returncode)
+    if returncode == 0:
+        return Failure(F.INVALID_RESPONSE, "codex ended well and gave no answer", 0)
+    return _from_stderr(returncode, stderr)
+
+
+def _from_message(message: str, returncode: int | None, now: float) -> Failure:
+    # Codex has printed both apostrophes over the versions.
+    plain = message.replace("’", "'")
+    body = _json_body(plain)
+    if body is not None:
+        return _from_body(body)
+    cut = plain.startswith(_CUT)
+    plain = plain.removeprefix(_CUT)
+    http = _HTTP.match(plain)
+    if http:
+        status = int(http[1])
+        kind = failure_of_status(status)
+        return Failure(kind, message, status, retry_after(plain, now), kind is F.INVALID_RESPONSE)
+    for pattern, kind, status_code, final in _SENTENCES:
+        if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
+            return Failure(kind, message, status_code or returncode, retry_after(plain, now), final)
+    # After the prefix stands what the service said of itself in the middle of the stream.
+    kind = F.PROVIDER_ERROR if cut else F.UNKNOWN
+    return Failure(kind, message or "codex gave no reason", returncode)
+
+
+def _from_body(body: dict[str, Any]) -> Failure:
+    error = body.get("error")
+    fields = error if isinstance(error, dict) else body
+    said = next((fields[k] for k in ("message", "detail", "error") if isinstance(fields.get(k), str)), json.dumps(body))
+    for name in ("code", "type"):
+        if fields.get(name) in _CODES:
+            return Failure(_CODES[fields[name]], said, 400)
+    for pattern, kind, _, _ in _SENTENCES:
+        if kind in (F.CONTEXT_LENGTH, F.MODEL_NOT_FOUND) and re.search(pattern, said, re.IGNORECASE | re.DOTALL):
+            return Failure(kind, said, 400)
+    return Failure(F.INVALID_REQUEST, said, 400)
+
+
+def _from_stderr(returncode: int, stderr: str) -> Failure:
+    lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING:")]
+    said = "\n".join(lines) or f"codex exited with {returncode} and said nothing"
+    if returncode > 128:
+        return Failure(F.PROVIDER_ERROR, f"codex was killed by {_signal_name(128 - returncode)}: {said}", returncode)
+    if returncode == 2:
+        return Failure(F.INVALID_REQUEST, said, returncode)
+    if returncode in (126, 127):
+        # A wrapper script that found nothing to run.
+        return Failure(F.PROVIDER_ERROR, said, returncode, final=True)
+    for pattern, kind, final in _STARTUP:
+        if re.search(pattern, said, re.IGNORECASE):
+            return Failure(kind, said, returncode, final=final)
+    return Failure(F.PROVIDER_ERROR, said, returncode)
+
+
+def retry_after(message: str, now: float) -> float | None:
+    """Seconds to wait by the word of `message`: "try again in 11.054s", "try again at 3:45 PM" (local time).
+
+    At most a week, as with every other provider.
+    """
+    return wait_seconds(_named_wait(message, now))
+
+
+def _named_wait(message: str, now: float) -> float | None:
+    wait = _IN.search(message)
+    if wait:
+        unit = wait[2].lower()
+        return float(wait[1]) * _UNITS["ms" if unit == "ms" else unit[0]]
+    at = _AT.search(message)
+    if not at:
+        return None
+    with suppress(ValueError, OverflowError, OSError):
+        if at[1]:
+            moment = datetime.strptime(f"{at[1]} {at[2]} {at[3]} {at[4]}".title(), "%b %d %Y %I:%M %p").astimezone()
+            return max(0.0, moment.timestamp() - now) + 60
+        return _next_time_of_day(at[4], now)
+    return None
+
+
+def _next_time_of_day(text: str, now: float) -> float:
+    """Seconds until it is `text` o'clock here. The minute is cut, not rounded, so one more is added."""
+    clock = datetime.strptime(text.upper(), "%I:%M %p").time()
+    today = datetime.fromtimestamp(now).astimezone().date()
+    # Yesterday's too: the message may have been written just before midnight, or before the minute turned.
+    moments = (
+        datetime.combine(today + timedelta(days=days), clock).astimezone().timestamp() - now for days in (-1, 0, 1)
+    )
+    return max(0.0, next(wait for wait in moments if wait > -120)) + 60
+
+
+def _json_body(text: str) -> dict[str, Any] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _signal_name(returncode: int | None) -> str:
+    if returncode is None:
+        return "nobody: it could not be killed"
+    try:
+        return signal.Signals(-returncode).name
+    except ValueError:
+        return f"signal {-returncode}"

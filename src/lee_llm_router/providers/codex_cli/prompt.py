@@ -1,0 +1,127 @@
+"""A request in the shape codex takes: one prompt, one file of instructions, one JSON Schema. Pure.
+
+**Instructions.** The texts of all `system` and `developer` messages, in their order, a blank line between them. They
+replace the agent's own instructions. Without any, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps its own.
+
+**Prompt.** A single user message is the prompt as it is. Anything longer is rendered in one form::
+
+    The conversation so far. Write the assistant's next message, and only its text.
+
+    <message role="user">
+    What is the weather in Oslo?
+    </message>
+    <message role="assistant">
+    <tool_call id="call_1" name="weather">{"city": "Oslo"}</tool_call>
+    </message>
+    <message role="tool" tool_call_id="call_1">
+    4 degrees, rain
+    </message>
+
+Inside a message, the three tags of this form are written with a backslash (``<\\/message``), so that no text can pass
+for another message.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from lee_llm_router.errors import ContextLengthError, InvalidRequestError
+from lee_llm_router.providers.json_schema import json_schema_of
+from lee_llm_router.response import LLMRequest, Message, message_text
+
+MAX_PROMPT = 1_048_576
+"""Characters codex takes in one prompt (measured: it refuses one more with `input_too_large`)."""
+
+DEFAULT_INSTRUCTIONS = "Answer the user's message."
+"""Codex refuses an empty file of instructions."""
+
+_HEADING = "The conversation so far. Write the assistant's next message, and only its text."
+_TAGS = re.compile(r"<(/?)(?=(?:message|tool_call)\b)", re.IGNORECASE)
+_INSTRUCTING = ("system", "developer")
+
+
+def render_prompt(request: LLMRequest) -> str:
+    """The prompt for codex's standard input.
+
+    Raises:
+        InvalidRequestError: there is nothing to say, a part that is not text, tools, or a lone surrogate.
+        ContextLengthError: it is longer than `MAX_PROMPT`.
+    """
+    if request.tools:
+        raise InvalidRequestError("codex_cli cannot offer tools to the model", sent=False)
+    turns = [message for message in request.messages if message.get("role") not in _INSTRUCTING]
+    if len(turns) == 1 and turns[0].get("role") == "user":
+        prompt = _text(turns[0])
+    else:
+        prompt = "\n".join([_HEADING, "", *map(_rendered, turns)])
+    if not turns or not prompt.strip():
+        raise InvalidRequestError("the prompt is empty", sent=False)
+    if len(prompt) > MAX_PROMPT:
+        raise ContextLengthError(f"the prompt has {len(prompt)} characters, codex takes {MAX_PROMPT}", sent=False)
+    return _encodable(prompt)
+
+
+def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bool) -> str | None:
+    """The text for codex's file of instructions; None: leave the agent's own.
+
+    Args:
+        agent: Codex keeps its tools, and its own instructions where the request has none.
+        schema_in_words: Tell the JSON Schema here, besides `--output-schema` or in its place.
+    """
+    texts = [_text(message) for message in request.messages if message.get("role") in _INSTRUCTING]
+    texts = [text for text in texts if text.strip()]
+    if not texts and not agent:
+        texts = [DEFAULT_INSTRUCTIONS]
+    if request.schema is not None and schema_in_words:
+        shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
+        texts.append(f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}")
+    elif request.json_mode and request.schema is None:
+        texts.append("Answer with one JSON value and nothing else.")
+    return _encodable("\n\n".join(texts)) if texts else None
+
+
+def _rendered(message: Message) -> str:
+    attributes = {"role": message.get("role"), "name": message.get("name"), "tool_call_id": message.get("tool_call_id")}
+    head = "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items() if value)
+    lines = [f"<message{head}>"]
+    text = _TAGS.sub(r"<\\\1", _text(message))
+    if text:
+        lines.append(text)
+    calls = message.get("tool_calls")
+    if isinstance(calls, Sequence) and not isinstance(calls, str):
+        lines += [_rendered_call(call) for call in calls if isinstance(call, Mapping)]
+    return "\n".join([*lines, "</message>"])
+
+
+def _rendered_call(call: Mapping[str, Any]) -> str:
+    function = call.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    attributes = {"id": call.get("id"), "name": function.get("name")}
+    head = "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items() if value)
+    arguments = function.get("arguments")
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
+    return f"<tool_call{head}>" + _TAGS.sub(r"<\\\1", text) + "</tool_call>"
+
+
+def _text(message: Message) -> str:
+    content = message.get("content")
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        for part in content:
+            kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+            if kind != "text":
+                raise InvalidRequestError(f"codex_cli takes text alone, not a part of type {kind!r}", sent=False)
+    return message_text(message)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"a message holds a lone surrogate at character {error.start}, which is not text", sent=False
+        ) from None
+    return text

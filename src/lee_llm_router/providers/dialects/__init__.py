@@ -1,1 +1,0 @@
-"""Wire formats, one a file: pure functions between requests, bodies and responses. No I/O."""

@@ -1,0 +1,1 @@
+"""Wire formats: pure functions, no I/O."""

@@ -1,0 +1,1 @@
+"""From a role, messages and options to a plan."""

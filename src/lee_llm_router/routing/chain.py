@@ -1,0 +1,114 @@
+"""From a policy's choice to the targets of a call.
+
+The order of overrides, weakest first: the role, the fallback's own entry, the policy's `request_overrides`, the
+arguments of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lee_llm_router.config.models import LLMConfig, RoleConfig
+from lee_llm_router.engine.plan import Target
+from lee_llm_router.errors import LLMRouterError, PolicyError
+from lee_llm_router.health.tracker import TargetKey
+from lee_llm_router.policy.contract import ProviderChoice
+from lee_llm_router.routing.options import checked_fields, request_fields
+
+_MERGED = ("extra_body", "headers")
+
+
+def own_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
+    """Return the targets that the configuration lists for `role`, in order."""
+    return tuple(Target(spec.provider, spec.model, request_fields(spec.settings)) for spec in config.chain(role))
+
+
+def chain_of(
+    choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
+) -> tuple[Target, ...]:
+    """The targets of one call, in order, each with its overrides merged. The same target never stands twice.
+
+    Args:
+        choice: What the policy chose.
+        role: A role of `config`.
+        config: The configuration.
+        own: What `own_chain` gives for them. Working it out costs more than all the rest of this.
+        call_fields: Arguments of the call, as `request_fields` gives them. `model` among them replaces the model of
+            the role, so it reaches the first target and the fallbacks that have no model of their own.
+
+    Raises:
+        PolicyError: the choice names an unknown provider, or an override that does not exist.
+    """
+    role_config = config.roles[role]
+    first = _chosen(choice, role_config, own, config)
+    if choice.fallbacks is None:
+        shared = {k: v for k, v in _policy_fields(choice).items() if k != "model"}
+        rest = [Target(t.provider, t.model, _merge(t.fields, shared)) for t in own if t.key != first.key]
+    else:
+        choices = [ProviderChoice(f) if isinstance(f, str) else f for f in choice.fallbacks]
+        rest = [_chosen(fallback, role_config, own, config) for fallback in choices]
+    asked = dict(call_fields)
+    model = asked.pop("model", None)
+    inherits = _inheritors(choice, role_config, config) if model is not None else frozenset()
+    return _distinct(
+        Target(
+            t.provider,
+            model if model is not None and (i == 0 or t.key in inherits) else t.model,
+            _merge(t.fields, asked),
+            t.provider_overrides,
+        )
+        for i, t in enumerate([first, *rest])
+    )
+
+
+def _chosen(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
+    provider = config.providers.get(choice.provider_name)
+    if provider is None:
+        raise PolicyError(
+            f"the routing policy chose provider {choice.provider_name!r}, which the configuration does not have"
+        )
+    fields = _policy_fields(choice)
+    listed = next((target for target in own if target.provider == choice.provider_name), None)
+    model = fields.pop("model", None)
+    if model is None:
+        model = listed.model if listed else provider.model or role_config.model
+    base = listed.fields if listed else own[0].fields
+    return Target(choice.provider_name, model, _merge(base, fields), dict(choice.provider_overrides))
+
+
+def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
+    try:
+        return checked_fields(choice.request_overrides)
+    except LLMRouterError as error:
+        raise PolicyError(f"the routing policy's request_overrides are wrong: {error.message}") from error
+
+
+def _inheritors(choice: ProviderChoice, role_config: RoleConfig, config: LLMConfig) -> frozenset[TargetKey]:
+    """Keys of the role's fallbacks whose model is the role's own, which a model named by the caller replaces."""
+    if choice.fallbacks is not None:
+        return frozenset()
+    return frozenset(
+        (fallback.provider, role_config.model)
+        for fallback in role_config.fallback_providers
+        if fallback.model is None and config.providers[fallback.provider].model is None
+    )
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`base` with `over` on top; `extra_body` and `headers` are merged by their keys."""
+    if not over:
+        return base
+    merged = {**base, **over}
+    for name in _MERGED:
+        if name in base and name in over:
+            merged[name] = {**base[name], **over[name]}
+    return merged
+
+
+def _distinct(targets: Iterable[Target]) -> tuple[Target, ...]:
+    kept: list[Target] = []
+    for target in targets:
+        if target not in kept:
+            kept.append(target)
+    return tuple(kept)

@@ -1,0 +1,89 @@
+"""What a caller or a policy may ask for differently, checked, as plain request fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, TypedDict
+
+from pydantic import BaseModel, Field, ValidationError
+
+from lee_llm_router.config.models import CallSettings
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.settings.fields import Seconds
+
+
+class CallOptions(TypedDict, total=False):
+    """Keyword arguments of `LeeLLMRouter.complete`. Each replaces what the configuration says, for one call."""
+
+    model: str
+    """Model for the targets that would use the role's."""
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: str | Sequence[str]
+    seed: int
+    reasoning_effort: str
+    json_mode: bool
+    """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
+    schema: Mapping[str, Any] | type[BaseModel]
+    """The answer must fit this JSON Schema or pydantic model; it comes parsed as `LLMResponse.parsed`."""
+    tools: Sequence[Mapping[str, Any]]
+    tool_choice: str | Mapping[str, Any]
+    extra_body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    timeout: float
+    """Seconds one attempt may take."""
+    deadline: float
+    """Seconds the whole call may take."""
+    metadata: Mapping[str, Any]
+    """Notes for the trace; never sent."""
+
+
+@cache
+def _model() -> type[CallSettings]:
+    """The model that checks `CallOptions`. Most programs never need it."""
+
+    class Overrides(CallSettings):
+        model: str | None = Field(None, min_length=1)
+        tools: tuple[dict[str, Any], ...] | None = None
+        tool_choice: str | dict[str, Any] | None = None
+        deadline: Seconds | None = None
+        metadata: dict[str, Any] | None = None
+
+    return Overrides
+
+
+_NAMES = sorted(CallOptions.__annotations__)
+
+
+def request_fields(settings: BaseModel) -> dict[str, Any]:
+    """What `settings` says, under the names of `LLMRequest` (and `timeout`, `deadline`); unset things left out."""
+    fields = {name: value for name in type(settings).model_fields if (value := getattr(settings, name)) is not None}
+    if "response_schema" in fields:
+        fields["schema"] = fields.pop("response_schema")
+    return fields
+
+
+def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`overrides`, checked as the configuration would be, under the names of `LLMRequest`.
+
+    Raises:
+        InvalidRequestError: an unknown name, or a value of the wrong kind; says which, and what is meant perhaps.
+    """
+    if not overrides:
+        return {}
+    try:
+        return request_fields(_model().model_validate(dict(overrides)))
+    except ValidationError as error:
+        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
+
+        problems = []
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            name = str(problem["loc"][0]) if problem["loc"] else "options"
+            if problem["type"] == "extra_forbidden":
+                near = get_close_matches(name, _NAMES, 1)
+                problems.append(f"{name}: no such option" + (f" (did you mean {near[0]}?)" if near else ""))
+            else:
+                problems.append(f"{name}: {problem['msg']}")
+        raise InvalidRequestError("; ".join(dict.fromkeys(problems)), sent=False) from None

@@ -1,0 +1,1 @@
+"""What all settings models share."""

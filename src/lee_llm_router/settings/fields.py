@@ -1,0 +1,65 @@
+"""Kinds of values that settings have: numbers, seconds, names of variables, addresses."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._util.scrubbing import looks_like_key
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise PydanticCustomError("wanted_number", "a number is wanted")
+    return value
+
+
+def _integer(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise PydanticCustomError("wanted_integer", "a whole number is wanted")
+    return value
+
+
+def _names_a_variable(value: str) -> str:
+    if not _ENV_NAME.fullmatch(value) or looks_like_key(value):
+        raise PydanticCustomError(
+            "wanted_env_name",
+            "the name of an environment variable is wanted (OPENAI_API_KEY, say), never the key itself",
+        )
+    return value
+
+
+def _is_base_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not value.isprintable() or " " in value:
+        raise PydanticCustomError("wanted_url", "an address is wanted: http:// or https://, a host, perhaps a path")
+    if "@" in parts.netloc:
+        raise PydanticCustomError(
+            "url_credentials", "no user or password goes into an address: name the key with api_key_env"
+        )
+    if parts.query or parts.fragment:
+        raise PydanticCustomError("wanted_url", "an address ends with its path: nothing after ? or #")
+    return value.rstrip("/")
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
+Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
+EnvName: TypeAlias = Annotated[
+    str,
+    Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
+    AfterValidator(_names_a_variable),
+]
+"""The name of an environment variable. A key is never written in the file, only ever named."""
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
+"""An http(s) address that paths are added to: no user, no password, no query, no slash at its end."""

@@ -1,0 +1,465 @@
+"""The command line: what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.records import make
+from helpers.servers import Conversation, Server, eventually
+from helpers.stream_servers import EVENTS, HEL, LAST, ROLE, framed, streaming
+from lee_llm_router import __version__
+from lee_llm_router.cli import main
+from lee_llm_router.config import load_config
+from lee_llm_router.doctor import CONFIG_VARIABLE
+from lee_llm_router.providers.base import WholeAnswer
+from lee_llm_router.providers.mock import MockProvider
+from lee_llm_router.response import LLMResponse
+from lee_llm_router.telemetry import TraceRecord
+from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+
+CONFIG = """
+llm:
+  default_role: echo
+  providers:
+    echo: {type: mock, echo: true}
+    busy: {type: mock, script: [{error: RATE_LIMIT, status_code: 429, message: slow down}]}
+    dead: {type: mock, script: [{error: AUTH, message: no key}]}
+    odd: {type: mock, response_text: aé, model: m}
+  roles:
+    echo: {provider: echo}
+    chain: {provider: busy, fallback_providers: [echo]}
+    dead: {provider: dead}
+    odd: {provider: odd}
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test stands in a folder with a configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    (tmp_path / "lee-llm-router.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+class Keyboard(io.StringIO):
+    """Standard input at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process: its exit code, standard output and standard error."""
+
+    def run_main(*args: str, stdin: bytes = b"", terminal: bool = False) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lee-llm-router", *args])
+        monkeypatch.setattr(sys, "stdin", Keyboard() if terminal else io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run_main
+
+
+def run_child(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-W", "error", "-m", "lee_llm_router", *args]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, **options)
+
+
+# --- complete ---
+
+
+def test_the_answer_alone_is_on_standard_output(run: Run) -> None:
+    """So that it can be piped; nothing is said about attempts that failed on the way."""
+    assert run("complete", "hello there") == (0, "hello there\n", "")
+    code, out, _ = run("complete", "--role", "chain", "hi")
+    assert (code, out) == (0, "hi\n")
+
+
+@pytest.mark.parametrize("args", [(), ("-",)])
+def test_the_prompt_may_come_on_standard_input(run: Run, args: tuple[str, ...]) -> None:
+    """The newline at its end is the shell's."""
+    assert run("complete", *args, stdin="zwei\nZeilen é\n".encode())[:2] == (0, "zwei\nZeilen é\n")
+
+
+def test_no_prompt_at_a_terminal_is_wrong_usage(run: Run) -> None:
+    """Instead of waiting for someone who does not know."""
+    code, out, err = run("complete", terminal=True)
+    assert (code, out) == (2, "")
+    assert "no prompt" in err
+
+
+def test_binary_standard_input_is_wrong_usage(run: Run) -> None:
+    """Nothing is sent of what is not text."""
+    code, out, err = run("complete", stdin=b"\xff\xfe")
+    assert (code, out) == (2, "")
+    assert "not UTF-8" in err
+
+
+def test_the_answer_as_json(run: Run) -> None:
+    """All that is known of it but the vendor's raw answer."""
+    code, out, _ = run("complete", "--json", "--role", "odd", "hi")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["text"] == "aé"
+    assert (answer["provider"], answer["model"], answer["usage"]["prompt_tokens"]) == ("odd", "m", 1)
+    assert len(answer["request_id"]) == 36
+    assert "raw" not in answer
+
+
+def test_an_answer_that_no_terminal_can_show_is_escaped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lone surrogate breaks neither the text nor the JSON."""
+    answer = LLMResponse(text="a\ud800", raw=object())
+    monkeypatch.setattr(MockProvider, "complete", lambda *_: answer)
+    monkeypatch.setattr(MockProvider, "stream", lambda *_: WholeAnswer(answer))
+    assert run("complete", "hi") == (0, "a\\ud800\n", "")
+    assert json.loads(run("complete", "--json", "hi")[1])["text"] == "a\\ud800"
+
+
+PIECES = """
+llm:
+  default_role: served
+  providers:
+    cut: {type: mock, script: [{chunks: [one, " two", " three"], error: PROVIDER_ERROR, message: gone, fail_after: 2}]}
+    good: {type: mock, response_text: "whole"}
+    served: {type: http, base_url: "http://127.0.0.1:1"}
+  roles:
+    cut: {provider: cut, retry: {attempts: 1}, fallback_providers: [good]}
+    anew: {provider: cut, retry: {attempts: 1}, fallback_providers: [good], stream: {on_break: restart}}
+    served: {provider: served, model: m}
+"""
+
+
+def test_an_answer_that_breaks_off_is_exit_1_after_what_came(run: Run, here: Path) -> None:
+    """The error begins on a line of its own, and what came before it stays."""
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    code, out, err = run("complete", "--role", "cut", "hi")
+    assert (code, out) == (1, "one two\n")
+    assert "gone" in err and "1. cut" in err
+
+
+def test_an_answer_that_starts_anew_says_so_on_standard_error(run: Run, here: Path) -> None:
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    assert run("complete", "--role", "anew", "hi") == (
+        0, "one two\nwhole\n", "lee-llm-router: the answer broke off, and starts anew\n",
+    )  # fmt: skip
+
+
+def test_as_json_the_whole_answer_comes_from_an_unstreamed_call(run: Run, here: Path) -> None:
+    (here / "lee-llm-router.yaml").write_text(PIECES)
+    code, out, _ = run("complete", "--json", "--role", "cut", "hi")
+    assert (code, json.loads(out)["text"]) == (0, "whole")
+    assert not LocalFileTraceStore().last()[0].stream
+
+
+def _start(here: Path, server: Server) -> subprocess.Popen[bytes]:
+    """The command in a process of its own, its output piped, asking `server`."""
+    (here / "lee-llm-router.yaml").write_text(PIECES.replace("http://127.0.0.1:1", server.url))
+    command = [sys.executable, "-W", "error", "-m", "lee_llm_router", "complete", "--role", "served", "hi"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_pieces_are_printed_as_they_come_through_a_pipe(here: Path) -> None:
+    """The server goes on only when the first piece has come out."""
+    seen = threading.Event()
+
+    def go_on(conversation: Conversation) -> None:
+        assert seen.wait(30)
+        conversation.send(b"".join(map(framed, EVENTS[2:])) + LAST)
+
+    with Server(streaming(ROLE, HEL, then=go_on)) as server, _start(here, server) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(3) == b"hel"
+        seen.set()
+        out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (0, b"lo\n", b"")
+
+
+def test_ctrl_c_in_the_middle_of_an_answer_is_exit_130(here: Path) -> None:
+    """The connection is closed, and the attempt is traced as cancelled, with what came."""
+    with Server(streaming(ROLE, HEL, then=Conversation.stall)) as server, _start(here, server) as child:
+        assert child.stdout is not None
+        assert child.stdout.read(3) == b"hel"
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+        assert eventually(lambda: server.open == 0)
+    assert (child.returncode, out, err) == (130, b"\n", b"")
+    (record,) = LocalFileTraceStore().last()
+    assert (record.outcome, record.stream, record.response_chars) == ("cancelled", True, 3)
+
+
+def test_a_failed_call_tells_of_every_attempt_on_standard_error(run: Run) -> None:
+    """Exit code 1, and no traceback."""
+    code, out, err = run("complete", "--role", "dead", "hi")
+    assert (code, out) == (1, "")
+    assert "AUTH" in err
+    assert "1. dead" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("named", ["nope.yaml", "broken.yaml", "."])
+def test_an_unusable_configuration_is_exit_2(run: Run, here: Path, named: str) -> None:
+    """Missing, wrong or no file: every mistake on standard error."""
+    (here / "broken.yaml").write_text("llm:\n  providers: {a: {type: nope}}\n")
+    for command in ("complete", "doctor"):
+        code, out, err = run(command, "--config", named, *(["hi"] if command == "complete" else []))
+        if (command, named) == ("doctor", "broken.yaml"):
+            assert (code, "broken.yaml:2:" in out) == (1, True)
+        else:
+            assert (code, out) == (2, "")
+            assert named in err
+
+
+def test_the_configuration_may_be_named_by_the_environment(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LEE_LLM_ROUTER_CONFIG comes before what lies here; without either, the error says what to do."""
+    (here / "lee-llm-router.yaml").rename(here / "other.yaml")
+    code, _, err = run("complete", "hi")
+    assert (code, "LEE_LLM_ROUTER_CONFIG" in err) == (2, True)
+    monkeypatch.setenv(CONFIG_VARIABLE, "other.yaml")
+    assert run("complete", "hi")[:2] == (0, "hi\n")
+
+
+def test_ctrl_c_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call is given up, and there is no traceback. Its trace is there."""
+    monkeypatch.setattr(MockProvider, "stream", lambda *_: signal.raise_signal(signal.SIGINT))
+    code, out, err = run("complete", "hi")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+    assert LocalFileTraceStore().last()[0].outcome == "cancelled"
+
+
+def test_ctrl_c_outside_a_command_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the parser of the command line is not there to catch it."""
+    monkeypatch.setattr("lee_llm_router.cli.commands.app", lambda **_: signal.raise_signal(signal.SIGINT))
+    assert run("complete", "hi")[0] == 130
+
+
+# --- doctor ---
+
+
+def test_the_doctor_is_content(run: Run) -> None:
+    """A line for each finding and a sum; exit code 0."""
+    code, out, err = run("doctor")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == "0 errors, 0 warnings"
+    assert "ok       role      chain: busy, then echo" in out
+
+
+def test_warnings_are_errors_only_if_strict(run: Run, here: Path) -> None:
+    """A trace folder others can read is a warning."""
+    folder = here / ".lee-llm-router" / "traces"
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    code, out, _ = run("doctor", "--role", "echo")
+    assert (code, out.splitlines()[-1]) == (0, "0 errors, 1 warning")
+    assert run("doctor", "--strict")[0] == 1
+
+
+def test_the_doctor_finds_errors_and_says_so_as_json(run: Run) -> None:
+    """An array of findings, on standard output."""
+    code, out, _ = run("doctor", "--role", "nope", "--json")
+    (bad,) = [finding for finding in json.loads(out) if finding["level"] == "error"]
+    assert code == 1
+    assert (bad["check"], bad["subject"]) == ("role", "nope")
+
+
+# --- trace ---
+
+
+def test_a_call_is_seen_with_its_attempts(run: Run) -> None:
+    """What was done is shown: a row a call, its attempts inside it, plain where it is no terminal."""
+    run("complete", "one")
+    run("complete", "--role", "chain", "two")
+    code, out, err = run("trace", "--last", "1")
+    assert (code, err) == (0, "")
+    assert "one" not in out
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[2][1:3] == ["chain", "ok"]
+    assert rows[3][:4] == ["1", "busy", "RATE_LIMIT", "429"]
+    assert rows[4] == ["slow", "down"]
+    assert rows[5][:3] == ["2", "echo", "ok"]
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert len([line for line in run("trace")[1].splitlines() if " echo " in line]) == 3
+
+
+def test_records_as_json_lines(run: Run) -> None:
+    """The records themselves, one a line, oldest call first."""
+    run("complete", "--role", "chain", "hi")
+    code, out, _ = run("trace", "--last", "5", "--json")
+    records = [TraceRecord.from_json(line) for line in out.splitlines()]
+    assert code == 0
+    assert records == LocalFileTraceStore().last(5)
+    assert [record.provider for record in records] == ["busy", "echo"]
+
+
+def test_traces_are_looked_for_where_the_configuration_puts_them(run: Run, here: Path) -> None:
+    """Or in --dir; and where the configuration is broken, in the default folder, with a word about it."""
+    file = here / "lee-llm-router.yaml"
+    file.write_text(CONFIG + "  trace: {dir: mine}\n")
+    run("complete", "hi")
+    assert run("trace")[1].count("echo") == 2
+    assert run("trace", "--dir", "mine")[1].count("echo") == 2
+    file.write_text("llm: 3")
+    code, out, err = run("trace")
+    assert (code, out) == (0, "no calls traced\n")
+    assert "looking in" in err
+    file.unlink()
+    assert run("trace") == (0, "no calls traced\n", "")
+    assert run("trace", "--dir", "nope")[0] == 2
+
+
+def test_unreadable_lines_are_passed_over_and_counted(run: Run, here: Path) -> None:
+    """A line cut by a kill does not hide the calls before it."""
+    store = LocalFileTraceStore("t")
+    store.append(make())
+    store.close()
+    with next((here / "t").glob("*.jsonl")).open("ab") as file:
+        file.write(b'{"schema":1,"requ')
+    code, out, err = run("trace", "--dir", "t")
+    assert (code, err) == (0, "unreadable lines passed over: 1\n")
+    assert "planner" in out
+
+
+def test_colours_at_a_terminal_only_and_not_against_the_users_wish(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_COLOR and a dumb terminal are respected."""
+    run("complete", "hi")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[32mok" in run("trace")[1]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in run("trace")[1]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(run: Run, here: Path) -> None:
+    """What the system says is passed on."""
+    (here / "t" / "20270115.jsonl").mkdir(parents=True)
+    code, out, err = run("trace", "--dir", "t")
+    assert (code, out) == (1, "")
+    assert "IsADirectoryError" in err
+    assert "Traceback" not in err
+
+
+# --- template, schema, help ---
+
+
+def test_the_template_loads(run: Run, here: Path) -> None:
+    """What is printed is a configuration that works."""
+    code, out, _ = run("template")
+    (here / "t.yaml").write_text(out)
+    assert code == 0
+    assert load_config(here / "t.yaml").roles
+
+
+def test_the_schema_is_json_schema(run: Run) -> None:
+    """With the settings of the providers in it."""
+    code, out, _ = run("schema")
+    assert code == 0
+    assert json.loads(out)["$schema"].startswith("https://json-schema.org/")
+    assert "response_text" in out
+
+
+def test_the_version(run: Run) -> None:
+    """As the package has it."""
+    assert run("--version") == (0, f"lee-llm-router {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", [(), ("complete",), ("doctor",), ("trace",), ("template",), ("schema",)])
+def test_help_shows_an_example_that_parses(run: Run, command: tuple[str, ...]) -> None:
+    """Each command's help has one; no line is wider than 80 columns."""
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "Example: " in out
+    assert " ".join(["lee-llm-router", *command]) in out.rpartition("Example:")[2]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_wrong_usage_is_exit_2(run: Run) -> None:
+    """With a word about what is wrong."""
+    for args in (("nonsense",), ("trace", "--last", "0"), ("complete", "a", "b"), ("doctor", "--what")):
+        code, out, err = run(*args)
+        assert (code, out) == (2, "")
+        assert "Error" in err
+
+
+# --- as a process ---
+
+
+def test_a_reader_that_went_away_is_no_traceback(here: Path) -> None:
+    """`lee-llm-router schema | head -1` ends quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        for args in (["schema"], ["complete", "hi"]):
+            command = [sys.executable, "-m", "lee_llm_router", *args]
+            done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False)
+            assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_reader_that_goes_away_in_the_middle_is_quiet_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the broken pipe is noticed."""
+
+    def gone(**_: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("lee_llm_router.cli.commands.app", gone)
+    assert run("complete", "hi") == (1, "", "")
+
+
+def test_a_terminal_that_knows_only_ascii_gets_escapes(here: Path) -> None:
+    """Text is escaped; JSON stays UTF-8."""
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    assert run_child("complete", "é…", env=env).stdout == b"\\xe9\\u2026\n"
+    assert json.loads(run_child("complete", "--json", "é", env=env).stdout)["text"] == "é"
+
+
+def test_a_prompt_that_is_not_text_is_a_typed_error(here: Path) -> None:
+    """Bytes on the command line that are not UTF-8: refused before anything is sent."""
+    done = run_child("complete", os.fsdecode(b"\xff"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_unknown_role_is_served_by_the_default_with_a_warning(here: Path) -> None:
+    """The warning is on standard error; what single attempts did is not."""
+    done = run_child("complete", "--role", "chian", "hi")
+    assert (done.returncode, done.stdout) == (0, b"hi\n")
+    assert done.stderr == b"unknown role 'chian': using the default role 'echo'\n"
+    done = run_child("complete", "--role", "chain", "hi")
+    assert (done.stdout, done.stderr) == (b"hi\n", b"")
+
+
+def test_help_loads_no_http_library_and_no_parser() -> None:
+    """What a command needs is imported by that command."""
+    code = (
+        "import sys\nsys.argv = ['lee-llm-router', '--help']\n"
+        "from lee_llm_router.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert not {"httpx", "httpcore", "anyio", "yaml", "jsonschema"} & loaded

@@ -1,0 +1,409 @@
+"""Breaker, vendor's door, local limits, retry budget: what they let through, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from helpers.support import FakeClock, Memory, Took, config_for, provider_of, router_for
+from lee_llm_router import LLMRequest, LLMResponse, LLMRouterError, Provider, ProviderConfig, register
+from lee_llm_router.config import HealthConfig
+from lee_llm_router.errors import FailureType, LLMTimeoutError, UnavailableError, error_of
+from lee_llm_router.health import MAX_TARGETS, Health, Permit, Refusal
+
+DOWN = error_of(FailureType.PROVIDER_ERROR, "down")
+KEY = ("a", "m")
+
+
+class Anything(dict[str, Any]):
+    def __missing__(self, name: str) -> ProviderConfig:
+        return ProviderConfig(type="scripted")
+
+
+def _health(clock: FakeClock, providers: Mapping[str, ProviderConfig] | None = None, **settings: Any) -> Health:
+    return Health(HealthConfig(**settings), providers or Anything(), clock, lambda: 1.0)
+
+
+def _enter(health: Health, key: tuple[str, str | None] = KEY) -> Permit:
+    permit = health.enter(key)
+    assert isinstance(permit, Permit), permit
+    return permit
+
+
+def _fail(health: Health, times: int = 1) -> list[str | None]:
+    return [health.settle(_enter(health), FailureType.TIMEOUT, counts=True) for _ in range(times)]
+
+
+def test_failures_in_a_row_open_the_breaker_and_one_probe_closes_it() -> None:
+    """Open: nobody. After the cool-down: one probe at a time. Any answer closes it."""
+    clock = FakeClock()
+    health = _health(clock, failures_in_a_row=3)
+    assert _fail(health, 3) == [None, None, "open"]
+    refusal = health.enter(KEY)
+    assert isinstance(refusal, Refusal) and not refusal.waitable and refusal.opens_at == clock.now + 1
+    assert health.snapshot()[KEY].state == "open"
+    clock.advance(1)
+    assert health.snapshot()[KEY].state == "half_open"
+    probe = _enter(health)
+    assert probe.probe and isinstance(health.enter(KEY), Refusal)
+    assert health.settle(probe) == "close"
+    assert not _enter(health).probe
+
+
+def test_a_400_closes_it_and_a_cancelled_probe_gives_its_place_back() -> None:
+    clock = FakeClock()
+    health = _health(clock, failures_in_a_row=1)
+    _fail(health)
+    clock.advance(1)
+    assert health.settle(_enter(health), FailureType.CANCELLED) is None
+    assert health.snapshot()[KEY].state == "half_open"
+    assert health.settle(_enter(health), FailureType.INVALID_REQUEST) == "close"
+
+
+def test_the_cool_down_doubles_with_each_trip_up_to_its_bound() -> None:
+    """1, 2, 4 ... 60 s, drawn between half and the whole; after a calm row of answers it is short again."""
+    clock = FakeClock()
+    health = _health(clock, failures_in_a_row=1)
+    waits = []
+    for _ in range(8):
+        _fail(health)
+        waits.append(health.snapshot()[KEY].retry_after)
+        clock.advance(waits[-1])
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    for _ in range(5):
+        health.settle(_enter(health))
+    _fail(health)
+    assert health.snapshot()[KEY].retry_after == 1
+
+
+def test_a_failure_rate_opens_it_once_there_are_enough_requests() -> None:
+    """Half of at least 20 within the window; what is older does not count."""
+    clock = FakeClock()
+    health = _health(clock)
+    for _ in range(9):
+        _fail(health)
+        health.settle(_enter(health))
+    _fail(health)
+    assert health.snapshot()[KEY].state == "closed"
+    health.settle(_enter(health))
+    _fail(health)
+    assert health.snapshot()[KEY].state == "open"
+
+    health = _health(clock)
+    for _ in range(30):
+        _fail(health)
+        health.settle(_enter(health))
+        clock.advance(3.5)
+    assert health.snapshot()[KEY].state == "closed"
+
+
+def test_late_failures_of_one_outage_are_one_trip() -> None:
+    """Attempts that were under way when it opened do not make the cool-down longer, nor close it."""
+    clock = FakeClock()
+    health = _health(clock, failures_in_a_row=2)
+    under_way = [_enter(health) for _ in range(6)]
+    results = [health.settle(permit, FailureType.TIMEOUT, counts=True) for permit in under_way[:5]]
+    assert results == [None, "open", None, None, None]
+    assert health.settle(under_way[5]) is None
+    assert health.snapshot()[KEY].retry_after == 1 and health.snapshot()[KEY].state == "open"
+
+
+def test_a_door_opens_to_one_first_then_at_a_rate_that_grows_and_halves() -> None:
+    clock = FakeClock()
+    health = _health(clock)
+    health.settle(_enter(health), FailureType.RATE_LIMIT, shut_for=10)
+    assert isinstance(health.enter(KEY), Refusal)
+    clock.advance(10)
+    first = _enter(health)
+    assert first.first
+    refusal = health.enter(KEY)
+    assert isinstance(refusal, Refusal) and refusal.waitable and refusal.opens_at is None
+    health.settle(first)
+    gaps = []
+    for _ in range(12):
+        refusal = health.enter(KEY)
+        assert isinstance(refusal, Refusal) and refusal.opens_at is not None
+        gaps.append(round(refusal.opens_at - clock.now, 6))
+        clock.now = refusal.opens_at
+        health.settle(_enter(health))
+    assert gaps[0] == pytest.approx(1.0) and gaps == sorted(gaps, reverse=True) and gaps[-1] <= 0.5
+    clock.advance(gaps[-1])
+    health.settle(_enter(health), FailureType.RATE_LIMIT, shut_for=1)
+    clock.advance(1)
+    health.settle(_enter(health))
+    refusal = health.enter(KEY)
+    assert isinstance(refusal, Refusal) and refusal.opens_at is not None
+    assert refusal.opens_at - clock.now == pytest.approx(2 * gaps[-1], rel=0.15)
+
+
+def test_a_retry_after_of_zero_shuts_nothing_and_paces_nobody() -> None:
+    health = _health(FakeClock())
+    health.settle(_enter(health), FailureType.RATE_LIMIT, shut_for=0.0)
+    assert all(isinstance(health.enter(KEY), Permit) for _ in range(50))
+
+
+def test_pacing_ends_once_a_minute_has_passed_without_a_429() -> None:
+    clock = FakeClock()
+    health = _health(clock)
+    health.settle(_enter(health), FailureType.RATE_LIMIT, shut_for=1)
+    clock.advance(1)
+    health.settle(_enter(health))
+    clock.advance(61)
+    health.settle(_enter(health))
+    assert all(isinstance(health.enter(KEY), Permit) for _ in range(50))
+
+
+def test_a_stale_shorter_retry_after_never_shortens_a_longer_one() -> None:
+    """Two attempts under way at once: the older one's 5 s come in after the younger one's 60."""
+    clock = FakeClock()
+    health = _health(clock)
+    older, younger = _enter(health), _enter(health)
+    health.settle(younger, FailureType.RATE_LIMIT, shut_for=60)
+    health.settle(older, FailureType.RATE_LIMIT, shut_for=5)
+    assert health.snapshot()[KEY].retry_after == 60
+
+
+def test_limits_hold_over_all_models_of_a_provider() -> None:
+    """`max_concurrency` at once; `rpm` starts within any 60 seconds."""
+    clock = FakeClock()
+    providers = {"a": ProviderConfig(type="scripted", max_concurrency=2), "b": ProviderConfig(type="scripted", rpm=2)}
+    health = _health(clock, providers)
+    one, _ = _enter(health, ("a", "x")), _enter(health, ("a", "y"))
+    assert isinstance(health.enter(("a", "z")), Refusal)
+    health.settle(one)
+    _enter(health, ("a", "z"))
+    for wait in (0, 20):
+        clock.advance(wait)
+        health.settle(_enter(health, ("b", None)))
+    refusal = health.enter(("b", None))
+    assert isinstance(refusal, Refusal) and refusal.opens_at == clock.now + 40
+    clock.advance(40)
+    _enter(health, ("b", None))
+
+
+def test_who_queues_just_after_the_way_became_free_is_woken_at_once() -> None:
+    """No wake-up is lost between a refusal and the place in the queue; one who is behind others stays asleep."""
+    health = _health(FakeClock(), {"a": ProviderConfig(type="scripted", max_concurrency=1)})
+    key = ("a", "m")
+    held = _enter(health, key)
+    assert isinstance(health.enter(key), Refusal) and isinstance(health.enter(key), Refusal)
+    health.settle(held)
+    first, second = health.queue(key), health.queue(key)
+    assert first.woken.done() and not second.woken.done()
+    assert isinstance(health.enter(key, first), Permit)
+
+
+def test_the_retry_budget_is_a_share_of_the_traffic_over_a_floor() -> None:
+    """Ten at once, then one in ten calls (and one a second, so that little traffic can always retry)."""
+    clock = FakeClock()
+    health = _health(clock)
+    assert sum(health.spend_retry("a") for _ in range(20)) == 10
+    spent = 0
+    for _ in range(1000):
+        health.settle(_enter(health))
+        spent += health.spend_retry("a")
+    assert 95 <= spent <= 100
+    clock.advance(3)
+    assert sum(health.spend_retry("a") for _ in range(10)) in (3, 4)
+
+
+def test_memory_is_bounded_and_nobody_under_way_is_forgotten() -> None:
+    health = _health(FakeClock())
+    held = _enter(health, ("p", "held"))
+    for index in range(MAX_TARGETS + 10):
+        health.settle(_enter(health, ("p", str(index))))
+    assert MAX_TARGETS * 0.9 < len(health.snapshot()) <= MAX_TARGETS
+    assert health.settle(held) is None and health.snapshot()["p", "held"].successes == 1
+
+
+def test_whoever_is_asked_now_and_then_is_not_forgotten_for_names_that_callers_make_up() -> None:
+    clock = FakeClock()
+    health = _health(clock)
+    for index in range(2 * MAX_TARGETS):
+        if index % 1000 == 0:
+            health.settle(_enter(health))
+        health.settle(_enter(health, ("p", str(index))))
+        clock.advance(0.01)
+    assert health.snapshot()[KEY].successes == 9
+
+
+# Through the router
+
+
+def test_an_open_breaker_costs_no_attempt_and_one_probe_finds_recovery() -> None:
+    """Primary down, healthy fallback: after it opens, only probes reach the primary; back within one probe."""
+    plays: dict[str, list[Any]] = {"a": [*[DOWN] * 7, "a is back"], "b": ["b"]}
+    router, memory, clock = router_for(config_for(plays, {"retry": {"attempts": 1}}))
+    assert [router.complete("r", "hi").text for _ in range(20)] == ["b"] * 20
+    assert len(provider_of(router, "a").calls) == 5
+    skips = [record for record in memory.records if record.outcome == "skipped"]
+    assert len(skips) == 15 and "circuit breaker" in (skips[0].error or "")
+    for probes in (6, 7):
+        clock.advance(60)
+        assert router.complete("r", "hi").text == "b"
+        assert router.complete("r", "hi").text == "b"
+        assert len(provider_of(router, "a").calls) == probes
+    clock.advance(60)
+    assert [router.complete("r", "hi").text for _ in range(3)] == ["a is back"] * 3
+    names = [event.name for event in memory.events if event.name.startswith("breaker")]
+    assert names == ["breaker.open", "breaker.open", "breaker.open", "breaker.close"]
+
+
+def test_an_open_breaker_without_a_fallback_fails_at_once_with_retry_after() -> None:
+    """UNAVAILABLE, typed, no wait, and the time of the next probe."""
+    router, _, clock = router_for(config_for({"a": [DOWN]}, {"retry": {"attempts": 1}}))
+    for _ in range(5):
+        with pytest.raises(LLMRouterError, match="down"):
+            router.complete("r", "hi")
+    with pytest.raises(UnavailableError, match="no target can be asked") as caught:
+        router.complete("r", "hi")
+    assert 0.5 <= (caught.value.retry_after or 0) <= 1
+    assert clock.sleeps == []
+    assert router.health()[KEY].state == "open"
+
+
+def test_a_breaker_that_opens_in_the_middle_of_a_call_ends_its_retries() -> None:
+    health = HealthConfig(cooldown=60, max_cooldown=60)
+    role = {"retry": {"attempts": 50, "max_attempts": 100}}
+    config = config_for({"a": [DOWN], "b": ["b"]}, role).model_copy(update={"health": health})
+    router, _, _ = router_for(config)
+    assert router.complete("r", "hi").text == "b"
+    assert len(provider_of(router, "a").calls) == 5
+
+    router, memory, clock = router_for(config_for({"a": [DOWN]}, role).model_copy(update={"health": health}))
+    with pytest.raises(LLMRouterError, match="down"):
+        router.complete("r", "hi")
+    assert len(memory.records) == 5 and memory.records[-1].verdict == "raise"
+    assert len(clock.sleeps) == 4, "no wait after the last attempt"
+
+
+def test_a_used_up_retry_budget_goes_to_the_next_target() -> None:
+    """Retries of our own choosing stay bounded over all calls; vendors' named waits are not charged."""
+    role = {"retry": {"attempts": 2}}
+    config = config_for({"a": [*[DOWN, "ok"] * 40], "b": ["b"]}, role)
+    router, _, _ = router_for(config.model_copy(update={"health": HealthConfig(retry_burst=3, failures_in_a_row=99)}))
+    answers = [router.complete("r", "hi").text for _ in range(8)]
+    assert answers.count("ok") >= 3 and "b" in answers
+
+
+class Slow(Provider[ProviderConfig]):
+    """Takes until it is told, and notes how many are in it at once."""
+
+    inside = 0
+    most = 0
+    lock = threading.Lock()
+    order: list[str]
+    gate: threading.Semaphore
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        with Slow.lock:
+            Slow.inside += 1
+            Slow.most = max(Slow.most, Slow.inside)
+            Slow.order.append(str(request.metadata["n"]))
+        assert Slow.gate.acquire(timeout=20)
+        with Slow.lock:
+            Slow.inside -= 1
+        return LLMResponse(text="ok", finish_reason="stop")
+
+
+register("slow", Slow, replace=True)
+
+
+def _slow_router(**settings: Any) -> tuple[Any, Memory]:
+    Slow.inside = Slow.most = 0
+    Slow.order = []
+    Slow.gate = threading.Semaphore(0)
+    memory = Memory()
+    from lee_llm_router import LeeLLMRouter, load_config
+
+    config = load_config(
+        {
+            "llm": {
+                "providers": {"s": {"type": "slow", "max_concurrency": 2}},
+                "roles": {"r": {"provider": "s", **settings}},
+            }
+        }
+    )
+    return LeeLLMRouter(config, trace_store=memory), memory
+
+
+def _until(condition: Any) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("did not come about")
+
+
+def test_threads_wait_for_a_free_place_in_order_of_arrival() -> None:
+    """Never more than two at once; nobody overtakes; all are served."""
+    router, _ = _slow_router()
+    threads = []
+    for n in range(8):
+        thread = threading.Thread(target=router.complete, args=("r", "hi"), kwargs={"metadata": {"n": n}})
+        thread.start()
+        threads.append(thread)
+        _until(lambda n=n: (h := router.health().get(("s", None))) and h.in_flight + h.waiting == n + 1)
+    _until(lambda: len(Slow.order) == 2)
+    for served in range(3, 9):
+        Slow.gate.release()
+        _until(lambda served=served: len(Slow.order) == served)
+    for _ in range(2):
+        Slow.gate.release()
+    for thread in threads:
+        thread.join(20)
+    assert Slow.most == 2
+    assert Slow.order[2:] == ["2", "3", "4", "5", "6", "7"]
+    health = router.health()["s", None]
+    assert (health.in_flight, health.waiting, health.successes) == (0, 0, 8)
+
+
+def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
+    """Cancelled while queued: traced, nobody stuck behind, no permit lost. Also when the deadline comes first."""
+
+    async def main() -> None:
+        router, memory = _slow_router()
+        ask = [asyncio.create_task(router.complete_async("r", "hi", metadata={"n": n})) for n in range(4)]
+        late = asyncio.create_task(router.complete_async("r", "hi", metadata={"n": "late"}, deadline=0.1))
+        await asyncio.sleep(0.02)
+        ask[2].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ask[2]
+        with pytest.raises(LLMRouterError) as caught:
+            await late
+        assert caught.value.failure_type in (FailureType.TIMEOUT, FailureType.UNAVAILABLE)
+        for _ in range(3):
+            Slow.gate.release()
+        await asyncio.gather(ask[0], ask[1], ask[3])
+        assert router.health()["s", None].in_flight == router.health()["s", None].waiting == 0
+        assert sorted(r.outcome for r in memory.records) == ["cancelled", "error", "ok", "ok", "ok"]
+
+    asyncio.run(main())
+
+
+def test_waiting_for_a_place_that_never_comes_free_ends_with_the_deadline() -> None:
+    """One wait, no spinning, and a typed error with a record, though nobody ever wakes the queue."""
+    config = config_for({"a": ["no"]}, {"deadline": 10}, {"a": {"max_concurrency": 1}})
+    router, memory, clock = router_for(config)
+    assert isinstance(router._core.health.enter(KEY), Permit), "somebody else holds the only place"
+    with pytest.raises(LLMTimeoutError, match="deadline of 10 s"):
+        router.complete("r", "hi")
+    assert clock.sleeps == [9.999]
+    assert [(r.attempt, r.failure_type) for r in memory.records] == [(None, "TIMEOUT")]
+    assert router.health()[KEY].waiting == 0
+
+
+def test_health_is_data_for_dashboards() -> None:
+    """State, failures, waits, in flight, for each target asked so far."""
+    router, _, _ = router_for(config_for({"a": [Took(1, DOWN)], "b": ["ok"]}, {"retry": {"attempts": 1}}))
+    router.complete("r", "hi")
+    health = router.health()
+    assert (health["a", "m"].failures, health["a", "m"].last_failure, health["b", "m"].successes) == (
+        1,
+        "PROVIDER_ERROR",
+        1,
+    )

@@ -1,0 +1,303 @@
+"""The scenario table: what providers do, and what the router must make of it, in sync and in async."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from helpers.support import Took
+from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.response import LLMResponse
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row. `trail` has an entry for each record: ``target outcome-or-failure verdict``."""
+
+    name: str
+    plays: Mapping[str, Sequence[Any]]
+    trail: Sequence[str]
+    ends: str
+    """The text of the answer, or the failure type of the error."""
+    waits: Sequence[float] = ()
+    role: Mapping[str, Any] = field(default_factory=dict)
+    providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    call: Mapping[str, Any] = field(default_factory=dict)
+    messages: Any = "hi"
+
+
+def fail(kind: str, **details: Any) -> LLMRouterError:
+    return error_of(FailureType(kind), f"{kind} happened", **details)
+
+
+def _reply(text: str, **fields: Any) -> LLMResponse:
+    return LLMResponse(text=text, **{"finish_reason": "stop", **fields})
+
+
+_SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+_PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
+
+SCENARIOS = [
+    Scenario("a good first target is asked once", {"a": ["yes"], "b": ["no"]}, ["a ok return"], "yes"),
+    # TIMEOUT: on to the next; the same again only once nobody else is left.
+    Scenario(
+        "a timeout goes to the next target at once",
+        {"a": [fail("TIMEOUT")], "b": ["yes"]},
+        ["a TIMEOUT next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "a timeout of the only target is tried again after a backoff",
+        {"a": [fail("TIMEOUT"), "yes"]}, ["a TIMEOUT retry", "a ok return"], "yes", waits=[0.25],
+    ),
+    Scenario(
+        "after a timeout and a refused key the first target gets its second try",
+        {"a": [fail("TIMEOUT"), "yes"], "b": [fail("AUTH")]},
+        ["a TIMEOUT next", "b AUTH next", "a ok return"], "yes", waits=[0.25],
+    ),
+    Scenario(
+        "an attempt that outlasts its timeout is a TIMEOUT",
+        {"a": [Took(30, "late")], "b": ["yes"]}, ["a TIMEOUT next", "b ok return"], "yes", role={"timeout": 5},
+    ),
+    # RATE_LIMIT
+    Scenario(
+        "a 429 with Retry-After goes to a healthy fallback at once",
+        {"a": [fail("RATE_LIMIT", retry_after=60)], "b": ["yes"]},
+        ["a RATE_LIMIT next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "a 429 of the only target waits exactly Retry-After",
+        {"a": [fail("RATE_LIMIT", retry_after=7.5), "yes"]},
+        ["a RATE_LIMIT retry", "a ok return"], "yes", waits=[7.5],
+    ),
+    Scenario(
+        "a 429 without Retry-After of the only target backs off",
+        {"a": [fail("RATE_LIMIT"), fail("RATE_LIMIT"), "yes"]},
+        ["a RATE_LIMIT retry", "a RATE_LIMIT retry", "a ok return"], "yes", waits=[0.25, 0.5],
+    ),
+    Scenario(
+        "a Retry-After beyond the deadline ends the call without a wait",
+        {"a": [fail("RATE_LIMIT", retry_after=60)]}, ["a RATE_LIMIT raise"], "RATE_LIMIT", role={"deadline": 30},
+    ),
+    Scenario(
+        "two limited targets: the one that opens first is waited for",
+        {"a": [fail("RATE_LIMIT", retry_after=9), "no"], "b": [fail("RATE_LIMIT", retry_after=4), "yes"]},
+        ["a RATE_LIMIT next", "b RATE_LIMIT retry", "b ok return"], "yes", waits=[4],
+    ),
+    Scenario(
+        "two limited targets: back to the first where it opens first",
+        {"a": [fail("RATE_LIMIT", retry_after=4), "yes"], "b": [fail("RATE_LIMIT", retry_after=9), "no"]},
+        ["a RATE_LIMIT next", "b RATE_LIMIT next", "a ok return"], "yes", waits=[4],
+    ),
+    Scenario(
+        "a 429 for ever ends when the attempts are used up",
+        {"a": [fail("RATE_LIMIT", retry_after=1)]},
+        ["a RATE_LIMIT retry", "a RATE_LIMIT retry", "a RATE_LIMIT raise"], "RATE_LIMIT", waits=[1, 1],
+    ),
+    Scenario(
+        "Retry-After of zero is taken at its word",
+        {"a": [fail("RATE_LIMIT", retry_after=0.0), "yes"]}, ["a RATE_LIMIT retry", "a ok return"], "yes",
+    ),
+    # OVERLOADED
+    Scenario(
+        "an overloaded target is tried again, then the next",
+        {"a": [fail("OVERLOADED")], "b": ["yes"]},
+        ["a OVERLOADED retry", "a OVERLOADED retry", "a OVERLOADED next", "b ok return"], "yes", waits=[0.25, 0.5],
+    ),
+    Scenario(
+        "an overloaded target that says when goes to the next at once",
+        {"a": [fail("OVERLOADED", retry_after=20)], "b": ["yes"]},
+        ["a OVERLOADED next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "an overloaded only target that says when is waited for",
+        {"a": [fail("OVERLOADED", retry_after=20), "yes"]},
+        ["a OVERLOADED retry", "a ok return"], "yes", waits=[20],
+    ),
+    # PROVIDER_ERROR, INVALID_RESPONSE
+    Scenario(
+        "a server error is tried again at the same target",
+        {"a": [fail("PROVIDER_ERROR"), "yes"], "b": ["no"]},
+        ["a PROVIDER_ERROR retry", "a ok return"], "yes", waits=[0.25],
+    ),
+    Scenario(
+        "server errors use up one target and then the other, without a wait in between or at the end",
+        {"a": [fail("PROVIDER_ERROR")], "b": [fail("PROVIDER_ERROR")]},
+        ["a PROVIDER_ERROR retry", "a PROVIDER_ERROR retry", "a PROVIDER_ERROR next",
+         "b PROVIDER_ERROR retry", "b PROVIDER_ERROR retry", "b PROVIDER_ERROR raise"],
+        "PROVIDER_ERROR", waits=[0.25, 0.5, 0.25, 0.5],
+    ),
+    Scenario(
+        "the whole call has a bound on attempts, whatever the chain",
+        {"a": [fail("PROVIDER_ERROR")], "b": [fail("PROVIDER_ERROR")], "c": ["never asked"]},
+        ["a PROVIDER_ERROR retry", "a PROVIDER_ERROR next", "b PROVIDER_ERROR raise"],
+        "PROVIDER_ERROR", waits=[0.25], role={"retry": {"attempts": 2, "max_attempts": 3}},
+    ),
+    Scenario(
+        "attempts: 1 means no second try",
+        {"a": [fail("PROVIDER_ERROR")], "b": ["yes"]}, ["a PROVIDER_ERROR next", "b ok return"], "yes",
+        role={"retry": {"attempts": 1}},
+    ),
+    Scenario(
+        "waits double up to their bound",
+        {"a": [fail("PROVIDER_ERROR")]}, ["a PROVIDER_ERROR retry"] * 5 + ["a PROVIDER_ERROR raise"],
+        "PROVIDER_ERROR", waits=[0.25, 0.5, 1, 1.5, 1.5],
+        role={"retry": {"attempts": 6, "max_attempts": 6, "max_backoff": 3}},
+    ),
+    Scenario(
+        "a broken answer is asked for again",
+        {"a": [fail("INVALID_RESPONSE"), "yes"]}, ["a INVALID_RESPONSE retry", "a ok return"], "yes", waits=[0.25],
+    ),
+    Scenario(
+        "a final broken answer is not asked for again",
+        {"a": [fail("INVALID_RESPONSE", final=True)], "b": ["yes"]},
+        ["a INVALID_RESPONSE next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "something that is no answer at all is a final INVALID_RESPONSE",
+        {"a": [42], "b": ["yes"]}, ["a INVALID_RESPONSE next", "b ok return"], "yes",
+    ),
+    # One try, then the next.
+    *(
+        Scenario(
+            f"{kind} goes to the next target and never back",
+            {"a": [fail(kind), "no"], "b": [fail(kind)]}, [f"a {kind} next", f"b {kind} raise"], kind,
+        )
+        for kind in ("AUTH", "QUOTA", "MODEL_NOT_FOUND", "CONTEXT_LENGTH", "UNAVAILABLE", "UNKNOWN")
+    ),
+    Scenario(
+        "an exception nobody knows is UNKNOWN and goes to the next",
+        {"a": [ZeroDivisionError("oops")], "b": ["yes"]}, ["a UNKNOWN next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "an operating system's error is a PROVIDER_ERROR",
+        {"a": [ConnectionResetError("gone"), "yes"]}, ["a PROVIDER_ERROR retry", "a ok return"], "yes", waits=[0.25],
+    ),
+    # The call's own fault: stop, unless the role says otherwise.
+    Scenario(
+        "a bad request ends the call", {"a": [fail("INVALID_REQUEST")], "b": ["no"]},
+        ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+    ),
+    Scenario(
+        "a bad request goes on where the role says so", {"a": [fail("INVALID_REQUEST")], "b": ["yes"]},
+        ["a INVALID_REQUEST next", "b ok return"], "yes", role={"fallback_on": ["INVALID_REQUEST"]},
+    ),
+    Scenario(
+        "a filtered answer ends the call", {"a": [fail("CONTENT_FILTER")], "b": ["no"]},
+        ["a CONTENT_FILTER raise"], "CONTENT_FILTER",
+    ),
+    Scenario(
+        "a filtered answer goes on where the role says so", {"a": [fail("CONTENT_FILTER")], "b": ["yes"]},
+        ["a CONTENT_FILTER next", "b ok return"], "yes", role={"fallback_on": ["CONTENT_FILTER"]},
+    ),
+    # The JSON contract
+    Scenario(
+        "an answer that is not the JSON asked for ends the call",
+        {"a": ["not json"], "b": ['{"n": 1}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        call={"json_mode": True},
+    ),
+    Scenario(
+        "an answer that breaks the schema ends the call",
+        {"a": ['{"n": "one"}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION", call={"schema": _SCHEMA},
+    ),
+    Scenario(
+        "an answer that keeps the schema is an answer",
+        {"a": ['{"n": 1}']}, ["a ok return"], '{"n": 1}', call={"schema": _SCHEMA},
+    ),
+    Scenario(
+        "JSON in one code fence is JSON",
+        {"a": ['```json\n{"n": 1}\n```']}, ["a ok return"], '```json\n{"n": 1}\n```', call={"schema": _SCHEMA},
+    ),
+    Scenario(
+        "JSON cut by length breaks the contract, even if it parses",
+        {"a": [_reply("{}", finish_reason="length")]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        call={"json_mode": True},
+    ),
+    Scenario(
+        "without a contract an answer cut by length is an answer",
+        {"a": [_reply("half", finish_reason="length")]}, ["a ok return"], "half",
+    ),
+    # Deadline
+    Scenario(
+        "an attempt gets no more time than the call has left",
+        {"a": [Took(8, fail("PROVIDER_ERROR")), Took(100, "late")]},
+        ["a PROVIDER_ERROR retry", "a TIMEOUT raise"], "TIMEOUT", waits=[0.25], role={"deadline": 10, "timeout": 60},
+    ),
+    Scenario(
+        "a backoff that would pass the deadline is not waited for",
+        {"a": [Took(9.9, fail("PROVIDER_ERROR"))]}, ["a PROVIDER_ERROR raise"], "PROVIDER_ERROR",
+        role={"deadline": 10},
+    ),
+    Scenario(
+        "where a backoff does not fit the deadline, the next target is asked at once",
+        {"a": [Took(9.9, fail("PROVIDER_ERROR"))], "b": ["yes"]}, ["a PROVIDER_ERROR next", "b ok return"], "yes",
+        role={"deadline": 10},
+    ),
+    Scenario(
+        "three hanging targets end with the deadline",
+        {"a": [Took(99, "x")], "b": [Took(99, "x")], "c": [Took(99, "x")]},
+        ["a TIMEOUT next", "b TIMEOUT next", "c TIMEOUT raise"], "TIMEOUT", role={"deadline": 2, "timeout": 0.9},
+    ),
+    Scenario(
+        "the call's own deadline and timeout win",
+        {"a": [Took(99, "x")]}, ["a TIMEOUT raise"], "TIMEOUT", call={"deadline": 1, "timeout": 5},
+    ),
+    Scenario(
+        "a deadline too short for any attempt is a TIMEOUT",
+        {"a": ["no"]}, ["- TIMEOUT raise"], "TIMEOUT", call={"deadline": 0.0001},
+    ),
+    # Effects
+    Scenario(
+        "an attempt with effects is neither repeated nor replaced",
+        {"a": [fail("PROVIDER_ERROR")], "b": ["no"]}, ["a PROVIDER_ERROR raise"], "PROVIDER_ERROR",
+        providers={"a": {"does": "workspace"}},
+    ),
+    Scenario(
+        "an attempt with effects that never started is replaced",
+        {"a": [fail("AUTH", sent=False)], "b": ["yes"]}, ["a AUTH next", "b ok return"], "yes",
+        providers={"a": {"does": "external"}},
+    ),
+    Scenario(
+        "effects are repeated where the role says so",
+        {"a": [fail("PROVIDER_ERROR"), "yes"]}, ["a PROVIDER_ERROR retry", "a ok return"], "yes", waits=[0.25],
+        providers={"a": {"does": "workspace"}}, role={"retry_effects": True},
+    ),
+    # What a target cannot do
+    Scenario(
+        "a target that takes no tools is skipped",
+        {"a": ["no"], "b": ["yes"]}, ["a UNAVAILABLE next", "b ok return"], "yes",
+        providers={"a": {"tools": False}}, call={"tools": [_TOOL]},
+    ),
+    Scenario(
+        "a target that takes text only is skipped for a picture",
+        {"a": ["no"], "b": ["yes"]}, ["a UNAVAILABLE next", "b ok return"], "yes",
+        providers={"a": {"parts": False}}, messages=_PICTURE,
+    ),
+    Scenario(
+        "with every target skipped the call ends UNAVAILABLE with a record of its own",
+        {"a": ["no"]}, ["a UNAVAILABLE next", "- UNAVAILABLE raise"], "UNAVAILABLE",
+        providers={"a": {"tools": False}}, call={"tools": [_TOOL]},
+    ),
+    # The call's arguments
+    Scenario("no messages", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST", messages=[]),
+    Scenario(
+        "messages that are no list", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST", messages=42
+    ),
+    Scenario(
+        "a message with an unknown role", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST",
+        messages=[{"role": "boss", "content": "now"}],
+    ),
+    Scenario(
+        "a lone surrogate", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST", messages="a\ud800b"
+    ),
+    Scenario(
+        "an unknown option", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST", call={"temprature": 1}
+    ),
+    Scenario(
+        "a schema that is none", {"a": ["no"]}, ["- INVALID_REQUEST raise"], "INVALID_REQUEST",
+        call={"schema": {"type": "strange"}},
+    ),
+    Scenario("five megabytes of text", {"a": [json.dumps("yes")]}, ["a ok return"], '"yes"', messages="é" * 2_500_000),
+]  # fmt: skip

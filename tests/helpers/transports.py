@@ -1,0 +1,44 @@
+"""The transports there are, and the one under test.
+
+A test file whose promises every transport keeps has this fixture, and makes its transports with `transport_to`::
+
+    @pytest.fixture(autouse=True, params=TRANSPORTS)
+    def _transport(request: pytest.FixtureRequest) -> Iterator[None]:
+        with under_test(request.param):
+            yield
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lee_llm_router.providers.http.transport.api import Transport
+from lee_llm_router.providers.http.transport.choice import Carrier, TransportName
+
+TRANSPORTS: tuple[TransportName, ...] = ("httpx", "httptools")
+
+_under_test: TransportName = "httpx"
+
+
+@contextmanager
+def under_test(name: TransportName) -> Iterator[None]:
+    """Within it, `transport_to` makes transports of this kind."""
+    global _under_test  # noqa: PLW0603
+    _under_test = name
+    yield
+
+
+def name_under_test() -> TransportName:
+    return _under_test
+
+
+def transport_to(url: str, *, max_response_bytes: int = 10_000_000, ca_file: str | None = None) -> Transport:
+    """A transport of the kind under test, to be closed by the caller."""
+    return Carrier(_under_test, url, ca_file=ca_file, max_response_bytes=max_response_bytes).get()
+
+
+def settings_under_test() -> dict[str, Any]:
+    """For an `http` provider."""
+    return {"transport": _under_test}

@@ -1,0 +1,521 @@
+"""Child processes: their output arrives whole, they end in time, and nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from lee_llm_router import InvalidRequestError, ProviderError
+from lee_llm_router.providers.child_process import process as children
+from lee_llm_router.providers.child_process.process import (
+    STDERR_TAIL,
+    CancelSwitch,
+    ChildCancelledError,
+    Finished,
+    cancellable,
+    run_child,
+)
+
+HANG = 60.0
+"""Seconds after which a run counts as hanging; none comes near."""
+FOREVER = "import time\nwhile True: time.sleep(9)\n"
+IGNORES_TERM = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\n" + FOREVER
+GRANDCHILD = (
+    "import subprocess, sys\n"
+    f"code = 'import time; time.sleep({HANG * 2:g})'\n"
+    "def spawn(**how): return subprocess.Popen([sys.executable, '-IS', '-c', code], **how).pid\n"
+)
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
+
+
+def run(code: str, **settings: Any) -> tuple[Finished, list[bytes]]:
+    lines: list[bytes] = []
+    settings = {"timeout": HANG, "env": {}, "cwd": "/", "on_line": lines.append, **settings}
+    return run_child([sys.executable, "-IS", "-c", code], **settings), lines
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that was just killed gets a moment to be buried by whoever inherits it."""
+    until = monotonic() + HANG
+    while monotonic() < until:
+        try:
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state in "ZX":
+                return False
+        except (ProcessLookupError, FileNotFoundError):
+            return False
+        # Those left behind sleep; one on its way out runs (or waits for the disk) with no signal pending any more.
+        if state in "RD" or signal.SIGKILL in _pending(pid):
+            sleep(0.01)
+            continue
+        return True
+    return True
+
+
+def _pending(pid: int) -> set[int]:
+    """Signals on their way to a process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return set()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return {number for mask in masks for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/dev/fd"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays() -> Iterator[None]:
+    """No child, dead or alive, no descriptor and no thread is left by any test of this file."""
+    before, threads = descriptors(), set(threading.enumerate())
+    yield
+    until = monotonic() + HANG
+    while set(threading.enumerate()) - threads and monotonic() < until:
+        sleep(0.01)
+    assert not set(threading.enumerate()) - threads
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    # One more and one less: the look itself opens one.
+    assert len(descriptors() - before) <= 1
+
+
+@pytest.fixture(params=["pidfd", "old kernel", "no pidfd"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ways in which the end of a child comes to be known."""
+    if request.param == "old kernel":
+
+        def refuse(pid: int) -> int:
+            raise OSError(errno.ENOSYS, "not here")
+
+        monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    elif request.param == "no pidfd":
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
+# Output and input
+
+
+@pytest.mark.usefixtures("way")
+def test_lines_arrive_whole_whatever_their_length_and_content() -> None:
+    """Only a newline byte ends a line; the last one needs none."""
+    long = "x" * 300_000
+    code = "import sys; sys.stdout.buffer.write(('a\\u2028b\\n\\r\\n' + 'x' * 300_000 + '\\nend').encode())"
+    finished, lines = run(code)
+    assert (finished.returncode, finished.end) == (0, "exit")
+    assert lines == ["a\u2028b".encode(), b"\r", long.encode(), b"end"]
+
+
+def test_lines_arrive_while_the_child_still_runs() -> None:
+    """The child goes on only when its first line was taken."""
+    with tempfile.TemporaryDirectory() as folder:
+        go = Path(folder) / "go"
+        code = f"import os, time\nprint('first', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
+        finished, _ = run(code, on_line=lambda _: go.touch())
+    assert (finished.returncode, finished.end) == (0, "exit")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import sys; data = sys.stdin.buffer.read(); print(len(data), data[-1:])", b"5000000 b'z'"),
+        ("import sys\nn = 0\nwhile d := sys.stdin.buffer.raw.read(999): n += len(d)\nprint(n)", b"5000000"),
+        ("print('not interested')", b"not interested"),
+        ("import os; os.close(0); print('closed')", b"closed"),
+    ],
+)
+def test_a_large_input_reaches_whoever_reads_it_and_hangs_nobody(code: str, expected: bytes) -> None:
+    finished, lines = run(code, stdin=b"a" * 4_999_999 + b"z")
+    assert (finished.returncode, lines) == (0, [expected])
+
+
+def test_both_outputs_are_read_at_once() -> None:
+    """Far more than a pipe holds, to the one and the other; of stderr the end is kept."""
+    code = "import sys\nfor _ in range(40): sys.stderr.write('e' * 9999); print('o' * 9999)\nsys.stderr.write('why')"
+    finished, lines = run(code)
+    assert len(lines) == 40
+    assert len(finished.stderr) == STDERR_TAIL
+    assert finished.stderr.endswith(b"why")
+
+
+def test_a_flood_is_stopped_and_not_kept() -> None:
+    """Of an endless line not even the part within the limit is handed on."""
+    code = "import os\nos.write(1, b'line\\n')\nwhile True: os.write(1, b'x' * 65536)"
+    finished, lines = run(code, max_output=1_000_000)
+    assert finished.end == "flood"
+    assert lines == [b"line"]
+
+
+def test_a_flood_written_just_before_the_end_is_one_too() -> None:
+    finished, lines = run("print('x' * 5000)", max_output=1000)
+    assert (finished.end, lines) == ("flood", [])
+
+
+def test_an_output_of_exactly_the_limit_is_none() -> None:
+    finished, lines = run("print('x' * 999)", max_output=1000)
+    assert (finished.end, lines) == ("exit", [b"x" * 999])
+
+
+def test_the_environment_is_exactly_what_was_given(tmp_path: Path) -> None:
+    code = "import os; print(sorted(k for k in os.environ if k != 'LC_CTYPE'), os.getcwd())"
+    _, lines = run(code, env={"ONLY": "this"}, cwd=tmp_path)
+    assert lines == [f"['ONLY'] {tmp_path.resolve()}".encode()]
+
+
+# Ends
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("code", [3, 0, 255])
+def test_the_exit_code_is_told(code: int) -> None:
+    finished, _ = run(f"raise SystemExit({code})")
+    assert (finished.returncode, finished.end) == (code, "exit")
+
+
+@pytest.mark.usefixtures("way")
+def test_a_hanging_child_is_asked_to_end_before_the_timeout() -> None:
+    finished, _ = run(FOREVER, timeout=0.4)
+    assert (finished.returncode, finished.end) == (-signal.SIGTERM, "timeout")
+
+
+@pytest.mark.usefixtures("way")
+def test_a_child_that_ignores_sigterm_is_killed_at_the_timeout() -> None:
+    began = monotonic()
+    finished, lines = run(IGNORES_TERM, timeout=1.5, grace=0.3)
+    assert (finished.returncode, finished.end, lines) == (-signal.SIGKILL, "timeout", [b"ready"])
+    assert 1.5 <= monotonic() - began < HANG
+
+
+def test_a_child_may_end_well_when_asked_to() -> None:
+    code = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(0)))\n"
+    finished, lines = run(code + "print('ready', flush=True)\n" + FOREVER, timeout=2, grace=1)
+    assert (finished.returncode, finished.end, lines) == (0, "timeout", [b"ready", b"saved"])
+
+
+def test_closed_outputs_are_not_an_end() -> None:
+    """A child that has closed both its outputs is waited for all the same."""
+    finished, _ = run("import os, time; os.close(1); os.close(2); time.sleep(0.3); os._exit(7)")
+    assert (finished.returncode, finished.end) == (7, "exit")
+
+
+@linux
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("last", ["", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+def test_a_grandchild_that_holds_the_pipes_is_neither_waited_for_nor_left(last: str) -> None:
+    """Also where its parent was itself killed."""
+    began = monotonic()
+    _, lines = run(f"{GRANDCHILD}print(spawn(), flush=True)\n{last}")
+    assert monotonic() - began < HANG
+    assert not alive(int(lines[0]))
+
+
+@linux
+@pytest.mark.parametrize("code", [FOREVER, IGNORES_TERM])
+def test_a_grandchild_in_a_session_of_its_own_is_not_left(code: str) -> None:
+    _, lines = run(f"{GRANDCHILD}print(spawn(start_new_session=True), flush=True)\n{code}", timeout=1.5)
+    assert not alive(int(lines[0]))
+
+
+@linux
+def test_a_stranger_is_not_touched_for_having_a_number_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was not born when the descendants were looked up is not one of them."""
+    sent: list[int] = []
+    monkeypatch.setattr(children, "descendants", lambda pid: {os.getpid(): "some other start time", 2**22 + 1: "1"})
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
+    run(FOREVER, timeout=0.4)
+    assert sent == []
+
+
+def test_a_child_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As one of another user. The run ends all the same, and the child is buried whenever it ends."""
+    go = tmp_path / "go"
+    monkeypatch.setattr(children, "REAP", 0.05)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", _refuse)
+        patched.setattr(os, "kill", _refuse)
+        code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
+        finished, _ = run(code, timeout=0.2)
+    assert (finished.returncode, finished.end) == (None, "timeout")
+    go.touch()
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_a_child_that_cannot_be_killed_ends_the_run_even_without_a_thread_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What came of it is told all the same."""
+    monkeypatch.setattr(children, "REAP", 0.0)
+    child: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", _refuse)
+        patched.setattr(os, "kill", _refuse)
+        patched.setattr(threading.Thread, "start", _no_thread)
+        finished, _ = run("import os; print(os.getpid(), flush=True)\n" + FOREVER, timeout=1.0,
+                          on_line=lambda line: child.append(int(line)))  # fmt: skip
+    assert (finished.returncode, finished.end) == (None, "timeout")
+    os.kill(child[0], signal.SIGKILL)
+    os.waitpid(child[0], 0)
+
+
+def _no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def _refuse(pid: int, number: int) -> None:
+    raise PermissionError(errno.EPERM, "not yours")
+
+
+def test_a_process_forked_meanwhile_does_not_hold_the_run() -> None:
+    """It inherits every descriptor of this process, the child's pipes among them."""
+    forked: list[int] = []
+
+    def fork(_: bytes) -> None:
+        pid = os.fork()
+        if pid == 0:
+            os.execv(sys.executable, [sys.executable, "-IS", "-c", FOREVER])
+        forked.append(pid)
+
+    code = "import sys\nprint('one', flush=True)\nprint(len(sys.stdin.read()))\n"
+    try:
+        finished, _ = run(code, stdin=b"x" * 100, on_line=lambda line: fork(line) if line == b"one" else None)
+        assert (finished.returncode, finished.end) == (0, "exit")
+    finally:
+        for pid in forked:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+# Starts that fail
+
+
+def executable(path: Path, content: bytes, mode: int = 0o755) -> str:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: [str(folder / "missing")], "No such file"),
+        (lambda folder: [executable(folder / "program", b"#!/bin/sh\n", 0o644)], "Permission denied"),
+        (lambda folder: [executable(folder / "program", b"\x00\x01garbage")], "Exec format error"),
+        (lambda folder: [sys.executable, "x" * 4_000_000], "Argument list too long"),
+    ],
+)
+def test_a_start_that_fails_says_why_and_is_final(make: Callable[[Path], list[str]], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match=said) as caught:
+        run_child(make(tmp_path), env={}, cwd="/", timeout=HANG)
+    assert not caught.value.sent
+    assert caught.value.final
+
+
+def test_a_missing_working_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match=r"working folder .* does not exist"):
+        run("pass", cwd=tmp_path / "missing")
+
+
+@pytest.mark.parametrize("word", ["a\0b", "\ud800"])
+def test_words_no_command_line_can_carry_are_refused_unquoted(word: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        run_child([sys.executable, f"secret{word}"], env={}, cwd="/", timeout=HANG)
+    assert not caught.value.sent
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_a_full_disk_is_a_provider_error_that_may_pass(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(ProviderError, match=os.strerror(number)) as caught:
+        run("pass")
+    assert not caught.value.final
+    assert not caught.value.sent
+
+
+# Interrupts and cancellation
+
+
+def test_an_interrupt_from_the_keyboard_kills_the_child_and_goes_on_up() -> None:
+    pids: list[int] = []
+
+    def interrupt(line: bytes) -> None:
+        pids.append(int(line))
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("import os; print(os.getpid(), flush=True)\n" + FOREVER, on_line=interrupt)
+    assert not alive(pids[0])
+
+
+def test_a_switch_set_before_the_start_ends_the_run() -> None:
+    switch = CancelSwitch()
+    switch.set()
+    with pytest.raises(ChildCancelledError):
+        run(FOREVER, cancel=switch)
+    switch.close()
+
+
+def test_a_switch_may_be_set_and_closed_again_after_its_end() -> None:
+    switch = CancelSwitch()
+    for _ in range(2):
+        switch.close()
+        switch.set()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_ends_no_run_of_its_parent() -> None:
+    """It has copies of the switches that were open, and may set them as it cleans up after tasks it will not finish."""
+    switch = CancelSwitch()
+    forked = os.fork()
+    if forked == 0:
+        switch.set()
+        switch.close()
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 7
+    assert select.select([switch], [], [], 0) == ([], [], [])
+    switch.set()
+    assert select.select([switch], [], [], 0)[0] == [switch]
+    switch.close()
+
+
+def awaitable(code: str, ready: threading.Event, pids: list[int]) -> Any:
+    def note(line: bytes) -> None:
+        pids.append(int(line))
+        ready.set()
+
+    code = f"import os; print(os.getpid(), flush=True)\n{code}"
+    return cancellable(lambda switch: run(code, on_line=note, cancel=switch)[0])
+
+
+@pytest.mark.parametrize("cancellations", [1, 3])
+def test_a_cancelled_await_is_over_when_everything_is(cancellations: int) -> None:
+    """The child is gone before CancelledError is out, however often the task is cancelled, and TERM is no excuse."""
+    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
+
+    async def main() -> None:
+        task = asyncio.create_task(awaitable(IGNORES_TERM, ready, pids))
+        while not ready.is_set():
+            await asyncio.sleep(0.01)
+        for _ in range(cancellations):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not alive(pids[0])
+
+    asyncio.run(main())
+
+
+def test_an_await_cancelled_before_the_start_starts_nothing_that_stays() -> None:
+    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
+
+    async def main() -> None:
+        task = asyncio.create_task(awaitable(FOREVER, ready, pids))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_an_await_without_a_thread_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was started, and its descriptors are given back (`nothing_stays` looks)."""
+    monkeypatch.setattr(threading.Thread, "start", _no_thread)
+    before = descriptors()
+
+    async def main() -> None:
+        for _ in range(5):
+            with pytest.raises(ProviderError, match="no thread can be started") as caught:
+                await cancellable(lambda switch: run("pass", cancel=switch))
+            assert (caught.value.sent, caught.value.final) == (False, False)
+
+    asyncio.run(main())
+    assert len(descriptors() - before) <= 1
+
+
+def test_an_await_without_a_descriptor_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pipe", full)
+            with pytest.raises(ProviderError, match=os.strerror(errno.EMFILE)) as caught:
+                await cancellable(lambda switch: run("pass", cancel=switch))
+        assert (caught.value.sent, caught.value.final) == (False, False)
+
+    asyncio.run(main())
+
+
+def test_tasks_left_at_the_end_of_the_loop_leave_no_child() -> None:
+    """asyncio.run cancels what still runs, and waits for it."""
+    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
+    kept = []
+
+    async def main() -> None:
+        kept.append(asyncio.create_task(awaitable(FOREVER, ready, pids)))
+        while not ready.is_set():
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert not alive(pids[0])
+
+
+def test_a_coroutine_dropped_with_its_loop_leaves_no_child() -> None:
+    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
+    loop = asyncio.new_event_loop()
+    coroutine = awaitable(FOREVER, ready, pids)
+
+    async def main() -> None:
+        # Driven by hand as far as its first wait: it belongs to no task that anyone would cancel.
+        coroutine.send(None)
+        while not ready.is_set():
+            await asyncio.sleep(0.01)
+
+    loop.run_until_complete(main())
+    coroutine.close()
+    loop.close()
+    until = monotonic() + HANG
+    while alive(pids[0]) and monotonic() < until:
+        sleep(0.01)
+    assert not alive(pids[0])
+
+
+def test_results_and_errors_come_through_the_await() -> None:
+    async def main() -> tuple[int, BaseException | None]:
+        value = await cancellable(lambda _: 5)
+        failed = asyncio.ensure_future(cancellable(lambda _: 1 // 0))
+        await asyncio.wait([failed])
+        return value, failed.exception()
+
+    value, error = asyncio.run(main())
+    assert value == 5
+    assert isinstance(error, ZeroDivisionError)
+
+
+def test_many_children_run_at_once() -> None:
+    async def main() -> list[list[bytes]]:
+        def one(number: int) -> list[bytes]:
+            return run(f"print({number})")[1]
+
+        return await asyncio.gather(*(cancellable(lambda _, n=n: one(n)) for n in range(12)))  # type: ignore[misc]
+
+    assert asyncio.run(main()) == [[str(number).encode()] for number in range(12)]

@@ -1,0 +1,188 @@
+"""Call ids, fork-safe locks, the failure table, backoff arithmetic, what health remembers."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import os
+import pickle
+import signal
+import typing
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.ids import new_request_id
+from lee_llm_router.config import RetryConfig
+from lee_llm_router.engine.failure_rules import RULES, advise, backoff
+from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.policy import ProviderChoice
+from lee_llm_router.providers import registry
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
+from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.telemetry import TraceRecord
+
+
+def test_call_ids_are_uuid7_and_sort_by_time() -> None:
+    """Also within one millisecond; the time can be read back from them."""
+    moments = [1_800_000_000.0 + i * 0.0003 for i in range(2000)]
+    ids = [new_request_id(moment) for moment in moments]
+    assert ids == sorted(ids) and len(set(ids)) == len(ids)
+    parsed = uuid.UUID(ids[0])
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+    assert parsed.int >> 80 == 1_800_000_000_000
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_makes_ids_of_its_own() -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, new_request_id(0.0).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as of_child:
+        assert of_child.read() != new_request_id(0.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_finds_locks_open() -> None:
+    """Even one that another thread of the parent held at that moment."""
+    lock = ForkLock()
+    with lock:
+        child = os.fork()
+        if child == 0:
+            with lock:
+                os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
+    children: list[int] = []
+
+    class Forking(str):
+        """A name that forks when it is looked up, which is while the registry is locked."""
+
+        def __hash__(self) -> int:
+            if not children:
+                children.append(os.fork())
+                if children[0] == 0:
+                    signal.alarm(60)  # a child that hangs is ended; none comes near
+                    try:
+                        registry.register("of-the-child", "m:C")
+                        os._exit(7)
+                    finally:
+                        os._exit(1)
+            return super().__hash__()
+
+        __eq__ = str.__eq__
+
+    with pytest.raises(ValueError, match="registered already"):
+        registry.register(Forking("mock"), "m:C")
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 7
+    assert "of-the-child" not in registry.available()
+
+
+def test_every_failure_type_has_a_rule_and_a_class() -> None:
+    assert set(RULES) == set(FailureType)
+    for failure_type in FailureType:
+        error = error_of(failure_type, "x")
+        assert isinstance(error, LLMRouterError) and error.failure_type is failure_type
+
+
+@pytest.mark.parametrize(("failures", "bound"), [(1, 0.5), (2, 1.0), (4, 4.0), (5, 8.0), (10_000, 8.0)])
+def test_backoff_is_full_jitter_under_a_doubling_bound(failures: int, bound: float) -> None:
+    """Evenly between 0 and min(8, 0.5 * 2**n) seconds."""
+    assert backoff(RetryConfig(), failures, lambda: 0.0) == 0.0
+    assert backoff(RetryConfig(), failures, lambda: 0.5) == bound / 2
+
+
+def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
+    """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
+    error = error_of(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
+    advice = advise(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
+    assert advice.again_after == 1234.567
+
+
+@pytest.mark.parametrize("cls", [LLMRequest, LLMResponse, LLMUsage, StreamChunk, TraceRecord, ProviderChoice])
+def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
+    """Arguments, defaults, repr and errors are the same; they are frozen, and can be copied and pickled."""
+    plain = dataclasses.make_dataclass(
+        cls.__name__,
+        [
+            (
+                f.name,
+                f.type,
+                dataclasses.field(default=f.default, default_factory=f.default_factory, kw_only=f.kw_only, repr=f.repr),
+            )
+            for f in dataclasses.fields(cls)
+            if f.init
+        ],
+        frozen=True,
+        slots=True,
+    )
+    parameters = [(p.name, p.kind) for p in inspect.signature(cls).parameters.values()]
+    assert parameters == [(p.name, p.kind) for p in inspect.signature(plain).parameters.values()]
+    needed = {n: n for n, p in inspect.signature(plain).parameters.items() if p.default is inspect.Parameter.empty}
+    one, other = cls(**needed), cls(**needed)
+    assert type(one) is cls and one == other and one != plain(**needed) and one is not None
+    assert repr(one) == repr(plain(**needed))
+    if cls is LLMUsage:
+        assert len({one, other, cls(prompt_tokens=1)}) == 2
+    assert {**dataclasses.asdict(plain(**needed)), "kind": None} == {**dataclasses.asdict(one), "kind": None}
+    name = dataclasses.fields(cls)[0].name
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(one, name, "x")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        delattr(one, name)
+    with pytest.raises(TypeError):
+        cls(**needed, nothing_of_the_kind=1)
+    assert pickle.loads(pickle.dumps(one)) == copy.copy(one) == dataclasses.replace(one) == one
+    for made in (f.name for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING):
+        assert getattr(one, made) is not getattr(other, made), "a default of its own"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        LeeLLMRouter.complete,
+        LeeLLMRouter.__init__,
+        LLMRequest.__init__,
+        LLMResponse.__init__,
+        ProviderChoice.__init__,
+        TraceRecord.__init__,
+    ],
+)
+def test_type_hints_of_public_functions_can_be_read(function: Callable[..., Any]) -> None:
+    """As dependency injection and documentation tools read them, before anything else is imported."""
+    assert typing.get_type_hints(function)
+
+
+def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_own() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Priced(LLMResponse):
+        price: int = 1
+
+    class Noted(LLMResponse):
+        pass
+
+    assert served_by(Priced(text="a", price=3), "p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
+    noted = Noted(text="a")
+    assert noted.text == "a" and noted.tool_calls == () and type(served_by(noted, "p", "i")) is Noted
+
+
+class _SubRequest(LLMRequest):
+    """A request of somebody's own kind."""
+
+
+def test_a_request_of_a_subclass_can_be_copied_for_a_call() -> None:
+    request = _SubRequest(messages=(), model="m")
+    copied = of_call(request, ({"role": "user", "content": "x"},), "r", "id", {"a": 1}, None)
+    assert type(copied) is _SubRequest
+    assert (copied.model, copied.messages[0]["content"], copied.role, copied.request_id) == ("m", "x", "r", "id")

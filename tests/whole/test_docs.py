@@ -1,0 +1,377 @@
+"""The documents are true: their code runs, their output is what is printed, their links lead somewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from helpers import network_guard
+from helpers.fake_codex import FakeCodex, answer
+from helpers.support import END, Pieces, config_for, router_for
+from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, load_config
+from lee_llm_router.cli import commands as cli
+from lee_llm_router.engine.failure_rules import RULES, Again, Onward
+from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.providers import registry
+from lee_llm_router.telemetry import EVENT_NAMES, event_level
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("backlog/*.md")])
+PLAYED = [path for path in DOCUMENTS if path.parent.name == "docs" or path.name == "README.md"]
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+HANG = 120.0
+"""Seconds after which an example counts as hanging; none comes near."""
+
+_FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_FILE_COMMENT = re.compile(r"# ([\w.-]+\.ya?ml)\n")
+_VARYING = [
+    (re.compile(r"\b[0-9a-f]{8}\b"), "<id>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "<date>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
+    (re.compile(r"\b\d+(\.\d+)? m?s\b"), "<duration>"),
+]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a document."""
+
+    path: Path
+    line: int
+    """Of its first line of content, from 1."""
+    language: str
+    text: str
+    follows: bool
+    """Whether nothing but blank lines stands between it and the block before."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.path.name}:{self.line}"
+
+
+def blocks_of(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    blocks: list[Block] = []
+    end = 0
+    for match in _FENCE.finditer(text):
+        indent, language, content = match.groups()
+        content = re.sub(f"^{indent}", "", content, flags=re.MULTILINE) if indent else content
+        line = text.count("\n", 0, match.start(3)) + 1
+        between = text[end : match.start()]
+        blocks.append(Block(path, line, language, content, follows=bool(blocks) and not between.strip()))
+        end = match.end()
+    return blocks
+
+
+def same_output(shown: str, printed: str) -> bool:
+    """Whether a document shows what is printed, but for times, ids and white space. `...` stands for anything."""
+    wanted, got = (_plain(text) for text in (shown, printed))
+    pattern = ".*".join(re.escape(part.strip()) for part in wanted.split("..."))
+    return re.fullmatch(r"\s*" + pattern + r"\s*", got, re.DOTALL) is not None
+
+
+def _plain(text: str) -> str:
+    for pattern, stand_in in _VARYING:
+        text = pattern.sub(stand_in, text)
+    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+
+
+class Reader:
+    """Does what a document says, from top to bottom, in the current directory."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.printed: str | None = None
+
+    def read(self, block: Block) -> None:
+        if block.language == "text" and block.follows and self.printed is not None:
+            assert same_output(block.text, self.printed), f"{block.place}: it prints\n{self.printed}"
+        self.printed = None
+        if block.language == "python":
+            self.printed = self._run(block)
+        elif block.language in ("console", "bash"):
+            self._type(block)
+        elif block.language == "yaml" and (named := _FILE_COMMENT.match(block.text)):
+            Path(named[1]).write_text(block.text, encoding="utf-8")
+
+    def _run(self, block: Block) -> str:
+        # Blank lines before it, so that a traceback shows the line of the document.
+        code = compile("\n" * (block.line - 1) + block.text, str(block.path), "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(code, self.names)
+        return out.getvalue()
+
+    def _type(self, block: Block) -> None:
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            command, _, shown = part.partition("\n")
+            if not command.startswith("lee-llm-router"):
+                continue
+            words = shlex.split(command)
+            code, out, err = run_cli(words[1 : words.index(">")] if ">" in words else words[1:])
+            assert code == 0, f"{block.place}: {command}: exit {code}\n{err}"
+            if ">" in words:
+                Path(words[words.index(">") + 1]).write_text(out, encoding="utf-8")
+            elif shown.strip():
+                assert same_output(shown, out), f"{block.place}: {command} prints\n{out}"
+
+
+def run_cli(words: list[str]) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of the command line."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["lee-llm-router", *words])
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    written = [stream.buffer.getvalue().decode() for stream in (out, err)]
+    return int(end.value.code or 0), written[0], written[1]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to stand in; a user with a codex login and no keys; no network.
+
+    What the code registers, and what it sets in the environment, is undone.
+    """
+    left: list[str] = []
+    for owner, name, guard in network_guard.guards(left.append):
+        monkeypatch.setattr(owner, name, guard)
+    for name in ("_types", "_aliases"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    before = dict(os.environ)
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / ".codex").mkdir(parents=True)
+    (home / ".codex/auth.json").write_text('{"tokens": {"access_token": "made-up-token"}, "last_refresh": "2026"}')
+    here.mkdir()
+    for name in [name for name in before if name.endswith("_API_KEY") or name.startswith(("LEE_", "CODEX_"))]:
+        del os.environ[name]
+    os.environ["HOME"] = str(home)
+    monkeypatch.chdir(here)
+    yield here
+    os.environ.clear()
+    os.environ.update(before)
+    assert left == [], "these would have left the machine"
+
+
+def test_shown_output_may_differ_in_times_and_ids_alone() -> None:
+    assert same_output("20:25:13  planner  ok   8 ms  116941f5", "08:01:02  planner  ok 1.5 s  deadbe01\n")
+    assert same_output("first\n...\nlast", "first\nsecond\nlast\n")
+    assert not same_output("20:25:13  planner  ok", "20:25:13  extractor  ok")
+    assert not same_output("first\n...\nlast", "first\nlast\nand more")
+
+
+def test_a_connection_that_would_leave_the_machine_is_refused_and_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: list[str] = []
+    for owner, name, guard in network_guard.guards(noted.append):
+        monkeypatch.setattr(owner, name, guard)
+    with socket.socket() as there, pytest.raises(ConnectionRefusedError):
+        there.connect(("192.0.2.1", 80))
+    with pytest.raises(ConnectionRefusedError):
+        socket.getaddrinfo("example.invalid", 80)
+    assert noted == ["connect '192.0.2.1'", "getaddrinfo 'example.invalid'"]
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        assert len(noted) == 2
+
+
+@pytest.mark.parametrize("path", PLAYED, ids=lambda path: path.name)
+def test_code_in_documents_runs_and_prints_what_is_shown(path: Path, fresh: Path) -> None:
+    reader = Reader()
+    for block in blocks_of(path):
+        reader.read(block)
+
+
+WHOLE = [
+    block
+    for path in PLAYED
+    for block in blocks_of(path)
+    if block.language == "yaml" and re.search(r"^  roles:", block.text, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("block", WHOLE, ids=lambda block: block.place)
+def test_whole_configurations_in_documents_load(block: Block, fresh: Path) -> None:
+    assert load_config(block.text).roles
+
+
+SAYS = {
+    "async_batch": "39 answers, 1 failed: CONTENT_FILTER",
+    "custom_policy": "300 characters: large says hi",
+    "custom_provider": "desserts",
+    "custom_trace_store": "steady/m   ok         2",
+    "demo": "RATE_LIMIT 429",
+    "fallback_to_codex": "-- served by codex",
+    "json_contract": "parsed: Person(name='Ada Lovelace', born=1815)",
+    "quickstart": "-- served by offline/small",
+}
+
+
+def run_example(path: Path, here: Path, **variables: str) -> str:
+    """What an example prints, run as a script, away from any network."""
+    guard = here.parent / "guard"
+    guard.mkdir(exist_ok=True)
+    (guard / "sitecustomize.py").write_text(
+        "import os\nfrom helpers import network_guard\n"
+        "for owner, name, new in network_guard.guards(lambda what: os._exit(97)):\n"
+        "    setattr(owner, name, new)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(guard), str(ROOT / "tests")]), **variables}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=here,
+        env=env,
+        timeout=HANG,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run_offline_and_say_what_they_show(path: Path, fresh: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    codex = FakeCodex(tmp_path / "bin")
+    codex.script(answer("text[::-1]"))
+    assert SAYS[path.stem] in run_example(path, fresh, LEE_CODEX_COMMAND=str(codex.path))
+
+
+def test_the_codex_example_says_so_where_there_is_no_codex(fresh: Path) -> None:
+    said = run_example(ROOT / "examples/fallback_to_codex.py", fresh, LEE_CODEX_COMMAND="no-such-codex")
+    assert "is the codex CLI installed" in said
+    assert "PROVIDER_ERROR" in said
+
+
+def test_the_demo_leaves_nothing_behind(fresh: Path) -> None:
+    run_example(ROOT / "examples/demo.py", fresh, TMPDIR=str(fresh))
+    assert list(fresh.iterdir()) == []
+
+
+def test_the_first_code_of_the_readme_is_whole_by_line_30() -> None:
+    first = next(block for block in blocks_of(ROOT / "README.md") if block.language == "python")
+    assert first.line + first.text.count("\n") <= 30
+
+
+def _slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def _prose(path: Path) -> str:
+    """A document without its fenced blocks."""
+    return _FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", _prose(path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (path.parent / name).resolve() if name else path
+        assert there.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", _prose(there), re.MULTILINE)
+            assert anchor in map(_slug, headings), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_no_path_of_a_machine(path: Path) -> None:
+    assert re.findall(r"(?<![\w.])/(?:home|Users|root|tmp|var|work|opt)/\S*", path.read_text(encoding="utf-8")) == []
+
+
+def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
+    again = {Again.NEVER: "no", Again.BACKOFF: "after a backoff", Again.LAST: "when no other is left"}
+    onward = {Onward.YES: "yes", Onward.IF_ASKED: "if the role says so", Onward.NEVER: "no"}
+    in_code = {
+        kind.value: [
+            again[rule.again],
+            onward[rule.onward],
+            *("yes" if on else "no" for on in (rule.counts, rule.shuts)),
+        ]
+        for kind, rule in RULES.items()
+    }
+    in_text = {}
+    for row in re.findall(r"^\| ([A-Z_]+) \|(.*)\|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE):
+        in_text[row[0]] = [cell.strip() for cell in row[1].split("|")][1:]
+    assert in_text == in_code
+
+
+def _told() -> list[RouterEvent]:
+    """Events of calls that go every way a call can go."""
+    down, interrupt = error_of(FailureType.PROVIDER_ERROR, "x"), KeyboardInterrupt()
+    config = config_for(
+        {"a": [down, down, Pieces("a", END), interrupt, down, "answered", down], "b": ["ok"]},
+        role={"retry": {"attempts": 2}},
+    )
+    health = config.health.model_copy(update={"failures_in_a_row": 2})
+    router, memory, clock = router_for(config.model_copy(update={"health": health}))
+    router.complete("r", "retried, then opening the breaker, then falling back")
+    clock.advance(60)
+    assert [chunk.text for chunk in router.stream("r", "closing the breaker")] == ["a", ""]
+    with pytest.raises(KeyboardInterrupt):
+        router.complete("r", "cancelled in its attempt")
+    with pytest.raises(InvalidRequestError):
+        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-arg]
+    clock.sleep = lambda seconds: clock.advance(3600)  # type: ignore[method-assign]
+    with pytest.raises(LLMTimeoutError):
+        router.complete("r", "out of time in a wait")
+    router.complete("r", "answered")
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    clock.sleep = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        router.complete("r", "cancelled in a wait")
+    return memory.events
+
+
+def test_the_table_of_events_in_the_documents_is_what_is_told() -> None:
+    """Every event with its level, and every time with the same data."""
+    section = (ROOT / "docs/telemetry.md").read_text().partition("\n## Events\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|(.*)\|$", section, re.MULTILINE)
+    in_text = {(name, level, frozenset(re.findall(r"`(\w+)`", data))) for name, level, data in rows}
+    told = {(e.name, logging.getLevelName(event_level(e.name)).lower(), frozenset(e.data)) for e in _told()}
+    assert told == in_text
+    assert {name for name, _, _ in in_text} == EVENT_NAMES
+    assert len(rows) == len(EVENT_NAMES)
+
+
+def _front_matter(path: Path) -> Any:
+    _, front, _ = path.read_text(encoding="utf-8").split("---\n", 2)
+    return json.loads(json.dumps(yaml.safe_load(front), default=str))
+
+
+BACKLOG = sorted(path for path in ROOT.glob("backlog/*.md") if path.name != "schema.md")
+
+
+@pytest.mark.parametrize("path", BACKLOG, ids=lambda path: path.name)
+def test_backlog_items_keep_their_schema(path: Path) -> None:
+    schema = next(block for block in blocks_of(ROOT / "backlog/schema.md") if block.language == "yaml")
+    item = _front_matter(path)
+    jsonschema.validate(item, yaml.safe_load(schema.text), jsonschema.Draft202012Validator)
+    assert path.name == "template.md" or path.name.startswith(f"{item['id']}-")
+
+
+def test_no_two_backlog_items_share_an_id() -> None:
+    ids = [_front_matter(path)["id"] for path in BACKLOG]
+    assert len(ids) == len(set(ids))
