@@ -6,22 +6,29 @@ import random as _random
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.engine.attempts import call_steps
+from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async
 from lee_llm_router.engine.messages import Messages
-from lee_llm_router.engine.plan import Target
-from lee_llm_router.health.tracker import TargetHealth, TargetKey
+from lee_llm_router.engine.operation import COMPLETION, Operation
+from lee_llm_router.engine.plan import RouterParts, Target
+from lee_llm_router.engine.steps import CallSteps
+from lee_llm_router.errors import RouterClosedError
+from lee_llm_router.health.tracker import Health, TargetHealth, TargetKey
 from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.policy.loading import ensure_policy, load_policy
+from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.options import CallOptions
+from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.records import EventSink, TokenUsageHook, TraceStore
-
-if TYPE_CHECKING:
-    from lee_llm_router.engine.drivers import Steps
+from lee_llm_router.telemetry.reporter import Reporter
+from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
 
 class LeeLLMRouter:
@@ -35,6 +42,8 @@ class LeeLLMRouter:
         event_sink: One or several receivers of events.
         on_token_usage: Called as ``(usage, role, provider)`` once for each attempt that reports usage.
         compression: A ``messages -> messages`` hook, for all roles or by role name.
+        trace_dir: Folder of the default trace store, in place of the configuration's ``trace: {dir: ...}``. A relative
+            one is taken from `workspace`.
         workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
         clock: Where the time comes from and how to wait; for tests.
         random: A number in [0, 1), for the jitter of waits.
@@ -52,29 +61,38 @@ class LeeLLMRouter:
         event_sink: EventSink | Iterable[EventSink] = (),
         on_token_usage: TokenUsageHook | None = None,
         compression: Compressor | Mapping[str, Compressor] | None = None,
+        trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        # What stands behind this takes most of the time the package takes to load: not before there is a router.
-        from lee_llm_router.engine import drivers  # noqa: PLC0415
-        from lee_llm_router.routing.planner import Core  # noqa: PLC0415
-
-        self._core = core = Core(
-            config,
-            policy=policy,
-            trace_store=trace_store,
-            event_sink=event_sink,
-            on_token_usage=on_token_usage,
-            compression=compression,
-            workspace=workspace,
+        self.config = config if isinstance(config, LLMConfig) else load_config(config)
+        policy = self.config.policy if policy is None else policy
+        self.policy = load_policy(policy) if isinstance(policy, str) else ensure_policy(policy)
+        self._closed = False
+        self._clock = clock
+        trace = self.config.trace
+        folder = str(workspace) if workspace is not None else trace.workspace
+        if trace_store is None and trace.enabled:
+            trace_store = LocalFileTraceStore(
+                trace_dir=trace_dir or trace.dir, workspace=folder, keep_days=trace.keep_days, clock=clock
+            )
+        parts = RouterParts(
             clock=clock,
             random=random,
+            reporter=Reporter(
+                store=trace_store or None,
+                sinks=(event_sink,) if isinstance(event_sink, EventSink) else event_sink,
+                on_token_usage=on_token_usage,
+                observer=getattr(self.policy, "observe", None),
+            ),
+            health=Health(self.config.health, self.config.providers, clock, random),
+            pool=ProviderPool(self.config.providers, clock),
+            secrets=self.config.filled_values(),
+            capture_full=trace.capture == "full",
+            workspace=folder,
         )
-        self.config = core.config
-        self.policy = core.policy
-        self._clock = clock
-        self._drivers = drivers
+        self._planner = CallPlanner(self.config, self.policy, parts, compression)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **options: Any) -> Self:
@@ -94,13 +112,15 @@ class LeeLLMRouter:
             LLMRouterError: no target of the role gave an answer; `attempts` tells of each. What was wrong with the
                 call itself (messages, options, policy) is raised so too.
         """
-        return self._drivers.drive(self._call(role, messages, overrides), self._clock)
+        response: LLMResponse = drive(self._steps(role, messages, overrides), self._clock)
+        return response
 
     async def complete_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> LLMResponse:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
-        return await self._drivers.drive_async(self._call(role, messages, overrides), self._clock)
+        response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
+        return response
 
     def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream:
         """As `complete`, the answer piece by piece.
@@ -113,8 +133,8 @@ class LeeLLMRouter:
             ended, its `response` is the whole answer.
         """
         return CompletionStream(
-            lambda finished: self._drivers.drive_stream(
-                lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
+            lambda finished: drive_stream(
+                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
             )
         )
 
@@ -123,24 +143,47 @@ class LeeLLMRouter:
     ) -> AsyncCompletionStream:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return AsyncCompletionStream(
-            lambda finished: self._drivers.drive_stream_async(
-                lambda: self._call(role, messages, overrides, stream=True), self._clock, finished
+            lambda finished: drive_stream_async(
+                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
             )
         )
+
+    def perform(self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]) -> Any:
+        """Ask `role` by another operation than chat completion; chain, retries, health and traces are the same.
+
+        Args:
+            operation: How to ask a provider, and how to check its answer.
+            role: As for `complete`.
+            payload: What is asked, in the form that `operation` takes.
+            **overrides: As for `complete`.
+
+        Returns:
+            What the operation accepted.
+
+        Raises:
+            LLMRouterError: as `complete`.
+        """
+        return drive(self._steps(role, payload, overrides, operation=operation), self._clock)
+
+    async def perform_async(
+        self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]
+    ) -> Any:
+        """As `perform`, for asyncio."""
+        return await drive_async(self._steps(role, payload, overrides, operation=operation), self._clock)
 
     @property
     def telemetry_errors(self) -> int:
         """How often a store, sink, hook or observer has raised; none of it reached a caller."""
-        return self._core.reporter.errors
+        return self._parts.reporter.errors
 
     def health(self) -> Mapping[TargetKey, TargetHealth]:
         """What is known of each target now, by (provider, model). One never asked is not in it."""
-        return self._core.health.snapshot()
+        return self._parts.health.snapshot()
 
     @property
     def trace_store(self) -> TraceStore | None:
         """Where records go; None if nowhere."""
-        return self._core.reporter.store
+        return self._parts.reporter.store
 
     def resolve(self, role: str | None = None, **overrides: Unpack[CallOptions]) -> tuple[Target, ...]:
         """The targets a call to `role` would use now, in order, by the policy's choice. Nothing is sent.
@@ -148,15 +191,23 @@ class LeeLLMRouter:
         Raises:
             LLMRouterError: as `complete` does for a wrong option or policy.
         """
-        return self._core.resolve(role, overrides)
+        return self._planner.resolve(role, overrides)
 
     def close(self) -> None:
         """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""
-        self._core.close()
+        if not self._closed:
+            self._closed = True
+            self._parts.pool.close()
+            self._close_store()
 
     async def aclose(self) -> None:
         """As `close`, also for what belongs to the running event loop."""
-        await self._core.aclose()
+        if not self._closed:
+            self._closed = True
+            try:
+                await self._parts.pool.aclose()
+            finally:
+                self._close_store()
 
     def __enter__(self) -> Self:
         return self
@@ -175,10 +226,29 @@ class LeeLLMRouter:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} roles={sorted(self.config.roles)}>"
 
-    def _call(
-        self, role: str | None, messages: Messages, overrides: Mapping[str, Any], *, stream: bool = False
-    ) -> Steps:
-        return self._core.call(role, messages, overrides, stream=stream)
+    @property
+    def _parts(self) -> RouterParts:
+        return self._planner.parts
+
+    def _steps(
+        self,
+        role: str | None,
+        payload: Any,
+        overrides: Mapping[str, Any],
+        *,
+        operation: Operation = COMPLETION,
+        stream: bool = False,
+    ) -> CallSteps:
+        """Return one call, planned, for a driver to run."""
+        if self._closed:
+            raise RouterClosedError("the router is closed")
+        plan = self._planner.plan(role, payload, overrides, operation=operation, stream=stream)
+        return call_steps(plan, self._planner.parts)
+
+    def _close_store(self) -> None:
+        close = getattr(self._parts.reporter.store, "close", None)
+        if close is not None:
+            self._parts.reporter.guarded("trace store", close)
 
 
 LLMRouter = LeeLLMRouter

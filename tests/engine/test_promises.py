@@ -157,7 +157,7 @@ def test_a_stream_is_bounded_traced_and_ends_in_one_way(call: dict[str, Any], re
     assert [type(end) for end in ends] == [type(end) for end in ends_async]
     assert _trail(memory) == _trail(memory_async)
     for name in call["plays"]:
-        provider: Any = router._core.pool.open(name, {})
+        provider: Any = router._parts.pool.open(name, {})
         opened = sum(isinstance(_outcome(provider, i), Pieces) for i in range(len(provider.calls)))
         assert provider.streams_closed == opened
 

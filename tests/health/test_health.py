@@ -389,7 +389,7 @@ def test_waiting_for_a_place_that_never_comes_free_ends_with_the_deadline() -> N
     """One wait, no spinning, and a typed error with a record, though nobody ever wakes the queue."""
     config = config_for({"a": ["no"]}, {"deadline": 10}, {"a": {"max_concurrency": 1}})
     router, memory, clock = router_for(config)
-    assert isinstance(router._core.health.enter(KEY), Permit), "somebody else holds the only place"
+    assert isinstance(router._parts.health.enter(KEY), Permit), "somebody else holds the only place"
     with pytest.raises(LLMTimeoutError, match="deadline of 10 s"):
         router.complete("r", "hi")
     assert clock.sleeps == [9.999]

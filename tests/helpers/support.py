@@ -171,6 +171,6 @@ def router_for(config: LLMConfig, **options: Any) -> tuple[LeeLLMRouter, Memory,
 
 def provider_of(router: LeeLLMRouter, name: str) -> ScriptedProvider:
     """The scripted provider `name` inside `router`, to look at what it was asked."""
-    provider = router._core.pool.open(name, {})
+    provider = router._parts.pool.open(name, {})
     assert isinstance(provider, ScriptedProvider)
     return provider

@@ -195,4 +195,4 @@ def test_compression_sees_the_messages_once_for_each_target_and_cannot_break_a_c
     for hook, sent in (({"other": shorten}, 2), (broken, 2), (shorten, 1)):
         router, _, _ = router_for(config, compression=hook)
         router.complete("r", two)
-        assert len(router._core.pool.open("a", {}).calls[0].messages) == sent  # type: ignore[attr-defined]
+        assert len(router._parts.pool.open("a", {}).calls[0].messages) == sent  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from helpers.fake_codex import FakeCodex, answer
 from helpers.support import END, Pieces, config_for, router_for
 from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, load_config
 from lee_llm_router.cli import commands as cli
-from lee_llm_router.engine.failure_rules import RULES, Again, Onward
+from lee_llm_router.engine.failure_rules import RULES, FallbackRule, RetryRule
 from lee_llm_router.errors import FailureType, error_of
 from lee_llm_router.providers import registry
 from lee_llm_router.telemetry import EVENT_NAMES, event_level
@@ -299,13 +299,13 @@ def test_documents_name_no_path_of_a_machine(path: Path) -> None:
 
 
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
-    again = {Again.NEVER: "no", Again.BACKOFF: "after a backoff", Again.LAST: "when no other is left"}
-    onward = {Onward.YES: "yes", Onward.IF_ASKED: "if the role says so", Onward.NEVER: "no"}
+    again = {RetryRule.NEVER: "no", RetryRule.BACKOFF: "after a backoff", RetryRule.LAST: "when no other is left"}
+    onward = {FallbackRule.YES: "yes", FallbackRule.IF_ASKED: "if the role says so", FallbackRule.NEVER: "no"}
     in_code = {
         kind.value: [
             again[rule.again],
             onward[rule.onward],
-            *("yes" if on else "no" for on in (rule.counts, rule.shuts)),
+            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate)),
         ]
         for kind, rule in RULES.items()
     }

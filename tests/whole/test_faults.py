@@ -254,7 +254,7 @@ def _play(row: Row, mode: str, machine: Machine, *, fallback: bool) -> None:
             assert router.telemetry_errors == 1
         else:
             assert router.telemetry_errors == 0
-            _check_trail(row, trail, memory.records, router._core.clock)
+            _check_trail(row, trail, memory.records, router._parts.clock)
     asked = [provider for provider, *_ in trail]
     assert place.seen() == (asked.count("faulty") if row.sent else 0)
     assert len(healthy.requests) == asked.count("healthy")

@@ -81,7 +81,7 @@ def test_numbers_that_can_be_true_are_kept() -> None:
     usage = LLMUsage(prompt_tokens=0, completion_tokens=10**9, cached_tokens=0)
     answer = LLMResponse(text="x", finish_reason="stop", usage=usage, cost_usd=0.25, request_bytes=12)
     router, memory, _ = router_for(config_for({"a": [OverloadedError("x", status_code=-9), answer]}))
-    assert router.complete("r", "hi").usage is usage
+    assert router.complete("r", "hi").usage == usage
     assert [record.status_code for record in memory.records] == [-9, None]
     assert (memory.records[1].cost_usd, memory.records[1].request_bytes) == (0.25, 12)
 

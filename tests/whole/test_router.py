@@ -235,7 +235,7 @@ def test_provider_overrides_build_a_variant_that_is_kept_and_closed() -> None:
     numbers = iter([0, 0, *range(1, 40)])
     router, _, _ = router_for(config_for({"a": ["plain"]}), policy=Vary())
     assert [router.complete("r", "hi").text for _ in range(3)] == ["answer 0", "answer 0", "answer 1"]
-    variants = router._core.pool._variants
+    variants = router._parts.pool._variants
     assert len(variants) == 2
     first = next(iter(variants.values())).provider
     for _ in range(30):

@@ -8,7 +8,8 @@ from typing import Any
 MAX_WAIT = 7 * 86400.0
 """Seconds: no vendor is believed to mean more than a week."""
 
-_MAX_COUNT = 10**12
+MAX_COUNT = 10**12
+"""No number of tokens or bytes, and no amount of dollars, is believed to be larger."""
 
 
 def wait_seconds(value: Any) -> float | None:
@@ -20,7 +21,7 @@ def wait_seconds(value: Any) -> float | None:
 def count(value: Any) -> int | None:
     """Return `value` if it can be a number of tokens or bytes, else None. A whole float counts as the integer."""
     number = _number(value)
-    if number is None or number > _MAX_COUNT:
+    if number is None or number > MAX_COUNT:
         return None
     return int(number) if number == int(number) else None
 
@@ -28,7 +29,7 @@ def count(value: Any) -> int | None:
 def amount(value: Any) -> float | None:
     """Return `value` if it can be an amount of US dollars, else None."""
     number = _number(value)
-    return None if number is None or number > _MAX_COUNT else float(number)
+    return None if number is None or number > MAX_COUNT else float(number)
 
 
 def _number(value: Any) -> int | float | None:

@@ -81,7 +81,7 @@ def _dry_run(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[str, tupl
         try:
             chain = router.resolve(name)
             for target in chain:
-                json_contract.prepare(target.fields.get("schema"))
+                json_contract.check_schema(target.fields.get("schema"))
         except LLMRouterError as error:
             yield name, (_finding("error", "role", name, error.message), {config.roles[name].provider})
         else:

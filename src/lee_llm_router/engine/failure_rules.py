@@ -1,4 +1,4 @@
-"""What to do about a failure: the failure table as data, and the arithmetic over it. Pure, no clock of its own.
+"""Decides what a failure means for its call: the failure table as data, and the arithmetic over it. Pure.
 
 Waits are drawn with full jitter: evenly between 0 and a bound that doubles with each failure (M. Brooker,
 "Exponential Backoff and Jitter", AWS Architecture Blog, 2015). A wait that the other side names is taken as it is,
@@ -15,7 +15,7 @@ from lee_llm_router.engine.settings import RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 
 
-class Again(Enum):
+class RetryRule(Enum):
     """Whether the same target may be asked again within one call."""
 
     NEVER = "never"
@@ -23,7 +23,7 @@ class Again(Enum):
     LAST = "only once no other target is left"
 
 
-class Onward(Enum):
+class FallbackRule(Enum):
     """Whether the call may go on to the next target."""
 
     YES = "yes"
@@ -35,39 +35,39 @@ class Onward(Enum):
 class Rule:
     """One row of the failure table."""
 
-    again: Again
-    onward: Onward = Onward.YES
-    counts: bool = False
+    again: RetryRule
+    onward: FallbackRule = FallbackRule.YES
+    counts_against_target: bool = False
     """Whether it counts against the target's health."""
-    shuts: bool = False
-    """Whether a `retry_after` shuts the target's door for every call until then."""
+    closes_gate: bool = False
+    """Whether a `retry_after` closes the target's gate for every call until then."""
 
 
 RULES: dict[FailureType, Rule] = {
-    FailureType.TIMEOUT: Rule(Again.LAST, counts=True),
-    FailureType.RATE_LIMIT: Rule(Again.LAST, shuts=True),
-    FailureType.OVERLOADED: Rule(Again.BACKOFF, counts=True, shuts=True),
-    FailureType.PROVIDER_ERROR: Rule(Again.BACKOFF, counts=True),
-    FailureType.INVALID_RESPONSE: Rule(Again.BACKOFF, counts=True),
-    FailureType.AUTH: Rule(Again.NEVER),
-    FailureType.QUOTA: Rule(Again.NEVER, shuts=True),
-    FailureType.MODEL_NOT_FOUND: Rule(Again.NEVER),
-    FailureType.CONTEXT_LENGTH: Rule(Again.NEVER),
-    FailureType.CONTENT_FILTER: Rule(Again.NEVER, Onward.IF_ASKED),
-    FailureType.INVALID_REQUEST: Rule(Again.NEVER, Onward.IF_ASKED),
-    FailureType.CONTRACT_VIOLATION: Rule(Again.NEVER, Onward.NEVER),
-    FailureType.UNAVAILABLE: Rule(Again.NEVER),
-    FailureType.CANCELLED: Rule(Again.NEVER, Onward.NEVER),
-    FailureType.UNKNOWN: Rule(Again.NEVER),
+    FailureType.TIMEOUT: Rule(RetryRule.LAST, counts_against_target=True),
+    FailureType.RATE_LIMIT: Rule(RetryRule.LAST, closes_gate=True),
+    FailureType.OVERLOADED: Rule(RetryRule.BACKOFF, counts_against_target=True, closes_gate=True),
+    FailureType.PROVIDER_ERROR: Rule(RetryRule.BACKOFF, counts_against_target=True),
+    FailureType.INVALID_RESPONSE: Rule(RetryRule.BACKOFF, counts_against_target=True),
+    FailureType.AUTH: Rule(RetryRule.NEVER),
+    FailureType.QUOTA: Rule(RetryRule.NEVER, closes_gate=True),
+    FailureType.MODEL_NOT_FOUND: Rule(RetryRule.NEVER),
+    FailureType.CONTEXT_LENGTH: Rule(RetryRule.NEVER),
+    FailureType.CONTENT_FILTER: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
+    FailureType.INVALID_REQUEST: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
+    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.NEVER, FallbackRule.NEVER),
+    FailureType.UNAVAILABLE: Rule(RetryRule.NEVER),
+    FailureType.CANCELLED: Rule(RetryRule.NEVER, FallbackRule.NEVER),
+    FailureType.UNKNOWN: Rule(RetryRule.NEVER),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class Decision:
     """What one failure means for the call.
 
-    `stop`: raise now. Otherwise `again_after` is the wait in seconds before this target may be asked again, or None
-    if it is used up for this call; `stay` says to wait for it rather than go to the next target.
+    With `stop`, the error is raised now. Otherwise `again_after` is the number of seconds before this target may be
+    asked again, or None if this call asks it no more; `stay` says to wait for it rather than go to the next target.
     """
 
     stop: bool = False
@@ -76,7 +76,7 @@ class Advice:
 
 
 def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> float:
-    """Seconds to wait after the `failures`-th failure at a target (from 1), drawn with full jitter.
+    """Return the seconds to wait after the `failures`-th failure at a target (from 1), drawn with full jitter.
 
     `random` gives a number in [0, 1).
     """
@@ -84,7 +84,7 @@ def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> f
     return bound * random()
 
 
-def advise(
+def decide(
     error: LLMRouterError,
     *,
     tries: int,
@@ -92,8 +92,8 @@ def advise(
     fallback_on: Collection[str],
     repeatable: bool,
     random: Callable[[], float],
-) -> Advice:
-    """What to do about `error`.
+) -> Decision:
+    """Decide what follows from `error`.
 
     Args:
         error: How the attempt failed.
@@ -104,12 +104,12 @@ def advise(
         random: A number in [0, 1).
     """
     rule = RULES[error.failure_type]
-    if not repeatable or rule.onward is Onward.NEVER:
-        return Advice(stop=True)
-    if rule.onward is Onward.IF_ASKED and error.failure_type not in fallback_on:
-        return Advice(stop=True)
-    if error.final or rule.again is Again.NEVER or tries >= retry.attempts:
-        return Advice()
+    if not repeatable or rule.onward is FallbackRule.NEVER:
+        return Decision(stop=True)
+    if rule.onward is FallbackRule.IF_ASKED and error.failure_type not in fallback_on:
+        return Decision(stop=True)
+    if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
+        return Decision()
     if error.retry_after is not None:
-        return Advice(again_after=error.retry_after)
-    return Advice(again_after=backoff(retry, tries, random), stay=rule.again is Again.BACKOFF)
+        return Decision(again_after=error.retry_after)
+    return Decision(again_after=backoff(retry, tries, random), stay=rule.again is RetryRule.BACKOFF)

@@ -20,7 +20,7 @@ from lee_llm_router.response import LLMRequest, LLMResponse
 _FENCE = "```"
 
 
-def prepare(schema: object) -> None:
+def check_schema(schema: object) -> None:
     """Find out before anything is sent whether answers can be checked against `schema`.
 
     Raises:
@@ -30,10 +30,10 @@ def prepare(schema: object) -> None:
         return
     if not isinstance(schema, Mapping):
         raise InvalidRequestError("schema must be a mapping (JSON Schema) or a pydantic model class", sent=False)
-    _schema_check(_as_text(schema))
+    _compiled_check(_as_json(schema))
 
 
-def check(request: LLMRequest, response: LLMResponse) -> Any:
+def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
     """Return the parsed answer, if it keeps the contract; None for one that only calls tools.
 
     The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
@@ -46,7 +46,7 @@ def check(request: LLMRequest, response: LLMResponse) -> Any:
     if response.tool_calls and not response.text.strip():
         return None
     if response.finish_reason == "length":
-        raise _broken(response, "the answer was cut by length (finish_reason length)")
+        raise _violation(response, "the answer was cut by length (finish_reason length)")
     text = _without_fence(response.text)
     schema = request.schema
     if isinstance(schema, type) and issubclass(schema, BaseModel):
@@ -55,19 +55,19 @@ def check(request: LLMRequest, response: LLMResponse) -> Any:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = "".join(f".{part}" for part in first["loc"])
-            raise _broken(response, f"does not fit {schema.__name__}{where}: {first['msg']}") from None
+            raise _violation(response, f"does not fit {schema.__name__}{where}: {first['msg']}") from None
     try:
         value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise _broken(response, f"not JSON: {error}") from None
+        raise _violation(response, f"not JSON: {error}") from None
     if schema is not None:
-        problem = _schema_check(_as_text(schema))(value)
+        problem = _compiled_check(_as_json(schema))(value)
         if problem:
-            raise _broken(response, f"does not fit the schema: {problem}")
+            raise _violation(response, f"does not fit the schema: {problem}")
     return value
 
 
-def _broken(response: LLMResponse, message: str) -> ContractViolationError:
+def _violation(response: LLMResponse, message: str) -> ContractViolationError:
     return ContractViolationError(f"the answer breaks its contract: {bounded(message, 300)}", response=response)
 
 
@@ -78,7 +78,7 @@ def _without_fence(text: str) -> str:
     return text
 
 
-def _as_text(schema: Any) -> bytes:
+def _as_json(schema: Any) -> bytes:
     try:
         return to_json(schema)
     except ValueError as error:
@@ -86,7 +86,7 @@ def _as_text(schema: Any) -> bytes:
 
 
 @lru_cache(maxsize=128)
-def _schema_check(schema_text: bytes) -> Callable[[Any], str | None]:
+def _compiled_check(schema_text: bytes) -> Callable[[Any], str | None]:
     """A function that says what is wrong with a value, or None; compiled once for a schema."""
     try:
         from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415 - an extra, loaded when needed

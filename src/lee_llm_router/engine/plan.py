@@ -10,9 +10,11 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
 from lee_llm_router.health.tracker import Health, TargetKey
-from lee_llm_router.response import LLMRequest, Message
+from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
+    from lee_llm_router.engine.operation import Operation
+    from lee_llm_router.providers.base import Provider
     from lee_llm_router.providers.pool import ProviderPool
     from lee_llm_router.telemetry.reporter import Reporter
 
@@ -29,11 +31,11 @@ class Target:
     lasting: bool = field(default=False, repr=False, compare=False)
     """Whether calls to come will use this very object."""
     key: TargetKey = field(init=False, repr=False, compare=False)
-    """What its health is kept under: provider and model."""
+    """Provider and model: the key of its health."""
     timeout: float = field(init=False, repr=False, compare=False)
     """Seconds one attempt may take."""
     request: LLMRequest = field(init=False, repr=False, compare=False)
-    """What it is asked, but for what belongs to a call."""
+    """The request to it, without the parts that belong to one call."""
 
     def __post_init__(self) -> None:
         asked = dict(self.fields)
@@ -43,23 +45,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What outlives a call: the router's parts that the engine uses."""
+class RouterParts:
+    """The parts of a router that the engine works with. They outlive every call."""
 
     clock: Clock
     random: Callable[[], float]
-    """A number in [0, 1)."""
+    """Returns a number in [0, 1)."""
     reporter: Reporter
     health: Health
     pool: ProviderPool
     secrets: tuple[str, ...] = ()
     """Values that must appear in no error and no trace."""
     capture_full: bool = False
+    """Whether records hold prompts and answers."""
     workspace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoleTerms:
+class RoleSettings:
     """What holds for every call to one role."""
 
     role: str
@@ -79,16 +82,39 @@ class RoleTerms:
 class CallPlan:
     """One call, resolved: what is asked of whom, and within which bounds."""
 
-    terms: RoleTerms
+    role_settings: RoleSettings
+    operation: Operation
     request_id: str
     started: float
     """The moment the call began, on the router's monotonic clock."""
     deadline: float
     """Seconds for the whole call."""
     metadata: Mapping[str, Any]
-    messages: tuple[Message, ...] = ()
+    payload: Any = ()
+    """What the caller asks, as the operation's `checked` returned it: the messages of a completion."""
     targets: Sequence[Target] = ()
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
-    heard: bool = False
-    """Whether anybody gets the events of a call that goes well; they have one level."""
+    wants_debug_events: bool = False
+    """Whether anyone receives the events of a call that goes well; they share one level."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one target, while it is under way."""
+
+    provider: Provider[Any]
+    request: Any
+    timeout: float
+    """Seconds it may take."""
+    target: Target
+    index: int
+    """Counts from 0 over the call."""
+    target_index: int
+    """Counts from 0 at the target."""
+    started_monotonic: float
+    """The moment it began, on the router's monotonic clock."""
+    started_at: float
+    """The same moment in seconds since 1970."""
+    first_output: float | None = None
+    """The moment of a stream's first real output, on the monotonic clock."""

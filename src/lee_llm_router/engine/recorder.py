@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from lee_llm_router.engine.drivers import Call
-from lee_llm_router.engine.plan import CallPlan, Surroundings, Target
+from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.tracker import Transition
 from lee_llm_router.response import LLMResponse
@@ -17,51 +15,39 @@ from lee_llm_router.telemetry.records import Outcome, TraceRecord, Verdict
 _NO_ANSWER = LLMResponse(text="")
 
 
-@dataclass(slots=True)
-class Attempt(Call):
-    """What is known of an attempt before it ends; the step that makes it, in an unstreamed call."""
-
-    target: Target
-    number: int
-    target_number: int
-    began: float
-    """On the router's monotonic clock."""
-    started: float
-    """Seconds since 1970."""
-    first_output: float | None = None
-    """Moment of a stream's first real output."""
-
-
 class Recorder:
     """Everything one call writes and tells. Keeps the records, for the final error."""
 
-    __slots__ = ("_around", "_plan", "records")
+    __slots__ = ("_parts", "_plan", "records")
 
-    def __init__(self, plan: CallPlan, around: Surroundings) -> None:
+    def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
         self._plan = plan
-        self._around = around
+        self._parts = parts
         self.records: list[TraceRecord] = []
 
     def begun(self, attempt: Attempt) -> None:
         """An attempt has started."""
-        if self._plan.heard:
-            self._event("llm.complete.start", attempt.target, attempt.number)
+        if self._plan.wants_debug_events:
+            self._event("llm.complete.start", attempt.target, attempt.index)
 
     def first_output(self, attempt: Attempt, now: float) -> None:
         """Its stream has begun to give an answer."""
         attempt.first_output = now
-        self._event("llm.stream.first_token", attempt.target, attempt.number, elapsed_ms=_ms(now - attempt.began))
+        self._event(
+            "llm.stream.first_token", attempt.target, attempt.index, elapsed_ms=_ms(now - attempt.started_monotonic)
+        )
 
-    def succeeded(self, attempt: Attempt, response: LLMResponse) -> None:
+    def succeeded(self, attempt: Attempt, answer: Any) -> None:
         """It gave the answer."""
         # Only an error carries its records; of an answer they are for those who listen.
-        heard = self._plan.heard
-        if not heard and not self._around.reporter.wants_records:
+        heard = self._plan.wants_debug_events
+        if not heard and not self._parts.reporter.wants_records:
             return
+        response = self._plan.operation.facts(answer)
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
         if heard:
             self._event(
-                "llm.complete.success", attempt.target, attempt.number, elapsed_ms=record.elapsed_ms,
+                "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
                 usage=response.usage,
             )  # fmt: skip
 
@@ -74,14 +60,14 @@ class Recorder:
                              wait_ms=wait_ms)  # fmt: skip
         self._ended_badly(record, attempt.target)
         if verdict == "retry":
-            self._event("llm.retry", attempt.target, attempt.number, wait_ms=wait_ms)
+            self._event("llm.retry", attempt.target, attempt.index, wait_ms=wait_ms)
         elif verdict == "next" and following is not None:
-            self._event("policy.fallback", following, attempt.number + 1, after=attempt.target.provider,
+            self._event("policy.fallback", following, attempt.index + 1, after=attempt.target.provider,
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
     def breaker(self, attempt: Attempt, change: Transition) -> None:
         """The attempt has opened or closed its target's circuit breaker."""
-        self._event(f"breaker.{change}", attempt.target, attempt.number)
+        self._event(f"breaker.{change}", attempt.target, attempt.index)
 
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
         """The caller gave up during it, with `partial` of a streamed answer handed on."""
@@ -103,7 +89,7 @@ class Recorder:
         failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
         record = self._without_attempt(
             outcome="error" if known else "cancelled", verdict="raise",
-            started_at=utc_timestamp(self._around.clock.time() - elapsed),
+            started_at=utc_timestamp(self._parts.clock.time() - elapsed),
             failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
             retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
         )  # fmt: skip
@@ -130,33 +116,36 @@ class Recorder:
         if reason is not None:
             rare.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
         if attempt.first_output is not None:
-            rare["first_token_ms"] = _ms(attempt.first_output - attempt.began)
-        if self._around.capture_full:
-            rare.update(messages=attempt.request.messages, text=None if response is None else response.text)
+            rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
+        if self._parts.capture_full:
+            rare.update(
+                messages=self._plan.operation.messages(attempt.request),
+                text=None if response is None else response.text,
+            )
         plan, target, answer = self._plan, attempt.target, response or _NO_ANSWER
         return self._keep(TraceRecord(
-            request_id=plan.request_id, attempt=attempt.number, target_attempt=attempt.target_number, sent=sent,
-            role=plan.terms.role, provider=target.provider, provider_type=attempt.provider.config.type,
-            model=target.model, served_model=answer.model, policy=plan.terms.policy,
-            started_at=utc_timestamp(attempt.started),
-            elapsed_ms=_ms(self._around.clock.monotonic() - attempt.began), outcome=outcome, verdict=verdict,
+            request_id=plan.request_id, attempt=attempt.index, target_attempt=attempt.target_index, sent=sent,
+            role=plan.role_settings.role, provider=target.provider, provider_type=attempt.provider.config.type,
+            model=target.model, served_model=answer.model, policy=plan.role_settings.policy,
+            started_at=utc_timestamp(attempt.started_at),
+            elapsed_ms=_ms(self._parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason, usage=answer.usage,
             cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
-            workspace=self._around.workspace, **rare,
+            workspace=self._parts.workspace, **rare,
         ))  # fmt: skip
 
     def _without_attempt(self, *, started_at: str | None = None, **details: Any) -> TraceRecord:
         plan = self._plan
         return self._keep(TraceRecord(
-            request_id=plan.request_id, attempt=None, role=plan.terms.role, policy=plan.terms.policy,
-            metadata=plan.metadata, workspace=self._around.workspace, stream=plan.stream is not None,
-            started_at=started_at or utc_timestamp(self._around.clock.time()), **details,
+            request_id=plan.request_id, attempt=None, role=plan.role_settings.role, policy=plan.role_settings.policy,
+            metadata=plan.metadata, workspace=self._parts.workspace, stream=plan.stream is not None,
+            started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
         ))  # fmt: skip
 
     def _keep(self, record: TraceRecord) -> TraceRecord:
         self.records.append(record)
-        self._around.reporter.record(record)
+        self._parts.reporter.record(record)
         return record
 
     def _ended_badly(self, record: TraceRecord, target: Target | None) -> None:
@@ -167,8 +156,8 @@ class Recorder:
         )  # fmt: skip
 
     def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
-        self._around.reporter.event(
-            name, self._plan.request_id, self._plan.terms.role, provider=target.provider if target else None,
+        self._parts.reporter.event(
+            name, self._plan.request_id, self._plan.role_settings.role, provider=target.provider if target else None,
             model=target.model if target else None, attempt=attempt, **data,
         )  # fmt: skip
 

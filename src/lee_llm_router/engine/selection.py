@@ -1,7 +1,21 @@
-"""Which target of a call is asked next: the chain, who of it may be asked now, and who has to be waited for.
+"""Chooses which target of a call is asked next, or which one is waited for.
 
-Pure but for opening providers. It takes leave (`Permit`) from `Health` for the attempt it names, so that no two calls
-believe in the same free place.
+How this works
+--------------
+A call has a chain of candidates. Each is in one of four states: never asked; asked, and ready again at a moment
+(`ready_at`) that its failure or a backoff set; exhausted for this call; or refused, because its provider cannot serve
+the request.
+
+`next_action` looks along the chain, from the candidate after the one that failed and around, and takes the first that
+`Health` gives a permit for. The selector acquires the permit itself, so that two calls cannot claim the same slot.
+Nobody may be asked now? Then it chooses the wait: for the candidate that opens soonest, if it opens before the call's
+last moment and is worth the wait. An open breaker is not: nothing says when its target is back. Where other calls wait
+for the same target, the wait is a place in that target's queue, and the ticket wakes the call when its turn has come.
+
+A retry of our own choosing is paid from the provider's retry budget before the wait for it begins. A first attempt is
+free, and so is one whose time the vendor named.
+
+Every target passed over on the way is noted once, with the reason, for a trace record (`take_skipped`).
 """
 
 from __future__ import annotations
@@ -14,55 +28,56 @@ from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, UnavailableError
 from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, Refusal, Ticket
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMRequest
 
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A target within one call: how often it was asked, and whether and when it may be asked (again)."""
+    """A target within one call: how often it was asked, and whether and when it may be asked again."""
 
     target: Target
-    place: int
+    position: int
     """In the chain, from 0."""
     provider: Provider[Any] | None = None
-    request: LLMRequest | None = None
+    request: Any = None
+    """None until the provider is open and can serve the call."""
     has_effects: bool = False
-    """Whether an attempt may change something besides giving an answer."""
+    """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0
     ready_at: float = 0.0
-    """The moment from which it may be asked, by what its last failure said."""
-    charged: bool = True
-    """Whether its next attempt is paid for: a first one and one the vendor named the time of are; a retry of our own
-    choosing takes from the retry budget."""
-    used_up: bool = False
-    told: bool = False
-    """Whether its being passed over has been traced."""
+    """The moment from which its last failure allows the next attempt."""
+    retry_paid: bool = True
+    """Whether the next attempt needs no token from the retry budget, or has one already."""
+    exhausted: bool = False
+    """Whether this call asks it no more."""
+    skip_recorded: bool = False
+    """Whether it has been noted as skipped."""
 
 
 @dataclass(slots=True)
-class Move:
-    """What comes next: an attempt at `candidate` by its `permit`; or, without one, a wait until `at` at the latest."""
+class NextAction:
+    """The next action: attempt `candidate` if `permit` is set, otherwise wait until `at`."""
 
     candidate: Candidate
     at: float
+    """A moment on the router's monotonic clock."""
     permit: Permit | None = None
     ticket: Ticket | None = None
-    """Where others wait too: the place in the queue, whose turn may come before `at`."""
+    """The place in the queue where other calls wait too; its turn may come before `at`."""
 
 
-class Selection:
+class TargetSelector:
     """The chain of one call.
 
     Args:
         targets: The chain.
-        health: Says who may be asked now.
-        prepare: Opens a candidate's provider and builds its request; gives the reason if it cannot serve.
-        last_start: The moment from which on no attempt may start.
+        health: Gives and refuses permits.
+        prepare: Opens a candidate's provider and builds its request; returns the reason if it cannot serve.
+        last_start: The moment from which no attempt may start.
     """
 
     __slots__ = (
         "_health", "_last_start", "_prepare", "_refused", "_ticket", "_waiting", "candidates",
-        "opens_at", "passed_over",
+        "opens_at", "skipped",
     )  # fmt: skip
 
     def __init__(
@@ -73,24 +88,24 @@ class Selection:
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
     ) -> None:
-        self.candidates = [Candidate(target, place) for place, target in enumerate(targets)]
+        self.candidates = [Candidate(target, position) for position, target in enumerate(targets)]
         self._health = health
         self._prepare = prepare
-        self.passed_over: list[tuple[Target, LLMRouterError]] = []
-        """Targets that the looks since the last asking have passed over without an attempt, and why; each told once."""
+        self.skipped: list[tuple[Target, LLMRouterError]] = []
+        """Targets skipped since the last call to `take_skipped`, with the reason."""
         self._last_start = last_start
         self._ticket: Ticket | None = None
         self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
         self._refused: list[tuple[Candidate, LLMRouterError]] = []
-        """What the last look along the chain has found: who has to be waited for, who cannot serve."""
+        """Found by the last look along the chain: candidates to wait for, and candidates that cannot serve."""
         self.opens_at: float | None = None
-        """The moment from which any target may be asked again, as far as the last look could tell."""
+        """The earliest moment known to the last look from which any target may be asked again."""
 
-    def after(self, candidate: Candidate | None, now: float, *, stay: bool = False) -> Move | None:
-        """The move after an attempt at `candidate`, or a wait for it; None if no target is left.
+    def next_action(self, candidate: Candidate | None, now: float, *, stay: bool = False) -> NextAction | None:
+        """Return the action after an attempt at `candidate`, or None if no target is left.
 
-        First whoever may be asked now, in the order of the chain from the next one on and around (with `stay`, from
-        this one on, and it is waited for); else whoever may be asked soonest, if that is in time.
+        The first candidate that may be asked now, in the order of the chain from the next one on and around; else a
+        wait for the one that may be asked soonest, if that is in time. With `stay`, `candidate` itself is waited for.
         """
         if now >= self._last_start:
             return None
@@ -98,26 +113,26 @@ class Selection:
             stay
             and candidate is not None
             and self._health.breaker_opens_at(candidate.target.key) <= candidate.ready_at
-            and self._worth_a_wait(candidate, candidate.ready_at)
+            and self._worth_waiting(candidate, candidate.ready_at)
         ):
-            return Move(candidate, candidate.ready_at)
+            return NextAction(candidate, candidate.ready_at)
         self._waiting, self._refused = [], []
         for other in self.candidates if candidate is None else self._from(candidate):
             permit = self._try(other, now)
             if permit is not None:
                 if self._waiting or self._refused:
-                    self._tell(other)
-                return Move(other, now, permit)
+                    self._note_skipped(other)
+                return NextAction(other, now, permit)
         return self._wait()
 
-    def resume(self, move: Move, now: float) -> Move | None:
-        """The move after a wait: its candidate first, then the others."""
-        return self.after(self.candidates[move.candidate.place - 1], now)
+    def after_wait(self, action: NextAction, now: float) -> NextAction | None:
+        """Return the action after a wait: its candidate first, then the others."""
+        return self.next_action(self.candidates[action.candidate.position - 1], now)
 
-    def told(self) -> list[tuple[Target, LLMRouterError]]:
-        """What there is in `passed_over`; it is not told again."""
-        told, self.passed_over = self.passed_over, []
-        return told
+    def take_skipped(self) -> list[tuple[Target, LLMRouterError]]:
+        """Return `skipped`, and clear it."""
+        skipped, self.skipped = self.skipped, []
+        return skipped
 
     def leave_queue(self) -> None:
         """Give up the place in a queue, if there is one."""
@@ -126,24 +141,24 @@ class Selection:
             self._ticket = None
 
     def _from(self, candidate: Candidate) -> list[Candidate]:
-        start = candidate.place + 1
-        return [c for c in self.candidates[start:] + self.candidates[:start] if not c.used_up]
+        start = candidate.position + 1
+        return [c for c in self.candidates[start:] + self.candidates[:start] if not c.exhausted]
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:
-        """Leave to ask `candidate` now, if it may be; else it is noted why not."""
+        """Acquire a permit for `candidate`, or record why there is none."""
         if candidate.request is None:
             problem = self._prepare(candidate)
             if problem is not None:
-                candidate.used_up = True
+                candidate.exhausted = True
                 self._refused.append((candidate, problem))
                 return None
         if candidate.ready_at > now:
             opens_at = self._health.breaker_opens_at(candidate.target.key)
-            shut = Refusal(BREAKER_OPEN, opens_at, waitable=False, asked_at=now)
-            late = opens_at > candidate.ready_at
-            self._waiting.append((max(opens_at, candidate.ready_at), candidate, shut if late else None))
+            refusal = Refusal(BREAKER_OPEN, opens_at, waitable=False, asked_at=now)
+            is_open = opens_at > candidate.ready_at
+            self._waiting.append((max(opens_at, candidate.ready_at), candidate, refusal if is_open else None))
             return None
-        if not candidate.charged and not self._pay(candidate):
+        if not candidate.retry_paid and not self._charge_retry(candidate):
             return None
         ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
         answer = self._health.enter(candidate.target.key, ticket, retry=candidate.tries > 0)
@@ -156,34 +171,33 @@ class Selection:
         self._waiting.append((answer.opens_at, candidate, answer))
         return None
 
-    def _pay(self, candidate: Candidate) -> bool:
-        """Take a retry from the budget where one is due; a target that cannot be paid for is used up."""
-        if not candidate.charged:
-            candidate.charged = self._health.spend_retry(candidate.target.provider)
-            candidate.used_up = not candidate.charged
-        return candidate.charged
+    def _charge_retry(self, candidate: Candidate) -> bool:
+        """Take a retry from the budget where one is due; a target that cannot be paid for is exhausted."""
+        if not candidate.retry_paid:
+            candidate.retry_paid = self._health.spend_retry(candidate.target.provider)
+            candidate.exhausted = not candidate.retry_paid
+        return candidate.retry_paid
 
-    def _worth_a_wait(self, candidate: Candidate, at: float) -> bool:
-        return at <= self._last_start and self._pay(candidate)
+    def _worth_waiting(self, candidate: Candidate, until: float) -> bool:
+        return until <= self._last_start and self._charge_retry(candidate)
 
-    def _wait(self) -> Move | None:
-        """The wait for whoever opens soonest, if that is in time and worth it."""
-        # Those of whom no moment is known come last.
+    def _wait(self) -> NextAction | None:
+        """Return the wait for the candidate that opens soonest, if that is in time and worth it."""
+        # Those of which no moment is known come last.
         self._waiting.sort(key=lambda entry: (entry[0] is None, entry[0] or 0.0))
-        known = [at for at, _, _ in self._waiting if at is not None]
-        self.opens_at = min(known, default=None)
+        self.opens_at = min((at for at, _, _ in self._waiting if at is not None), default=None)
         for at, candidate, refusal in self._waiting:
             until = self._last_start if at is None else at
             if refusal is not None and not refusal.waitable:
                 continue
-            if not self._worth_a_wait(candidate, until):
+            if not self._worth_waiting(candidate, until):
                 continue
-            self._tell(candidate)
+            self._note_skipped(candidate)
             if refusal is None:
                 self.leave_queue()
-                return Move(candidate, until)
-            return Move(candidate, until, ticket=self._queue(candidate))
-        self._tell(None)
+                return NextAction(candidate, until)
+            return NextAction(candidate, until, ticket=self._queue(candidate))
+        self._note_skipped(None)
         return None
 
     def _queue(self, candidate: Candidate) -> Ticket:
@@ -193,13 +207,13 @@ class Selection:
             self._ticket = self._health.queue(key)
         return self._ticket
 
-    def _tell(self, chosen: Candidate | None) -> None:
-        """Note those passed over that were never asked, each once."""
-        self.passed_over += [(candidate.target, reason) for candidate, reason in self._refused]
+    def _note_skipped(self, chosen: Candidate | None) -> None:
+        """Note every candidate passed over in favour of `chosen` that was never asked, each once."""
+        self.skipped += [(candidate.target, reason) for candidate, reason in self._refused]
         for at, candidate, refusal in self._waiting:
-            if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.told:
-                candidate.told = True
+            if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.skip_recorded:
+                candidate.skip_recorded = True
                 left = None if at is None else max(0.0, at - refusal.asked_at)
                 when = "" if left is None else f" for another {left:.3g} s"
                 reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
-                self.passed_over.append((candidate.target, reason))
+                self.skipped.append((candidate.target, reason))

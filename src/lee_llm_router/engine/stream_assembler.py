@@ -1,4 +1,4 @@
-"""A streamed answer while it comes in: what is there, how long the next piece may take, and the whole at the end."""
+"""A streamed answer while it comes in: its parts so far, the time the next chunk may take, the whole at the end."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a stream may take. Moments are on the router's monotonic clock, durations in seconds."""
+class StreamDeadlines:
+    """The bounds on a stream. Moments are on the router's monotonic clock, durations in seconds."""
 
     first_by: float
     """The moment by which the first real output must have come."""
     idle: float
-    """The longest time between two pieces from then on; time spent in the caller does not count."""
+    """The longest time between two chunks from then on; time spent in the caller does not count."""
     deadline_at: float
 
 
-class Assembly:
-    """Puts the pieces of one attempt together. Pure; whoever pulls the pieces tells it the time.
+class StreamAssembler:
+    """Puts the chunks of one attempt together. Performs no I/O; the caller passes in the time.
 
     Args:
-        patience: The bounds on its pieces.
-        index: Number of the next piece handed on, counted over the call.
-        restart: Whether the caller already has output of an earlier attempt, to be discarded with the first piece.
+        deadlines: The bounds on its chunks.
+        index: Number of the next chunk handed on, counted over the call.
+        restart: Whether the caller already has output of an earlier attempt, to be discarded with the first chunk.
         on_start: Called with the moment of the first real output.
     """
 
     def __init__(
-        self, patience: Patience, *, index: int = 0, restart: bool = False, on_start: Callable[[float], None]
+        self, deadlines: StreamDeadlines, *, index: int = 0, restart: bool = False, on_start: Callable[[float], None]
     ) -> None:
         self.index = index
         self.started = False
-        self._patience = patience
+        self._deadlines = deadlines
         self._restart = restart
         self._on_start = on_start
         self._text: list[str] = []
@@ -47,25 +47,25 @@ class Assembly:
         self._model: str | None = None
         self._request_bytes: int | None = None
 
-    def wait(self, now: float) -> float:
-        """Seconds the next piece may take.
+    def time_left(self, now: float) -> float:
+        """Return the seconds that the next chunk may take.
 
         Raises:
             LLMTimeoutError: none are left.
         """
-        bound = self._patience.deadline_at if self.started else self._patience.first_by
+        bound = self._deadlines.deadline_at if self.started else self._deadlines.first_by
         left = bound - now
         if left <= 0:
             what = "the call's deadline passed in the answer" if self.started else "no output in time"
             raise LLMTimeoutError(what)
-        return min(left, self._patience.idle) if self.started else left
+        return min(left, self._deadlines.idle) if self.started else left
 
     def too_slow(self, waited: float) -> LLMTimeoutError:
-        """Return the error for a piece that did not come within `waited` seconds, as `wait` gave them."""
+        """Return the error for a chunk that did not come within `waited` seconds, as `time_left` gave them."""
         return LLMTimeoutError(f"no {'further ' if self.started else ''}output within {waited:.4g} s")
 
-    def feed(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
-        """Take a piece; give what is to be handed on. Pieces that say nothing are kept back."""
+    def add(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
+        """Take a chunk; return the chunks to hand on. Chunks that say nothing are kept back."""
         self._keep(chunk)
         if self.started:
             says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage
@@ -78,17 +78,17 @@ class Assembly:
         return (*first, self._numbered(chunk))
 
     def finish(self) -> LLMResponse:
-        """The whole answer, equal to what an unstreamed call gives.
+        """Return the whole answer, equal to that of an unstreamed call.
 
         Raises:
             InvalidResponseError: the stream ended without a finish reason.
         """
         if self._finish_reason is None:
             raise InvalidResponseError("the stream ended without a finish reason")
-        return self.so_far()
+        return self.partial()
 
-    def so_far(self) -> LLMResponse:
-        """What has come in until now, as an answer; not a whole one before the stream has ended."""
+    def partial(self) -> LLMResponse:
+        """Return the answer as far as it has come in; it is whole only once the stream has ended."""
         tools = (ToolCall(id=t[0], name=t[1], arguments="".join(t[2:])) for _, t in sorted(self._tools.items()))
         return LLMResponse(
             text="".join(self._text),

@@ -14,17 +14,17 @@ from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.tracker import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
-from lee_llm_router.routing.options import checked_fields, request_fields
+from lee_llm_router.routing.options import request_fields, validate_options
 
 _MERGED = ("extra_body", "headers")
 
 
-def own_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
+def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
     """Return the targets that the configuration lists for `role`, in order."""
     return tuple(Target(spec.provider, spec.model, request_fields(spec.settings)) for spec in config.chain(role))
 
 
-def chain_of(
+def build_chain(
     choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
 ) -> tuple[Target, ...]:
     """The targets of one call, in order, each with its overrides merged. The same target never stands twice.
@@ -33,7 +33,7 @@ def chain_of(
         choice: What the policy chose.
         role: A role of `config`.
         config: The configuration.
-        own: What `own_chain` gives for them. Working it out costs more than all the rest of this.
+        own: What `configured_chain` gives for them. Working it out costs more than all the rest of this.
         call_fields: Arguments of the call, as `request_fields` gives them. `model` among them replaces the model of
             the role, so it reaches the first target and the fallbacks that have no model of their own.
 
@@ -41,16 +41,16 @@ def chain_of(
         PolicyError: the choice names an unknown provider, or an override that does not exist.
     """
     role_config = config.roles[role]
-    first = _chosen(choice, role_config, own, config)
+    first = _chosen_target(choice, role_config, own, config)
     if choice.fallbacks is None:
         shared = {k: v for k, v in _policy_fields(choice).items() if k != "model"}
         rest = [Target(t.provider, t.model, _merge(t.fields, shared)) for t in own if t.key != first.key]
     else:
         choices = [ProviderChoice(f) if isinstance(f, str) else f for f in choice.fallbacks]
-        rest = [_chosen(fallback, role_config, own, config) for fallback in choices]
+        rest = [_chosen_target(fallback, role_config, own, config) for fallback in choices]
     asked = dict(call_fields)
     model = asked.pop("model", None)
-    inherits = _inheritors(choice, role_config, config) if model is not None else frozenset()
+    inherits = _targets_with_role_model(choice, role_config, config) if model is not None else frozenset()
     return _distinct(
         Target(
             t.provider,
@@ -62,7 +62,7 @@ def chain_of(
     )
 
 
-def _chosen(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
+def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
     provider = config.providers.get(choice.provider_name)
     if provider is None:
         raise PolicyError(
@@ -79,12 +79,14 @@ def _chosen(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Targe
 
 def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
     try:
-        return checked_fields(choice.request_overrides)
+        return validate_options(choice.request_overrides)
     except LLMRouterError as error:
         raise PolicyError(f"the routing policy's request_overrides are wrong: {error.message}") from error
 
 
-def _inheritors(choice: ProviderChoice, role_config: RoleConfig, config: LLMConfig) -> frozenset[TargetKey]:
+def _targets_with_role_model(
+    choice: ProviderChoice, role_config: RoleConfig, config: LLMConfig
+) -> frozenset[TargetKey]:
     """Keys of the role's fallbacks whose model is the role's own, which a model named by the caller replaces."""
     if choice.fallbacks is not None:
         return frozenset()

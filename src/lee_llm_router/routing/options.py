@@ -65,7 +65,7 @@ def request_fields(settings: BaseModel) -> dict[str, Any]:
     return fields
 
 
-def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
+def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`overrides`, checked as the configuration would be, under the names of `LLMRequest`.
 
     Raises:

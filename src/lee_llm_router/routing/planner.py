@@ -1,147 +1,110 @@
-"""The parts of a router put together: what a role, messages and options become before the engine runs."""
+"""Turns a role, messages and options into a plan for the engine: what is asked of whom, within which bounds.
+
+The order is: check the options, check what is asked, ask the policy, build the chain, check its schemas. Whatever is
+wrong with any of them ends the call before an attempt, as a typed and traced error.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from os import PathLike
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router._util.log import logger
 from lee_llm_router.compression import Compressor, for_role
-from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
-from lee_llm_router.engine.attempts import attempts
-from lee_llm_router.engine.drivers import Steps
-from lee_llm_router.engine.failures import cleaned
-from lee_llm_router.engine.messages import Messages, normalised
-from lee_llm_router.engine.plan import CallPlan, RoleTerms, Surroundings, Target
+from lee_llm_router.engine.failures import scrubbed
+from lee_llm_router.engine.operation import COMPLETION, Operation
+from lee_llm_router.engine.plan import CallPlan, RoleSettings, RouterParts, Target
 from lee_llm_router.engine.recorder import Recorder
-from lee_llm_router.errors import LLMRouterError, RouterClosedError
-from lee_llm_router.health.tracker import Health
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy, choose, takes_context
-from lee_llm_router.policy.loading import ensure_policy, load_policy
-from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest
-from lee_llm_router.routing.chain import chain_of, own_chain
-from lee_llm_router.routing.options import checked_fields
-from lee_llm_router.telemetry.records import EventSink, TokenUsageHook, TraceStore, target_name
-from lee_llm_router.telemetry.reporter import Reporter
-from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+from lee_llm_router.routing.chain import build_chain, configured_chain
+from lee_llm_router.routing.options import validate_options
+from lee_llm_router.telemetry.records import target_name
 
 _MAX_WARNED_ROLES = 1000
 
 
-class Core:
-    """What `LeeLLMRouter` works with; the arguments are its own."""
+class CallPlanner:
+    """Makes the plans of one router.
+
+    Args:
+        config: The configuration.
+        policy: Chooses the targets of each call.
+        parts: The router's parts.
+        compression: A hook over the messages, for all roles or by role name.
+    """
 
     def __init__(
         self,
-        config: LLMConfig | str | PathLike[str] | Mapping[str, Any],
-        *,
-        policy: RoutingPolicy | str | None,
-        trace_store: TraceStore | Literal[False] | None,
-        event_sink: EventSink | Iterable[EventSink],
-        on_token_usage: TokenUsageHook | None,
-        compression: Compressor | Mapping[str, Compressor] | None,
-        workspace: str | PathLike[str] | None,
-        clock: Clock,
-        random: Callable[[], float],
+        config: LLMConfig,
+        policy: RoutingPolicy,
+        parts: RouterParts,
+        compression: Compressor | Mapping[str, Compressor] | None = None,
     ) -> None:
-        self.config = config if isinstance(config, LLMConfig) else load_config(config)
-        policy = self.config.policy if policy is None else policy
-        self.policy = load_policy(policy) if isinstance(policy, str) else ensure_policy(policy)
-        self._policy_name = type(self.policy).__name__
-        self._wants_context = takes_context(self.policy)
+        self.parts = parts
+        self._config = config
+        self._policy = policy
+        self._policy_name = type(policy).__name__
+        self._wants_context = takes_context(policy)
         self._compression = compression
-        self.clock = clock
-        self.pool = ProviderPool(self.config.providers, clock)
-        self.health = Health(self.config.health, self.config.providers, clock, random)
-        self._closed = False
         self._warned_roles: set[str] = set()
-        self._chains: dict[tuple[str, str], tuple[Target, ...]] = {}
-        self._own_chains: dict[str, tuple[Target, ...]] = {}
-        self._terms: dict[str, RoleTerms] = {}
-        trace = self.config.trace
-        folder = str(workspace) if workspace is not None else trace.workspace
-        if trace_store is None and trace.enabled:
-            trace_store = LocalFileTraceStore(
-                trace_dir=trace.dir, workspace=folder, keep_days=trace.keep_days, clock=clock
-            )
-        self.reporter = Reporter(
-            store=trace_store or None,
-            sinks=(event_sink,) if isinstance(event_sink, EventSink) else event_sink,
-            on_token_usage=on_token_usage,
-            observer=getattr(self.policy, "observe", None),
-        )
-        self.around = Surroundings(
-            clock=clock,
-            random=random,
-            reporter=self.reporter,
-            health=self.health,
-            pool=self.pool,
-            secrets=self.config.filled_values(),
-            capture_full=trace.capture == "full",
-            workspace=folder,
-        )
+        # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
+        # chain of a call without overrides.
+        self._role_settings: dict[str, RoleSettings] = {}
+        self._configured_chains: dict[str, tuple[Target, ...]] = {}
+        self._plain_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
 
-    def call(
-        self, role: str | None, messages: Messages, overrides: Mapping[str, Any], *, stream: bool = False
-    ) -> Steps:
-        """One call, its arguments turned into a plan: what the drivers run."""
-        if self._closed:
-            raise RouterClosedError("the router is closed")
-        name = role if role in self.config.roles else self._role_of(role)
-        plan = self._bare_plan(name, new_request_id(self.clock.time()))
+    def plan(
+        self,
+        role: str | None,
+        payload: Any,
+        overrides: Mapping[str, Any],
+        *,
+        operation: Operation = COMPLETION,
+        stream: bool = False,
+    ) -> CallPlan:
+        """Return the plan of one call.
+
+        Raises:
+            LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
+        """
+        name = role if role in self._config.roles else self._known_role(role)
+        plan = self._bare_plan(name, new_request_id(self.parts.clock.time()), operation)
         try:
-            self._resolve(plan, messages, overrides)
+            self._fill(plan, payload, overrides)
         except LLMRouterError as error:
-            cleaned(error, self.around.secrets)
-            recorder = Recorder(self._bare_plan(plan.terms.role, plan.request_id), self.around)
-            recorder.outside(error, self.clock.monotonic() - plan.started)
+            scrubbed(error, self.parts.secrets)
+            recorder = Recorder(self._bare_plan(name, plan.request_id, operation), self.parts)
+            recorder.outside(error, self.parts.clock.monotonic() - plan.started)
             error.request_id, error.attempts = plan.request_id, tuple(recorder.records)
             raise
         if stream:
-            plan.stream = plan.terms.stream
-        return attempts(plan, self.around)
+            plan.stream = plan.role_settings.stream
+        return plan
 
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
         """As `LeeLLMRouter.resolve`."""
-        plan, fields = self._bare_plan(self._role_of(role), ""), checked_fields(overrides)
+        plan, fields = self._bare_plan(self._known_role(role), "", COMPLETION), validate_options(overrides)
         self._take_options(plan, fields)
-        return self._chain(plan.terms.role, self._choose(plan, fields), fields)
+        return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
 
-    def close(self) -> None:
-        """As `LeeLLMRouter.close`."""
-        if not self._closed:
-            self._closed = True
-            self.pool.close()
-            self._close_store()
-
-    async def aclose(self) -> None:
-        """As `LeeLLMRouter.aclose`."""
-        if not self._closed:
-            self._closed = True
-            try:
-                await self.pool.aclose()
-            finally:
-                self._close_store()
-
-    def _resolve(self, plan: CallPlan, messages: Messages, overrides: Mapping[str, Any]) -> None:
-        """Fill in `plan`: what is asked, of whom."""
-        fields = checked_fields(overrides) if overrides else {}
-        plan.messages = normalised(messages)
+    def _fill(self, plan: CallPlan, payload: Any, overrides: Mapping[str, Any]) -> None:
+        fields = validate_options(overrides) if overrides else {}
+        plan.payload = plan.operation.checked(payload)
         if fields:
             self._take_options(plan, fields)
-        targets = plan.targets = self._chain(plan.terms.role, self._choose(plan, fields), fields)
-        plan.heard = self.reporter.hears_all
-        if plan.heard:
-            self.reporter.event(
-                "policy.choice", plan.request_id, plan.terms.role, provider=targets[0].provider,
-                model=targets[0].model, policy=self._policy_name,
-                chain=[target_name(t.provider, t.model) for t in targets],
+        role = plan.role_settings.role
+        targets = plan.targets = self._chain(role, self._choose(plan, fields), fields)
+        reporter = self.parts.reporter
+        plan.wants_debug_events = reporter.hears_all
+        if plan.wants_debug_events:
+            reporter.event(
+                "policy.choice", plan.request_id, role, provider=targets[0].provider, model=targets[0].model,
+                policy=self._policy_name, chain=[target_name(t.provider, t.model) for t in targets],
             )  # fmt: skip
 
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
@@ -151,13 +114,14 @@ class Core:
         if metadata:
             plan.metadata = {**plan.metadata, **metadata}
 
-    def _bare_plan(self, role: str, request_id: str) -> CallPlan:
-        terms = self._terms.get(role) or self._terms.setdefault(role, self._terms_of(role))
-        return CallPlan(terms, request_id, self.clock.monotonic(), terms.deadline, terms.metadata)
+    def _bare_plan(self, role: str, request_id: str, operation: Operation) -> CallPlan:
+        settings = self._role_settings.get(role) or self._role_settings.setdefault(role, self._settings_of(role))
+        started = self.parts.clock.monotonic()
+        return CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata)
 
-    def _terms_of(self, role: str) -> RoleTerms:
-        config = self.config.roles[role]
-        return RoleTerms(
+    def _settings_of(self, role: str) -> RoleSettings:
+        config = self._config.roles[role]
+        return RoleSettings(
             role=role,
             policy=self._policy_name,
             deadline=config.deadline,
@@ -170,40 +134,39 @@ class Core:
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
-        context = None
+        role, context = plan.role_settings.role, None
         if self._wants_context:
             asked = {name: value for name, value in fields.items() if name != "timeout"}
+            messages = plan.payload if plan.operation is COMPLETION else ()
             request = LLMRequest(
-                messages=plan.messages, role=plan.terms.role, request_id=plan.request_id, metadata=plan.metadata,
-                **asked,
-            )  # fmt: skip
-            context = RoutingContext(request=request, metadata=plan.metadata, health=self.health.snapshot())
-        return choose(self.policy, plan.terms.role, self.config, context)
+                messages=messages, role=role, request_id=plan.request_id, metadata=plan.metadata, **asked
+            )
+            context = RoutingContext(request=request, metadata=plan.metadata, health=self.parts.health.snapshot())
+        return choose(self._policy, role, self._config, context)
 
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
-        """`chain_of`, its schemas prepared; remembered for the common case that nothing is overridden."""
+        """Return the targets of a call, their schemas checked."""
         key = (role, choice.provider_name)
         plain = not (fields or choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
-        chain = self._chains.get(key) if plain else None
+        chain = self._plain_chains.get(key) if plain else None
         if chain is None:
-            own = self._own_chains.get(role) or self._own_chains.setdefault(role, own_chain(role, self.config))
-            chain = chain_of(choice, role, self.config, own, fields)
+            chain = build_chain(choice, role, self._config, self._configured_chain(role), fields)
             for target in chain:
-                json_contract.prepare(target.fields.get("schema"))
+                json_contract.check_schema(target.fields.get("schema"))
             if plain:
-                chain = self._chains[key] = tuple(replace(target, lasting=True) for target in chain)
+                self._plain_chains[key] = chain
         return chain
 
-    def _role_of(self, role: str | None) -> str:
-        if role is not None and role in self.config.roles:
+    def _configured_chain(self, role: str) -> tuple[Target, ...]:
+        chain = self._configured_chains.get(role)
+        return chain or self._configured_chains.setdefault(role, configured_chain(role, self._config))
+
+    def _known_role(self, role: str | None) -> str:
+        """Return `role` if the configuration has it, else the default role."""
+        if role is not None and role in self._config.roles:
             return role
-        default = self.config.default_role or next(iter(self.config.roles))
+        default = self._config.default_role or next(iter(self._config.roles))
         if role is not None and role not in self._warned_roles and len(self._warned_roles) < _MAX_WARNED_ROLES:
             self._warned_roles.add(role)
             logger.warning("unknown role %r: using the default role %r", role, default)
         return default
-
-    def _close_store(self) -> None:
-        close = getattr(self.reporter.store, "close", None)
-        if close is not None:
-            self.reporter.guarded("trace store", close)

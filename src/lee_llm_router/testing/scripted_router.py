@@ -18,8 +18,7 @@ from typing import Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.config.models import LLMConfig, load_config
-from lee_llm_router.engine.drivers import Steps
-from lee_llm_router.engine.messages import Messages
+from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
@@ -89,7 +88,7 @@ class _ScriptedPool:
         self._real = real
         self._clock = clock
         self._scripts = scripts
-        self.release = real.release
+        self.release, self.close, self.aclose = real.release, real.close, real.aclose
 
     @property
     def is_closed(self) -> bool:
@@ -134,9 +133,8 @@ class ScriptedRouter(LeeLLMRouter):
         self._scripts = {name: Script(name, answers.get(name)) for name in loaded.providers}
         defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.5}
         super().__init__(loaded, **{**defaults, **options, "clock": self.clock})
-        core = self._core
-        pool = _ScriptedPool(core.pool, self.clock, self._scripts)
-        core.around = replace(core.around, pool=pool)  # type: ignore[arg-type]
+        pool = _ScriptedPool(self._parts.pool, self.clock, self._scripts)
+        self._planner.parts = replace(self._parts, pool=pool)  # type: ignore[arg-type]
 
     def requests(self, provider: str) -> list[LLMRequest]:
         """What `provider` was asked, in order."""
@@ -150,12 +148,10 @@ class ScriptedRouter(LeeLLMRouter):
         """Requests for which there was no answer, by provider; each has raised `UnscriptedCallError`."""
         return {name: asked for name, script in self._scripts.items() if (asked := script.unscripted)}
 
-    def _call(
-        self, role: str | None, messages: Messages, overrides: Mapping[str, Any], *, stream: bool = False
-    ) -> Steps:
+    def _steps(self, *args: Any, **options: Any) -> CallSteps:
         self.clock.hold()
         try:
-            return (yield from super()._call(role, messages, overrides, stream=stream))
+            return (yield from super()._steps(*args, **options))
         finally:
             self.clock.release()
 

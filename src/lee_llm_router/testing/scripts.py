@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.engine.stream_assembler import Assembly, Patience
+from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
 from lee_llm_router.providers.mock import MockConfig, MockProvider, MockStep
@@ -262,10 +262,10 @@ def _whole(played: LLMResponse | Pieces) -> LLMResponse:
     if isinstance(played, LLMResponse):
         return played
     never = float("inf")
-    assembly = Assembly(Patience(never, never, never), on_start=lambda now: None)  # noqa: ARG005
+    assembler = StreamAssembler(StreamDeadlines(never, never, never), on_start=lambda now: None)  # noqa: ARG005
     for chunk in played.chunks():
-        assembly.feed(chunk, monotonic)
-    return assembly.finish()
+        assembler.add(chunk, monotonic)
+    return assembler.finish()
 
 
 def _stream(played: LLMResponse | Pieces) -> ChunkStream:

@@ -183,7 +183,7 @@ def test_a_stream_of_a_dead_event_loop_leaves_nothing() -> None:
     """The loop is closed with a stream half read, which is dropped after it."""
     with Server(streaming(ROLE, HEL, then=Conversation.stall)) as server:
         router = router_to(server.url)
-        provider = router._core.pool.open("p0", {})
+        provider = router._parts.pool.open("p0", {})
         loop = asyncio.new_event_loop()
         request = LLMRequest(messages=({"role": "user", "content": "hi"},))
         stream = loop.run_until_complete(provider.stream_async(request, 5))
@@ -198,7 +198,7 @@ def test_a_stream_of_a_dead_event_loop_leaves_nothing() -> None:
 def test_a_stream_of_an_event_loop_is_not_for_threads() -> None:
     with Server(streaming(*EVENTS)) as server:
         router = router_to(server.url)
-        provider = router._core.pool.open("p0", {})
+        provider = router._parts.pool.open("p0", {})
 
         async def main() -> None:
             stream = await provider.stream_async(LLMRequest(messages=({"role": "user", "content": "hi"},)), 5)

@@ -1,0 +1,117 @@
+"""Walks away from providers that do not hold their timeouts, so that a call is bounded whatever they do.
+
+A call in a thread cannot be stopped, and a task need not end when it is cancelled. Such work is left behind: its
+result and its errors are deliberately ignored, but a stream that comes of it is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from lee_llm_router._util.log import logger
+from lee_llm_router._util.threads import call_in_thread, start_in_thread
+from lee_llm_router.providers.base import ChunkStream
+from lee_llm_router.response import StreamChunk
+
+T = TypeVar("T")
+
+_CLOSE_SECONDS = 1.0
+"""The longest time that closing the stream of such a provider keeps the caller waiting."""
+
+
+async def await_or_abandon(work: Awaitable[T], timeout: float, late: Callable[[T], object] | None = None) -> T:
+    """Await `work` for `timeout` seconds, then walk away from it, even if it will not be cancelled.
+
+    Args:
+        work: What to await.
+        timeout: Seconds.
+        late: Called with a result that comes after all.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+        if task.cancelled() or not task.done():
+            raise TimeoutError
+    except BaseException:
+        task.cancel()
+
+        def hand_over(ended: asyncio.Future[T]) -> None:
+            if not ended.cancelled() and ended.exception() is None and late is not None:
+                late(ended.result())
+
+        task.add_done_callback(hand_over)
+        raise
+    return task.result()
+
+
+class AbandonableStream(ChunkStream):
+    """A stream bounded from outside: a pull that hangs is left behind.
+
+    `inner` is closed once no pull is inside it any more, since `ChunkStream.close` is promised to come after the last.
+    """
+
+    def __init__(self, inner: ChunkStream) -> None:
+        self._inner = inner
+        self._pull: Future[StreamChunk | None] | asyncio.Future[StreamChunk | None] | None = None
+
+    def pull(self, timeout: float) -> StreamChunk | None:
+        """As `ChunkStream.pull`, for at most `timeout` seconds."""
+        self._pull = future = start_in_thread(self._inner.pull, timeout)
+        return future.result(timeout)
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        """As `pull`."""
+        self._pull = task = asyncio.ensure_future(self._inner.pull_async(timeout))
+        return await await_or_abandon(task, timeout)
+
+    def close(self) -> None:
+        """Close `inner` in a thread, now or when the pull left behind has ended."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.add_done_callback(lambda _: close_quietly(self._inner))
+        else:
+            call_in_thread(self._inner.close, timeout=_CLOSE_SECONDS)
+
+    async def aclose(self) -> None:
+        """As `close`."""
+        if self._pull is not None and not self._pull.done():
+            self._pull.add_done_callback(lambda _: close_later(self._inner))
+        else:
+            await await_or_abandon(self._inner.aclose(), _CLOSE_SECONDS)
+
+
+def close_quietly(stream: ChunkStream) -> None:
+    """Close `stream`. An error of that is logged: the answer, or what broke it, is already known."""
+    try:
+        stream.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        _note_unclosed(error)
+
+
+async def aclose_quietly(stream: ChunkStream) -> None:
+    """As `close_quietly`, for a stream that was opened with `stream_async`."""
+    try:
+        await stream.aclose()
+    except Exception as error:  # noqa: BLE001 - as there
+        _note_unclosed(error)
+
+
+def close_later(stream: ChunkStream) -> None:
+    """Close `stream` in a task of the running event loop, without waiting for it."""
+    task = asyncio.ensure_future(aclose_quietly(stream))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""Held here because the event loop holds tasks only weakly."""
+
+
+def _note_unclosed(error: Exception) -> None:
+    # Without the words of the error, which may hold a key.
+    logger.warning("closing a stream raised %s", type(error).__name__)

@@ -1,0 +1,117 @@
+"""What a call wants of a provider: how to ask, how to check what comes back, and what of it to record.
+
+The engine knows attempts, waits and failures; an operation knows its question and its answer. Chat completion is the
+only operation of this package so far. Another one (embeddings, say) is another class here, not another engine.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router.compression import Compressor
+from lee_llm_router.engine import json_contract
+from lee_llm_router.engine.failures import believable
+from lee_llm_router.engine.messages import normalised
+from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.providers.base import Provider, whole_answer
+from lee_llm_router.response import LLMRequest, LLMResponse, Message, needs_content_parts, of_call, served_by
+
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.reporter import Reporter
+
+
+class Operation(ABC):
+    """One kind of call. An instance holds no state and serves every call of its kind."""
+
+    @abstractmethod
+    def checked(self, payload: Any) -> Any:
+        """Return what the caller asks (messages, inputs) in the form that `request_for` takes.
+
+        Raises:
+            InvalidRequestError: it is nothing that could be asked.
+        """
+
+    @abstractmethod
+    def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> Any:
+        """Return the request for `target`, made once for each target of a call."""
+
+    def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002 - most have none
+        """Return why `provider` cannot serve `request`, found without asking it; None if it can."""
+        return None
+
+    @abstractmethod
+    def ask(self, provider: Provider[Any], request: Any, timeout: float) -> Any:
+        """Make one try, for at most `timeout` seconds."""
+
+    @abstractmethod
+    async def ask_async(self, provider: Provider[Any], request: Any, timeout: float) -> Any:
+        """As `ask`, for asyncio."""
+
+    @abstractmethod
+    def accepted(self, plan: CallPlan, target: Target, request: Any, answer: Any) -> Any:
+        """Return the answer as the caller gets it.
+
+        Raises:
+            LLMRouterError: it is no answer to `request`. The attempt has failed.
+        """
+
+    def facts(self, answer: Any) -> LLMResponse:
+        """Return what a trace record says of `answer`, as a response: model, usage, cost, sizes, text."""
+        response: LLMResponse = answer
+        return response
+
+    def messages(self, request: Any) -> Sequence[Mapping[str, Any]]:
+        """Return the messages of `request` that a record holds under ``capture: full``."""
+        messages: Sequence[Mapping[str, Any]] = request.messages
+        return messages
+
+
+class Completion(Operation):
+    """Chat completion: messages in, one `LLMResponse` out."""
+
+    def checked(self, payload: Any) -> tuple[Message, ...]:
+        """As `normalize_messages`."""
+        return normalised(payload)
+
+    def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> LLMRequest:
+        """Return the target's template with the call's messages, compressed if the role has a hook for that."""
+        settings, messages = plan.role_settings, plan.payload
+        if settings.compress is not None:
+            compressed = reporter.guarded("compression", _compressed, settings.compress, messages)
+            messages = compressed or messages
+        kind = target if target.lasting else None
+        return of_call(target.request, messages, settings.role, plan.request_id, plan.metadata, kind)
+
+    def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
+        """Return why not: tools or content parts that the provider does not take."""
+        if request.tools and not provider.capabilities.tools:
+            return "the provider does not take tools"
+        if not provider.capabilities.content_parts and needs_content_parts(request.messages):
+            return "the provider takes text only"
+        return None
+
+    def ask(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `Provider.complete`."""
+        return provider.complete(request, timeout)
+
+    async def ask_async(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `Provider.complete_async`."""
+        return await provider.complete_async(request, timeout)
+
+    def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
+        """Return the response, held to its JSON contract, naming who served it in which call."""
+        response = answer if type(answer) is LLMResponse else whole_answer(answer)
+        if request.wants_json:
+            response = replace(response, parsed=json_contract.parse_answer(request, response))
+        return served_by(believable(response), target.provider, plan.request_id)
+
+
+COMPLETION = Completion()
+
+
+def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return what `hook` makes of `messages`, checked as what a caller passes."""
+    return normalised(hook([*map(dict, messages)]))
