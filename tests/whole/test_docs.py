@@ -153,8 +153,8 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     left: list[str] = []
     for owner, name, guard in network_guard.guards(left.append):
         monkeypatch.setattr(owner, name, guard)
-    for name in ("_types", "_aliases"):
-        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    for name in ("_plugins", "_aliases"):
+        monkeypatch.setattr(registry.PROVIDERS, name, dict(getattr(registry.PROVIDERS, name)))
     before = dict(os.environ)
     home, here = tmp_path / "home", tmp_path / "here"
     (home / ".codex").mkdir(parents=True)

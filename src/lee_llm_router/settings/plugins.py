@@ -1,0 +1,173 @@
+"""Plugins by name: providers, policies, stores and sinks are found, checked and built in this one way.
+
+A plugin is a class. It is known by a built-in dotted path, by `PluginRegistry.register`, or by an entry point of an
+installed package, and it is imported when a configuration first names it. Its class attribute `config_model`, a
+`PluginSettings`, says which settings it has; the configuration checks a section by the model of its `type`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import Field
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.model import Section
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+PluginT = TypeVar("PluginT")
+
+
+class PluginSettings(Section):
+    """Settings every plugin has; a plugin adds its own by subclassing, and names the class in `config_model`."""
+
+    type: str = Field(description="Name of the plugin.")
+
+
+class PluginRegistry(Generic[PluginT]):
+    """The plugins of one kind.
+
+    Args:
+        kind: What one is called in messages: ``provider type``.
+        group: The entry-point group of installed ones.
+        built_in: Dotted paths ``package.module:Class`` by name.
+        aliases: Other names of built-in ones: the real name, and defaults for settings that are left out.
+        problem: Returns what is wrong with a loaded plugin, as the end of a sentence; None if it is one.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        built_in: Mapping[str, str],
+        *,
+        aliases: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+        problem: Callable[[object], str | None] = lambda plugin: None if isinstance(plugin, type) else "not a class",
+    ) -> None:
+        self.kind = kind
+        self.group = group
+        self.built_in_types = tuple(built_in)
+        self.built_in_names = (*built_in, *(aliases or ()))
+        """Built-in types and aliases."""
+        self._plugins: dict[str, str | type[PluginT]] = dict(built_in)
+        self._aliases = dict(aliases or {})
+        self._problem = problem
+        self._lock = ForkLock()
+
+    def register(self, name: str, plugin: str | type[PluginT], *, replace: bool = False) -> None:
+        """Make `name` known, for every router of this process.
+
+        Args:
+            name: What a configuration writes under `type`.
+            plugin: The class, or its dotted path ``package.module:Class``, imported when first used.
+            replace: Allow taking the place of a known one.
+
+        Raises:
+            ValueError: the name is taken, or the path has no colon.
+        """
+        if isinstance(plugin, str) and ":" not in plugin:
+            raise ValueError(f"write the path of a {self.kind} as package.module:Class, not {plugin!r}")
+        with self._lock:
+            self._refuse_taken(name, replace)
+            self._aliases.pop(name, None)
+            self._plugins[name] = plugin
+
+    def register_alias(self, name: str, type_name: str, defaults: Mapping[str, Any], *, replace: bool = False) -> None:
+        """Make `name` stand for `type_name` with `defaults` for settings that a configuration leaves out.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        with self._lock:
+            self._refuse_taken(name, replace)
+            self._aliases[name] = (type_name, dict(defaults))
+
+    def resolve(self, name: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the real name behind `name`, and the defaults of an alias (empty for all others)."""
+        return self._aliases.get(name, (name, {}))
+
+    def get(self, name: str) -> type[PluginT]:
+        """Return the class behind the name or alias `name`, imported if need be.
+
+        Raises:
+            ConfigError: there is none, or its module cannot be imported.
+        """
+        type_name, _ = self.resolve(name)
+        known: str | type[PluginT] | EntryPoint | None = self._plugins.get(type_name)
+        known = known or _entry_points(self.group).get(type_name)
+        if known is None:
+            raise ConfigError(f"unknown {self.kind} {name!r}")
+        try:
+            loaded: Any = known if isinstance(known, type) else _load(known)
+        except Exception as error:
+            raise ConfigError(f"{self.kind} {name!r} cannot be loaded: {error}") from error
+        problem = self._problem(loaded)
+        if problem is not None:
+            raise ConfigError(f"{self.kind} {name!r} is {problem}: {loaded!r}")
+        with self._lock:
+            self._plugins[type_name] = loaded
+        plugin: type[PluginT] = loaded
+        return plugin
+
+    def available(self) -> tuple[str, ...]:
+        """Return the names of all plugins and aliases, installed ones included, sorted."""
+        return tuple(sorted({*self._plugins, *self._aliases, *_entry_points(self.group)}))
+
+    def settings_model(self, name: str) -> type[PluginSettings]:
+        """Return the model of the settings of `name`: its `config_model`, else one that takes nothing but a type.
+
+        Raises:
+            ConfigError: as `get`.
+        """
+        model: type[PluginSettings] = getattr(self.get(name), "config_model", PluginSettings)
+        return model
+
+    def build(self, settings: PluginSettings, **context: Any) -> PluginT:
+        """Return the plugin that `settings` ask for.
+
+        A class with a class method `from_settings` is built by it, with `settings` and what `context` the kind gives.
+        Any other is called with `settings` if it has a `config_model`, and without arguments if it has none.
+
+        Raises:
+            ConfigError: there is none, or building it raised.
+        """
+        plugin: Any = self.get(settings.type)
+        try:
+            if hasattr(plugin, "from_settings"):
+                built: PluginT = plugin.from_settings(settings, **context)
+            else:
+                built = plugin(settings) if hasattr(plugin, "config_model") else plugin()
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"{self.kind} {settings.type!r} cannot be built: {error}") from error
+        return built
+
+    def _refuse_taken(self, name: str, replace: bool) -> None:
+        if not replace and (name in self._plugins or name in self._aliases):
+            raise ValueError(f"{self.kind} {name!r} is registered already")
+
+
+def _load(path: str | EntryPoint) -> Any:
+    if not isinstance(path, str):
+        return path.load()
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _entry_points(group: str) -> dict[str, EntryPoint]:
+    return _entry_points_on(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=8)
+def _entry_points_on(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - looking again costs milliseconds
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and built-in plugins do not need it
+
+    return {point.name: point for point in entry_points(group=group)}
