@@ -47,6 +47,15 @@ CLIENTS = (
     Subject(
         "httpx", "httpx", "speed.raw:with_httpx", distributions=("httpx", "httpcore", "anyio"), cases=_ALL, slow=True
     ),
+    Subject(
+        "httpx2",
+        "httpx2",
+        "speed.raw:with_httpx",
+        needs=("httpx2",),
+        distributions=("httpx2", "httpcore2"),
+        cases=_ALL,
+        options=("httpx2",),
+    ),
     Subject("httpx-1000", "httpx, pool of 1,000", "speed.raw:with_httpx", options=("pool=1000",), slow=True),
 )
 LIBRARIES = (
