@@ -110,7 +110,11 @@ _MOCK = "speed.ours:alone"
 ALONE = (
     Subject("alone", "router alone, traces to a file", _MOCK, cases=("async-1", "sync")),
     Subject("alone-untraced", "router alone, traces off", _MOCK, cases=("async-1", "sync"), options=("untraced",)),
-)
+    Subject("overrides", "traces off, tools and two settings in the call", _MOCK, cases=("async-1", "sync"),
+            options=("untraced", "tools")),
+    Subject("overrides-schema", "traces off, a schema and two settings in the call", _MOCK, cases=("async-1", "sync"),
+            options=("untraced", "schema")),
+)  # fmt: skip
 POLICIES = (
     Subject("policy-context", "a policy that takes context", _MOCK, cases=("async-1",), options=("context",)),
     Subject("policy-observe", "a policy with observe", _MOCK, cases=("async-1",), options=("observe",)),
