@@ -57,6 +57,14 @@ CLIENTS = (
         options=("httpx2",),
     ),
     Subject("httpx-1000", "httpx, pool of 1,000", "speed.raw:with_httpx", options=("pool=1000",), slow=True),
+    Subject(
+        "httpx2-1000",
+        "httpx2, pool of 1,000",
+        "speed.raw:with_httpx",
+        needs=("httpx2",),
+        options=("httpx2", "pool=1000"),
+        slow=True,
+    ),
 )
 LIBRARIES = (
     Subject(
