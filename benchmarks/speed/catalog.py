@@ -47,7 +47,24 @@ CLIENTS = (
     Subject(
         "httpx", "httpx", "speed.raw:with_httpx", distributions=("httpx", "httpcore", "anyio"), cases=_ALL, slow=True
     ),
+    Subject(
+        "httpx2",
+        "httpx2",
+        "speed.raw:with_httpx",
+        needs=("httpx2",),
+        distributions=("httpx2", "httpcore2"),
+        cases=_ALL,
+        options=("httpx2",),
+    ),
     Subject("httpx-1000", "httpx, pool of 1,000", "speed.raw:with_httpx", options=("pool=1000",), slow=True),
+    Subject(
+        "httpx2-1000",
+        "httpx2, pool of 1,000",
+        "speed.raw:with_httpx",
+        needs=("httpx2",),
+        options=("httpx2", "pool=1000"),
+        slow=True,
+    ),
 )
 LIBRARIES = (
     Subject(
@@ -101,7 +118,11 @@ _MOCK = "speed.ours:alone"
 ALONE = (
     Subject("alone", "router alone, traces to a file", _MOCK, cases=("async-1", "sync")),
     Subject("alone-untraced", "router alone, traces off", _MOCK, cases=("async-1", "sync"), options=("untraced",)),
-)
+    Subject("overrides", "traces off, tools and two settings in the call", _MOCK, cases=("async-1", "sync"),
+            options=("untraced", "tools")),
+    Subject("overrides-schema", "traces off, a schema and two settings in the call", _MOCK, cases=("async-1", "sync"),
+            options=("untraced", "schema")),
+)  # fmt: skip
 POLICIES = (
     Subject("policy-context", "a policy that takes context", _MOCK, cases=("async-1",), options=("context",)),
     Subject("policy-observe", "a policy with observe", _MOCK, cases=("async-1",), options=("observe",)),

@@ -1,7 +1,12 @@
-"""The chart: what a call costs, for one call at a time and for 64, and how the cost grows."""
+"""The chart: what a call costs, one at a time, with 64 at once and with 1,000, as dots beside each other.
+
+Dots, not bars: a logarithmic axis has no zero a bar could stand on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,67 +14,88 @@ from typing import Any
 from speed.catalog import CALLS
 from speed.samples import Samples
 
-_AT_ONCE = {"async-1": 1, "async-64": 64, "async-1000": 1000}
-_OURS = {"ours": "#1f5fbf", "ours-fast": "#3fa0ff"}
-_OTHER = "#b8b8b8"
+_PANELS = {"async-1": "one call at a time", "async-64": "64 calls at once", "async-1000": "1,000 calls at once"}
+_OURS = {"ours": "#1f5fbf", "ours-fast": "#1a80e5"}
+_OTHER = "#6e6e6e"
+_LINE = "#dddddd"
+_WIDTH, _ROW, _AROUND = 8.9, 0.27, 0.9
+"""Inches: as wide as the page shows it, a row, and what stands above and below the rows."""
+_ROOM = 6.0
+"""How far the axis goes on past the dearest dot, as a factor: room for its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A client, and what its call costs in each panel; None where it was not measured."""
+
+    name: str
+    title: str
+    costs: Sequence[float | None]
+
+
+def rows(samples: Samples) -> list[Row]:
+    """The clients measured one call at a time, the cheapest first."""
+    found = []
+    for subject in CALLS:
+        spreads = [samples.spread((subject.name, case)) for case in _PANELS]
+        if spreads[0] is not None:
+            costs = [None if spread is None else spread.middle for spread in spreads]
+            found.append((spreads[0].middle, Row(subject.name, subject.title.replace("*", ""), costs)))
+    return [row for _, row in sorted(found, key=lambda pair: pair[0])]
 
 
 def draw(samples: Samples, path: Path) -> None:
     """Draw what was measured; nothing is drawn where matplotlib is not installed."""
+    shown = rows(samples)
     try:
         matplotlib = import_module("matplotlib")
     except ImportError:
         return
     matplotlib.use("Agg")
     plots = import_module("matplotlib.pyplot")
-    figure, (left, right) = plots.subplots(1, 2, figsize=(11, 4.4), width_ratios=(3, 2))
-    _bars(left, samples)
-    _growth(right, samples)
+    size = (_WIDTH, _AROUND + _ROW * len(shown))
+    figure, panels = plots.subplots(1, len(_PANELS), figsize=size, sharex=True, sharey=True, facecolor="white")
+    for place, (axes, title) in enumerate(zip(panels, _PANELS.values(), strict=True)):
+        _dots(axes, shown, place)
+        axes.set_title(title, fontsize=10)
+    _frame(panels, shown)
+    figure.supxlabel("CPU microseconds per call (logarithmic; further left is cheaper)", fontsize=9)
     figure.tight_layout()
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    figure.savefig(path, dpi=180, metadata={"Software": None})
     plots.close(figure)
 
 
-def _bars(axes: Any, samples: Samples) -> None:
-    found = [(subject, samples.spread((subject.name, "async-1")), samples.spread((subject.name, "async-64")))
-             for subject in CALLS]  # fmt: skip
-    shown = [(subject, one.middle, many.middle) for subject, one, many in found if one and many]
-    for place, (subject, one, many) in enumerate(reversed(shown)):
-        color = _OURS.get(subject.name, _OTHER)
-        axes.barh(place + 0.2, one, height=0.38, color=color)
-        axes.barh(place - 0.2, many, height=0.38, color=color, alpha=0.55)
-        for at, value in ((0.2, one), (-0.2, many)):
-            axes.text(value * 1.05, place + at, f"{value:,.0f}", va="center", fontsize=7)
-    axes.set_yticks(range(len(shown)), [_plain(subject.title) for subject, *_ in reversed(shown)], fontsize=8)
-    axes.set_xscale("log")
-    axes.set_title("CPU us per call: one at a time (dark), 64 at once (light)", fontsize=9)
-    _tidy(axes)
-
-
-def _growth(axes: Any, samples: Samples) -> None:
-    for subject in CALLS:
-        found = {count: samples.spread((subject.name, case)) for case, count in _AT_ONCE.items()}
-        points = [(count, spread.middle) for count, spread in found.items() if spread]
-        if len(points) < len(_AT_ONCE):
+def _dots(axes: Any, shown: Sequence[Row], place: int) -> None:
+    """One dot a row, its number to the right of it: nothing else stands in that row."""
+    for height, row in enumerate(shown):
+        cost = row.costs[place]
+        if cost is None:
             continue
-        is_ours = subject.name in _OURS
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=_OURS.get(subject.name, _OTHER),
-                  linewidth=2 if is_ours else 1, zorder=3 if is_ours else 2)  # fmt: skip
-        axes.annotate(_plain(subject.title), points[-1], xytext=(4, 0), textcoords="offset points", fontsize=6,
-                      va="center")  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlim(0.8, 30_000)
-    axes.set_xticks(list(_AT_ONCE.values()), [f"{count:,}" for count in _AT_ONCE.values()])
-    axes.set_title("CPU us per call, by calls at once", fontsize=9)
-    _tidy(axes)
+        color = _OURS.get(row.name, _OTHER)
+        weight = "bold" if row.name in _OURS else "normal"
+        axes.plot(cost, height, marker="o", markersize=6, color=color, zorder=3)
+        axes.annotate(
+            f"{cost:,.0f}", (cost, height), xytext=(6, 0), textcoords="offset points", fontsize=9, va="center",
+            color=color, weight=weight, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
 
 
-def _tidy(axes: Any) -> None:
-    axes.tick_params(labelsize=8)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _plain(title: str) -> str:
-    return title.replace("*", "")
+def _frame(panels: Sequence[Any], shown: Sequence[Row]) -> None:
+    """The axis, the same in all panels, and the names, to the left of the first."""
+    costs = [cost for row in shown for cost in row.costs if cost is not None]
+    first = panels[0]
+    first.set_xscale("log")
+    first.set_xlim(min(costs, default=1) / 1.5, max(costs, default=10) * _ROOM)
+    ticks = [tick for tick in (10, 100, 1_000, 10_000, 100_000) if first.get_xlim()[0] <= tick <= first.get_xlim()[1]]
+    first.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    first.set_ylim(len(shown) - 0.5, -0.5)
+    first.set_yticks(range(len(shown)), [row.title for row in shown])
+    for label, row in zip(first.get_yticklabels(), shown, strict=True):
+        label.set(color=_OURS.get(row.name, "black"), weight="bold" if row.name in _OURS else "normal")
+    for axes in panels:
+        axes.minorticks_off()
+        axes.grid(color=_LINE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelsize=9, length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)

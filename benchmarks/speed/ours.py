@@ -7,12 +7,29 @@ from collections.abc import Mapping
 from itertools import cycle
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
 from speed.subject import Made, Wanted
 from speed.wire import KEY_NAME, MESSAGES, MODEL
 
 MANY_AT_ONCE = 2000
 MOCK_TEXT = "ok"
+MOCK_JSON = '{"inhabitants":2000000}'
+TOOL: Mapping[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Look a city up in the register.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+class City(BaseModel):
+    """What an answer is checked against."""
+
+    inhabitants: int
 
 
 class ContextPolicy:
@@ -34,6 +51,10 @@ class ObservingPolicy(SimpleRoutingPolicy):
         self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
 
 
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "tools": {"tools": [TOOL], "temperature": 0.2, "max_tokens": 300},
+    "schema": {"schema": City, "temperature": 0.2, "max_tokens": 300},
+}
 POLICIES: Mapping[str, type[Any]] = {"context": ContextPolicy, "observe": ObservingPolicy}
 
 
@@ -50,9 +71,9 @@ def http_config(url: str, folder: str, transport: str) -> dict[str, Any]:
     return {"llm": {"providers": {"main": provider, "spare": provider}, "roles": {"r": role}, "trace": {"dir": folder}}}
 
 
-def mock_config(folder: str, count: int) -> dict[str, Any]:
+def mock_config(folder: str, count: int, text: str = MOCK_TEXT) -> dict[str, Any]:
     """`count` providers and as many roles, each with the next provider as its fallback."""
-    providers = {f"p{i}": {"type": "mock", "response_text": MOCK_TEXT} for i in range(count)}
+    providers = {f"p{i}": {"type": "mock", "response_text": text} for i in range(count)}
     roles = {
         f"r{i}": {"provider": f"p{i}", "model": MODEL, "fallback_providers": [f"p{(i + 1) % count}"]}
         for i in range(count)
@@ -87,24 +108,30 @@ def over_http(wanted: Wanted) -> Made:
 def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
-    Options: "untraced"; "context" or "observe" for a policy; "count=N" providers and roles; "all": each call asks the
-    next role, instead of two in turn.
+    Options: "untraced"; "context" or "observe" for a policy; "tools" or "schema" for what each call overrides;
+    "count=N" providers and roles; "all": each call asks the next role, instead of two in turn.
     """
-    made = Made(expected=MOCK_TEXT)
+    overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
+    parsed, text = (City, MOCK_JSON) if "schema" in overrides else (type(None), MOCK_TEXT)
+    made = Made(expected=text)
     folder = made.closing.enter_context(tempfile.TemporaryDirectory())
     count = wanted.number("count") or 2
     policy = next((POLICIES[option]() for option in wanted.options if option in POLICIES), None)
     store: Literal[False] | None = False if "untraced" in wanted.options else None
-    router = LeeLLMRouter(mock_config(folder, count), policy=policy, trace_store=store)
+    router = LeeLLMRouter(mock_config(folder, count, text), policy=policy, trace_store=store)
     made.closing.callback(router.close)
     asked = range(count) if "all" in wanted.options else (count // 2, count - 1)
     roles = cycle([f"r{i}" for i in asked])
 
     async def ask() -> str:
-        return (await router.complete_async(next(roles), MESSAGES)).text
+        response = await router.complete_async(next(roles), MESSAGES, **overrides)
+        assert type(response.parsed) is parsed
+        return response.text
 
     def ask_sync() -> str:
-        return router.complete(next(roles), MESSAGES).text
+        response = router.complete(next(roles), MESSAGES, **overrides)
+        assert type(response.parsed) is parsed
+        return response.text
 
     made.ask, made.ask_sync = ask, ask_sync
     return made

@@ -18,6 +18,7 @@ TARGETS = {
     "ours-async": ("ours", "async-1"), "ours-sync": ("ours", "sync"), "ours-chunk": ("ours", "chunk"),
     "fast-async": ("ours-fast", "async-1"), "fast-sync": ("ours-fast", "sync"), "fast-chunk": ("ours-fast", "chunk"),
     "alone-async": ("alone", "async-1"), "alone-sync": ("alone", "sync"),
+    "overrides-async": ("overrides", "async-1"), "overrides-sync": ("overrides", "sync"),
     "untraced-async": ("alone-untraced", "async-1"), "untraced-sync": ("alone-untraced", "sync"),
     "httpx-async": ("httpx", "async-1"), "httpx-sync": ("httpx", "sync"), "httpx-chunk": ("httpx", "chunk"),
 }  # fmt: skip

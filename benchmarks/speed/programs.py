@@ -39,6 +39,7 @@ IMPORTS: Mapping[str, str] = {
     "five models": FIVE_MODELS,
     "python": "pass",
     "httpx": "import httpx",
+    "httpx2": "import httpx2",
     "openai": "import openai",
     "pydantic-ai": "from pydantic_ai.models.openai import OpenAIChatModel; from pydantic_ai.models.fallback import *",
     "langchain": "from langchain_openai import ChatOpenAI",

@@ -9,8 +9,6 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from speed.subject import Made, Wanted
 from speed.wire import HEADERS, MESSAGES, PAYLOAD
 
@@ -66,16 +64,17 @@ def _close(idle: list[socket.socket]) -> None:
 
 
 def with_httpx(wanted: Wanted) -> Made:
-    """httpx with its default limits. Options: "pool=N" connections; "aiohttp" as what carries it."""
+    """httpx with its default limits. Options: "httpx2" instead; "pool=N" connections; "aiohttp" as what carries it."""
+    library = import_module("httpx2" if "httpx2" in wanted.options else "httpx")
     url, size = wanted.url, wanted.number("pool")
     more: dict[str, Any] = {}
     if size is not None:
-        more["limits"] = httpx.Limits(max_connections=size, max_keepalive_connections=size)
+        more["limits"] = library.Limits(max_connections=size, max_keepalive_connections=size)
     if wanted.case == "sync":
-        return _httpx_sync(url, more)
+        return _httpx_sync(library, url, more)
     if "aiohttp" in wanted.options:
         more["transport"] = import_module("httpx_aiohttp").AiohttpTransport(**more)
-    client = httpx.AsyncClient(timeout=TIMEOUT, **more)
+    client = library.AsyncClient(timeout=TIMEOUT, **more)
 
     async def ask() -> str:
         response = await client.post(url + PATH, json=PAYLOAD, headers=HEADERS)
@@ -96,8 +95,8 @@ def with_httpx(wanted: Wanted) -> Made:
     return Made(ask=ask, stream=stream)
 
 
-def _httpx_sync(url: str, more: dict[str, Any]) -> Made:
-    client = httpx.Client(timeout=TIMEOUT, **more)
+def _httpx_sync(library: Any, url: str, more: dict[str, Any]) -> Made:
+    client = library.Client(timeout=TIMEOUT, **more)
     made = Made()
     made.closing.callback(client.close)
 

@@ -11,7 +11,8 @@ from lee_llm_router import load_config
 from speed import bars, report, rounds
 from speed.bars import BARS, Bar
 from speed.catalog import SUBJECTS
-from speed.ours import http_config, mock_config
+from speed.chart import rows
+from speed.ours import alone, http_config, mock_config
 from speed.phases import PHASES, REFERENCE
 from speed.samples import Samples, Spread
 from speed.server import Connection
@@ -93,6 +94,24 @@ def test_the_configurations_measured_load() -> None:
     assert config.trace.enabled
 
 
+def test_the_chart_has_the_cheapest_first_and_leaves_out_what_was_not_measured() -> None:
+    samples = samples_of(("httpx", 100.0), ("ours", 70.0), ("ours", 90.0), ("litellm", 900.0))
+    samples.add(("httpx", "async-64"), 200.0)
+    assert [(row.title, list(row.costs)) for row in rows(samples)] == [
+        ("Lee LLM Router", [80.0, None, None]),
+        ("httpx", [100.0, 200.0, None]),
+        ("litellm Router", [900.0, None, None]),
+    ]
+
+
+@pytest.mark.parametrize("name", ["alone-untraced", "overrides", "overrides-schema"])
+def test_a_call_over_the_mock_gives_the_answer_the_worker_expects(name: str) -> None:
+    made = alone(Wanted("", "sync", SUBJECTS[name].options))
+    with made.closing:
+        assert made.ask_sync is not None
+        assert made.ask_sync() == made.expected
+
+
 def test_options_of_a_subject_carry_numbers() -> None:
     wanted = Wanted("", "async-1", ("all", "count=1000"))
     assert wanted.number("count") == 1000
@@ -138,6 +157,6 @@ def test_the_bars_are_those_that_were_set() -> None:
     limits = [(bar.sense, bar.limit) for bar in bars.BARS]
     assert limits == [
         ("<=", 1.15), ("<=", 1.15), ("<=", 1.3), ("<=", 0.55), ("<=", 0.30), ("<=", 1.15), ("<=", 0.6), ("<=", 0.07),
-        ("<=", 0.03), ("<=", 1.6), (">=", 6), (">=", 6), (">=", 12), (">=", 25), ("<=", 1.05), ("<=", 1.25),
-        ("<=", 1.3), ("<=", 1.0), ("<=", 1.0), (">=", 60_000), ("<=", 1.2),
+        ("<=", 0.03), ("<=", 40), ("<=", 0.023), ("<=", 1.6), (">=", 6), (">=", 6), (">=", 12), (">=", 25),
+        ("<=", 1.05), ("<=", 1.25), ("<=", 1.3), ("<=", 1.0), ("<=", 1.0), (">=", 60_000), ("<=", 1.2),
     ]  # fmt: skip
