@@ -44,7 +44,6 @@ BARS: Sequence[Bar] = (
     Bar("router alone, traces to a file, to one httpx call", ("alone", "async-1"), HTTPX, 0.07),
     Bar("router alone, traces off, to one httpx call", ("alone-untraced", "async-1"), HTTPX, 0.03),
     Bar("call that overrides tools and two settings, alone", ("overrides", "async-1"), None, 40, unit="us"),
-    Bar("call that overrides tools and two settings, to one httpx call", ("overrides", "async-1"), HTTPX, 0.023),
     Bar("streamed chunk, to httpx.aiter_lines + json.loads", ("ours", "chunk"), ("httpx", "chunk"), 1.6),
     Bar("litellm's call over ours, c=1, default install", LITELLM, ("ours", "async-1"), 6, ">="),
     Bar("litellm's call over ours, c=64, default install", LITELLM_64, ("ours", "async-64"), 6, ">="),

@@ -43,6 +43,12 @@ class Target:
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
         object.__setattr__(self, "request", LLMRequest(messages=(), model=self.model, **asked))
 
+    def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
+        """Return the same target with other request fields and, if one is named, another model."""
+        if fields is self.fields and model is None:
+            return self
+        return Target(self.provider, model or self.model, fields, self.provider_overrides)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterParts:

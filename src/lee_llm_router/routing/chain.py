@@ -21,21 +21,21 @@ _MERGED = ("extra_body", "headers")
 
 def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
     """Return the targets that the configuration lists for `role`, in order."""
-    return tuple(Target(spec.provider, spec.model, request_fields(spec.settings)) for spec in config.chain(role))
+    return tuple(Target(entry.provider, entry.model, request_fields(entry.settings)) for entry in config.chain(role))
 
 
 def build_chain(
     choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
 ) -> tuple[Target, ...]:
-    """The targets of one call, in order, each with its overrides merged. The same target never stands twice.
+    """Return the targets of one call, in order, each with its overrides merged. The same target never stands twice.
 
     Args:
-        choice: What the policy chose.
+        choice: The policy's choice.
         role: A role of `config`.
         config: The configuration.
-        own: What `configured_chain` gives for them. Working it out costs more than all the rest of this.
-        call_fields: Arguments of the call, as `request_fields` gives them. `model` among them replaces the model of
-            the role, so it reaches the first target and the fallbacks that have no model of their own.
+        own: The role's `configured_chain`, which takes longer to make than all the rest of this.
+        call_fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model
+            of the role: in the first target, and in the fallbacks that have no model of their own.
 
     Raises:
         PolicyError: the choice names an unknown provider, or an override that does not exist.
@@ -43,23 +43,21 @@ def build_chain(
     role_config = config.roles[role]
     first = _chosen_target(choice, role_config, own, config)
     if choice.fallbacks is None:
-        shared = {k: v for k, v in _policy_fields(choice).items() if k != "model"}
-        rest = [Target(t.provider, t.model, _merge(t.fields, shared)) for t in own if t.key != first.key]
+        shared = {name: value for name, value in _policy_fields(choice).items() if name != "model"}
+        rest = [t.with_fields(_merge(t.fields, shared)) for t in own if t.key != first.key]
     else:
         choices = [ProviderChoice(f) if isinstance(f, str) else f for f in choice.fallbacks]
         rest = [_chosen_target(fallback, role_config, own, config) for fallback in choices]
-    asked = dict(call_fields)
-    model = asked.pop("model", None)
-    inherits = _targets_with_role_model(choice, role_config, config) if model is not None else frozenset()
-    return _distinct(
-        Target(
-            t.provider,
-            model if model is not None and (i == 0 or t.key in inherits) else t.model,
-            _merge(t.fields, asked),
-            t.provider_overrides,
-        )
-        for i, t in enumerate([first, *rest])
-    )
+    targets = [first, *rest]
+    if call_fields:
+        asked = dict(call_fields)
+        model = asked.pop("model", None)
+        inherits = _targets_with_role_model(choice, role_config, config) if model is not None else frozenset()
+        targets = [
+            t.with_fields(_merge(t.fields, asked), model if i == 0 or t.key in inherits else None)
+            for i, t in enumerate(targets)
+        ]
+    return _distinct(targets)
 
 
 def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
@@ -70,6 +68,8 @@ def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequenc
         )
     fields = _policy_fields(choice)
     listed = next((target for target in own if target.provider == choice.provider_name), None)
+    if listed is not None and not fields and not choice.provider_overrides:
+        return listed
     model = fields.pop("model", None)
     if model is None:
         model = listed.model if listed else provider.model or role_config.model
@@ -87,7 +87,7 @@ def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
 def _targets_with_role_model(
     choice: ProviderChoice, role_config: RoleConfig, config: LLMConfig
 ) -> frozenset[TargetKey]:
-    """Keys of the role's fallbacks whose model is the role's own, which a model named by the caller replaces."""
+    """Return the keys of the fallbacks that have the role's model, which a model named by the caller replaces."""
     if choice.fallbacks is not None:
         return frozenset()
     return frozenset(
@@ -98,7 +98,7 @@ def _targets_with_role_model(
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`base` with `over` on top; `extra_body` and `headers` are merged by their keys."""
+    """Return `base` with `over` on top; `extra_body` and `headers` are merged by their keys."""
     if not over:
         return base
     merged = {**base, **over}

@@ -59,7 +59,7 @@ _NAMES = sorted(CallOptions.__annotations__)
 
 def request_fields(settings: BaseModel) -> dict[str, Any]:
     """What `settings` says, under the names of `LLMRequest` (and `timeout`, `deadline`); unset things left out."""
-    fields = {name: value for name in type(settings).model_fields if (value := getattr(settings, name)) is not None}
+    fields = {name: value for name in settings.model_fields_set if (value := getattr(settings, name)) is not None}
     if "response_schema" in fields:
         fields["schema"] = fields.pop("response_schema")
     return fields
