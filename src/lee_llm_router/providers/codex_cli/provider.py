@@ -32,7 +32,8 @@ from lee_llm_router.errors import (
     error_of,
 )
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, read_key
-from lee_llm_router.providers.child_process.process import CancelSwitch, Finished, cancellable, run_child
+from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
+from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.codex_cli.command import Exec, build_argv, child_environment, parse_flags
 from lee_llm_router.providers.codex_cli.events import CodexTurn
 from lee_llm_router.providers.codex_cli.failures import classify
@@ -319,7 +320,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
                 _flags[key] = known
         return known
 
-    def _failure(self, turn: CodexTurn, finished: Finished, time: _Time) -> LLMRouterError:
+    def _failure(self, turn: CodexTurn, finished: ChildResult, time: _Time) -> LLMRouterError:
         received = None
         if turn.text or turn.usage:
             received = LLMResponse(text=turn.text, usage=turn.usage)

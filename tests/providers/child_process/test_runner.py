@@ -2,96 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-import select
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from time import monotonic
 
 import pytest
 
+from helpers.child_support import FOREVER, GRANDCHILD, HANG, IGNORES_TERM, alive, linux, no_thread, run
 from lee_llm_router import InvalidRequestError, ProviderError
-from lee_llm_router.providers.child_process import process as children
-from lee_llm_router.providers.child_process.process import (
-    STDERR_TAIL,
-    CancelSwitch,
-    ChildCancelledError,
-    Finished,
-    cancellable,
-    run_child,
-)
+from lee_llm_router.providers.child_process import runner
+from lee_llm_router.providers.child_process.runner import STDERR_TAIL, run_child
 
-HANG = 60.0
-"""Seconds after which a run counts as hanging; none comes near."""
-FOREVER = "import time\nwhile True: time.sleep(9)\n"
-IGNORES_TERM = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\n" + FOREVER
-GRANDCHILD = (
-    "import subprocess, sys\n"
-    f"code = 'import time; time.sleep({HANG * 2:g})'\n"
-    "def spawn(**how): return subprocess.Popen([sys.executable, '-IS', '-c', code], **how).pid\n"
-)
-linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-
-
-def run(code: str, **settings: Any) -> tuple[Finished, list[bytes]]:
-    lines: list[bytes] = []
-    settings = {"timeout": HANG, "env": {}, "cwd": "/", "on_line": lines.append, **settings}
-    return run_child([sys.executable, "-IS", "-c", code], **settings), lines
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that was just killed gets a moment to be buried by whoever inherits it."""
-    until = monotonic() + HANG
-    while monotonic() < until:
-        try:
-            os.kill(pid, 0)
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            if state in "ZX":
-                return False
-        except (ProcessLookupError, FileNotFoundError):
-            return False
-        # Those left behind sleep; one on its way out runs (or waits for the disk) with no signal pending any more.
-        if state in "RD" or signal.SIGKILL in _pending(pid):
-            sleep(0.01)
-            continue
-        return True
-    return True
-
-
-def _pending(pid: int) -> set[int]:
-    """Signals on their way to a process."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return set()
-    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
-    return {number for mask in masks for number in range(1, 65) if mask >> (number - 1) & 1}
-
-
-def descriptors() -> set[str]:
-    return set(os.listdir("/dev/fd"))
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Iterator[None]:
-    """No child, dead or alive, no descriptor and no thread is left by any test of this file."""
-    before, threads = descriptors(), set(threading.enumerate())
-    yield
-    until = monotonic() + HANG
-    while set(threading.enumerate()) - threads and monotonic() < until:
-        sleep(0.01)
-    assert not set(threading.enumerate()) - threads
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-    # One more and one less: the look itself opens one.
-    assert len(descriptors() - before) <= 1
+pytestmark = pytest.mark.usefixtures("nothing_stays")
+pytest_plugins = ["helpers.child_fixtures"]
 
 
 @pytest.fixture(params=["pidfd", "old kernel", "no pidfd"])
@@ -234,7 +163,7 @@ def test_a_grandchild_in_a_session_of_its_own_is_not_left(code: str) -> None:
 def test_a_stranger_is_not_touched_for_having_a_number_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever was not born when the descendants were looked up is not one of them."""
     sent: list[int] = []
-    monkeypatch.setattr(children, "descendants", lambda pid: {os.getpid(): "some other start time", 2**22 + 1: "1"})
+    monkeypatch.setattr(runner, "descendants", lambda pid: {os.getpid(): "some other start time", 2**22 + 1: "1"})
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
     run(FOREVER, timeout=0.4)
     assert sent == []
@@ -243,7 +172,7 @@ def test_a_stranger_is_not_touched_for_having_a_number_again(monkeypatch: pytest
 def test_a_child_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As one of another user. The run ends all the same, and the child is buried whenever it ends."""
     go = tmp_path / "go"
-    monkeypatch.setattr(children, "REAP", 0.05)
+    monkeypatch.setattr(runner, "REAP_TIMEOUT", 0.05)
     with monkeypatch.context() as patched:
         patched.setattr(os, "killpg", _refuse)
         patched.setattr(os, "kill", _refuse)
@@ -258,21 +187,17 @@ def test_a_child_that_cannot_be_killed_ends_the_run_even_without_a_thread_for_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What came of it is told all the same."""
-    monkeypatch.setattr(children, "REAP", 0.0)
+    monkeypatch.setattr(runner, "REAP_TIMEOUT", 0.0)
     child: list[int] = []
     with monkeypatch.context() as patched:
         patched.setattr(os, "killpg", _refuse)
         patched.setattr(os, "kill", _refuse)
-        patched.setattr(threading.Thread, "start", _no_thread)
+        patched.setattr(threading.Thread, "start", no_thread)
         finished, _ = run("import os; print(os.getpid(), flush=True)\n" + FOREVER, timeout=1.0,
                           on_line=lambda line: child.append(int(line)))  # fmt: skip
     assert (finished.returncode, finished.end) == (None, "timeout")
     os.kill(child[0], signal.SIGKILL)
     os.waitpid(child[0], 0)
-
-
-def _no_thread(thread: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
 
 
 def _refuse(pid: int, number: int) -> None:
@@ -349,7 +274,7 @@ def test_a_full_disk_is_a_provider_error_that_may_pass(number: int, monkeypatch:
     assert not caught.value.sent
 
 
-# Interrupts and cancellation
+# Interrupts
 
 
 def test_an_interrupt_from_the_keyboard_kills_the_child_and_goes_on_up() -> None:
@@ -362,160 +287,3 @@ def test_an_interrupt_from_the_keyboard_kills_the_child_and_goes_on_up() -> None
     with pytest.raises(KeyboardInterrupt):
         run("import os; print(os.getpid(), flush=True)\n" + FOREVER, on_line=interrupt)
     assert not alive(pids[0])
-
-
-def test_a_switch_set_before_the_start_ends_the_run() -> None:
-    switch = CancelSwitch()
-    switch.set()
-    with pytest.raises(ChildCancelledError):
-        run(FOREVER, cancel=switch)
-    switch.close()
-
-
-def test_a_switch_may_be_set_and_closed_again_after_its_end() -> None:
-    switch = CancelSwitch()
-    for _ in range(2):
-        switch.close()
-        switch.set()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_ends_no_run_of_its_parent() -> None:
-    """It has copies of the switches that were open, and may set them as it cleans up after tasks it will not finish."""
-    switch = CancelSwitch()
-    forked = os.fork()
-    if forked == 0:
-        switch.set()
-        switch.close()
-        os._exit(7)
-    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 7
-    assert select.select([switch], [], [], 0) == ([], [], [])
-    switch.set()
-    assert select.select([switch], [], [], 0)[0] == [switch]
-    switch.close()
-
-
-def awaitable(code: str, ready: threading.Event, pids: list[int]) -> Any:
-    def note(line: bytes) -> None:
-        pids.append(int(line))
-        ready.set()
-
-    code = f"import os; print(os.getpid(), flush=True)\n{code}"
-    return cancellable(lambda switch: run(code, on_line=note, cancel=switch)[0])
-
-
-@pytest.mark.parametrize("cancellations", [1, 3])
-def test_a_cancelled_await_is_over_when_everything_is(cancellations: int) -> None:
-    """The child is gone before CancelledError is out, however often the task is cancelled, and TERM is no excuse."""
-    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
-
-    async def main() -> None:
-        task = asyncio.create_task(awaitable(IGNORES_TERM, ready, pids))
-        while not ready.is_set():
-            await asyncio.sleep(0.01)
-        for _ in range(cancellations):
-            task.cancel()
-            await asyncio.sleep(0)
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert not alive(pids[0])
-
-    asyncio.run(main())
-
-
-def test_an_await_cancelled_before_the_start_starts_nothing_that_stays() -> None:
-    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
-
-    async def main() -> None:
-        task = asyncio.create_task(awaitable(FOREVER, ready, pids))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(main())
-
-
-def test_an_await_without_a_thread_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was started, and its descriptors are given back (`nothing_stays` looks)."""
-    monkeypatch.setattr(threading.Thread, "start", _no_thread)
-    before = descriptors()
-
-    async def main() -> None:
-        for _ in range(5):
-            with pytest.raises(ProviderError, match="no thread can be started") as caught:
-                await cancellable(lambda switch: run("pass", cancel=switch))
-            assert (caught.value.sent, caught.value.final) == (False, False)
-
-    asyncio.run(main())
-    assert len(descriptors() - before) <= 1
-
-
-def test_an_await_without_a_descriptor_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> tuple[int, int]:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    async def main() -> None:
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "pipe", full)
-            with pytest.raises(ProviderError, match=os.strerror(errno.EMFILE)) as caught:
-                await cancellable(lambda switch: run("pass", cancel=switch))
-        assert (caught.value.sent, caught.value.final) == (False, False)
-
-    asyncio.run(main())
-
-
-def test_tasks_left_at_the_end_of_the_loop_leave_no_child() -> None:
-    """asyncio.run cancels what still runs, and waits for it."""
-    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
-    kept = []
-
-    async def main() -> None:
-        kept.append(asyncio.create_task(awaitable(FOREVER, ready, pids)))
-        while not ready.is_set():
-            await asyncio.sleep(0.01)
-
-    asyncio.run(main())
-    assert not alive(pids[0])
-
-
-def test_a_coroutine_dropped_with_its_loop_leaves_no_child() -> None:
-    ready, pids = threading.Event(), []  # type: ignore[var-annotated]
-    loop = asyncio.new_event_loop()
-    coroutine = awaitable(FOREVER, ready, pids)
-
-    async def main() -> None:
-        # Driven by hand as far as its first wait: it belongs to no task that anyone would cancel.
-        coroutine.send(None)
-        while not ready.is_set():
-            await asyncio.sleep(0.01)
-
-    loop.run_until_complete(main())
-    coroutine.close()
-    loop.close()
-    until = monotonic() + HANG
-    while alive(pids[0]) and monotonic() < until:
-        sleep(0.01)
-    assert not alive(pids[0])
-
-
-def test_results_and_errors_come_through_the_await() -> None:
-    async def main() -> tuple[int, BaseException | None]:
-        value = await cancellable(lambda _: 5)
-        failed = asyncio.ensure_future(cancellable(lambda _: 1 // 0))
-        await asyncio.wait([failed])
-        return value, failed.exception()
-
-    value, error = asyncio.run(main())
-    assert value == 5
-    assert isinstance(error, ZeroDivisionError)
-
-
-def test_many_children_run_at_once() -> None:
-    async def main() -> list[list[bytes]]:
-        def one(number: int) -> list[bytes]:
-            return run(f"print({number})")[1]
-
-        return await asyncio.gather(*(cancellable(lambda _, n=n: one(n)) for n in range(12)))  # type: ignore[misc]
-
-    assert asyncio.run(main()) == [[str(number).encode()] for number in range(12)]
