@@ -191,9 +191,8 @@ class MockProvider(Provider[MockConfig]):
             return self._script[0]
         with self._lock.held:
             played, self._played = self._played, self._played + 1
-        position = (
-            played % self._cumulative_times[-1] if self.config.loop else min(played, self._cumulative_times[-1] - 1)
-        )
+        length = self._cumulative_times[-1]
+        position = played % length if self.config.loop else min(played, length - 1)
         return self._script[bisect_right(self._cumulative_times, position)]
 
     def _play(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
