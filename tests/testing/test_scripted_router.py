@@ -1,13 +1,10 @@
-"""The test mode for applications: real routing, played providers, no network, no real time."""
+"""The router for tests of applications: real routing, scripted providers, no network, no real time."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,10 @@ import pytest
 
 from lee_llm_router import (
     AuthenticationError,
-    Clock,
     ConfigError,
     LLMRequest,
     LLMResponse,
     LLMRouterError,
-    LLMTimeoutError,
     ProviderChoice,
     ProviderError,
     RateLimitError,
@@ -28,7 +23,7 @@ from lee_llm_router import (
     UnavailableError,
     load_config,
 )
-from lee_llm_router.testing import After, FakeClock, Outcome, Pieces, Recorder, ScriptedRouter, UnscriptedCallError
+from lee_llm_router.testing import After, FakeClock, Outcome, Pieces, ScriptedRouter, UnscriptedCallError
 
 CONFIG = {
     "llm": {
@@ -105,71 +100,6 @@ def test_every_kind_of_outcome() -> None:
     assert asyncio.run(stream()) == ["whole"]
     with pytest.raises(LLMRouterError, match="finish reason"):
         router.complete("r", "x", deadline=0.01)
-
-
-def test_the_fake_clock_is_a_clock_and_never_sleeps_for_real() -> None:
-    clock = FakeClock()
-    assert isinstance(clock, Clock)
-    clock.sleep(3600)
-    asyncio.run(clock.sleep_async(3600))
-    clock.advance(1)
-    assert (clock.monotonic(), clock.sleeps) == (7201, [3600, 3600])
-    router = ScriptedRouter(CONFIG, answers={"one": After(1e6, "x"), "two": After(1e6, "x")})
-    with pytest.raises(LLMTimeoutError):
-        router.complete("r", "hi")
-
-
-def test_a_recorder_can_be_shared_and_options_are_the_routers_own() -> None:
-    mine = Recorder()
-    router = ScriptedRouter(answers={"r": "yes"}, trace_store=mine, event_sink=mine)
-    router.complete("r", "hi")
-    assert mine.trail() == ["r ok return"] and mine.events[-1].name == "llm.complete.success"
-    assert router.recorder.records == []
-
-
-def fresh_run(folder: Path, **files: str) -> subprocess.CompletedProcess[str]:
-    """A pytest run of its own over `files`, warnings as errors, with the fixture switched on."""
-    texts = {"conftest": 'pytest_plugins = ["lee_llm_router.pytest_plugin"]\n', **files}
-    for name, text in texts.items():
-        (folder / f"{name}.py").write_text(text)
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=120)
-
-
-def test_the_fixture_works_as_the_document_says(tmp_path: Path) -> None:
-    """The pytest blocks of docs/testing.md, in a fresh pytest run."""
-    document = Path(__file__).parents[2] / "docs" / "testing.md"
-    blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", document.read_text(), re.DOTALL)
-    run = fresh_run(tmp_path, **dict(blocks))
-    assert run.returncode == 0 and "3 passed" in run.stdout, run.stdout + run.stderr
-
-
-def test_an_application_that_swallows_an_unscripted_call_fails_all_the_same(tmp_path: Path) -> None:
-    """`gather(return_exceptions=True)`, a thread nobody waits for: the fixture tells at the end of the test."""
-    run = fresh_run(
-        tmp_path,
-        test_app="""
-import asyncio
-
-def test_it(llm_router):
-    router = llm_router(planner=["only one"])
-
-    async def main():
-        calls = [router.complete_async("planner", "x") for _ in range(2)]
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    asyncio.run(main())
-""",
-    )
-    assert run.returncode == 1 and "asked without an answer left: planner" in run.stdout, run.stdout + run.stderr
-
-
-def test_the_fixture_closes_what_it_made(llm_router: Any) -> None:
-    """And makes any number of routers."""
-    first, second = llm_router(a="1"), llm_router(b=["2"])
-    assert (first.complete("a", "x").text, second.complete(None, "x").text) == ("1", "2")
-    third = llm_router(CONFIG, {"policy": "simple", "trace_store": False}, one="yes")
-    assert third.complete("r", "x").text == "yes" and third.recorder.records == []
 
 
 def test_the_steps_of_the_mock_provider_are_the_one_script_language() -> None:
@@ -319,29 +249,6 @@ def test_a_wait_ends_although_a_call_under_way_never_does(kind: str) -> None:
 
     assert (router.complete("outer", "x") if kind == "sync" else asyncio.run(main())).text == "yes"
     assert router.clock.sleeps == [0.25]
-
-
-def test_a_wait_ends_when_it_is_woken_or_the_time_is_moved() -> None:
-    clock, woken = FakeClock(now=5.0), Future[None]()
-    for _ in range(3):
-        clock.hold()
-    with ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(clock.wait, woken, 100), pool.submit(clock.sleep, 7)]
-        woken.set_result(None)
-        waits[0].result()
-        clock.advance(7)
-        waits[1].result()
-    assert clock.now >= 12 and clock.sleeps[0] == 7
-
-
-def test_a_recorder_can_be_asked() -> None:
-    router = ScriptedRouter(CONFIG, answers={"one": [ProviderError("x"), "a", "b"]})
-    first, second = router.complete("r", "x"), router.complete("r", "x")
-    recorder = router.recorder
-    assert [record.outcome for record in recorder.find(first.request_id or "")] == ["error", "ok"]
-    assert recorder.last() == recorder.find(second.request_id or "")
-    assert recorder.last(5) == recorder.records
-    assert [event.data["failure_type"] for event in recorder.named("llm.complete.error")] == ["PROVIDER_ERROR"]
 
 
 def test_nothing_is_sent_and_no_key_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
