@@ -1,4 +1,4 @@
-"""What the tests of `providers/child_process/` share: programs to run, and checks for what is left of them."""
+"""Helpers for the tests of `providers/child_process/`: programs to run, and checks for what is left of them."""
 
 from __future__ import annotations
 

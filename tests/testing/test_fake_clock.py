@@ -23,7 +23,7 @@ def test_the_fake_clock_is_a_clock_and_never_sleeps_for_real() -> None:
         router.complete("r", "hi")
 
 
-def test_a_wait_ends_when_it_is_woken_or_the_time_is_moved() -> None:
+def test_a_wait_ends_when_it_is_woken_or_time_is_advanced() -> None:
     clock, woken = FakeClock(now=5.0), Future[None]()
     for _ in range(3):
         clock.hold()

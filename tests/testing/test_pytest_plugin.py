@@ -19,14 +19,14 @@ def fresh_run(folder: Path, **files: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_fixture_works_as_the_document_says(tmp_path: Path) -> None:
-    """The pytest blocks of docs/testing.md, in a fresh pytest run."""
+    """The pytest blocks of docs/testing.md pass in a new pytest run."""
     document = Path(__file__).parents[2] / "docs" / "testing.md"
     blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", document.read_text(), re.DOTALL)
     run = fresh_run(tmp_path, **dict(blocks))
     assert run.returncode == 0 and "3 passed" in run.stdout, run.stdout + run.stderr
 
 
-def test_an_application_that_swallows_an_unscripted_call_fails_all_the_same(tmp_path: Path) -> None:
+def test_an_application_that_swallows_an_unscripted_call_still_fails(tmp_path: Path) -> None:
     """By `gather(return_exceptions=True)`, or a thread that is not joined: the fixture reports it after the test."""
     run = fresh_run(
         tmp_path,

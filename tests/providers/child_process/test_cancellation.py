@@ -37,7 +37,7 @@ def test_a_switch_may_be_set_and_closed_again_after_its_end() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_ends_no_run_of_its_parent() -> None:
-    """It has copies of the switches that were open, and may set them as it cleans up after tasks it will not finish."""
+    """It inherits open switches, and may set them while it cleans up after tasks that it will not finish."""
     switch = CancelSwitch()
     forked = os.fork()
     if forked == 0:
@@ -61,8 +61,8 @@ def awaitable(code: str, ready: threading.Event, pids: list[int]) -> Any:
 
 
 @pytest.mark.parametrize("cancellations", [1, 3])
-def test_a_cancelled_await_is_over_when_everything_is(cancellations: int) -> None:
-    """The child is gone before CancelledError is out, however often the task is cancelled, and TERM is no excuse."""
+def test_a_cancelled_await_returns_when_everything_is_cleaned_up(cancellations: int) -> None:
+    """The child has ended before CancelledError is raised, even if it ignores SIGTERM or is cancelled repeatedly."""
     ready, pids = threading.Event(), []  # type: ignore[var-annotated]
 
     async def main() -> None:
@@ -93,7 +93,7 @@ def test_an_await_cancelled_before_the_start_starts_nothing_that_stays() -> None
 
 
 def test_an_await_without_a_thread_left_is_a_provider_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing was started, and its descriptors are given back (`nothing_stays` looks)."""
+    """Nothing was started, and the descriptors are closed (`nothing_stays` checks that)."""
     monkeypatch.setattr(threading.Thread, "start", no_thread)
     before = descriptors()
 
@@ -122,7 +122,7 @@ def test_an_await_without_a_descriptor_left_is_a_provider_error_that_may_pass(mo
 
 
 def test_tasks_left_at_the_end_of_the_loop_leave_no_child() -> None:
-    """asyncio.run cancels what still runs, and waits for it."""
+    """asyncio.run cancels tasks that still run, and waits for them."""
     ready, pids = threading.Event(), []  # type: ignore[var-annotated]
     kept = []
 
@@ -141,7 +141,7 @@ def test_a_coroutine_dropped_with_its_loop_leaves_no_child() -> None:
     coroutine = awaitable(FOREVER, ready, pids)
 
     async def main() -> None:
-        # Driven by hand as far as its first wait: it belongs to no task that anyone would cancel.
+        # Started by hand, up to its first wait: it belongs to no task, so nothing cancels it.
         coroutine.send(None)
         while not ready.is_set():
             await asyncio.sleep(0.01)

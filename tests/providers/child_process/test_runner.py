@@ -1,4 +1,4 @@
-"""Child processes: their output arrives whole, they end in time, and nothing of them is left."""
+"""Child processes: their output arrives whole, they end in time, and no process or descriptor is left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytest_plugins = ["helpers.child_fixtures"]
 
 @pytest.fixture(params=["pidfd", "old kernel", "no pidfd"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ways in which the end of a child comes to be known."""
+    """The ways in which the end of a child is noticed."""
     if request.param == "old kernel":
 
         def refuse(pid: int) -> int:
@@ -41,7 +41,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("way")
 def test_lines_arrive_whole_whatever_their_length_and_content() -> None:
-    """Only a newline byte ends a line; the last one needs none."""
+    """Only a newline byte ends a line; the last line needs none."""
     long = "x" * 300_000
     code = "import sys; sys.stdout.buffer.write(('a\\u2028b\\n\\r\\n' + 'x' * 300_000 + '\\nend').encode())"
     finished, lines = run(code)
@@ -50,7 +50,7 @@ def test_lines_arrive_whole_whatever_their_length_and_content() -> None:
 
 
 def test_lines_arrive_while_the_child_still_runs() -> None:
-    """The child goes on only when its first line was taken."""
+    """The child continues only after its first line was read."""
     with tempfile.TemporaryDirectory() as folder:
         go = Path(folder) / "go"
         code = f"import os, time\nprint('first', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)"
@@ -67,13 +67,13 @@ def test_lines_arrive_while_the_child_still_runs() -> None:
         ("import os; os.close(0); print('closed')", b"closed"),
     ],
 )
-def test_a_large_input_reaches_whoever_reads_it_and_hangs_nobody(code: str, expected: bytes) -> None:
+def test_a_large_input_reaches_a_child_that_reads_it_and_hangs_no_child(code: str, expected: bytes) -> None:
     finished, lines = run(code, stdin=b"a" * 4_999_999 + b"z")
     assert (finished.returncode, lines) == (0, [expected])
 
 
 def test_both_outputs_are_read_at_once() -> None:
-    """Far more than a pipe holds, to the one and the other; of stderr the end is kept."""
+    """The child writes far more than a pipe holds to both; the end of stderr is kept."""
     code = "import sys\nfor _ in range(40): sys.stderr.write('e' * 9999); print('o' * 9999)\nsys.stderr.write('why')"
     finished, lines = run(code)
     assert len(lines) == 40
@@ -82,7 +82,7 @@ def test_both_outputs_are_read_at_once() -> None:
 
 
 def test_a_flood_is_stopped_and_not_kept() -> None:
-    """Of an endless line not even the part within the limit is handed on."""
+    """Of an endless line not even the part within the limit is passed on."""
     code = "import os\nos.write(1, b'line\\n')\nwhile True: os.write(1, b'x' * 65536)"
     finished, lines = run(code, max_output=1_000_000)
     assert finished.end == "flood"
@@ -94,7 +94,7 @@ def test_a_flood_written_just_before_the_end_is_one_too() -> None:
     assert (finished.end, lines) == ("flood", [])
 
 
-def test_an_output_of_exactly_the_limit_is_none() -> None:
+def test_an_output_of_exactly_the_limit_is_no_flood() -> None:
     finished, lines = run("print('x' * 999)", max_output=1000)
     assert (finished.end, lines) == ("exit", [b"x" * 999])
 
@@ -110,7 +110,7 @@ def test_the_environment_is_exactly_what_was_given(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("code", [3, 0, 255])
-def test_the_exit_code_is_told(code: int) -> None:
+def test_the_exit_code_is_returned(code: int) -> None:
     finished, _ = run(f"raise SystemExit({code})")
     assert (finished.returncode, finished.end) == (code, "exit")
 
@@ -136,7 +136,7 @@ def test_a_child_may_end_well_when_asked_to() -> None:
 
 
 def test_closed_outputs_are_not_an_end() -> None:
-    """A child that has closed both its outputs is waited for all the same."""
+    """A child that has closed both outputs is still waited for."""
     finished, _ = run("import os, time; os.close(1); os.close(2); time.sleep(0.3); os._exit(7)")
     assert (finished.returncode, finished.end) == (7, "exit")
 
@@ -145,7 +145,7 @@ def test_closed_outputs_are_not_an_end() -> None:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("last", ["", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 def test_a_grandchild_that_holds_the_pipes_is_neither_waited_for_nor_left(last: str) -> None:
-    """Also where its parent was itself killed."""
+    """Nor if the child was itself killed by a signal."""
     began = monotonic()
     _, lines = run(f"{GRANDCHILD}print(spawn(), flush=True)\n{last}")
     assert monotonic() - began < HANG
@@ -160,8 +160,8 @@ def test_a_grandchild_in_a_session_of_its_own_is_not_left(code: str) -> None:
 
 
 @linux
-def test_a_stranger_is_not_touched_for_having_a_number_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever was not born when the descendants were looked up is not one of them."""
+def test_a_process_that_reuses_a_number_is_not_signalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that started after the descendants were looked up is not one of them."""
     sent: list[int] = []
     monkeypatch.setattr(runner, "descendants", lambda pid: {os.getpid(): "some other start time", 2**22 + 1: "1"})
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(pid))
@@ -170,7 +170,7 @@ def test_a_stranger_is_not_touched_for_having_a_number_again(monkeypatch: pytest
 
 
 def test_a_child_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As one of another user. The run ends all the same, and the child is buried whenever it ends."""
+    """As with another user's process. The run still ends, and the child is reaped when it ends."""
     go = tmp_path / "go"
     monkeypatch.setattr(runner, "REAP_TIMEOUT", 0.05)
     with monkeypatch.context() as patched:
@@ -186,7 +186,7 @@ def test_a_child_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monkey
 def test_a_child_that_cannot_be_killed_ends_the_run_even_without_a_thread_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What came of it is told all the same."""
+    """The result is still returned."""
     monkeypatch.setattr(runner, "REAP_TIMEOUT", 0.0)
     child: list[int] = []
     with monkeypatch.context() as patched:
@@ -205,7 +205,7 @@ def _refuse(pid: int, number: int) -> None:
 
 
 def test_a_process_forked_meanwhile_does_not_hold_the_run() -> None:
-    """It inherits every descriptor of this process, the child's pipes among them."""
+    """It inherits every descriptor of this process, including the child's pipes."""
     forked: list[int] = []
 
     def fork(_: bytes) -> None:
@@ -277,7 +277,7 @@ def test_a_full_disk_is_a_provider_error_that_may_pass(number: int, monkeypatch:
 # Interrupts
 
 
-def test_an_interrupt_from_the_keyboard_kills_the_child_and_goes_on_up() -> None:
+def test_an_interrupt_from_the_keyboard_kills_the_child_and_is_re_raised() -> None:
     pids: list[int] = []
 
     def interrupt(line: bytes) -> None:
