@@ -147,7 +147,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         prompt = render_prompt(request).encode()
         key = self._key()
         turn = CodexTurn()
-        child_started = False
+        may_be_sent = False
         try:
             executable = self._executable()
             with self._dirs() as dirs:
@@ -157,7 +157,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
                     request, prompt, model=model, executable=executable, flags=flags, dirs=dirs, budget=budget
                 )
                 # From here on an OSError does not say what codex did. A failed start raises an error that does.
-                child_started = True
+                may_be_sent = True
                 result = self._run(
                     command.argv, budget, stdin=command.stdin, env=env, cwd=command.folder,
                     max_output=self.config.max_output_bytes, on_line=turn.feed,
@@ -166,7 +166,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
                 secrets += self._new_secrets(env)
         except OSError as error:
             what = f"codex could not be run: {error.strerror or type(error).__name__}"
-            raise ProviderError(what, sent=child_started) from error
+            raise ProviderError(what, sent=may_be_sent) from error
         answer = turn.answer(result.returncode, command.request_bytes)
         if answer is None:
             raise self._failure(turn, result, budget)
