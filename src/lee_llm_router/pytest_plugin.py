@@ -1,4 +1,4 @@
-"""A pytest fixture that makes routers which play scripts. Switch it on in `conftest.py`::
+"""The pytest fixture `llm_router`, which makes routers that play scripts. Switch it on in `conftest.py`::
 
 pytest_plugins = ["lee_llm_router.pytest_plugin"]
 """
@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import pytest
 
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.testing.scripted_router import Answers, ScriptedRouter
+from lee_llm_router.testing.scripted_router import ScriptedRouter
+from lee_llm_router.testing.scripts import Answers
 
 
 class MakeRouter(Protocol):
-    """What the fixture `llm_router` is."""
+    """The type of the fixture `llm_router`."""
 
     def __call__(
         self,
@@ -25,17 +26,17 @@ class MakeRouter(Protocol):
         /,
         **answers: Answers,
     ) -> ScriptedRouter:
-        """A `ScriptedRouter` for `config`, with `options` of `LeeLLMRouter` and the `answers` of each provider.
+        """Return a `ScriptedRouter` for `config`, with `options` of `LeeLLMRouter` and the `answers` of each provider.
 
-        After the test it is closed, and the test fails if a provider was asked for which there was no answer, even
-        where the application has swallowed the error.
+        It is closed after the test. The test fails if a provider was asked more often than it has answers, even where
+        the application has swallowed the error.
         """
         ...
 
 
 @pytest.fixture
 def llm_router() -> Iterator[MakeRouter]:
-    """Makes routers whose providers play scripts: ``llm_router(planner=["yes"])``. They are closed after the test."""
+    """Make routers whose providers play scripts: ``llm_router(planner=["yes"])``. They are closed after the test."""
     made: list[ScriptedRouter] = []
 
     def make(

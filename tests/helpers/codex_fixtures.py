@@ -1,4 +1,4 @@
-"""The machine of the tests of the provider `codex_cli`: a user with a login and a key, and a fake codex."""
+"""Fixtures for the tests of the provider `codex_cli`: a user with a login and a key, and a fake codex."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.fake_codex import FakeCodex
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The home of a user with a login and a key; and a folder for temporary files that must be empty in the end."""
+    """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
     home, temp = tmp_path / "home", tmp_path / "temp"
     (home / ".codex").mkdir(parents=True)
     (home / ".codex/auth.json").write_text(json.dumps({"tokens": {"access_token": TOKEN}, "last_refresh": "2026"}))
@@ -34,19 +34,19 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def lasting_codex(tmp_path_factory: pytest.TempPathFactory) -> FakeCodex:
-    """One program for all tests: what the provider found out about it need not be found out again."""
+    """One program for all tests, so that its flags are looked up only once."""
     return FakeCodex(tmp_path_factory.mktemp("codex"))
 
 
 @pytest.fixture
 def codex(lasting_codex: FakeCodex, machine: Path) -> FakeCodex:
-    """A fake codex on that machine, whose flags may be known already."""
+    """A fake codex for that user, whose flags may be known already."""
     lasting_codex.forget()
     return lasting_codex
 
 
 @pytest.fixture
 def new_codex(tmp_path: Path, machine: Path) -> FakeCodex:
-    """A fake codex nobody has called before."""
+    """A fake codex that was never called before."""
     (tmp_path / "bin").mkdir()
     return FakeCodex(tmp_path / "bin")

@@ -1,4 +1,4 @@
-"""What the tests of the provider `codex_cli` share: short words for what recurs."""
+"""Helpers for the tests of the provider `codex_cli`: providers, requests and calls in short form."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FOREVER = "while True: time.sleep(9)"
 
 
 def provider(codex: FakeCodex, **settings: Any) -> CodexCLIProvider:
-    """A provider for a server of one's own. A setting of None is left out."""
+    """Return a provider for a self-hosted server. A setting of None is left out."""
     usual = {"command": str(codex.path), "base_url": "http://127.0.0.1:1/v1", "api_key_env": "LEE_TEST_KEY"}
     given = {name: value for name, value in {**usual, **settings}.items() if value is not None}
     return CodexCLIProvider("codex", CodexCLIConfig(**given))
 
 
 def service(codex: FakeCodex, **settings: Any) -> CodexCLIProvider:
-    """A provider for the real service."""
+    """Return a provider for the real service."""
     return provider(codex, **{"base_url": None, "api_key_env": None, **settings})
 
 
@@ -48,6 +48,6 @@ def failure(subject: CodexCLIProvider, request: LLMRequest | None = None, timeou
 
 
 def settings_of(call: dict[str, Any]) -> dict[str, str]:
-    """The `-c` settings of a command line."""
+    """Return the `-c` settings of a command line."""
     argv = call["argv"]
     return dict(argv[index + 1].split("=", 1) for index, word in enumerate(argv) if word == "-c")

@@ -1,4 +1,4 @@
-"""A stand-in for the codex binary: prints recorded shapes, and notes how it was called.
+"""A stand-in for the codex binary, which prints recorded output and notes how it was called.
 
 `install` writes a program that runs this file, with a script of what to do beside it. The program gets an environment
 by allow-list, so the script, and the notes it takes, are files.
@@ -43,22 +43,22 @@ BEGIN: list[Any] = [{"type": "thread.started", "thread_id": "t"}, METADATA_WARNI
 
 
 def message(text: str) -> dict[str, Any]:
-    """The event of an answer."""
+    """Return the event of an answer."""
     return {"type": "item.completed", "item": {"id": "item_1", "type": "agent_message", "text": text}}
 
 
 def answer(text: str, usage: dict[str, int] | None = None) -> list[Any]:
-    """The lines of a turn that went well."""
+    """Return the lines of a successful turn."""
     return [*BEGIN, message(text), {"type": "turn.completed", "usage": USAGE if usage is None else usage}]
 
 
 def failure(text: str) -> list[Any]:
-    """The lines of a turn that failed."""
+    """Return the lines of a failed turn."""
     return [*BEGIN, {"type": "error", "message": text}, {"type": "turn.failed", "error": {"message": text}}]
 
 
 class FakeCodex:
-    """A fake in a folder of its own."""
+    """A fake codex in a separate folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ class FakeCodex:
         self.script()
 
     def script(self, lines: list[Any] | None = None, **how: Any) -> None:
-        """What to do from now on.
+        """Set what it does from now on.
 
         Args:
             lines: What to print: events, or text as it is.
@@ -78,25 +78,25 @@ class FakeCodex:
         (self.folder / "script.json").write_text(json.dumps(script))
 
     def forget(self) -> None:
-        """Do as at first, and drop the notes."""
+        """Reset the script and remove the notes."""
         for note in self.folder.glob("*-*"):
             note.unlink()
         self.script()
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """How it was called: argv, env, cwd, stdin, and the files it was told of, with their contents."""
+        """Return how it was called: argv, env, cwd, stdin, and the contents of the files named in argv."""
         notes = sorted(self.folder.glob("call-*.json"), key=lambda path: path.stat().st_mtime_ns)
         return [json.loads(note.read_text()) for note in notes]
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The calls that were to give an answer."""
+        """Return the calls that asked for an answer."""
         return [call for call in self.calls if call["argv"][-1] == "-"]
 
     @property
     def run(self) -> dict[str, Any]:
-        """The one call that was to give an answer."""
+        """Return the only call that asked for an answer."""
         [one] = self.runs
         return one
 
@@ -120,7 +120,7 @@ def _note(folder: Path) -> None:
 
 
 def main() -> None:
-    """Do what the script says."""
+    """Act as the script says."""
     folder = Path(sys.argv[0]).absolute().parent
     script = json.loads((folder / "script.json").read_text())
     _note(folder)

@@ -11,13 +11,12 @@ from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
 from lee_llm_router.router import LeeLLMRouter
-from lee_llm_router.testing import Recorder
-from lee_llm_router.testing import scripted_router as testing
+from lee_llm_router.testing import Recorder, fake_clock
 
 EPOCH = 1_800_000_000.0
 
 
-class FakeClock(testing.FakeClock):
+class FakeClock(fake_clock.FakeClock):
     """The public one, not at 0 at first, so that nothing passes because a moment is missing."""
 
     def __init__(self) -> None:

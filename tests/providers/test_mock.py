@@ -1,4 +1,4 @@
-"""The mock provider: every path of the router, offline and the same each time."""
+"""The mock provider: every path of the router, offline and repeatable."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ask(request: pytest.FixtureRequest) -> Ask:
 
 
 def outcomes(ask: Ask, provider: MockProvider, times: int) -> list[str]:
-    """What `times` attempts give: the text of an answer, the type of a failure."""
+    """Return the result of each of `times` attempts: the text of an answer or the type of a failure."""
     said = []
     for _ in range(times):
         try:
@@ -58,7 +58,7 @@ def outcomes(ask: Ask, provider: MockProvider, times: int) -> list[str]:
 
 
 def test_it_is_the_built_in_type_mock() -> None:
-    """The registry knows it, and it holds its timeout itself and takes tools and parts."""
+    """The registry knows it. It keeps the timeout itself, and takes tools and content parts."""
     assert registry.get("mock") is MockProvider
     assert MockProvider.capabilities.bounded
     assert MockProvider.capabilities.tools
@@ -67,7 +67,7 @@ def test_it_is_the_built_in_type_mock() -> None:
 
 
 def test_a_fixed_text_with_usage_counted_in_words(ask: Ask) -> None:
-    """The same answer each time; tokens are words; the model is the one asked for."""
+    """The answer is the same each time, tokens are words, and the model is the requested one."""
     provider, clock = build(response_text="four words of text")
     answer = ask(provider, request("two words", "and three more", model="m"))
     assert answer.text == "four words of text"
@@ -80,7 +80,7 @@ def test_a_fixed_text_with_usage_counted_in_words(ask: Ask) -> None:
 
 
 def test_echo_repeats_the_last_user_message(ask: Ask) -> None:
-    """Parts are joined, other roles are not repeated, and without a user there is nothing to say."""
+    """Parts are joined, other roles are not repeated, and without a user message the answer is empty."""
     provider, _ = build(echo=True)
     parts = {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}
     messages = ({"role": "user", "content": "first"}, parts, {"role": "assistant", "content": "no"})
@@ -89,7 +89,7 @@ def test_echo_repeats_the_last_user_message(ask: Ask) -> None:
 
 
 def test_a_script_is_played_in_order_and_its_last_outcome_for_ever(ask: Ask) -> None:
-    """`times` repeats a step; a step without a word of its own gives the usual answer."""
+    """`times` repeats a step; a step without a text gives the usual answer."""
     script = [{"error": "RATE_LIMIT", "times": 2}, {"text": ""}, {"echo": True}, {"times": 1}]
     provider, _ = build(response_text="usual", script=script)
     assert outcomes(ask, provider, 7) == ["RATE_LIMIT", "RATE_LIMIT", "", "hi", "usual", "usual", "usual"]
@@ -103,7 +103,7 @@ def test_a_script_may_loop(ask: Ask) -> None:
 
 @pytest.mark.parametrize("kind", FailureType)
 def test_every_failure_can_be_played_with_its_details(ask: Ask, kind: FailureType) -> None:
-    """The failure is of the type's own class and carries what the script says."""
+    """The error has the class of its type and carries the details of the script."""
     details = {"message": "slow down", "status_code": 429, "retry_after": 1.5, "final": True}
     provider, _ = build(script=[{"error": kind.value, **details}, {"error": kind.value}])
     with pytest.raises(LLMRouterError, match="slow down") as caught:
@@ -117,7 +117,7 @@ def test_every_failure_can_be_played_with_its_details(ask: Ask, kind: FailureTyp
 
 
 def test_tool_calls(ask: Ask) -> None:
-    """Arguments are JSON text, or as broken as the script has them; ids are counted; words of arguments are usage."""
+    """Arguments are JSON text, or exactly the script's text. Ids are numbered. Words of arguments count as usage."""
     calls = [
         {"name": "weather", "arguments": {"city": "Oslo"}},
         {"name": "x", "id": "me", "arguments": "{broken"},
@@ -137,14 +137,14 @@ def test_tool_calls(ask: Ask) -> None:
 
 
 def test_a_delay_is_slept_on_the_clock(ask: Ask) -> None:
-    """No real time passes in a test that brings its clock."""
+    """No real time passes in a test with a fake clock."""
     provider, clock = build(script=[{"text": "late", "delay": 2.5}])
     assert ask(provider, timeout=2.5).text == "late"
     assert clock.sleeps == [2.5]
 
 
 def test_a_delay_past_the_timeout_is_a_timeout_at_the_timeout(ask: Ask) -> None:
-    """It never takes longer than it may, not even to fail."""
+    """An attempt never takes longer than its timeout, not even one that fails."""
     provider, clock = build(script=[{"error": "AUTH", "delay": 3600}])
     with pytest.raises(LLMTimeoutError, match=r"no answer within 0\.5 s"):
         ask(provider, timeout=0.5)
@@ -155,7 +155,7 @@ def test_a_delay_past_the_timeout_is_a_timeout_at_the_timeout(ask: Ask) -> None:
 
 
 def pull_sync(provider: MockProvider, asked: LLMRequest | None = None, timeout: float = 60.0) -> list[StreamChunk]:
-    """All pieces; a failure in the middle takes the place of the last."""
+    """Return all chunks of a stream."""
     stream = provider.stream(asked or request(), timeout)
     return list(iter(lambda: stream.pull(timeout), None))
 
@@ -185,7 +185,7 @@ def router_of(**settings: Any) -> tuple[LeeLLMRouter, Memory, FakeClock]:
 def test_an_answer_is_streamed_word_by_word_or_in_the_pieces_of_the_script(
     pull: Callable[..., list[StreamChunk]],
 ) -> None:
-    """The last piece says how it ended, and what it used."""
+    """The last chunk holds the finish reason and the usage."""
     provider, _ = build(
         response_text="the  usual\nanswer ",
         script=[{}, {"text": " a"}, {"echo": True}, {"chunks": ["Hel", "", "lo"]}, {"text": ""}],
@@ -197,7 +197,7 @@ def test_an_answer_is_streamed_word_by_word_or_in_the_pieces_of_the_script(
 
 
 def test_a_streamed_answer_equals_the_unstreamed_one() -> None:
-    """Text, tool calls, usage, model; through the router."""
+    """Text, tool calls, usage and model are equal, through the router."""
     step = {"chunks": ["so ", "it is"], "tool_calls": [{"name": "f", "arguments": {"a": 1}}, {"name": "g"}]}
     router, _, _ = router_of(script=[step])
     stream = router.stream("r", "hi")
@@ -208,7 +208,7 @@ def test_a_streamed_answer_equals_the_unstreamed_one() -> None:
 
 @pytest.mark.parametrize(("after", "text"), [(0, ""), (1, "one "), (2, "one two"), (9, "one two")])
 def test_a_stream_may_fail_in_the_middle(after: int, text: str) -> None:
-    """What came is in the error. Unstreamed it is a failure like others."""
+    """The error holds what was received. When not streamed, it is an ordinary failure."""
     step = {"text": "one two", "error": "PROVIDER_ERROR", "status_code": 502, "fail_after": after}
     router, memory, _ = router_of(script=[step])
     with pytest.raises(LLMRouterError) as caught:
@@ -230,7 +230,7 @@ def test_a_failure_without_fail_after_comes_before_any_piece(pull: Callable[...,
 
 
 def test_a_pause_comes_between_pieces(pull: Callable[..., list[StreamChunk]]) -> None:
-    """On the clock; longer than a piece may take, it is a timeout at that time."""
+    """It passes on the clock. A pause longer than the time allowed is a timeout after that time."""
     provider, clock = build(script=[{"text": "a b", "pause": 1.5}, {"text": "a b", "pause": 7}])
     assert [piece.text for piece in pull(provider)] == ["a ", "b", ""]
     assert clock.sleeps == [1.5] * 3
@@ -240,7 +240,7 @@ def test_a_pause_comes_between_pieces(pull: Callable[..., list[StreamChunk]]) ->
 
 
 def test_threads_share_one_script() -> None:
-    """Each outcome is played once, whoever asks."""
+    """Each step is played once, whichever thread asks."""
     provider, _ = build(script=[{"text": str(n)} for n in range(400)])
     said: list[str] = []
 
@@ -276,7 +276,7 @@ def test_threads_share_one_script() -> None:
     ],
 )
 def test_a_wrong_script_is_a_finding(settings: str, problem: str) -> None:
-    """The file's mistake is named with its place, at load."""
+    """The mistake is reported with its position when the file is loaded."""
     with pytest.raises(ConfigError, match=problem) as caught:
         load_config(f"llm:\n  providers:\n    m: {{type: mock, {settings}}}\n  roles: {{r: {{provider: m}}}}\n")
     assert len(caught.value.findings) == 1
@@ -284,7 +284,7 @@ def test_a_wrong_script_is_a_finding(settings: str, problem: str) -> None:
 
 
 def test_a_whole_call_offline_with_retry_fallback_and_json() -> None:
-    """Through the router: a rate limit, a crash twice, then a JSON answer that is parsed; all of it traced."""
+    """A rate limit, two server errors, then a JSON answer that is parsed; every attempt is traced."""
     config = load_config(
         """
 llm:
@@ -306,13 +306,13 @@ llm:
 
 
 def test_the_settings_are_in_the_json_schema() -> None:
-    """Editors can complete a script."""
+    """So editors can complete a script."""
     schema = json.dumps(MockConfig.model_json_schema())
     assert all(f'"{word}"' in schema for word in ("script", "retry_after", "tool_calls", "RATE_LIMIT"))
 
 
 def test_it_imports_nothing_heavy() -> None:
-    """No HTTP library, no parser: a dry run starts quickly."""
+    """It loads no HTTP library and no YAML parser, so a dry run starts quickly."""
     code = "import lee_llm_router.providers.mock, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"httpx", "httpcore", "anyio", "yaml", "typer"} & set(loaded)

@@ -35,7 +35,7 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def temp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, which must be as empty after a run as before it."""
+    """Return the folder for temporary files, which must be empty after a run."""
     root = tmp_path / "temp"
     root.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(root))
@@ -60,7 +60,7 @@ def failure_of(subject: CodexCLIProvider, request: LLMRequest, timeout: float = 
 
 
 def processes(word: str) -> list[int]:
-    """Numbers of the processes whose command line or environment holds `word`."""
+    """Return the numbers of the processes whose command line or environment contains `word`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and entry.name != str(os.getpid()):
@@ -74,7 +74,7 @@ def processes(word: str) -> list[int]:
 
 
 def gone(word: str) -> bool:
-    """Whether every process of that word is gone; those that were just killed get a moment to be buried."""
+    """Whether every process with that word has ended; those just killed get a moment to be reaped."""
     until = monotonic() + HANG
     while processes(word) and monotonic() < until:
         sleep(0.05)
@@ -109,7 +109,7 @@ def test_a_real_model_answers_through_codex_async(codex_path: str, model_server:
 def test_a_completion_sends_the_request_and_nothing_of_this_machine(
     codex_path: str, temp_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Instructions, prompt, effort and schema arrive; no tool, no skill, no AGENTS.md and no variable does."""
+    """Instructions, prompt, effort and schema arrive; tools, skills, AGENTS.md and variables do not."""
     home = tmp_path / "user"
     (home / ".agents/skills/spy").mkdir(parents=True)
     (home / ".agents/skills/spy/SKILL.md").write_text("---\nname: spy\ndescription: marked-skill\n---\nx")
@@ -163,7 +163,7 @@ def test_a_prompt_of_the_longest_length_is_taken(codex_path: str) -> None:
 def test_the_mode_for_the_real_service_takes_the_login_or_a_key(
     codex_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, header: str
 ) -> None:
-    """Pointed at a loopback server by the one setting that can do so; everything else is as for the service."""
+    """One setting redirects it to a loopback server; everything else is as for the service."""
     login = tmp_path / "login"
     login.mkdir()
     (login / "auth.json").write_text(json.dumps({"OPENAI_API_KEY": "login-access-token-0001"}))
@@ -234,7 +234,7 @@ ROWS: dict[str, tuple[rs.Behaviour, F, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_of_the_failure_table(codex_path: str, row: str, temp_root: Path) -> None:
-    """One request goes out, the failure has its name, the key is in no text, no file stays."""
+    """One request is sent, the failure has its type, no text holds the key, and no file is left."""
     behaviour, failure_type, details = ROWS[row]
     with rs.serve(behaviour) as server:
         failure = failure_of(provider(codex_path, server.base_url), ask())
@@ -248,7 +248,7 @@ def test_every_row_of_the_failure_table(codex_path: str, row: str, temp_root: Pa
 
 @pytest.mark.parametrize("days", [0, 3])
 def test_a_plan_limit_says_when_it_ends(codex_path: str, days: int) -> None:
-    """A minute more than it says at most, since codex prints no seconds."""
+    """At most a minute more than codex says, since it prints no seconds."""
     wait = 3600 + days * 86_400
     with rs.serve(usage_limit(plan_type="pro", resets_at=int(time()) + wait)) as server:
         failure = failure_of(provider(codex_path, server.base_url), ask())
@@ -306,7 +306,7 @@ def test_a_silent_server_is_left_at_the_timeout(codex_path: str, behaviour: rs.B
 
 
 def test_a_cancelled_attempt_leaves_no_process_and_no_file(codex_path: str, temp_root: Path) -> None:
-    """When CancelledError is out, everything else is over."""
+    """Everything is cleaned up before CancelledError is raised."""
     with rs.serve(rs.silent) as server:
 
         async def cancelled() -> None:
@@ -344,7 +344,7 @@ def test_a_killed_codex_is_a_provider_error(codex_path: str, number: signal.Sign
 
 
 def run_command(command: str) -> rs.Behaviour:
-    """A model that asks for a command first, and gives its output as the answer."""
+    """Return a model that first asks to run a command, and then answers with its output."""
 
     def behave(exchange: rs.Exchange) -> None:
         outputs = [item for item in exchange.seen.body["input"] if item["type"] == "function_call_output"]
@@ -364,7 +364,7 @@ def run_command(command: str) -> rs.Behaviour:
 @contextmanager
 def agent(codex: str, command: str, **settings: Any) -> Iterator[tuple[CodexCLIProvider, rs.ResponsesServer]]:
     with rs.serve(run_command(command)) as server:
-        # Not every machine lets codex build its sandbox, and what is tested here is not the sandbox.
+        # Not every machine allows codex to set up its sandbox, and the sandbox is not what is tested here.
         settings = {"sandbox": "danger-full-access", **settings}
         yield provider(codex, server.base_url, agent=True, **settings), server
 
@@ -381,7 +381,7 @@ def test_an_agent_works_in_the_workspace_and_does_not_see_the_key(codex_path: st
 
 @pytest.mark.parametrize("command", ["sleep {}", "sleep {}; true", "setsid sleep {}; true"])
 def test_a_command_of_an_agent_does_not_outlive_it(codex_path: str, command: str, temp_root: Path) -> None:
-    """Codex starts commands in sessions of their own, where a signal to its group does not reach."""
+    """Codex starts commands in new sessions, which a signal to its group does not reach."""
     seconds = str(1_000_000 + os.getpid())
     seen: list[int] = []
     with agent(codex_path, command.format(seconds)) as (subject, server):

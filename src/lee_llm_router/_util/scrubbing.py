@@ -1,4 +1,4 @@
-"""Keeping keys out of everything that is written down."""
+"""Removes keys from text before it is stored or shown."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 MAX_TEXT = 500
-"""Characters of foreign text kept in an error or a trace."""
+"""The most characters of outside text kept in an error or a trace."""
 
 MASK = "***"
 
-# Keys the router was never told of, by the shapes vendors give them: "sk-...", "Bearer ...", "key=..." in a URL.
+# The shapes of vendors' keys, for keys that are in no setting: "sk-...", "Bearer ...", "key=..." in a URL.
 _KEY_SHAPES = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{16,}|\bAIza[A-Za-z0-9_\-]{30,}"
     r"|(?<=Bearer )[^\s\"',;]+|(?<=[?&]key=)[^\s&\"']+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
@@ -19,7 +19,7 @@ _KEY_SHAPES = re.compile(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` with every one of `secrets`, and all that looks like a key, replaced by ``***``."""
+    """Return `text` with each of `secrets`, and whatever looks like a key, replaced by ``***``."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, MASK)
@@ -30,24 +30,25 @@ _RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether `text` has the shape of a vendor's key, or of one long random word."""
+    """Whether `text` has the shape of a vendor's key or is one long random word."""
     return _KEY_SHAPES.search(text) is not None or _RANDOM.fullmatch(text) is not None
 
 
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """`text` on one line and at most `limit` characters long, with what cannot be printed escaped."""
+    """Return `text` on one line, cut to `limit` characters, with unprintable characters escaped."""
     text = " ".join(text[: limit * 4].split())
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
-    """Take `secrets` out of `error` and of everything it was raised from, in place.
+    """Remove `secrets` from `error` and from the exceptions it was raised from, in place.
 
-    An exception further down that still shows one (its text may come from anywhere) is cut off with all behind it.
+    An exception in that chain that still shows a secret (its text may be computed) is dropped from the chain, together
+    with those behind it.
 
     Returns:
-        Whether `error` itself could be cleaned.
+        Whether `error` itself no longer shows a secret.
     """
     return _scrub_chain(error, tuple(secrets), set())
 

@@ -1,13 +1,13 @@
-"""The provider `mock`: answers and fails as its settings say, with no network. For tests, demos and dry runs.
+"""The provider `mock`: answers and fails as its settings say, without a network. For tests, demos and dry runs.
 
-It gives a fixed text, repeats the question, or plays a script. A script's place is kept for each provider of a router:
-all roles, threads and event loops that share the provider share it, and a provider whose settings a policy overrides
-plays a script of its own.
+It gives a fixed text, repeats the question, or plays a script. Each provider of a router plays its script once: all
+roles, threads and event loops that use the provider share its position in the script. A provider whose settings a
+policy overrides is another provider and starts from the beginning.
 
-Streamed, an answer comes in the pieces the script has, else word by word, and may fail in the middle.
+When streamed, an answer comes in the chunks of the script, or else word by word, and may fail in the middle.
 
-Usage is counted in words (runs of characters without white space): prompt tokens are the words of all messages,
-completion tokens the words of the answer and of the arguments of its tool calls. A failure reports none.
+Usage is counted in words (runs of characters without white space). Prompt tokens are the words of all messages;
+completion tokens are the words of the answer and of the arguments of its tool calls. A failure reports no usage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Annotated, Any, ClassVar, Self, TypeAlias
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,9 +41,9 @@ from lee_llm_router.settings.model import RedactingModel
 DEFAULT_TEXT = "This answer was made up by the mock provider."
 DEFAULT_MODEL = "mock"
 
-_OF_AN_ANSWER = ("text", "chunks", "echo", "tool_calls", "finish_reason")
-_OF_A_FAILURE = ("message", "status_code", "retry_after", "final", "fail_after")
-_WORDS = re.compile(r"\S+\s*|\s+")
+_ANSWER_FIELDS = ("text", "chunks", "echo", "tool_calls", "finish_reason")
+_FAILURE_FIELDS = ("message", "status_code", "retry_after", "final", "fail_after")
+_WORD_WITH_SPACE = re.compile(r"\S+\s*|\s+")
 
 
 class MockToolCall(RedactingModel):
@@ -86,12 +86,12 @@ class MockStep(RedactingModel):
     times: Integer = Field(1, ge=1, description="How often it is played.")
 
     @model_validator(mode="after")
-    def _is_one_thing(self) -> Self:
-        wrong, what = (_OF_A_FAILURE, "without") if self.error is None else (_OF_AN_ANSWER, "with")
-        both = self.error is not None and self.fail_after is not None
-        for field in wrong:
-            if field in self.model_fields_set and not both:
-                raise PydanticCustomError("mock_step", f"{field} makes no sense {what} error")
+    def _check_fields_fit(self) -> Self:
+        misplaced, preposition = (_FAILURE_FIELDS, "without") if self.error is None else (_ANSWER_FIELDS, "with")
+        is_both = self.error is not None and self.fail_after is not None
+        for field in misplaced:
+            if field in self.model_fields_set and not is_both:
+                raise PydanticCustomError("mock_step", f"{field} makes no sense {preposition} error")
         texts = {"echo": self.echo, "text": self.text is not None, "chunks": self.chunks is not None}
         given = [name for name, is_given in texts.items() if is_given]
         if len(given) > 1:
@@ -99,8 +99,8 @@ class MockStep(RedactingModel):
         return self
 
 
-def _not_empty(script: tuple[MockStep, ...]) -> tuple[MockStep, ...]:
-    # Not min_length: pydantic reports it as well wherever an element is wrong.
+def _check_not_empty(script: tuple[MockStep, ...]) -> tuple[MockStep, ...]:
+    # Not min_length: pydantic would report that too whenever an element is wrong.
     if not script:
         raise PydanticCustomError("mock_script", "must not be empty")
     return script
@@ -112,7 +112,7 @@ class MockConfig(ProviderConfig):
     type: str = Field("mock", description="mock")
     response_text: str = Field(DEFAULT_TEXT, description="The usual answer.")
     echo: bool = Field(False, description="The usual answer is the last user message instead.")
-    script: Annotated[tuple[MockStep, ...], AfterValidator(_not_empty)] | None = Field(
+    script: Annotated[tuple[MockStep, ...], AfterValidator(_check_not_empty)] | None = Field(
         None,
         json_schema_extra={"minItems": 1},
         description="Outcomes, played in order, one an attempt. The last one is played for ever.",
@@ -120,7 +120,7 @@ class MockConfig(ProviderConfig):
     loop: bool = Field(False, description="Start the script again after its last outcome.")
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
+    def _check_consistent(self) -> Self:
         if self.echo and "response_text" in self.model_fields_set:
             raise PydanticCustomError("mock_settings", "echo and response_text exclude each other")
         if self.loop and self.script is None:
@@ -128,13 +128,19 @@ class MockConfig(ProviderConfig):
         return self
 
 
-_Said: TypeAlias = tuple[str | None, tuple[ToolCall, ...], str, int]
-"""What a step's answer says: its text (None: the last user message), tool calls, finish reason, and its words but for
-those of a last user message."""
+class _PreparedAnswer(NamedTuple):
+    """What is the same each time a step's answer is given."""
+
+    text: str | None
+    """None: the last user message."""
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    words: int
+    """The words of text and arguments; those of a repeated user message are not counted yet."""
 
 
 class MockProvider(Provider[MockConfig]):
-    """Plays its settings. See the module's text."""
+    """Answers and fails as its settings say. See the docstring of this module."""
 
     config_model: ClassVar[type[ProviderConfig]] = MockConfig
     capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
@@ -142,80 +148,81 @@ class MockProvider(Provider[MockConfig]):
     def __init__(self, name: str, config: MockConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)
         self._script: Sequence[MockStep] = config.script or (MockStep(),)
-        self._said = {id(step): self._prepared(step) for step in self._script}
-        self._ends = tuple(accumulate(step.times for step in self._script))
+        self._prepared_answers = {id(step): self._prepare_answer(step) for step in self._script}
+        self._cumulative_times = tuple(accumulate(step.times for step in self._script))
         self._played = 0
         self._lock = ForkLock()
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Play the next outcome, after its delay.
+        """Play the next step, after its delay.
 
         Raises:
             LLMTimeoutError: the delay is longer than `timeout`; raised after `timeout` seconds.
-            LLMRouterError: the failure the script says.
+            LLMRouterError: the failure that the step names.
         """
         step = self._next()
         if step.delay:
             self.clock.sleep(min(step.delay, timeout))
-        return self._outcome(step, request, timeout)
+        return self._play(step, request, timeout)
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """As `complete`."""
+        """Do the same as `complete`, under asyncio."""
         step = self._next()
         if step.delay:
             await self.clock.sleep_async(min(step.delay, timeout))
-        return self._outcome(step, request, timeout)
+        return self._play(step, request, timeout)
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """Play the next outcome piece by piece, after its delay. Raises as `complete`, in the middle too."""
+        """Play the next step chunk by chunk, after its delay. Raises as `complete` does, also between chunks."""
         step = self._next()
         if step.delay:
             self.clock.sleep(min(step.delay, timeout))
-        return self._stream(step, request, timeout)
+        return self._play_stream(step, request, timeout)
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """As `stream`."""
+        """Do the same as `stream`, under asyncio."""
         step = self._next()
         if step.delay:
             await self.clock.sleep_async(min(step.delay, timeout))
-        return self._stream(step, request, timeout)
+        return self._play_stream(step, request, timeout)
 
     def _next(self) -> MockStep:
         if len(self._script) == 1:
             return self._script[0]
         with self._lock.held:
             played, self._played = self._played, self._played + 1
-        place = played % self._ends[-1] if self.config.loop else min(played, self._ends[-1] - 1)
-        return self._script[bisect_right(self._ends, place)]
+        length = self._cumulative_times[-1]
+        position = played % length if self.config.loop else min(played, length - 1)
+        return self._script[bisect_right(self._cumulative_times, position)]
 
-    def _outcome(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
+    def _play(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
         if step.delay:
             self._check_delay(step, request, timeout)
         if step.error is not None:
             raise self._failure(step, step.error, request)
         return self._answer(step, request)
 
-    def _stream(self, step: MockStep, request: LLMRequest, timeout: float) -> ChunkStream:
+    def _play_stream(self, step: MockStep, request: LLMRequest, timeout: float) -> ChunkStream:
         self._check_delay(step, request, timeout)
         failure = None if step.error is None else self._failure(step, step.error, request)
         if failure is not None and step.fail_after is None:
             raise failure
-        pieces = _pieces(self._answer(step, request), step.chunks)
-        return _MockStream(self.clock, pieces if failure is None else pieces[: step.fail_after], step.pause, failure)
+        chunks = _stream_chunks(self._answer(step, request), step.chunks)
+        return _MockStream(self.clock, chunks if failure is None else chunks[: step.fail_after], step.pause, failure)
 
     def _check_delay(self, step: MockStep, request: LLMRequest, timeout: float) -> None:
         if step.delay > timeout:
             raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=_model(request))
 
     def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
-        text, calls, finish_reason, completion = self._said[id(step)]
+        text, calls, finish_reason, completion = self._prepared_answers[id(step)]
         if text is None:
             asked = [message for message in request.messages if message.get("role") == "user"]
             text = message_text(asked[-1]) if asked else ""
-            completion += _words(text)
+            completion += _count_words(text)
         prompt = 0
         for message in request.messages:
-            prompt += _words(message_text(message))
+            prompt += _count_words(message_text(message))
         usage = LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
         return LLMResponse(
             text=text,
@@ -225,7 +232,7 @@ class MockProvider(Provider[MockConfig]):
             model=request.model or DEFAULT_MODEL,
         )
 
-    def _prepared(self, step: MockStep) -> _Said:
+    def _prepare_answer(self, step: MockStep) -> _PreparedAnswer:
         text: str | None = self.config.response_text
         if step.text is not None:
             text = step.text
@@ -236,8 +243,8 @@ class MockProvider(Provider[MockConfig]):
         elif step.echo or self.config.echo:
             text = None
         calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
-        words = _words(text or "") + sum(_words(call.arguments) for call in calls)
-        return text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words
+        words = _count_words(text or "") + sum(_count_words(call.arguments) for call in calls)
+        return _PreparedAnswer(text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words)
 
     def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest) -> LLMRouterError:
         return error_of(
@@ -252,13 +259,13 @@ class MockProvider(Provider[MockConfig]):
 
 
 class _MockStream(ChunkStream):
-    """Gives `pieces`, with a `pause` between them; then fails, if there is a `failure`."""
+    """Gives `chunks` with a `pause` between them, and then raises `failure` if there is one."""
 
     def __init__(
-        self, clock: Clock, pieces: Sequence[StreamChunk], pause: float, failure: LLMRouterError | None
+        self, clock: Clock, chunks: Sequence[StreamChunk], pause: float, failure: LLMRouterError | None
     ) -> None:
         self._clock = clock
-        self._pieces = iter(pieces)
+        self._chunks = iter(chunks)
         self._pause = pause
         self._failure = failure
         self._pulled = False
@@ -266,31 +273,31 @@ class _MockStream(ChunkStream):
     def pull(self, timeout: float) -> StreamChunk | None:
         if self._pulled and self._pause:
             self._clock.sleep(min(self._pause, timeout))
-        return self._piece(timeout)
+        return self._next_chunk(timeout)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
         if self._pulled and self._pause:
             await self._clock.sleep_async(min(self._pause, timeout))
-        return self._piece(timeout)
+        return self._next_chunk(timeout)
 
-    def _piece(self, timeout: float) -> StreamChunk | None:
+    def _next_chunk(self, timeout: float) -> StreamChunk | None:
         if self._pulled and self._pause > timeout:
             raise LLMTimeoutError(f"the answer did not go on within {timeout:.4g} s")
         self._pulled = True
-        piece = next(self._pieces, None)
-        if piece is None and self._failure is not None:
+        chunk = next(self._chunks, None)
+        if chunk is None and self._failure is not None:
             raise self._failure
-        return piece
+        return chunk
 
 
-def _pieces(answer: LLMResponse, chunks: Sequence[str] | None) -> list[StreamChunk]:
-    texts = _WORDS.findall(answer.text) if chunks is None else chunks
+def _stream_chunks(answer: LLMResponse, texts: Sequence[str] | None) -> list[StreamChunk]:
+    texts = _WORD_WITH_SPACE.findall(answer.text) if texts is None else texts
     calls = enumerate(answer.tool_calls)
     return [
         *(StreamChunk(text=text, model=answer.model) for text in texts),
         *(
-            StreamChunk(tool_calls=(ToolCallDelta(index=place, id=call.id, name=call.name, arguments=call.arguments),))
-            for place, call in calls
+            StreamChunk(tool_calls=(ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments),))
+            for index, call in calls
         ),
         StreamChunk(finish_reason=answer.finish_reason, usage=answer.usage, model=answer.model),
     ]
@@ -305,5 +312,5 @@ def _tool_call(call: MockToolCall, number: int) -> ToolCall:
     return ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments)
 
 
-def _words(text: str) -> int:
+def _count_words(text: str) -> int:
     return len(text.split())

@@ -1,8 +1,9 @@
-"""For the tests of applications: a router whose providers play scripts, on a clock that moves when told."""
+"""For the tests of applications: a router whose providers play scripts, on a clock that costs no time."""
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.testing.fake_clock import FakeClock
-from lee_llm_router.testing.scripted_router import Recorder, ScriptedRouter
+from lee_llm_router.testing.recorder import Recorder
+from lee_llm_router.testing.scripted_router import ScriptedRouter
 from lee_llm_router.testing.scripts import After, Answers, Outcome, Pieces, ScriptedProvider, UnscriptedCallError
 
 __all__ = [

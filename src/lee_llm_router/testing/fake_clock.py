@@ -1,4 +1,4 @@
-"""A clock for tests. Its time passes only when nobody can do anything else."""
+"""A clock for tests. Time advances only when every running call is waiting."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from time import sleep
 from lee_llm_router._util.fork_lock import ForkLock
 
 START = 1_800_000_000.0
-"""What `FakeClock.time` says at moment 0, in seconds since 1970: a moment in January 2027."""
+"""What `FakeClock.time` returns at moment 0: seconds since 1970, in January 2027."""
 
 _PAUSES = (*[0.0] * 100, *[0.001] * 1000)
-"""Real seconds between two looks at whether others are done. After the last one it is taken that they never will be."""
+"""Real seconds between checks whether other calls are still busy. After the last one they count as stuck."""
 
 
 @dataclass(slots=True, eq=False)
-class _Wait:
+class _Waiter:
+    """One call of `sleep` or `wait` under way."""
+
     due: float
     woken: Future[None] | None
 
@@ -28,24 +30,24 @@ class _Wait:
 
 
 class FakeClock:
-    """A clock that moves only when somebody waits on it, or by `advance`. Threads and tasks may share it.
+    """A clock that moves only when a caller waits on it, or by `advance`. Threads and tasks may share it.
 
-    A wait costs no real time. Of several waits at once the shortest ends first, and none ends while a call that is not
-    waiting is under way (known for calls of a `ScriptedRouter`; each of these gets a real second at the most).
+    A wait costs no real time. Of several concurrent waits the shortest ends first. None ends while another call is busy
+    (the clock knows this of calls of a `ScriptedRouter`), but a call that stays busy is waited for at most a second.
 
     Args:
-        now: The moment it shows at first, in seconds.
+        now: The time it shows at first, in seconds.
 
     Attributes:
-        now: The moment it shows; may be set.
-        sleeps: Every wait so far, in seconds.
+        now: The time it shows, in seconds; may be set.
+        sleeps: The length of every wait so far, in seconds.
     """
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
         self.sleeps: list[float] = []
         self._lock = ForkLock()
-        self._waits: list[_Wait] = []
+        self._waits: list[_Waiter] = []
         self._busy = 0
 
     def advance(self, seconds: float) -> None:
@@ -54,11 +56,11 @@ class FakeClock:
             self.now += seconds
 
     def monotonic(self) -> float:
-        """The moment it shows."""
+        """Return the time it shows, in seconds."""
         return self.now
 
     def time(self) -> float:
-        """Seconds since 1970: the moment it shows, counted from a fixed one in January 2027."""
+        """Return the time it shows as seconds since 1970, counted from a fixed moment in January 2027."""
         return START + self.now
 
     def sleep(self, seconds: float) -> None:
@@ -67,31 +69,31 @@ class FakeClock:
         self._pass(seconds)
 
     async def sleep_async(self, seconds: float) -> None:
-        """Let `seconds` pass. Other tasks get their turn, and a cancellation takes effect."""
+        """Let `seconds` pass. Other tasks run meanwhile, and a cancellation takes effect."""
         self._note(seconds)
         await self._pass_async(seconds)
 
     def wait(self, woken: Future[None], seconds: float) -> None:
-        """Let time pass until `woken` is done, `seconds` at the most."""
+        """Let time pass until `woken` is done, at most `seconds`."""
         began = self.now
         self._pass(seconds, woken)
         if self.now > began:
             self._note(self.now - began)
 
     async def wait_async(self, woken: Future[None], seconds: float) -> None:
-        """Let time pass until `woken` is done, `seconds` at the most."""
+        """Let time pass until `woken` is done, at most `seconds`."""
         began = self.now
         await self._pass_async(seconds, woken)
         if self.now > began:
             self._note(self.now - began)
 
     def hold(self) -> None:
-        """Somebody begins to do something that takes no time. Until `release`, only waiting for `self` ends a wait."""
+        """Mark a call as busy. Until `release`, time advances only if this call waits on the clock too."""
         with self._lock:
             self._busy += 1
 
     def release(self) -> None:
-        """It is done."""
+        """Mark that call as no longer busy."""
         with self._lock:
             self._busy -= 1
 
@@ -112,9 +114,9 @@ class FakeClock:
             self._reach(wait.due)
 
     @contextmanager
-    def _waiting(self, seconds: float, woken: Future[None] | None) -> Iterator[_Wait]:
+    def _waiting(self, seconds: float, woken: Future[None] | None) -> Iterator[_Waiter]:
         with self._lock:
-            wait = _Wait(self.now + seconds, woken)
+            wait = _Waiter(self.now + seconds, woken)
             self._waits.append(wait)
         try:
             yield wait
@@ -122,8 +124,8 @@ class FakeClock:
             with self._lock:
                 self._waits.remove(wait)
 
-    def _has_ended(self, wait: _Wait) -> bool:
-        """Whether `wait` is over; lets time pass to its end if it is its turn."""
+    def _has_ended(self, wait: _Waiter) -> bool:
+        """Whether `wait` is over. If it is the next one to end, time advances to its end."""
         with self._lock:
             if wait.is_over(self.now):
                 return True

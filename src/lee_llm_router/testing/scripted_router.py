@@ -1,11 +1,11 @@
-"""For the tests of applications: a router whose providers play scripts, offline, on a clock that moves when told.
+"""A router for the tests of applications. Its providers play scripts, offline and on a clock that costs no time.
 
 ::
 
     router = ScriptedRouter(answers={"planner": ["First.", RateLimitError("slow down"), "Second."]})
     assert router.complete("planner", "Where do I begin?").text == "First."
 
-Roles, chains, policies, retries, deadlines and traces are the real ones; only providers and time are played. With
+Roles, chains, policies, retries, deadlines and traces are the real ones; only providers and time are simulated. With
 pytest, the fixture `llm_router` of `lee_llm_router.pytest_plugin` makes such routers and closes them.
 """
 
@@ -16,73 +16,18 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from lee_llm_router._util.clock import Clock
 from lee_llm_router.config.models import LLMConfig, load_config
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
-from lee_llm_router.telemetry.records import RouterEvent, TraceRecord
 from lee_llm_router.testing.fake_clock import FakeClock
-from lee_llm_router.testing.scripts import (
-    After,
-    Answers,
-    Outcome,
-    Pieces,
-    Script,
-    ScriptedProvider,
-    UnscriptedCallError,
-)
-
-__all__ = [
-    "After",
-    "Answers",
-    "Clock",
-    "FakeClock",
-    "Outcome",
-    "Pieces",
-    "Recorder",
-    "ScriptedProvider",
-    "ScriptedRouter",
-    "UnscriptedCallError",
-]
-
-
-class Recorder:
-    """A trace store and an event sink that keep what they are given, in order."""
-
-    def __init__(self) -> None:
-        self.records: list[TraceRecord] = []
-        self.events: list[RouterEvent] = []
-
-    def append(self, record: TraceRecord) -> None:
-        """Keep a record."""
-        self.records.append(record)
-
-    def emit(self, event: RouterEvent) -> None:
-        """Keep an event."""
-        self.events.append(event)
-
-    def find(self, request_id: str) -> list[TraceRecord]:
-        """The records of one call, in order; empty if there are none."""
-        return [record for record in self.records if record.request_id == request_id]
-
-    def last(self, n: int = 1) -> list[TraceRecord]:
-        """The records of the `n` calls that were traced last: oldest call first, the records of a call together."""
-        latest = list(dict.fromkeys(record.request_id for record in reversed(self.records)))[:n]
-        return [record for request_id in reversed(latest) for record in self.find(request_id)]
-
-    def named(self, name: str) -> list[RouterEvent]:
-        """The events of that name (see `lee_llm_router.telemetry.EVENT_NAMES`), in order."""
-        return [event for event in self.events if event.name == name]
-
-    def trail(self) -> list[str]:
-        """A line for each record: target, ``ok`` or the failure type, and what the router did next."""
-        return [f"{r.target} {'ok' if r.outcome == 'ok' else r.failure_type} {r.verdict}" for r in self.records]
+from lee_llm_router.testing.recorder import Recorder
+from lee_llm_router.testing.scripts import Answers, Script, ScriptedProvider
 
 
 class _ScriptedPool:
-    """Stands in for `ProviderPool`: a provider is built as its settings say, and a script is played in its place."""
+    """Takes the place of `ProviderPool`: builds the configured provider, and returns one that plays a script for it."""
 
     def __init__(self, real: ProviderPool, clock: FakeClock, scripts: Mapping[str, Script]) -> None:
         self._real = real
@@ -99,12 +44,12 @@ class _ScriptedPool:
 
 
 class ScriptedRouter(LeeLLMRouter):
-    """A `LeeLLMRouter` whose providers play scripts. Nothing is sent, no real time passes, jitter is always half.
+    """A `LeeLLMRouter` whose providers play scripts. Nothing is sent, waits cost no real time, and jitter is fixed.
 
     Args:
         config: The application's own configuration, or anything `load_config` takes. Without one, every name in
             `answers` is a role with a provider of that name.
-        answers: What each provider plays, by its name. One without answers must not be asked.
+        answers: What each provider answers, by its name. A provider without answers must not be asked.
         options: As for `LeeLLMRouter`.
 
     Attributes:
@@ -113,7 +58,7 @@ class ScriptedRouter(LeeLLMRouter):
 
     Raises:
         ConfigError: the configuration cannot be used.
-        ValueError: `answers` names a provider that the configuration does not have, or holds what cannot be played.
+        ValueError: `answers` names a provider that the configuration lacks, or holds something that cannot be played.
     """
 
     def __init__(
@@ -137,15 +82,15 @@ class ScriptedRouter(LeeLLMRouter):
         self._planner.parts = replace(self._parts, pool=pool)  # type: ignore[arg-type]
 
     def requests(self, provider: str) -> list[LLMRequest]:
-        """What `provider` was asked, in order."""
+        """Return the requests `provider` was asked, in order."""
         return self._scripts[provider].requests
 
     def unused(self) -> dict[str, list[Any]]:
-        """Outcomes that were not played, by provider; empty if all were."""
+        """Return the outcomes that were not played, by provider; empty if all were."""
         return {name: left for name, script in self._scripts.items() if (left := script.unused)}
 
     def unscripted(self) -> dict[str, list[LLMRequest]]:
-        """Requests for which there was no answer, by provider; each has raised `UnscriptedCallError`."""
+        """Return the requests without a scripted answer, by provider; each has raised `UnscriptedCallError`."""
         return {name: asked for name, script in self._scripts.items() if (asked := script.unscripted)}
 
     def _steps(self, *args: Any, **options: Any) -> CallSteps:

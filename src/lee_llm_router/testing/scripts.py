@@ -1,4 +1,4 @@
-"""Scripts: what providers answer in tests, and the provider that plays it."""
+"""Scripts, which say what a provider answers in a test, and the provider that plays them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
@@ -19,17 +20,17 @@ from lee_llm_router.testing.fake_clock import FakeClock
 
 
 class UnscriptedCallError(BaseException):
-    """A provider was asked more often than its script has outcomes, or without having one.
+    """A provider was asked more often than its script has outcomes, or it has no script.
 
-    Not an `Exception`, so that no fallback hides it: it goes through the router to the test.
+    It is no `Exception`, so that no fallback hides it: it passes through the router and fails the test.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """An answer in the pieces it is streamed in. An exception among them breaks it off there.
+    """An answer in the pieces it is streamed in. An exception among them is raised at that point.
 
-    Without a `finish_reason` of its own it ends with `stop`; with ``whole=False`` it just ends.
+    Unless a piece has a `finish_reason`, the answer ends with `stop`. With ``whole=False`` it ends without one.
     """
 
     items: tuple[str | StreamChunk | Exception, ...]
@@ -40,7 +41,7 @@ class Pieces:
         object.__setattr__(self, "whole", whole)
 
     def chunks(self) -> Iterator[StreamChunk]:
-        """The pieces, the end included."""
+        """Return the pieces as chunks, including the last one, which says how the answer ended."""
         ended = False
         for item in self.items:
             if isinstance(item, Exception):
@@ -53,66 +54,68 @@ class Pieces:
 
 
 Played: TypeAlias = str | LLMResponse | BaseException | Pieces | Mapping[str, Any] | MockStep
-"""An outcome that is there already."""
+"""An outcome that needs neither a wait nor a function."""
 
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """An outcome that takes `seconds` on the clock; past the attempt's timeout it is a TIMEOUT."""
+    """An outcome that comes after `seconds` on the clock; if that is past the attempt's timeout, it is a TIMEOUT."""
 
     seconds: float
     outcome: Played
 
 
 Outcome: TypeAlias = Played | After | Callable[[LLMRequest], Played | Awaitable[Played]]
-"""What one attempt meets: a text, a step as in the script of a `mock` provider, a whole answer, an exception to raise,
-a stream in pieces, any of these after a while, or a function of the request that gives one. A function may be async;
-then only async calls can meet it."""
+"""What happens in one attempt. It is a text, a step as in the script of a `mock` provider, a whole answer, an exception
+to raise, an answer in pieces, any of these after a delay, or a function of the request that returns one. A function may
+be async; then only async calls can use it."""
 Answers: TypeAlias = Outcome | Sequence[Outcome]
-"""A list is played in order and then used up; a single outcome is played for ever."""
+"""A list is played once, in order. A single outcome is played every time."""
 
-
-_Ready: TypeAlias = MockStep | LLMResponse | Pieces
+_PlayedAnswer: TypeAlias = MockStep | LLMResponse | Pieces
+"""What is left to do once waits, functions and exceptions are dealt with."""
+_ScriptStep: TypeAlias = float | Awaitable[Any]
+"""What a script asks of the driver: to let seconds pass, or to await something and send back the result."""
 
 
 class Script:
-    """The outcomes of one provider, and what it was asked. Shared by all that play it."""
+    """The outcomes of one provider, and the requests it was asked. All providers of that name share it."""
 
     def __init__(self, name: str, answers: Answers | None) -> None:
         self.name = name
         self.requests: list[LLMRequest] = []
         self.unscripted: list[LLMRequest] = []
-        self._for_ever = answers is not None and (isinstance(answers, str) or not isinstance(answers, Sequence))
-        outcomes: Any = [answers] if self._for_ever else answers or ()
-        self._outcomes = [again for outcome in outcomes for again in [outcome] * self._times(outcome)]
+        self._repeats = answers is not None and (isinstance(answers, str) or not isinstance(answers, Sequence))
+        outcomes: Any = [answers] if self._repeats else answers or ()
+        self._outcomes = [copy for outcome in outcomes for copy in [outcome] * self._times(outcome)]
         self._lock = ForkLock()
 
     @property
     def unused(self) -> list[Any]:
-        """Outcomes that nobody has asked for yet."""
-        return [] if self._for_ever else list(self._outcomes)
+        """Return the outcomes that were not played yet."""
+        return [] if self._repeats else list(self._outcomes)
 
     def next(self, request: LLMRequest) -> Any:
-        """The outcome of the next call, which asks for `request`."""
+        """Note `request` and return the next outcome."""
         with self._lock:
             self.requests.append(request)
             if not self._outcomes:
                 self.unscripted.append(request)
                 raise UnscriptedCallError(f"{self.name!r} was asked {request.messages!r}, and has no answer left")
-            return self._outcomes[0] if self._for_ever else self._outcomes.pop(0)
+            return self._outcomes[0] if self._repeats else self._outcomes.pop(0)
 
     def _times(self, outcome: Any) -> int:
-        """How often `outcome` is played. Raises as `_ready`, so that mistakes show before the test."""
+        """Return how often `outcome` is played. Raises as `_answer_of` does, so that mistakes show before the test."""
         if callable(outcome) and not isinstance(outcome, type):
             return 1
-        ready = self._ready(outcome.outcome if isinstance(outcome, After) else outcome)
-        return ready.times if isinstance(ready, MockStep) else 1
+        answer = self._answer_of(outcome.outcome if isinstance(outcome, After) else outcome)
+        return answer.times if isinstance(answer, MockStep) else 1
 
-    def _ready(self, outcome: Any) -> _Ready | BaseException:
-        """`outcome`, with a text and a mapping made a step.
+    def _answer_of(self, outcome: Any) -> _PlayedAnswer | BaseException:
+        """Return `outcome`, with a text or a mapping turned into a step.
 
         Raises:
-            ValueError: a mapping is not a step, or it is nothing that can be played.
+            ValueError: a mapping is not a step, or the outcome is nothing that can be played.
         """
         if isinstance(outcome, str):
             return MockStep(text=outcome)
@@ -122,8 +125,8 @@ class Script:
             return outcome
         raise ValueError(f"{self.name!r} cannot play {outcome!r}")
 
-    def play(self, request: LLMRequest, timeout: float) -> Generator[float | Awaitable[Any], Any, _Ready]:
-        """The next outcome. Yields seconds that are to pass, and what is to be awaited and its result sent back."""
+    def play(self, request: LLMRequest, timeout: float) -> Generator[_ScriptStep, Any, _PlayedAnswer]:
+        """Play the next outcome as a generator of steps (see `_ScriptStep`), whose result is the answer."""
         outcome = self.next(request)
         if callable(outcome):
             outcome = outcome(request)
@@ -135,16 +138,16 @@ class Script:
                 raise LLMTimeoutError(f"no answer within {timeout:.4g} s")
             outcome = outcome.outcome
         try:
-            ready = self._ready(outcome)
+            answer = self._answer_of(outcome)
         except ValueError as error:
             raise UnscriptedCallError(str(error)) from None
-        if isinstance(ready, BaseException):
-            raise ready.with_traceback(None)
-        return ready
+        if isinstance(answer, BaseException):
+            raise answer.with_traceback(None)
+        return answer
 
 
-class _HeldStream(ChunkStream):
-    """`inner`, holding the clock only while it is pulled: between pulls the caller may take its time."""
+class _ClockHoldingStream(ChunkStream):
+    """Marks its call as busy only while it is pulled: between pulls the caller may wait for other calls."""
 
     def __init__(self, inner: ChunkStream, clock: FakeClock) -> None:
         self._inner = inner
@@ -174,7 +177,7 @@ class _PiecesStream(ChunkStream):
     def __init__(self, pieces: Pieces) -> None:
         self._chunks = pieces.chunks()
 
-    def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - no time passes between pieces
+    def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - no time passes between chunks
         return next(self._chunks, None)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
@@ -182,85 +185,80 @@ class _PiecesStream(ChunkStream):
 
 
 class ScriptedProvider(Provider[ProviderConfig]):
-    """Plays a script in place of the provider `real`, which is never asked."""
+    """Plays a script in place of the configured provider `real`, which is never asked."""
 
     def __init__(self, real: Provider[Any], clock: FakeClock, script: Script) -> None:
         super().__init__(real.name, real.config, clock)
         self._real = real
-        self._time = clock
+        self._fake_clock = clock
         self._script = script
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """Those of the provider it stands for."""
+        """Return those of the provider it replaces."""
         return replace(self._real.capabilities, bounded=True)
 
     @property
     def effects(self) -> Effects:
-        """Those of the provider it stands for."""
+        """Return those of the provider it replaces."""
         return self._real.effects
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Play the next outcome."""
         played = self._play(request, timeout)
-        return self._mock(played).complete(request, timeout) if isinstance(played, MockStep) else _whole(played)
+        return (
+            self._mock(played).complete(request, timeout) if isinstance(played, MockStep) else _whole_response(played)
+        )
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """As `complete`."""
+        """Do the same as `complete`, under asyncio."""
         played = await self._play_async(request, timeout)
         if isinstance(played, MockStep):
             return await self._mock(played).complete_async(request, timeout)
-        return _whole(played)
+        return _whole_response(played)
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """Play the next outcome; a text comes word by word."""
         played = self._play(request, timeout)
-        stream = self._mock(played).stream(request, timeout) if isinstance(played, MockStep) else _stream(played)
-        return _HeldStream(stream, self._time)
+        stream = self._mock(played).stream(request, timeout) if isinstance(played, MockStep) else _chunk_stream(played)
+        return _ClockHoldingStream(stream, self._fake_clock)
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """As `stream`."""
+        """Do the same as `stream`, under asyncio."""
         played = await self._play_async(request, timeout)
         if isinstance(played, MockStep):
-            return _HeldStream(await self._mock(played).stream_async(request, timeout), self._time)
-        return _HeldStream(_stream(played), self._time)
+            return _ClockHoldingStream(await self._mock(played).stream_async(request, timeout), self._fake_clock)
+        return _ClockHoldingStream(_chunk_stream(played), self._fake_clock)
 
-    def _play(self, request: LLMRequest, timeout: float) -> _Ready:
-        steps = self._script.play(request, timeout)
-        try:
-            while True:
-                step = next(steps)
-                if not isinstance(step, float | int):
-                    getattr(step, "close", lambda: None)()
-                    raise UnscriptedCallError(f"{self.name!r} has an async function to play, but the call is not async")
-                self.clock.sleep(step)
-        except StopIteration as done:
-            ready: _Ready = done.value
-            return ready
+    def _play(self, request: LLMRequest, timeout: float) -> _PlayedAnswer:
+        return run_steps(self._script.play(request, timeout), self._perform)
 
-    async def _play_async(self, request: LLMRequest, timeout: float) -> _Ready:
-        # As with a real provider, others get their turn and a cancellation takes effect.
+    async def _play_async(self, request: LLMRequest, timeout: float) -> _PlayedAnswer:
+        # As with a real provider, other tasks run meanwhile and a cancellation takes effect.
         await asyncio.sleep(0)
-        steps = self._script.play(request, timeout)
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, float | int):
-                    await self.clock.sleep_async(step)
-                    step = next(steps)
-                else:
-                    step = steps.send(await step)
-        except StopIteration as done:
-            ready: _Ready = done.value
-            return ready
+        return await run_steps_async(self._script.play(request, timeout), self._perform_async)
+
+    def _perform(self, step: _ScriptStep) -> None:
+        if isinstance(step, float | int):
+            self.clock.sleep(step)
+            return
+        # A coroutine that is never awaited warns unless it is closed.
+        getattr(step, "close", lambda: None)()
+        raise UnscriptedCallError(f"{self.name!r} has an async function to play, but the call is not async")
+
+    async def _perform_async(self, step: _ScriptStep) -> Any:
+        if isinstance(step, float | int):
+            return await self.clock.sleep_async(step)
+        return await step
 
     def _mock(self, step: MockStep) -> MockProvider:
         return MockProvider(self.name, MockConfig(type="mock", script=(step,)), self.clock)
 
 
-def _whole(played: LLMResponse | Pieces) -> LLMResponse:
+def _whole_response(played: LLMResponse | Pieces) -> LLMResponse:
     if isinstance(played, LLMResponse):
         return played
+    # Scripted pieces take no time, so no deadline applies.
     never = float("inf")
     assembler = StreamAssembler(StreamDeadlines(never, never, never), on_start=lambda now: None)  # noqa: ARG005
     for chunk in played.chunks():
@@ -268,5 +266,5 @@ def _whole(played: LLMResponse | Pieces) -> LLMResponse:
     return assembler.finish()
 
 
-def _stream(played: LLMResponse | Pieces) -> ChunkStream:
+def _chunk_stream(played: LLMResponse | Pieces) -> ChunkStream:
     return WholeAnswer(played) if isinstance(played, LLMResponse) else _PiecesStream(played)

@@ -1,4 +1,4 @@
-"""The provider `codex_cli`: an answer is whole or none, it ends in time, and nothing stays behind."""
+"""The provider `codex_cli`: an answer is whole or an error, a run ends in time, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_unreported_usage_is_none(codex: FakeCodex) -> None:
     assert complete(provider(codex)).usage is None
 
 
-def test_a_line_of_a_megabyte_and_lines_that_are_no_events_are_no_trouble(codex: FakeCodex) -> None:
+def test_a_line_of_a_megabyte_and_lines_that_are_no_events_do_no_harm(codex: FakeCodex) -> None:
     text = "long " * 300_000
     codex.script(["Reading prompt from stdin...\n", "[1]\n", "{\n", '{"type":"new.event"}\n', *fake_codex.answer(text)])
     assert complete(provider(codex)).text == text
 
 
-def test_an_error_event_that_ends_nothing_is_passed_over(codex: FakeCodex) -> None:
+def test_an_error_event_that_ends_no_turn_is_ignored(codex: FakeCodex) -> None:
     codex.script([{"type": "error", "message": "Reconnecting... 1/5"}, *fake_codex.answer("hi")])
     assert complete(provider(codex)).text == "hi"
 
@@ -69,7 +69,7 @@ def test_an_error_event_that_ends_nothing_is_passed_over(codex: FakeCodex) -> No
 
 
 def test_an_agent_message_before_a_failure_is_no_answer(codex: FakeCodex) -> None:
-    """What there was is handed on with the error."""
+    """What was received is attached to the error."""
     codex.script([*fake_codex.BEGIN, fake_codex.message("whole?"), *fake_codex.failure("boom")], exit=1)
     error = failure(provider(codex))
     assert error.response is not None
@@ -90,7 +90,7 @@ def test_an_agent_message_before_a_failure_is_no_answer(codex: FakeCodex) -> Non
         (fake_codex.answer("hi") + fake_codex.failure("boom"), {}, F.UNKNOWN),
     ],
 )
-def test_anything_short_of_a_whole_answer_is_none(
+def test_anything_short_of_a_whole_answer_is_a_failure(
     codex: FakeCodex, lines: list[Any], how: dict[str, Any], failure_type: F
 ) -> None:
     codex.script(lines, **how)
@@ -114,7 +114,7 @@ def test_a_hanging_codex_is_a_timeout(codex: FakeCodex, face: str, before: str) 
     assert not _runs(codex.runs[-1]["pid"])
 
 
-def test_a_timeout_in_the_middle_says_that_something_went_out(codex: FakeCodex) -> None:
+def test_a_timeout_in_the_middle_says_that_a_request_was_sent(codex: FakeCodex) -> None:
     codex.script([*fake_codex.BEGIN, fake_codex.message("half")], after=FOREVER)
     error = failure(provider(codex), timeout=1.5)
     assert (error.failure_type, error.sent) == (F.TIMEOUT, True)
@@ -123,14 +123,14 @@ def test_a_timeout_in_the_middle_says_that_something_went_out(codex: FakeCodex) 
 
 
 def test_a_whole_answer_at_the_last_moment_is_taken(codex: FakeCodex) -> None:
-    """It was there before the time was over: asked to end, codex did so well."""
+    """It arrived before the timeout, and codex ended with exit code 0 when it was told to end."""
     codex.script([], before="signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))")
     lines = "".join(json.dumps(line) + "\n" for line in fake_codex.answer("late"))
     codex.script([lines], after="signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\ntime.sleep(60)")
     assert complete(provider(codex), timeout=1.5).text == "late"
 
 
-def test_a_failure_told_before_the_timeout_is_that_failure(codex: FakeCodex) -> None:
+def test_a_failure_reported_before_the_timeout_is_that_failure(codex: FakeCodex) -> None:
     codex.script(fake_codex.failure("Quota exceeded. Check your plan."), after=FOREVER)
     assert failure(provider(codex), timeout=1.5).failure_type is F.QUOTA
 
@@ -158,8 +158,8 @@ def test_cancelling_ends_codex_at_once_and_leaves_nothing(codex: FakeCodex, tmp_
     asyncio.run(main())
 
 
-def test_an_interrupt_from_the_keyboard_goes_on_up_and_leaves_nothing(codex: FakeCodex) -> None:
-    """The temporary folder and the child are looked for after every test."""
+def test_an_interrupt_from_the_keyboard_is_re_raised_and_leaves_nothing(codex: FakeCodex) -> None:
+    """That no temporary folder and no child is left is checked after every test."""
     codex.script(before=FOREVER)
 
     def interrupt() -> None:
@@ -234,7 +234,7 @@ def test_a_setting_no_command_line_can_carry_is_an_invalid_request(codex: FakeCo
     assert (error.failure_type, error.sent) == (F.INVALID_REQUEST, False)
 
 
-def test_no_room_for_temporary_files_is_a_provider_error(
+def test_no_place_for_temporary_files_is_a_provider_error(
     codex: FakeCodex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
@@ -257,8 +257,8 @@ def _no_descriptors(*_: object) -> None:
     raise OSError(24, "Too many open files")
 
 
-def test_a_run_that_breaks_in_the_middle_may_have_gone_out(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Codex has the prompt by then, and an agent may be at work: its effects must not be repeated."""
+def test_a_run_that_breaks_in_the_middle_may_have_been_sent(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codex has the prompt by then, and an agent may have begun: its effects must not be repeated."""
     complete(provider(codex))  # the flags are known from here on
     monkeypatch.setattr("selectors.DefaultSelector", _no_descriptors)
     error = failure(provider(codex, agent=True))
@@ -266,9 +266,7 @@ def test_a_run_that_breaks_in_the_middle_may_have_gone_out(codex: FakeCodex, mon
     assert "Too many open files" in error.message
 
 
-def test_a_look_at_the_flags_that_breaks_has_sent_nothing(
-    new_codex: FakeCodex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flag_look_up_that_breaks_has_sent_nothing(new_codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selectors.DefaultSelector", _no_descriptors)
     error = failure(provider(new_codex, agent=True))
     assert (error.failure_type, error.sent) == (F.PROVIDER_ERROR, False)

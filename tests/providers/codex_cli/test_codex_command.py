@@ -70,7 +70,7 @@ def test_an_agent_has_its_tools_and_works_in_the_workspace(codex: FakeCodex, tmp
 
 
 def test_the_environment_is_by_allow_list(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few harmless variables, those named, and the key; HOME and TMPDIR are private folders."""
+    """A few harmless variables, those named in `env`, and the key. HOME and TMPDIR are private folders."""
     for name in ("SECRET", "WANTED", "HTTPS_PROXY", "LC_TIME", "OPENAI_API_KEY", "CODEX_API_KEY"):
         monkeypatch.setenv(name, f"http://{name}")
     complete(provider(codex, env=["WANTED", "UNSET"]))
@@ -145,7 +145,7 @@ def test_every_setting_is_described_and_loads_from_a_file() -> None:
 
 
 def test_flags_the_program_does_not_know_are_left_out(new_codex: FakeCodex) -> None:
-    """The help is looked at once for each program, and again when it was replaced."""
+    """The help is read once for each program, and again after the program was replaced."""
     old = "\n".join(line for line in fake_codex.HELP.splitlines() if "--e" not in line and "--i" not in line)
     new_codex.script(help=old)
     for _ in range(2):

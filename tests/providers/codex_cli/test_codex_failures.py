@@ -1,4 +1,4 @@
-"""What codex says when it fails, as recorded from the real one, and the failure each saying is."""
+"""The messages of a failing codex, as recorded from the real one, and the failure type of each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytest_plugins = ["helpers.codex_fixtures"]
 
 
 def fails(codex: FakeCodex, said: str | None, clock: FakeClock | None = None, **how: Any) -> LLMRouterError:
-    """The error of a run in which codex said this in `turn.failed`, or nothing at all."""
+    """Return the error of a run in which codex says this in `turn.failed`, or nothing at all."""
     codex.script([] if said is None else fake_codex.failure(said), **{"exit": 1, **how})
     config = provider(codex).config
     subject = CodexCLIProvider("codex", config, clock) if clock else CodexCLIProvider("codex", config)
@@ -41,7 +41,7 @@ def body(code: str | None, message: str, **more: Any) -> str:
 
 
 CUT = "stream disconnected before completion: "
-SAID: list[tuple[str, F, dict[str, Any]]] = [
+MESSAGES: list[tuple[str, F, dict[str, Any]]] = [
     ("unexpected status 401 Unauthorized: Incorrect API key, url: http://x", F.AUTH, {"status_code": 401}),
     ("unexpected status 403 Forbidden: no", F.AUTH, {"status_code": 403}),
     ("Access blocked by Cloudflare. This usually happens (status 403 Forbidden)", F.AUTH, {"status_code": 403}),
@@ -110,8 +110,8 @@ SAID: list[tuple[str, F, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "failure_type", "details"), SAID, ids=[row[0][:60] for row in SAID])
-def test_each_saying_of_codex_has_its_failure(
+@pytest.mark.parametrize(("said", "failure_type", "details"), MESSAGES, ids=[row[0][:60] for row in MESSAGES])
+def test_each_message_of_codex_has_its_failure_type(
     codex: FakeCodex, said: str, failure_type: F, details: dict[str, Any]
 ) -> None:
     error = fails(codex, said)
@@ -121,7 +121,7 @@ def test_each_saying_of_codex_has_its_failure(
 
 
 def test_a_status_means_the_same_by_codex_and_over_http() -> None:
-    """One table for both, whatever the status."""
+    """Both use the same table."""
     statuses = range(100, 1000)
     by_codex = {status: classify(f"unexpected status {status} Whatever: x", 1, "", 0.0) for status in statuses}
     assert {s: f.failure_type for s, f in by_codex.items()} == {s: failure_of_status(s) for s in statuses}
@@ -161,7 +161,7 @@ def test_a_start_that_fails_is_told_apart_by_stderr_and_exit_code(
     assert "WARNING" not in error.message
 
 
-def test_an_error_without_an_end_of_the_turn_is_what_codex_said(codex: FakeCodex) -> None:
+def test_an_error_event_is_the_failure_of_a_turn_that_never_ended(codex: FakeCodex) -> None:
     codex.script([*fake_codex.BEGIN, {"type": "error", "message": "Quota exceeded. Check it."}], exit=1)
     with pytest.raises(LLMRouterError) as caught:
         complete(provider(codex))
@@ -173,7 +173,7 @@ def test_an_error_without_an_end_of_the_turn_is_what_codex_said(codex: FakeCodex
 
 @pytest.fixture(params=["UTC", "Asia/Kolkata"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine somewhere: codex prints local times."""
+    """Set the time zone: codex prints local times."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield
@@ -182,7 +182,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def clock_at(text: str) -> FakeClock:
-    """A clock that stands at this local time."""
+    """Return a clock that shows this local time."""
     clock = FakeClock()
     clock.advance(datetime.fromisoformat(text).timestamp() - clock.time())
     return clock
@@ -205,7 +205,7 @@ def clock_at(text: str) -> FakeClock:
     ],
 )
 def test_a_plan_limit_tells_how_long_to_wait(codex: FakeCodex, now: str, until: str, wait: float | None) -> None:
-    """Up to a minute more than it says, since codex cuts the seconds; and never less, but for more than a week."""
+    """Up to a minute more than it says, since codex drops the seconds; never less, except that a week is the most."""
     said = f"You’ve hit your usage limit. Upgrade to Pro (http://x) or try again {until}."
     error = fails(codex, said, clock_at(now))
     assert error.failure_type is F.QUOTA
@@ -233,7 +233,7 @@ TYPES = st.sampled_from(["item.completed", "turn.completed", "turn.failed", "err
 
 @given(TYPES, st.dictionaries(st.sampled_from(["item", "usage", "error", "message"]), JSON))
 def test_an_event_of_another_shape_is_no_answer_and_no_crash(kind: str, fields: dict[str, Any]) -> None:
-    """Whatever a newer codex puts into its events."""
+    """A newer codex may put anything into its events."""
     turn = CodexTurn()
     turn.feed(json.dumps({"type": kind, **fields}).encode())
     assert turn.answer(0, 0) is None
@@ -249,7 +249,7 @@ def test_any_text_comes_through_as_it_is(text: str) -> None:
     assert (response.text, response.request_bytes) == (text, 7)
 
 
-def test_a_line_nested_too_deeply_is_passed_over() -> None:
+def test_a_line_nested_too_deeply_is_ignored() -> None:
     turn = CodexTurn()
     turn.feed(b'{"type":' + b"[" * 200_000)
     assert turn.events == []

@@ -1,4 +1,4 @@
-"""Logins and keys of the provider `codex_cli`, and what the doctor says of them."""
+"""Logins and keys of the provider `codex_cli`, and what the doctor reports about them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_key_for_the_service_takes_the_place_of_the_login(codex: FakeCodex) ->
 
 @pytest.mark.parametrize("agent", [False, True])
 def test_a_given_codex_home_is_used_as_it_is(codex: FakeCodex, machine: Path, agent: bool) -> None:
-    """Its config.toml speaks to an agent alone: a completion is lean whatever stands there."""
+    """Only an agent reads its config.toml; a completion never does."""
     home = machine / ".codex"
     before = sorted(home.iterdir())
     complete(service(codex, codex_home="~/.codex", agent=agent))
@@ -64,7 +64,7 @@ def test_without_a_login_nothing_is_started(codex: FakeCodex, machine: Path, how
 
 
 @pytest.mark.parametrize("value", [None, "", "ключ"])
-def test_a_missing_key_is_told_before_anything_is_started(
+def test_a_missing_key_is_reported_before_anything_is_started(
     codex: FakeCodex, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     if value is None:
@@ -81,7 +81,7 @@ RENEW = f"open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write({RENEWED!r})"
 
 
 def test_a_renewed_login_is_kept(codex: FakeCodex, machine: Path) -> None:
-    """The old one is void once codex has renewed it: throwing the new one away would log the user out."""
+    """A renewed login invalidates the old one, so discarding it would log the user out."""
     login = machine / ".codex/auth.json"
     login.chmod(0o600)
     codex.script(fake_codex.failure("bad token renewed-token-0123456789"), before=RENEW, exit=1)
@@ -126,7 +126,7 @@ def test_a_login_changed_meanwhile_is_left_as_it_is(codex: FakeCodex, machine: P
 def test_a_renewed_login_that_cannot_be_kept_is_logged_and_does_no_harm(
     codex: FakeCodex, machine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk: the answer is given, the old login stands, no part of a file stays."""
+    """When the disk is full the answer is still returned, the old login stays, and no partial file is left."""
 
     def full(self: Path, target: object) -> None:
         raise OSError(28, "No space left on device")
@@ -175,7 +175,7 @@ def test_the_doctor_names_program_version_and_key(codex: FakeCodex) -> None:
 
 
 def test_the_doctor_looks_for_the_login(codex: FakeCodex, machine: Path, tmp_path: Path) -> None:
-    """In a home that was given the login may be in a keyring, so its absence there is a warning."""
+    """The login of a configured home may be in a keyring, so a missing file is only a warning there."""
     assert levels(service(codex)) == ["ok", "ok"]
     assert levels(service(codex, codex_home=str(tmp_path))) == ["ok", "warning"]
     (machine / ".codex/auth.json").unlink()

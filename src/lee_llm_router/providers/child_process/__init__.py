@@ -1,1 +1,1 @@
-"""Runs child processes, and leaves nothing of them behind."""
+"""Runs child processes and cleans up after them. No other folder starts a process."""

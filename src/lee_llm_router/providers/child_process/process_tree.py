@@ -1,8 +1,8 @@
-"""Who descends from a process, and signals to all of them.
+"""Finds the descendants of a process and sends signals to them.
 
-A process group reaches only those who stayed in it. An agent's tools are often started in a session of their own, so
-the descendants are looked up as well, where the system lists them (Linux). One that was cut loose on purpose (its
-parent gone before) is beyond reach.
+A signal to a process group reaches only processes that stayed in the group, and an agent often starts its tools in new
+sessions. So the descendants are looked up as well, where the system lists them (Linux). A process whose parent has
+already ended (a daemon) cannot be found this way.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ PROC = Path("/proc")
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The processes below `pid`: their numbers, each with its start time (which tells a reused number apart)."""
+    """Return the processes below `pid`: number and start time, which shows later whether the number was reused."""
     children: dict[int, list[int]] = {}
-    born: dict[int, str] = {}
+    start_times: dict[int, str] = {}
     for entry in _process_folders():
         stat = _stat(entry)
         if stat is not None:
             number, parent, start = stat
             children.setdefault(parent, []).append(number)
-            born[number] = start
+            start_times[number] = start
     found: dict[int, str] = {}
     queue = [pid]
     while queue:
         for child in children.pop(queue.pop(), ()):
-            found[child] = born[child]
+            found[child] = start_times[child]
             queue.append(child)
     return found
 
 
 def signal_group(pid: int, number: int) -> None:
-    """Send a signal to the group `pid` leads, if anyone is left in it who may be sent one."""
+    """Send a signal to the group that `pid` leads, if a process is left in it that we may signal."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 def signal_tree(tree: Mapping[int, str], number: int) -> None:
-    """Send a signal to those of `tree` that still are the processes they were."""
+    """Send a signal to the processes of `tree`, except where the number now belongs to another process."""
     for pid, start in tree.items():
         stat = _stat(PROC / str(pid))
         if stat is not None and stat[2] == start:
@@ -57,11 +57,11 @@ def _process_folders() -> list[Path]:
 
 
 def _stat(folder: Path) -> tuple[int, int, str] | None:
-    """(number, parent, start time) of a process: fields 1, 4 and 22 of its stat line (proc(5))."""
+    """Return (number, parent, start time) of a process: fields 1, 4 and 22 of its stat line (see proc(5))."""
     try:
         line = (folder / "stat").read_text(errors="replace")
     except OSError:
         return None
-    # The second field, the name in parentheses, may itself hold spaces and parentheses.
+    # The second field is the name in parentheses, which may itself contain spaces and parentheses.
     fields = line.rpartition(")")[2].split()
     return int(folder.name), int(fields[1]), fields[19]

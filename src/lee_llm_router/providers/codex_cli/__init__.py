@@ -9,11 +9,15 @@ if TYPE_CHECKING:
         KEY_VARIABLE,
         SERVICE_KEY_VARIABLE,
         VERSION_TIMEOUT,
-        CodexCLIConfig,
         CodexCLIProvider,
     )
+    from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
 else:
-    __getattr__ = loaded_when_asked(__name__, "lee_llm_router.providers.codex_cli.provider")
+    __getattr__ = loaded_when_asked(
+        __name__,
+        "lee_llm_router.providers.codex_cli.settings",
+        "lee_llm_router.providers.codex_cli.provider",
+    )
 
 __all__ = [
     "KEY_VARIABLE",

@@ -1,6 +1,7 @@
 """The command line and the environment of one `codex exec`. Pure.
 
-The prompt and the key are in neither: one goes to standard input, the other is a variable whose name alone is told.
+Neither the prompt nor the key is on the command line. The prompt goes to standard input; of the key, only the name of
+its variable is passed.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 PROVIDER = "lee_llm_router"
-"""Name of the model provider defined on the command line: the built-in `openai` one takes no overrides, and retries."""
+"""Name of the model provider that the command line defines. The built-in `openai` retries and cannot be overridden."""
 
 OPTIONAL_FLAGS = frozenset({
     "--color", "--skip-git-repo-check", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--output-schema",
 })  # fmt: skip
-"""Left out where `codex exec --help` lacks them. The others carry promises (`--sandbox`) and stay: an old codex
-then refuses to run, with a clear error."""
+"""Flags left out where `codex exec --help` does not list them. The others are always passed because a promise depends
+on them (`--sandbox`): a codex that lacks one refuses to run, with a clear error."""
 
-# Off for a plain completion (measured: with these, codex 0.169 makes no other connection and shows the model no tools).
-_LEAN: Mapping[str, Any] = {
+# For a plain completion. Measured: with these, codex 0.169 opens no other connection and offers the model no tools.
+_COMPLETION_SETTINGS: Mapping[str, Any] = {
     **{
         f"features.{name}": False
         for name in ("plugins", "apps", "shell_snapshot", "shell_tool", "unified_exec", "view_image", "multi_agent",
@@ -38,15 +39,15 @@ _LEAN: Mapping[str, Any] = {
     "shell_environment_policy.inherit": "none",
 }  # fmt: skip
 
-# Always: no retries but the router's, no calls home.
-_ALWAYS: Mapping[str, Any] = {
+# For every run. Only the router retries, and codex sends nothing home.
+_COMMON_SETTINGS: Mapping[str, Any] = {
     "features.unbounded_connection_retries": False,
     "analytics.enabled": False,
     "check_for_update_on_startup": False,
 }
 
-# An agent's commands get the few variables a shell needs, and so never the key.
-_AGENT: Mapping[str, Any] = {"shell_environment_policy.inherit": "core"}
+# For an agent. Its commands get only the few variables a shell needs, so never the key.
+_AGENT_SETTINGS: Mapping[str, Any] = {"shell_environment_policy.inherit": "core"}
 
 _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -56,16 +57,16 @@ PASSED_ON = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
-"""Variables the child gets, besides every ``LC_*``. All else stays behind: an agent can read its environment."""
+"""Variables passed to the child, together with every ``LC_*``. No others: an agent can read its environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exec:
-    """All that decides the command line of one attempt."""
+class ExecOptions:
+    """Everything that determines the command line of one attempt."""
 
     executable: str
     flags: frozenset[str] | None
-    """The flags it knows; None: not known, all are used."""
+    """The flags it knows; None: unknown, so all are used."""
     agent: bool
     sandbox: str
     folder: Path
@@ -77,43 +78,43 @@ class Exec:
     schema: Path | None = None
     reasoning_effort: str | None = None
     idle_timeout: float = 600.0
-    """Seconds of silence codex itself would bear."""
+    """Seconds without data after which codex itself gives up."""
     user_config: bool = False
-    """Read the config.toml and the rules of the codex home."""
+    """Whether codex reads the config.toml and the rules of its home."""
     extra: Mapping[str, Any]
 
 
-def build_argv(settings: Exec) -> list[str]:
-    """The command line; the prompt is read from standard input."""
-    words = ["--json", f"--sandbox={settings.sandbox}", f"--cd={settings.folder}", "--color=never"]
+def build_argv(options: ExecOptions) -> list[str]:
+    """Return the command line. It tells codex to read the prompt from standard input."""
+    words = ["--json", f"--sandbox={options.sandbox}", f"--cd={options.folder}", "--color=never"]
     words += ["--skip-git-repo-check", "--ephemeral"]
-    if not settings.user_config:
+    if not options.user_config:
         words += ["--ignore-user-config", "--ignore-rules"]
-    if settings.schema is not None:
-        words.append(f"--output-schema={settings.schema}")
-    if settings.model is not None:
-        # With the equals sign, a name that begins with a dash is still a value.
-        words.append(f"--model={settings.model}")
-    known = [word for word in words if _is_known(word.partition("=")[0], settings.flags)]
-    for key, value in _config(settings).items():
+    if options.schema is not None:
+        words.append(f"--output-schema={options.schema}")
+    if options.model is not None:
+        # In this form a name that begins with a dash is still read as a value.
+        words.append(f"--model={options.model}")
+    known = [word for word in words if _is_known(word.partition("=")[0], options.flags)]
+    for key, value in _config(options).items():
         known += ["-c", f"{key}={toml(value)}"]
-    return [settings.executable, "exec", *known, "--", "-"]
+    return [options.executable, "exec", *known, "--", "-"]
 
 
 def parse_flags(help_text: str) -> frozenset[str] | None:
-    """The flags a help text names; None if it names none, and so is no help text."""
+    """Return the flags that a help text names; None if it names none, so that it is no help text."""
     return frozenset(_FLAG.findall(help_text)) or None
 
 
 def child_environment(
     parent: Mapping[str, str], allowed: Sequence[str], own: Mapping[str, str | None]
 ) -> dict[str, str]:
-    """The child's whole environment.
+    """Return the child's whole environment.
 
     Args:
         parent: The environment to choose from.
-        allowed: Names let through besides `PASSED_ON`; they win over `own`.
-        own: What the provider sets itself (None: nothing).
+        allowed: Names passed on in addition to `PASSED_ON`; they override `own`.
+        own: Variables that the provider sets (None: not set).
     """
     passed = {name: value for name, value in parent.items() if name in PASSED_ON or name.startswith("LC_")}
     set_here = {name: value for name, value in own.items() if value is not None}
@@ -121,7 +122,7 @@ def child_environment(
 
 
 def toml(value: Any) -> str:
-    """`value` as TOML, on one line: text, numbers, booleans, lists and tables of them."""
+    """Return `value` as TOML on one line: text, a number, a boolean, or lists and tables of these."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -133,27 +134,27 @@ def toml(value: Any) -> str:
     return _toml_text(str(value))
 
 
-def _config(settings: Exec) -> dict[str, Any]:
+def _config(options: ExecOptions) -> dict[str, Any]:
     provider: dict[str, Any] = {
         "name": PROVIDER,
         "wire_api": "responses",
         "request_max_retries": 0,
         "stream_max_retries": 0,
-        "stream_idle_timeout_ms": int(settings.idle_timeout * 1000),
+        "stream_idle_timeout_ms": int(options.idle_timeout * 1000),
     }
-    if settings.base_url is None:
+    if options.base_url is None:
         provider["requires_openai_auth"] = True
     else:
-        provider["base_url"] = settings.base_url
-        if settings.key_variable is not None:
-            provider["env_key"] = settings.key_variable
-    config: dict[str, Any] = {"model_provider": PROVIDER, f"model_providers.{PROVIDER}": provider, **_ALWAYS}
-    config.update(_AGENT if settings.agent else _LEAN)
-    if settings.instructions is not None:
-        config["model_instructions_file"] = str(settings.instructions)
-    if settings.reasoning_effort is not None:
-        config["model_reasoning_effort"] = settings.reasoning_effort
-    return {**config, **settings.extra}
+        provider["base_url"] = options.base_url
+        if options.key_variable is not None:
+            provider["env_key"] = options.key_variable
+    config: dict[str, Any] = {"model_provider": PROVIDER, f"model_providers.{PROVIDER}": provider, **_COMMON_SETTINGS}
+    config.update(_AGENT_SETTINGS if options.agent else _COMPLETION_SETTINGS)
+    if options.instructions is not None:
+        config["model_instructions_file"] = str(options.instructions)
+    if options.reasoning_effort is not None:
+        config["model_reasoning_effort"] = options.reasoning_effort
+    return {**config, **options.extra}
 
 
 def _is_known(flag: str, flags: frozenset[str] | None) -> bool:

@@ -1,7 +1,7 @@
-"""What `codex exec --json` prints, taken apart: one JSON event a line, into an answer or what went wrong.
+"""Reads the output of `codex exec --json`, one JSON event a line, and finds the answer or the failure in it.
 
-Measured with codex 0.169. Only `turn.completed` and `turn.failed` end a turn; a top-level `error` event does not, nor
-does an item of type `error` (a warning). An `agent_message` before a failure is not an answer, however whole it looks.
+Measured with codex 0.169. Only `turn.completed` and `turn.failed` end a turn. A top-level `error` event does not, nor
+does an item of type `error`, which is a warning. An `agent_message` before a failure is never an answer.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lee_llm_router._util.numbers import count
+from lee_llm_router.providers.http.dialects.base import mapping
 from lee_llm_router.response import LLMResponse, LLMUsage
 
-_KEPT = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})
+_KEPT_EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})
 
 
 class CodexTurn:
-    """The state of one turn, fed line by line."""
+    """The state of one turn, updated with each line of output."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
-        """The events worth keeping, in order: no `item.started`, no `item.updated`."""
+        """The events worth keeping, in order; `item.started` and `item.updated` are not."""
         self.text = ""
-        """The last `agent_message`."""
+        """The text of the last `agent_message`."""
         self.started = False
-        """Whether the turn began: from then on something may have gone out."""
+        """Whether the turn has begun: from then on a request may have been sent."""
         self.completed = False
         self.failure: str | None = None
         """The message of `turn.failed`."""
@@ -33,36 +35,36 @@ class CodexTurn:
         self._stray_error = ""
 
     def feed(self, line: bytes) -> None:
-        """Take one line. What is no JSON object with a type is passed over."""
+        """Process one line. A line that is not one of the events worth keeping is ignored."""
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):
             return
-        if not isinstance(event, dict) or event.get("type") not in _KEPT:
+        if not isinstance(event, dict) or event.get("type") not in _KEPT_EVENTS:
             return
         self.events.append(event)
         match event["type"]:
             case "turn.started":
                 self.started = True
             case "item.completed":
-                self._item(_mapping(event.get("item")))
+                self._take_item(mapping(event.get("item")))
             case "turn.completed":
                 self.completed = True
-                self.usage = _usage(_mapping(event.get("usage")))
+                self.usage = _usage(mapping(event.get("usage")))
             case "turn.failed":
-                self.failure = str(_mapping(event.get("error")).get("message") or "")
+                self.failure = str(mapping(event.get("error")).get("message") or "")
             case "error":
                 self._stray_error = str(event.get("message") or "")
 
     @property
     def last_error(self) -> str | None:
-        """What codex said of its failure: the end of the turn, or the last error where the turn never ended."""
+        """The message of the failure: of `turn.failed`, or of the last `error` event if the turn never ended."""
         if self.failure is None and not self.completed and self._stray_error:
             return self._stray_error
         return self.failure
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """The whole answer, if there is one: exit 0, a completed turn, a text that is not empty."""
+        """Return the answer if it is whole: exit code 0, a completed turn, a text that is not empty."""
         if returncode != 0 or not self.completed or self.failure is not None or not self.text:
             return None
         return LLMResponse(
@@ -74,7 +76,7 @@ class CodexTurn:
             request_bytes=request_bytes,
         )
 
-    def _item(self, item: Mapping[str, Any]) -> None:
+    def _take_item(self, item: Mapping[str, Any]) -> None:
         text = item.get("text")
         if not isinstance(text, str):
             return
@@ -84,24 +86,15 @@ class CodexTurn:
             self._reasoning.append(text)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:
-    """Tokens of the turn. Codex prints zeros where the service reported none."""
-    prompt, completion = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    """Return the tokens of the turn; None for zeros, which codex prints where the service reported nothing."""
+    prompt, completion = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if not prompt and not completion:
         return None
     return LLMUsage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=(prompt or 0) + (completion or 0),
-        cached_tokens=_count(usage, "cached_input_tokens"),
-        reasoning_tokens=_count(usage, "reasoning_output_tokens"),
+        cached_tokens=count(usage.get("cached_input_tokens")),
+        reasoning_tokens=count(usage.get("reasoning_output_tokens")),
     )
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int | None:
-    value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

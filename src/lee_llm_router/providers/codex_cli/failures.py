@@ -1,7 +1,7 @@
-"""Which failure a run of codex that gave no answer was: from its last message, its exit code and its stderr.
+"""Finds the type of a failed codex run from its last message, its exit code and its stderr.
 
-Codex speaks in sentences, not codes. The sentences were measured with version 0.169 against a server that failed in
-every way (`tests/real/test_real_codex.py` does it again). Pure: no I/O, and the time is an argument.
+Codex reports errors as sentences, not as codes. The sentences below were recorded with version 0.169 against a server
+that failed in every way (`tests/real/test_real_codex.py` repeats that). Pure: no I/O, and the time is an argument.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ F = FailureType
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is to be raised; the fields as in `LLMRouterError`."""
+    """The failure to raise; fields as in `LLMRouterError`."""
 
     failure_type: FailureType
     message: str
@@ -32,7 +32,7 @@ class Failure:
     final: bool = False
 
 
-# Error codes inside a JSON body, which codex hands on as it is when the status is 400.
+# Error codes in a JSON body, which codex passes on unchanged when the status is 400.
 _CODES: dict[str, FailureType] = {
     "context_length_exceeded": F.CONTEXT_LENGTH, "model_not_found": F.MODEL_NOT_FOUND,
     "insufficient_quota": F.QUOTA, "rate_limit_exceeded": F.RATE_LIMIT, "server_is_overloaded": F.OVERLOADED,
@@ -40,10 +40,10 @@ _CODES: dict[str, FailureType] = {
     "exceed_context_size_error": F.CONTEXT_LENGTH,
 }  # fmt: skip
 
-_HTTP = re.compile(r"(?:unexpected status|exceeded retry limit, last status:) (\d{3})\b")
-_CUT = "stream disconnected before completion: "
+_HTTP_STATUS = re.compile(r"(?:unexpected status|exceeded retry limit, last status:) (\d{3})\b")
+_STREAM_CUT = "stream disconnected before completion: "
 
-# Sentences, the more telling first: (pattern, failure, the HTTP status it stands for, final).
+# Sentences, the more specific ones first: (pattern, failure, the HTTP status it implies, final).
 _SENTENCES: tuple[tuple[str, FailureType, int | None, bool], ...] = (
     (r"hit your usage limit|out of credits|hit your spend cap", F.QUOTA, 429, False),
     (r"quota exceeded|to use codex with your chatgpt plan", F.QUOTA, None, False),
@@ -64,8 +64,8 @@ _SENTENCES: tuple[tuple[str, FailureType, int | None, bool], ...] = (
     (r"closed before|error decoding|failed to parse|error while reading", F.INVALID_RESPONSE, None, False),
 )  # fmt: skip
 
-# What codex writes to stderr when it does not even begin.
-_STARTUP: tuple[tuple[str, FailureType, bool], ...] = (
+# What codex writes to stderr when it ends before the turn begins.
+_STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
     (r"input exceeds the maximum length|input_too_large", F.CONTEXT_LENGTH, False),
     (r"missing environment variable|not logged in|please log in", F.AUTH, False),
     (r"no space left|panicked at|resource temporarily|too many open files|out of memory", F.PROVIDER_ERROR, False),
@@ -73,18 +73,18 @@ _STARTUP: tuple[tuple[str, FailureType, bool], ...] = (
      r"instructions file|unexpected argument|invalid value|not valid utf-8|invalid utf-8", F.INVALID_REQUEST, False),
 )  # fmt: skip
 
-_IN = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?|h|hours?|days?)\b", re.IGNORECASE)
+_WAIT = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?|h|hours?|days?)\b", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_AT = re.compile(r"try again at (?:(\w{3}) (\d{1,2})\w\w, (\d{4}) )?(\d{1,2}:\d{2} [AP]M)", re.IGNORECASE)
+_UNTIL = re.compile(r"try again at (?:(\w{3}) (\d{1,2})\w\w, (\d{4}) )?(\d{1,2}:\d{2} [AP]M)", re.IGNORECASE)
 
 
 def classify(message: str | None, returncode: int | None, stderr: str, now: float) -> Failure:
-    """What went wrong.
+    """Return the failure that a run without an answer stands for.
 
     Args:
-        message: What codex said in its events, None if nothing.
-        returncode: Its exit code, negative for a signal.
-        stderr: What it wrote there.
+        message: The error in its events; None if there is none.
+        returncode: Its exit code, negative for a signal; None if it could not be killed.
+        stderr: The end of its stderr.
         now: Seconds since 1970 UTC, to turn a time of day into a wait.
     """
     if message is not None:
@@ -97,23 +97,23 @@ def classify(message: str | None, returncode: int | None, stderr: str, now: floa
 
 
 def _from_message(message: str, returncode: int | None, now: float) -> Failure:
-    # Codex has printed both apostrophes over the versions.
+    # Versions of codex differ in the apostrophe they print.
     plain = message.replace("’", "'")
     body = _json_body(plain)
     if body is not None:
         return _from_body(body)
-    cut = plain.startswith(_CUT)
-    plain = plain.removeprefix(_CUT)
-    http = _HTTP.match(plain)
-    if http:
-        status = int(http[1])
+    is_cut = plain.startswith(_STREAM_CUT)
+    plain = plain.removeprefix(_STREAM_CUT)
+    status_named = _HTTP_STATUS.match(plain)
+    if status_named:
+        status = int(status_named[1])
         kind = failure_of_status(status)
         return Failure(kind, message, status, retry_after(plain, now), kind is F.INVALID_RESPONSE)
     for pattern, kind, status_code, final in _SENTENCES:
         if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
             return Failure(kind, message, status_code or returncode, retry_after(plain, now), final)
-    # After the prefix stands what the service said of itself in the middle of the stream.
-    kind = F.PROVIDER_ERROR if cut else F.UNKNOWN
+    # After the prefix comes an error that the service itself sent in the stream.
+    kind = F.PROVIDER_ERROR if is_cut else F.UNKNOWN
     return Failure(kind, message or "codex gave no reason", returncode)
 
 
@@ -138,16 +138,16 @@ def _from_stderr(returncode: int, stderr: str) -> Failure:
     if returncode == 2:
         return Failure(F.INVALID_REQUEST, said, returncode)
     if returncode in (126, 127):
-        # A wrapper script that found nothing to run.
+        # The exit codes of a shell script that found nothing to run.
         return Failure(F.PROVIDER_ERROR, said, returncode, final=True)
-    for pattern, kind, final in _STARTUP:
+    for pattern, kind, final in _STARTUP_ERRORS:
         if re.search(pattern, said, re.IGNORECASE):
             return Failure(kind, said, returncode, final=final)
     return Failure(F.PROVIDER_ERROR, said, returncode)
 
 
 def retry_after(message: str, now: float) -> float | None:
-    """Seconds to wait by the word of `message`: "try again in 11.054s", "try again at 3:45 PM" (local time).
+    """Return the seconds to wait that `message` names: "try again in 11.054s", "try again at 3:45 PM" (local time).
 
     At most a week, as with every other provider.
     """
@@ -155,11 +155,11 @@ def retry_after(message: str, now: float) -> float | None:
 
 
 def _named_wait(message: str, now: float) -> float | None:
-    wait = _IN.search(message)
+    wait = _WAIT.search(message)
     if wait:
         unit = wait[2].lower()
         return float(wait[1]) * _UNITS["ms" if unit == "ms" else unit[0]]
-    at = _AT.search(message)
+    at = _UNTIL.search(message)
     if not at:
         return None
     with suppress(ValueError, OverflowError, OSError):
@@ -171,10 +171,10 @@ def _named_wait(message: str, now: float) -> float | None:
 
 
 def _next_time_of_day(text: str, now: float) -> float:
-    """Seconds until it is `text` o'clock here. The minute is cut, not rounded, so one more is added."""
+    """Return the seconds until the local time `text`. Codex drops the seconds, so a minute is added."""
     clock = datetime.strptime(text.upper(), "%I:%M %p").time()
     today = datetime.fromtimestamp(now).astimezone().date()
-    # Yesterday's too: the message may have been written just before midnight, or before the minute turned.
+    # Yesterday as well: the message may have been written just before midnight, or in the minute before.
     moments = (
         datetime.combine(today + timedelta(days=days), clock).astimezone().timestamp() - now for days in (-1, 0, 1)
     )

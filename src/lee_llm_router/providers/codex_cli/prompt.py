@@ -1,9 +1,9 @@
-"""A request in the shape codex takes: one prompt, one file of instructions, one JSON Schema. Pure.
+"""Renders a request as codex takes it: one prompt and one file of instructions. Pure.
 
-**Instructions.** The texts of all `system` and `developer` messages, in their order, a blank line between them. They
-replace the agent's own instructions. Without any, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps its own.
+**Instructions.** The texts of all `system` and `developer` messages in order, with a blank line between them. They
+replace codex's own instructions. Without any, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps codex's.
 
-**Prompt.** A single user message is the prompt as it is. Anything longer is rendered in one form::
+**Prompt.** A single user message is passed on unchanged. A longer conversation is rendered like this::
 
     The conversation so far. Write the assistant's next message, and only its text.
 
@@ -17,8 +17,8 @@ replace the agent's own instructions. Without any, a completion gets `DEFAULT_IN
     4 degrees, rain
     </message>
 
-Inside a message, the three tags of this form are written with a backslash (``<\\/message``), so that no text can pass
-for another message.
+Inside a message, these tags are written with a backslash (``<\\/message``), so that no text can pose as another
+message.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from lee_llm_router.providers.json_schema import json_schema_of
 from lee_llm_router.response import LLMRequest, Message, message_text
 
 MAX_PROMPT = 1_048_576
-"""Characters codex takes in one prompt (measured: it refuses one more with `input_too_large`)."""
+"""The longest prompt codex accepts, in characters (measured: one more gives `input_too_large`)."""
 
 DEFAULT_INSTRUCTIONS = "Answer the user's message."
-"""Codex refuses an empty file of instructions."""
+"""Instructions for a request that has none: codex refuses an empty file."""
 
 _HEADING = "The conversation so far. Write the assistant's next message, and only its text."
 _TAGS = re.compile(r"<(/?)(?=(?:message|tool_call)\b)", re.IGNORECASE)
-_INSTRUCTING = ("system", "developer")
+_INSTRUCTION_ROLES = ("system", "developer")
 
 
 def render_prompt(request: LLMRequest) -> str:
-    """The prompt for codex's standard input.
+    """Return the prompt for codex's standard input.
 
     Raises:
-        InvalidRequestError: there is nothing to say, a part that is not text, tools, or a lone surrogate.
-        ContextLengthError: it is longer than `MAX_PROMPT`.
+        InvalidRequestError: the prompt is empty, offers tools, or holds a part or a character that is not text.
+        ContextLengthError: the prompt is longer than `MAX_PROMPT`.
     """
     if request.tools:
         raise InvalidRequestError("codex_cli cannot offer tools to the model", sent=False)
-    turns = [message for message in request.messages if message.get("role") not in _INSTRUCTING]
+    turns = [message for message in request.messages if message.get("role") not in _INSTRUCTION_ROLES]
     if len(turns) == 1 and turns[0].get("role") == "user":
         prompt = _text(turns[0])
     else:
@@ -66,13 +66,13 @@ def render_prompt(request: LLMRequest) -> str:
 
 
 def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bool) -> str | None:
-    """The text for codex's file of instructions; None: leave the agent's own.
+    """Return the text for codex's file of instructions; None: codex keeps its own.
 
     Args:
-        agent: Codex keeps its tools, and its own instructions where the request has none.
-        schema_in_words: Tell the JSON Schema here, besides `--output-schema` or in its place.
+        agent: Whether codex has its tools, and keeps its own instructions where the request has none.
+        schema_in_words: Whether to state the JSON Schema here, in addition to `--output-schema` or instead of it.
     """
-    texts = [_text(message) for message in request.messages if message.get("role") in _INSTRUCTING]
+    texts = [_text(message) for message in request.messages if message.get("role") in _INSTRUCTION_ROLES]
     texts = [text for text in texts if text.strip()]
     if not texts and not agent:
         texts = [DEFAULT_INSTRUCTIONS]

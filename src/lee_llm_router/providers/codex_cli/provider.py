@@ -1,27 +1,28 @@
-"""The provider `codex_cli`: OpenAI's Codex CLI (`codex exec`) as a completion backend.
+"""The provider `codex_cli`: runs OpenAI's Codex CLI (`codex exec`) for each attempt.
 
-Each attempt runs the program once, with private folders that are removed afterwards. The prompt goes in on standard
-input, the key in the environment: neither is on the command line. See `prompt` for how a conversation is
-rendered and `failures` for how failures are told apart.
+Each attempt starts the program once, in private folders that are removed afterwards. The prompt goes to standard input
+and the key into the environment, so neither is visible on the command line.
 
-Codex takes no `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `extra_body` and `headers`: they are not sent.
-`schema` goes by `--output-schema` in the strict form the service wants, or in words where strict mode cannot say it;
-`json_mode` in words. The answer is checked by the router, as with every provider.
+Codex takes no `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `extra_body` or `headers`: they are not sent. A
+`schema` goes to `--output-schema` in the strict form the service requires, or into the instructions where strict mode
+cannot express it; `json_mode` goes into the instructions. As with every provider, the router checks the answer.
+
+The class has two parts. The first is what any CLI agent needs: find the program and its flags, make private folders,
+keep the deadline, run the child, and name the failure of a run that ended badly. It will become `AgentProvider` with
+the second agent. The second part is codex's own: login and key, environment, command line, and what its output means
+(see also `settings`, `command`, `prompt`, `login`, `events` and `failures`).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from typing import ClassVar, Literal, TypeAlias
 
 from lee_llm_router._util.scrubbing import bounded, scrub
 from lee_llm_router.errors import (
@@ -32,91 +33,35 @@ from lee_llm_router.errors import (
     error_of,
 )
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, read_key
-from lee_llm_router.providers.child_process.process import CancelSwitch, Finished, cancellable, run_child
-from lee_llm_router.providers.codex_cli.command import Exec, build_argv, child_environment, parse_flags
+from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
+from lee_llm_router.providers.child_process.runner import ChildResult, run_child
+from lee_llm_router.providers.codex_cli.attempt_dirs import AttemptDirs, attempt_dirs
+from lee_llm_router.providers.codex_cli.command import ExecOptions, build_argv, child_environment, parse_flags
 from lee_llm_router.providers.codex_cli.events import CodexTurn
 from lee_llm_router.providers.codex_cli.failures import classify
-from lee_llm_router.providers.codex_cli.home import (
-    AUTH_FILE,
-    Rooms,
-    lent_login,
-    login_secrets,
-    private_rooms,
-    user_home,
-)
+from lee_llm_router.providers.codex_cli.login import AUTH_FILE, borrowed_login, login_secrets, user_home
 from lee_llm_router.providers.codex_cli.prompt import render_instructions, render_prompt
+from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
 from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
 from lee_llm_router.response import LLMRequest, LLMResponse
-from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number
 
 KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
-"""The variable a key for `base_url` has in the child, whatever its name here."""
+"""The child's variable for the key of `base_url`, whatever the variable is called here."""
 SERVICE_KEY_VARIABLE = "CODEX_API_KEY"
-"""The variable codex reads a key for the real service from (it does not read OPENAI_API_KEY)."""
+"""The variable from which codex reads a key for the real service (it does not read OPENAI_API_KEY)."""
 VERSION_TIMEOUT = 15.0
 """Seconds the doctor waits for `codex --version`."""
 
-# Flags by executable, with what changes when it is replaced. Two threads may look at once: they find the same.
-_flags: dict[tuple[str, int, int, int], frozenset[str]] = {}
+_CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
+_ExecutableKey: TypeAlias = tuple[str, int, int, int]
 
-
-def _config_keys(value: dict[str, Any]) -> dict[str, Any]:
-    for key, one in value.items():
-        if not key or "=" in key or not key.isprintable() or key.startswith("-"):
-            what = "a key is a dotted path of codex's configuration, like model_verbosity"
-            raise PydanticCustomError("wanted_config_key", what)
-        if one is None:
-            raise PydanticCustomError("wanted_value", "TOML, codex's configuration language, has no null")
-    return value
-
-
-class CodexCLIConfig(ProviderConfig):
-    """Settings of a `codex_cli` provider."""
-
-    type: str = Field("codex_cli", description="codex_cli")
-    command: str = Field("codex", min_length=1, description="The program: a name on PATH, or a path.")
-    base_url: BaseUrl | None = Field(
-        None, description="Address of a server with a Responses API, up to and with /v1. Default: OpenAI's service."
-    )
-    api_key_env: EnvName | None = Field(
-        None,
-        description="Environment variable that holds the key. Default: none for a base_url, else codex's login.",
-    )
-    agent: bool = Field(
-        False, description="Give the model codex's tools: it may then read the disk, run commands and change files."
-    )
-    sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = Field(
-        "read-only", description="What an agent's commands may do."
-    )
-    workspace: str | None = Field(
-        None, min_length=1, description="Folder codex works in. Default: an empty one, for each attempt."
-    )
-    codex_home: str | None = Field(
-        None,
-        min_length=1,
-        description="Codex home to use as it is, AGENTS.md included. Default: a private one with your login alone.",
-    )
-    env: tuple[EnvName, ...] = Field(
-        (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
-    )
-    reasoning_effort: str | None = Field(
-        None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
-    )
-    extra_config: Annotated[dict[str, Any], AfterValidator(_config_keys)] = Field(
-        default_factory=dict,
-        description="Further settings of codex, by dotted path. They are visible in the list of processes.",
-    )
-    term_grace: Number = Field(
-        2.0, ge=0, description="Seconds before the timeout at which codex is asked to end, before it is killed."
-    )
-    max_output_bytes: Annotated[Integer, Field(ge=1024)] = Field(
-        1 << 25, description="Bytes codex may print; more is a failure. Default 32 MiB."
-    )
+# Known flags by executable; the key changes when the program is replaced. Two threads that look at once find the same.
+_flags_by_executable: dict[_ExecutableKey, frozenset[str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Time:
-    """What an attempt has left."""
+class _TimeBudget:
+    """The time of one attempt, and the switch that ends it early."""
 
     total: float
     deadline: float
@@ -127,171 +72,115 @@ class _Time:
         return max(0.0, self.deadline - monotonic())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Command:
+    """What to run: the command line, its input, and its working folder."""
+
+    argv: list[str]
+    stdin: bytes
+    folder: Path
+    request_bytes: int
+    """Size of the request: the input, and the instructions that are in a file."""
+
+
 class CodexCLIProvider(Provider[CodexCLIConfig]):
-    """Runs `codex exec` once an attempt. Holds nothing between attempts."""
+    """Runs `codex exec` once for each attempt. Keeps nothing between attempts."""
 
     config_model: ClassVar[type[ProviderConfig]] = CodexCLIConfig
     capabilities: ClassVar[Capabilities] = Capabilities(bounded=True)
 
+    # What any CLI agent needs: this part becomes `AgentProvider`.
+
     @property
     def effects(self) -> Effects:
-        """`workspace` for an agent; a completion changes nothing."""
+        """Return `workspace` for an agent; a plain completion changes nothing."""
         return "workspace" if self.config.agent else "none"
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Run codex once. See `Provider.complete`."""
-        return self._guarded(request, timeout, None)
+        """Run the program once. See `Provider.complete`."""
+        return self._complete(request, timeout, None)
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Run codex once. A cancellation kills it, waits until nothing of it is left, and is re-raised."""
-        return await cancellable(lambda switch: self._guarded(request, timeout, switch))
+        """Run the program once. A cancellation kills it, waits until everything is cleaned up, and is re-raised."""
+        return await cancellable(lambda switch: self._complete(request, timeout, switch))
 
-    def secrets(self) -> Iterable[str]:
-        """The key, or the tokens of the login that is lent to codex, and what the settings took from variables."""
-        yield from super().secrets()
-        name = self.config.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if key:
-            yield key
-        if self._uses_login:
-            yield from login_secrets(self._login_home)
-
-    def check(self) -> Iterable[tuple[Literal["ok", "warning", "error"], str]]:
-        """Whether the program, its login or key, and its folders are there."""
+    def check(self) -> Iterable[tuple[_CheckLevel, str]]:
+        """Check that the program, its login or key, and its folders exist."""
         yield from self._check_program()
-        name = self.config.api_key_env
-        if name is not None:
-            found = bool(os.environ.get(name, "").strip())
-            yield ("ok", f"{name} is set") if found else ("error", f"environment variable {name} is not set")
-        elif self._uses_login:
-            login = self._login_home / AUTH_FILE
-            hint = f"{login} does not exist: run `codex login`, or set api_key_env"
-            # A given home may keep its login in the system's keyring, where it cannot be seen from here.
-            level: Literal["warning", "error"] = "warning" if self.config.codex_home else "error"
-            yield ("ok", f"logged in by {login}") if login.is_file() else (level, hint)
+        yield from self._check_login()
         for setting in ("workspace", "codex_home"):
             folder = getattr(self.config, setting)
             if folder is not None and not Path(folder).expanduser().is_dir():
                 yield "error", f"{setting} {folder} is not a folder"
 
-    def _check_program(self) -> Iterator[tuple[Literal["ok", "error"], str]]:
-        said: list[bytes] = []
+    def _check_program(self) -> Iterator[tuple[_CheckLevel, str]]:
+        output: list[bytes] = []
         try:
             executable = self._executable()
-            with private_rooms() as rooms:
-                finished = run_child(
-                    [executable, "--version"], env=self._environment(rooms, None), cwd=rooms.work,
-                    timeout=VERSION_TIMEOUT, max_output=1 << 16, on_line=said.append,
+            with attempt_dirs() as dirs:
+                result = run_child(
+                    [executable, "--version"], env=self._environment(dirs, None), cwd=dirs.work,
+                    timeout=VERSION_TIMEOUT, max_output=1 << 16, on_line=output.append,
                 )  # fmt: skip
         except LLMRouterError as error:
             yield "error", error.message
             return
-        version = bounded(b" ".join(said).decode(errors="replace"), 80)
-        if finished.returncode == 0 and version:
+        version = bounded(b" ".join(output).decode(errors="replace"), 80)
+        if result.returncode == 0 and version:
             yield "ok", f"{executable}: {version}"
         else:
-            yield "error", f"{executable} --version gave no version (exit {finished.returncode})"
+            yield "error", f"{executable} --version gave no version (exit {result.returncode})"
 
-    @property
-    def _uses_login(self) -> bool:
-        return self.config.base_url is None and self.config.api_key_env is None
-
-    @property
-    def _login_home(self) -> Path:
-        given = self.config.codex_home
-        return Path(given).expanduser() if given else user_home(os.environ)
-
-    def _guarded(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
-        """One attempt; what it raises is named, free of secrets and bounded."""
+    def _complete(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
+        """Make one attempt. Its errors name provider and model; their texts are scrubbed and bounded."""
         model = request.model or self.config.model
-        time = _Time(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
+        budget = _TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
         secrets = list(self.secrets())
         try:
-            return self._attempt(request, model, time, secrets)
+            return self._attempt(request, model, budget, secrets)
         except LLMRouterError as error:
             error.provider, error.model = self.name, model
             error.args = (bounded(scrub(error.message, secrets)),)
             raise
 
-    def _attempt(self, request: LLMRequest, model: str | None, time: _Time, secrets: list[str]) -> LLMResponse:
+    def _attempt(self, request: LLMRequest, model: str | None, budget: _TimeBudget, secrets: list[str]) -> LLMResponse:
         prompt = render_prompt(request).encode()
-        name = self.config.api_key_env
-        key = read_key(name, self.name) if name else None
+        key = self._key()
         turn = CodexTurn()
-        asked = False
+        may_be_sent = False
         try:
             executable = self._executable()
-            with self._rooms() as rooms:
-                env = self._environment(rooms, key)
-                flags = self._known_flags(executable, env, rooms, time)
-                settings, extra_bytes = self._exec(
-                    request, model=model, executable=executable, flags=flags, rooms=rooms, time=time
+            with self._dirs() as dirs:
+                env = self._environment(dirs, key)
+                flags = self._known_flags(executable, env, dirs, budget)
+                command = self._command(
+                    request, prompt, model=model, executable=executable, flags=flags, dirs=dirs, budget=budget
                 )
-                # From here on an OSError says nothing of what codex did: a start that fails has an error of its own.
-                asked = True
-                finished = run_child(
-                    build_argv(settings), stdin=prompt, env=env, cwd=settings.folder, timeout=time.left,
-                    grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=turn.feed,
-                    cancel=time.cancel,
+                # From here on an OSError does not say what codex did. A failed start raises an error that does.
+                may_be_sent = True
+                result = self._run(
+                    command.argv, budget, stdin=command.stdin, env=env, cwd=command.folder,
+                    max_output=self.config.max_output_bytes, on_line=turn.feed,
                 )  # fmt: skip
-                # A login renewed on the way has tokens nobody knew before.
-                secrets += login_secrets(Path(env["CODEX_HOME"]))
+                # If codex has renewed the login, its new tokens are secrets too.
+                secrets += self._new_secrets(env)
         except OSError as error:
             what = f"codex could not be run: {error.strerror or type(error).__name__}"
-            raise ProviderError(what, sent=asked) from error
-        answer = turn.answer(finished.returncode, len(prompt) + extra_bytes)
+            raise ProviderError(what, sent=may_be_sent) from error
+        answer = turn.answer(result.returncode, command.request_bytes)
         if answer is None:
-            raise self._failure(turn, finished, time)
+            raise self._failure(turn, result, budget)
         return answer
 
-    @contextmanager
-    def _rooms(self) -> Iterator[Rooms]:
-        with ExitStack() as stack:
-            rooms = stack.enter_context(private_rooms())
-            if self._uses_login and self.config.codex_home is None:
-                stack.enter_context(lent_login(self._login_home, rooms.codex))
-            yield rooms
-
-    def _exec(
-        self, request: LLMRequest, *, model: str | None, executable: str, flags: frozenset[str] | None, rooms: Rooms,
-        time: _Time,
-    ) -> tuple[Exec, int]:  # fmt: skip
-        """What decides the command line, its files written; and how many bytes of the request are in those files."""
-        config = self.config
-        schema = None if request.schema is None else strict_schema(json_schema_of(request.schema))
-        by_flag = schema is not None and (flags is None or "--output-schema" in flags)
-        # Other servers than OpenAI's may pass over the schema (llama.cpp does): the model is told of it as well.
-        in_words = not by_flag or config.base_url is not None
-        instructions = render_instructions(request, agent=config.agent, schema_in_words=in_words)
-        settings = Exec(
-            executable=executable,
-            flags=flags,
-            agent=config.agent,
-            sandbox=config.sandbox,
-            folder=Path(config.workspace).expanduser().absolute() if config.workspace else rooms.work,
-            model=model,
-            base_url=config.base_url,
-            key_variable=KEY_VARIABLE if config.api_key_env else None,
-            instructions=None if instructions is None else rooms.write("instructions.md", instructions),
-            schema=rooms.write_json("schema.json", schema) if by_flag else None,
-            reasoning_effort=request.reasoning_effort or config.reasoning_effort,
-            # Never before our own: the timeout is the router's to keep.
-            idle_timeout=time.total + 60,
-            user_config=config.agent and config.codex_home is not None,
-            extra=config.extra_config,
-        )
-        return settings, len((instructions or "").encode())
-
-    def _environment(self, rooms: Rooms, key: str | None) -> dict[str, str]:
-        given = self.config.codex_home
-        own = {
-            # Codex finds skills below HOME, and shells their start-up files: a completion gets neither.
-            "HOME": os.environ.get("HOME") if self.config.agent else str(rooms.home),
-            "CODEX_HOME": str(Path(given).expanduser().absolute() if given else rooms.codex),
-            "TMPDIR": str(rooms.temp),
-            KEY_VARIABLE if self.config.base_url else SERVICE_KEY_VARIABLE: key,
-        }
-        return child_environment(os.environ, self.config.env, own)
+    def _run(
+        self, argv: list[str], budget: _TimeBudget, *, stdin: bytes = b"", env: dict[str, str], cwd: Path,
+        max_output: int, on_line: Callable[[bytes], None],
+    ) -> ChildResult:  # fmt: skip
+        """Run a child in the time that the attempt has left."""
+        return run_child(
+            argv, stdin=stdin, env=env, cwd=cwd, timeout=budget.left, grace=self.config.term_grace,
+            max_output=max_output, on_line=on_line, cancel=budget.cancel,
+        )  # fmt: skip
 
     def _executable(self) -> str:
         command = os.path.expanduser(self.config.command)  # noqa: PTH111 - Path would drop a leading "./"
@@ -301,38 +190,132 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             raise ProviderError(f"the command {command} {where}", sent=False, final=True)
         return str(Path(found).absolute())
 
-    def _known_flags(self, executable: str, env: dict[str, str], rooms: Rooms, time: _Time) -> frozenset[str] | None:
-        """The flags of `codex exec`, looked up once for each executable; None where it names none."""
+    def _known_flags(
+        self, executable: str, env: dict[str, str], dirs: AttemptDirs, budget: _TimeBudget
+    ) -> frozenset[str] | None:
+        """Return the flags of `codex exec`, looked up once for each executable; None if its help names none."""
         stat = Path(executable).stat()
         key = (executable, stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        known = _flags.get(key)
+        known = _flags_by_executable.get(key)
         if known is None:
             lines: list[bytes] = []
-            finished = run_child(
-                [executable, "exec", "--help"], env=env, cwd=rooms.work, timeout=time.left,
-                grace=self.config.term_grace, max_output=1 << 20, on_line=lines.append, cancel=time.cancel,
-            )  # fmt: skip
-            if finished.end == "timeout":
-                raise LLMTimeoutError(f"codex exec --help did not end within {time.total:g} s", sent=False)
-            known = parse_flags(b"\n".join(lines).decode(errors="replace")) if finished.returncode == 0 else None
+            result = self._run(
+                [executable, "exec", "--help"], budget, env=env, cwd=dirs.work, max_output=1 << 20, on_line=lines.append
+            )
+            if result.end == "timeout":
+                raise LLMTimeoutError(f"codex exec --help did not end within {budget.total:g} s", sent=False)
+            known = parse_flags(b"\n".join(lines).decode(errors="replace")) if result.returncode == 0 else None
             if known is not None:
-                _flags[key] = known
+                _flags_by_executable[key] = known
         return known
 
-    def _failure(self, turn: CodexTurn, finished: Finished, time: _Time) -> LLMRouterError:
+    def _failure(self, turn: CodexTurn, result: ChildResult, budget: _TimeBudget) -> LLMRouterError:
+        """Return the error for a run without an answer, by how the child ended."""
         received = None
         if turn.text or turn.usage:
             received = LLMResponse(text=turn.text, usage=turn.usage)
-        if finished.end == "flood":
+        if result.end == "flood":
             limit = self.config.max_output_bytes
             return InvalidResponseError(f"codex printed more than {limit} bytes", sent=turn.started, response=received)
-        if finished.end == "timeout" and turn.last_error is None:
-            what = f"codex gave no whole answer within {time.total:g} s"
+        if result.end == "timeout" and turn.last_error is None:
+            what = f"codex gave no whole answer within {budget.total:g} s"
             return LLMTimeoutError(what, sent=turn.started, response=received)
         failure = classify(
-            turn.last_error, finished.returncode, finished.stderr.decode(errors="replace"), self.clock.time()
+            turn.last_error, result.returncode, result.stderr.decode(errors="replace"), self.clock.time()
         )
         return error_of(
             failure.failure_type, failure.message, status_code=failure.status_code, retry_after=failure.retry_after,
             final=failure.final, sent=turn.started, response=received,
         )  # fmt: skip
+
+    # Codex's own: login and key, folders, environment, command line.
+
+    def secrets(self) -> Iterable[str]:
+        """Return the key or the tokens of the borrowed login, and settings taken from environment variables."""
+        yield from super().secrets()
+        name = self.config.api_key_env
+        key = os.environ.get(name, "").strip() if name else ""
+        if key:
+            yield key
+        if self._uses_login:
+            yield from login_secrets(self._login_home)
+
+    @staticmethod
+    def _new_secrets(env: dict[str, str]) -> list[str]:
+        return login_secrets(Path(env["CODEX_HOME"]))
+
+    def _check_login(self) -> Iterator[tuple[_CheckLevel, str]]:
+        name = self.config.api_key_env
+        if name is not None:
+            found = bool(os.environ.get(name, "").strip())
+            yield ("ok", f"{name} is set") if found else ("error", f"environment variable {name} is not set")
+        elif self._uses_login:
+            login = self._login_home / AUTH_FILE
+            hint = f"{login} does not exist: run `codex login`, or set api_key_env"
+            # The login of a configured home may be in the system's keyring, which cannot be looked into from here.
+            level: _CheckLevel = "warning" if self.config.codex_home else "error"
+            yield ("ok", f"logged in by {login}") if login.is_file() else (level, hint)
+
+    @property
+    def _uses_login(self) -> bool:
+        return self.config.base_url is None and self.config.api_key_env is None
+
+    @property
+    def _login_home(self) -> Path:
+        configured = self.config.codex_home
+        return Path(configured).expanduser() if configured else user_home(os.environ)
+
+    def _key(self) -> str | None:
+        name = self.config.api_key_env
+        return read_key(name, self.name) if name else None
+
+    @contextmanager
+    def _dirs(self) -> Iterator[AttemptDirs]:
+        """Create the folders of an attempt, with a copy of the login where codex needs one."""
+        with ExitStack() as stack:
+            dirs = stack.enter_context(attempt_dirs())
+            if self._uses_login and self.config.codex_home is None:
+                stack.enter_context(borrowed_login(self._login_home, dirs.agent_home))
+            yield dirs
+
+    def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
+        configured = self.config.codex_home
+        own = {
+            # Codex finds skills below HOME, and shells find their start-up files there. A completion needs neither.
+            "HOME": os.environ.get("HOME") if self.config.agent else str(dirs.home),
+            "CODEX_HOME": str(Path(configured).expanduser().absolute() if configured else dirs.agent_home),
+            "TMPDIR": str(dirs.temp),
+            KEY_VARIABLE if self.config.base_url else SERVICE_KEY_VARIABLE: key,
+        }
+        return child_environment(os.environ, self.config.env, own)
+
+    def _command(
+        self, request: LLMRequest, prompt: bytes, *, model: str | None, executable: str, flags: frozenset[str] | None,
+        dirs: AttemptDirs, budget: _TimeBudget,
+    ) -> _Command:  # fmt: skip
+        """Return what to run for `request`; the files that the command line names are written."""
+        config = self.config
+        schema = None if request.schema is None else strict_schema(json_schema_of(request.schema))
+        by_flag = schema is not None and (flags is None or "--output-schema" in flags)
+        # A server other than OpenAI's may ignore the schema (llama.cpp does), so the instructions repeat it.
+        in_words = not by_flag or config.base_url is not None
+        instructions = render_instructions(request, agent=config.agent, schema_in_words=in_words)
+        options = ExecOptions(
+            executable=executable,
+            flags=flags,
+            agent=config.agent,
+            sandbox=config.sandbox,
+            folder=Path(config.workspace).expanduser().absolute() if config.workspace else dirs.work,
+            model=model,
+            base_url=config.base_url,
+            key_variable=KEY_VARIABLE if config.api_key_env else None,
+            instructions=None if instructions is None else dirs.write("instructions.md", instructions),
+            schema=dirs.write_json("schema.json", schema) if by_flag else None,
+            reasoning_effort=request.reasoning_effort or config.reasoning_effort,
+            # Longer than the attempt, so that the router's own timeout always comes first.
+            idle_timeout=budget.total + 60,
+            user_config=config.agent and config.codex_home is not None,
+            extra=config.extra_config,
+        )
+        size = len(prompt) + len((instructions or "").encode())
+        return _Command(argv=build_argv(options), stdin=prompt, folder=options.folder, request_bytes=size)

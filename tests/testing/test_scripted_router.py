@@ -1,13 +1,10 @@
-"""The test mode for applications: real routing, played providers, no network, no real time."""
+"""The router for tests of applications: real routing, scripted providers, no network, no real time."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,10 @@ import pytest
 
 from lee_llm_router import (
     AuthenticationError,
-    Clock,
     ConfigError,
     LLMRequest,
     LLMResponse,
     LLMRouterError,
-    LLMTimeoutError,
     ProviderChoice,
     ProviderError,
     RateLimitError,
@@ -28,7 +23,7 @@ from lee_llm_router import (
     UnavailableError,
     load_config,
 )
-from lee_llm_router.testing import After, FakeClock, Outcome, Pieces, Recorder, ScriptedRouter, UnscriptedCallError
+from lee_llm_router.testing import After, FakeClock, Outcome, Pieces, ScriptedRouter, UnscriptedCallError
 
 CONFIG = {
     "llm": {
@@ -39,7 +34,7 @@ CONFIG = {
 
 
 def test_a_run_is_repeatable_to_the_last_field() -> None:
-    """Times, waits, records and events are the same each time, request ids aside."""
+    """Times, waits and records are the same each time, except for request ids."""
 
     def run() -> tuple[list[str], list[float], list[Any]]:
         router = ScriptedRouter(CONFIG, answers={"one": [ProviderError("x"), "yes"], "two": []})
@@ -52,7 +47,7 @@ def test_a_run_is_repeatable_to_the_last_field() -> None:
 
 
 def test_the_applications_own_configuration_is_what_is_tested(tmp_path: Path) -> None:
-    """Chain, models, settings and capabilities are those of the file; only the providers are played."""
+    """Chain, models, settings and capabilities are those of the file; only the providers' answers are scripted."""
     router = ScriptedRouter(load_config(CONFIG), answers={"one": AuthenticationError("no"), "two": ["b", "never"]})
     assert router.complete("r", "hi").provider == "two"
     assert [request.model for request in router.requests("one")] == ["m"]
@@ -78,7 +73,7 @@ def test_asking_for_more_than_is_scripted_fails_the_test_and_no_fallback_hides_i
 
 
 def test_every_kind_of_outcome() -> None:
-    """Texts, whole answers, exceptions, functions of the request, slow ones; sync, async, streamed."""
+    """Texts, whole answers, exceptions, functions of the request and slow outcomes; sync, async and streamed."""
 
     def echo(request: LLMRequest) -> str:
         return str(request.messages[-1]["content"])[::-1]
@@ -107,73 +102,8 @@ def test_every_kind_of_outcome() -> None:
         router.complete("r", "x", deadline=0.01)
 
 
-def test_the_fake_clock_is_a_clock_and_never_sleeps_for_real() -> None:
-    clock = FakeClock()
-    assert isinstance(clock, Clock)
-    clock.sleep(3600)
-    asyncio.run(clock.sleep_async(3600))
-    clock.advance(1)
-    assert (clock.monotonic(), clock.sleeps) == (7201, [3600, 3600])
-    router = ScriptedRouter(CONFIG, answers={"one": After(1e6, "x"), "two": After(1e6, "x")})
-    with pytest.raises(LLMTimeoutError):
-        router.complete("r", "hi")
-
-
-def test_a_recorder_can_be_shared_and_options_are_the_routers_own() -> None:
-    mine = Recorder()
-    router = ScriptedRouter(answers={"r": "yes"}, trace_store=mine, event_sink=mine)
-    router.complete("r", "hi")
-    assert mine.trail() == ["r ok return"] and mine.events[-1].name == "llm.complete.success"
-    assert router.recorder.records == []
-
-
-def fresh_run(folder: Path, **files: str) -> subprocess.CompletedProcess[str]:
-    """A pytest run of its own over `files`, warnings as errors, with the fixture switched on."""
-    texts = {"conftest": 'pytest_plugins = ["lee_llm_router.pytest_plugin"]\n', **files}
-    for name, text in texts.items():
-        (folder / f"{name}.py").write_text(text)
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=120)
-
-
-def test_the_fixture_works_as_the_document_says(tmp_path: Path) -> None:
-    """The pytest blocks of docs/testing.md, in a fresh pytest run."""
-    document = Path(__file__).parents[2] / "docs" / "testing.md"
-    blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", document.read_text(), re.DOTALL)
-    run = fresh_run(tmp_path, **dict(blocks))
-    assert run.returncode == 0 and "3 passed" in run.stdout, run.stdout + run.stderr
-
-
-def test_an_application_that_swallows_an_unscripted_call_fails_all_the_same(tmp_path: Path) -> None:
-    """`gather(return_exceptions=True)`, a thread nobody waits for: the fixture tells at the end of the test."""
-    run = fresh_run(
-        tmp_path,
-        test_app="""
-import asyncio
-
-def test_it(llm_router):
-    router = llm_router(planner=["only one"])
-
-    async def main():
-        calls = [router.complete_async("planner", "x") for _ in range(2)]
-        return await asyncio.gather(*calls, return_exceptions=True)
-
-    asyncio.run(main())
-""",
-    )
-    assert run.returncode == 1 and "asked without an answer left: planner" in run.stdout, run.stdout + run.stderr
-
-
-def test_the_fixture_closes_what_it_made(llm_router: Any) -> None:
-    """And makes any number of routers."""
-    first, second = llm_router(a="1"), llm_router(b=["2"])
-    assert (first.complete("a", "x").text, second.complete(None, "x").text) == ("1", "2")
-    third = llm_router(CONFIG, {"policy": "simple", "trace_store": False}, one="yes")
-    assert third.complete("r", "x").text == "yes" and third.recorder.records == []
-
-
 def test_the_steps_of_the_mock_provider_are_the_one_script_language() -> None:
-    """A mapping says what it says in a file: tools, failures, pieces, repetitions. Texts count their words."""
+    """A mapping means the same as in a file: tools, failures, chunks, repetitions. Usage counts words."""
     steps: list[Outcome] = [
         {"error": "OVERLOADED", "status_code": 503, "times": 2},
         {"tool_calls": [{"name": "look", "arguments": {"at": "moon"}}]},
@@ -189,7 +119,7 @@ def test_the_steps_of_the_mock_provider_are_the_one_script_language() -> None:
 
 
 @pytest.mark.parametrize("wrong", [7, None, RateLimitError, After(1, 7), {"txt": "x"}, {"error": "NO_SUCH"}])  # type: ignore[arg-type]
-def test_what_cannot_be_played_is_told_before_the_test(wrong: Any) -> None:
+def test_what_cannot_be_played_is_reported_before_the_test(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"cannot play|MockStep"):
         ScriptedRouter(answers={"r": [wrong]})
 
@@ -201,7 +131,7 @@ def test_a_function_that_gives_nothing_to_play_fails_the_test() -> None:
 
 
 def test_async_functions_are_awaited_and_can_be_cancelled() -> None:
-    """As a real call, it can be left while it is under way; a sync call says why it cannot play one."""
+    """Like a real call, it can be cancelled while it runs; a sync call says why it cannot play one."""
 
     async def hang(request: LLMRequest) -> str:
         await asyncio.Event().wait()
@@ -229,7 +159,7 @@ def test_async_functions_are_awaited_and_can_be_cancelled() -> None:
 
 
 def test_an_agent_of_the_configuration_is_not_repeated_by_a_test_either() -> None:
-    """Effects and settings are those of the provider that is stood in for; wrong overrides are found."""
+    """Effects and settings are those of the configured provider; wrong overrides are found."""
     config = {
         "llm": {
             "providers": {"agent": {"type": "codex_cli", "agent": True}, "other": {"type": "mock"}},
@@ -258,7 +188,7 @@ QUEUED = {
 
 
 def test_threads_queue_and_wait_as_on_a_real_clock() -> None:
-    """Time does not run away under a call that has only to wait for another's end."""
+    """Time does not advance past a call that only waits for another one to end."""
     router = ScriptedRouter(QUEUED, answers={"a": [After(1, str(n)) for n in range(40)]})
     with ThreadPoolExecutor(8) as pool:
         texts = {call.result().text for call in [pool.submit(router.complete, "a", "x") for _ in range(40)]}
@@ -267,7 +197,7 @@ def test_threads_queue_and_wait_as_on_a_real_clock() -> None:
 
 
 def test_waits_at_once_pass_at_once() -> None:
-    """Backoffs side by side take as long as one, in tasks and in threads; the shortest wait ends first."""
+    """Concurrent backoffs take as long as one; the shortest wait ends first."""
     answers: dict[str, Any] = {"a": [*[RateLimitError("x", retry_after=20)] * 10, *["yes"] * 10]}
     config = {"llm": {"providers": {"a": {"type": "mock"}}, "roles": {"a": {"provider": "a", "deadline": 60}}}}
 
@@ -280,7 +210,7 @@ def test_waits_at_once_pass_at_once() -> None:
 
     router = ScriptedRouter(config, answers=answers)
     assert len(asyncio.run(main(router))) == 10
-    assert 20 <= router.clock.monotonic() < 60, "behind the door one first, then faster and faster"
+    assert 20 <= router.clock.monotonic() < 60, "behind the gate one first, then faster and faster"
 
     ended: list[int] = []
     clock = FakeClock()
@@ -296,7 +226,7 @@ def test_waits_at_once_pass_at_once() -> None:
     assert (ended, clock.now) == ([10, 20, 30], 30)
 
 
-def test_a_half_read_stream_holds_nobody_up() -> None:
+def test_a_half_read_stream_blocks_no_other_call() -> None:
     router = ScriptedRouter(answers={"r": ["one two", ProviderError("x"), "three"]})
     with router.stream("r", "x") as stream:
         assert next(stream).text == "one "
@@ -306,8 +236,8 @@ def test_a_half_read_stream_holds_nobody_up() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_wait_ends_although_a_call_under_way_never_does(kind: str) -> None:
-    """A function that asks the router again and waits: the clock gives way in the end, so no test hangs."""
+def test_a_wait_ends_although_a_running_call_never_does(kind: str) -> None:
+    """As with a function that calls the router again: the clock moves on in the end, so no test hangs."""
 
     def nested(request: LLMRequest) -> str:
         return router.complete("inner", "x").text
@@ -321,31 +251,8 @@ def test_a_wait_ends_although_a_call_under_way_never_does(kind: str) -> None:
     assert router.clock.sleeps == [0.25]
 
 
-def test_a_wait_ends_when_it_is_woken_or_the_time_is_moved() -> None:
-    clock, woken = FakeClock(now=5.0), Future[None]()
-    for _ in range(3):
-        clock.hold()
-    with ThreadPoolExecutor(2) as pool:
-        waits = [pool.submit(clock.wait, woken, 100), pool.submit(clock.sleep, 7)]
-        woken.set_result(None)
-        waits[0].result()
-        clock.advance(7)
-        waits[1].result()
-    assert clock.now >= 12 and clock.sleeps[0] == 7
-
-
-def test_a_recorder_can_be_asked() -> None:
-    router = ScriptedRouter(CONFIG, answers={"one": [ProviderError("x"), "a", "b"]})
-    first, second = router.complete("r", "x"), router.complete("r", "x")
-    recorder = router.recorder
-    assert [record.outcome for record in recorder.find(first.request_id or "")] == ["error", "ok"]
-    assert recorder.last() == recorder.find(second.request_id or "")
-    assert recorder.last(5) == recorder.records
-    assert [event.data["failure_type"] for event in recorder.named("llm.complete.error")] == ["PROVIDER_ERROR"]
-
-
 def test_nothing_is_sent_and_no_key_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Roles of real providers, their keys unset, the network out of order."""
+    """With roles of real providers, their keys unset and the network failing."""
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("network")

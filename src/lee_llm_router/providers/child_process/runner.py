@@ -1,0 +1,276 @@
+"""Runs one command as a child process, within a time limit, and leaves no process or descriptor behind.
+
+How this works
+--------------
+
+`run_child` starts the command and hands it to a `_ChildRun`, a context manager that owns everything the run holds.
+
+1. **Start.** The child leads a new session and process group, so one signal reaches everything it starts.
+   Its input is an unnamed file, not a pipe. There is nothing to feed while reading, a child that does not read cannot
+   break anything, and a process that the host forks meanwhile cannot hold the child's input open.
+2. **Watch.** One selector waits for stdout, stderr, the cancel switch and the child's pidfd. Lines of stdout go to
+   `on_line` as they come; of stderr only the end is kept. Without a pidfd the child's end is polled for.
+   End of file on the pipes does not count as the end: a child may close them and go on, and a grandchild may hold
+   them open after the child has exited.
+3. **Stop.** `grace` seconds before the deadline the group gets SIGTERM, at the deadline SIGKILL. Too much output
+   ("flood") or the cancel switch ends the run at once.
+4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed
+   and the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as
+   well (`process_tree`). They are looked up while the child lives: its orphans get another parent.
+5. **Drain.** What the child wrote before its end is still in the pipes and is read last.
+
+The same code serves sync and async callers: `cancellation.cancellable` runs it in a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from time import monotonic
+from typing import IO, Literal
+
+from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router.errors import InvalidRequestError, ProviderError
+from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError
+from lee_llm_router.providers.child_process.process_tree import descendants, signal_group, signal_tree
+
+READ_SIZE = 65_536
+"""Bytes read from a pipe at once."""
+STDERR_TAIL = 16_384
+"""Bytes kept of stderr: the last ones, since a program that fails says why at the end."""
+POLL_INTERVAL = 0.05
+"""Seconds between checks whether the child has ended, where the system has no pidfd to report it."""
+REAP_TIMEOUT = 5.0
+"""Seconds to wait for a killed child. One that cannot be killed (another user's, stuck in the kernel) stays."""
+
+# Errors of a start that would fail the same way the next time.
+_LASTING_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.ENOTDIR, errno.ELOOP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildResult:
+    """How a child ended."""
+
+    returncode: int | None
+    """Exit code. A negative one names the signal that killed the child; None: it could not be killed."""
+    end: Literal["exit", "timeout", "flood"]
+    """`exit`: it ended by itself. `timeout`: it was told to end. `flood`: it wrote more to stdout than allowed."""
+    stderr: bytes
+    """The last `STDERR_TAIL` bytes of stderr."""
+
+
+def run_child(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    env: Mapping[str, str],
+    cwd: Path | str,
+    timeout: float,
+    grace: float = 2.0,
+    max_output: int = 1 << 25,
+    on_line: Callable[[bytes], None] | None = None,
+    cancel: CancelSwitch | None = None,
+) -> ChildResult:
+    """Run a command to its end and clean up after it.
+
+    Args:
+        argv: The command; its first word is a path.
+        stdin: The content of its standard input.
+        env: Its whole environment.
+        cwd: Its working folder.
+        timeout: Seconds after which it is killed.
+        grace: How many seconds before that its group gets SIGTERM; at most a quarter of `timeout`.
+        max_output: Bytes it may write to stdout.
+        on_line: Called with each line of stdout as it comes. Only ``\\n`` ends a line; it is not passed on.
+        cancel: Ends the run at once when set.
+
+    Raises:
+        ProviderError: the command could not be started (`sent` is False).
+        InvalidRequestError: an argument or a variable holds characters that cannot be passed to a process.
+        ChildCancelledError: `cancel` was set.
+    """
+    deadline = monotonic() + timeout
+    with _ChildRun(_start(argv, stdin, env, cwd), max_output, on_line) as run:
+        return run.watch(deadline, min(grace, timeout / 4), cancel)
+
+
+def _start(argv: Sequence[str], stdin: bytes, env: Mapping[str, str], cwd: Path | str) -> subprocess.Popen[bytes]:
+    try:
+        with tempfile.TemporaryFile() as input_file:
+            input_file.write(stdin)
+            input_file.seek(0)
+            return subprocess.Popen(  # noqa: S603 - no shell; the command comes from the configuration
+                argv, stdin=input_file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+                env=dict(env), cwd=cwd, start_new_session=True,
+            )  # fmt: skip
+    except OSError as error:
+        # Only the reason: the system's whole text would name a temporary folder that no longer exists.
+        what = f"{argv[0]} cannot be started: {error.strerror or error}"
+        if error.errno == errno.ENOENT and str(error.filename) == str(cwd):
+            what = f"the working folder {cwd} does not exist"
+        raise ProviderError(what, sent=False, final=error.errno in _LASTING_ERRORS) from error
+    except ValueError:
+        # A NUL or a lone surrogate in an argument or a variable. Not chained: the original error would quote it.
+        raise InvalidRequestError(
+            f"{argv[0]} cannot be started: a setting holds characters no command line can carry", sent=False
+        ) from None
+
+
+class _ChildRun:
+    """A child's lifetime; a context manager that leaves no process and no descriptor behind."""
+
+    def __init__(
+        self, child: subprocess.Popen[bytes], max_output: int, on_line: Callable[[bytes], None] | None
+    ) -> None:
+        self.child = child
+        self._on_line = on_line
+        self._output_left = max_output
+        self._stderr = bytearray()
+        self._partial_line: list[bytes] = []
+        self._flooded = False
+        self._ended = False
+        self._reaped = False
+        self._has_pidfd = False
+        self._descendants: dict[int, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _ChildRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._stack:
+            try:
+                self._kill()
+            finally:
+                for pipe in (self.child.stdout, self.child.stderr):
+                    if pipe is not None:
+                        pipe.close()
+
+    def watch(self, deadline: float, grace: float, cancel: CancelSwitch | None) -> ChildResult:
+        """Read the output until the child has ended, written too much or run out of time; then kill and reap it."""
+        selector = self._register(cancel)
+        end: Literal["exit", "timeout", "flood"] = "exit"
+        if not self._wait(selector, deadline - grace):
+            end = "timeout"
+            self._signal(SIGTERM)
+            self._wait(selector, deadline)
+        self._kill()
+        for pipe, take in self._pipes():
+            # Everything the child wrote is in the pipes by now. Other processes that hold them open are not waited for.
+            while not self._flooded and take(pipe):
+                pass
+        if any(self._partial_line):
+            self._emit(b"".join(self._partial_line))
+        if self._flooded:
+            end = "flood"
+        return ChildResult(returncode=self.child.returncode, end=end, stderr=bytes(self._stderr))
+
+    def _pipes(self) -> Iterator[tuple[IO[bytes], Callable[[IO[bytes]], bytes | None]]]:
+        if self.child.stdout is not None and self.child.stderr is not None:
+            yield self.child.stdout, self._take_stdout
+            yield self.child.stderr, self._take_stderr
+
+    def _register(self, cancel: CancelSwitch | None) -> selectors.BaseSelector:
+        selector = self._stack.enter_context(selectors.DefaultSelector())
+        for pipe, take in self._pipes():
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ, take)
+        if cancel is not None:
+            selector.register(cancel, selectors.EVENT_READ, _raise_cancelled)
+        descriptor = _open_pidfd(self.child.pid)
+        if descriptor is not None:
+            self._has_pidfd = True
+            self._stack.callback(os.close, descriptor)
+            selector.register(descriptor, selectors.EVENT_READ, self._mark_ended)
+        return selector
+
+    def _wait(self, selector: selectors.BaseSelector, until: float) -> bool:
+        """Handle output and signals. True: the child has ended or written too much; False: `until` was reached."""
+        while (time_left := until - monotonic()) > 0:
+            for key, _ in selector.select(time_left if self._has_pidfd else min(time_left, POLL_INTERVAL)):
+                if key.data(key.fileobj) == b"":
+                    selector.unregister(key.fileobj)
+            if not self._has_pidfd and self.child.poll() is not None:
+                self._ended = True
+            if self._ended or self._flooded:
+                return True
+        return False
+
+    def _mark_ended(self, _: object) -> None:
+        self._ended = True
+
+    def _take_stdout(self, pipe: IO[bytes]) -> bytes | None:
+        data = _read(pipe)
+        self._output_left -= len(data or b"")
+        if self._output_left < 0:
+            self._flooded = True
+            self._partial_line.clear()
+        elif data:
+            # Only \n ends a line: JSON may hold other line separators, such as U+2028, as they are.
+            first, *more = data.split(b"\n")
+            self._partial_line.append(first)
+            for piece in more:
+                self._emit(b"".join(self._partial_line))
+                self._partial_line = [piece]
+        return data
+
+    def _take_stderr(self, pipe: IO[bytes]) -> bytes | None:
+        data = _read(pipe)
+        self._stderr += data or b""
+        del self._stderr[:-STDERR_TAIL]
+        return data
+
+    def _emit(self, line: bytes) -> None:
+        if self._on_line is not None:
+            self._on_line(line)
+
+    def _signal(self, number: int) -> None:
+        if not self._ended:
+            # While the child lives: once it is dead its children get another parent and cannot be found.
+            self._descendants.update(descendants(self.child.pid))
+        signal_group(self.child.pid, number)
+        signal_tree(self._descendants, number)
+
+    def _kill(self) -> None:
+        """Kill the whole group and reap the child. A second call does nothing."""
+        if self._reaped:
+            return
+        # With a pidfd the child is not reaped yet, so its number, also the group's, cannot have been reused.
+        self._signal(SIGKILL)
+        self._ended = True
+        try:
+            self.child.wait(REAP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            # If no thread can be started, `subprocess` reaps the child when it next starts a process.
+            with suppress(BlockingIOError):
+                start_in_thread(self.child.wait)
+        self._reaped = True
+
+
+def _open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when `pid` ends; None where there is none (not Linux, old kernel)."""
+    opener = getattr(os, "pidfd_open", None)
+    try:
+        return None if opener is None else opener(pid)
+    except OSError:
+        return None
+
+
+def _raise_cancelled(_: object) -> None:
+    raise ChildCancelledError
+
+
+def _read(pipe: IO[bytes]) -> bytes | None:
+    """Return at most `READ_SIZE` bytes: empty at the end of the stream, None if nothing has arrived yet."""
+    try:
+        return os.read(pipe.fileno(), READ_SIZE)
+    except BlockingIOError:
+        return None
