@@ -183,7 +183,7 @@ class MockProvider(Provider[MockConfig]):
     def _next(self) -> MockStep:
         if len(self._script) == 1:
             return self._script[0]
-        with self._lock.held:
+        with self._lock:
             played, self._played = self._played, self._played + 1
         place = played % self._ends[-1] if self.config.loop else min(played, self._ends[-1] - 1)
         return self._script[bisect_right(self._ends, place)]
