@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lee_llm_router.providers.http.transport.api import Transport
-from lee_llm_router.providers.http.transport.choice import Carrier, TransportName
+from lee_llm_router.providers.http.transport.choice import LazyTransport, TransportName
 
 TRANSPORTS: tuple[TransportName, ...] = ("httpx", "httptools")
 
@@ -36,7 +36,7 @@ def name_under_test() -> TransportName:
 
 def transport_to(url: str, *, max_response_bytes: int = 10_000_000, ca_file: str | None = None) -> Transport:
     """A transport of the kind under test, to be closed by the caller."""
-    return Carrier(_under_test, url, ca_file=ca_file, max_response_bytes=max_response_bytes).get()
+    return LazyTransport(_under_test, url, ca_file=ca_file, max_response_bytes=max_response_bytes).get()
 
 
 def settings_under_test() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The clock the router reads, so that tests and users' tests can bring their own."""
+"""The clock that the router reads. Tests, also those of users, can replace it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lee_llm_router._util.threads import awaitable
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time as the router sees it. All values are seconds."""
+    """Tells the time and waits. All values are in seconds."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back; only differences mean anything."""
+        """Return the time of a clock that never goes back. Only differences have a meaning."""
         ...
 
     def time(self) -> float:
-        """Seconds since 1970-01-01 UTC."""
+        """Return the seconds since 1970-01-01 UTC."""
         ...
 
     def sleep(self, seconds: float) -> None:
@@ -32,16 +32,16 @@ class Clock(Protocol):
         ...
 
     def wait(self, woken: Future[None], seconds: float) -> None:
-        """Block the calling thread until `woken` is done, `seconds` at the most."""
+        """Block the calling thread until `woken` is done, for at most `seconds`."""
         ...
 
     async def wait_async(self, woken: Future[None], seconds: float) -> None:
-        """Suspend the calling task until `woken` is done, `seconds` at the most."""
+        """Suspend the calling task until `woken` is done, for at most `seconds`."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     __slots__ = ()
 

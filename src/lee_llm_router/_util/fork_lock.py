@@ -1,4 +1,4 @@
-"""A lock that a forked child finds open, whatever other threads of its parent were doing."""
+"""A lock that is released in a forked child, even if another thread of the parent held it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from types import TracebackType
 
 
 class ForkLock:
-    """A `threading.Lock` (or RLock, if `reentrant`) made anew in a forked child, for use with ``with``.
+    """A `threading.Lock` (or `RLock`, if `reentrant`) that is replaced in a forked child. Used with ``with``.
+
+    Without it, a child forked while another thread held the lock would wait for ever: that thread is not in the child.
 
     Args:
-        reentrant: What the end of a stream calls has to be: a dropped stream may be garbage collected at any place,
-            one where this is held included.
-        in_child: A method called in the child, to mend what it guards: the parent's other threads are not there.
+        reentrant: Needed for locks taken while a stream is finalized: the collector may run while the same thread
+            holds it.
+        in_child: A method called in the child, to repair what the lock guards.
     """
 
     __slots__ = ("__weakref__", "_in_child", "_make", "held")
@@ -23,16 +25,16 @@ class ForkLock:
     def __init__(self, reentrant: bool = False, in_child: Callable[[], None] | None = None) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
         self.held = self._make()
-        """The lock of this process, for a ``with`` at half the price."""
+        """The lock of this process. Use ``with`` on the `ForkLock` itself."""
         self._in_child = weakref.WeakMethod(in_child) if in_child is not None else None
         _locks.add(self)
 
     def renew(self) -> None:
-        """Open it, in a forked child."""
+        """Replace the lock, in a forked child."""
         self.held = self._make()
-        mend = self._in_child() if self._in_child is not None else None
-        if mend is not None:
-            mend()
+        repair = self._in_child() if self._in_child is not None else None
+        if repair is not None:
+            repair()
 
     def __enter__(self) -> None:
         self.held.acquire()
@@ -44,10 +46,10 @@ class ForkLock:
 _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 
 
-def _renew() -> None:
+def _renew_all() -> None:
     for lock in _locks:
         lock.renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(after_in_child=_renew_all)

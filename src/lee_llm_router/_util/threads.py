@@ -1,7 +1,7 @@
-"""Calls in threads that may be walked away from.
+"""Calls in threads that can be abandoned.
 
-A plain executor will not do: its threads are waited for when the interpreter or the event loop ends, so one hanging
-call would hold the whole program. These are daemon threads, one a call.
+An executor will not do: the interpreter and `asyncio.run` wait for its threads before they end, so that one hanging
+call would keep the whole program from ending. These are daemon threads, one for each call.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
-    """Start `function(*args)` in a daemon thread, in a copy of the caller's context.
+    """Start `function(*args)` in a daemon thread, in a copy of the caller's context; return the future of its result.
 
     Raises:
-        BlockingIOError: the process may have no more threads.
+        BlockingIOError: no thread can be started.
     """
     future: Future[T] = Future()
     context = copy_context()
@@ -30,7 +30,7 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
     def work() -> None:
         try:
             result = context.run(function, *args)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -46,59 +46,59 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
 def call_in_thread(
     function: Callable[..., T], *args: Any, timeout: float, late: Callable[[T], object] | None = None
 ) -> T:
-    """Wait at most `timeout` seconds for `function(*args)`; then leave it behind.
+    """Call `function(*args)` in a thread, and return its result. After `timeout` seconds the thread is abandoned.
 
     Args:
-        function: What to call.
-        args: With what.
-        timeout: Seconds.
-        late: Called with a result that comes when nobody waits for it any more.
+        function: The function to call.
+        args: Its arguments.
+        timeout: Seconds to wait.
+        late: Called with a result that comes after the thread was abandoned, to dispose of it.
 
     Raises:
-        TimeoutError: it did not end in time.
+        TimeoutError: the function did not end in time.
     """
     future = start_in_thread(function, *args)
     try:
         return future.result(timeout)
     except BaseException:
         if late is not None:
-            future.add_done_callback(lambda ended: _hand_over(ended, late))
+            future.add_done_callback(lambda ended: _dispose(ended, late))
         raise
 
 
-def _hand_over(ended: Future[T], late: Callable[[T], object]) -> None:
-    # Whatever goes wrong here is nobody's business any more.
+def _dispose(ended: Future[T], late: Callable[[T], object]) -> None:
+    # Errors are deliberately ignored: the caller has left.
     with suppress(Exception):
         if ended.exception() is None:
             late(ended.result())
 
 
 async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:
-    """Await `function(*args)` in a thread. A cancellation takes effect at once and leaves the thread behind."""
+    """Call `function(*args)` in a thread, and return its result. A cancellation abandons the thread at once."""
     return await awaitable(start_in_thread(function, *args))
 
 
 def awaitable(future: Future[T]) -> asyncio.Future[T]:
-    """An asyncio future that ends as `future` does. Cancelling it leaves `future` alone."""
+    """Return an asyncio future that ends as `future` does. Cancelling it does not cancel `future`."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[T] = loop.create_future()
 
-    def settle() -> None:
+    def copy_outcome() -> None:
         if waiter.done():
             return
         error = future.exception()
         if error is None:
             waiter.set_result(future.result())
         elif isinstance(error, StopIteration):
-            # asyncio refuses to carry this one in a future.
+            # asyncio does not allow this exception in a future.
             waiter.set_exception(RuntimeError("StopIteration raised in a thread"))
         else:
             waiter.set_exception(error)
 
-    def done(_: Future[T]) -> None:
-        # RuntimeError: the loop was closed while the abandoned thread still ran.
+    def on_done(_: Future[T]) -> None:
+        # RuntimeError: the loop was closed before the abandoned thread ended.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle)
+            loop.call_soon_threadsafe(copy_outcome)
 
-    future.add_done_callback(done)
+    future.add_done_callback(on_done)
     return waiter

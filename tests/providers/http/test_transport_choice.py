@@ -19,7 +19,12 @@ from lee_llm_router import load_config
 from lee_llm_router.doctor import diagnose
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.http.transport.api import Transport, WireRequest
-from lee_llm_router.providers.http.transport.choice import TRANSPORT_VARIABLE, Carrier, TransportChoice, chosen
+from lee_llm_router.providers.http.transport.choice import (
+    TRANSPORT_VARIABLE,
+    LazyTransport,
+    TransportChoice,
+    choose_transport,
+)
 from lee_llm_router.router import LeeLLMRouter
 
 OK = json_answer(completion())
@@ -47,21 +52,21 @@ def _no_httptools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "lee_llm_router.providers.http.transport.httptools_transport", raising=False)
 
 
-def _carrier(url: str, wanted: TransportChoice = "auto", **settings: Any) -> Carrier:
-    return Carrier(wanted, url, **{"ca_file": None, "max_response_bytes": 10_000, **settings})
+def _lazy(url: str, wanted: TransportChoice = "auto", **settings: Any) -> LazyTransport:
+    return LazyTransport(wanted, url, **{"ca_file": None, "max_response_bytes": 10_000, **settings})
 
 
 def test_the_quicker_one_is_taken_where_it_is_installed() -> None:
-    assert chosen("auto", URL) == "httptools"
+    assert choose_transport("auto", URL) == "httptools"
 
 
 @pytest.mark.usefixtures("_no_httptools")
 def test_httpx_is_taken_where_the_quicker_one_cannot_be_used() -> None:
-    assert chosen("auto", URL) == "httpx"
+    assert choose_transport("auto", URL) == "httpx"
     with Server(answering(OK)) as server:
-        carrier = _carrier(server.url)
-        assert carrier.get().send(WireRequest(server.url, (), b"{}"), 5).status == 200
-        carrier.close()
+        lazy = _lazy(server.url)
+        assert lazy.get().send(WireRequest(server.url, (), b"{}"), 5).status == 200
+        lazy.close()
 
 
 @pytest.mark.parametrize("name", ["httpx", "httptools"])
@@ -69,29 +74,29 @@ def test_the_environment_decides_for_auto_and_not_for_what_is_named(
     name: TransportChoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(TRANSPORT_VARIABLE, name)
-    assert chosen("auto", URL) == name
-    assert chosen("httpx", URL) == "httpx"
-    assert chosen("httptools", URL) == "httptools"
+    assert choose_transport("auto", URL) == name
+    assert choose_transport("httpx", URL) == "httpx"
+    assert choose_transport("httptools", URL) == "httptools"
 
 
 @pytest.mark.parametrize("value", ["", "auto"])
 def test_an_environment_that_says_nothing_changes_nothing(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRANSPORT_VARIABLE, value)
-    assert chosen("auto", URL) == "httptools"
+    assert choose_transport("auto", URL) == "httptools"
 
 
 def test_an_environment_that_names_none_there_is_says_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRANSPORT_VARIABLE, "requests")
     with pytest.raises(ProviderError, match="there are: auto, httpx, httptools") as caught:
-        chosen("auto", URL)
+        choose_transport("auto", URL)
     assert caught.value.final and not caught.value.sent
 
 
 def test_auto_takes_httpx_for_a_proxy_that_speaks_socks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only for requests that go through it."""
     monkeypatch.setenv("https_proxy", "socks5://proxy.test:1080")
-    assert chosen("auto", URL) == "httpx"
-    assert chosen("auto", "http://127.0.0.1/v1") == "httptools"
+    assert choose_transport("auto", URL) == "httpx"
+    assert choose_transport("auto", "http://127.0.0.1/v1") == "httptools"
 
 
 @pytest.mark.usefixtures("_no_httptools")
@@ -101,13 +106,13 @@ def test_naming_what_is_not_installed_is_a_final_error_with_the_remedy(
 ) -> None:
     if by == "environment":
         monkeypatch.setenv(TRANSPORT_VARIABLE, "httptools")
-    carrier = _carrier(URL, "httptools" if by == "setting" else "auto")
+    lazy = _lazy(URL, "httptools" if by == "setting" else "auto")
     with pytest.raises(ProviderError) as caught:
-        carrier.get()
+        lazy.get()
     assert caught.value.final and not caught.value.sent
     assert FAST in caught.value.message
     with pytest.raises(ProviderError):
-        asyncio.run(carrier.get_async())
+        asyncio.run(lazy.get_async())
 
 
 def _config(url: str = URL, **settings: Any) -> dict[str, Any]:
@@ -170,14 +175,14 @@ def test_a_call_goes_out_by_the_transport_that_is_named(name: str) -> None:
 def _counted(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None) -> list[str]:
     """The names of the threads that transports are made in; `before` is called in them."""
     made: list[str] = []
-    real = Carrier._make
+    real = LazyTransport._build
 
-    def make(self: Carrier) -> Transport:
+    def build(self: LazyTransport) -> Transport:
         made.append(threading.current_thread().name)
         before()
         return real(self)
 
-    monkeypatch.setattr(Carrier, "_make", make)
+    monkeypatch.setattr(LazyTransport, "_build", build)
     return made
 
 
@@ -206,19 +211,19 @@ def test_under_asyncio_it_is_made_once_and_the_event_loop_goes_on(monkeypatch: p
 def test_a_call_that_is_cancelled_meanwhile_leaves_it_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
     made = _counted(monkeypatch, lambda: go.wait(10))
-    carrier = _carrier("http://127.0.0.1:1")
+    lazy = _lazy("http://127.0.0.1:1")
 
     async def main() -> None:
-        first = asyncio.create_task(carrier.get_async())
+        first = asyncio.create_task(lazy.get_async())
         while not made:
             await asyncio.sleep(0.005)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        second = asyncio.create_task(carrier.get_async())
+        second = asyncio.create_task(lazy.get_async())
         await asyncio.sleep(0)
         go.set()
-        assert await second is carrier.get()
+        assert await second is lazy.get()
 
     asyncio.run(main())
     assert len(made) == 1
@@ -227,13 +232,13 @@ def test_a_call_that_is_cancelled_meanwhile_leaves_it_to_the_next(monkeypatch: p
 def test_what_was_wrong_may_be_mended(tmp_path: Path) -> None:
     """A missing `ca_file` fails one call, not every call from then on."""
     missing = tmp_path / "ca.pem"
-    carrier = _carrier(URL, ca_file=str(missing))
+    lazy = _lazy(URL, ca_file=str(missing))
     for _ in range(2):
         with pytest.raises(ProviderError, match="ca_file"):
-            asyncio.run(carrier.get_async())
+            asyncio.run(lazy.get_async())
     missing.write_bytes(Path(_usual_authorities()).read_bytes())
-    assert asyncio.run(carrier.get_async()) is carrier.get()
-    carrier.close()
+    assert asyncio.run(lazy.get_async()) is lazy.get()
+    lazy.close()
 
 
 def _usual_authorities() -> str:
@@ -244,26 +249,26 @@ def _usual_authorities() -> str:
 
 FORK = """
 import asyncio, os, sys, threading
-from lee_llm_router.providers.http.transport.choice import Carrier
+from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.http.transport.api import WireRequest
 url = sys.argv[1]
-carrier = Carrier("auto", url, ca_file=None, max_response_bytes=10000)
-making, go, real = threading.Event(), threading.Event(), Carrier._make
-def make(self):
-    making.set()
+lazy = LazyTransport("auto", url, ca_file=None, max_response_bytes=10000)
+building, go, real = threading.Event(), threading.Event(), LazyTransport._build
+def build(self):
+    building.set()
     go.wait(10)
     return real(self)
-Carrier._make = make
+LazyTransport._build = build
 async def first():
-    task = asyncio.create_task(carrier.get_async())
-    await asyncio.to_thread(making.wait)
+    task = asyncio.create_task(lazy.get_async())
+    await asyncio.to_thread(building.wait)
     task.cancel()
 asyncio.run(first())
 child = os.fork()
 if child == 0:
-    Carrier._make = real
+    LazyTransport._build = real
     async def call():
-        answer = await (await carrier.get_async()).send_async(WireRequest(url, (), b"{}"), 5)
+        answer = await (await lazy.get_async()).send_async(WireRequest(url, (), b"{}"), 5)
         assert answer.status == 200
     asyncio.run(call())
     os._exit(0)
@@ -281,7 +286,7 @@ def test_a_forked_child_does_not_wait_for_a_thread_of_its_parents() -> None:
 
 def test_a_transport_that_was_never_used_is_closed_without_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     made = _counted(monkeypatch)
-    _carrier(URL).close()
+    _lazy(URL).close()
     assert made == []
 
 
@@ -289,7 +294,7 @@ def test_a_transport_that_was_never_used_is_closed_without_being_made(monkeypatc
 def test_a_request_for_another_server_is_refused(name: TransportChoice) -> None:
     """It would go there with the connection, and the key, that are meant for the first."""
     with Server(answering(OK)) as server:
-        made = _carrier(server.url, name).get()
+        made = _lazy(server.url, name).get()
         with pytest.raises(Exception, match="cannot be put into HTTP"):
             made.send(WireRequest("http://elsewhere.test/v1", (), b"{}"), 5)
         assert server.connections == 0
@@ -302,10 +307,10 @@ def test_a_machine_without_threads_left_is_a_provider_error(monkeypatch: pytest.
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    carrier = _carrier(URL)
+    lazy = _lazy(URL)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         with pytest.raises(ProviderError, match="no thread can be started") as caught:
-            asyncio.run(carrier.get_async())
+            asyncio.run(lazy.get_async())
     assert not caught.value.sent
-    assert asyncio.run(carrier.get_async()) is carrier.get()
+    assert asyncio.run(lazy.get_async()) is lazy.get()

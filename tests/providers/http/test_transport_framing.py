@@ -16,8 +16,9 @@ import pytest
 from helpers.servers import Conversation, Script, Server, answering, completion, json_answer, make_certificate, once
 from helpers.transports import TRANSPORTS, transport_to, under_test
 from lee_llm_router.errors import FailureType, InvalidRequestError, LLMRouterError
+from lee_llm_router.providers.http.transport.address import address_of
 from lee_llm_router.providers.http.transport.api import Transport, WireRequest, WireResponse
-from lee_llm_router.providers.http.transport.route import Heads, address_of
+from lee_llm_router.providers.http.transport.head_cache import HeadCache
 
 OK = json_answer(completion())
 CORK = getattr(socket, "TCP_CORK", getattr(socket, "TCP_NOPUSH", 4))
@@ -267,14 +268,14 @@ def test_headers_that_come_again_are_put_together_once() -> None:
         made.append(request.headers)
         return request.headers[0][1]
 
-    heads = Heads(address_of("http://model.test").origin, make)
+    heads = HeadCache(address_of("http://model.test").origin, make)
     usual = ((b"X-A", b"usual"),)
     for number in range(100):
         own = ((b"X-A", b"%d" % number),)
-        assert heads.of(WireRequest("http://model.test/v1", usual, b"")) == b"usual"
-        assert heads.of(WireRequest("http://model.test/v1", own, b"")) == b"%d" % number
+        assert heads.get(WireRequest("http://model.test/v1", usual, b"")) == b"usual"
+        assert heads.get(WireRequest("http://model.test/v1", own, b"")) == b"%d" % number
     assert made.count(usual) == 2
-    assert heads.of(WireRequest("http://model.test/v1", usual, b"", "GET")) == b"usual"
+    assert heads.get(WireRequest("http://model.test/v1", usual, b"", "GET")) == b"usual"
     assert made.count(usual) == 3
 
 

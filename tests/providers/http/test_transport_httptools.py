@@ -28,7 +28,7 @@ def test_what_interrupts_the_parser_comes_out_as_it_is(
     def interrupt(*_: object) -> None:
         raise interruption
 
-    monkeypatch.setattr(httptools_transport._Message, place, interrupt)
+    monkeypatch.setattr(httptools_transport._ResponseParser, place, interrupt)
     with Server(answering(OK)) as server:
         transport = HTTPToolsTransport(server.url, max_response_bytes=1000)
         with pytest.raises(interruption):
@@ -41,7 +41,7 @@ def test_an_answer_that_was_read_leaves_nothing_to_the_garbage_collector() -> No
     """The parser and what it calls hold each other, until the end of the answer."""
     made: list[weakref.ref[object]] = []
 
-    class Message(httptools_transport._Message):
+    class Parser(httptools_transport._ResponseParser):
         __slots__ = ("__weakref__",)
 
         def __init__(self) -> None:
@@ -49,13 +49,13 @@ def test_an_answer_that_was_read_leaves_nothing_to_the_garbage_collector() -> No
             made.append(weakref.ref(self))
 
     with Server(answering(OK)) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httptools_transport, "_Message", Message)
+        patch.setattr(httptools_transport, "_ResponseParser", Parser)
         transport = HTTPToolsTransport(server.url, max_response_bytes=1000)
         gc.disable()
         try:
             transport.send(WireRequest(server.url, (), b"{}"), 5)
             asyncio.run(transport.send_async(WireRequest(server.url, (), b"{}"), 5))
-            assert [message() for message in made] == [None, None]
+            assert [parser() for parser in made] == [None, None]
         finally:
             gc.enable()
         transport.close()

@@ -20,7 +20,7 @@ from lee_llm_router.errors import (
     ProviderError,
 )
 from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
-from lee_llm_router.providers.http.transport.httpx_transport import HTTPXTransport, connection_of
+from lee_llm_router.providers.http.transport.httpx_transport import HTTPXTransport, http_connection_of
 
 Send = Callable[[str], WireResponse]
 OK = json_answer(completion())
@@ -105,7 +105,7 @@ def test_the_private_attributes_that_are_read_exist() -> None:
     with Server(answering(OK)) as server:
         transport = HTTPXTransport(server.url, max_response_bytes=10_000)
         stream = transport.open(WireRequest(server.url, [], b"{}"), 5)
-        connection = connection_of(stream._slot)
+        connection = http_connection_of(stream._pooled)
         assert hasattr(connection, "_h11_state") and hasattr(connection, "_network_stream")
         assert stream.whole().status == 200
         transport.close()

@@ -239,10 +239,10 @@ def test_asyncio_debug_mode_finds_no_fault() -> None:
 
 FORK = """
 import asyncio, gc, os, sys
-from lee_llm_router.providers.http.transport.choice import Carrier
+from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.http.transport.api import WireRequest
 name, url = sys.argv[1:]
-transport = Carrier(name, url, ca_file=None, max_response_bytes=100000).get()
+transport = LazyTransport(name, url, ca_file=None, max_response_bytes=100000).get()
 wire = WireRequest(url + "/chat", [], b"{}")
 loop = asyncio.new_event_loop()
 def call():

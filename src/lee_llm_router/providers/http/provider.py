@@ -23,15 +23,15 @@ from lee_llm_router.errors import AuthenticationError, InvalidRequestError, Prov
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig, WholeAnswer, read_key
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, Reply, encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
+from lee_llm_router.providers.http.transport.address import is_loopback
 from lee_llm_router.providers.http.transport.api import (
     AsyncWireStream,
     RawHeaders,
     WireRequest,
     WireResponse,
     WireStream,
-    is_loopback,
 )
-from lee_llm_router.providers.http.transport.choice import Carrier, chosen
+from lee_llm_router.providers.http.transport.choice import LazyTransport, choose_transport
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
 from lee_llm_router.settings.model import is_sensitive_header
@@ -146,7 +146,7 @@ class HTTPProvider(Provider[HTTPConfig]):
         self._beginnings: dict[tuple[int, bool], tuple[object, bytes]] = {}
         self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
         self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
-        self._carrier = Carrier(
+        self._carrier = LazyTransport(
             config.transport, self._url, ca_file=config.ca_file, max_response_bytes=config.max_response_bytes
         )
 
@@ -209,7 +209,7 @@ class HTTPProvider(Provider[HTTPConfig]):
         if config.ca_file is not None and not Path(config.ca_file).is_file():
             yield "error", f"ca_file {config.ca_file} does not exist"
         try:
-            yield "ok", f"requests are carried by {chosen(config.transport, self._url)}"
+            yield "ok", f"requests are carried by {choose_transport(config.transport, self._url)}"
         except ProviderError as error:
             yield "error", error.message
 

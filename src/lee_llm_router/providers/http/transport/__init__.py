@@ -1,1 +1,1 @@
-"""Carries HTTP requests."""
+"""Carries HTTP requests: the contract is `api`, and `choice` picks and loads what fulfils it."""

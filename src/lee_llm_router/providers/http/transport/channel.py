@@ -1,10 +1,11 @@
-"""Connections for an HTTP library: they fit httpcore's `NetworkBackend` and `NetworkStream` by shape.
+"""Bytes over a `Connection`: layers of TLS, and writes that are collected until an answer is read.
 
-Nothing here imports httpcore. Failures are raised as this library's errors, which say what is known only here: the
-address, the phase, and whether the request was on its way.
+The classes fit httpcore's `NetworkBackend` and `NetworkStream` by shape; nothing here imports httpcore. Failures are
+raised as this library's errors, because only this level knows the address, the phase, and whether the request may have
+reached the server.
 """
 
-# ruff: noqa: ARG002 - the HTTP library passes a `timeout` a step; the line's deadline stands in its place
+# ruff: noqa: ARG002 - the HTTP library passes a `timeout` for each step; the connection's deadline replaces it
 
 from __future__ import annotations
 
@@ -17,189 +18,199 @@ from lee_llm_router.providers.http.transport.connection import (
     FLUSH_SIZE,
     READ_SIZE,
     WAITING,
-    Line,
-    Steps,
-    Tls,
-    connecting,
+    Connection,
+    IOSteps,
+    connect,
     run,
     run_async,
 )
+from lee_llm_router.providers.http.transport.tls import TLSLayer
 
 T = TypeVar("T")
 
 
-class Stream:
-    """A connection: layers of TLS, and writes gathered until something is read."""
+class Channel:
+    """Sends and receives bytes on one socket, through the TLS layers opened so far (two inside a proxy's TLS).
 
-    __slots__ = ("_broken", "_layers", "_line", "_peer", "_poll", "_sock", "_unsent", "_unsent_size")
+    Args:
+        connection: Whose deadline holds for all that is done here.
+        sock: Its socket.
+        peer: Host and port, for error messages.
+    """
 
-    def __init__(self, line: Line, sock: socket.socket, peer: str) -> None:
-        self._line = line
+    __slots__ = ("_connection", "_layers", "_peer", "_poll", "_sock", "_unsent", "_unsent_size", "_write_error")
+
+    def __init__(self, connection: Connection, sock: socket.socket, peer: str) -> None:
+        self._connection = connection
         self._sock = sock
         self._peer = peer
-        self._layers: list[Tls] = []
+        self._layers: list[TLSLayer] = []
+        """The outermost first; its bytes go over the socket, those of each other layer over the one before."""
         self._unsent: list[bytes] = []
         self._unsent_size = 0
-        self._broken: OSError | None = None
+        self._write_error: OSError | None = None
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
     @property
     def is_broken(self) -> bool:
-        """Whether not all that was written has gone out. What is written from now on does not."""
-        return self._broken is not None
+        """Whether a write has failed. Nothing is sent after that."""
+        return self._write_error is not None
 
     @property
     def is_stale(self) -> bool:
-        """Whether an idle server has spoken or left: what it said was not asked for, and it may listen no more."""
-        return bool(self._poll.poll(0)) or any(layer.pending for layer in self._layers)
+        """Whether an idle connection has become readable: the server sent stray data or closed it."""
+        return bool(self._poll.poll(0)) or any(layer.has_unread_data for layer in self._layers)
 
     def get_extra_info(self, info: str) -> Any:
-        """The two facts an HTTP library asks for: the TLS there is, and whether an idle server has spoken or left."""
+        """Return one of the two facts that httpcore asks for: the TLS object, or whether there is something to read."""
         if info == "is_readable":
             return self.is_stale
         return self._layers[-1].object if info == "ssl_object" and self._layers else None
 
-    def gather(self, data: bytes) -> bool:
-        """Keep `data` until something is read; whether it is time to send."""
+    def enqueue(self, data: bytes) -> bool:
+        """Keep `data` to be sent before the next read; return whether there is enough to send now."""
         self._unsent.append(data)
         self._unsent_size += len(data)
         return self._unsent_size >= FLUSH_SIZE
 
-    def _flushing(self) -> Steps[None]:
+    def flush(self) -> IOSteps[None]:
+        """Send what was enqueued. If that fails, the next read says so."""
         data = b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_size = 0
-        if not data or self._broken is not None:
+        if not data or self._write_error is not None:
             return
         try:
-            yield from self._sending(data, len(self._layers))
+            yield from self._send(data, len(self._layers))
         except OSError as error:
-            # A server may answer (401, 413) and hang up before it has read the whole request: the answer decides.
-            self._broken = error
+            # A server may answer (401, 413) and close before it has read the whole request: read its answer first.
+            self._write_error = error
 
-    def reading(self, size: int) -> Steps[bytes]:
-        """Up to `size` bytes received; empty at the end. What was gathered goes out before."""
+    def receive(self, size: int) -> IOSteps[bytes]:
+        """Send what was enqueued, then return up to `size` bytes received; empty at the end."""
         if self._unsent:
-            yield from self._flushing()
-        failure = self._broken
+            yield from self.flush()
+        failure = self._write_error
         try:
-            data = (yield from self._receiving(size, len(self._layers))) if self._layers else (yield size)
+            data = (yield from self._receive(size, len(self._layers))) if self._layers else (yield size)
         except OSError as error:
             data, failure = b"", failure or error
         if not data and failure is not None:
-            raise self._line.failed(f"connection to {self._peer} lost", failure) from failure
+            raise self._connection.broken_error(f"connection to {self._peer} lost", failure) from failure
         return data
 
-    def securing(self, context: ssl.SSLContext, hostname: str | None) -> Steps[None]:
-        """Speak TLS from here on, on top of what is spoken already."""
-        yield from self._flushing()
-        self._line.doing = f"TLS handshake with {self._peer}"
+    def secure(self, context: ssl.SSLContext, hostname: str | None) -> IOSteps[None]:
+        """Add a TLS layer inside those there are already; all that follows goes through it."""
+        yield from self.flush()
+        self._connection.phase = f"TLS handshake with {self._peer}"
         try:
-            layer = Tls(context, hostname)
-            yield from self._through(layer.handshake(), len(self._layers))
+            layer = TLSLayer(context, hostname)
+            yield from self._run_layer(layer.handshake(), len(self._layers))
         except (OSError, ValueError) as error:
-            raise self._line.failed(f"no TLS connection to {self._peer}", error) from error
+            raise self._connection.broken_error(f"no TLS connection to {self._peer}", error) from error
         self._layers.append(layer)
-        self._line.doing = WAITING
+        self._connection.phase = WAITING
 
-    def _receiving(self, size: int, depth: int) -> Steps[bytes]:
+    def _receive(self, size: int, depth: int) -> IOSteps[bytes]:
+        """Receive through the first `depth` layers."""
         if depth:
-            return (yield from self._through(self._layers[depth - 1].read(size), depth - 1))
+            return (yield from self._run_layer(self._layers[depth - 1].read(size), depth - 1))
         return (yield size)  # type: ignore[no-any-return]
 
-    def _sending(self, data: bytes, depth: int) -> Steps[None]:
+    def _send(self, data: bytes, depth: int) -> IOSteps[None]:
+        """Send through the first `depth` layers."""
         if depth:
-            yield from self._through(self._layers[depth - 1].write(data), depth - 1)
+            yield from self._run_layer(self._layers[depth - 1].write(data), depth - 1)
         else:
             yield data
 
-    def _through(self, steps: Steps[T], depth: int) -> Steps[T]:
-        """Run the steps of one layer on the layer below it."""
+    def _run_layer(self, steps: IOSteps[T], depth: int) -> IOSteps[T]:
+        """Run the steps of a layer over the `depth` layers before it."""
         try:
-            wanted = next(steps)
+            step = next(steps)
             while True:
-                if isinstance(wanted, bytes):
-                    yield from self._sending(wanted, depth)
-                    wanted = next(steps)
+                if isinstance(step, bytes):
+                    yield from self._send(step, depth)
+                    step = next(steps)
                 else:
-                    wanted = steps.send((yield from self._receiving(READ_SIZE, depth)))
+                    step = steps.send((yield from self._receive(READ_SIZE, depth)))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
 
-class SyncStream(Stream):
-    """A connection for blocking calls, each clamped to the line's deadline; `timeout` arguments are ignored."""
+class SyncChannel(Channel):
+    """A channel for blocking calls, each bounded by the connection's deadline."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Up to `max_bytes` received; empty at the end."""
-        return run(self._line, self._sock, self.reading(max_bytes))
+        """Return up to `max_bytes` received; empty at the end."""
+        return run(self._connection, self._sock, self.receive(max_bytes))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Take `buffer`; it goes out when enough has gathered, or before the next read."""
-        if self.gather(buffer):
-            run(self._line, self._sock, self._flushing())
+        """Send `buffer`: now, if enough has been collected, or before the next read."""
+        if self.enqueue(buffer):
+            run(self._connection, self._sock, self.flush())
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> SyncStream:
-        """Speak TLS from here on, on top of what is spoken already."""
-        run(self._line, self._sock, self.securing(ssl_context, server_hostname))
+    ) -> SyncChannel:
+        """Add a TLS layer; return this channel."""
+        run(self._connection, self._sock, self.secure(ssl_context, server_hostname))
         return self
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the socket."""
         self._sock.close()
 
 
-class AsyncStream(Stream):
-    """A connection for asyncio. Time is bounded by whoever cancels; `timeout` arguments are ignored."""
+class AsyncChannel(Channel):
+    """A channel for asyncio. The caller bounds the time, by cancelling."""
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """As `SyncStream.read`."""
-        return await run_async(self._line, self._sock, self.reading(max_bytes))
+        """As `SyncChannel.read`."""
+        return await run_async(self._connection, self._sock, self.receive(max_bytes))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """As `SyncStream.write`."""
-        if self.gather(buffer):
-            await run_async(self._line, self._sock, self._flushing())
+        """As `SyncChannel.write`."""
+        if self.enqueue(buffer):
+            await run_async(self._connection, self._sock, self.flush())
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> AsyncStream:
-        """As `SyncStream.start_tls`."""
-        await run_async(self._line, self._sock, self.securing(ssl_context, server_hostname))
+    ) -> AsyncChannel:
+        """As `SyncChannel.start_tls`."""
+        await run_async(self._connection, self._sock, self.secure(ssl_context, server_hostname))
         return self
 
     async def aclose(self) -> None:
-        """Hang up."""
+        """Close the socket."""
         self._sock.close()
 
 
 class SyncBackend:
-    """Connects `line` with blocking calls."""
+    """Opens `connection` with blocking calls, for httpcore."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    def connect_tcp(self, host: str, port: int, **_: Any) -> SyncStream:
-        """A connection to `host`.
+    def connect_tcp(self, host: str, port: int, **_: Any) -> SyncChannel:
+        """Connect to `host`; return the channel.
 
         Raises:
-            LLMTimeoutError: not in time.
+            LLMTimeoutError: the time is up.
             ProviderError: the name cannot be looked up, or no address answers.
         """
-        sock = run(self._line, None, connecting(self._line, host, port))
-        return SyncStream(self._line, sock, f"{host}:{port}")
+        sock = run(self._connection, None, connect(self._connection, host, port))
+        return SyncChannel(self._connection, sock, f"{host}:{port}")
 
 
 class AsyncBackend:
-    """Connects `line` on the running event loop."""
+    """Opens `connection` on the running event loop, for httpcore."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    async def connect_tcp(self, host: str, port: int, **_: Any) -> AsyncStream:
+    async def connect_tcp(self, host: str, port: int, **_: Any) -> AsyncChannel:
         """As `SyncBackend.connect_tcp`."""
-        sock = await run_async(self._line, None, connecting(self._line, host, port))
-        return AsyncStream(self._line, sock, f"{host}:{port}")
+        sock = await run_async(self._connection, None, connect(self._connection, host, port))
+        return AsyncChannel(self._connection, sock, f"{host}:{port}")

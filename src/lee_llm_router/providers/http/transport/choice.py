@@ -1,7 +1,7 @@
-"""Which HTTP library carries the requests of a provider: chosen here, loaded when first used.
+"""Chooses the HTTP library that carries a provider's requests, and loads it when it is first used.
 
-`httpx_transport` and `httptools_transport` are the only files that know one. They keep the same promises over the
-same connections (`channel`, `connection`), and the same tests run for both.
+Only `httpx_transport` and `httptools_transport` know such a library. Both keep the same promises over the same
+connections (`channel`, `connection`), and the same tests run for both.
 """
 
 from __future__ import annotations
@@ -14,72 +14,73 @@ from typing import Literal, TypeAlias, cast, get_args
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import ProviderError
+from lee_llm_router.providers.http.transport.address import proxy_for
 from lee_llm_router.providers.http.transport.api import Transport
 
 TransportName: TypeAlias = Literal["httpx", "httptools"]
 TransportChoice: TypeAlias = Literal["auto", "httpx", "httptools"]
 
 TRANSPORT_VARIABLE = "LEE_LLM_ROUTER_TRANSPORT"
-"""Environment variable that decides where the setting `transport` is `auto`."""
+"""Environment variable that decides if the setting `transport` is `auto`."""
 
 
-def chosen(wanted: TransportChoice, url: str) -> TransportName:
-    """The transport for requests to `url`: the quicker one if it is installed and can be used.
+def choose_transport(wanted: TransportChoice, url: str) -> TransportName:
+    """Return the transport for requests to `url`.
 
     Args:
-        wanted: The setting; `auto` leaves it to the environment variable, and without one to this function.
-        url: Chooses the proxy, from the environment. httptools cannot use one that speaks SOCKS.
+        wanted: The setting. `auto` means what the environment variable names, else httptools if it can be used.
+        url: Decides which proxy of the environment is used. httptools cannot use a SOCKS proxy.
 
     Raises:
-        ProviderError: it is not installed, or the variable names none that there is.
+        ProviderError: the transport is not installed, or the variable names an unknown one.
     """
     if wanted == "auto":
         wanted = _from_environment()
-    if wanted == "httpx" or (wanted == "auto" and _is_socks(url)):
+    if wanted == "httpx" or (wanted == "auto" and _is_behind_socks(url)):
         return "httpx"
-    reason = _unusable()
-    if reason is None:
+    problem = _httptools_problem()
+    if problem is None:
         return "httptools"
     if wanted == "auto":
         return "httpx"
     raise ProviderError(
         'the transport httptools needs an extra: pip install "lee-llm-router[fast]"', final=True, sent=False
-    ) from reason
+    ) from problem
 
 
-def _unusable() -> Exception | None:
-    """What keeps httptools from being used: it is not installed, broken, or too old to be set up as is needed."""
+def _httptools_problem() -> Exception | None:
+    """Return why httptools cannot be used: it is not installed, broken, or too old for the options we set."""
     try:
-        from lee_llm_router.providers.http.transport.httptools_transport import check  # noqa: PLC0415 - it loads httptools
+        from lee_llm_router.providers.http.transport.httptools_transport import (  # noqa: PLC0415 - it loads httptools
+            check_httptools,
+        )
 
-        check()
-    except Exception as error:  # noqa: BLE001 - there is another transport, whatever is wrong with this one
+        check_httptools()
+    except Exception as error:  # noqa: BLE001 - httpx can be used instead, whatever the problem is
         return error
     return None
 
 
 def _from_environment() -> TransportChoice:
-    named = os.environ.get(TRANSPORT_VARIABLE) or "auto"
-    if named not in get_args(TransportChoice):
+    name = os.environ.get(TRANSPORT_VARIABLE) or "auto"
+    if name not in get_args(TransportChoice):
         known = ", ".join(get_args(TransportChoice))
         raise ProviderError(f"{TRANSPORT_VARIABLE} names no transport; there are: {known}", final=True, sent=False)
-    return cast(TransportChoice, named)
+    return cast(TransportChoice, name)
 
 
-def _is_socks(url: str) -> bool:
-    from lee_llm_router.providers.http.transport.route import proxy_for  # noqa: PLC0415 - it reads authorities, which takes time
-
+def _is_behind_socks(url: str) -> bool:
     return (proxy_for(url) or "").startswith("socks")
 
 
-class Carrier:
-    """The transport of one provider, made when it is first used: to load an HTTP library takes up to 150 ms.
+class LazyTransport:
+    """The transport of one provider, built when it is first used: loading an HTTP library takes up to 150 ms.
 
     Args:
         wanted: The setting `transport`.
         url: Where requests will go.
-        ca_file: PEM file with further authorities to trust, besides the usual ones.
-        max_response_bytes: Bound on the decoded body of an answer, in bytes.
+        ca_file: PEM file with authorities to trust in addition to the usual ones.
+        max_response_bytes: Limit on the decoded body of an answer, in bytes.
     """
 
     def __init__(self, wanted: TransportChoice, url: str, *, ca_file: str | None, max_response_bytes: int) -> None:
@@ -87,66 +88,67 @@ class Carrier:
         self._url = url
         self._ca_file = ca_file
         self._limit = max_response_bytes
-        self._made: Transport | None = None
-        self._making: Future[Transport] | None = None
-        self._lock = ForkLock(in_child=self._forget)
+        self._transport: Transport | None = None
+        self._pending: Future[Transport] | None = None
+        """The transport that a thread is building for asyncio."""
+        self._lock = ForkLock(in_child=self._forget_pending)
 
     def get(self) -> Transport:
-        """The transport.
+        """Return the transport; build it in the first call.
 
         Raises:
             ProviderError: it is not installed, or `ca_file` or the proxy cannot be used.
         """
-        made = self._made
-        if made is None:
-            made = self._make()
+        transport = self._transport
+        if transport is None:
+            built = self._build()
             with self._lock:
-                # Two threads may both get here; one wins. The other's has no connection yet.
-                self._made = made = self._made or made
-        return made
+                # If two threads have built one, the first is used. The other has no connection that needs closing.
+                self._transport = transport = self._transport or built
+        return transport
 
     async def get_async(self) -> Transport:
-        """As `get`. Made in a thread: the event loop has other things to do meanwhile.
+        """As `get`. Builds it in a thread, so that the event loop can do other things meanwhile.
 
         Raises:
             ProviderError: no thread can be started (`sent` is False).
         """
-        made = self._made
-        if made is not None:
-            return made
+        transport = self._transport
+        if transport is not None:
+            return transport
         with self._lock:
-            making = self._making
-            if making is None:
-                making = self._making = self._start_making()
+            pending = self._pending
+            if pending is None:
+                pending = self._pending = self._start_building()
         try:
-            return await awaitable(making)
+            return await awaitable(pending)
         except asyncio.CancelledError:
             raise
         except Exception:
-            self._forget()  # whatever was wrong may be mended by the next call
+            self._forget_pending()  # the next call tries again: the cause may have been removed by then
             raise
 
-    def _start_making(self) -> Future[Transport]:
+    def _start_building(self) -> Future[Transport]:
         try:
-            return start_in_thread(self._get_for_asyncio)
+            return start_in_thread(self._get_loaded)
         except BlockingIOError as error:
             raise ProviderError(f"no HTTP library can be loaded: {error}", sent=False) from error
 
-    def _get_for_asyncio(self) -> Transport:
-        made = self.get()
-        made.load()
-        return made
+    def _get_loaded(self) -> Transport:
+        transport = self.get()
+        transport.load()
+        return transport
 
     def close(self) -> None:
-        """Close idle connections now, busy ones when they are done."""
-        if self._made is not None:
-            self._made.close()
+        """Close idle connections now, and those in use when they are given back."""
+        if self._transport is not None:
+            self._transport.close()
 
-    def _forget(self) -> None:
-        self._making = None
+    def _forget_pending(self) -> None:
+        self._pending = None
 
-    def _make(self) -> Transport:
-        name = chosen(self._wanted, self._url)
+    def _build(self) -> Transport:
+        name = choose_transport(self._wanted, self._url)
         if name == "httpx":
             from lee_llm_router.providers.http.transport.httpx_transport import HTTPXTransport  # noqa: PLC0415
 

@@ -1,14 +1,25 @@
-"""Sockets and TLS under one deadline.
+"""One socket under one deadline: connecting, sending and receiving, for threads and for asyncio.
 
-A timeout per read does not bound an attempt: a server that sends a byte now and then is never late. Here every step
-(look-up, connect, handshake, each write, each read) gets what is left of one `Line`'s time. In sync code each system
-call is clamped to it. Under asyncio whoever waits cancels; here it is only seen to that the event loop gets its turn,
-and that one of several addresses does not use up all the time.
+How this works:
 
-What happens is written once, as generators that name each system call they want (`Steps`); two short drivers, `run` and
-`run_async`, make the calls. Sockets are plain ones, also under asyncio (`loop.sock_recv` and its siblings), so that a
-connection can be closed from anywhere, at any time, without its event loop. TLS runs over memory buffers, so that TLS
-inside TLS works too.
+A timeout for each read does not bound an attempt: a server that sends a byte now and then is never late. Here each
+step (look-up, connect, handshake, write, read) gets only the time left until the deadline of its `Connection`.
+
+The logic is written once, as generators (`IOSteps`) that yield the system calls they want: bytes to send, a number of
+bytes to receive, a host to resolve, a socket to connect. `run` performs them with blocking calls, `run_async` on the
+running event loop. Results are sent into the generator, and errors are thrown into it.
+
+The deadline is enforced in two ways:
+
+- In a thread, each system call gets the time left as its timeout, and `LLMTimeoutError` is raised when none is left.
+- Under asyncio, the caller waits within `asyncio.timeout` (while connecting) or `exchange.DeadlineTimer` (afterwards),
+  which calls `Connection.expire`. This module only yields to the event loop now and then, so that a server that sends
+  without pause cannot keep timers from running.
+
+In both, each of several addresses of a host gets a share of the time, so that a dead one cannot use up all of it.
+
+Sockets are plain ones, also under asyncio, where the loop only reports that one is readable or writable. So a
+connection can be closed from any thread and at any time, without its event loop.
 """
 
 from __future__ import annotations
@@ -17,134 +28,142 @@ import asyncio
 import encodings.idna  # noqa: F401 - else the first look-up loads it, on the event loop
 import socket
 import ssl
-from collections.abc import Callable, Generator
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
+from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, ProviderError
 
 T = TypeVar("T")
 
 READ_SIZE = 65536
 FLUSH_SIZE = 65536
-_READS_A_TURN = 8
+_READS_PER_TURN = 8
 _MAX_WAIT = 1e6
 """Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
 _CONTINUING = "waiting for more of the answer"
-_ADDRESS_WAIT = 10.0
-"""Seconds for one address while others are left: a dead IPv6 route must not eat the whole attempt."""
+_ADDRESS_TIMEOUT = 10.0
+"""Seconds for one address while others are left: a dead IPv6 route must not use up the whole attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class _LookUp:
-    """Wanted: the addresses of a host, as `socket.getaddrinfo` gives them."""
+class _ResolveHost:
+    """Step: look up the addresses of a host, in the form of `socket.getaddrinfo`."""
 
     host: str
     port: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Dial:
-    """Wanted: `sock` connected to `address` within `wait` seconds."""
+class _ConnectSocket:
+    """Step: connect `sock` to `address` within `timeout` seconds."""
 
     sock: socket.socket
     address: Any
-    wait: float
+    timeout: float
 
 
-Steps: TypeAlias = Generator[bytes | int | _LookUp | _Dial, Any, T]
-"""System calls wanted: bytes to send, or how many to receive at most. Results are sent in, errors thrown in."""
+IOStep: TypeAlias = bytes | int | _ResolveHost | _ConnectSocket
+"""Bytes to send, the most bytes to receive, or one of the steps above."""
+IOSteps: TypeAlias = Generator[IOStep, Any, T]
+"""Yields the steps it wants performed; receives their results and their errors."""
 
 
-class Line:
-    """One connection, the attempt that uses it now, and that attempt's deadline."""
+class Connection:
+    """One connection, and the deadline of the attempt that uses it now."""
 
-    __slots__ = ("asked", "doing", "expired", "reads", "sent", "sock", "timeout", "until")
+    __slots__ = ("awaiting_reply", "deadline", "expired", "phase", "reads", "sent", "sock", "timeout")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.expired = False
-        self.until = 0.0
+        """Whether `expire` was called."""
+        self.deadline = 0.0
         self.timeout = 0.0
         self.sent = False
+        """Whether the request may have reached the server."""
         self.reads = 0
-        self.asked = False
-        """Whether nothing was received since something was last sent."""
-        self.doing = ""
+        """Reads since the connection was opened; only under asyncio."""
+        self.awaiting_reply = False
+        """Whether nothing was received since something was last sent; only under asyncio."""
+        self.phase = ""
+        """What is being done, for the message of a timeout."""
 
     def start(self, timeout: float) -> None:
-        """A new attempt begins, with `timeout` seconds."""
-        self.until = monotonic() + timeout
+        """Begin a new attempt, which may take `timeout` seconds."""
+        self.deadline = monotonic() + timeout
         self.timeout = timeout
         self.sent = False
-        self.doing = WAITING
+        self.phase = WAITING
 
-    def go_on(self, timeout: float) -> None:
-        """The attempt's answer has begun; its next piece may take `timeout` seconds."""
-        self.until = monotonic() + timeout
+    def extend(self, timeout: float) -> None:
+        """Give the next part of an answer that has begun `timeout` seconds from now."""
+        self.deadline = monotonic() + timeout
         self.timeout = timeout
-        self.doing = _CONTINUING
+        self.phase = _CONTINUING
 
     def expire(self) -> None:
-        """Time is up: whoever waits for bytes under asyncio wakes, finds the end of them, and looks at `expired`."""
+        """Called when the deadline passes: shutting the socket down wakes the waiting task, which checks `expired`."""
         self.expired = True
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
 
-    def left(self) -> float:
-        """Seconds left; never less than nothing.
+    def time_left(self) -> float:
+        """Seconds until the deadline.
 
         Raises:
-            LLMTimeoutError: none are.
+            LLMTimeoutError: it has passed.
         """
-        left = self.until - monotonic()
+        left = self.deadline - monotonic()
         if left <= 0:
-            raise self.timed_out()
+            raise self.timeout_error()
         return min(left, _MAX_WAIT)
 
-    def share(self, addresses: int) -> float:
-        """Seconds one address may take while `addresses` are left to try, it included."""
-        left = self.left()
-        return left if addresses == 1 else min(left / addresses, _ADDRESS_WAIT)
+    def address_timeout(self, addresses: int) -> float:
+        """Seconds for the next address, while `addresses` are left to try, this one included."""
+        left = self.time_left()
+        return left if addresses == 1 else min(left / addresses, _ADDRESS_TIMEOUT)
 
-    def timed_out(self) -> LLMTimeoutError:
-        """The error for an attempt whose time is up."""
-        if self.doing is _CONTINUING:
+    def timeout_error(self) -> LLMTimeoutError:
+        """Return the error for an attempt whose time is up."""
+        if self.phase is _CONTINUING:
             return LLMTimeoutError(f"the answer did not go on within {self.timeout:.4g} s", sent=self.sent)
-        return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.doing})", sent=self.sent)
+        return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.phase})", sent=self.sent)
 
-    def failed(self, what: str, error: BaseException | None) -> ProviderError:
-        """The error for a broken connection: `what`, and the system's own words where they add something."""
+    def broken_error(self, what: str, error: BaseException | None) -> ProviderError:
+        """Return the error for a broken connection: `what`, and the system's reason where it adds something."""
         reason = "" if isinstance(error, ConnectionRefusedError) else _reason(error)
         return ProviderError(f"{what}: {reason}" if reason else what, sent=self.sent)
 
-    def no_route(self, host: str, port: int, error: OSError | None) -> LLMRouterError:
-        """The error for a connection that did not come about."""
+    def connect_error(self, host: str, port: int, error: OSError | None) -> LLMRouterError:
+        """Return the error for a connection that could not be made."""
         if isinstance(error, TimeoutError):
             return LLMTimeoutError(f"no connection to {host}:{port}: timed out", sent=False)
         if isinstance(error, ConnectionRefusedError):
-            return self.failed(f"connection refused by {host}:{port}", error)
-        return self.failed(f"no connection to {host}:{port}", error)
+            return self.broken_error(f"connection refused by {host}:{port}", error)
+        return self.broken_error(f"no connection to {host}:{port}", error)
 
     @property
-    def open(self) -> bool:
-        """Whether there is a connection."""
+    def is_open(self) -> bool:
+        """Whether the socket is open."""
         return self.sock is not None and self.sock.fileno() >= 0
 
     def close(self) -> None:
-        """Give the connection back to the system. Works from any thread, and after the event loop is gone."""
+        """Close the socket. Works from any thread, and after the event loop has been closed."""
         sock, self.sock = self.sock, None
         if sock is not None:
             sock.close()
 
     def __del__(self) -> None:
-        # A provider that was dropped and not closed, or a dead event loop, must not leave sockets to warn of. Where
-        # the garbage collector finds both, the older one is asked first: a line is older than its socket.
+        # A provider that was dropped without `close`, or a dead event loop, must not cause a warning about an unclosed
+        # socket. The garbage collector finalizes older objects first, and a connection is older than its socket.
         self.close()
 
 
@@ -158,72 +177,19 @@ def _reason(error: BaseException | None) -> str:
     return "" if error is None else str(error)
 
 
-class Tls:
-    """TLS without a socket: each method's steps want what the wire must do for it."""
-
-    __slots__ = ("_incoming", "_outgoing", "object")
-
-    def __init__(self, context: ssl.SSLContext, hostname: str | None) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
-
-    @property
-    def pending(self) -> bool:
-        """Whether something was received that nobody has read."""
-        return bool(self._incoming.pending or self.object.pending())
-
-    def handshake(self) -> Steps[None]:
-        """Agree on keys and check the other side's certificate."""
-        return self._run(self.object.do_handshake)
-
-    def read(self, size: int) -> Steps[bytes]:
-        """Up to `size` decrypted bytes; empty at the end."""
-        try:
-            return (yield from self._run(self.object.read, size))
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # Whether the answer is whole is decided by its length and its JSON, as without TLS.
-            return b""
-
-    def write(self, data: bytes) -> Steps[None]:
-        """Encrypt and send `data`."""
-        view = memoryview(data)
-        while view:
-            view = view[(yield from self._run(self.object.write, view[:FLUSH_SIZE])) :]
-
-    def _run(self, function: Callable[..., T], *args: Any) -> Steps[T]:
-        while True:
-            try:
-                result = function(*args)
-            except ssl.SSLWantReadError:
-                yield from self._send()
-                received = yield READ_SIZE
-                if received:
-                    self._incoming.write(received)
-                else:
-                    self._incoming.write_eof()
-            else:
-                yield from self._send()
-                return result
-
-    def _send(self) -> Steps[None]:
-        outgoing = self._outgoing.read()
-        if outgoing:
-            yield outgoing
-
-
-def connecting(line: Line, host: str, port: int) -> Steps[socket.socket]:
-    """Look `host` up and connect to the first of its addresses that answers."""
-    line.doing = f"looking up {host}"
+def connect(connection: Connection, host: str, port: int) -> IOSteps[socket.socket]:
+    """Look up `host` and connect to the first of its addresses that answers."""
+    connection.phase = f"looking up {host}"
     try:
-        addresses = _numeric(host, port) or (yield _LookUp(host, port))
+        addresses = _numeric_addresses(host, port) or (yield _ResolveHost(host, port))
     except (OSError, UnicodeError) as error:
-        raise line.failed(f"cannot look up {host}", error) from error
-    line.doing = f"connecting to {host}:{port}"
+        raise connection.broken_error(f"cannot look up {host}", error) from error
+    connection.phase = f"connecting to {host}:{port}"
     failure: OSError | None = None
-    for done, (family, kind, protocol, _, address) in enumerate(addresses):
+    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
         sock = socket.socket(family, kind, protocol)
         try:
-            yield _Dial(sock, address, line.share(len(addresses) - done))
+            yield _ConnectSocket(sock, address, connection.address_timeout(len(addresses) - tried))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException as error:
             sock.close()
@@ -231,97 +197,83 @@ def connecting(line: Line, host: str, port: int) -> Steps[socket.socket]:
                 raise
             failure = error
         else:
-            line.sock = sock
-            line.doing = WAITING
+            connection.sock = sock
+            connection.phase = WAITING
             return sock
-    raise line.no_route(host, port, failure) from failure
+    raise connection.connect_error(host, port, failure) from failure
 
 
-def _numeric(host: str, port: int) -> list[Any]:
-    """The address, if `host` is one already: no name server is asked, so no thread is needed."""
+def _numeric_addresses(host: str, port: int) -> list[Any]:
+    """Return the address if `host` is a numeric one, else nothing. Asks no name server, so it needs no thread."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         return []
 
 
-def run(line: Line, sock: socket.socket | None, steps: Steps[T]) -> T:
-    """Make the system calls that `steps` want on `sock`, each clamped to the line's deadline."""
-    try:
-        wanted = next(steps)
-        while True:
-            try:
-                result = _call(line, sock, wanted)
-            except BaseException as error:  # noqa: BLE001 - the steps decide, and raise what is not theirs
-                wanted = steps.throw(error)
-            else:
-                wanted = steps.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+# Performed with blocking calls
 
 
-def _call(line: Line, sock: Any, wanted: bytes | int | _LookUp | _Dial) -> Any:
+def run(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -> T:
+    """Perform `steps` on `sock` in this thread, each within the time left; return their result."""
+    return run_steps(steps, partial(_perform, connection, sock))
+
+
+def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
     try:
-        if isinstance(wanted, int):
-            sock.settimeout(line.left())
-            return sock.recv(wanted)
-        if isinstance(wanted, bytes):
-            return _send(line, sock, wanted)
-        if isinstance(wanted, _Dial):
-            wanted.sock.settimeout(wanted.wait)
-            return wanted.sock.connect(wanted.address)
-        return call_in_thread(_look_up, wanted, timeout=line.left())
+        if isinstance(step, int):
+            sock.settimeout(connection.time_left())
+            return sock.recv(step)
+        if isinstance(step, bytes):
+            return _send(connection, sock, step)
+        if isinstance(step, _ConnectSocket):
+            step.sock.settimeout(step.timeout)
+            return step.sock.connect(step.address)
+        return call_in_thread(_resolve, step, timeout=connection.time_left())
     except TimeoutError:
-        line.left()  # raises where it is our own deadline that has passed
+        connection.time_left()  # raises if it is our own deadline that has passed
         raise
 
 
-def _send(line: Line, sock: socket.socket, data: bytes) -> None:
+def _send(connection: Connection, sock: socket.socket, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        sock.settimeout(line.left())
+        sock.settimeout(connection.time_left())
         view = view[sock.send(view) :]
 
 
-async def run_async(line: Line, sock: socket.socket | None, steps: Steps[T]) -> T:
-    """Make the system calls that `steps` want on `sock`, on the running event loop."""
-    try:
-        wanted = next(steps)
-        while True:
-            try:
-                result = await _call_async(line, sock, wanted)
-            except BaseException as error:  # noqa: BLE001 - the steps decide, and raise what is not theirs
-                wanted = steps.throw(error)
-            else:
-                wanted = steps.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+# Performed on the running event loop
 
 
-async def _call_async(line: Line, sock: Any, wanted: bytes | int | _LookUp | _Dial) -> Any:
-    if isinstance(wanted, int):
-        return await _receive(line, sock, wanted)
+def run_async(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -> Coroutine[Any, Any, T]:
+    """Perform `steps` on `sock` on the running event loop; return their result. The caller bounds the time."""
+    return run_steps_async(steps, partial(_perform_async, connection, sock))
+
+
+async def _perform_async(connection: Connection, sock: Any, step: IOStep) -> Any:
+    if isinstance(step, int):
+        return await _receive(connection, sock, step)
     loop = asyncio.get_running_loop()
-    if isinstance(wanted, bytes):
-        line.asked = True
-        return await loop.sock_sendall(sock, wanted)
-    if isinstance(wanted, _Dial):
-        wanted.sock.setblocking(False)
-        async with asyncio.timeout(wanted.wait):
-            return await loop.sock_connect(wanted.sock, wanted.address)
-    # Not `loop.getaddrinfo`: its thread belongs to the loop's executor, which `asyncio.run` waits for at the end.
-    return await call_in_thread_async(_look_up, wanted)
+    if isinstance(step, bytes):
+        connection.awaiting_reply = True
+        return await loop.sock_sendall(sock, step)
+    if isinstance(step, _ConnectSocket):
+        step.sock.setblocking(False)
+        async with asyncio.timeout(step.timeout):
+            return await loop.sock_connect(step.sock, step.address)
+    # Not `loop.getaddrinfo`: `asyncio.run` waits at its end for the threads of the loop's executor.
+    return await call_in_thread_async(_resolve, step)
 
 
-async def _receive(line: Line, sock: socket.socket, size: int) -> bytes:
-    """What `loop.sock_recv` does, at half its price."""
-    line.left()
-    if line.asked:
-        line.asked = False  # the answer cannot be here yet
+async def _receive(connection: Connection, sock: socket.socket, size: int) -> bytes:
+    """Receive as `loop.sock_recv` does, in half the time."""
+    connection.time_left()
+    if connection.awaiting_reply:
+        connection.awaiting_reply = False  # the answer cannot be here yet: do not try to read it
     else:
-        # While there is something to read this does not suspend: a flood would starve every timer.
-        line.reads += 1
-        if line.reads % _READS_A_TURN == 0:
+        # While there is something to read, this does not suspend: a flood of data would keep timers from running.
+        connection.reads += 1
+        if connection.reads % _READS_PER_TURN == 0:
             await asyncio.sleep(0)
         with suppress(BlockingIOError, InterruptedError):
             return sock.recv(size)
@@ -329,7 +281,7 @@ async def _receive(line: Line, sock: socket.socket, size: int) -> bytes:
     descriptor = sock.fileno()
     while True:
         readable = loop.create_future()
-        loop.add_reader(descriptor, _settle, readable)
+        loop.add_reader(descriptor, _set_done, readable)
         try:
             await readable
         finally:
@@ -338,10 +290,10 @@ async def _receive(line: Line, sock: socket.socket, size: int) -> bytes:
             return sock.recv(size)
 
 
-def _settle(readable: asyncio.Future[None]) -> None:
+def _set_done(readable: asyncio.Future[None]) -> None:
     if not readable.done():
         readable.set_result(None)
 
 
-def _look_up(wanted: _LookUp) -> list[Any]:
-    return socket.getaddrinfo(wanted.host, wanted.port, type=socket.SOCK_STREAM)
+def _resolve(step: _ResolveHost) -> list[Any]:
+    return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)

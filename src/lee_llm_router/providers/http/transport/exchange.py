@@ -1,7 +1,25 @@
-"""One exchange over HTTP: its answer's body as it comes in, its failures translated, its connection given back.
+"""One exchange over HTTP: read the answer's body, translate failures, give the connection back.
 
-Whoever understands HTTP (`httpx_transport`, `httptools_transport`) says what has arrived, by one generator for sync
-and async; what becomes of it stands here, once.
+How this works:
+
+A transport takes a `PooledClient` out of its `IdlePool`, or opens one, and makes an exchange with it. The exchange then
+owns the connection until it gives it back to the pool or closes it, and each happens exactly once.
+
+What depends on the HTTP library is in subclasses (`httpx_transport`, `httptools_transport`): `_next_raw_part` says what
+has arrived of the body, and `_is_reusable` whether the connection can serve another request. The rest is here:
+
+- `_next_part` decodes the parts and finds the end. `read_all` and `_drain` are loops over it. All of them are
+  generators that yield I/O steps (`connection.IOSteps`), so that sync and async share them.
+- `SyncExchange.run` and `AsyncExchange.run` perform such steps. When the body has ended they release the HTTP library's
+  response, then give the connection back.
+- Both do so within an `ErrorTranslator`: any error, cancellation or interruption closes the connection, and errors of
+  the system or of an HTTP library become this library's.
+- `AsyncExchange.run` also waits within a `DeadlineTimer`, which shuts the socket down when the deadline passes. The
+  wait then ends as if the server had closed the connection, so `Connection.expired` is checked after it, before
+  anything that was read is believed. In sync code each system call has its own timeout.
+
+A connection is reused only if no byte can be left of this answer: it would be read as the beginning of the next one,
+which may belong to somebody else. In doubt it is closed.
 """
 
 from __future__ import annotations
@@ -15,35 +33,36 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from weakref import ref
 
 from lee_llm_router.errors import LLMRouterError, ProviderError
-from lee_llm_router.providers.http.transport.api import Body, RawHeaders, WireResponse
-from lee_llm_router.providers.http.transport.connection import Line, Steps, run, run_async
-from lee_llm_router.providers.http.transport.idle_pool import Slot, SlotStack
+from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
+from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
+from lee_llm_router.providers.http.transport.connection import Connection, IOSteps, run, run_async
+from lee_llm_router.providers.http.transport.idle_pool import IdlePool, PooledClient
 
 T = TypeVar("T")
 
 _GRACE = 0.05
-"""Seconds the end of a body may take to arrive after an answer's own end mark. A new connection costs more."""
+"""Seconds `finish` waits for the end of the body after the answer's own end mark. A new connection costs more."""
 
-Translation: TypeAlias = tuple[tuple[type[Exception], ...], Callable[[BaseException, Line], LLMRouterError]]
+Translation: TypeAlias = tuple[tuple[type[Exception], ...], Callable[[BaseException, Connection], LLMRouterError]]
 _TRANSLATIONS: tuple[Translation, ...] = (
-    ((TimeoutError,), lambda _, line: line.timed_out()),
-    ((OSError,), lambda error, line: ProviderError(f"connection lost: {error}", sent=line.sent)),
+    ((TimeoutError,), lambda _, connection: connection.timeout_error()),
+    ((OSError,), lambda error, connection: ProviderError(f"connection lost: {error}", sent=connection.sent)),
 )
 
 
-class Guard:
-    """Within it, whatever goes wrong drops the connection, and comes out as this library's error.
+class ErrorTranslator:
+    """A context in which any error closes the connection and is raised as this library's.
 
-    Cancellations, interruptions and bugs come out as they are.
+    Cancellations, interruptions and bugs close the connection too, and are raised as they are.
     """
 
-    __slots__ = ("_line",)
+    __slots__ = ("_connection",)
 
     TRANSLATIONS: ClassVar[tuple[Translation, ...]] = _TRANSLATIONS
-    """What is raised below, the most specific first, and what is raised in its place."""
+    """Types of errors, the most specific first, and what makes the error that is raised in their place."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def __enter__(self) -> None:
         pass
@@ -51,149 +70,156 @@ class Guard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is None:
             return
-        line = self._line
-        line.close()
-        if line.expired and isinstance(error, Exception):
-            raise line.timed_out() from error
+        connection = self._connection
+        connection.close()
+        if connection.expired and isinstance(error, Exception):
+            raise connection.timeout_error() from error
         for types, translate in self.TRANSLATIONS:
             if isinstance(error, types):
-                raise translate(error, line) from error
+                raise translate(error, connection) from error
 
 
-class Watch:
-    """Wakes who waits on a line under asyncio when the line's time is up: with one timer for all the waits of a stream.
+class DeadlineTimer:
+    """A context for waits under asyncio: it calls `Connection.expire` if the deadline passes within it.
 
-    A timer for each would cost as much as reading what comes. This one, when it goes off before its time because the
-    time has moved, is set again. It holds on to nothing: a stream that is dropped is gone at once.
+    It sets one timer for all the waits of a stream, because a timer for each would cost as much as the reading. If the
+    deadline has been extended when the timer fires, the timer is set again. It keeps only a weak reference, so a
+    dropped stream is freed at once.
     """
 
-    __slots__ = ("__weakref__", "_at", "_line", "_timer", "_waiting")
+    __slots__ = ("__weakref__", "_connection", "_is_waiting", "_timer", "_timer_at")
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._at = 0.0
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = False
+        self._timer_at = 0.0
+        self._is_waiting = False
 
     def __enter__(self) -> None:
-        self._waiting = True
-        if self._timer is None or self._line.until < self._at:
+        self._is_waiting = True
+        if self._timer is None or self._connection.deadline < self._timer_at:
             self._set()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._waiting = False
+        self._is_waiting = False
 
     def stop(self) -> None:
-        """Let the timer go."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _set(self) -> None:
         self.stop()
-        self._at = self._line.until
-        self._timer = asyncio.get_running_loop().call_later(self._at - monotonic(), _ring, ref(self))
+        self._timer_at = self._connection.deadline
+        self._timer = asyncio.get_running_loop().call_later(self._timer_at - monotonic(), _fire, ref(self))
 
-    def _rang(self) -> None:
+    def _fired(self) -> None:
         self._timer = None
-        if self._waiting and self._line.until > monotonic():
+        if self._is_waiting and self._connection.deadline > monotonic():
             self._set()
-        elif self._waiting:
-            self._line.expire()
+        elif self._is_waiting:
+            self._connection.expire()
 
 
-def _ring(watch: ref[Watch]) -> None:
-    alive = watch()
+def _fire(timer: ref[DeadlineTimer]) -> None:
+    alive = timer()
     if alive is not None:
-        alive._rang()
+        alive._fired()
 
 
 class Exchange:
-    """What is the same for sync and async, whoever understands HTTP.
+    """What sync and async exchanges share, with any HTTP library.
 
     Args:
-        slot: The connection.
-        stack: Where it goes if it is as good as new afterwards.
+        pooled: The client with its connection.
+        pool: Where it goes afterwards, if it can be reused.
     """
 
-    guard: ClassVar[type[Guard]] = Guard
+    error_translator: ClassVar[type[ErrorTranslator]] = ErrorTranslator
 
     status: int
     raw_headers: RawHeaders
-    _body: Body
+    _body: BodyDecoder
 
-    def __init__(self, slot: Slot[Any], stack: SlotStack[Any]) -> None:
-        self._slot = slot
-        self._line = slot.line
-        self._stack = stack
-        self._closed = False
-        """Whether the other side has hung up."""
-        self._doubtful = False
-        """Whether the answer's end was given in two ways, so that others may have read it otherwise (RFC 9112, 6.3)."""
+    def __init__(self, pooled: PooledClient[Any], pool: IdlePool[Any]) -> None:
+        self._pooled = pooled
+        self._connection = pooled.connection
+        self._pool = pool
+        self._closed_by_server = False
+        self._ambiguous_framing = False
+        """Whether the answer gave its end in two ways, so that a proxy may have read it otherwise (RFC 9112, 6.3)."""
         self._ended = False
-        self._settled = False
+        """Whether the body was read to its end, or no more of it is wanted."""
+        self._handed_over = False
+        """Whether the connection was given back or closed."""
 
     def allow(self, timeout: float) -> None:
         """As `WireStream.allow`."""
         if not self._ended:
-            self._line.go_on(timeout)
+            self._connection.extend(timeout)
 
     def close(self) -> None:
         """As `WireStream.close`."""
-        if not self._settled:
-            self._settled = self._ended = True
-            self._slot.close()
+        if not self._handed_over:
+            self._handed_over = self._ended = True
+            self._pooled.close()
 
-    def _arriving(self) -> Steps[tuple[bytes, bool]]:
-        """What is here of the body, raw, or if nothing is, what comes next; and whether that is its end.
+    def read_all(self) -> IOSteps[WireResponse]:
+        """Return the answer with all that is left of its body."""
+        parts = []
+        while part := (yield from self._next_part()):
+            parts.append(part)
+        return WireResponse(self.status, self.raw_headers, b"".join(parts), self._body.cut)
 
-        A `ProviderError` is raised in place of an end that will not come.
+    def _drain(self) -> IOSteps[None]:
+        """Read the rest of the body and throw it away."""
+        while (yield from self._next_part()):
+            pass
+
+    def _next_part(self, closing_ends: bool = False) -> IOSteps[bytes]:
+        """Return the next part of the body, decoded; empty at the end.
+
+        With `closing_ends`, a closed connection counts as the end.
+        """
+        body = self._body
+        while not self._ended:
+            try:
+                data, ended = yield from self._next_raw_part()
+            except ProviderError as error:
+                if not (closing_ends and self._closed_by_server):
+                    body.fail(error)
+                data, ended = b"", True
+            part = body.decode(data) if data else b""
+            if ended and not body.cut:
+                body.finish()
+            self._ended = ended or body.cut
+            if part:
+                return part
+        return b""
+
+    def _next_raw_part(self) -> IOSteps[tuple[bytes, bool]]:
+        """Return what has been received of the body, or else what comes next; and whether that is its end.
+
+        Raises:
+            ProviderError: the end will not come.
         """
         raise NotImplementedError
 
     def _is_reusable(self) -> bool:
         """Whether the connection is open both ways, and nothing was received past the answer's end.
 
-        Left-over bytes would be read as the answer to the next request, which may be someone else's.
+        Bytes left over would be read as the answer to the next request, which may be somebody else's.
         """
         raise NotImplementedError
 
-    def _settle(self) -> None:
-        """Give the connection back, if it is as good as new."""
-        self._settled = True
+    def _give_back(self) -> None:
+        """Give the connection back to the pool if it can be reused, otherwise close it."""
+        self._handed_over = True
         if self._body.cut or not self._is_reusable():
-            self._slot.close()
+            self._pooled.close()
         else:
-            self._stack.give(self._slot)
-
-    def gathering(self) -> Steps[WireResponse]:
-        """The whole answer."""
-        parts = []
-        while part := (yield from self._receiving()):
-            parts.append(part)
-        return WireResponse(self.status, self.raw_headers, b"".join(parts), self._body.cut)
-
-    def _draining(self) -> Steps[None]:
-        while (yield from self._receiving()):
-            pass
-
-    def _receiving(self, closing_ends: bool = False) -> Steps[bytes]:
-        """The next part of the body, decoded; empty at its end, as which a connection closed too early may count."""
-        body = self._body
-        while not self._ended:
-            try:
-                data, ended = yield from self._arriving()
-            except ProviderError as error:
-                if not (closing_ends and self._closed):
-                    body.broke(error)
-                data, ended = b"", True
-            part = body.decoded(data) if data else b""
-            if ended and not body.cut:
-                body.ended()
-            self._ended = ended or body.cut
-            if part:
-                return part
-        return b""
+            self._pool.give(self._pooled)
 
 
 class SyncExchange(Exchange):
@@ -201,77 +227,77 @@ class SyncExchange(Exchange):
 
     def read(self) -> bytes:
         """As `WireStream.read`."""
-        return b"" if self._ended else self.run(self._receiving(closing_ends=True))
+        return b"" if self._ended else self.run(self._next_part(closing_ends=True))
 
     def whole(self) -> WireResponse:
         """As `WireStream.whole`."""
-        return self.run(self.gathering())
+        return self.run(self.read_all())
 
     def finish(self) -> None:
         """As `WireStream.finish`."""
         if not self._ended:
             with suppress(LLMRouterError):
                 self.allow(_GRACE)
-                self.run(self._draining())
+                self.run(self._drain())
 
-    def run(self, steps: Steps[T]) -> T:
-        """Go through some steps of the exchange; after the last one the connection is given back."""
-        with self.guard(self._line):
-            result = run(self._line, self._line.sock, steps)
-            if self._ended and not self._settled:
+    def run(self, steps: IOSteps[T]) -> T:
+        """Perform steps of this exchange. If the body has ended with them, give the connection back."""
+        with self.error_translator(self._connection):
+            result = run(self._connection, self._connection.sock, steps)
+            if self._ended and not self._handed_over:
                 self._release()
-                self._settle()
+                self._give_back()
             return result
 
     def _release(self) -> None:
-        """Tell a library below that the answer has come to its end."""
+        """Release the response in the HTTP library."""
 
 
 class AsyncExchange(Exchange):
     """An `AsyncWireStream`."""
 
-    def __init__(self, slot: Slot[Any], stack: SlotStack[Any]) -> None:
-        super().__init__(slot, stack)
-        self._watch = Watch(slot.line)
+    def __init__(self, pooled: PooledClient[Any], pool: IdlePool[Any]) -> None:
+        super().__init__(pooled, pool)
+        self._timer = DeadlineTimer(pooled.connection)
 
     async def read(self) -> bytes:
         """As `AsyncWireStream.read`."""
-        return b"" if self._ended else await self.run(self._receiving(closing_ends=True))
+        return b"" if self._ended else await self.run(self._next_part(closing_ends=True))
 
     async def whole(self) -> WireResponse:
         """As `AsyncWireStream.whole`."""
-        return await self.run(self.gathering())
+        return await self.run(self.read_all())
 
     async def finish(self) -> None:
         """As `AsyncWireStream.finish`."""
         if not self._ended:
             with suppress(LLMRouterError):
                 self.allow(_GRACE)
-                await self.run(self._draining())
+                await self.run(self._drain())
 
     def close(self) -> None:
-        """As `WireStream.close`."""
-        self._watch.stop()
+        """As `AsyncWireStream.close`."""
+        self._timer.stop()
         super().close()
 
-    async def run(self, steps: Steps[T]) -> T:
+    async def run(self, steps: IOSteps[T]) -> T:
         """As `SyncExchange.run`."""
-        with self.guard(self._line):
+        with self.error_translator(self._connection):
             try:
-                with self._watch:
-                    result = await run_async(self._line, self._line.sock, steps)
-                if self._line.expired:
-                    raise self._line.timed_out()
-                if self._ended and not self._settled:
+                with self._timer:
+                    result = await run_async(self._connection, self._connection.sock, steps)
+                if self._connection.expired:
+                    raise self._connection.timeout_error()
+                if self._ended and not self._handed_over:
                     release = self._release()
                     if release is not None:
                         await release
-                    self._settle()
+                    self._give_back()
             except BaseException:
-                self._watch.stop()
+                self._timer.stop()
                 raise
             if self._ended:
-                self._watch.stop()
+                self._timer.stop()
             return result
 
     def _release(self) -> Awaitable[None] | None:

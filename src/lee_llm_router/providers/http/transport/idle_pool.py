@@ -1,7 +1,7 @@
-"""Idle connections, kept where taking one costs the same whether there is one or a thousand.
+"""Idle connections, kept so that taking one costs the same whether there is one or a thousand.
 
-An HTTP library's own pool looks at every idle socket at each request. Here a slot is one client with one connection,
-and idle slots lie on a stack: the one used last is used next, the ones at the bottom grow old and are closed.
+The pool of an HTTP library looks at every idle socket for each request. Here each client has one connection, and idle
+clients are kept last in, first out; those unused for `KEEP_ALIVE` are closed.
 """
 
 from __future__ import annotations
@@ -14,103 +14,103 @@ from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.providers.http.transport.connection import Line
+from lee_llm_router.providers.http.transport.connection import Connection
 
 ClientT = TypeVar("ClientT")
 
 KEEP_ALIVE = 60.0
-"""Seconds an idle connection is kept. Five, the usual default of HTTP libraries, reconnects any caller that pauses."""
+"""Seconds an idle connection is kept. With five, the usual default, a caller that pauses has to connect again."""
 
 
-class Slot(Generic[ClientT]):
-    """One client of an HTTP library, with at most one connection: its `line`."""
+class PooledClient(Generic[ClientT]):
+    """A client of an HTTP library, and the one connection that it uses."""
 
-    __slots__ = ("client", "idle_since", "line")
+    __slots__ = ("client", "connection", "idle_since")
 
-    def __init__(self, client: ClientT, line: Line) -> None:
+    def __init__(self, client: ClientT, connection: Connection) -> None:
         self.client = client
-        self.line = line
+        self.connection = connection
         self.idle_since = 0.0
 
     def close(self) -> None:
-        """Hang up. The client holds nothing else."""
-        self.line.close()
+        """Close the connection. The client holds nothing else that needs closing."""
+        self.connection.close()
 
 
-class SlotStack(Generic[ClientT]):
-    """Idle slots, last in, first out."""
+class IdlePool(Generic[ClientT]):
+    """The idle clients of one transport, last in, first out."""
 
     def __init__(self) -> None:
         self._lock = ForkLock()
-        self._idle: deque[Slot[ClientT]] = deque()
+        self._idle: deque[PooledClient[ClientT]] = deque()
         self._closed = False
         self._pid = os.getpid()
 
-    def take(self) -> Slot[ClientT] | None:
-        """The slot used last, if there is one that is young enough."""
+    def take(self) -> PooledClient[ClientT] | None:
+        """Take out the client used last; None if all have been idle for too long, or there is none."""
         oldest = monotonic() - KEEP_ALIVE
         with self._lock:
             if not self._idle:
                 return None
             if self._pid == os.getpid() and self._idle[-1].idle_since >= oldest:
                 return self._idle.pop()
-        # Too old, and all below it are older. Or this is a forked child: the connections are the parent's, and closing
-        # our copies of the descriptors does not end them.
-        self._drop()
+        # This one is too old, and all below it are older. Or this is a forked child: the connections belong to the
+        # parent, and closing our copies of the descriptors does not end them.
+        self._close_idle()
         return None
 
-    def give(self, slot: Slot[ClientT]) -> None:
-        """Keep `slot` for the next `take`, and let go of what has grown old."""
-        slot.idle_since = monotonic()
-        old = []
+    def give(self, pooled: PooledClient[ClientT]) -> None:
+        """Keep `pooled` for the next `take`, and close what has been idle for too long."""
+        pooled.idle_since = monotonic()
+        expired = []
         with self._lock:
-            self._idle.append(slot)
-            while self._idle and (self._closed or self._idle[0].idle_since < slot.idle_since - KEEP_ALIVE):
-                old.append(self._idle.popleft())
-        for other in old:
+            self._idle.append(pooled)
+            while self._idle and (self._closed or self._idle[0].idle_since < pooled.idle_since - KEEP_ALIVE):
+                expired.append(self._idle.popleft())
+        for other in expired:
             other.close()
 
     def close(self) -> None:
         """Close what is idle, and from now on what is given back."""
         self._closed = True
-        self._drop()
+        self._close_idle()
 
-    def _drop(self) -> None:
+    def _close_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, deque()
             self._pid = os.getpid()
-        for slot in idle:
-            slot.close()
+        for pooled in idle:
+            pooled.close()
 
 
-class LoopStacks(Generic[ClientT]):
-    """A stack for every event loop: an asyncio client must not be used from another loop."""
+class IdlePoolPerLoop(Generic[ClientT]):
+    """An `IdlePool` for each event loop: an asyncio client must not be used from another loop."""
 
     def __init__(self) -> None:
         self._lock = ForkLock()
-        self._stacks: WeakKeyDictionary[asyncio.AbstractEventLoop, SlotStack[ClientT]] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, IdlePool[ClientT]] = WeakKeyDictionary()
         self._closed = False
 
-    def current(self) -> SlotStack[ClientT]:
-        """The running loop's stack. Those of loops closed meanwhile are closed too."""
+    def current(self) -> IdlePool[ClientT]:
+        """Return the running loop's pool. If it is new, close the pools of loops that have been closed."""
         loop = asyncio.get_running_loop()
-        stack = self._stacks.get(loop)
-        if stack is not None:
-            return stack
+        pool = self._pools.get(loop)
+        if pool is not None:
+            return pool
         with self._lock:
-            dead = [other for other in self._stacks if other.is_closed()]
-            dropped = [self._stacks.pop(other) for other in dead]
-            stack = self._stacks.setdefault(loop, SlotStack())
-        for other_stack in dropped:
-            other_stack.close()
+            dead = [other for other in self._pools if other.is_closed()]
+            dropped = [self._pools.pop(other) for other in dead]
+            pool = self._pools.setdefault(loop, IdlePool())
+        for other_pool in dropped:
+            other_pool.close()
         if self._closed:
-            stack.close()
-        return stack
+            pool.close()
+        return pool
 
     def close(self) -> None:
-        """Close every loop's idle slots, and from now on what is given back."""
+        """Close what is idle in every loop's pool, and from now on what is given back."""
         with self._lock:
             self._closed = True
-            stacks = list(self._stacks.values())
-        for stack in stacks:
-            stack.close()
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
