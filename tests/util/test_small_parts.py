@@ -8,9 +8,11 @@ import inspect
 import os
 import pickle
 import signal
+import sys
 import typing
 import uuid
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -60,6 +62,24 @@ def test_a_forked_child_finds_locks_open() -> None:
             with lock:
                 os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_no_python_code_runs_while_a_lock_is_taken_or_released(reentrant: bool) -> None:
+    """There Ctrl-C could strike, and leave the lock taken for ever."""
+    lock, calls = ForkLock(reentrant), []
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        with lock:
+            pass
+    finally:
+        sys.setprofile(None)
+    assert calls == []
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

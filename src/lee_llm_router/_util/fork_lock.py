@@ -1,4 +1,4 @@
-"""A lock that a forked child finds open, whatever other threads of its parent were doing."""
+"""A lock that is always free in a forked child, even if another thread of the parent held it during the fork."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from operator import attrgetter
 
 
 class ForkLock:
-    """A `threading.Lock` (or RLock, if `reentrant`) made anew in a forked child, for use with ``with``.
+    """A `threading.Lock`, or an RLock if `reentrant`, that a forked child replaces by a new one. Use it with ``with``.
 
     Args:
-        reentrant: What the end of a stream calls has to be: a dropped stream may be garbage collected at any place,
-            one where this is held included.
-        in_child: A method called in the child, to mend what it guards: the parent's other threads are not there.
+        reentrant: Needed for locks taken while a stream is finalized: the garbage collector may run while the same
+            thread holds the lock.
+        in_child: A method called in the child, to repair what the lock guards: the parent's other threads do not
+            exist there.
     """
 
-    __slots__ = ("__weakref__", "_in_child", "_make", "held")
+    __slots__ = ("__weakref__", "_in_child", "_lock", "_make")
 
     def __init__(self, reentrant: bool = False, in_child: Callable[[], None] | None = None) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
-        self.held = self._make()
-        """The lock of this process, for a ``with`` at half the price."""
+        self._lock = self._make()
         self._in_child = weakref.WeakMethod(in_child) if in_child is not None else None
         _locks.add(self)
 
+    # Handed out by properties, so that `with` calls the methods of the inner lock, which are written in C. Methods
+    # written here could be interrupted by Ctrl-C after the lock is taken and before `with` knows it, and it would stay
+    # taken for ever.
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
+
     def renew(self) -> None:
-        """Open it, in a forked child."""
-        self.held = self._make()
-        mend = self._in_child() if self._in_child is not None else None
-        if mend is not None:
-            mend()
-
-    def __enter__(self) -> None:
-        self.held.acquire()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.held.release()
+        """Replace the lock, in a forked child, and repair what it guards."""
+        self._lock = self._make()
+        repair = self._in_child() if self._in_child is not None else None
+        if repair is not None:
+            repair()
 
 
 _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()

@@ -158,7 +158,7 @@ class Health:
             retry: It is a further try at the same target, so it earns the retry budget nothing.
         """
         now = self._clock.monotonic()
-        with self._lock.held:
+        with self._lock:
             target = self._targets.get(key) or self._target(key)
             shared = self._shared.get(key[0]) or self._provider(key[0])
             target.heard = now
@@ -200,7 +200,7 @@ class Health:
             Whether this opened or closed the breaker.
         """
         now = self._clock.monotonic()
-        with self._lock.held:
+        with self._lock:
             if permit.forks != self._forks:
                 return None  # of the parent process, which counts it
             target = self._targets.get(permit.key) or self._target(permit.key)
@@ -225,19 +225,19 @@ class Health:
 
     def breaker_opens_at(self, key: TargetKey) -> float:
         """The moment from which the breaker of `key` lets anybody through; in the past if it does now."""
-        with self._lock.held:
+        with self._lock:
             return self._target(key).breaker.until or 0.0
 
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; False if it has none left."""
-        with self._lock.held:
+        with self._lock:
             return self._provider(provider).budget.spend(self._clock.monotonic())
 
     def queue(self, key: TargetKey) -> Ticket:
         """Take a place in the queue for `key`. Leave it with `enter`, once admitted, or with `leave`."""
         ticket = Ticket(key)
         now = self._clock.monotonic()
-        with self._lock.held:
+        with self._lock:
             target, shared = self._target(key), self._provider(key[0])
             target.queue.append(ticket)
             shared.waiting.add(key)
@@ -248,7 +248,7 @@ class Health:
 
     def leave(self, ticket: Ticket) -> None:
         """Give up a place in a queue."""
-        with self._lock.held:
+        with self._lock:
             target = self._target(ticket.key)
             self._dequeue(target, self._provider(ticket.key[0]), ticket)
             self._wake(target)
@@ -256,7 +256,7 @@ class Health:
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Everything known, as data."""
         now = self._clock.monotonic()
-        with self._lock.held:
+        with self._lock:
             return {
                 key: TargetHealth(
                     state=target.breaker.state(now),

@@ -189,7 +189,7 @@ class MockProvider(Provider[MockConfig]):
     def _next(self) -> MockStep:
         if len(self._script) == 1:
             return self._script[0]
-        with self._lock.held:
+        with self._lock:
             played, self._played = self._played, self._played + 1
         length = self._cumulative_times[-1]
         position = played % length if self.config.loop else min(played, length - 1)

@@ -94,7 +94,7 @@ class LocalFileTraceStore:
                 not harmed by it.
         """
         line = record.to_json() + b"\n"
-        with self._lock.held:
+        with self._lock:
             now = self._clock.time()
             if not self._looked <= now < self._sure_until:
                 self._look(now)
