@@ -242,7 +242,7 @@ _BY_TYPE: dict[FailureType, type[LLMRouterError]] = {
 }  # fmt: skip
 
 
-def error_of(failure_type: FailureType, message: str, **details: Any) -> LLMRouterError:
+def error_for(failure_type: FailureType, message: str, **details: Any) -> LLMRouterError:
     """The error class that stands for `failure_type`, filled in. `details` as for `LLMRouterError`."""
     cls = _BY_TYPE.get(failure_type, LLMRouterError)
     return cls(message, failure_type=failure_type, **details)

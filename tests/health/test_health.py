@@ -12,10 +12,10 @@ import pytest
 from helpers.support import FakeClock, Memory, Took, config_for, provider_of, router_for
 from lee_llm_router import LLMRequest, LLMResponse, LLMRouterError, Provider, ProviderConfig, register
 from lee_llm_router.config import HealthConfig
-from lee_llm_router.errors import FailureType, LLMTimeoutError, UnavailableError, error_of
+from lee_llm_router.errors import FailureType, LLMTimeoutError, UnavailableError, error_for
 from lee_llm_router.health import MAX_TARGETS, Health, Permit, Refusal
 
-DOWN = error_of(FailureType.PROVIDER_ERROR, "down")
+DOWN = error_for(FailureType.PROVIDER_ERROR, "down")
 KEY = ("a", "m")
 
 

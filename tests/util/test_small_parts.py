@@ -21,7 +21,7 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.engine.failure_rules import RULES, backoff, decide
-from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.policy import ProviderChoice
 from lee_llm_router.providers import registry
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
@@ -112,7 +112,7 @@ def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
 def test_every_failure_type_has_a_rule_and_a_class() -> None:
     assert set(RULES) == set(FailureType)
     for failure_type in FailureType:
-        error = error_of(failure_type, "x")
+        error = error_for(failure_type, "x")
         assert isinstance(error, LLMRouterError) and error.failure_type is failure_type
 
 
@@ -125,7 +125,7 @@ def test_backoff_is_full_jitter_under_a_doubling_bound(failures: int, bound: flo
 
 def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
-    error = error_of(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
+    error = error_for(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
     advice = decide(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
     assert advice.again_after == 1234.567
 
