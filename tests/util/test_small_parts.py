@@ -131,7 +131,7 @@ def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("cls", [LLMRequest, LLMResponse, LLMUsage, StreamChunk, TraceRecord, ProviderChoice])
-def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
+def test_a_class_with_a_fast_init_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
     """Arguments, defaults, repr and errors are the same; they are frozen, and can be copied and pickled."""
     plain = dataclasses.make_dataclass(
         cls.__name__,
@@ -184,7 +184,7 @@ def test_type_hints_of_public_functions_can_be_read(function: Callable[..., Any]
     assert typing.get_type_hints(function)
 
 
-def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_own() -> None:
+def test_a_subclass_of_a_class_with_a_fast_init_may_have_fields_and_a_layout_of_its_own() -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Priced(LLMResponse):
         price: int = 1

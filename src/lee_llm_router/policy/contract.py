@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lee_llm_router._util.frozen import quickly_made
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.tracker import TargetHealth, TargetKey
 from lee_llm_router.response import LLMRequest
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lee_llm_router.config.models import LLMConfig
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
     """What a policy chose.
