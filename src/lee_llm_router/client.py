@@ -1,4 +1,4 @@
-"""`LLMClient`: the older two-argument face over the same router."""
+"""`LLMClient`: the older interface, which takes a role and messages and calls the router."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lee_llm_router.routing.options import CallOptions
 
 
 class LLMClient:
-    """Completes prompts by role. `router` is the `LeeLLMRouter` that does it.
+    """Completes prompts by role. Its `router` is the `LeeLLMRouter` that does the work.
 
     Args:
-        config: As for `LeeLLMRouter`.
-        **options: As for `LeeLLMRouter`.
+        config: Passed to `LeeLLMRouter`.
+        **options: Passed to `LeeLLMRouter`.
     """
 
     def __init__(self, config: LLMConfig | str | PathLike[str] | Mapping[str, Any], **options: Any) -> None:
         self.router = LeeLLMRouter(config, **options)
 
     def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse:
-        """As `LeeLLMRouter.complete`."""
+        """Do what `LeeLLMRouter.complete` does."""
         return self.router.complete(role, messages, **overrides)
 
     def close(self) -> None:
-        """As `LeeLLMRouter.close`."""
+        """Do what `LeeLLMRouter.close` does."""
         self.router.close()

@@ -1,6 +1,6 @@
-"""A hook over the messages, before they go out: shorten a long history, drop what a model need not see.
+"""The compression hook: change the messages before they are sent, to shorten a long history for example.
 
-The hook is called once for each target of a call, with a list of its own, and returns the messages to send.
+It is called once for each target of a call, with a copy of the list of messages, and returns the messages to send.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ Compressor: TypeAlias = Callable[[list[Message]], Sequence[Message]]
 
 
 def pass_through(messages: list[Message]) -> Sequence[Message]:
-    """Send the messages as they are (the default)."""
+    """Return the messages unchanged: the default hook."""
     return messages
 
 
 def for_role(compression: Compressor | Mapping[str, Compressor] | None, role: str) -> Compressor | None:
-    """The hook for `role`: one for all roles, or one by role name; None if the messages go out as they are."""
+    """Return the hook for `role`, or None if its messages are sent unchanged.
+
+    Args:
+        compression: One hook for all roles, or hooks by role name.
+        role: Name of the role.
+    """
     hook = compression.get(role) if isinstance(compression, Mapping) else compression
     return None if hook is pass_through else hook

@@ -1,11 +1,11 @@
-"""What can go wrong, in one vocabulary.
+"""The errors of the router: one tree, and one `FailureType` for each kind of failed attempt.
 
-Everything the library raises on purpose is an `LLMRouterError`::
+Everything the package raises on purpose is an `LLMRouterError`::
 
     Exception
     └── LLMRouterError              .failure_type .provider .model .status_code .retry_after .request_id .attempts
-        ├── ConfigError             the file is wrong; .findings lists every mistake
-        ├── PolicyError             a routing policy raised, or chose what does not exist
+        ├── ConfigError             the configuration is wrong; .findings lists every mistake
+        ├── PolicyError             a routing policy raised, or chose an unknown provider
         ├── RouterClosedError       the router was used after close()
         ├── LLMTimeoutError         TIMEOUT
         ├── RateLimitError          RATE_LIMIT
@@ -23,7 +23,7 @@ Everything the library raises on purpose is an `LLMRouterError`::
         └── UnknownFailureError     UNKNOWN
 
 A cancelled call (``asyncio.CancelledError``, ``KeyboardInterrupt``, ``GeneratorExit``) is traced and re-raised
-unchanged; it has a failure type, CANCELLED, and no class.
+unchanged. Its failure type is CANCELLED, for which there is no class.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class FailureType(StrEnum):
-    """Why an attempt failed. `docs/errors.md` says what the router does about each."""
+    """Why an attempt failed. `docs/errors.md` says what the router does after each."""
 
     TIMEOUT = "TIMEOUT"
     RATE_LIMIT = "RATE_LIMIT"
@@ -58,20 +58,20 @@ class FailureType(StrEnum):
 
 
 class LLMRouterError(Exception):
-    """Base of every error of this library, and what a provider raises to say how an attempt failed.
+    """Base class of every error of this package. A provider raises one to say how an attempt failed.
 
     Args:
-        message: One or two sentences for a person.
-        failure_type: The kind of failure; defaults to the class's own.
-        provider: Name of the provider in the configuration, where one is to blame.
-        model: Model asked for.
-        status_code: HTTP status, or a child process's exit code.
-        retry_after: Seconds after which the other side says it may be asked again.
-        request_id: The call's id (UUIDv7), once the error left the router.
-        attempts: One record for every attempt (and skip) of the call, in order.
-        final: Asking the same target again is pointless, whatever the failure table says of the type.
-        sent: Whether anything may have gone out to the provider; False only where certainly nothing did.
-        response: What was received all the same (a cut answer, its usage), where there is something.
+        message: One or two sentences for a human reader.
+        failure_type: The kind of failure. By default the class decides.
+        provider: Name of the failing provider in the configuration, if any.
+        model: The requested model.
+        status_code: HTTP status, or exit code of a child process.
+        retry_after: Seconds until the next attempt, as named by the provider.
+        request_id: The call's id (UUIDv7). The router sets it on the error it raises.
+        attempts: One record for each attempt of the call and each skipped target, in order.
+        final: Whether another attempt at the same target is pointless, whatever the failure table says of the type.
+        sent: Whether anything may have been sent to the provider. False only if that is certain.
+        response: The part of an answer that was received (truncated text, usage), if any.
     """
 
     default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
@@ -105,7 +105,7 @@ class LLMRouterError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence alone, without the list of attempts."""
+        """The message alone, without the list of attempts."""
         return str(self.args[0]) if self.args else ""
 
     @property
@@ -125,7 +125,7 @@ class LLMRouterError(Exception):
 class ConfigError(LLMRouterError):
     """The configuration cannot be used.
 
-    `findings` holds every mistake as ``file:line:column: path: message (did you mean ...?)``.
+    `findings` lists every mistake as ``file:line:column: path: message (did you mean ...?)``.
     """
 
     default_failure_type = FailureType.INVALID_REQUEST
@@ -149,37 +149,37 @@ class RouterClosedError(LLMRouterError):
 
 
 class LLMTimeoutError(LLMRouterError):
-    """No whole answer in time: the attempt's timeout, the call's deadline, or HTTP 408."""
+    """No complete answer within the attempt's timeout or the call's deadline, or HTTP 408."""
 
     default_failure_type = FailureType.TIMEOUT
 
 
 class RateLimitError(LLMRouterError):
-    """Too many requests (HTTP 429). `retry_after` says when the vendor wants to be asked again."""
+    """Too many requests (HTTP 429). `retry_after` says how long to wait, if the vendor named a time."""
 
     default_failure_type = FailureType.RATE_LIMIT
 
 
 class OverloadedError(LLMRouterError):
-    """The vendor has no capacity now (HTTP 503, 529)."""
+    """The vendor has no capacity at the moment (HTTP 503, 529)."""
 
     default_failure_type = FailureType.OVERLOADED
 
 
 class ProviderError(LLMRouterError):
-    """The provider broke: other 5xx, 409, 425, connection refused or dropped, child process crashed."""
+    """The provider failed: other 5xx, 409, 425, connection refused or dropped, child process crashed."""
 
     default_failure_type = FailureType.PROVIDER_ERROR
 
 
 class InvalidResponseError(LLMRouterError):
-    """Something arrived that is not an answer: not JSON, no choices, HTML, a redirect, an incomplete reply."""
+    """The reply is not an answer: not JSON, no choices, HTML, a redirect, incomplete."""
 
     default_failure_type = FailureType.INVALID_RESPONSE
 
 
 class AuthenticationError(LLMRouterError):
-    """The key is missing or refused (HTTP 401, 403)."""
+    """The API key is missing or was rejected (HTTP 401, 403)."""
 
     default_failure_type = FailureType.AUTH
 
@@ -197,13 +197,13 @@ class ModelNotFoundError(LLMRouterError):
 
 
 class ContextLengthError(LLMRouterError):
-    """The prompt does not fit the model's context window (or HTTP 413)."""
+    """The prompt does not fit into the model's context window, or HTTP 413."""
 
     default_failure_type = FailureType.CONTEXT_LENGTH
 
 
 class ContentFilterError(LLMRouterError):
-    """The vendor's content filter refused the prompt or the answer."""
+    """The vendor's content filter blocked the prompt or the answer."""
 
     default_failure_type = FailureType.CONTENT_FILTER
 
@@ -215,19 +215,19 @@ class InvalidRequestError(LLMRouterError):
 
 
 class ContractViolationError(LLMRouterError):
-    """The answer breaks the JSON contract asked for (`json_mode`, `schema`). `response` holds it."""
+    """The answer violates the JSON contract of the request (`json_mode`, `schema`). `response` holds the answer."""
 
     default_failure_type = FailureType.CONTRACT_VIOLATION
 
 
 class UnavailableError(LLMRouterError):
-    """No target could be asked at all: each is shut, at its limit, or cannot do what was asked."""
+    """No target could be asked: each is unavailable, at its limit, or cannot serve the request."""
 
     default_failure_type = FailureType.UNAVAILABLE
 
 
 class UnknownFailureError(LLMRouterError):
-    """A provider raised something that is none of the above."""
+    """A provider raised an exception that fits none of the other classes."""
 
     default_failure_type = FailureType.UNKNOWN
 
@@ -242,14 +242,14 @@ _BY_TYPE: dict[FailureType, type[LLMRouterError]] = {
 }  # fmt: skip
 
 
-def error_of(failure_type: FailureType, message: str, **details: Any) -> LLMRouterError:
-    """The error class that stands for `failure_type`, filled in. `details` as for `LLMRouterError`."""
+def error_for(failure_type: FailureType, message: str, **details: Any) -> LLMRouterError:
+    """Return an error of the class for `failure_type`. `details` are passed to `LLMRouterError`."""
     cls = _BY_TYPE.get(failure_type, LLMRouterError)
     return cls(message, failure_type=failure_type, **details)
 
 
 def _attempt_lines(attempts: Sequence[TraceRecord]) -> list[str]:
-    """One line for each attempt and each target passed over: target, what failed, how long, what was said."""
+    """Return a line for each attempt and each skipped target: target, failure, duration, error message."""
     shown = [record for record in attempts if record.provider is not None]
     width = max((len(record.target) for record in shown), default=0)
     lines = []

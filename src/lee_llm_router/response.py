@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from lee_llm_router._util.frozen import copier, quickly_made
+from lee_llm_router._util.frozen import copier, fast_init
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -15,7 +15,7 @@ MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
     """One request, as a provider sees it. None means: not asked for, and not sent.
@@ -62,7 +62,7 @@ of_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any],
 """``of_call(request, messages, role, request_id, metadata, kind)``: a copy that belongs to one call."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMUsage:
     """Tokens one attempt used, as the provider reported them. None means unreported."""
@@ -76,7 +76,7 @@ class LLMUsage:
     """The part of `completion_tokens` spent on reasoning."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """One call of a tool that the model asks for."""
@@ -87,7 +87,7 @@ class ToolCall:
     """The arguments as the model wrote them: JSON text, not checked."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
     """One whole answer."""
@@ -120,7 +120,7 @@ served_by: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, 
 """``served_by(response, provider, request_id)``: a copy that names who served it, and in which call."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
     """A piece of a tool call in a stream. Pieces with the same `index` belong together."""
@@ -134,7 +134,7 @@ class ToolCallDelta:
     """The next part of the arguments' JSON text."""
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
     """A piece of a streamed answer. What is unset did not come with this piece."""

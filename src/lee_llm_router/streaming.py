@@ -1,4 +1,4 @@
-"""What `LeeLLMRouter.stream` and `stream_async` give back."""
+"""The streams that `LeeLLMRouter.stream` and `stream_async` return."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Self, TypeAlias
 from lee_llm_router.response import LLMResponse, StreamChunk
 
 Finished: TypeAlias = Callable[[LLMResponse], None]
+"""Called with the complete answer when the stream has ended."""
 
 
-class _Outcome:
-    """Holds the whole answer once the stream has ended."""
+class _HasResponse:
+    """Holds the complete answer once the stream has been read to its end."""
 
     _response: LLMResponse | None = None
 
     @property
     def response(self) -> LLMResponse:
-        """The whole answer.
+        """The complete answer.
 
         Raises:
             RuntimeError: the stream has not been read to its end.
         """
         if self._response is None:
-            raise RuntimeError("the answer is whole only once the stream has been read to its end")
+            raise RuntimeError("the answer is complete only after the stream has been read to its end")
         return self._response
 
     def _finished(self, response: LLMResponse) -> None:
         self._response = response
 
 
-class CompletionStream(_Outcome):
+class CompletionStream(_HasResponse):
     """A streamed answer: an iterator over `StreamChunk`, and a context manager.
 
-    Iterating raises what `LeeLLMRouter.complete` raises. One thread reads it at a time.
+    Iterating raises the same errors as `LeeLLMRouter.complete`. Only one thread at a time may read it.
     """
 
     def __init__(self, start: Callable[[Finished], Generator[StreamChunk, None, None]]) -> None:
@@ -47,7 +48,7 @@ class CompletionStream(_Outcome):
         return next(self._chunks)
 
     def close(self) -> None:
-        """Stop reading: the connection is closed, and an attempt under way is traced as cancelled."""
+        """Stop reading and close the connection. An attempt that has not ended is traced as cancelled."""
         self._chunks.close()
 
     def __enter__(self) -> Self:
@@ -57,8 +58,8 @@ class CompletionStream(_Outcome):
         self.close()
 
 
-class AsyncCompletionStream(_Outcome):
-    """As `CompletionStream`, for asyncio. One task reads it at a time."""
+class AsyncCompletionStream(_HasResponse):
+    """The same as `CompletionStream`, for asyncio. Only one task at a time may read it."""
 
     def __init__(self, start: Callable[[Finished], AsyncGenerator[StreamChunk, None]]) -> None:
         self._chunks = start(self._finished)
@@ -70,7 +71,7 @@ class AsyncCompletionStream(_Outcome):
         return self._chunks.__anext__()
 
     async def aclose(self) -> None:
-        """Stop reading: the connection is closed, and an attempt under way is traced as cancelled."""
+        """Stop reading and close the connection. An attempt that has not ended is traced as cancelled."""
         await self._chunks.aclose()
 
     async def __aenter__(self) -> Self:

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.support import Memory, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMRequest, LLMResponse, Provider, ProviderConfig, load_config, register
-from lee_llm_router.errors import FailureType, LLMTimeoutError, error_of
+from lee_llm_router.errors import FailureType, LLMTimeoutError, error_for
 
 
 class Stuck(Provider[ProviderConfig]):
@@ -72,7 +72,7 @@ def test_an_interrupt_in_an_attempt_is_traced_and_goes_through_unchanged(error: 
 
 
 def test_an_interrupt_in_a_wait_leaves_a_record_of_its_own() -> None:
-    router, memory, clock = router_for(config_for({"a": [error_of(FailureType.PROVIDER_ERROR, "x")]}))
+    router, memory, clock = router_for(config_for({"a": [error_for(FailureType.PROVIDER_ERROR, "x")]}))
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -86,7 +86,7 @@ def test_an_interrupt_in_a_wait_leaves_a_record_of_its_own() -> None:
 def test_a_wait_that_overshoots_the_deadline_ends_the_call() -> None:
     """A machine that slept through the deadline gets no further attempt."""
     router, memory, clock = router_for(
-        config_for({"a": [error_of(FailureType.PROVIDER_ERROR, "x"), "no"]}, role={"deadline": 10})
+        config_for({"a": [error_for(FailureType.PROVIDER_ERROR, "x"), "no"]}, role={"deadline": 10})
     )
     clock.sleep = lambda seconds: clock.advance(60)  # type: ignore[method-assign]
     with pytest.raises(LLMTimeoutError, match="deadline of 10 s") as caught:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.support import END, FakeClock, Memory, Pieces, Took, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError, StreamChunk
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 
 TYPES = [kind for kind in FailureType if kind is not FailureType.CANCELLED]
 
@@ -21,7 +21,7 @@ def failures(draw: st.DrawFn) -> Exception:
     if draw(st.booleans()):
         return draw(st.sampled_from([ValueError("odd"), TimeoutError(), ConnectionResetError("gone")]))
     wait = st.one_of(st.none(), st.sampled_from([0.0, 0.5, 3.0, 60.0, 1e9]))
-    return error_of(
+    return error_for(
         draw(st.sampled_from(TYPES)),
         "drawn",
         retry_after=draw(wait),

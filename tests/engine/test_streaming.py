@@ -12,10 +12,10 @@ import pytest
 
 from helpers.support import END, FakeClock, Memory, Pieces, Took, config_for, provider_of, router_for
 from lee_llm_router import LeeLLMRouter, LLMRouterError, LLMUsage, StreamChunk, ToolCallDelta
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.response import ToolCall
 
-GONE = error_of(FailureType.PROVIDER_ERROR, "connection lost")
+GONE = error_for(FailureType.PROVIDER_ERROR, "connection lost")
 USAGE = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
 
 
@@ -42,7 +42,7 @@ FLOWS = [
     ),
     Flow(
         "a failure before the first output falls back unseen",
-        {"a": [error_of(FailureType.RATE_LIMIT, "slow", retry_after=60)], "b": [Pieces("yes", END)]},
+        {"a": [error_for(FailureType.RATE_LIMIT, "slow", retry_after=60)], "b": [Pieces("yes", END)]},
         "yes", ["a RATE_LIMIT next", "b ok return"],
     ),
     Flow(
@@ -57,7 +57,7 @@ FLOWS = [
     ),
     Flow(
         "a restart is told once the new answer begins, whatever failed in between",
-        {"a": [Pieces("half", error_of(FailureType.TIMEOUT, "late"))], "b": [GONE, Pieces("whole", END)]},
+        {"a": [Pieces("half", error_for(FailureType.TIMEOUT, "late"))], "b": [GONE, Pieces("whole", END)]},
         "half|whole", ["a TIMEOUT next", "b PROVIDER_ERROR retry", "b ok return"], waits=[0.25],
         stream={"on_break": "restart"},
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.support import Took
-from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.response import LLMResponse
 
 
@@ -29,7 +29,7 @@ class Scenario:
 
 
 def fail(kind: str, **details: Any) -> LLMRouterError:
-    return error_of(FailureType(kind), f"{kind} happened", **details)
+    return error_for(FailureType(kind), f"{kind} happened", **details)
 
 
 def _reply(text: str, **fields: Any) -> LLMResponse:

@@ -18,10 +18,10 @@ from lee_llm_router import (
     SimpleRoutingPolicy,
     TraceRecord,
 )
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.policy import load_policy
 
-NO = error_of(FailureType.AUTH, "no")
+NO = error_for(FailureType.AUTH, "no")
 
 
 class Fixed:
@@ -129,7 +129,7 @@ def test_a_choose_that_does_not_tell_its_parameters_is_called_without_a_context(
 
 def test_a_door_that_a_vendor_shut_is_respected_by_later_calls() -> None:
     """A 429 with Retry-After sends later calls to the fallback until then, skips traced; then back to the first."""
-    limited = error_of(FailureType.RATE_LIMIT, "slow", retry_after=30.0)
+    limited = error_for(FailureType.RATE_LIMIT, "slow", retry_after=30.0)
     router, memory, clock = router_for(config_for({"a": [limited, "a again"], "b": ["b"]}))
     assert [router.complete("r", "hi").text for _ in range(2)] == ["b", "b"]
     assert [(r.provider, r.outcome) for r in memory.records] == [
@@ -143,7 +143,7 @@ def test_a_door_that_a_vendor_shut_is_respected_by_later_calls() -> None:
 
 def test_a_shut_only_target_is_waited_for_or_unavailable() -> None:
     """Waited for if it opens before the deadline; else UNAVAILABLE at once, with the time it opens."""
-    limited = error_of(FailureType.RATE_LIMIT, "slow", retry_after=30.0)
+    limited = error_for(FailureType.RATE_LIMIT, "slow", retry_after=30.0)
     config = config_for({"a": [limited, "ok"]}, role={"deadline": 20})
     router, _, clock = router_for(config)
     with pytest.raises(Exception, match="slow"):

@@ -9,14 +9,14 @@ import pytest
 
 from helpers.support import Memory, Took, config_for, router_for
 from lee_llm_router import LLMRouterError, LLMUsage, RouterEvent, TraceRecord
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.response import LLMResponse
 
-NO = error_of(FailureType.AUTH, "no")
+NO = error_for(FailureType.AUTH, "no")
 
 
 def test_events_of_a_call_that_falls_back() -> None:
-    router, memory, _ = router_for(config_for({"a": [error_of(FailureType.PROVIDER_ERROR, "x"), NO], "b": ["ok"]}))
+    router, memory, _ = router_for(config_for({"a": [error_for(FailureType.PROVIDER_ERROR, "x"), NO], "b": ["ok"]}))
     router.complete("r", "hi")
     assert [(event.name, event.provider, event.attempt) for event in memory.events] == [
         ("policy.choice", "a", None),
@@ -99,7 +99,7 @@ def test_failures_are_logged_as_warnings_with_fields(caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize("how", ["failed", "cancelled", "cancelled in a wait", "refused"])
 def test_an_error_event_tells_what_its_record_tells(how: str) -> None:
     """However the call ends: the failure, the time, the reason, and what comes next."""
-    outcome = {"failed": NO, "cancelled": KeyboardInterrupt()}.get(how, error_of(FailureType.PROVIDER_ERROR, "x"))
+    outcome = {"failed": NO, "cancelled": KeyboardInterrupt()}.get(how, error_for(FailureType.PROVIDER_ERROR, "x"))
     router, memory, clock = router_for(config_for({"a": [Took(0.5, outcome)]}))
     if how == "cancelled in a wait":
 
@@ -122,7 +122,7 @@ def test_an_error_event_tells_what_its_record_tells(how: str) -> None:
 
 def test_a_cancelled_attempt_is_taken_to_have_sent_something_and_a_cancelled_wait_is_not() -> None:
     """How far an attempt had come is not known; a wait has sent nothing."""
-    router, memory, clock = router_for(config_for({"a": [KeyboardInterrupt(), error_of(FailureType.RATE_LIMIT, "x")]}))
+    router, memory, clock = router_for(config_for({"a": [KeyboardInterrupt(), error_for(FailureType.RATE_LIMIT, "x")]}))
 
     def interrupted(seconds: float) -> None:
         raise KeyboardInterrupt
@@ -185,7 +185,7 @@ def test_compression_sees_the_messages_once_for_each_target_and_cannot_break_a_c
     def broken(messages: list[Any]) -> list[Any]:
         raise ValueError("no")
 
-    retry = error_of(FailureType.PROVIDER_ERROR, "again")
+    retry = error_for(FailureType.PROVIDER_ERROR, "again")
     two = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
     router, _, _ = router_for(config_for({"a": [retry, NO], "b": ["ok"]}), compression={"r": shorten})
     router.complete("r", two)

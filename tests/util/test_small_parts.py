@@ -8,9 +8,11 @@ import inspect
 import os
 import pickle
 import signal
+import sys
 import typing
 import uuid
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.config import RetryConfig
 from lee_llm_router.engine.failure_rules import RULES, backoff, decide
-from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.policy import ProviderChoice
 from lee_llm_router.providers import registry
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
@@ -62,6 +64,24 @@ def test_a_forked_child_finds_locks_open() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_no_python_code_runs_while_a_lock_is_taken_or_released(reentrant: bool) -> None:
+    """There Ctrl-C could strike, and leave the lock taken for ever."""
+    lock, calls = ForkLock(reentrant), []
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_qualname)
+
+    sys.setprofile(note)
+    try:
+        with lock:
+            pass
+    finally:
+        sys.setprofile(None)
+    assert calls == []
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
     children: list[int] = []
@@ -92,7 +112,7 @@ def test_a_forked_child_may_register_a_provider_while_its_parent_does() -> None:
 def test_every_failure_type_has_a_rule_and_a_class() -> None:
     assert set(RULES) == set(FailureType)
     for failure_type in FailureType:
-        error = error_of(failure_type, "x")
+        error = error_for(failure_type, "x")
         assert isinstance(error, LLMRouterError) and error.failure_type is failure_type
 
 
@@ -105,13 +125,13 @@ def test_backoff_is_full_jitter_under_a_doubling_bound(failures: int, bound: flo
 
 def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
-    error = error_of(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
+    error = error_for(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
     advice = decide(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
     assert advice.again_after == 1234.567
 
 
 @pytest.mark.parametrize("cls", [LLMRequest, LLMResponse, LLMUsage, StreamChunk, TraceRecord, ProviderChoice])
-def test_a_quickly_made_class_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
+def test_a_class_with_a_fast_init_is_as_frozen_dataclasses_are(cls: type[Any]) -> None:
     """Arguments, defaults, repr and errors are the same; they are frozen, and can be copied and pickled."""
     plain = dataclasses.make_dataclass(
         cls.__name__,
@@ -164,7 +184,7 @@ def test_type_hints_of_public_functions_can_be_read(function: Callable[..., Any]
     assert typing.get_type_hints(function)
 
 
-def test_a_subclass_of_a_quickly_made_class_may_have_fields_and_a_layout_of_its_own() -> None:
+def test_a_subclass_of_a_class_with_a_fast_init_may_have_fields_and_a_layout_of_its_own() -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Priced(LLMResponse):
         price: int = 1

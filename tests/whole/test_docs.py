@@ -27,7 +27,7 @@ from helpers.support import END, Pieces, config_for, router_for
 from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, load_config
 from lee_llm_router.cli import commands as cli
 from lee_llm_router.engine.failure_rules import RULES, FallbackRule, RetryRule
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers import registry
 from lee_llm_router.telemetry import EVENT_NAMES, event_level
 
@@ -317,7 +317,7 @@ def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
 
 def _told() -> list[RouterEvent]:
     """Events of calls that go every way a call can go."""
-    down, interrupt = error_of(FailureType.PROVIDER_ERROR, "x"), KeyboardInterrupt()
+    down, interrupt = error_for(FailureType.PROVIDER_ERROR, "x"), KeyboardInterrupt()
     config = config_for(
         {"a": [down, down, Pieces("a", END), interrupt, down, "answered", down], "b": ["ok"]},
         role={"retry": {"attempts": 2}},

@@ -29,7 +29,7 @@ from lee_llm_router import (
     RouterClosedError,
     load_config,
 )
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 
 
 def test_llm_router_is_the_same_class() -> None:
@@ -79,7 +79,7 @@ def test_overrides_role_then_fallback_then_policy_then_call() -> None:
             return ProviderChoice("a", {"top_p": 0.5, "seed": 2, "extra_body": {"p": 1, "x": "policy"}})
 
     config = config_for(
-        {"a": [error_of(FailureType.AUTH, "no")], "b": ["ok"]},
+        {"a": [error_for(FailureType.AUTH, "no")], "b": ["ok"]},
         role={
             "temperature": 0.1, "top_p": 0.9, "seed": 1, "extra_body": {"r": 1, "x": "role"},
             "fallback_providers": [{"provider": "b", "model": "bm", "temperature": 0.7}],
@@ -96,7 +96,7 @@ def test_overrides_role_then_fallback_then_policy_then_call() -> None:
 
 def test_a_model_of_the_call_reaches_only_targets_without_one_of_their_own() -> None:
     """A fallback that names its model keeps it; one that inherits the role's gets the call's."""
-    no = error_of(FailureType.AUTH, "no")
+    no = error_for(FailureType.AUTH, "no")
     config = config_for(
         {"a": [no], "b": [no], "c": [no], "d": ["ok"]},
         role={"fallback_providers": [{"provider": "b", "model": "bm"}, "c", "d"]},
@@ -109,7 +109,7 @@ def test_a_model_of_the_call_reaches_only_targets_without_one_of_their_own() -> 
 
 def test_timeouts_of_role_fallback_and_call_reach_the_attempt() -> None:
     config = config_for(
-        {"a": [error_of(FailureType.AUTH, "no")], "b": ["ok"]},
+        {"a": [error_for(FailureType.AUTH, "no")], "b": ["ok"]},
         role={"timeout": 50, "fallback_providers": [{"provider": "b", "timeout": 20}]},
     )
     router, _, _ = router_for(config)
@@ -149,8 +149,8 @@ def test_the_final_error_reads_well_and_carries_everything() -> None:
     """Class by the last failure; a line an attempt with target, failure, status and time; the cause kept."""
     config = config_for(
         {
-            "a": [Took(0.21, error_of(FailureType.RATE_LIMIT, "slow down", status_code=429, retry_after=60.0))],
-            "b": [Took(1.5, error_of(FailureType.PROVIDER_ERROR, "broken pipe", status_code=500))],
+            "a": [Took(0.21, error_for(FailureType.RATE_LIMIT, "slow down", status_code=429, retry_after=60.0))],
+            "b": [Took(1.5, error_for(FailureType.PROVIDER_ERROR, "broken pipe", status_code=500))],
         },
         role={"retry": {"attempts": 1}},
     )
@@ -169,7 +169,7 @@ def test_the_final_error_reads_well_and_carries_everything() -> None:
 
 def test_errors_survive_pickling() -> None:
     """A process pool can hand them back whole."""
-    router, _, _ = router_for(config_for({"a": [error_of(FailureType.RATE_LIMIT, "no", retry_after=9e4)]}))
+    router, _, _ = router_for(config_for({"a": [error_for(FailureType.RATE_LIMIT, "no", retry_after=9e4)]}))
     with pytest.raises(RateLimitError) as caught:
         router.complete("r", "hi")
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -319,7 +319,7 @@ def test_resolve_shows_the_chain_without_asking_anyone() -> None:
 
 def test_an_error_object_raised_twice_is_never_blamed_on_the_wrong_target() -> None:
     """A provider may raise one object for many calls; what the router learns goes into copies."""
-    shared = error_of(FailureType.AUTH, "no")
+    shared = error_for(FailureType.AUTH, "no")
     router, memory, _ = router_for(config_for({"a": [shared], "b": [shared]}))
     with pytest.raises(LLMRouterError) as caught:
         router.complete("r", "hi")

@@ -14,7 +14,7 @@ from helpers.servers import Conversation, Server, http, json_answer
 from helpers.support import Memory, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMRouterError, load_config
 from lee_llm_router._util.scrubbing import bounded, scrub
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
 KEY = "kJ7-very/secret+value_0123456789"
@@ -22,7 +22,7 @@ KEY = "kJ7-very/secret+value_0123456789"
 
 def _echo() -> Exception:
     """An error as a careless server causes it: the key in the text, and in what it was raised from."""
-    error = error_of(FailureType.AUTH, f"wrong key {KEY}, said the server")
+    error = error_for(FailureType.AUTH, f"wrong key {KEY}, said the server")
     error.__cause__ = ConnectionError(f"header was b'{KEY}'", KEY.encode())
     return error
 

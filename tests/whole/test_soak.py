@@ -8,7 +8,7 @@ import pytest
 
 import soak
 from helpers.support import config_for, router_for
-from lee_llm_router.errors import FailureType, error_of
+from lee_llm_router.errors import FailureType, error_for
 
 
 def test_a_thousand_calls_lose_nothing_and_send_what_the_trace_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +21,7 @@ def test_a_thousand_calls_lose_nothing_and_send_what_the_trace_says(capsys: pyte
 
 def test_a_call_leaves_nothing_for_the_garbage_collector() -> None:
     """What a call holds, its messages too, is free as soon as it ends: memory does not swell between collections."""
-    router, *_ = router_for(config_for({"a": [error_of(FailureType.OVERLOADED, "busy")], "b": ["whole"]}))
+    router, *_ = router_for(config_for({"a": [error_for(FailureType.OVERLOADED, "busy")], "b": ["whole"]}))
 
     def ask() -> None:
         assert router.complete("r", "hi").text == "whole"

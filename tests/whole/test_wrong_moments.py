@@ -120,23 +120,23 @@ def test_what_is_known_of_a_target_outlives_a_fork_and_its_probe_does_not() -> N
     key = ("a", "m")
 
     def settled(failure: FailureType, **how: Any) -> None:
-        permit = health.enter(key)
+        permit = health.acquire(key)
         assert isinstance(permit, Permit)
-        health.settle(permit, failure, **how)
+        health.release(permit, failure, **how)
 
-    settled(FailureType.OVERLOADED, counts=True, shut_for=5.0)
+    settled(FailureType.OVERLOADED, counts_against_target=True, close_gate_for=5.0)
     assert _in_child(lambda: health.snapshot()[key].state == "open" and health.snapshot()[key].retry_after == 5.0)
     clock.advance(5)
-    probe = health.enter(key)
-    assert isinstance(probe, Permit) and probe.probe and probe.first
+    probe = health.acquire(key)
+    assert isinstance(probe, Permit) and probe.probe and probe.leads_gate
 
     def probes() -> bool:
-        own = health.enter(key)
-        return isinstance(own, Permit) and own.probe and own.first and health.settle(own) == "close"
+        own = health.acquire(key)
+        return isinstance(own, Permit) and own.probe and own.leads_gate and health.release(own) == "close"
 
     assert _in_child(probes)
-    assert not isinstance(health.enter(key), Permit), "in the parent it is still out"
-    assert health.settle(probe) == "close"
+    assert not isinstance(health.acquire(key), Permit), "in the parent it is still out"
+    assert health.release(probe) == "close"
 
 
 # A garbage collection

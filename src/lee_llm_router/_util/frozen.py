@@ -1,91 +1,135 @@
-"""Frozen objects that are made and copied as quickly as others.
+"""Make and copy frozen dataclasses quickly, with generated code.
 
-A frozen dataclass sets each field through `object.__setattr__`, at four times the price of an assignment. Here an
-object is of an unfrozen class of the same layout while its fields are set, and of its own class from then on.
+A frozen dataclass sets each field through `object.__setattr__`, which takes four times as long as an assignment. The
+code generated here makes an object as an instance of an unfrozen class with the same slots, assigns its fields, and
+then gives it its own class.
+
+This is the one place in the package that generates code. Requests, answers, chunks and trace records are made in every
+call and are dataclasses that users may pass to `dataclasses.replace`, so neither plain classes nor another library's
+would do.
+
+- Gain: 9 us a call; a call of the mock provider takes 13.8 us with it and 23.1 us without.
+- Cost: this file. While its fields are set, an object is of another class. On free-threaded CPython the assignment of
+  `__class__` may stop all threads for a moment.
+
+Debuggers, tracebacks and `inspect.getsource` show the generated code: its lines are registered with `linecache`, as
+attrs does.
 """
 
 from __future__ import annotations
 
+import linecache
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
+from itertools import count
 from typing import Any, TypeVar
 
 ClassT = TypeVar("ClassT", bound=type)
 
+_file_numbers = count(1)
 
-def quickly_made(cls: ClassT) -> ClassT:
-    """Give a frozen, slotted dataclass a quicker ``__init__`` with the same arguments."""
-    slow: Callable[..., None] = cls.__dict__["__init__"]
-    known: dict[str, Any] = {"_own": cls, "_unfrozen": _unfrozen(cls), "_slow": slow, "_set": object.__setattr__}
+
+def fast_init(cls: ClassT) -> ClassT:
+    """Give a frozen, slotted dataclass a faster ``__init__`` with the same parameters. A class decorator."""
+    dataclass_init: Callable[..., None] = cls.__dict__["__init__"]
+    names: dict[str, Any] = {
+        "_own_class": cls,
+        "_unfrozen_class": _unfrozen_class(cls),
+        "_dataclass_init": dataclass_init,
+        "_set": object.__setattr__,
+    }
     parameters, values = ["self"], {}
     for f in fields(cls):
-        made = f.default_factory is not MISSING
+        has_factory = f.default_factory is not MISSING
         default = f"_default_{f.name}"
-        if made or f.default is not MISSING:
-            known[default] = f.default_factory if made else f.default
+        if has_factory or f.default is not MISSING:
+            names[default] = f.default_factory if has_factory else f.default
         if not f.init:
-            values[f.name] = f"{default}()" if made else default
+            values[f.name] = f"{default}()" if has_factory else default
             continue
         if f.kw_only and "*" not in parameters:
             parameters.append("*")
-        parameters.append(f"{f.name}={default}" if default in known else f.name)
-        values[f.name] = f"{default}() if {f.name} is {default} else {f.name}" if made else f.name
-    lines = [
+        parameters.append(f"{f.name}={default}" if default in names else f.name)
+        values[f.name] = f"{default}() if {f.name} is {default} else {f.name}" if has_factory else f.name
+    arguments = ", ".join(f"{f.name}={values[f.name]}" for f in fields(cls) if f.init)
+    init = _compile_function(
+        cls,
         f"def __init__({', '.join(parameters)}):",
-        "    if type(self) is not _own:",  # a subclass may have another layout
-        f"        return _slow(self, {', '.join(f'{f.name}={values[f.name]}' for f in fields(cls) if f.init)})",
-        "    _set(self, '__class__', _unfrozen)",
-        *(f"    self.{name} = {value}" for name, value in values.items()),
-        "    self.__class__ = _own",
-    ]
-    init = _defined(cls, "__init__", lines, known)
+        [
+            "if type(self) is not _own_class:  # a subclass may have another layout",
+            f"    return _dataclass_init(self, {arguments})",
+            "_set(self, '__class__', _unfrozen_class)",
+            *(f"self.{name} = {value}" for name, value in values.items()),
+            "self.__class__ = _own_class",
+        ],
+        names,
+    )
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
-    init.__annotations__ = slow.__annotations__
+    init.__annotations__ = dataclass_init.__annotations__
     type.__setattr__(cls, "__init__", init)
     return cls
 
 
 def copier(cls: type, *changed: str) -> Callable[..., Any]:
-    """A function that copies an object of a frozen, slotted dataclass, taking new values of the fields `changed`.
+    """Return a function that copies an instance of `cls`, a frozen, slotted dataclass, with new values for some fields.
 
-    It is `dataclasses.replace` with those fields as positional arguments, at a tenth of its price.
+    It does what `dataclasses.replace` does, in a tenth of the time, and takes the fields `changed` as positional
+    arguments.
     """
-    known = {"_own": cls, "_unfrozen": _unfrozen(cls), "_new": object.__new__, "_replaced": _replaced}
-    lines = [
+    return _compile_function(
+        cls,
         f"def copy(self, {', '.join(changed)}):",
-        "    if type(self) is not _own:",
-        f"        return _replaced(self, {', '.join(f'{name}={name}' for name in changed)})",
-        "    new = _new(_unfrozen)",
-        *(f"    new.{f.name} = {f.name if f.name in changed else f'self.{f.name}'}" for f in fields(cls)),
-        "    new.__class__ = _own",
-        "    return new",
-    ]
-    return _defined(cls, "copy", lines, known)
+        [
+            "if type(self) is not _own_class:  # a subclass may have more fields",
+            f"    return _replace_fields(self, {', '.join(f'{name}={name}' for name in changed)})",
+            "new = _new(_unfrozen_class)",
+            *(f"new.{f.name} = {f.name if f.name in changed else f'self.{f.name}'}" for f in fields(cls)),
+            "new.__class__ = _own_class",
+            "return new",
+        ],
+        {
+            "_own_class": cls,
+            "_unfrozen_class": _unfrozen_class(cls),
+            "_new": object.__new__,
+            "_replace_fields": _replace_fields,
+        },
+    )
 
 
-def _replaced(self: Any, **changed: Any) -> Any:
-    """As `dataclasses.replace`, for fields too that are no arguments of the class."""
-    new = replace(self, **{name: value for name, value in changed.items() if _is_argument(self, name)})
-    for name, value in changed.items():
-        if not _is_argument(self, name):
-            object.__setattr__(new, name, value)
+def _replace_fields(instance: Any, **changed: Any) -> Any:
+    """Do what `dataclasses.replace` does, also for fields with ``init=False``, which that refuses."""
+    arguments = {f.name for f in fields(instance) if f.init}
+    new = replace(instance, **{name: value for name, value in changed.items() if name in arguments})
+    for name in changed.keys() - arguments:
+        object.__setattr__(new, name, changed[name])
     return new
 
 
-def _is_argument(instance: Any, name: str) -> bool:
-    return any(f.name == name and f.init for f in fields(instance))
-
-
-def _unfrozen(cls: type) -> type:
+def _unfrozen_class(cls: type) -> type:
+    """Return an empty class with the slots of `cls`, whose instances may become instances of `cls`."""
     return type(f"_{cls.__name__}", (), {"__slots__": cls.__slots__})  # type: ignore[attr-defined]
 
 
-def _defined(cls: type, name: str, lines: list[str], known: dict[str, Any]) -> Callable[..., Any]:
-    """The function that `lines` define, in the module of `cls`, so that its annotations can be resolved there."""
-    code = "\n ".join([f"def made({', '.join(known)}):", *lines, f"return {name}"])
-    found: dict[str, Any] = {}
-    exec(code, sys.modules[cls.__module__].__dict__, found)  # noqa: S102 - names of our own fields, as in `dataclass`
-    function: Callable[..., Any] = found["made"](**known)
+def _compile_function(cls: type, signature: str, body: list[str], names: dict[str, Any]) -> Callable[..., Any]:
+    """Return the function with this signature and body.
+
+    Args:
+        cls: The class it is for. The function gets the globals of that module, so that its annotations can be resolved.
+        signature: The line with ``def``.
+        body: Its lines, not indented.
+        names: What the function may use; a closure holds them, since its globals are the module's.
+    """
+    function_lines = [signature, *(f"    {line}" for line in body)]
+    lines = [f"def make({', '.join(names)}):", *(f"    {line}" for line in function_lines)]
+    name = signature.removeprefix("def ").partition("(")[0]
+    source = "\n".join([*lines, f"    return {name}", ""])
+    filename = f"<lee_llm_router generated {cls.__module__}.{cls.__qualname__}.{name} {next(_file_numbers)}>"
+    # Without a modification time (None) `linecache.checkcache` keeps the entry, though there is no such file.
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    made: dict[str, Any] = {}
+    code = compile(source, filename, "exec")
+    exec(code, sys.modules[cls.__module__].__dict__, made)  # noqa: S102 - of our own fields' names, as dataclasses do
+    function: Callable[..., Any] = made["make"](**names)
     return function

@@ -1,4 +1,4 @@
-"""Checks on numbers that come from outside: what cannot be true counts as not said."""
+"""Check numbers that come from outside: an impossible value counts as missing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import math
 from typing import Any
 
 MAX_WAIT = 7 * 86400.0
-"""Seconds: no vendor is believed to mean more than a week."""
+"""Seconds: the longest wait taken from a vendor, one week."""
 
 MAX_COUNT = 10**12
-"""No number of tokens or bytes, and no amount of dollars, is believed to be larger."""
+"""The largest number of tokens or bytes, and amount of dollars, that is taken as true."""
 
 
 def wait_seconds(value: Any) -> float | None:
-    """Return `value` as seconds to wait, `MAX_WAIT` at most; None if it is negative, not finite or no number."""
+    """Return `value` as seconds to wait, at most `MAX_WAIT`; None if it is negative, not finite or not a number."""
     number = _number(value)
     return None if number is None else float(min(number, MAX_WAIT))
 
 
 def count(value: Any) -> int | None:
-    """Return `value` if it can be a number of tokens or bytes, else None. A whole float counts as the integer."""
+    """Return `value` if it can be a number of tokens or bytes, else None. A whole float becomes an integer."""
     number = _number(value)
     if number is None or number > MAX_COUNT:
         return None
@@ -33,7 +33,7 @@ def amount(value: Any) -> float | None:
 
 
 def _number(value: Any) -> int | float | None:
-    """Return `value` if it is a finite number, not below zero, else None."""
+    """Return `value` if it is a finite number that is not negative, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if value >= 0 and (isinstance(value, int) or math.isfinite(value)) else None

@@ -168,7 +168,7 @@ class _CallRun:
     def release(self) -> None:
         """Give back what this call holds: its permit, its place in a queue, the providers it has opened."""
         if self.permit is not None:
-            self.parts.health.settle(self.permit, FailureType.CANCELLED)
+            self.parts.health.release(self.permit, FailureType.CANCELLED)
         self.selector.leave_queue()
         for candidate in self.selector.candidates:
             if candidate.provider is not None and candidate.target.provider_overrides:
@@ -262,7 +262,7 @@ class _CallRun:
         """Give the permit back, and record it if that opened or closed the target's breaker."""
         permit, self.permit = self.permit, None
         assert permit is not None  # noqa: S101 - every attempt has one
-        changed = self.parts.health.settle(permit, failure, counts=counts, shut_for=closed_for)
+        changed = self.parts.health.release(permit, failure, counts_against_target=counts, close_gate_for=closed_for)
         if changed:
             self.recorder.breaker(attempt, changed)
 

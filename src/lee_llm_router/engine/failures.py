@@ -16,7 +16,7 @@ from lee_llm_router.errors import (
     LLMTimeoutError,
     ProviderError,
     UnknownFailureError,
-    error_of,
+    error_for,
 )
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse, LLMUsage
@@ -93,7 +93,7 @@ def final_error(
     made = sum(record.attempt is not None and record.outcome != "skipped" for record in records)
     where = f" at {error.provider}/{error.model}" if error.provider and error.model else ""
     tries = "no attempt was made" if made == 0 else "1 attempt" if made == 1 else f"{made} attempts"
-    return error_of(
+    return error_for(
         error.failure_type,
         f"role {role!r} got no answer ({tries}, {elapsed:.2f} s): {error.failure_type}{where}: {error.message}",
         provider=error.provider,

@@ -26,7 +26,7 @@ from typing import Any
 
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, UnavailableError
-from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, Refusal, Ticket
+from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, QueueTicket, Refusal
 from lee_llm_router.providers.base import Provider
 
 
@@ -61,7 +61,7 @@ class NextAction:
     at: float
     """A moment on the router's monotonic clock."""
     permit: Permit | None = None
-    ticket: Ticket | None = None
+    ticket: QueueTicket | None = None
     """The place in the queue where other calls wait too; its turn may come before `at`."""
 
 
@@ -94,7 +94,7 @@ class TargetSelector:
         self.skipped: list[tuple[Target, LLMRouterError]] = []
         """Targets skipped since the last call to `take_skipped`, with the reason."""
         self._last_start = last_start
-        self._ticket: Ticket | None = None
+        self._ticket: QueueTicket | None = None
         self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
         self._refused: list[tuple[Candidate, LLMRouterError]] = []
         """Found by the last look along the chain: candidates to wait for, and candidates that cannot serve."""
@@ -112,7 +112,7 @@ class TargetSelector:
         if (
             stay
             and candidate is not None
-            and self._health.breaker_opens_at(candidate.target.key) <= candidate.ready_at
+            and self._health.breaker_admits_at(candidate.target.key) <= candidate.ready_at
             and self._worth_waiting(candidate, candidate.ready_at)
         ):
             return NextAction(candidate, candidate.ready_at)
@@ -137,7 +137,7 @@ class TargetSelector:
     def leave_queue(self) -> None:
         """Give up the place in a queue, if there is one."""
         if self._ticket is not None:
-            self._health.leave(self._ticket)
+            self._health.leave_queue(self._ticket)
             self._ticket = None
 
     def _from(self, candidate: Candidate) -> list[Candidate]:
@@ -153,15 +153,15 @@ class TargetSelector:
                 self._refused.append((candidate, problem))
                 return None
         if candidate.ready_at > now:
-            opens_at = self._health.breaker_opens_at(candidate.target.key)
-            refusal = Refusal(BREAKER_OPEN, opens_at, waitable=False, asked_at=now)
+            opens_at = self._health.breaker_admits_at(candidate.target.key)
+            refusal = Refusal(BREAKER_OPEN, opens_at, worth_waiting=False, asked_at=now)
             is_open = opens_at > candidate.ready_at
             self._waiting.append((max(opens_at, candidate.ready_at), candidate, refusal if is_open else None))
             return None
         if not candidate.retry_paid and not self._charge_retry(candidate):
             return None
         ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
-        answer = self._health.enter(candidate.target.key, ticket, retry=candidate.tries > 0)
+        answer = self._health.acquire(candidate.target.key, ticket, retry=candidate.tries > 0)
         if isinstance(answer, Permit):
             if ticket is not None:
                 self._ticket = None
@@ -188,7 +188,7 @@ class TargetSelector:
         self.opens_at = min((at for at, _, _ in self._waiting if at is not None), default=None)
         for at, candidate, refusal in self._waiting:
             until = self._last_start if at is None else at
-            if refusal is not None and not refusal.waitable:
+            if refusal is not None and not refusal.worth_waiting:
                 continue
             if not self._worth_waiting(candidate, until):
                 continue
@@ -200,7 +200,7 @@ class TargetSelector:
         self._note_skipped(None)
         return None
 
-    def _queue(self, candidate: Candidate) -> Ticket:
+    def _queue(self, candidate: Candidate) -> QueueTicket:
         key = candidate.target.key
         if self._ticket is None or self._ticket.key != key:
             self.leave_queue()

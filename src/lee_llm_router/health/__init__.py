@@ -1,4 +1,4 @@
-"""What is known of each target now."""
+"""What is known of each target now: breaker, vendor gate, limits, queue."""
 
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
         MAX_TARGETS,
         Health,
         Permit,
+        QueueTicket,
         Refusal,
         TargetHealth,
         TargetKey,
-        Ticket,
         Transition,
     )
 else:
@@ -24,9 +24,9 @@ __all__ = [
     "MAX_TARGETS",
     "Health",
     "Permit",
+    "QueueTicket",
     "Refusal",
     "TargetHealth",
     "TargetKey",
-    "Ticket",
     "Transition",
 ]

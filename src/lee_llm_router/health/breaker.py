@@ -1,4 +1,4 @@
-"""A circuit breaker for one target: arithmetic over outcomes and the time it is told. Not thread-safe by itself."""
+"""A circuit breaker for one target. Arithmetic only: the caller passes the time and holds the lock."""
 
 from __future__ import annotations
 
@@ -10,134 +10,143 @@ from lee_llm_router.health.settings import HealthConfig
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 
 _BUCKETS = 10
-_CALM = 5
-"""Answers in a row after which earlier trips are forgiven, so that the next cool-down is short again."""
+
+_ANSWERS_UNTIL_FORGIVEN = 5
+"""Answers in a row after which earlier trips are forgotten, so that the next cool-down is short again."""
 
 
-class Tally:
-    """Answers and failures of the last `window` seconds, to a tenth of it."""
+class RollingCount:
+    """Count answers and failures over the last `window` seconds, in ten buckets: the oldest tenth drops out at once."""
 
-    __slots__ = ("_answers", "_failures", "_span", "_tick")
+    __slots__ = ("_answers", "_bucket_seconds", "_failures", "_tick")
 
     def __init__(self, window: float) -> None:
-        self._span = window / _BUCKETS
+        self._bucket_seconds = window / _BUCKETS
         self._tick = 0
+        """Number of the current bucket, counted from time 0; its place in the lists is this modulo `_BUCKETS`."""
         self._answers = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
 
     def add(self, now: float, *, failed: bool) -> None:
         """Count one outcome."""
-        if int(now / self._span) != self._tick:
-            self._turn(now)
+        if int(now / self._bucket_seconds) != self._tick:
+            self._advance(now)
         (self._failures if failed else self._answers)[self._tick % _BUCKETS] += 1
 
     def totals(self, now: float) -> tuple[int, int]:
-        """(answers, failures) within the window."""
-        self._turn(now)
+        """Return the numbers of answers and of failures within the window."""
+        self._advance(now)
         return sum(self._answers), sum(self._failures)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Set all counts to zero."""
         self._answers = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
 
-    def _turn(self, now: float) -> None:
-        tick = int(now / self._span)
+    def _advance(self, now: float) -> None:
+        """Make the bucket of `now` the current one, and empty the buckets that are entered anew."""
+        tick = int(now / self._bucket_seconds)
         for stale in range(max(self._tick + 1, tick - _BUCKETS + 1), tick + 1):
             self._answers[stale % _BUCKETS] = self._failures[stale % _BUCKETS] = 0
         self._tick = max(self._tick, tick)
 
 
 class Breaker:
-    """Closed, it counts; open, it lets nobody through; half open, one probe at a time.
+    """Closed, it admits all attempts; open, it admits none; half open, it admits one probe at a time.
 
-    It opens on `failures_in_a_row`, or on `failure_rate` over `window` with at least `minimum_requests`. The cool-down
-    doubles with each trip, from `cooldown` to `max_cooldown`, and is drawn between half and the whole of that, so that
-    many processes do not probe together.
+    It opens after `failures_in_a_row`, or at a share of failures of `failure_rate` over `window`, once that holds at
+    least `minimum_requests`. The cool-down doubles with each trip, from `cooldown` to `max_cooldown`. Its length is
+    drawn between half of that and the whole, so that many processes do not probe together.
     """
 
-    __slots__ = ("_config", "_probing", "_random", "_row", "_tally", "_trips", "answers_in_a_row", "until")
+    __slots__ = (
+        "_answers_in_a_row", "_config", "_outcomes", "_probing", "_random", "_trips", "failures_in_a_row", "probe_at",
+    )  # fmt: skip
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
         self._config = config
         self._random = random
-        self._tally = Tally(config.window)
-        self._row = 0
+        self._outcomes = RollingCount(config.window)
+        self._answers_in_a_row = 0
+        self.failures_in_a_row = 0
+        """Failures that count against the target, since its last answer."""
         self._trips = 0
-        self.until: float | None = None
-        """The moment from which a probe may pass; None while it is closed."""
+        """How often it opened since it was last reliable; sets the length of the cool-down."""
         self._probing = False
-        self.answers_in_a_row = 0
-
-    @property
-    def failures_in_a_row(self) -> int:
-        """Failures that count, since the last answer."""
-        return self._row
+        """Whether a probe is in flight."""
+        self.probe_at: float | None = None
+        """The moment from which a probe may start; None while the breaker is closed."""
 
     def state(self, now: float) -> BreakerState:
-        """What it is at the moment `now`."""
-        if self.until is None:
+        """Return the state at `now`."""
+        if self.probe_at is None:
             return "closed"
-        return "open" if now < self.until else "half_open"
+        return "open" if now < self.probe_at else "half_open"
 
-    def opens_in(self, now: float) -> float:
-        """Seconds until somebody may pass; 0 if now. While a probe is out nobody can say, and the least is 0."""
-        return 0.0 if self.until is None else max(0.0, self.until - now)
+    def seconds_until_probe(self, now: float) -> float:
+        """Return the seconds until it admits an attempt. 0 also while a probe is running: its result is not known."""
+        return 0.0 if self.probe_at is None else max(0.0, self.probe_at - now)
 
     def admits(self, now: float) -> bool:
-        """Whether an attempt may start now. Follow with `enter`."""
-        return self.until is None or (now >= self.until and not self._probing)
+        """Whether an attempt may start now."""
+        return self.probe_at is None or (now >= self.probe_at and not self._probing)
 
-    def enter(self) -> bool:
-        """An attempt starts; whether it is a probe. End it with `answered`, `failed` or `left`."""
-        if self.until is None:
+    def start_attempt(self) -> bool:
+        """Note that an admitted attempt starts, and return whether it is a probe.
+
+        End it with `record_answer`, `record_failure` or `abandon`.
+        """
+        if self.probe_at is None:
             return False
         self._probing = True
         return True
 
-    def answered(self, now: float, *, probe: bool) -> bool:
-        """An answer of any kind came, an error that is not the target's fault too. Whether this closed it."""
-        self._tally.add(now, failed=False)
-        self._row = 0
-        self.answers_in_a_row += 1
-        if self.answers_in_a_row >= _CALM:
+    def record_answer(self, now: float, *, probe: bool) -> bool:
+        """Count an answer, and return whether it closed the breaker.
+
+        Any answer counts, even an error that is not the target's fault: it shows that the target is up.
+        """
+        self._outcomes.add(now, failed=False)
+        self.failures_in_a_row = 0
+        self._answers_in_a_row += 1
+        if self._answers_in_a_row >= _ANSWERS_UNTIL_FORGIVEN:
             self._trips = 0
         if not probe:
             return False
         self._probing = False
-        self.until = None
-        self._tally.clear()
-        self.answers_in_a_row = 1
+        self.probe_at = None
+        self._outcomes.clear()
+        self._answers_in_a_row = 1
         return True
 
-    def failed(self, now: float, *, probe: bool) -> bool:
-        """An attempt failed in a way that counts. Whether this opened it."""
-        self._tally.add(now, failed=True)
-        self._row += 1
-        self.answers_in_a_row = 0
+    def record_failure(self, now: float, *, probe: bool) -> bool:
+        """Count a failure of the target, and return whether it opened the breaker."""
+        self._outcomes.add(now, failed=True)
+        self.failures_in_a_row += 1
+        self._answers_in_a_row = 0
         if probe:
             self._probing = False
-        elif self.until is not None:
-            return False  # An attempt from before it opened: told twice, it is still one outage.
-        elif not self._is_too_much(now):
+        elif self.probe_at is not None:
+            return False  # It started before the breaker opened and is reported after: the same outage.
+        elif not self._has_failed_too_often(now):
             return False
         self._trips += 1
         longest = min(self._config.max_cooldown, self._config.cooldown * 2.0 ** min(self._trips - 1, 60))
-        self.until = now + longest * (0.5 + 0.5 * self._random())
+        self.probe_at = now + longest * (0.5 + 0.5 * self._random())
         return True
 
-    def left(self, *, probe: bool) -> None:
-        """An attempt ended without an outcome (cancelled): its place is free again."""
+    def abandon(self, *, probe: bool) -> None:
+        """Note that an attempt ended without an outcome (it was cancelled), so another probe may start."""
         if probe:
             self._probing = False
 
     def answer_rate(self, now: float) -> float:
-        """Answers a second over the window."""
-        return self._tally.totals(now)[0] / self._config.window
+        """Return the answers per second over the window."""
+        return self._outcomes.totals(now)[0] / self._config.window
 
-    def _is_too_much(self, now: float) -> bool:
-        if self._row >= self._config.failures_in_a_row:
+    def _has_failed_too_often(self, now: float) -> bool:
+        if self.failures_in_a_row >= self._config.failures_in_a_row:
             return True
-        answers, failures = self._tally.totals(now)
+        answers, failures = self._outcomes.totals(now)
         total = answers + failures
         return total >= self._config.minimum_requests and failures >= self._config.failure_rate * total

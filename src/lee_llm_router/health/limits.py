@@ -1,4 +1,4 @@
-"""Limits of our own on one provider, and its retry budget. Arithmetic only; not thread-safe by itself."""
+"""The configured limits of one provider, and its retry budget. Arithmetic only; the caller holds the lock."""
 
 from __future__ import annotations
 
@@ -7,58 +7,62 @@ from collections import deque
 MINUTE = 60.0
 
 
-class Limits:
-    """At most `max_concurrency` attempts at once, and at most `rpm` started in any 60 seconds."""
+class ProviderLimits:
+    """At most `max_concurrency` attempts at once, and at most `rpm` started in any 60 seconds; None means no limit."""
 
-    __slots__ = ("_max_concurrency", "_rpm", "_starts", "exist", "in_flight")
+    __slots__ = ("_max_concurrency", "_rpm", "_starts", "in_flight")
 
     def __init__(self, max_concurrency: int | None, rpm: int | None) -> None:
         self._max_concurrency = max_concurrency
         self._rpm = rpm
         self._starts: deque[float] = deque(maxlen=rpm or 0)
-        self.exist = max_concurrency is not None or rpm is not None
-        """Whether there are any."""
+        """Start times of the latest `rpm` attempts."""
         self.in_flight = 0
-        """Attempts under way: whoever ends one takes it off."""
+        """Attempts that have started and not ended."""
 
     def opens_at(self, now: float) -> float | None:
-        """Return the moment from which an attempt may start; None where that depends on another one's end."""
+        """Return the earliest time for the next attempt; None if another attempt has to end first."""
         if self._max_concurrency is not None and self.in_flight >= self._max_concurrency:
             return None
         if self._rpm is not None and len(self._starts) == self._rpm:
             return max(now, self._starts[0] + MINUTE)
         return now
 
-    def enter(self, now: float) -> None:
-        """An attempt starts."""
+    def acquire(self, now: float) -> None:
+        """Count an attempt that starts. Call it only if `opens_at` allows that."""
         self.in_flight += 1
         if self._rpm is not None:
             self._starts.append(now)
 
+    def release(self) -> None:
+        """Count the end of an attempt."""
+        self.in_flight -= 1
+
 
 class RetryBudget:
-    """A token bucket: each first attempt puts `ratio` of a token in, each retry of our own choosing takes one out.
+    """A token bucket: a first attempt adds `ratio` of a token, a retry that the router chose itself takes one.
 
-    It holds `burst` tokens at the most, starts full, and gains one a second, so that little traffic can always retry.
+    It holds at most `burst` tokens and starts full. It also gains one token a second, so that a router with little
+    traffic can always retry.
     """
 
-    __slots__ = ("_at", "_burst", "_ratio", "_tokens")
+    __slots__ = ("_burst", "_ratio", "_tokens", "_updated_at")
 
     def __init__(self, ratio: float, burst: float, now: float) -> None:
         self._ratio = ratio
         self._burst = burst
         self._tokens = burst
-        self._at = now
+        self._updated_at = now
 
     def earn(self, now: float) -> None:
-        """A first attempt is made."""
+        """Add the share of a token for a first attempt."""
         if self._tokens < self._burst:
             self._refill(now, self._ratio)
         else:
-            self._at = now
+            self._updated_at = now
 
     def spend(self, now: float) -> bool:
-        """Take a token for a retry; False if there is none."""
+        """Take a token for a retry; return False if there is none."""
         self._refill(now, 0.0)
         if self._tokens < 1:
             return False
@@ -66,5 +70,5 @@ class RetryBudget:
         return True
 
     def _refill(self, now: float, gain: float) -> None:
-        self._tokens = min(self._burst, self._tokens + gain + max(0.0, now - self._at))
-        self._at = now
+        self._tokens = min(self._burst, self._tokens + gain + max(0.0, now - self._updated_at))
+        self._updated_at = now

@@ -1,4 +1,4 @@
-"""What a configuration says about the health of targets."""
+"""The `health` section of the configuration file."""
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ class HealthConfig(Section):
     minimum_requests: Integer = Field(20, ge=1, description="Attempts within the window before the share counts.")
     window: Seconds = Field(30.0, description="Seconds over which the share is taken.")
     cooldown: Seconds = Field(1.0, description="Seconds it stays open at first; doubles with each trip.")
-    max_cooldown: Seconds = Field(60.0, description="Seconds it stays open at the most.")
+    max_cooldown: Seconds = Field(60.0, description="Seconds it stays open at most.")
     retry_ratio: Number = Field(0.1, ge=0, le=1, description="Retries a provider may cost, as a share of its calls.")
-    retry_burst: Number = Field(10.0, ge=0, description="Retries it may cost at once besides, and one a second.")
+    retry_burst: Number = Field(
+        10.0, ge=0, description="Retries it may cost at once beyond that share, plus one a second."
+    )

@@ -1,7 +1,27 @@
-"""What is known of a target now, per router: breaker, vendor's door, local limits, retry budget, and who waits.
+"""Track what is known of each target now, and say which may be asked. A router has one `Health`.
 
-Kept by provider and model; limits and budget by provider. The clock is injected, and the lock is held only for
-arithmetic: nothing here waits. Who may not start now gets a `Ticket`, and is woken when it is worth asking again.
+How this works
+--------------
+A target is a model of a provider. `Health` keeps a `_TargetState` for each target (circuit breaker, vendor gate, queue
+of waiting calls, counters) and a `_ProviderState` for each provider (configured limits, retry budget).
+
+For each attempt the engine calls:
+
+1. `acquire(key)`. It checks the breaker, the vendor gate, the provider's limits and the queue, in this order. If all
+   let the attempt pass, it counts the attempt at once, so that no two calls can take the same slot, and returns a
+   `Permit`. Otherwise it returns a `Refusal`: why, until when, and whether waiting is worthwhile.
+2. `queue(key)` after a refusal, if the call waits. It returns a `QueueTicket`. The engine waits until `ticket.woken` is
+   done or the refusal has run out, and calls `acquire(key, ticket)`. If that is refused too, the ticket keeps its
+   place. A call that gives up calls `leave_queue(ticket)`.
+3. `release(permit, ...)` once for each permit, with the outcome. It tells the breaker and the gate, closes the gate if
+   the vendor named a wait, and wakes the calls that may go on now.
+
+Before a retry that the router chose itself, the engine also calls `spend_retry(provider)`.
+
+A queue is served in order of arrival: only its head is woken, and wakes the next once it has its permit. Nothing here
+waits: the clock is injected, and the lock is held only for arithmetic. The lock is reentrant, because the garbage
+collector may finalize a dropped stream, which releases its permit, while the same thread holds the lock. A forked child
+keeps what is known, but not the permits and tickets of its parent.
 """
 
 from __future__ import annotations
@@ -18,22 +38,23 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.breaker import Breaker, BreakerState
-from lee_llm_router.health.limits import Limits, RetryBudget
+from lee_llm_router.health.limits import ProviderLimits, RetryBudget
 from lee_llm_router.health.settings import HealthConfig
-from lee_llm_router.health.vendor_gate import Door
+from lee_llm_router.health.vendor_gate import VendorGate
 from lee_llm_router.providers.base import ProviderConfig
 
 TargetKey = tuple[str, str | None]
 """Provider name and model."""
 
 MAX_TARGETS = 4096
-"""Targets remembered; past it those longest unheard of are forgotten (callers may pass any model name)."""
+"""Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
 
-_FORGOTTEN_AT_ONCE = 256
+_EVICTED_AT_ONCE = 256
 
 BREAKER_OPEN = "its circuit breaker is open"
 
 Transition = Literal["open", "close"]
+"""What an outcome did to the target's breaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +62,7 @@ class TargetHealth:
     """What is known of one target at one moment."""
 
     state: BreakerState = "closed"
-    """Of the circuit breaker."""
+    """State of the circuit breaker."""
     successes: int = 0
     failures: int = 0
     """Failures that count against the target (see the failure table in `docs/errors.md`)."""
@@ -51,22 +72,22 @@ class TargetHealth:
     retry_after: float = 0.0
     """Seconds until it may be asked again, as far as is known; 0 means now."""
     in_flight: int = 0
-    """Attempts under way."""
+    """Attempts that have started and not ended."""
     waiting: int = 0
-    """Calls that wait for it."""
+    """Calls in its queue."""
 
 
 @dataclass(slots=True)
 class Permit:
-    """Leave to start one attempt. Give it back with `Health.settle`."""
+    """Permission to start one attempt. Give it back with `Health.release`."""
 
     key: TargetKey
     probe: bool
-    """The one attempt by which a half-open breaker finds out."""
-    first: bool
-    """The one attempt that goes first through a door that has just opened."""
-    forks: int = 0
-    """How many forks the process had behind it, as far as `Health` is concerned."""
+    """True for the single probe that a half-open breaker lets through."""
+    leads_gate: bool
+    """True for the single attempt that a vendor gate lets through first after a wait."""
+    fork_generation: int = 0
+    """Fork generation in which the permit was issued; one from the parent process is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +96,14 @@ class Refusal:
 
     reason: str
     opens_at: float | None
-    """The moment from which it may, as far as is known; None where it depends on others."""
-    waitable: bool
-    """Whether waiting is the thing to do: not at an open breaker, whose end nobody promised."""
+    """The earliest time for an attempt, as far as is known; None if it depends on other attempts."""
+    worth_waiting: bool
+    """Whether a call should wait. False for an open breaker: nothing says when it will close."""
     asked_at: float
 
 
-class Ticket:
-    """A place in the queue for one target. `woken` is done when it is worth asking again."""
+class QueueTicket:
+    """A place in the queue for one target. `woken` is done when it is worth trying again."""
 
     __slots__ = ("key", "woken")
 
@@ -91,46 +112,81 @@ class Ticket:
         self.woken: Future[None] = Future()
 
 
-class _Target:
-    __slots__ = ("breaker", "door", "failures", "heard", "in_flight", "last_failure", "queue", "successes")
+class _TargetState:
+    """What is known of one target."""
+
+    __slots__ = ("breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "queue", "successes")
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
         self.breaker = Breaker(config, random)
-        self.door = Door()
-        self.queue: deque[Ticket] = deque()
+        self.gate = VendorGate()
+        self.queue: deque[QueueTicket] = deque()
         self.successes = 0
         self.failures = 0
         self.in_flight = 0
         self.last_failure: str | None = None
-        self.heard = -inf
-        """The moment it was last asked for."""
+        self.last_used = -inf
+        """When it was last asked for a permit."""
 
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing stands in the way of an attempt: breaker closed, door open, nobody waiting."""
-        return self.breaker.until is None and not self.door.paced and not self.queue
+    def record_failure(
+        self, permit: Permit, failure: FailureType, counts_against_target: bool, now: float
+    ) -> Transition | None:
+        """Count a failed attempt, and return what it did to the breaker."""
+        self.gate.abandon(leader=permit.leads_gate)
+        if failure is FailureType.CANCELLED:
+            self.breaker.abandon(probe=permit.probe)
+            return None
+        self.last_failure = failure.value
+        if counts_against_target:
+            self.failures += 1
+            return "open" if self.breaker.record_failure(now, probe=permit.probe) else None
+        return "close" if self.breaker.record_answer(now, probe=permit.probe) else None
+
+    def record_success(self, permit: Permit, now: float) -> Transition | None:
+        """Count an answer, and return what it did to the breaker."""
+        self.successes += 1
+        self.gate.record_answer(now, leader=permit.leads_gate)
+        return "close" if self.breaker.record_answer(now, probe=permit.probe) else None
+
+    def wake_head(self) -> None:
+        """Tell the first call in the queue to try again."""
+        if self.queue and not self.queue[0].woken.done():
+            self.queue[0].woken.set_result(None)
+
+    def snapshot(self, now: float) -> TargetHealth:
+        """Return what is known at `now`, as data."""
+        return TargetHealth(
+            state=self.breaker.state(now),
+            successes=self.successes,
+            failures=self.failures,
+            failures_in_a_row=self.breaker.failures_in_a_row,
+            last_failure=self.last_failure,
+            retry_after=max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now)),
+            in_flight=self.in_flight,
+            waiting=len(self.queue),
+        )
 
 
-class _Shared:
-    """What all targets of a provider share."""
+class _ProviderState:
+    """What all targets of one provider share."""
 
-    __slots__ = ("budget", "limits", "waiting")
+    __slots__ = ("budget", "limits", "queued")
 
     def __init__(self, provider: ProviderConfig, config: HealthConfig, now: float) -> None:
-        self.limits = Limits(provider.max_concurrency, provider.rpm)
+        self.limits = ProviderLimits(provider.max_concurrency, provider.rpm)
         self.budget = RetryBudget(config.retry_ratio, config.retry_burst, now)
-        self.waiting: set[TargetKey] = set()
-        """Targets with a queue."""
+        self.queued: set[TargetKey] = set()
+        """Targets whose queue is not empty."""
 
 
 class Health:
-    """Says who may be asked now, and learns from every attempt.
+    """Says which targets may be asked now, and learns from every attempt.
 
     Args:
         config: Thresholds and times.
-        providers: Settings of the providers, for their limits.
-        clock: Read for the time.
-        random: A number in [0, 1), for the jitter of cool-downs.
+        providers: Settings of the providers, which hold their limits.
+        clock: Tells the time.
+        random: Returns a number in [0, 1), for the jitter of cool-downs.
     """
 
     def __init__(
@@ -141,204 +197,170 @@ class Health:
         random: Callable[[], float],
     ) -> None:
         self._config = config
-        self._providers = providers
+        self._provider_configs = providers
         self._clock = clock
         self._random = random
-        self._lock = ForkLock(reentrant=True, in_child=self._forked)
-        self._forks = 0
-        self._targets: dict[TargetKey, _Target] = {}
-        self._shared: dict[str, _Shared] = {}
+        self._lock = ForkLock(reentrant=True, in_child=self._reset_in_child)
+        self._fork_generation = 0
+        self._targets: dict[TargetKey, _TargetState] = {}
+        self._providers: dict[str, _ProviderState] = {}
 
-    def enter(self, key: TargetKey, ticket: Ticket | None = None, *, retry: bool = False) -> Permit | Refusal:
-        """Leave to start an attempt at `key` now, or why not.
+    def acquire(self, key: TargetKey, ticket: QueueTicket | None = None, *, retry: bool = False) -> Permit | Refusal:
+        """Return a permit for `key`, or a refusal that says why not.
 
         Args:
             key: The target.
-            ticket: The caller's place in the queue, if it has been waiting.
-            retry: It is a further try at the same target, so it earns the retry budget nothing.
+            ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
+            retry: Whether this is a further attempt of a call at the same target; it adds nothing to the retry budget.
         """
         now = self._clock.monotonic()
-        with self._lock.held:
-            target = self._targets.get(key) or self._target(key)
-            shared = self._shared.get(key[0]) or self._provider(key[0])
-            target.heard = now
-            if target.is_free and not shared.limits.exist:
-                # The usual case: what follows would come to the same, at 1.3 times the price.
-                if not retry:
-                    shared.budget.earn(now)
-                shared.limits.in_flight += 1
-                target.in_flight += 1
-                return Permit(key, False, False, self._forks)
-            refusal = self._refusal(target, shared, ticket, now)
+        with self._lock:
+            target = self._targets.get(key) or self._add_target(key)
+            provider = self._providers.get(key[0]) or self._add_provider(key[0])
+            target.last_used = now
+            refusal = self._refusal(target, provider, ticket, now)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
-                    ticket.woken = Future()
+                    ticket.woken = Future()  # so that it can be woken again
                 return refusal
             if ticket is not None:
-                self._dequeue(target, shared, ticket)
-            shared.limits.enter(now)
+                self._dequeue(target, provider, ticket)
+            provider.limits.acquire(now)
             target.in_flight += 1
             if not retry:
-                shared.budget.earn(now)
-            permit = Permit(key, target.breaker.enter(), target.door.enter(now), self._forks)
-            if target.queue:
-                self._wake(target)
+                provider.budget.earn(now)
+            permit = Permit(key, target.breaker.start_attempt(), target.gate.start_attempt(now), self._fork_generation)
+            target.wake_head()
             return permit
 
-    def settle(
-        self, permit: Permit, failure: FailureType | None = None, *, counts: bool = False, shut_for: float | None = None
+    def release(
+        self,
+        permit: Permit,
+        failure: FailureType | None = None,
+        *,
+        counts_against_target: bool = False,
+        close_gate_for: float | None = None,
     ) -> Transition | None:
-        """Give `permit` back with what came of the attempt: an answer, a `failure`, or CANCELLED.
+        """Give `permit` back with the outcome of the attempt, and return what that did to the target's breaker.
 
         Args:
-            permit: From `enter`.
-            failure: How it failed; None for an answer.
-            counts: Whether the failure counts against the target.
-            shut_for: Seconds for which the vendor wants to be left alone.
-
-        Returns:
-            Whether this opened or closed the breaker.
+            permit: From `acquire`.
+            failure: How the attempt failed, CANCELLED included; None for an answer.
+            counts_against_target: Whether the failure is the target's fault.
+            close_gate_for: Seconds for which the vendor asked to be left alone; None or 0 if it did not.
         """
         now = self._clock.monotonic()
-        with self._lock.held:
-            if permit.forks != self._forks:
-                return None  # of the parent process, which counts it
-            target = self._targets.get(permit.key) or self._target(permit.key)
-            shared = self._shared.get(permit.key[0]) or self._provider(permit.key[0])
-            shared.limits.in_flight -= 1
+        with self._lock:
+            if permit.fork_generation != self._fork_generation:
+                return None  # The parent process counts this attempt.
+            target = self._targets.get(permit.key) or self._add_target(permit.key)
+            provider = self._providers.get(permit.key[0]) or self._add_provider(permit.key[0])
+            provider.limits.release()
             target.in_flight -= 1
-            changed: Transition | None
             if failure is None:
-                target.successes += 1
-                changed = "close" if target.breaker.answered(now, probe=permit.probe) else None
-                if target.door.paced:
-                    target.door.answered(now, first=permit.first)
+                changed = target.record_success(permit, now)
             else:
-                changed = self._learn(target, permit, failure, counts, now)
-                target.door.left(first=permit.first)
-            if shut_for:  # zero seconds mean: come at once
-                target.door.shut(now, shut_for, target.breaker.answer_rate(now))
-            if shared.waiting:
-                for key in tuple(shared.waiting):
-                    self._wake(self._targets[key])
+                changed = target.record_failure(permit, failure, counts_against_target, now)
+            if close_gate_for:
+                target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
+            # The targets of a provider share its limits, so any of them may be free now.
+            for key in tuple(provider.queued):
+                self._targets[key].wake_head()
             return changed
 
-    def breaker_opens_at(self, key: TargetKey) -> float:
-        """The moment from which the breaker of `key` lets anybody through; in the past if it does now."""
-        with self._lock.held:
-            return self._target(key).breaker.until or 0.0
+    def breaker_admits_at(self, key: TargetKey) -> float:
+        """Return the moment from which the breaker of `key` admits an attempt; in the past if it does so now."""
+        with self._lock:
+            return self._target(key).breaker.probe_at or 0.0
 
     def spend_retry(self, provider: str) -> bool:
-        """Take a retry from the provider's budget; False if it has none left."""
-        with self._lock.held:
+        """Take a retry from the provider's budget; return False if none is left."""
+        with self._lock:
             return self._provider(provider).budget.spend(self._clock.monotonic())
 
-    def queue(self, key: TargetKey) -> Ticket:
-        """Take a place in the queue for `key`. Leave it with `enter`, once admitted, or with `leave`."""
-        ticket = Ticket(key)
+    def queue(self, key: TargetKey) -> QueueTicket:
+        """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`."""
+        ticket = QueueTicket(key)
         now = self._clock.monotonic()
-        with self._lock.held:
-            target, shared = self._target(key), self._provider(key[0])
+        with self._lock:
+            target, provider = self._target(key), self._provider(key[0])
             target.queue.append(ticket)
-            shared.waiting.add(key)
-            # The way may have become free since the refusal, and whoever freed it did not see this ticket.
-            if self._refusal(target, shared, ticket, now) is None:
-                self._wake(target)
+            provider.queued.add(key)
+            # A permit may have been released between the refusal and this append; nobody would wake us then.
+            if self._refusal(target, provider, ticket, now) is None:
+                target.wake_head()
         return ticket
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave_queue(self, ticket: QueueTicket) -> None:
         """Give up a place in a queue."""
-        with self._lock.held:
+        with self._lock:
             target = self._target(ticket.key)
             self._dequeue(target, self._provider(ticket.key[0]), ticket)
-            self._wake(target)
+            target.wake_head()  # `ticket` may have been woken in vain
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
-        """Everything known, as data."""
+        """Return what is known of every target, as data."""
         now = self._clock.monotonic()
-        with self._lock.held:
-            return {
-                key: TargetHealth(
-                    state=target.breaker.state(now),
-                    successes=target.successes,
-                    failures=target.failures,
-                    failures_in_a_row=target.breaker.failures_in_a_row,
-                    last_failure=target.last_failure,
-                    retry_after=max(0.0, target.door.shut_until - now, target.breaker.opens_in(now)),
-                    in_flight=target.in_flight,
-                    waiting=len(target.queue),
-                )
-                for key, target in self._targets.items()
-            }
+        with self._lock:
+            return {key: target.snapshot(now) for key, target in self._targets.items()}
 
-    def _forked(self) -> None:
-        """In a forked child: let go of the attempts and waits of the parent's threads, which will never end here."""
-        self._forks += 1
+    def _reset_in_child(self) -> None:
+        """Drop the attempts and waits of the parent's threads, in a forked child: they will never end there."""
+        self._fork_generation += 1
         for target in self._targets.values():
             target.in_flight = 0
             target.queue.clear()
-            target.breaker.left(probe=True)
-            target.door.left(first=True)
-        for shared in self._shared.values():
-            shared.limits.in_flight = 0
-            shared.waiting.clear()
+            target.breaker.abandon(probe=True)
+            target.gate.abandon(leader=True)
+        for provider in self._providers.values():
+            provider.limits.in_flight = 0
+            provider.queued.clear()
 
-    def _refusal(self, target: _Target, shared: _Shared, ticket: Ticket | None, now: float) -> Refusal | None:
+    def _refusal(
+        self, target: _TargetState, provider: _ProviderState, ticket: QueueTicket | None, now: float
+    ) -> Refusal | None:
+        """Return why no attempt may start now; None if one may."""
         if not target.breaker.admits(now):
-            return Refusal(BREAKER_OPEN, now + target.breaker.opens_in(now), waitable=False, asked_at=now)
-        opens_at = target.door.opens_at(now)
-        if opens_at is None or opens_at > now:
-            shut = now < target.door.shut_until
-            return Refusal(
-                "the vendor asked to wait" if shut else "the vendor's limit", opens_at, waitable=True, asked_at=now
-            )
-        opens_at = shared.limits.opens_at(now)
-        if opens_at is None or opens_at > now:
-            return Refusal("at the limit set for it", opens_at, waitable=True, asked_at=now)
+            opens_at = now + target.breaker.seconds_until_probe(now)
+            return Refusal(BREAKER_OPEN, opens_at, worth_waiting=False, asked_at=now)
+        gate_opens_at = target.gate.opens_at(now)
+        if gate_opens_at is None or gate_opens_at > now:
+            closed = now < target.gate.closed_until
+            reason = "the vendor asked to wait" if closed else "the vendor's limit"
+            return Refusal(reason, gate_opens_at, worth_waiting=True, asked_at=now)
+        limits_open_at = provider.limits.opens_at(now)
+        if limits_open_at is None or limits_open_at > now:
+            return Refusal("at the limit set for it", limits_open_at, worth_waiting=True, asked_at=now)
         if target.queue and target.queue[0] is not ticket:
-            return Refusal("others are waiting for it", None, waitable=True, asked_at=now)
+            return Refusal("others are waiting for it", None, worth_waiting=True, asked_at=now)
         return None
 
-    def _learn(
-        self, target: _Target, permit: Permit, failure: FailureType, counts: bool, now: float
-    ) -> Transition | None:
-        if failure is FailureType.CANCELLED:
-            target.breaker.left(probe=permit.probe)
-            return None
-        target.last_failure = failure.value
-        if counts:
-            target.failures += 1
-            return "open" if target.breaker.failed(now, probe=permit.probe) else None
-        return "close" if target.breaker.answered(now, probe=permit.probe) else None
-
-    def _wake(self, target: _Target) -> None:
-        """Tell the head of the queue to ask again."""
-        if target.queue and not target.queue[0].woken.done():
-            target.queue[0].woken.set_result(None)
-
-    def _dequeue(self, target: _Target, shared: _Shared, ticket: Ticket) -> None:
+    def _dequeue(self, target: _TargetState, provider: _ProviderState, ticket: QueueTicket) -> None:
         if ticket in target.queue:
             target.queue.remove(ticket)
         if not target.queue:
-            shared.waiting.discard(ticket.key)
+            provider.queued.discard(ticket.key)
 
-    def _provider(self, name: str) -> _Shared:
-        shared = self._shared.get(name)
-        if shared is None:
-            shared = _Shared(self._providers[name], self._config, self._clock.monotonic())
-            self._shared[name] = shared
-        return shared
+    def _target(self, key: TargetKey) -> _TargetState:
+        return self._targets.get(key) or self._add_target(key)
 
-    def _target(self, key: TargetKey) -> _Target:
-        target = self._targets.get(key)
-        if target is None:
-            if len(self._targets) >= MAX_TARGETS:
-                self._forget()
-            target = self._targets[key] = _Target(self._config, self._random)
+    def _provider(self, name: str) -> _ProviderState:
+        return self._providers.get(name) or self._add_provider(name)
+
+    def _add_target(self, key: TargetKey) -> _TargetState:
+        if len(self._targets) >= MAX_TARGETS:
+            self._evict()
+        target = self._targets[key] = _TargetState(self._config, self._random)
         return target
 
-    def _forget(self) -> None:
+    def _add_provider(self, name: str) -> _ProviderState:
+        config = self._provider_configs[name]
+        provider = self._providers[name] = _ProviderState(config, self._config, self._clock.monotonic())
+        return provider
+
+    def _evict(self) -> None:
+        """Forget the least recently used targets that are not in use."""
         idle = (key for key, target in self._targets.items() if not target.in_flight and not target.queue)
-        # Many at once: finding them takes a look at all.
-        for key in nsmallest(_FORGOTTEN_AT_ONCE, idle, key=lambda key: self._targets[key].heard):
+        # Evict in batches: finding the oldest scans every target.
+        for key in nsmallest(_EVICTED_AT_ONCE, idle, key=lambda key: self._targets[key].last_used):
             del self._targets[key]

@@ -1,82 +1,102 @@
-"""The door of one target, shut and opened as its vendor says. Arithmetic only; not thread-safe by itself.
+"""Close one target for as long as its vendor asked, then let calls back in step by step.
 
-A vendor that answers 429 with a Retry-After shuts it for everybody. When it opens, one attempt passes first; from its
-answer on the others follow at a rate that grows by a fixed step with each answer and halves with each further 429
-(additive increase, multiplicative decrease: Chiu and Jain, 1989). So a burst over a limit becomes a queue.
+How this works
+--------------
+A gate goes through four states, the first of which is all that most targets ever see:
+
+- **open**: attempts pass freely. No rate is set.
+- **closed** until `closed_until`: the vendor refused an attempt and named a wait (429 with Retry-After, say). No
+  attempt passes. Further refusals that arrive now belong to the same burst; they can only make the wait longer.
+- **probing**: the wait is over. One attempt, the leader, passes; the others wait for its result. If it fails or is
+  cancelled, the next attempt leads.
+- **paced**: the leader got an answer. Attempts pass one by one, `_rate` a second.
+
+The rate starts at half of the target's usual rate. Each answer adds a fixed step, each new closing halves it (additive
+increase, multiplicative decrease: Chiu and Jain, 1989). The gate is open again at the first answer that comes more
+than a minute after the end of the last wait. So a burst over a limit becomes a queue, and costs few further refusals.
+
+`Health.acquire` asks `opens_at`, and calls `start_attempt` once that is not in the future. `Health.release` calls
+`record_answer` or `abandon` for an attempt that passed, then `close_for` if the vendor named a wait. This is arithmetic
+only: the caller passes the time and holds the lock.
 """
 
 from __future__ import annotations
 
-_LEAST_RATE = 1.0
-"""Attempts a second that a queue starts with, at the least."""
-_SLOWEST = 0.02
+_LEAST_START_RATE = 1.0
+"""Attempts per second with which pacing starts, at the least."""
+_LEAST_RATE = 0.02
+"""Attempts per second below which halving stops: one in 50 seconds."""
 _STEP = 0.1
-"""Growth with each answer, as a share of the rate the queue started with."""
-_CALM = 60.0
-"""Seconds without a 429 after which the rate is no longer held down."""
+"""What each answer adds, as a share of the rate with which pacing started."""
+_CALM_SECONDS = 60.0
+"""Seconds after the last wait, without a new one, after which pacing ends."""
 
 
-class Door:
-    """Shut until a moment; then paced; then simply open."""
+class VendorGate:
+    """Open; or closed until a moment, then probing, then paced."""
 
-    __slots__ = ("_first_out", "_leading", "_next_slot", "_rate", "_start_rate", "paced", "shut_until")
+    __slots__ = ("_leader_in_flight", "_next_start", "_probing", "_rate", "_start_rate", "closed_until")
 
     def __init__(self) -> None:
-        self.shut_until = 0.0
+        self.closed_until = 0.0
         self._rate: float | None = None
-        self._start_rate = _LEAST_RATE
-        self._next_slot = 0.0
-        self._leading = False
-        self._first_out = False
-        self.paced = False
-        """Whether it is shut, or lets attempts through one by one. Else it is simply open."""
+        """Attempts per second while paced; None while the gate is open."""
+        self._start_rate = _LEAST_START_RATE
+        self._next_start = 0.0
+        """The earliest moment for the next attempt while paced."""
+        self._probing = False
+        """Whether no attempt but the leader may pass."""
+        self._leader_in_flight = False
 
-    def shut(self, now: float, seconds: float, usual_rate: float) -> None:
-        """Shut for `seconds`; a shorter time never shortens a longer one. `usual_rate`: answers a second until now."""
-        fresh = now >= self.shut_until
-        self.paced = True
-        self.shut_until = max(self.shut_until, now + seconds)
+    def close_for(self, now: float, seconds: float, usual_rate: float) -> None:
+        """Close for `seconds`, or for what is left of an earlier wait if that is longer.
+
+        Args:
+            now: The time.
+            seconds: The wait that the vendor named.
+            usual_rate: Answers per second that the target gave until now.
+        """
+        is_new_burst = now >= self.closed_until
+        self.closed_until = max(self.closed_until, now + seconds)
         if self._rate is None:
-            self._start_rate = self._rate = max(_LEAST_RATE, usual_rate / 2)
-        elif fresh:
-            # One burst that is refused together is one sign, not many.
-            self._rate = max(_SLOWEST, self._rate / 2)
-        self._leading = True
+            self._start_rate = self._rate = max(_LEAST_START_RATE, usual_rate / 2)
+        elif is_new_burst:
+            self._rate = max(_LEAST_RATE, self._rate / 2)
+        self._probing = True
 
     def opens_at(self, now: float) -> float | None:
-        """Return the moment from which the next attempt may pass; None while that depends on the one ahead of it."""
-        if now < self.shut_until:
-            return self.shut_until
+        """Return the earliest time for the next attempt; None if that depends on the leader's result."""
+        if now < self.closed_until:
+            return self.closed_until
         if self._rate is None:
             return now
-        if self._leading:
-            return None if self._first_out else now
-        return max(now, self._next_slot)
+        if self._probing:
+            return None if self._leader_in_flight else now
+        return max(now, self._next_start)
 
-    def enter(self, now: float) -> bool:
-        """An attempt passes, `opens_at` having said now. Whether it is the first one through."""
+    def start_attempt(self, now: float) -> bool:
+        """Note that an attempt passes, and return whether it is the leader. Call it only if `opens_at` allows that."""
         if self._rate is None:
             return False
-        if self._leading:
-            self._first_out = True
+        if self._probing:
+            self._leader_in_flight = True
             return True
-        self._next_slot = max(now, self._next_slot) + 1 / self._rate
+        self._next_start = max(now, self._next_start) + 1 / self._rate
         return False
 
-    def answered(self, now: float, *, first: bool) -> None:
-        """An attempt that had passed got an answer."""
-        if first:
-            self._first_out = False
-            if now >= self.shut_until:
-                self._leading = False
-                self._next_slot = now + 1 / (self._rate or _LEAST_RATE)
-        elif self._rate is not None and not self._leading:
+    def record_answer(self, now: float, *, leader: bool) -> None:
+        """Note that an attempt that had passed got an answer."""
+        if leader:
+            self._leader_in_flight = False
+            if now >= self.closed_until:  # else another attempt has closed the gate since
+                self._probing = False
+                self._next_start = now + 1 / (self._rate or _LEAST_START_RATE)
+        elif self._rate is not None and not self._probing:
             self._rate += _STEP * self._start_rate
-            if now - self.shut_until > _CALM:
+            if now - self.closed_until > _CALM_SECONDS:
                 self._rate = None
-                self.paced = False
 
-    def left(self, *, first: bool) -> None:
-        """An attempt that had passed failed otherwise, or was cancelled: its place is free."""
-        if first:
-            self._first_out = False
+    def abandon(self, *, leader: bool) -> None:
+        """Note that an attempt that had passed failed or was cancelled; if it was the leader, the next one leads."""
+        if leader:
+            self._leader_in_flight = False

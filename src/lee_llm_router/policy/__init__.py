@@ -1,4 +1,4 @@
-"""Which targets a call may use: the contract, and one file a policy."""
+"""Routing policies, which choose the targets of a call: the contract, and one file for each policy."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
-"""Which targets a call may use, in which order.
+"""The contract of routing policies.
 
-A `RoutingPolicy` chooses; `routing/chain.py` turns its choice into targets.
+A `RoutingPolicy` chooses a provider and its fallbacks; `routing/chain.py` turns that choice into a chain of targets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lee_llm_router._util.frozen import quickly_made
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.tracker import TargetHealth, TargetKey
 from lee_llm_router.response import LLMRequest
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from lee_llm_router.config.models import LLMConfig
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """What a policy chose.
+    """The choice of a policy: a provider for one call, and what to use after it.
 
     Args:
         provider_name: Name of a provider in the configuration.
-        request_overrides: What to ask for differently (`model`, `temperature`, ...; the settings a role may have).
-            All but `model` hold for the role's own fallbacks as well.
-        provider_overrides: Settings of the provider to use differently for this call.
-        fallbacks: The targets after it: names or choices. None means the role's own chain.
+        request_overrides: Settings of the role to replace for this call (`model`, `temperature`, ...). All but `model`
+            also apply to the role's own fallbacks.
+        provider_overrides: Settings of the provider to replace for this call.
+        fallbacks: The targets to use after it: provider names or choices. None means the role's own fallbacks.
     """
 
     provider_name: str
@@ -40,42 +40,43 @@ class ProviderChoice:
 
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
-    """What a policy may look at, besides the role and the configuration."""
+    """What a policy may consider in addition to the role and the configuration."""
 
     request: LLMRequest
-    """What is asked, before any target's own settings (so without a model, unless the caller named one)."""
+    """The request before a target's settings are added; without a model, unless the caller named one."""
     metadata: Mapping[str, Any]
     health: Mapping[TargetKey, TargetHealth]
-    """What is known of each target by (provider, model). A target never asked is not in it."""
+    """What is known of each target, by (provider, model). A target that was never asked is missing."""
 
 
 @runtime_checkable
 class RoutingPolicy(Protocol):
-    """Chooses who serves a call.
+    """Chooses the provider that serves a call.
 
-    `choose` may take a keyword `context` (a `RoutingContext`); a policy may also have ``observe(record)`` and then
-    sees the `TraceRecord` of every attempt. Both are called inline, from any thread, and must be quick.
+    `choose` may take a keyword argument `context`, a `RoutingContext`. A policy may also have a method
+    ``observe(record)``, which gets the `TraceRecord` of every attempt. Calls of both may come from any thread and hold
+    up the router, so they must be quick.
     """
 
     def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
-        """Choose for one call to `role`. What it raises becomes a `PolicyError`."""
+        """Return the choice for one call to `role`. What it raises becomes a `PolicyError`."""
         ...
 
 
 def takes_context(policy: RoutingPolicy) -> bool:
-    """Whether the policy's `choose` has a parameter `context` (or takes any keyword); no where that cannot be known."""
+    """Whether the policy's `choose` has a parameter `context` or takes any keyword; False if that cannot be known."""
     try:
         parameters = inspect.signature(policy.choose).parameters.values()
-    except (TypeError, ValueError):  # as of many functions written in C, which can be called all the same
+    except (TypeError, ValueError):  # many functions written in C have no signature
         return False
     return any(p.name == "context" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def choose(policy: RoutingPolicy, role: str, config: LLMConfig, context: RoutingContext | None) -> ProviderChoice:
-    """Ask the policy.
+    """Return the choice of `policy`.
 
     Raises:
-        PolicyError: it raised, or gave back something else than a choice.
+        PolicyError: the policy raised, or returned something other than a choice.
     """
     try:
         choice = policy.choose(role, config) if context is None else policy.choose(role, config, context=context)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Finds an installed policy by its name, and checks what is given for one."""
+"""Find an installed policy by its name, and check that an object is a policy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ ENTRY_POINT_GROUP = "lee_llm_router.policies"
 
 
 def load_policy(name: str) -> RoutingPolicy:
-    """The policy installed under the entry point `name`, built without arguments.
+    """Return a new instance of the policy whose entry point is `name`, built without arguments.
 
     Raises:
-        ConfigError: there is none, or it cannot be loaded.
+        ConfigError: there is no such entry point, or it cannot be loaded.
     """
     if name == "simple":
         return SimpleRoutingPolicy()
@@ -31,10 +31,10 @@ def load_policy(name: str) -> RoutingPolicy:
 
 
 def ensure_policy(policy: object) -> RoutingPolicy:
-    """`policy`, if it is one.
+    """Return `policy`, if it is one.
 
     Raises:
-        ConfigError: it has no `choose`, or one that cannot be called.
+        ConfigError: it has no method `choose`.
     """
     if not isinstance(policy, RoutingPolicy) or isinstance(policy, type) or not callable(policy.choose):
         raise ConfigError(f"a routing policy is an object with choose(role, config); this is {policy!r}")

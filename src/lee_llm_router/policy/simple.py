@@ -1,4 +1,4 @@
-"""The policy that there is without another: the role's own chain."""
+"""The default policy: the role's own chain."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class SimpleRoutingPolicy:
-    """The role's own provider, then its fallbacks, in the order of the file."""
+    """Chooses the role's provider, then its fallbacks, in the order of the configuration."""
 
     def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
-        """The role's first provider."""
+        """Return the role's provider; its fallbacks follow by themselves."""
         return _choice_of(config.roles[role].provider)
 
 

@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_of
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_for
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
 from lee_llm_router.response import (
     LLMRequest,
@@ -247,7 +247,7 @@ class MockProvider(Provider[MockConfig]):
         return _PreparedAnswer(text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words)
 
     def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest) -> LLMRouterError:
-        return error_of(
+        return error_for(
             kind,
             step.message or f"scripted {kind}",
             provider=self.name,

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import SchemaSerializer, core_schema, from_json, to_json, to_jsonable_python
 
-from lee_llm_router._util.frozen import quickly_made
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router._util.log import logger
 from lee_llm_router.response import LLMUsage
 
@@ -32,7 +32,7 @@ def target_name(provider: str | None, model: str | None) -> str:
     return f"{provider}/{model}" if model else provider
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRecord:
     """One attempt (schema 1). A call that ends outside an attempt leaves one record with ``attempt=None``."""
@@ -236,7 +236,7 @@ class TraceStore(Protocol):
         ...
 
 
-@quickly_made
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterEvent:
     """One step of a call.

@@ -30,7 +30,7 @@ from lee_llm_router.errors import (
     LLMRouterError,
     LLMTimeoutError,
     ProviderError,
-    error_of,
+    error_for,
 )
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, read_key
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
@@ -223,7 +223,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         failure = classify(
             turn.last_error, result.returncode, result.stderr.decode(errors="replace"), self.clock.time()
         )
-        return error_of(
+        return error_for(
             failure.failure_type, failure.message, status_code=failure.status_code, retry_after=failure.retry_after,
             final=failure.final, sent=turn.started, response=received,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from lee_llm_router._util.numbers import count
-from lee_llm_router.errors import ContentFilterError, FailureType, LLMRouterError, error_of
+from lee_llm_router.errors import ContentFilterError, FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import Reply, invalid, mapping
 from lee_llm_router.response import LLMResponse, LLMUsage
 
@@ -32,7 +32,7 @@ def broken_off(reply: Reply, reason: str, response: LLMResponse | None = None) -
         return None
     message = f"the answer was broken off ({reason})"
     final = kind is FailureType.INVALID_RESPONSE
-    return error_of(kind, message, status_code=reply.status, response=response, final=final)
+    return error_for(kind, message, status_code=reply.status, response=response, final=final)
 
 
 def refused(reply: Reply, refusal: str, response: LLMResponse | None = None) -> ContentFilterError:

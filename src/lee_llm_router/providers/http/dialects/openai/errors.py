@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lee_llm_router.errors import FailureType, LLMRouterError, error_of
+from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import Reply, describe, failure_of_status, mapping, retry_after, string
 
 _REFINED = frozenset({200, 400, 401, 402, 403, 404, 413, 422, 429})
@@ -98,7 +98,7 @@ def failure_within(reply: Reply, error: Any) -> LLMRouterError:
 
 
 def _built(reply: Reply, status: int, kind: FailureType, message: str) -> LLMRouterError:
-    return error_of(
+    return error_for(
         kind,
         message,
         status_code=status,

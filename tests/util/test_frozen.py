@@ -1,0 +1,60 @@
+"""Generated code of frozen classes: what a debugger, a traceback and `inspect` see of it."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import traceback
+from dataclasses import dataclass, field
+
+import pytest
+
+from lee_llm_router._util.frozen import copier, fast_init
+from lee_llm_router.response import LLMResponse, LLMUsage
+
+
+def _no_labels() -> list[str]:
+    raise ValueError("no labels today")
+
+
+@fast_init
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A class with a default that may fail."""
+
+    weight: int
+    labels: list[str] = field(default_factory=_no_labels)
+
+
+reweigh = copier(Parcel, "weight")
+
+
+def test_a_traceback_shows_the_generated_line_that_failed() -> None:
+    """Also after `linecache.checkcache`, by which tracebacks and debuggers drop files that have changed."""
+    linecache.checkcache()
+    with pytest.raises(ValueError, match="no labels today") as caught:
+        Parcel(1)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "self.labels = _default_labels() if labels is _default_labels else labels" in shown
+
+    with pytest.raises(TypeError) as wrong:
+        reweigh("not a parcel", 2)
+    assert "return _replace_fields(self, weight=weight)" in "".join(traceback.format_exception(wrong.value))
+
+
+def test_inspect_finds_the_source_of_a_generated_function() -> None:
+    assert inspect.getsource(Parcel.__init__).splitlines()[0].strip() == (
+        "def __init__(self, weight, labels=_default_labels):"
+    )
+    assert "self.weight = weight" in inspect.getsource(Parcel.__init__)
+    assert "new.weight = weight" in inspect.getsource(reweigh)
+
+
+def test_every_generated_function_has_a_file_name_of_its_own_that_says_what_it_is() -> None:
+    names = [
+        function.__code__.co_filename
+        for function in (Parcel.__init__, LLMResponse.__init__, LLMUsage.__init__, reweigh, copier(Parcel, "weight"))
+    ]
+    assert len(set(names)) == len(names)
+    assert names[1].startswith("<lee_llm_router generated lee_llm_router.response.LLMResponse.__init__ ")
+    assert "Parcel.copy" in names[3] and "Parcel.copy" in names[4]
