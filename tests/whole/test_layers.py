@@ -42,6 +42,14 @@ INSIDE = {
         ["json_schema", "base"],
     ],
     "providers.child_process": [["runner"], ["cancellation", "process_tree"]],
+    "providers.http.transport": [
+        ["choice"],
+        ["httpx_transport", "httptools_transport"],
+        ["exchange"],
+        ["channel", "idle_pool", "head_cache"],
+        ["tls"],
+        ["connection", "address", "trust", "body_decoder", "api"],
+    ],
 }
 """The floors within a folder. What a folder on a floor holds stands there too, unless it has a floor of its own."""
 
@@ -146,6 +154,7 @@ def test_imports_point_downward(module: str) -> None:
         ("providers.http.event_stream", "providers.http.provider"),
         ("providers.http.event_stream", "providers.http"),
         ("providers.http.transport.api", "providers.http.event_stream"),
+        ("providers.http.transport.connection", "providers.http.transport.exchange"),
         ("providers.http.dialects.base", "providers.http.event_stream"),
         ("providers.http.dialects.openai.chat", "providers.codex_cli"),
         ("providers.child_process", "providers.mock"),
