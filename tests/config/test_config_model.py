@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.config_support import ProbeConfig, ProbeProvider, findings, register_probe, role
-from lee_llm_router.config import CallSettings, LLMConfig, RoleConfig, TargetSpec, load_config
+from lee_llm_router.config import CallSettings, ChainEntry, LLMConfig, RoleConfig, load_config
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
@@ -253,7 +253,7 @@ def test_schema_may_be_given_by_either_name_in_code() -> None:
     by_alias = CallSettings.model_validate({"schema": {"type": "object"}})
     assert by_alias == CallSettings(response_schema={"type": "object"})
     assert CallSettings.model_validate({"schema": RoleConfig}).response_schema is RoleConfig
-    assert TargetSpec(provider="p").settings == CallSettings()
+    assert ChainEntry(provider="p").settings == CallSettings()
 
 
 def test_many_threads_may_use_the_models_first() -> None:

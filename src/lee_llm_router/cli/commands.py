@@ -157,7 +157,7 @@ def trace(
 )
 def template() -> None:
     """Print an annotated example configuration, which works as it is."""
-    from lee_llm_router.config.models import template_text  # noqa: PLC0415
+    from lee_llm_router.config.schema import template_text  # noqa: PLC0415
 
     print(template_text(), end="")
 
@@ -167,7 +167,7 @@ def template() -> None:
 )
 def schema() -> None:
     """Print the JSON Schema of the configuration file, with every provider type installed here."""
-    from lee_llm_router.config.models import json_schema  # noqa: PLC0415
+    from lee_llm_router.config.schema import json_schema  # noqa: PLC0415
 
     _print_json(json_schema(installed=True), indent=2)
 
@@ -210,7 +210,7 @@ def _trace_store(folder: Path | None) -> LocalFileTraceStore:
     if folder is not None:
         return LocalFileTraceStore(folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.config.models import load_config  # noqa: PLC0415
+    from lee_llm_router.config.load import load_config  # noqa: PLC0415
 
     try:
         path = find_config()

@@ -1,21 +1,17 @@
-"""The configuration file: its models, and what reads it."""
+"""The configuration file: its models, and the functions that read and check it."""
 
+from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import (
     DEFAULT_DEADLINE,
-    AnyProvider,
     CallSettings,
+    ChainEntry,
     Fallback,
     FallbackConfig,
     LLMConfig,
-    Name,
     RoleConfig,
-    TargetSpec,
-    json_schema,
-    load_config,
-    schema_text,
-    template_text,
-    validate_provider,
 )
+from lee_llm_router.config.provider_section import AnyProvider, Name, validate_provider
+from lee_llm_router.config.schema import json_schema, schema_text, template_text
 from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.telemetry.settings import TraceConfig
@@ -25,6 +21,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "AnyProvider",
     "CallSettings",
+    "ChainEntry",
     "Fallback",
     "FallbackConfig",
     "HealthConfig",
@@ -33,7 +30,6 @@ __all__ = [
     "RetryConfig",
     "RoleConfig",
     "StreamConfig",
-    "TargetSpec",
     "TraceConfig",
     "json_schema",
     "load_config",

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.scrubbing import bounded, scrub
-from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.config.load import load_config
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
