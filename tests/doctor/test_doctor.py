@@ -12,7 +12,7 @@ import pytest
 
 from helpers import support  # noqa: F401 - registers the scripted provider
 from lee_llm_router.config import load_config, template_text
-from lee_llm_router.doctor import CONFIG_VARIABLE, Finding, diagnose, find_config
+from lee_llm_router.doctor import CONFIG_VARIABLE, CheckResult, diagnose, find_config
 from lee_llm_router.errors import AuthenticationError, ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
@@ -39,7 +39,7 @@ def config(**extra: Any) -> dict[str, Any]:
     return {"llm": {"providers": {"offline": OFFLINE}, "roles": {"planner": {"provider": "offline"}}, **extra}}
 
 
-def of(findings: Iterable[Finding], check: str) -> list[tuple[str, str, str]]:
+def of(findings: Iterable[CheckResult], check: str) -> list[tuple[str, str, str]]:
     return [(f.level, f.subject, f.message) for f in findings if f.check == check]
 
 

@@ -1,4 +1,4 @@
-"""Finds the configuration file of the command line."""
+"""Finds the configuration file for the command line."""
 
 from __future__ import annotations
 

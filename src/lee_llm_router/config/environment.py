@@ -1,4 +1,4 @@
-"""``${VAR}`` and ``${VAR:-default}`` in a text."""
+"""Replaces ``${VAR}`` and ``${VAR:-default}`` in a text."""
 
 from __future__ import annotations
 

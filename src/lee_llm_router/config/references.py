@@ -1,4 +1,4 @@
-"""What one part of a configuration says of another: providers and roles that exist, chains without repeats."""
+"""References between parts of a configuration: names of providers, roles and policies, and chains without repeats."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from lee_llm_router.config.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
 
 MAX_CHAIN = 100
-"""Fallbacks a role may have."""
+"""The most fallbacks a role may have."""
 
-_POLICIES = "lee_llm_router.policies"
+POLICY_GROUP = "lee_llm_router.policies"
+"""The group of entry points that routing policies are installed in."""
 
 
 def check_references(config: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -71,7 +72,7 @@ def _unknown_policy(name: Any) -> Iterator[Mistake]:
         return
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and few configurations name a policy
 
-    known = ["simple", *entry_points(group=_POLICIES).names]
+    known = ["simple", *entry_points(group=POLICY_GROUP).names]
     if name not in known:
         yield Mistake(("policy",), "no such routing policy is installed", word=name, known=known)
 

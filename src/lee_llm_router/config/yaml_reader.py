@@ -106,10 +106,11 @@ class _Composer:
         self._loader = loader
         self._stack: list[_OpenCollection] = []
         self._anchors: dict[str, Node | None] = {}
-        """None while the anchored node is still open."""
+        """Nodes by anchor; None while the anchored node is still open."""
         self._root: Node | None = None
 
     def document(self) -> Node:
+        """Return the root of the only document."""
         while not isinstance(event := self._loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
                 raise UnreadableSourceError("a second document: one is wanted", _position(event.start_mark))
@@ -127,11 +128,11 @@ class _Composer:
         position, tag = _position(event.start_mark), event.tag
         if tag in (None, "!"):
             tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-            known = True
+            allowed = True
         else:
-            known = tag in _SCALAR_TAGS
+            allowed = tag in _SCALAR_TAGS
         node = Node(position, None)
-        if not known:
+        if not allowed:
             node.problems.append(NodeProblem(position, "a tag, and none is allowed here"))
         else:
             try:
@@ -188,9 +189,9 @@ class _Composer:
             parent.key, parent.key_is_merge = node, is_merge
         else:
             key, parent.key = parent.key, None
-            self._pair(parent, key, node)
+            self._add_entry(parent, key, node)
 
-    def _pair(self, parent: _OpenCollection, key: Node, node: Node) -> None:
+    def _add_entry(self, parent: _OpenCollection, key: Node, node: Node) -> None:
         problems, entries = parent.node.problems, parent.node.value
         if parent.key_is_merge:
             sources = node.value if isinstance(node.value, list) else [node]
