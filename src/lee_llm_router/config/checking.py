@@ -25,7 +25,7 @@ def check_section(filled: FilledData, section: Entry, model: type[ModelT], findi
     """Validate `filled` as a `model`.
 
     Args:
-        filled: The section's data. A value read as a number here no longer counts as one from the environment.
+        filled: The section's data. Changed in place where the text of a variable is read as a number or a boolean.
         section: The tree of the same section, for positions.
         model: The model to make.
         findings: Takes what is wrong.
@@ -44,7 +44,7 @@ class _Checker(Generic[ModelT]):
     findings: Findings
 
     def checked(self) -> ModelT:
-        # References are checked here, on what is written: a model checks its own only after all its fields are right.
+        # On the written data, since the model checks its references only once all its fields are right.
         if isinstance(self.filled.data, Mapping):
             for mistake in check_references(self.filled.data):
                 self._add_finding(mistake)
@@ -56,7 +56,7 @@ class _Checker(Generic[ModelT]):
     def _validated(self) -> ModelT | None:
         """Return the model; None after every error was reported."""
         errors: list[ErrorDetails] = []
-        # A second time where the text of a variable has to be read as a number, a boolean or nothing.
+        # Twice, if the text of a variable has to be read as a number, a boolean or null.
         for _ in range(2):
             try:
                 return self.model.model_validate(self.filled.data)
@@ -75,7 +75,7 @@ class _Checker(Generic[ModelT]):
         return None
 
     def _read_as_scalars(self, paths: set[KeyPath]) -> bool:
-        """Read the texts at `paths` as YAML would, and return whether any of them is something else than text."""
+        """Read the texts at `paths` as YAML would, and return whether any of them is not text then."""
         from lee_llm_router.config.yaml_reader import read_scalar  # noqa: PLC0415 - loads a YAML library
 
         changed = False
@@ -90,7 +90,7 @@ class _Checker(Generic[ModelT]):
         return changed
 
     def _path_of(self, error: ErrorDetails) -> KeyPath:
-        """Return where an error stands: pydantic's location without its notes on unions and keys."""
+        """Return where an error stands: pydantic's location without the steps that name unions and keys."""
         path: list[str | int] = []
         current, location = self.filled.data, error["loc"]
         for index, step in enumerate(location):
@@ -111,6 +111,7 @@ class _Checker(Generic[ModelT]):
         elif kind == "extra_forbidden":
             self._add_finding(self._unknown_key(path, message))
         elif kind in ("literal_error", "enum"):
+            # Pydantic gives the allowed words as one text only.
             words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
             self._add_finding(Mistake(path, message, word=error["input"], known=words))
         elif kind == "missing":

@@ -1,15 +1,16 @@
 """Reads a configuration: a source in, a checked `LLMConfig` or every mistake at once out.
 
-How this works: five steps, each in its own file, each fed by the one before. Nothing flows back.
+How this works: five steps, each of which takes what the one before returned. Nothing flows back.
 
 1. `reading`   source -> tree. A path is opened, YAML text is parsed (`yaml_reader`), a mapping is walked. A node of the
                tree (`tree`) knows its position, so that later steps can say where a mistake stands.
 2. `reading`   tree -> section: the entry of the key ``llm``. Other top keys belong to the application.
 3. `filling`   section -> plain data. ``${VAR}`` is replaced (`environment`) before anything is validated, so a number
-               may come from the environment. Notes which values came from there: they are secrets.
-4. `checking`  data -> model. Names of providers and roles are looked up (`references`), then pydantic validates. Its
-               errors are worded anew (`findings`) and get the position of the key, the value or the parent.
-5. `note_filled` tells the models which of their values to mask.
+               may come from the environment. Records which values came from there: they may be secrets.
+4. `checking`  data -> model. Names of providers and roles are looked up (`references`), then pydantic validates. Each
+               error becomes a `Mistake` in our own words (`findings`); its field `at` says whether it stands at a key,
+               a value or the key around it, and the tree gives line and column.
+5. `note_filled` (in settings/model.py) tells the models which of their values to mask.
 
 All steps add to the same `Findings`. The first two raise on their first mistake: without a tree there is nothing to
 check. The other two collect all they find and raise at the end of step 4, so that one run shows every mistake. A place
