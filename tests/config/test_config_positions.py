@@ -29,7 +29,7 @@ class WordyProvider(MockProvider):
 
 @pytest.mark.parametrize("words", ["missing: say more", "unknown key", "a key is never written here"])
 def test_the_words_of_a_message_do_not_move_its_finding(words: str) -> None:
-    """A validator may say what it likes: its finding points at the value, and keeps its words."""
+    """A finding with a validator's words points at the value, whatever the words are."""
     registry.register("wordy", WordyProvider, replace=True)
     assert findings(role(provider=f"type: wordy, words: '{words[::-1]}'")) == [
         f"3:29: llm.providers.p.words: {words} (did you look?)"
@@ -59,7 +59,7 @@ def test_a_mistake_that_only_the_models_see_has_its_position() -> None:
 
 
 def test_a_type_that_cannot_be_loaded_is_not_suggested() -> None:
-    """The name was right: what is wrong is the program behind it, and that is what the finding says."""
+    """The name is right, so the finding says why it cannot be loaded and suggests nothing."""
     registry.register("gone", "nowhere_at_all:Provider", replace=True)
     (found,) = findings(role(provider="type: gone"))
     assert found.startswith("3:15: llm.providers.p.type: ") and "did you mean" not in found

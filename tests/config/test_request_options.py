@@ -1,4 +1,4 @@
-"""One list of request options: what the file, a caller and a provider's request know of."""
+"""One list of request options: the file, a call and a provider's request have the same."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.options import CallOptions
 
 OPTIONS = sorted(info.alias or name for name, info in CallSettings.model_fields.items())
-"""The options, by the names that people write. `CallSettings` declares them."""
+"""The options that `CallSettings` declares, by the names that people write."""
 
 NOT_IN_REQUESTS = {
-    "timeout": "how long an attempt may take is told to a provider beside the request",
+    "timeout": "a provider gets the seconds an attempt may take as an argument beside the request",
 }
 OF_A_CALL_ONLY = {
-    "model": "a target of the file has one of its own",
-    "tools": "functions of the program that calls",
-    "tool_choice": "speaks of tools",
-    "deadline": "of a role as a whole, so the file has it in RoleConfig",
-    "metadata": "of a role as a whole, so the file has it in RoleConfig",
+    "model": "RoleConfig and FallbackConfig declare it for the file",
+    "tools": "tools are functions of the calling program",
+    "tool_choice": "goes with tools",
+    "deadline": "RoleConfig declares it for the file: it holds for a role as a whole",
+    "metadata": "RoleConfig declares it for the file: it holds for a role as a whole",
 }
 
 
