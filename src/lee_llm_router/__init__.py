@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from lee_llm_router._util.clock import Clock
     from lee_llm_router.client import LLMClient
     from lee_llm_router.compression import Compressor
-    from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig, load_config
+    from lee_llm_router.config.load import load_config
+    from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
     from lee_llm_router.engine.settings import RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
@@ -46,7 +47,8 @@ else:
         "_util.clock": "Clock",
         "client": "LLMClient",
         "compression": "Compressor",
-        "config.models": "FallbackConfig LLMConfig RoleConfig load_config",
+        "config.load": "load_config",
+        "config.models": "FallbackConfig LLMConfig RoleConfig",
         "engine.settings": "RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, Unpack
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.config.load import load_config
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import call_steps
 from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async
 from lee_llm_router.engine.messages import Messages

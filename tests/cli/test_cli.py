@@ -1,4 +1,4 @@
-"""The command line: what it prints where, and its exit codes."""
+"""The command line: what it prints, where, and its exit codes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test stands in a folder with a configuration."""
+    """Run every test in a folder with a configuration."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Keyboard(io.StringIO):
-    """Standard input at a terminal."""
+    """Replace standard input by one at a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -65,7 +65,7 @@ class Keyboard(io.StringIO):
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process: its exit code, standard output and standard error."""
+    """Run the command in this process; return its exit code, standard output and standard error."""
 
     def run_main(*args: str, stdin: bytes = b"", terminal: bool = False) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lee-llm-router", *args])
@@ -88,7 +88,7 @@ def run_child(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_the_answer_alone_is_on_standard_output(run: Run) -> None:
-    """So that it can be piped; nothing is said about attempts that failed on the way."""
+    """Only the answer is printed, so that it can be piped; failed attempts are not mentioned."""
     assert run("complete", "hello there") == (0, "hello there\n", "")
     code, out, _ = run("complete", "--role", "chain", "hi")
     assert (code, out) == (0, "hi\n")
@@ -96,26 +96,26 @@ def test_the_answer_alone_is_on_standard_output(run: Run) -> None:
 
 @pytest.mark.parametrize("args", [(), ("-",)])
 def test_the_prompt_may_come_on_standard_input(run: Run, args: tuple[str, ...]) -> None:
-    """The newline at its end is the shell's."""
+    """The newline that the shell appends is removed."""
     assert run("complete", *args, stdin="zwei\nZeilen é\n".encode())[:2] == (0, "zwei\nZeilen é\n")
 
 
 def test_no_prompt_at_a_terminal_is_wrong_usage(run: Run) -> None:
-    """Instead of waiting for someone who does not know."""
+    """At a terminal, a missing prompt is an error instead of a silent wait."""
     code, out, err = run("complete", terminal=True)
     assert (code, out) == (2, "")
     assert "no prompt" in err
 
 
 def test_binary_standard_input_is_wrong_usage(run: Run) -> None:
-    """Nothing is sent of what is not text."""
+    """Input that is not text is refused, and nothing is sent."""
     code, out, err = run("complete", stdin=b"\xff\xfe")
     assert (code, out) == (2, "")
     assert "not UTF-8" in err
 
 
 def test_the_answer_as_json(run: Run) -> None:
-    """All that is known of it but the vendor's raw answer."""
+    """The JSON has every field of the answer except the vendor's raw one."""
     code, out, _ = run("complete", "--json", "--role", "odd", "hi")
     answer = json.loads(out)
     assert code == 0
@@ -149,7 +149,7 @@ llm:
 
 
 def test_an_answer_that_breaks_off_is_exit_1_after_what_came(run: Run, here: Path) -> None:
-    """The error begins on a line of its own, and what came before it stays."""
+    """The error begins on a new line below what was printed of the answer."""
     (here / "lee-llm-router.yaml").write_text(PIECES)
     code, out, err = run("complete", "--role", "cut", "hi")
     assert (code, out) == (1, "one two\n")
@@ -171,14 +171,14 @@ def test_as_json_the_whole_answer_comes_from_an_unstreamed_call(run: Run, here: 
 
 
 def _start(here: Path, server: Server) -> subprocess.Popen[bytes]:
-    """The command in a process of its own, its output piped, asking `server`."""
+    """Start the command in a new process that asks `server`, with its output piped."""
     (here / "lee-llm-router.yaml").write_text(PIECES.replace("http://127.0.0.1:1", server.url))
     command = [sys.executable, "-W", "error", "-m", "lee_llm_router", "complete", "--role", "served", "hi"]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def test_pieces_are_printed_as_they_come_through_a_pipe(here: Path) -> None:
-    """The server goes on only when the first piece has come out."""
+    """Each piece is printed as it arrives: the server sends more only after the first was printed."""
     seen = threading.Event()
 
     def go_on(conversation: Conversation) -> None:
@@ -194,7 +194,7 @@ def test_pieces_are_printed_as_they_come_through_a_pipe(here: Path) -> None:
 
 
 def test_ctrl_c_in_the_middle_of_an_answer_is_exit_130(here: Path) -> None:
-    """The connection is closed, and the attempt is traced as cancelled, with what came."""
+    """An interrupt closes the connection and traces the attempt as cancelled, with the part received."""
     with Server(streaming(ROLE, HEL, then=Conversation.stall)) as server, _start(here, server) as child:
         assert child.stdout is not None
         assert child.stdout.read(3) == b"hel"
@@ -217,7 +217,7 @@ def test_a_failed_call_tells_of_every_attempt_on_standard_error(run: Run) -> Non
 
 @pytest.mark.parametrize("named", ["nope.yaml", "broken.yaml", "."])
 def test_an_unusable_configuration_is_exit_2(run: Run, here: Path, named: str) -> None:
-    """Missing, wrong or no file: every mistake on standard error."""
+    """With a missing or wrong file, every mistake is printed on standard error."""
     (here / "broken.yaml").write_text("llm:\n  providers: {a: {type: nope}}\n")
     for command in ("complete", "doctor"):
         code, out, err = run(command, "--config", named, *(["hi"] if command == "complete" else []))
@@ -231,7 +231,7 @@ def test_an_unusable_configuration_is_exit_2(run: Run, here: Path, named: str) -
 def test_the_configuration_may_be_named_by_the_environment(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LEE_LLM_ROUTER_CONFIG comes before what lies here; without either, the error says what to do."""
+    """LEE_LLM_ROUTER_CONFIG wins over a file in the current folder; without either, the error says what to do."""
     (here / "lee-llm-router.yaml").rename(here / "other.yaml")
     code, _, err = run("complete", "hi")
     assert (code, "LEE_LLM_ROUTER_CONFIG" in err) == (2, True)
@@ -240,7 +240,7 @@ def test_the_configuration_may_be_named_by_the_environment(
 
 
 def test_ctrl_c_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call is given up, and there is no traceback. Its trace is there."""
+    """An interrupt ends the call without a traceback; the call is traced."""
     monkeypatch.setattr(MockProvider, "stream", lambda *_: signal.raise_signal(signal.SIGINT))
     code, out, err = run("complete", "hi")
     assert (code, out) == (130, "")
@@ -249,7 +249,7 @@ def test_ctrl_c_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ctrl_c_outside_a_command_is_exit_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the parser of the command line is not there to catch it."""
+    """An interrupt outside of the command-line parser ends the program quietly too."""
     monkeypatch.setattr("lee_llm_router.cli.commands.app", lambda **_: signal.raise_signal(signal.SIGINT))
     assert run("complete", "hi")[0] == 130
 
@@ -258,7 +258,7 @@ def test_ctrl_c_outside_a_command_is_exit_130(run: Run, monkeypatch: pytest.Monk
 
 
 def test_the_doctor_is_content(run: Run) -> None:
-    """A line for each finding and a sum; exit code 0."""
+    """The doctor prints a line for each result and the counts; exit code 0."""
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "0 errors, 0 warnings"
@@ -266,7 +266,7 @@ def test_the_doctor_is_content(run: Run) -> None:
 
 
 def test_warnings_are_errors_only_if_strict(run: Run, here: Path) -> None:
-    """A trace folder others can read is a warning."""
+    """A trace folder that others can read is a warning, and with --strict a failure."""
     folder = here / ".lee-llm-router" / "traces"
     folder.mkdir(parents=True)
     folder.chmod(0o755)
@@ -276,7 +276,7 @@ def test_warnings_are_errors_only_if_strict(run: Run, here: Path) -> None:
 
 
 def test_the_doctor_finds_errors_and_says_so_as_json(run: Run) -> None:
-    """An array of findings, on standard output."""
+    """--json prints an array of results on standard output."""
     code, out, _ = run("doctor", "--role", "nope", "--json")
     (bad,) = [finding for finding in json.loads(out) if finding["level"] == "error"]
     assert code == 1
@@ -287,7 +287,7 @@ def test_the_doctor_finds_errors_and_says_so_as_json(run: Run) -> None:
 
 
 def test_a_call_is_seen_with_its_attempts(run: Run) -> None:
-    """What was done is shown: a row a call, its attempts inside it, plain where it is no terminal."""
+    """The table has a row for each call with its attempts below, without colours outside a terminal."""
     run("complete", "one")
     run("complete", "--role", "chain", "two")
     code, out, err = run("trace", "--last", "1")
@@ -304,7 +304,7 @@ def test_a_call_is_seen_with_its_attempts(run: Run) -> None:
 
 
 def test_records_as_json_lines(run: Run) -> None:
-    """The records themselves, one a line, oldest call first."""
+    """--json prints the records, one a line, oldest call first."""
     run("complete", "--role", "chain", "hi")
     code, out, _ = run("trace", "--last", "5", "--json")
     records = [TraceRecord.from_json(line) for line in out.splitlines()]
@@ -314,7 +314,7 @@ def test_records_as_json_lines(run: Run) -> None:
 
 
 def test_traces_are_looked_for_where_the_configuration_puts_them(run: Run, here: Path) -> None:
-    """Or in --dir; and where the configuration is broken, in the default folder, with a word about it."""
+    """--dir wins; with a broken configuration it is the default folder, and a warning says so."""
     file = here / "lee-llm-router.yaml"
     file.write_text(CONFIG + "  trace: {dir: mine}\n")
     run("complete", "hi")
@@ -355,7 +355,7 @@ def test_colours_at_a_terminal_only_and_not_against_the_users_wish(
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(run: Run, here: Path) -> None:
-    """What the system says is passed on."""
+    """The system's error message is printed."""
     (here / "t" / "20270115.jsonl").mkdir(parents=True)
     code, out, err = run("trace", "--dir", "t")
     assert (code, out) == (1, "")
@@ -367,7 +367,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(run: Run, 
 
 
 def test_the_template_loads(run: Run, here: Path) -> None:
-    """What is printed is a configuration that works."""
+    """The printed template is a configuration that works."""
     code, out, _ = run("template")
     (here / "t.yaml").write_text(out)
     assert code == 0
@@ -375,7 +375,7 @@ def test_the_template_loads(run: Run, here: Path) -> None:
 
 
 def test_the_schema_is_json_schema(run: Run) -> None:
-    """With the settings of the providers in it."""
+    """The schema includes the settings of the providers."""
     code, out, _ = run("schema")
     assert code == 0
     assert json.loads(out)["$schema"].startswith("https://json-schema.org/")
@@ -383,13 +383,13 @@ def test_the_schema_is_json_schema(run: Run) -> None:
 
 
 def test_the_version(run: Run) -> None:
-    """As the package has it."""
+    """--version prints the version of the package."""
     assert run("--version") == (0, f"lee-llm-router {__version__}\n", "")
 
 
 @pytest.mark.parametrize("command", [(), ("complete",), ("doctor",), ("trace",), ("template",), ("schema",)])
 def test_help_shows_an_example_that_parses(run: Run, command: tuple[str, ...]) -> None:
-    """Each command's help has one; no line is wider than 80 columns."""
+    """Each command's help has an example, and no line is wider than 80 columns."""
     code, out, _ = run(*command, "--help")
     assert code == 0
     assert "Example: " in out
@@ -398,7 +398,7 @@ def test_help_shows_an_example_that_parses(run: Run, command: tuple[str, ...]) -
 
 
 def test_wrong_usage_is_exit_2(run: Run) -> None:
-    """With a word about what is wrong."""
+    """Wrong usage ends with exit code 2 and says what is wrong."""
     for args in (("nonsense",), ("trace", "--last", "0"), ("complete", "a", "b"), ("doctor", "--what")):
         code, out, err = run(*args)
         assert (code, out) == (2, "")
@@ -420,7 +420,7 @@ def test_a_reader_that_went_away_is_no_traceback(here: Path) -> None:
 
 
 def test_a_reader_that_goes_away_in_the_middle_is_quiet_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever the broken pipe is noticed."""
+    """A closed pipe ends the program quietly, wherever it is noticed."""
 
     def gone(**_: Any) -> None:
         raise BrokenPipeError
@@ -430,21 +430,21 @@ def test_a_reader_that_goes_away_in_the_middle_is_quiet_too(run: Run, monkeypatc
 
 
 def test_a_terminal_that_knows_only_ascii_gets_escapes(here: Path) -> None:
-    """Text is escaped; JSON stays UTF-8."""
+    """Characters that the terminal cannot show are escaped in text; JSON stays UTF-8."""
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     assert run_child("complete", "é…", env=env).stdout == b"\\xe9\\u2026\n"
     assert json.loads(run_child("complete", "--json", "é", env=env).stdout)["text"] == "é"
 
 
 def test_a_prompt_that_is_not_text_is_a_typed_error(here: Path) -> None:
-    """Bytes on the command line that are not UTF-8: refused before anything is sent."""
+    """Bytes on the command line that are not UTF-8 are refused before anything is sent."""
     done = run_child("complete", os.fsdecode(b"\xff"))
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"Traceback" not in done.stderr
 
 
 def test_an_unknown_role_is_served_by_the_default_with_a_warning(here: Path) -> None:
-    """The warning is on standard error; what single attempts did is not."""
+    """Warnings go to standard error; events of single attempts do not."""
     done = run_child("complete", "--role", "chian", "hi")
     assert (done.returncode, done.stdout) == (0, b"hi\n")
     assert done.stderr == b"unknown role 'chian': using the default role 'echo'\n"
@@ -453,7 +453,7 @@ def test_an_unknown_role_is_served_by_the_default_with_a_warning(here: Path) -> 
 
 
 def test_help_loads_no_http_library_and_no_parser() -> None:
-    """What a command needs is imported by that command."""
+    """A command imports only what it needs."""
     code = (
         "import sys\nsys.argv = ['lee-llm-router', '--help']\n"
         "from lee_llm_router.cli import main\n"

@@ -1,4 +1,4 @@
-"""Traces as text: one row a call, its attempts inside it, harmless and readable at 80 columns."""
+"""Traces as a table: a row for each call, its attempts below, escaped, and readable at 80 columns."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHAIN = [
 
 
 def test_a_call_with_its_attempts_reads_like_this() -> None:
-    """The whole picture: dates, calls with their total and tokens, attempts with what failed and what came next."""
+    """The table shows dates, calls with total time and tokens, attempts with their error and what followed."""
     assert (
         render_calls(CHAIN)
         == """\
@@ -58,12 +58,12 @@ def test_a_call_with_its_attempts_reads_like_this() -> None:
 
 
 def test_no_records_say_so() -> None:
-    """An empty history is a sentence, not an empty table."""
+    """Without records there is a sentence instead of an empty table."""
     assert render_calls([]) == "no calls traced"
 
 
 def test_records_are_grouped_by_call_in_the_order_given() -> None:
-    """Mixed records of two calls become two groups, first come first."""
+    """Mixed records of two calls become two groups, in order of their first records."""
     mixed = [make(SECOND), make(FIRST), make(SECOND, 1)]
     assert {key: [r.attempt for r in group] for key, group in calls_from(mixed).items()} == {SECOND: [0, 1], FIRST: [0]}
     assert list(calls_from(mixed)) == [SECOND, FIRST]
@@ -85,12 +85,12 @@ def row(record: TraceRecord, number: int) -> list[str]:
     ],
 )
 def test_a_call_ends_as_its_last_record_says(fields: dict[str, Any], outcome: str) -> None:
-    """A call whose last trace announces another attempt was cut short. Newer words are shown as they are."""
+    """A call whose last record announces another attempt is unfinished. Unknown outcomes are shown as they are."""
     assert row(make(**fields), 2)[2] == outcome
 
 
 def test_a_call_that_ended_outside_an_attempt_has_a_dash_for_its_number() -> None:
-    """Such a record has no target, and its time is the whole call's: it is not added to that of the attempts."""
+    """A record without an attempt holds the time of the whole call, which is not added to that of the attempts."""
     outside = make(attempt=None, provider=None, model=None, outcome="error", failure_type="TIMEOUT", verdict="raise",
                    started_at="2027-01-15T08:16:50Z", elapsed_ms=10_000)  # fmt: skip
     assert row(outside, 3) == ["-", "-", "TIMEOUT", "10.0 s"]
@@ -98,8 +98,8 @@ def test_a_call_that_ended_outside_an_attempt_has_a_dash_for_its_number() -> Non
     assert "TIMEOUT   10.0 s" in both.splitlines()[2]
 
 
-def test_times_nobody_understands_are_shown_as_unknown() -> None:
-    """A trace of another make is shown all the same; its total is the sum of what is known."""
+def test_unreadable_times_are_shown_as_unknown() -> None:
+    """A record with an unreadable time is shown; the total is the sum of the times that are known."""
     records = [make(started_at="soon", elapsed_ms=100, verdict="next", wait_ms=50), make(attempt=1, started_at="later")]
     assert render_calls(records).splitlines()[1].split()[:4] == ["?", "planner", "ok", "962"]
 
@@ -117,7 +117,7 @@ def test_what_a_vendor_says_never_reaches_the_terminal_raw() -> None:
 
 
 def test_colours_only_when_asked() -> None:
-    """With colours the same text, and a reset after each colour; without, not one escape."""
+    """With colours the text is the same, with a reset after each colour; without, there is no escape sequence."""
     plain, coloured = render_calls(CHAIN), render_calls(CHAIN, color=True)
     assert "\x1b" not in plain
     assert "\x1b[32mok\x1b[0m" in coloured
@@ -144,14 +144,14 @@ texts = st.text("ab/ é你😀\u0301\x1b\n-", max_size=200)
     width=st.integers(70, 200),
 )  # fmt: skip
 def test_no_line_is_wider_than_the_terminal(records: list[TraceRecord], width: int) -> None:
-    """Whatever the names are, wide characters included; what is cut ends in an ellipsis."""
+    """No line is too wide, even with wide characters in names; a cut text ends in an ellipsis."""
     lines = render_calls(records, width).splitlines()
     assert max(columns(line) for line in lines) <= width
     assert render_calls(records, 10) == render_calls(records, 70)
 
 
 def test_long_names_give_way_with_an_ellipsis() -> None:
-    """At 80 columns the name is cut, on a wide terminal it is not; times and outcomes never are."""
+    """A long name is cut at 80 columns, but not on a wide terminal; times and outcomes are never cut."""
     record = make(model="deepseek/deepseek-chat-v3.1-instruct:free", outcome="error", verdict="raise",
                   failure_type="CONTRACT_VIOLATION", status_code=200, elapsed_ms=123_456)  # fmt: skip
     narrow, wide = render_calls([record]), render_calls([record], 200)

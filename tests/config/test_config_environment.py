@@ -1,4 +1,4 @@
-"""`${VAR}`: filled in, read as what is wanted, and shown nowhere."""
+"""`${VAR}` in a configuration: replaced, read as the type that is wanted, and never shown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(text: str) -> str | None:
-    """What `text` becomes where any text may stand."""
+    """Return what `text` becomes where any text is allowed."""
     return load_config(role(f"model: {text!r}")).roles["r"].model
 
 
@@ -50,13 +50,13 @@ def model_of(text: str) -> str | None:
     ],
 )
 def test_references_are_replaced_in_text(text: str, becomes: str) -> None:
-    """Any number of them, with defaults; text stays text even if it looks like a number."""
+    """A text may have any number of references, with defaults; it stays text even if it looks like a number."""
     assert model_of(text) == becomes
 
 
 @pytest.mark.parametrize("text", ["${}", "${1}", "${A-b}", "${A", "${A:-${B}}", "a ${A.B}"])
 def test_what_is_no_reference_is_a_finding(text: str) -> None:
-    """A `${` that is no reference is a mistake, and the escape is named."""
+    """A `${` that begins no reference is a mistake, and the finding shows how to escape it."""
     (found,) = findings(role(f"model: {text!r}"))
     assert found == (
         "6:12: llm.roles.r.model: not a reference: write ${NAME} or ${NAME:-default}, and $${ for a plain ${"
@@ -64,7 +64,7 @@ def test_what_is_no_reference_is_a_finding(text: str) -> None:
 
 
 def test_an_unset_variable_is_one_finding_at_its_value_and_nothing_follows_from_it() -> None:
-    """No complaint of a missing type, an unknown provider or a wrong number on top."""
+    """There is no second finding about a missing type, an unknown provider or a wrong number."""
     text = """\
 llm:
   default_role: ${T_UNSET}
@@ -94,12 +94,12 @@ llm:
     ],
 )
 def test_a_whole_reference_is_read_as_yaml_reads_it(field: str, reference: str, becomes: Any) -> None:
-    """Where a number or a boolean is wanted, one reference alone is a plain YAML value."""
+    """Where a number or a boolean is wanted, a reference alone is read as YAML reads a plain value."""
     assert getattr(load_config(role(f"{field}: '{reference}'")).roles["r"], field) == becomes
 
 
 def test_also_in_a_providers_own_settings() -> None:
-    """Strict booleans and numbers in lists included: the provider's model decides what is wanted."""
+    """The provider's model decides what is wanted, for strict booleans and numbers in lists too."""
     config = load_config(
         role(provider="type: probe, strict: '${T_YES}', pool: '${T_SIXTY}', counts: [1, '${T_SIXTY}'],"
              " limits: {per_minute: '${T_SIXTY}'}, words: []")
@@ -113,12 +113,12 @@ def test_also_in_a_providers_own_settings() -> None:
 
 @pytest.mark.parametrize("value", ["${T_SECRET}", "${T_UNSET:-1m}", "6${T_UNSET:-0}", "${T_YES}"])
 def test_what_is_no_number_is_a_finding_without_its_value(value: str) -> None:
-    """Only a whole reference that reads as a number is one."""
+    """Only a reference that is the whole text, and reads as a number, becomes one."""
     assert findings(role(f"timeout: '{value}'")) == ["6:14: llm.roles.r.timeout: a number is wanted"]
 
 
 def test_bounds_hold_for_filled_values_too() -> None:
-    """A filled number is checked like a written one."""
+    """A number from the environment is checked like a written one."""
     assert findings(role("top_p: '${T_SIXTY}', temperature: hot")) == [
         "6:12: llm.roles.r.top_p: must be at most 1",
         "6:39: llm.roles.r.temperature: a number is wanted",
@@ -142,7 +142,7 @@ def test_a_mapping_is_filled_as_a_file_is() -> None:
 
 
 def test_a_variable_that_is_not_utf8_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a character would break the request later."""
+    """Half a surrogate pair would break the request later."""
     monkeypatch.setenv("T_BYTES", "a\udcff")
     assert findings(role("model: '${T_BYTES}'")) == [
         "6:12: llm.roles.r.model: environment variable T_BYTES is not UTF-8"
@@ -150,7 +150,7 @@ def test_a_variable_that_is_not_utf8_is_a_finding(monkeypatch: pytest.MonkeyPatc
 
 
 def filled_config() -> LLMConfig:
-    """A configuration with the secret in every kind of place."""
+    """Return a configuration with the secret in every kind of place."""
     return load_config("""\
 llm:
   providers:
@@ -206,7 +206,7 @@ def test_filled_values_are_redacted_in_every_output() -> None:
 
 
 def test_the_values_themselves_are_there_for_use() -> None:
-    """Redaction is of what is shown, not of what is used."""
+    """Values are masked where they are shown, not where they are used."""
     config = filled_config()
     first, second, third = config.chain("r")
     assert (first.model, second.model, third.model) == (SECRET, "other", SECRET)
@@ -215,7 +215,7 @@ def test_the_values_themselves_are_there_for_use() -> None:
 
 
 def test_a_target_redacts_what_it_took_over_and_shows_what_it_replaced() -> None:
-    """A fallback's own settings are its own."""
+    """Settings taken over from the role stay masked; those that the fallback replaces are shown."""
     second = filled_config().chain("r")[1]
     assert "timeout=5.0" in repr(second)
     assert "headers={}" in repr(second)
@@ -223,7 +223,7 @@ def test_a_target_redacts_what_it_took_over_and_shows_what_it_replaced() -> None
 
 
 def test_a_provider_counts_filled_values_among_its_secrets() -> None:
-    """What came from the environment is scrubbed from errors and traces like a key, except models and numbers."""
+    """Values from the environment are scrubbed from errors and traces like keys, except models and numbers."""
     config = filled_config()
     provider = registry.get("probe")("p", config.providers["p"])
     assert list(provider.secrets()) == [SECRET]
@@ -232,7 +232,7 @@ def test_a_provider_counts_filled_values_among_its_secrets() -> None:
 
 
 def test_changed_settings_stay_redacted() -> None:
-    """A policy's overrides are shown, and what they leave alone is not."""
+    """Settings that a policy replaces are shown; those it leaves alone stay masked."""
     settings = filled_config().providers["p"].changed({"pool": 7, "api": "openai-responses"})
     assert "pool=7" in repr(settings)
     assert SECRET not in repr(settings) + settings.model_dump_json()
@@ -242,7 +242,7 @@ def test_changed_settings_stay_redacted() -> None:
 
 
 def test_sensitive_headers_are_redacted_wherever_they_came_from() -> None:
-    """A program may put a key into a header; it does not show either."""
+    """A key that a program puts into a header is masked as well."""
     settings = CallSettings(headers={"Authorization": f"Bearer {SECRET}", "X-Api-Key": SECRET, "X-Team": "search"})
     for shown in (repr(settings), settings.model_dump_json()):
         assert SECRET not in shown
@@ -279,7 +279,7 @@ _VALUES = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(_PLACES, _PROVIDERS, _VALUES)
 def test_no_finding_ever_holds_a_value(setting: str, provider: str, value: str) -> None:
-    """Wherever a secret stands, written or filled in: no finding, and no repr of what loaded, shows it."""
+    """No finding and no repr shows a secret, wherever it stands, written or filled in."""
     register_probe()
     text = role(
         setting.replace("{}", value).replace("{{", "{").replace("}}", "}"),
@@ -298,7 +298,7 @@ def test_no_finding_ever_holds_a_value(setting: str, provider: str, value: str) 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.sampled_from("llm:{}[]&*!<|>'\"- \n\tabc12#%@`,?~$\x00é\ud800"), max_size=120))
 def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
-    """Nothing else is ever raised."""
+    """Any input loads or raises ConfigError."""
     for source in (f"{text}\n", f"llm:\n  {text}\n"):
         with pytest.raises(ConfigError) as caught:
             load_config(source)
@@ -323,7 +323,7 @@ _DATA = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(_DATA, _DATA)
 def test_any_mapping_is_a_configuration_or_a_config_error(providers: Any, roles: Any) -> None:
-    """Nothing else is ever raised."""
+    """Any input loads or raises ConfigError."""
     with pytest.raises(ConfigError) as caught:
         load_config({"llm": {"providers": providers, "roles": roles, "default_role": 5}})
     assert caught.value.findings

@@ -1,4 +1,4 @@
-"""Reading a source: what loads, and what is said, and where, of what does not."""
+"""Loading a source: what loads, and which findings, at which position, explain what does not."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def _probe() -> None:
 
 @pytest.fixture(params=["C", "python"])
 def either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyYAML may come without libyaml."""
+    """Run a test with each parser: PyYAML may be installed without libyaml."""
     if request.param == "python":
         monkeypatch.setattr(yaml_reader, "_Loader", yaml.SafeLoader)
 
 
 def test_ten_mistakes_are_ten_findings_with_line_and_column(tmp_path: Path, either_parser: None) -> None:
-    """A file with ten mistakes: ten findings, each at its place, in the order of the file, with suggestions."""
+    """Ten mistakes give ten findings, each at its position, in the order of the file, with suggestions."""
     path = tmp_path / "ten.yaml"
     path.write_text(TEN)
     with pytest.raises(ConfigError) as caught:
@@ -108,7 +108,7 @@ def test_a_path_a_text_and_a_mapping_give_the_same(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_readable_file_is_one_finding(source: Any, said: str) -> None:
-    """Whatever is handed in: a ConfigError that says what it is."""
+    """Any wrong source raises a ConfigError that says what is wrong with it."""
     assert findings(source) == [said]
 
 
@@ -121,7 +121,7 @@ def test_a_fifo_does_not_hang_and_an_endless_device_does_not_fill_memory(tmp_pat
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_file_is_a_finding(tmp_path: Path) -> None:
-    """Permission denied is said, not raised."""
+    """A refused permission becomes a finding, not an OSError."""
     (tmp_path / "secret.yaml").write_text(GOOD)
     (tmp_path / "secret.yaml").chmod(0)
     assert findings(tmp_path / "secret.yaml") == ["cannot be read: Permission denied"]
@@ -166,7 +166,7 @@ def test_an_unreadable_file_is_a_finding(tmp_path: Path) -> None:
 def test_a_broken_file_is_one_finding_at_its_place(
     tmp_path: Path, content: bytes, said: str, either_parser: None
 ) -> None:
-    """Empty, binary, huge, badly indented, nested without end: one finding, and no other exception."""
+    """An empty, binary, huge, badly indented or endlessly nested file gives one finding, and no other exception."""
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     (found,) = findings(path)
@@ -199,7 +199,7 @@ def test_a_text_over_the_limit_is_refused() -> None:
     ids=["lists", "merges"],
 )
 def test_anchors_that_multiply_are_refused(text: str, either_parser: None) -> None:
-    """A billion laughs is counted before anything is built."""
+    """Repeated values are counted before anything is built (the "billion laughs" attack)."""
     (found,) = findings(text + "llm: *j\n")
     assert "more than 100,000 values, counting what anchors repeat" in found
 
@@ -211,7 +211,7 @@ def test_anchors_that_nest_without_end_are_refused(either_parser: None) -> None:
 
 
 def test_plain_anchors_and_merge_keys_work(either_parser: None) -> None:
-    """Defaults kept outside `llm`, merged in: written keys win over merged ones, earlier merges over later."""
+    """Defaults outside `llm` are merged in; written keys win over merged ones, earlier merges over later."""
     config = load_config("""\
 x-a: &a {temperature: 0.1, seed: 1}
 x-b: &b {temperature: 0.9, seed: 9, max_tokens: 5}
@@ -231,7 +231,7 @@ llm:
 
 
 def test_a_mistake_in_an_anchor_is_found_where_it_is_written(either_parser: None) -> None:
-    """An aliased value is reported at the alias, what is inside it and what is merged at its own text."""
+    """A mistake in an aliased value is reported at the alias; one inside it, or merged, where it is written."""
     text = "x: &bad hot\ny: &retry {attempts: 0}\nz: &z {top_p: 7}\n" + role(
         "temperature: *bad, retry: *retry,\n    <<: *z, <<: {stop: 5}"
     )
@@ -258,12 +258,12 @@ def test_a_merge_of_what_is_no_mapping_is_a_finding(bad: str) -> None:
      "!!omap []", "!!int [1]", "!foo {a: 1}"],
 )  # fmt: skip
 def test_tags_are_findings_and_run_nothing(value: str, either_parser: None) -> None:
-    """No tag but those of plain values means anything, and the finding does not repeat it."""
+    """Only the tags of plain values are allowed, and a finding does not show the tag."""
     assert findings(role(f"metadata: {value}")) == ["6:15: llm.roles.r.metadata: a tag, and none is allowed here"]
 
 
 def test_plain_tags_are_read(either_parser: None) -> None:
-    """The tags of YAML's own plain values mean what they say."""
+    """The tags of YAML's plain values give values of their types."""
     config = load_config(role('model: !!str 5, temperature: !!float "1", seed: !!int 0x10, stop: !!seq [! a]'))
     found = config.roles["r"]
     assert (found.model, found.temperature, found.seed, found.stop) == ("5", 1.0, 16, ("a",))
@@ -280,7 +280,7 @@ def test_plain_tags_are_read(either_parser: None) -> None:
     ],
 )
 def test_scalars_that_are_not_what_they_say_are_findings(value: str, said: str, either_parser: None) -> None:
-    """A value YAML takes for a number, and Python does not."""
+    """YAML takes the value for a number, but Python cannot read it."""
     assert findings(role(f"seed: {value}")) == [f"6:11: llm.roles.r.seed: {said}"]
 
 
@@ -293,21 +293,21 @@ def test_dates_and_odd_words_are_text(either_parser: None) -> None:
 
 @pytest.mark.parametrize("key", ["1", "no", "~", "1.5", "? [a]\n    "])
 def test_keys_that_are_no_text_are_findings(key: str, either_parser: None) -> None:
-    """Also the Norwegian one."""
+    """Keys that YAML reads as something other than text, such as a bare `no`, are reported."""
     text = f"llm:\n  providers: {{p: {{type: mock}}}}\n  roles:\n    r: {{provider: p}}\n    {key}: {{provider: p}}\n"
     column = 7 if key.startswith("?") else 5
     assert findings(text) == [f"5:{column}: llm.roles: a key must be text: put it in quotes"]
 
 
 def test_the_applications_own_keys_are_left_alone(monkeypatch: pytest.MonkeyPatch, either_parser: None) -> None:
-    """Beside `llm` a file may hold anything: tags, numbers as keys, repeats, references to unset variables."""
+    """Beside `llm` a file may contain anything: tags, numbers as keys, repeats, references to unset variables."""
     monkeypatch.delenv("CONFIG_TEST_UNSET", raising=False)
     config = load_config(f"app: !mine {{1: 2, a: 1, a: 2, b: '${{CONFIG_TEST_UNSET}}'}}\napp: 2\n{GOOD}")
     assert list(config.roles) == ["r"]
 
 
 def test_llm_written_twice_is_a_finding(either_parser: None) -> None:
-    """At the top only our own key is ours to complain of."""
+    """Of the top keys only `llm` is checked."""
     assert findings(GOOD + "llm: {}\n") == ["6:1: llm: duplicate key, first on line 1"]
 
 
@@ -354,7 +354,7 @@ def test_llm_written_twice_is_a_finding(either_parser: None) -> None:
     ],
 )  # fmt: skip
 def test_wrong_settings_are_findings(settings: str, said: str, either_parser: None) -> None:
-    """Wrong types, bounds and names: what is wanted, at the value; unknown keys at the key."""
+    """Wrong types, bounds and names are reported at the value, with what is wanted; unknown keys at the key."""
     assert findings(role(settings)) == [said]
 
 
@@ -405,7 +405,7 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
     ],
 )  # fmt: skip
 def test_wrong_providers_are_findings(provider: str, said: str) -> None:
-    """Each type's own settings are checked by its own model; keys in the file are pointed out, and not shown."""
+    """The model of each type checks its settings; secrets in the file are reported, and not shown."""
     assert findings(role(provider=provider)) == [said]
 
 
@@ -423,7 +423,7 @@ def test_a_key_in_place_of_its_variables_name_is_a_finding(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "_k", "my_service_openai_api_key_2", "AZURE_OPENAI_KEY_EASTUS2"])
 def test_names_of_variables_are_taken(name: str) -> None:
-    """Whether they are set is looked at when they are used."""
+    """Whether the variable is set is checked when it is used."""
     assert load_config(role(provider=f"type: probe, api_key_env: {name}"))
 
 
@@ -455,12 +455,12 @@ def test_names_of_variables_are_taken(name: str) -> None:
     ],
 )  # fmt: skip
 def test_the_outline_is_checked(text: str, said: list[str]) -> None:
-    """Missing and empty sections, references between them, the policy, the traces."""
+    """Missing and empty sections, references between them, the policy and the traces are checked."""
     assert findings(text) == said
 
 
 def test_references_are_checked_even_where_fields_are_wrong() -> None:
-    """One load, all findings: a wrong number does not hide an unknown provider, a wrong provider not a repeat."""
+    """One run gives all findings: a wrong number does not hide an unknown provider, nor that a repeated target."""
     assert findings("""\
 llm:
   default_role: nobody
@@ -486,7 +486,7 @@ llm:
 
 
 def test_the_same_target_twice_is_a_finding_and_another_model_is_not() -> None:
-    """What counts is the target in the end: provider, model from wherever it comes, settings of the call."""
+    """Two targets are the same if provider, model and settings are, wherever these were written."""
     same = "the same provider, model and settings stand in the chain already"
     assert findings(role("model: m, fallback_providers: [p]")) == [f"6:36: llm.roles.r.fallback_providers[0]: {same}"]
     assert findings(role("fallback_providers: [{provider: p, model: m}]", "type: mock, model: m")) == [
@@ -499,7 +499,7 @@ def test_the_same_target_twice_is_a_finding_and_another_model_is_not() -> None:
 
 
 def test_a_mapping_has_paths_for_places() -> None:
-    """Without a file: `<mapping>: path: message`, in the order of the mapping."""
+    """Without a file a finding is `<mapping>: path: message`, in the order of the mapping."""
     with pytest.raises(ConfigError) as caught:
         load_config({"llm": {"providers": {"p": {"type": "mok"}, 5: {}}, "roles": {"r": {"provider": "q", "x": 1}}}})
     assert caught.value.findings == (
@@ -511,7 +511,7 @@ def test_a_mapping_has_paths_for_places() -> None:
 
 
 def test_mappings_that_hold_themselves_or_too_much_are_refused() -> None:
-    """A mapping built by a program is bounded as a file is."""
+    """A mapping has the same limits as a file."""
     loop: dict[str, Any] = {"llm": {}}
     loop["llm"]["llm"] = loop
     assert findings(loop) == ["nested deeper than 100 levels, or holding itself"]
@@ -520,7 +520,7 @@ def test_mappings_that_hold_themselves_or_too_much_are_refused() -> None:
 
 
 def test_a_mapping_keeps_its_python_objects() -> None:
-    """Tuples, sets, classes and objects in a mapping arrive as they are."""
+    """Tuples, sets, classes and other objects in a mapping are kept."""
     marker = object()
     config = load_config({
         "llm": {
@@ -541,7 +541,7 @@ def test_a_mapping_keeps_its_python_objects() -> None:
 
 
 def test_a_thousand_providers_and_roles_load() -> None:
-    """Size alone is no mistake, and a thousand wrong names do not take a thousand times a thousand comparisons."""
+    """A large file loads, and a thousand wrong names do not take a million comparisons."""
     providers = "".join(f"    provider-{i}: {{type: mock, model: m{i}}}\n" for i in range(1000))
 
     def text(target: str) -> str:
@@ -556,7 +556,7 @@ def test_a_thousand_providers_and_roles_load() -> None:
 
 
 def test_importing_the_configuration_loads_no_yaml() -> None:
-    """A program that brings a mapping loads no YAML library."""
+    """A program whose configuration is a mapping loads no YAML library."""
     code = (
         "import sys; from lee_llm_router.config import load_config;"
         "load_config({'llm': {'providers': {'p': {'type': 'mock'}}, 'roles': {'r': {'provider': 'p'}}}});"
@@ -567,7 +567,7 @@ def test_importing_the_configuration_loads_no_yaml() -> None:
 
 
 def test_every_finding_has_the_promised_shape(tmp_path: Path) -> None:
-    """`file:line:column: path: message`, sorted by place."""
+    """A finding is `file:line:column: path: message`; findings are sorted by position."""
     path = tmp_path / "llm.yaml"
     path.write_text(TEN)
     with pytest.raises(ConfigError) as caught:

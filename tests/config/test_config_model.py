@@ -1,4 +1,4 @@
-"""The models used directly, chains, and provider types."""
+"""The models used directly, the chains of roles, and provider types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from helpers.config_support import ProbeConfig, ProbeProvider, findings, register_probe, role
-from lee_llm_router.config import CallSettings, LLMConfig, RoleConfig, TargetSpec, load_config
+from lee_llm_router.config import CallSettings, ChainEntry, LLMConfig, RoleConfig, load_config
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
@@ -24,7 +24,7 @@ def _probe() -> None:
 
 
 def chain(text: str, name: str = "r") -> list[tuple[str, str | None, dict[str, Any]]]:
-    """The chain of a role as plain data, with the settings that are set."""
+    """Return the chain of a role as plain data, with the settings that are set."""
     return [
         (target.provider, target.model, target.settings.model_dump(exclude_unset=True, by_alias=True))
         for target in load_config(text).chain(name)
@@ -70,14 +70,14 @@ def test_the_first_target_prefers_the_roles_model() -> None:
 
 
 def test_a_chain_of_an_unknown_role_is_an_error_of_ours() -> None:
-    """And names what was meant perhaps."""
+    """An unknown role is a ConfigError with a suggestion."""
     config = load_config(role().replace(" r: ", " planner: "))
     with pytest.raises(ConfigError, match=r"no such role in the configuration \(did you mean 'planner'\?\)"):
         config.chain("planer")
 
 
 def test_the_only_role_is_the_default() -> None:
-    """With one role, nothing needs saying."""
+    """A single role need not be named as the default."""
     assert load_config(role()).default_role == "r"
     assert (
         LLMConfig.model_validate({"providers": {"p": {"type": "mock"}}, "roles": {"x": {"provider": "p"}}}).default_role
@@ -86,7 +86,7 @@ def test_the_only_role_is_the_default() -> None:
 
 
 def test_defaults_are_the_promised_ones() -> None:
-    """What a role has that says nothing."""
+    """A role without settings has these defaults."""
     config = load_config(role())
     found = config.roles["r"]
     assert (found.retry.attempts, found.retry.max_attempts) == (3, 6)
@@ -100,7 +100,7 @@ def test_defaults_are_the_promised_ones() -> None:
 
 
 def test_models_cannot_be_changed() -> None:
-    """A configuration is shared by threads."""
+    """Models are frozen, since threads share them."""
     config = load_config(role())
     with pytest.raises(ValidationError):
         setattr(config, "policy", "x")  # noqa: B010 - mypy knows that it cannot be done
@@ -139,7 +139,7 @@ def test_the_models_dispatch_by_type_like_the_file() -> None:
 def test_the_models_refuse_what_the_file_may_not_say(
     change: dict[str, Any], place: tuple[str | int, ...], message: str
 ) -> None:
-    """Without the loader, pydantic's own error, which shows no values."""
+    """Without the loader the error is pydantic's, and it shows no values."""
     secret = "hunter2-is-the-secret"
     raw = {"providers": {"a": {"type": "mock", "response_text": secret}}, "roles": {"r": {"provider": "a"}}} | change
     with pytest.raises(ValidationError) as caught:
@@ -150,7 +150,7 @@ def test_the_models_refuse_what_the_file_may_not_say(
 
 
 def test_an_alias_brings_its_defaults_and_leaves_its_name() -> None:
-    """The settings carry the real type; what the file says comes before the alias's defaults."""
+    """The settings carry the real type, and written settings win over the alias's defaults."""
     config = load_config(role(provider="type: probe_eu, pool: 7"))
     assert config.providers["p"] == ProbeConfig(type="probe", base_url="https://eu.test/v1", model="eu-1", pool=7)
     changed = load_config(role(provider="type: probe_eu, base_url: 'https://other.test/'"))
@@ -159,13 +159,13 @@ def test_an_alias_brings_its_defaults_and_leaves_its_name() -> None:
 
 
 def test_a_repeat_by_an_aliass_model_is_a_finding() -> None:
-    """Where the model comes from does not matter."""
+    """A repeated target is found although its model comes from an alias."""
     (found,) = findings(role("fallback_providers: [{provider: p, model: eu-1}]", "type: probe_eu"))
     assert found.startswith("6:26: llm.roles.r.fallback_providers[0]: the same provider, model and settings")
 
 
 def test_a_type_that_cannot_be_loaded_is_a_finding() -> None:
-    """A registered path that leads nowhere, or to what is no provider."""
+    """A registered path may lead nowhere, or to something other than a provider."""
     registry.register("broken_import", "no_such_package_at_all.x:Y", replace=True)
     registry.register("broken_class", "collections:OrderedDict", replace=True)
     (found,) = findings(role(provider="type: broken_import"))
@@ -175,7 +175,7 @@ def test_a_type_that_cannot_be_loaded_is_a_finding() -> None:
 
 
 def test_types_are_registered_once_unless_replaced() -> None:
-    """Two libraries that take the same name find out."""
+    """Registering a name twice is an error, so that two libraries notice."""
     registry.register("taken_once", ProbeProvider, replace=True)
     for name in ("taken_once", "http", "openai_http"):
         with pytest.raises(ValueError, match="registered already"):
@@ -191,7 +191,7 @@ def test_types_are_registered_once_unless_replaced() -> None:
 
 
 def test_installed_types_are_found_by_entry_point_and_only_when_needed(tmp_path: Path) -> None:
-    """A type that is not built in is looked for among the entry points; built-in ones cost no look at all."""
+    """A type that is not built in is found among the entry points; built-in ones need no search."""
     info = tmp_path / "plugin-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
@@ -229,7 +229,7 @@ assert "plugged" in str(json_schema(installed=True)) and "plugged" not in str(js
 
 
 def test_a_provider_without_settings_of_its_own_takes_the_common_ones() -> None:
-    """`config_model` need not be given."""
+    """A provider without `config_model` takes the common settings."""
 
     class Plain(Provider[ProviderConfig]):
         def complete(self, request: Any, timeout: float) -> Any: ...
@@ -249,15 +249,15 @@ def test_settings_of_a_call_are_checked_when_built(settings: dict[str, Any]) -> 
 
 
 def test_schema_may_be_given_by_either_name_in_code() -> None:
-    """The field is `response_schema`, because pydantic has a `schema` of its own; the file says `schema`."""
+    """The field is called `response_schema`, since pydantic uses `schema` itself; the file says `schema`."""
     by_alias = CallSettings.model_validate({"schema": {"type": "object"}})
     assert by_alias == CallSettings(response_schema={"type": "object"})
     assert CallSettings.model_validate({"schema": RoleConfig}).response_schema is RoleConfig
-    assert TargetSpec(provider="p").settings == CallSettings()
+    assert ChainEntry(provider="p").settings == CallSettings()
 
 
 def test_many_threads_may_use_the_models_first() -> None:
-    """What checks values is built at the first use, and threads that come in the middle of it wait for it."""
+    """A validator is built at its first use, and other threads wait until it is finished."""
     code = (
         "import threading\n"
         "from lee_llm_router import LLMConfig, LeeLLMRouter\n"

@@ -1,4 +1,4 @@
-"""The JSON Schema, the example file and the reference say what the loader does."""
+"""The JSON Schema, the example file and the reference agree with the loader."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def fits(text: str, schema: dict[str, Any] | None = None) -> bool:
 
 
 def test_the_schema_is_a_valid_one() -> None:
-    """Draft 2020-12, in both forms."""
+    """Both forms are valid by draft 2020-12."""
     for schema in (json_schema(), json_schema(installed=True)):
         assert schema["$schema"].endswith("/draft/2020-12/schema")
         Draft202012Validator.check_schema(schema)
@@ -79,21 +79,21 @@ def test_the_schema_that_ships_is_the_one_the_models_give() -> None:
 
 @pytest.mark.parametrize("text", PASSES)
 def test_what_loads_fits_the_schema(text: str) -> None:
-    """The editor does not complain of a good file."""
+    """Files that load fit the schema."""
     assert load_config(f"{text}\n")
     assert fits(text)
 
 
 @pytest.mark.parametrize("text", FAILS)
 def test_what_does_not_fit_the_schema_does_not_load(text: str) -> None:
-    """What the editor underlines, the loader refuses."""
+    """Files that do not fit the schema do not load."""
     assert not fits(text)
     with pytest.raises(ConfigError):
         load_config(f"{text}\n")
 
 
 def test_every_setting_is_described_and_unknown_types_pass() -> None:
-    """The schema helps while writing, and lets types pass that it does not know."""
+    """The schema describes each type, and accepts types it does not know."""
     schema = json_schema()
     sections = [part for name, part in schema["$defs"].items() if name != "Provider"]
     sections += [case["then"] for case in schema["$defs"]["Provider"]["allOf"]]
@@ -111,7 +111,7 @@ def test_every_setting_is_described_and_unknown_types_pass() -> None:
 
 
 def test_the_installed_schema_knows_registered_types() -> None:
-    """And passes over those that are broken."""
+    """It skips types that cannot be loaded."""
     registry.register("schema_probe", ProbeProvider, replace=True)
     registry.register_alias("schema_alias", "schema_probe", {"pool": 5}, replace=True)
     registry.register("schema_broken", "no_such_package_at_all.x:Y", replace=True)
@@ -154,7 +154,7 @@ def test_the_findings_in_the_reference_are_the_ones_given(tmp_path: Path, monkey
 
 
 def test_the_reference_names_every_key() -> None:
-    """Every key of `llm` and its sections stands in a table of the reference, in code marks."""
+    """Every key of `llm` and of its sections has a row in a table of the reference."""
     text = REFERENCE.read_text()
     schema = LLMConfig.model_json_schema()
     sections = [schema, *(part for part in schema["$defs"].values() if part["type"] == "object")]

@@ -1,4 +1,4 @@
-"""The doctor: everything a call would need, looked at without the network and without printing."""
+"""The doctor checks everything a call needs, without the network and without printing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from helpers import support  # noqa: F401 - registers the scripted provider
 from lee_llm_router.config import load_config, template_text
-from lee_llm_router.doctor import CONFIG_VARIABLE, Finding, diagnose, find_config
+from lee_llm_router.doctor import CONFIG_VARIABLE, CheckResult, diagnose, find_config
 from lee_llm_router.errors import AuthenticationError, ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
@@ -23,7 +23,7 @@ OFFLINE = {"type": "mock"}
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test stands in an empty folder, and nothing may use the network."""
+    """Run every test in an empty folder, with the network refused."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError("network")
@@ -39,7 +39,7 @@ def config(**extra: Any) -> dict[str, Any]:
     return {"llm": {"providers": {"offline": OFFLINE}, "roles": {"planner": {"provider": "offline"}}, **extra}}
 
 
-def of(findings: Iterable[Finding], check: str) -> list[tuple[str, str, str]]:
+def of(findings: Iterable[CheckResult], check: str) -> list[tuple[str, str, str]]:
     return [(f.level, f.subject, f.message) for f in findings if f.check == check]
 
 
@@ -48,7 +48,7 @@ class CheckedConfig(ProviderConfig):
 
 
 class Checked(Provider[CheckedConfig]):
-    """Says of itself what its settings say."""
+    """A provider whose check says what its settings say."""
 
     config_model = CheckedConfig
     closed = 0
@@ -75,7 +75,7 @@ registry.register("checked", Checked, replace=True)
 
 
 def test_a_healthy_configuration_has_only_good_findings(here: Path) -> None:
-    """File, provider, traces and role are each found well; nothing is written."""
+    """File, provider, traces and role are all ok, and nothing is written."""
     findings = diagnose(config())
     assert [(f.level, f.check) for f in findings] == [("ok", c) for c in ("file", "provider", "traces", "role")]
     assert list(here.iterdir()) == []
@@ -84,7 +84,7 @@ def test_a_healthy_configuration_has_only_good_findings(here: Path) -> None:
 def test_the_shipped_template_is_read_and_its_missing_keys_are_errors(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The example's providers say what they lack on this machine; the role that works offline is fine."""
+    """The example's providers report what they lack on this machine; the offline role is ok."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     (here / "c.yaml").write_text(template_text())
     findings = diagnose(here / "c.yaml")
@@ -97,7 +97,7 @@ def test_the_shipped_template_is_read_and_its_missing_keys_are_errors(
 
 
 def test_every_mistake_of_the_file_is_a_finding(here: Path) -> None:
-    """References are checked by the loader; its findings come with their places."""
+    """Each finding of the loader is a result, with its position."""
     (here / "c.yaml").write_text(
         "llm:\n  default_role: r\n  providers: {a: {type: mock}}\n  roles: {r: {provider: b}, s: {provider: c}}\n"
     )
@@ -109,7 +109,7 @@ def test_every_mistake_of_the_file_is_a_finding(here: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["missing", "folder"])
 def test_a_file_that_cannot_be_opened_is_an_os_error(here: Path, kind: str) -> None:
-    """That is no finding about the file: there is none to look at."""
+    """A file that cannot be opened raises OSError: there is nothing to check."""
     if kind == "folder":
         (here / "c.yaml").mkdir()
     with pytest.raises(OSError):
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_opened_is_an_os_error(here: Path, kind: str) -> N
 
 
 def test_a_fifo_does_not_hold_the_doctor(here: Path) -> None:
-    """A file that would never end is a finding at once."""
+    """A file that never ends is an error at once."""
     os.mkfifo(here / "c.yaml")
     assert [(f.level, f.check) for f in diagnose(here / "c.yaml")] == [("error", "file")]
 
@@ -140,7 +140,7 @@ def test_a_policy_that_cannot_be_loaded_is_an_error(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_a_provider_says_itself_what_it_lacks(says: str, found: list[tuple[str, str, str]]) -> None:
-    """Its words are passed on, harmless; what it raises is a finding; it is closed in any case."""
+    """A provider's words are passed on, escaped; what it raises is a result; it is always closed."""
     Checked.closed = 0
     findings = diagnose(
         {"llm": {"providers": {"p": {"type": "checked", "says": says}}, "roles": {"r": {"provider": "p"}}}}
@@ -150,7 +150,7 @@ def test_a_provider_says_itself_what_it_lacks(says: str, found: list[tuple[str, 
 
 
 def test_with_a_role_only_its_providers_are_looked_at() -> None:
-    """The others may be broken."""
+    """With a role given, only the providers of its chain are checked."""
     source = config()
     source["llm"]["providers"] |= {"spare": OFFLINE, "broken": {"type": "checked", "says": "crash"}}
     source["llm"]["roles"] |= {
@@ -168,14 +168,14 @@ def test_with_a_role_only_its_providers_are_looked_at() -> None:
 
 
 def test_an_unknown_role_is_an_error_that_names_the_known() -> None:
-    """A typing mistake on the command line does not silently become the default role."""
+    """An unknown role is an error, and not taken for the default role."""
     assert of(diagnose(config(), "plannner"), "role") == [
         ("error", "plannner", "no such role in the configuration; there are: planner")
     ]
 
 
 def test_a_role_whose_answers_cannot_be_checked_is_an_error() -> None:
-    """A schema that is none would fail every call."""
+    """An invalid schema is an error, since it would fail every call."""
     source = config(roles={"r": {"provider": "offline", "schema": {"type": "nonsense"}}})
     (found,) = of(diagnose(source), "role")
     assert found[:2] == ("error", "r")
@@ -196,7 +196,7 @@ def test_an_existing_private_folder_is_fine_and_an_open_one_a_warning(here: Path
 
 
 def test_a_folder_that_will_be_made(here: Path) -> None:
-    """It need not be there; that prompts are stored is said."""
+    """The folder need not exist yet; the result says when prompts are stored."""
     source = config(trace={"workspace": str(here / "w"), "capture": "full"})
     ((level, subject, message),) = of(diagnose(source), "traces")
     assert (level, subject) == ("ok", str(here / "w/.lee-llm-router/traces"))
@@ -204,7 +204,7 @@ def test_a_folder_that_will_be_made(here: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_used_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file in its place, no permission, a path too long."""
+    """The folder may be a file, forbidden, or have too long a path."""
     (here / "file").touch()
     for folder in ("file", "file/t", "x" * 5000):
         assert of(diagnose(config(trace={"dir": folder})), "traces")[0][0] == "error"
@@ -215,7 +215,7 @@ def test_a_folder_that_cannot_be_used_is_an_error(here: Path, monkeypatch: pytes
 
 
 def test_traces_may_be_off() -> None:
-    """Then there is nothing to check."""
+    """Without traces there is nothing to check."""
     assert of(diagnose(config(trace={"enabled": False})), "traces") == [("ok", "-", "switched off")]
 
 
@@ -245,6 +245,6 @@ def test_the_file_is_the_one_named_then_the_variable_then_the_nearest_upward(
 
 
 def test_no_file_anywhere_says_where_it_was_looked_for() -> None:
-    """The error tells all three ways."""
+    """The error names all three ways to give a configuration."""
     with pytest.raises(ConfigError, match=r"--config, set LEE_LLM_ROUTER_CONFIG, or put lee-llm-router\.yaml"):
         find_config()

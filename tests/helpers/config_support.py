@@ -1,4 +1,4 @@
-"""What the tests of the configuration share: a provider type with settings of every kind, a text's findings."""
+"""Helpers for the tests of the configuration: a provider type with settings of every kind, and findings of a text."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def register_probe() -> None:
 
 
 def findings(source: str | PathLike[str] | Mapping[str, Any]) -> list[str]:
-    """Every finding of `source`, without its name."""
+    """Return every finding of `source`, without the name of the source."""
     with pytest.raises(ConfigError) as caught:
         load_config(source)
     name = caught.value.message.partition(" in the configuration ")[2]
@@ -74,5 +74,5 @@ def findings(source: str | PathLike[str] | Mapping[str, Any]) -> list[str]:
 
 
 def role(settings: str = "", provider: str = "type: mock") -> str:
-    """A configuration of one provider and one role; its role's settings begin on line 6, column 5."""
+    """Return a configuration of one provider and one role, whose settings begin on line 6, column 5."""
     return f"llm:\n  providers:\n    p: {{{provider}}}\n  roles:\n    r: {{provider: p,\n    {settings}}}\n"

@@ -194,7 +194,7 @@ def test_modules_import_from_where_a_name_is_defined(module: str) -> None:
 
 def test_an_import_from_a_face_is_found() -> None:
     assert _from_faces(f"from {PACKAGE}.config import load_config") == [f"{PACKAGE}.config.load_config"]
-    assert _from_faces(f"from {PACKAGE}.config.models import load_config\nfrom {PACKAGE}.config import models") == []
+    assert _from_faces(f"from {PACKAGE}.config.load import load_config\nfrom {PACKAGE}.config import models") == []
 
 
 def test_one_file_knows_each_http_library_and_one_starts_processes() -> None:

@@ -26,6 +26,16 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return _KEY_SHAPES.sub(MASK, text)
 
 
+_SENSITIVE_HEADER = re.compile(
+    r"(?:^|[-_])(?:auth|authorization|(?:api)?[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
+)
+
+
+def is_sensitive_header(name: str) -> bool:
+    """Whether the HTTP header `name` commonly carries a key: Authorization, X-Api-Key, Cookie and the like."""
+    return _SENSITIVE_HEADER.search(name) is not None
+
+
 _RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 

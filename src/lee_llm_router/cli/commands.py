@@ -1,7 +1,7 @@
 """The command `lee-llm-router`: parse, call, print.
 
-Exit codes: 0 done; 1 the call failed, the doctor found errors, or whoever read the output is gone; 2 wrong usage, or a
-configuration that cannot be used; 130 interrupted.
+Exit codes: 0 success; 1 the call failed, the doctor found errors, or the reader of the output is gone; 2 wrong usage,
+or a configuration that cannot be used; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lee_llm_router.errors import ConfigError, LLMRouterError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lee_llm_router.doctor.checks import Finding
+    from lee_llm_router.doctor.checks import CheckResult
     from lee_llm_router.response import StreamChunk
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
@@ -75,9 +75,9 @@ def complete(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Ask a role; print its answer as it comes, and nothing else, on standard output.
+    """Ask a role, and print nothing but its answer on standard output, as it arrives.
 
-    An answer that breaks off may have been printed in part: the exit code is 1 then. With --json it is printed whole.
+    An answer that breaks off may be printed in part; the exit code is then 1. With --json it is printed as a whole.
     """
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
@@ -112,15 +112,15 @@ def doctor(
 
     path = find_config(config)
     try:
-        findings = diagnose(path, role)
+        results = diagnose(path, role)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if as_json:
-        _print_json(findings, indent=2)
+        _print_json(results, indent=2)
     else:
-        print(_table(findings))
+        print(_table(results))
     bad = {"error", "warning"} if strict else {"error"}
-    raise typer.Exit(any(finding.level in bad for finding in findings))
+    raise typer.Exit(any(result.level in bad for result in results))
 
 
 @app.command(epilog="Example: lee-llm-router trace --last 5", short_help="Show the calls traced last.")
@@ -157,7 +157,7 @@ def trace(
 )
 def template() -> None:
     """Print an annotated example configuration, which works as it is."""
-    from lee_llm_router.config.models import template_text  # noqa: PLC0415
+    from lee_llm_router.config.schema import template_text  # noqa: PLC0415
 
     print(template_text(), end="")
 
@@ -167,25 +167,25 @@ def template() -> None:
 )
 def schema() -> None:
     """Print the JSON Schema of the configuration file, with every provider type installed here."""
-    from lee_llm_router.config.models import json_schema  # noqa: PLC0415
+    from lee_llm_router.config.schema import json_schema  # noqa: PLC0415
 
     _print_json(json_schema(installed=True), indent=2)
 
 
 def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
-    """Print each piece when it comes. Whatever ends them, what follows begins on a line of its own."""
-    begun = False
+    """Print each piece as it arrives. The last line is ended, also when an error ends the answer."""
+    line_open = False
     try:
         for chunk in chunks:
-            # Before it is printed: an interruption may come right then.
-            begun = bool(chunk.text) or (begun and not chunk.restart)
+            # Set before printing, since an interruption may come during the print.
+            line_open = bool(chunk.text) or (line_open and not chunk.restart)
             if chunk.restart:
                 print(flush=True)
                 print(f"{PROGRAM}: the answer broke off, and starts anew", file=sys.stderr)
             elif chunk.text:
                 print(chunk.text, end="", flush=True)
     except BaseException:
-        if begun:
+        if line_open:
             with suppress(OSError):
                 print(flush=True)
         raise
@@ -193,6 +193,7 @@ def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
 
 
 def _prompt(given: str | None) -> str:
+    """Return the prompt: the argument, else standard input."""
     if given is not None and given != "-":
         return given
     if sys.stdin.isatty():
@@ -204,13 +205,13 @@ def _prompt(given: str | None) -> str:
 
 
 def _trace_store(folder: Path | None) -> LocalFileTraceStore:
-    """Where `complete` called from here would have written."""
+    """Return the store of `folder`, else the one that `complete` writes to when called from here."""
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
 
     if folder is not None:
         return LocalFileTraceStore(folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.config.models import load_config  # noqa: PLC0415
+    from lee_llm_router.config.load import load_config  # noqa: PLC0415
 
     try:
         path = find_config()
@@ -225,9 +226,10 @@ def _trace_store(folder: Path | None) -> LocalFileTraceStore:
     return LocalFileTraceStore(settings.dir, settings.workspace)
 
 
-def _table(findings: Sequence[Finding]) -> str:
-    lines = [f"{found.level:<8} {found.check:<9} {found.subject}: {found.message}" for found in findings]
-    errors, warnings = (sum(found.level == level for found in findings) for level in ("error", "warning"))
+def _table(results: Sequence[CheckResult]) -> str:
+    """Return the doctor's results as one line each, and their counts below."""
+    lines = [f"{result.level:<8} {result.check:<9} {result.subject}: {result.message}" for result in results]
+    errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
     counts = (f"{n} {what}" + ("" if n == 1 else "s") for n, what in ((errors, "error"), (warnings, "warning")))
     return "\n".join([*lines, ", ".join(counts)])
 
@@ -239,18 +241,19 @@ def _print_json(value: Any, indent: int | None = None) -> None:
 
 
 def _print_bytes(text: bytes) -> None:
-    """JSON is UTF-8, whatever the terminal is set to."""
+    """Print bytes as they are: JSON is UTF-8, whatever encoding the terminal has."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text + b"\n")
     sys.stdout.buffer.flush()
 
 
 def _wants_color() -> bool:
+    """Whether standard output is a terminal that shows colours, and the user has not refused them."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _prepare() -> None:
-    """What cannot be encoded is escaped; warnings go to standard error, without the events of single attempts."""
+def _set_up_output() -> None:
+    """Escape what cannot be encoded, and send warnings, but no events of attempts, to standard error."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -260,9 +263,10 @@ def _prepare() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
 
 
-def _exit_code(error: Exception) -> int:
+def _report(error: Exception) -> int:
+    """Print what went wrong to standard error, and return the exit code."""
     if isinstance(error, BrokenPipeError):
-        # What is left in the buffer would be complained of when the interpreter ends.
+        # Otherwise the interpreter would fail to flush the buffer at exit, and report that.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -273,7 +277,7 @@ def _exit_code(error: Exception) -> int:
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    _prepare()
+    _set_up_output()
     try:
         try:
             app(prog_name=PROGRAM)
@@ -281,5 +285,5 @@ def main() -> None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - a traceback is not for the person at the terminal
-        sys.exit(_exit_code(error))
+    except Exception as error:  # noqa: BLE001 - no traceback in a terminal
+        sys.exit(_report(error))

@@ -1,4 +1,4 @@
-"""Trace records as rows of text for a terminal or a pipe."""
+"""Trace records as rows of text, for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 DEFAULT_WIDTH = 80
 MIN_WIDTH = 70
-"""Columns below which lines are cut no further."""
+"""Columns of the narrowest table; a narrower terminal gets this one."""
 
 _TIME = 8
 _OUTCOME = 22
-"""The longest outcome: ``CONTRACT_VIOLATION 200``."""
+"""Width of the longest outcome: ``CONTRACT_VIOLATION 200``."""
 _DURATION = 7
 _TAIL = 16
-"""Tokens and id of a call; what came after an attempt."""
+"""Width of the last column: tokens and id of a call, or what followed an attempt."""
 _ID = 8
-"""The end of an id; its beginning is the time, much the same for all calls of a day."""
+"""Characters shown of an id, from its end: it begins with the time, which is much the same for all calls of a day."""
 _GAP = "  "
 _MAX_CHARACTERS = 1000
 
@@ -33,7 +33,7 @@ _COLOUR_OF: dict[str, _Colour] = {"ok": "green", "error": "red", "cancelled": "y
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Five columns, of which the first and fourth are pushed to the right."""
+    """A row of five columns; the first and fourth are right-aligned."""
 
     cells: tuple[str, str, str, str, str]
     colours: tuple[_Colour, _Colour, _Colour, _Colour, _Colour]
@@ -41,14 +41,14 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """One text over the whole width."""
+    """A line of text over the whole width."""
 
     text: str
     indent: int = 0
 
 
 def calls_from(records: Iterable[TraceRecord]) -> dict[str, list[TraceRecord]]:
-    """Records by the id of their call, calls and records in the order given."""
+    """Group `records` by the id of their call. Calls and records keep their order."""
     calls: dict[str, list[TraceRecord]] = {}
     for record in records:
         calls.setdefault(record.request_id, []).append(record)
@@ -56,13 +56,12 @@ def calls_from(records: Iterable[TraceRecord]) -> dict[str, list[TraceRecord]]:
 
 
 def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, color: bool = False) -> str:
-    """One row a call and, below it, one row an attempt with what failed. The last line ends without a newline.
+    """Return a row for each call and, below it, a row for each attempt with its error. No newline at the end.
 
     Args:
-        records: In the order in which they are to be shown.
-        width: Columns no line exceeds, at least 70. What does not fit ends in an ellipsis.
-        color: Whether to colour with ANSI sequences. Without it the text is plain; what a vendor said never
-            reaches the terminal raw either way.
+        records: The records, in the order to show them in.
+        width: Columns of the longest line, at least 70. A text that does not fit ends in an ellipsis.
+        color: Whether to colour with ANSI sequences. Control characters in a vendor's text are escaped either way.
     """
     lines: list[_Row | _Note] = [_Row(("time", "role", "outcome", "total", "tokens  id"), ("dim",) * 5)]
     date = ""
@@ -87,7 +86,7 @@ def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
     tokens = [record.usage.total_tokens for record in call if record.usage and record.usage.total_tokens is not None]
     outcome, colour = _outcome(last)
     if last.verdict in ("retry", "next"):
-        # The process ended, or has not come to the next attempt yet.
+        # The process ended, or has not made the next attempt yet.
         outcome, colour = "unfinished", "yellow"
     tail = f"{_count(sum(tokens)) if tokens else '-':>6}{_GAP}{last.request_id[-_ID:]}"
     time = f"{start:%H:%M:%S}" if start else "?"
@@ -115,12 +114,12 @@ def _what_next(record: TraceRecord) -> str:
 
 
 def _total_ms(call: Sequence[TraceRecord]) -> float:
-    """From the start of the first attempt to the end of the last, waits included."""
+    """Return the time from the start of the first attempt to the end of the last, waits included."""
     first, last = _time(call[0].started_at), _time(call[-1].started_at)
     if first is None or last is None:
         return sum(record.elapsed_ms + record.wait_ms for record in call)
     between = max(0.0, (last - first) / timedelta(milliseconds=1))
-    # A record outside any attempt is dated at its end and says how long the whole call took.
+    # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
     return max(between, call[-1].elapsed_ms) if call[-1].attempt is None else between + call[-1].elapsed_ms
 
 
@@ -143,7 +142,7 @@ def _count(number: int) -> str:
 
 
 def _widths(rows: Sequence[tuple[str, str, str, str, str]], width: int) -> tuple[int, int, int, int, int]:
-    """As wide as the content needs; names give way where that is more than `width`."""
+    """Return the widths the content needs; if they exceed `width`, the column of names shrinks."""
     name, outcome = (max(_columns(bounded(row[column], _MAX_CHARACTERS)) for row in rows) for column in (1, 2))
     outcome = min(outcome, _OUTCOME)
     room = width - _TIME - outcome - _DURATION - _TAIL - 4 * len(_GAP)
@@ -167,7 +166,7 @@ def _paint(text: str, colour: _Colour) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    """`text`, harmless and at most `width` columns wide. Spaces at its start stay."""
+    """Return `text` without control characters and at most `width` columns wide. Leading spaces are kept."""
     start = text[: len(text) - len(text.lstrip(" "))]
     text = start + bounded(text, _MAX_CHARACTERS)
     if _columns(text) <= width:
@@ -178,7 +177,7 @@ def _fit(text: str, width: int) -> str:
 
 
 def _columns(text: str) -> int:
-    """Columns a terminal needs for `text` (Unicode Standard Annex 11: wide and fullwidth characters take two)."""
+    """Return the columns a terminal needs for `text`; wide and fullwidth characters take two (Unicode Annex 11)."""
     return len(text) if text.isascii() else sum(_columns_of(character) for character in text)
 
 

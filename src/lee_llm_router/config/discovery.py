@@ -1,4 +1,4 @@
-"""Finds the configuration file of the command line."""
+"""Finds the configuration file for the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lee_llm_router.errors import ConfigError
 
 CONFIG_VARIABLE = "LEE_LLM_ROUTER_CONFIG"
 CONFIG_NAMES = ("lee-llm-router.yaml", "config/llm.yaml")
-"""Looked for, in this order, in the current directory and then in each one above it."""
+"""Names of the file, tried in this order in the current directory and then in each one above it."""
 
 
 def find_config(path: str | os.PathLike[str] | None = None) -> Path:
-    """The configuration file to use: `path`, else what LEE_LLM_ROUTER_CONFIG names, else the nearest one upward.
+    """Return the configuration file to use: `path`, else what LEE_LLM_ROUTER_CONFIG names, else the nearest one upward.
 
     Raises:
-        ConfigError: none was named and none is there.
+        ConfigError: none is named and none is found.
     """
     named = path or os.environ.get(CONFIG_VARIABLE)
     if named:

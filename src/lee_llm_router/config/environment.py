@@ -1,4 +1,4 @@
-"""``${VAR}`` and ``${VAR:-default}`` in a text."""
+"""Replaces ``${VAR}`` and ``${VAR:-default}`` in a text."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from typing import NamedTuple
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
 
 
-class Filled(NamedTuple):
+class FilledText(NamedTuple):
     """A text with its references replaced."""
 
     text: str
-    used: tuple[str, ...] = ()
-    """Values of the variables that are set, in order; empty ones are left out."""
+    values: tuple[str, ...] = ()
+    """Values of the variables used, in order, without empty ones."""
     references: int = 0
-    whole: bool = False
-    """The text was one reference and nothing else."""
+    """How many references the text had."""
+    is_whole_reference: bool = False
+    """Whether the text was one reference and nothing else."""
     problem: str | None = None
-    """Why it cannot be filled; names variables, never values."""
+    """Why it cannot be filled; it names variables, never values."""
 
 
-def fill(text: str, environ: Mapping[str, str]) -> Filled:
+def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
     """Replace every reference in `text`. ``$${`` stands for a plain ``${``.
 
-    As in a shell, the default of ``:-`` is taken where the variable is unset or empty.
+    As in a shell, ``:-`` gives the default where the variable is unset or empty.
     """
     if "${" not in text:
-        return Filled(text)
+        return FilledText(text)
     problems: list[str] = []
-    used: list[str] = []
+    values: list[str] = []
     references = 0
 
     def replace(match: re.Match[str]) -> str:
@@ -51,10 +52,10 @@ def fill(text: str, environ: Mapping[str, str]) -> Filled:
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             problems.append(f"environment variable {name} is not UTF-8")
         if value:
-            used.append(value)
+            values.append(value)
         return value
 
     result = _REFERENCE.sub(replace, text)
     match = _REFERENCE.fullmatch(text)
-    whole = match is not None and match["name"] is not None
-    return Filled(result, tuple(used), references, whole, problems[0] if problems else None)
+    is_whole = match is not None and match["name"] is not None
+    return FilledText(result, tuple(values), references, is_whole, problems[0] if problems else None)

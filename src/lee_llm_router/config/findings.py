@@ -10,21 +10,21 @@ from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from lee_llm_router._util.scrubbing import bounded, scrub
-from lee_llm_router.config.tree import Mark
+from lee_llm_router._util.suggestions import MAX_WORD, Suggester
+from lee_llm_router.config.tree import Position
 from lee_llm_router.errors import ConfigError
-from lee_llm_router.settings.model import Path
+from lee_llm_router.settings.model import KeyPath
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_MAX_WORD = 64
 
 KEY_WORDS = frozenset({
     "access_token", "api_key", "api_token", "apikey", "auth_token", "bearer", "key", "password", "secret", "token",
 })  # fmt: skip
-"""Keys under which people write a key itself."""
+"""Keys under which people write a secret itself."""
 
 
 class Findings:
-    """Collects findings of one source.
+    """Collects the findings of one source.
 
     Args:
         name: What the source is called: the file's path, ``<text>`` or ``<mapping>``.
@@ -32,57 +32,44 @@ class Findings:
 
     def __init__(self, name: str) -> None:
         self.name = bounded(name)
-        self._lines: dict[str, Mark] = {}
-        self._suggester = Suggester()
+        self._lines: dict[str, Position] = {}
+        self.suggester = Suggester()
+        """Shared by all findings, since its budget is for the whole source."""
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def add(self, mark: Mark | None, path: Path, message: str, word: Any = None, known: Iterable[str] = ()) -> None:
-        """Note one mistake; with the closest of `known` to `word` as a suggestion. The same twice counts once."""
-        place = f":{mark.line}:{mark.column}" if mark is not None and mark.line else ""
+    def add(self, position: Position | None, path: KeyPath, message: str, hint: str = "") -> None:
+        """Add one finding; the same line twice counts once.
+
+        Args:
+            position: Where it points; None for the source as a whole.
+            path: Keys and indexes from the top of the file.
+            message: What is wrong, without a value.
+            hint: A suggestion of known words, appended as it is.
+        """
+        place = f":{position.line}:{position.column}" if position is not None and position.line else ""
         at = f"{bounded(dotted(path), 300)}: " if path else ""
-        text = scrub(at + bounded(message)) + self._suggester.did_you_mean(word, known)
-        self._lines.setdefault(f"{self.name}{place}: {text}", mark or Mark(0, 0))
+        text = scrub(at + bounded(message)) + hint
+        self._lines.setdefault(f"{self.name}{place}: {text}", position or Position(0, 0))
 
     def error(self) -> ConfigError:
-        """All of it as one error."""
+        """Return all findings as one error."""
         lines = sorted(self._lines, key=lambda line: self._lines[line])
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         return ConfigError(f"{count} in the configuration {self.name}", findings=lines, sent=False)
 
 
-class Suggester:
-    """Finds what was meant, up to a number of comparisons.
-
-    One costs some 30 microseconds: a thousand wrong names among a thousand would take half a minute.
-    """
-
-    def __init__(self, comparisons: int = 20_000) -> None:
-        self._left = comparisons
-
-    def did_you_mean(self, word: object, known: Iterable[str]) -> str:
-        """`` (did you mean 'x'?)`` with the closest of `known` to `word`, or nothing."""
-        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
-
-        if not isinstance(word, str) or not 0 < len(word) <= _MAX_WORD:
-            return ""
-        by_lower = {name.lower(): name for name in known if len(name) <= _MAX_WORD}
-        self._left -= len(by_lower)
-        near = get_close_matches(word.lower(), by_lower, 1) if self._left >= 0 else []
-        return f" (did you mean {by_lower[near[0]]!r}?)" if near else ""
-
-
-def dotted(path: Path) -> str:
-    """`path` as people write it: ``llm.roles.planner.fallback_providers[0].model``."""
+def dotted(path: KeyPath) -> str:
+    """Return `path` as people write it: ``llm.roles.planner.fallback_providers[0].model``."""
     text = ""
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif _PLAIN_KEY.fullmatch(step) and len(step) <= _MAX_WORD:
+        elif _PLAIN_KEY.fullmatch(step) and len(step) <= MAX_WORD:
             text += f".{step}" if text else step
         else:
-            text += f"[{bounded(step, _MAX_WORD)!r}]"
+            text += f"[{bounded(step, MAX_WORD)!r}]"
     return text
 
 
@@ -106,20 +93,20 @@ _BOUNDS = {
 }  # fmt: skip
 
 _KNOWN = frozenset(get_args(ErrorType))
-"""Pydantic's own kinds of error. Every other one is a custom error, and its words are a validator's."""
+"""Pydantic's own types of error. Any other is a custom error, whose text a validator wrote."""
 
 SCALAR_KINDS = frozenset(
     kind
     for text in ("a whole number is wanted", "a number is wanted", "true or false is wanted")
     for kind in _TEXTS[text]
 ) | {"none_required"}
-"""Errors that say: something else than text is wanted here."""
+"""Types of error that say: a number, a boolean or nothing is wanted here, not text."""
 
 
 def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
-    """What a pydantic error says, in our words and without the value.
+    """Return what a pydantic error says, in our words and without the value.
 
-    A validator's own words are kept, with the value it looked at and `secrets` taken out.
+    A validator's own words are kept, without the value it checked and without `secrets`.
     """
     kind, context = str(error["type"]), error.get("ctx") or {}
     if kind in _BY_TYPE:
@@ -133,10 +120,10 @@ def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
         return "must not be empty" if context["min_length"] == 1 else f"must have at least {context['min_length']}"
     if kind in ("too_long", "string_too_long"):
         return f"must have at most {context['max_length']}"
-    return _validators_words(error, secrets)
+    return _words_of_validator(error, secrets)
 
 
-def _validators_words(error: ErrorDetails, secrets: Iterable[str]) -> str:
+def _words_of_validator(error: ErrorDetails, secrets: Iterable[str]) -> str:
     kind = error["type"]
     if kind in ("value_error", "assertion_error"):
         text = str((error.get("ctx") or {}).get("error", ""))
@@ -146,7 +133,7 @@ def _validators_words(error: ErrorDetails, secrets: Iterable[str]) -> str:
 
 
 def _without(value: Any, text: str, secrets: Iterable[str]) -> str:
-    """`text` without `value`, without any longer text inside `value`, and without `secrets`."""
+    """Return `text` without `value`, without any longer text inside `value`, and without `secrets`."""
     whole = [str(value)] if isinstance(value, (str, int, float)) and not isinstance(value, bool) else []
     hidden = [*whole, *(item for item in _texts(value) if len(item) >= 8)]
     hidden += [repr(item)[1:-1] for item in hidden]

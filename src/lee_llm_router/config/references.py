@@ -1,91 +1,83 @@
-"""What one part of a configuration says of another: providers and roles that exist, chains without repeats."""
+"""References between parts of a configuration: names of providers, roles and policies, and chains without repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from lee_llm_router.settings.model import Path
+from lee_llm_router.config.mistakes import Mistake
+from lee_llm_router.settings.model import KeyPath
 
 MAX_CHAIN = 100
-"""Fallbacks a role may have."""
+"""The most fallbacks a role may have."""
 
-_POLICIES = "lee_llm_router.policies"
-
-
-class BrokenReference(NamedTuple):
-    """One reference that leads nowhere."""
-
-    path: Path
-    message: str
-    word: str = ""
-    """What was written, for a suggestion; never shown."""
-    known: Sequence[str] = ()
+POLICY_GROUP = "lee_llm_router.policies"
+"""The group of entry points that routing policies are installed in."""
 
 
-def check_references(config: Mapping[str, Any]) -> Iterator[BrokenReference]:
-    """Every reference of `config` (the mapping under ``llm``, unchecked) that leads nowhere.
+def check_references(config: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yield a mistake for each reference of `config` to something that does not exist, and for each repeated target.
 
-    Parts that have the wrong type are passed over: they are findings of their own.
+    `config` is the mapping under ``llm``, not validated yet. Parts of the wrong type are skipped: validation reports
+    them.
     """
     providers, roles = _mapping(config.get("providers")), _mapping(config.get("roles"))
     for name, role in roles.items():
         if not isinstance(role, Mapping):
             continue
         path = ("roles", name)
-        yield from _provider_exists(role, path, providers)
+        yield from _unknown_provider(role, path, providers)
         for index, fallback in enumerate(_fallbacks(role)):
-            yield from _provider_exists(fallback, (*path, "fallback_providers", index), providers)
-        yield from _repeats(role, path, providers)
-    yield from _default_role(config, list(roles))
-    yield from _policy(config.get("policy"))
+            yield from _unknown_provider(fallback, (*path, "fallback_providers", index), providers)
+        yield from _repeated_targets(role, path, providers)
+    yield from _wrong_default_role(config, list(roles))
+    yield from _unknown_policy(config.get("policy"))
 
 
-def _provider_exists(target: Any, path: Path, providers: Mapping[str, Any]) -> Iterator[BrokenReference]:
+def _unknown_provider(target: Any, path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:
     if isinstance(target, Mapping):
         target, path = target.get("provider"), (*path, "provider")
     if isinstance(target, str) and target not in providers:
-        yield BrokenReference(path, "no such provider", target, list(providers))
+        yield Mistake(path, "no such provider", word=target, known=list(providers))
 
 
-def _repeats(role: Mapping[str, Any], path: Path, providers: Mapping[str, Any]) -> Iterator[BrokenReference]:
+def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:
     own = {key: value for key, value in role.items() if key not in ("provider", "model", "fallback_providers")}
     seen: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     targets = [_mapping({"provider": item} if isinstance(item, str) else item) for item in _fallbacks(role)]
     for index, target in enumerate([{"provider": role.get("provider"), "model": role.get("model")}, *targets]):
         settings = {**own, **target}
         name, model = settings.pop("provider", None), settings.pop("model", None)
-        model = model or _model(providers, name) or role.get("model")
+        model = model or _model_of(providers, name) or role.get("model")
         if not isinstance(name, str) or not isinstance(model, str | None):
             continue
         alike = seen.setdefault((name, model), [])
         if settings in alike:
             message = "the same provider, model and settings stand in the chain already"
-            yield BrokenReference((*path, "fallback_providers", index - 1), message)
+            yield Mistake((*path, "fallback_providers", index - 1), message)
         alike.append(settings)
 
 
-def _default_role(config: Mapping[str, Any], roles: list[str]) -> Iterator[BrokenReference]:
+def _wrong_default_role(config: Mapping[str, Any], roles: list[str]) -> Iterator[Mistake]:
     default = config.get("default_role")
     if isinstance(default, str) and default not in roles:
-        yield BrokenReference(("default_role",), "no such role", default, roles)
+        yield Mistake(("default_role",), "no such role", word=default, known=roles)
     if default is None and len(roles) > 1:
-        yield BrokenReference(
-            ("default_role",), "missing: with several roles, say which serves where none is asked for"
-        )
+        message = "missing: with several roles, say which serves where none is asked for"
+        yield Mistake(("default_role",), message, at="parent")
 
 
-def _policy(name: Any) -> Iterator[BrokenReference]:
+def _unknown_policy(name: Any) -> Iterator[Mistake]:
     if not isinstance(name, str) or name == "simple":
         return
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and few configurations name a policy
 
-    known = ["simple", *entry_points(group=_POLICIES).names]
+    known = ["simple", *entry_points(group=POLICY_GROUP).names]
     if name not in known:
-        yield BrokenReference(("policy",), "no such routing policy is installed", name, known)
+        yield Mistake(("policy",), "no such routing policy is installed", word=name, known=known)
 
 
-def _model(providers: Mapping[str, Any], name: Any) -> Any:
+def _model_of(providers: Mapping[str, Any], name: Any) -> Any:
     provider = providers.get(name) if isinstance(name, str) else None
     return provider.get("model") if isinstance(provider, Mapping) else getattr(provider, "model", None)
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration file, made from the models."""
+"""The JSON Schema of a configuration file, made from the models; and the two files that ship with the package."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from lee_llm_router.config.mistakes import TOP_KEY
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import ProviderConfig
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
-"""A text with ``${VAR}`` in it: it passes wherever a number, a boolean or one of some words is wanted."""
+"""A text with ``${VAR}`` in it. It is allowed wherever a number, a boolean or one of a few words is wanted."""
 
-
-# Pydantic writes a bound on an optional value under its own name for it.
+# The bounds of an optional value, which pydantic leaves under its own names.
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
-def build_schema(model: type[BaseModel], *, installed: bool) -> dict[str, Any]:
-    """The schema of a file whose key ``llm`` holds a `model`. See `config.json_schema`."""
+def json_schema(*, installed: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a configuration file.
+
+    Args:
+        installed: Describe every provider type that is registered or installed here; by default the built-in ones.
+            Either way the schema accepts other types.
+    """
     types = dict(_types(registry.available() if installed else registry.BUILTIN_NAMES))
-    models = {model, *(settings for settings, _ in types.values())}
+    models: set[type[BaseModel]] = {LLMConfig, *(settings for settings, _ in types.values())}
     ordered = sorted(models, key=lambda one: (one.__module__, one.__qualname__))
     names, whole = models_json_schema([(one, "validation") for one in ordered])
     refs = {one: names[one, "validation"]["$ref"].rpartition("/")[2] for one in ordered}
     defs = {name: _relaxed(_untitled(part)) for name, part in whole["$defs"].items()}
     defs["Provider"] = _provider(types, {one: defs[name] for one, name in refs.items()})
-    defs[refs[model]]["properties"]["providers"]["additionalProperties"] = {"$ref": "#/$defs/Provider"}
+    defs[refs[LLMConfig]]["properties"]["providers"]["additionalProperties"] = {"$ref": "#/$defs/Provider"}
     for settings, _ in types.values():
         defs.pop(refs[settings], None)
     defs.pop(ProviderConfig.__name__, None)
@@ -39,26 +45,42 @@ def build_schema(model: type[BaseModel], *, installed: bool) -> dict[str, Any]:
         "title": "Lee LLM Router configuration",
         "description": "The router reads what stands under llm; other keys are the application's own.",
         "type": "object",
-        "required": ["llm"],
-        "properties": {"llm": {"$ref": f"#/$defs/{refs[model]}"}},
+        "required": [TOP_KEY],
+        "properties": {TOP_KEY: {"$ref": f"#/$defs/{refs[LLMConfig]}"}},
         "$defs": dict(sorted(defs.items())),
     }
 
 
+def schema_text() -> str:
+    """Return the JSON Schema file that ships with the package: `json_schema()` as text."""
+    return _template("llm.schema.json")
+
+
+def template_text() -> str:
+    """Return the annotated example configuration that ships with the package. It loads as it is, without a network."""
+    return _template("llm.example.yaml")
+
+
+def _template(name: str) -> str:
+    from importlib.resources import files  # noqa: PLC0415
+
+    return files("lee_llm_router.config").joinpath("templates", name).read_text(encoding="utf-8")
+
+
 def _types(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[type[ProviderConfig], Mapping[str, Any]]]]:
-    """Types and aliases by name: the model of their settings, and the defaults an alias brings."""
+    """Yield each type and alias by name, with the model of its settings and the defaults that an alias fills in."""
     for name in sorted(names):
         try:
             yield name, (registry.get(name).config_model, registry.resolve(name)[1])
         except ConfigError:
-            # Installed, and broken: the file may name it, and loading the file says what is wrong.
+            # Installed, but it cannot be loaded: a file that names it learns why when the file is loaded.
             continue
 
 
 def _provider(
     types: Mapping[str, tuple[type[ProviderConfig], Mapping[str, Any]]], schemas: Mapping[type, dict[str, Any]]
 ) -> dict[str, Any]:
-    """A mapping whose ``type`` says which schema the rest has to fit. Types that are not known here pass."""
+    """Return the schema of a mapping whose ``type`` selects the schema of the rest. Unknown types are accepted."""
     cases = []
     for name, (settings, defaults) in types.items():
         schema = schemas[settings]
@@ -78,7 +100,7 @@ def _provider(
 
 
 def _untitled(schema: Any) -> Any:
-    """`schema` without the titles that only repeat a name."""
+    """Return `schema` without the titles, which only repeat a name."""
     if isinstance(schema, list):
         return [_untitled(part) for part in schema]
     if not isinstance(schema, dict):
@@ -91,7 +113,7 @@ def _untitled(schema: Any) -> Any:
 
 
 def _relaxed(schema: dict[str, Any]) -> dict[str, Any]:
-    """`schema` with room for ``${VAR}`` wherever its form is narrower than any text."""
+    """Return `schema`, also accepting ``${VAR}`` wherever it would not accept any text."""
     found = {_BOUNDS.get(key, key): value for key, value in schema.items() if not (key == "default" and value is None)}
     for key in ("properties", "patternProperties"):
         if key in found:
@@ -109,7 +131,7 @@ def _relaxed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(choices: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`choices` without choices inside choices, and none twice."""
+    """Return `choices` with nested choices flattened and duplicates removed."""
     flat: list[dict[str, Any]] = []
     for choice in choices:
         parts = choice["anyOf"] if choice.keys() == {"anyOf"} else [choice]

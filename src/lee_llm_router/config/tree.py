@@ -1,4 +1,4 @@
-"""What a configuration says, as a tree that knows where each thing stands."""
+"""The tree of a configuration: its values, each with its position in the file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lee_llm_router.settings.model import Path
+from lee_llm_router.config.mistakes import PointsAt
+from lee_llm_router.settings.model import KeyPath
 
 MAX_NODES = 100_000
 """Values a configuration may hold once its anchors are expanded: far above any real file, far below what hurts."""
@@ -15,36 +16,39 @@ MAX_DEPTH = 100
 """Levels of nesting: far above any real file, far below Python's recursion limit."""
 
 
-class Mark(NamedTuple):
-    """A place in the file, both from 1. In a mapping without a file: line 0, and the column counts the values."""
+class Position(NamedTuple):
+    """A position in the file; line and column start at 1.
+
+    In a mapping without a file the line is 0 and the column counts the values.
+    """
 
     line: int
     column: int
 
 
-class Refused(Exception):
-    """The source cannot be read as a tree at all."""
+class UnreadableSourceError(Exception):
+    """Raised where a source cannot be read as a tree at all."""
 
-    def __init__(self, message: str, mark: Mark | None = None) -> None:
+    def __init__(self, message: str, position: Position | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.mark = mark
+        self.position = position
 
 
-class Problem(NamedTuple):
-    """Something wrong at one node, known before anybody asks what the node means."""
+class NodeProblem(NamedTuple):
+    """A mistake found while the tree was built, before the meaning of the node is known."""
 
-    mark: Mark
+    position: Position
     message: str
     key: str | None = None
-    """The key it is about, where it is about a key and not the value."""
+    """The key of the node that the mistake is about; None where it is about the node itself."""
 
 
 class Entry(NamedTuple):
     """One entry of a mapping."""
 
-    mark: Mark
-    """Of the key."""
+    position: Position
+    """Position of the key."""
     node: Node
 
 
@@ -52,55 +56,56 @@ class Entry(NamedTuple):
 class Node:
     """A scalar, a list of nodes, or a mapping of entries."""
 
-    mark: Mark
+    position: Position
     value: Any
     """A plain value, ``list[Node]`` or ``dict[str, Entry]``."""
     size: int = 1
-    """Values in it, itself included, with every alias counted in full."""
+    """Number of values in the node, itself included; what an alias repeats counts each time."""
     height: int = 1
-    problems: list[Problem] = field(default_factory=list)
+    """Levels of nesting in the node, its own included."""
+    problems: list[NodeProblem] = field(default_factory=list)
     sequence: type = list
-    """What a sequence is turned back into."""
+    """The Python type that a list of nodes is turned back into."""
 
     def adopt(self, child: Node) -> None:
         """Count `child` as part of this node.
 
         Raises:
-            Refused: too much, or too deep.
+            UnreadableSourceError: the node is now too large or too deep.
         """
         self.size += child.size
         self.height = max(self.height, child.height + 1)
         if self.size > MAX_NODES:
-            raise Refused(f"more than {MAX_NODES:,} values, counting what anchors repeat", child.mark)
+            raise UnreadableSourceError(f"more than {MAX_NODES:,} values, counting what anchors repeat", child.position)
         if self.height > MAX_DEPTH:
-            raise Refused(f"nested deeper than {MAX_DEPTH} levels", self.mark)
+            raise UnreadableSourceError(f"nested deeper than {MAX_DEPTH} levels", self.position)
 
 
 def from_python(source: Mapping[Any, Any]) -> Node:
-    """The tree of a Python mapping. Mappings, lists and tuples are walked; everything else is a plain value.
+    """Return the tree of a Python mapping. It walks mappings, lists and tuples; any other object is a plain value.
 
     Raises:
-        Refused: too large, too deep, or holding itself.
+        UnreadableSourceError: the mapping is too large, too deep, or contains itself.
     """
     counter = iter(range(1, MAX_NODES + 1))
 
-    def mark() -> Mark:
-        place = next(counter, None)
-        if place is None:
-            raise Refused(f"more than {MAX_NODES:,} values")
-        return Mark(0, place)
+    def next_position() -> Position:
+        number = next(counter, None)
+        if number is None:
+            raise UnreadableSourceError(f"more than {MAX_NODES:,} values")
+        return Position(0, number)
 
     def walk(value: Any, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise Refused(f"nested deeper than {MAX_DEPTH} levels, or holding itself")
-        node = Node(mark(), value)
+            raise UnreadableSourceError(f"nested deeper than {MAX_DEPTH} levels, or holding itself")
+        node = Node(next_position(), value)
         if isinstance(value, Mapping):
             node.value = {}
             for key, item in value.items():
                 if isinstance(key, str):
-                    node.value[key] = Entry(mark(), walk(item, depth + 1))
+                    node.value[key] = Entry(next_position(), walk(item, depth + 1))
                 else:
-                    node.problems.append(Problem(mark(), "a key must be text"))
+                    node.problems.append(NodeProblem(next_position(), "a key must be text"))
         elif isinstance(value, (list, tuple)):
             node.sequence = tuple if isinstance(value, tuple) else list
             node.value = [walk(item, depth + 1) for item in value]
@@ -109,18 +114,28 @@ def from_python(source: Mapping[Any, Any]) -> Node:
     return walk(source, 1)
 
 
-def locate(root: Node, path: Path, *, key: bool = False) -> Mark:
-    """Where the value at `path` stands, or its key with `key=True`; where there is none, what encloses it.
+def locate(section: Entry, path: KeyPath, at: PointsAt = "value") -> Position:
+    """Return the position of the value at `path` in `section`, of its key, or of the key of its parent.
 
-    An entry of a list has no key: its own place is given.
+    Where nothing stands at `path`, it is the position of the innermost key that does exist. An item of a list has no
+    key: its own position is returned.
     """
-    node, place = root, root.mark
+    if at == "parent":
+        path, at = path[:-1], "key"
+    key_position, node = section
     for step in path:
         if isinstance(node.value, dict) and isinstance(entry := node.value.get(step), Entry):
-            node, place = entry.node, entry.mark
+            key_position, node = entry
         elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
             node = node.value[step]
-            place = node.mark
+            key_position = node.position
         else:
-            return place
-    return place if key else node.mark
+            return key_position
+    return key_position if at == "key" else node.position
+
+
+def value_at(data: Any, path: KeyPath) -> Any:
+    """Return the value at `path` of plain data."""
+    for step in path:
+        data = data[step]
+    return data

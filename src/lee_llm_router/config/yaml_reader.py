@@ -1,4 +1,4 @@
-"""YAML text -> a tree with positions. Nothing in a file can run code, multiply, or nest without end."""
+"""YAML text -> a tree with positions. A file can run no code, and its anchors cannot multiply or nest without end."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any
 
 import yaml
 
-from lee_llm_router.config.tree import MAX_DEPTH, Entry, Mark, Node, Problem, Refused
+from lee_llm_router.config.tree import MAX_DEPTH, Entry, Node, NodeProblem, Position, UnreadableSourceError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# YAML 1.2.2, production [1] c-printable, without the byte order mark that only the start of a file may have.
+# YAML 1.2.2, production [1] c-printable, without the byte order mark, which only the start of a file may have.
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
-# Written plainly these mean something to YAML 1.1 that has no place in a configuration: they are read as text.
+# To YAML 1.1 these plain scalars are dates, "=" and "<<". A configuration has no use for them: they are read as text.
 _TEXT_TAGS = frozenset(_TAG + name for name in ("timestamp", "value", "merge"))
 _MERGE = _TAG + "merge"
 
 
 def parse(text: str) -> Node:
-    """The one document of `text`.
+    """Return the tree of the one document in `text`.
 
     Raises:
-        Refused: it is not YAML, or too large, too deep, or built from anchors that multiply.
+        UnreadableSourceError: it is not YAML, or too large, too deep, or built from anchors that multiply.
     """
     text = text.removeprefix("\ufeff")
     if found := _NOT_PRINTABLE.search(text):
-        raise Refused("a character that no YAML file may hold (a binary file?)", mark_at(text, found.start()))
+        raise UnreadableSourceError(
+            "a character that no YAML file may hold (a binary file?)", position_at(text, found.start())
+        )
     loader = _Loader(text)
     try:
         return _Composer(loader).document()
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(text, error) from None
     except yaml.YAMLError:
-        raise Refused("not YAML") from None
+        raise UnreadableSourceError("not YAML") from None
     finally:
         loader.dispose()
 
 
 def read_scalar(text: str) -> Any:
-    """`text` as a plain YAML scalar means it: a number, a boolean, None, or the text itself."""
+    """Return what `text` means as a plain YAML scalar: a number, a boolean, None, or the text itself."""
     loader = _Loader("")
     try:
         return _scalar(loader, text, loader.resolve(yaml.ScalarNode, text, (True, False)))
@@ -52,14 +54,14 @@ def read_scalar(text: str) -> Any:
         loader.dispose()
 
 
-def mark_at(text: str, offset: int) -> Mark:
-    """The place of the character `offset` of `text`."""
+def position_at(text: str, offset: int) -> Position:
+    """Return the position of the character `offset` of `text`."""
     before = text[:offset]
-    return Mark(before.count("\n") + 1, offset - before.rfind("\n"))
+    return Position(before.count("\n") + 1, offset - before.rfind("\n"))
 
 
 def _scalar(loader: Any, text: str, tag: str) -> Any:
-    """Raises ValueError where `text` is not what `tag` says."""
+    """Return the value of `text`; ValueError if it is not of the type that `tag` says."""
     if tag == _TAG + "str" or tag in _TEXT_TAGS:
         return text
     try:
@@ -68,23 +70,24 @@ def _scalar(loader: Any, text: str, tag: str) -> Any:
         raise ValueError(tag) from None
 
 
-def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> Refused:
+def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> UnreadableSourceError:
     at = error.problem_mark or error.context_mark
-    mark = None if at is None else _mark(at)
+    position = None if at is None else _position(at)
     lines = text.split("\n")
-    line = lines[mark.line - 1] if mark is not None and mark.line <= len(lines) else ""
+    line = lines[position.line - 1] if position is not None and position.line <= len(lines) else ""
     if line[: len(line) - len(line.lstrip())].count("\t"):
-        return Refused("a tab: indent with spaces", mark)
+        return UnreadableSourceError("a tab: indent with spaces", position)
     said = ", ".join(part for part in (error.problem, error.context) if part)
-    return Refused(f"not YAML: {said}", mark)
+    return UnreadableSourceError(f"not YAML: {said}", position)
 
 
-def _mark(mark: Any) -> Mark:
-    return Mark(mark.line + 1, mark.column + 1)
+def _position(mark: Any) -> Position:
+    """Return a mark of PyYAML, which counts from 0, as a position."""
+    return Position(mark.line + 1, mark.column + 1)
 
 
-class _Open:
-    """A list or mapping whose end has not come yet."""
+class _OpenCollection:
+    """A list or mapping whose end event has not come yet."""
 
     __slots__ = ("anchor", "key", "key_is_merge", "merged", "node")
 
@@ -97,19 +100,20 @@ class _Open:
 
 
 class _Composer:
-    """Events -> nodes, with a list for a stack: depth costs no recursion."""
+    """Builds nodes from PyYAML's events, with a list for a stack, so that deep nesting costs no recursion."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self._stack: list[_Open] = []
+        self._stack: list[_OpenCollection] = []
         self._anchors: dict[str, Node | None] = {}
-        """None while the anchored node is still open."""
+        """Nodes by anchor; None while the anchored node is still open."""
         self._root: Node | None = None
 
     def document(self) -> Node:
+        """Return the root of the only document."""
         while not isinstance(event := self._loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-                raise Refused("a second document: one is wanted", _mark(event.start_mark))
+                raise UnreadableSourceError("a second document: one is wanted", _position(event.start_mark))
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar_event(event)
             elif isinstance(event, yaml.AliasEvent):
@@ -118,18 +122,18 @@ class _Composer:
                 self._start(event)
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._end()
-        return self._root or Node(Mark(1, 1), None)
+        return self._root or Node(Position(1, 1), None)
 
     def _scalar_event(self, event: Any) -> None:
-        mark, tag = _mark(event.start_mark), event.tag
+        position, tag = _position(event.start_mark), event.tag
         if tag in (None, "!"):
             tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
-            known = True
+            allowed = True
         else:
-            known = tag in _SCALAR_TAGS
-        node = Node(mark, None)
-        if not known:
-            node.problems.append(Problem(mark, "a tag, and none is allowed here"))
+            allowed = tag in _SCALAR_TAGS
+        node = Node(position, None)
+        if not allowed:
+            node.problems.append(NodeProblem(position, "a tag, and none is allowed here"))
         else:
             try:
                 node.value = _scalar(self._loader, event.value, tag)
@@ -137,31 +141,31 @@ class _Composer:
                 kind = {"int": "whole number", "float": "number", "bool": "boolean"}.get(
                     tag.removeprefix(_TAG), "value"
                 )
-                node.problems.append(Problem(mark, f"not a {kind} that can be read"))
+                node.problems.append(NodeProblem(position, f"not a {kind} that can be read"))
         if event.anchor:
             self._anchors[event.anchor] = node
         self._add(node, is_merge=tag == _MERGE)
 
     def _alias(self, event: Any) -> None:
-        mark = _mark(event.start_mark)
+        position = _position(event.start_mark)
         if event.anchor not in self._anchors:
-            raise Refused("an alias (*) of an anchor (&) that does not come before it", mark)
+            raise UnreadableSourceError("an alias (*) of an anchor (&) that does not come before it", position)
         target = self._anchors[event.anchor]
         if target is None:
-            raise Refused("an anchor (&) that contains itself", mark)
-        self._add(Node(mark, target.value, target.size, target.height, target.problems))
+            raise UnreadableSourceError("an anchor (&) that contains itself", position)
+        self._add(Node(position, target.value, target.size, target.height, target.problems))
 
     def _start(self, event: Any) -> None:
-        mark = _mark(event.start_mark)
+        position = _position(event.start_mark)
         is_map = isinstance(event, yaml.MappingStartEvent)
-        node = Node(mark, {} if is_map else [])
+        node = Node(position, {} if is_map else [])
         if event.tag not in (None, "!", _TAG + ("map" if is_map else "seq")):
-            node.problems.append(Problem(mark, "a tag, and none is allowed here"))
+            node.problems.append(NodeProblem(position, "a tag, and none is allowed here"))
         if len(self._stack) >= MAX_DEPTH:
-            raise Refused(f"nested deeper than {MAX_DEPTH} levels", mark)
+            raise UnreadableSourceError(f"nested deeper than {MAX_DEPTH} levels", position)
         if event.anchor:
             self._anchors[event.anchor] = None
-        self._stack.append(_Open(node, event.anchor))
+        self._stack.append(_OpenCollection(node, event.anchor))
 
     def _end(self) -> None:
         done = self._stack.pop()
@@ -185,20 +189,20 @@ class _Composer:
             parent.key, parent.key_is_merge = node, is_merge
         else:
             key, parent.key = parent.key, None
-            self._pair(parent, key, node)
+            self._add_entry(parent, key, node)
 
-    def _pair(self, parent: _Open, key: Node, node: Node) -> None:
+    def _add_entry(self, parent: _OpenCollection, key: Node, node: Node) -> None:
         problems, entries = parent.node.problems, parent.node.value
         if parent.key_is_merge:
             sources = node.value if isinstance(node.value, list) else [node]
             if all(isinstance(source.value, dict) for source in sources):
                 parent.merged += sources
             else:
-                problems.append(Problem(node.mark, "<< takes a mapping or a list of mappings", "<<"))
+                problems.append(NodeProblem(node.position, "<< takes a mapping or a list of mappings", "<<"))
         elif key.problems or not isinstance(key.value, str):
-            problems.append(Problem(key.mark, "a key must be text: put it in quotes"))
+            problems.append(NodeProblem(key.position, "a key must be text: put it in quotes"))
         elif key.value in entries:
-            first = entries[key.value].mark.line
-            problems.append(Problem(key.mark, f"duplicate key, first on line {first}", key.value))
+            first = entries[key.value].position.line
+            problems.append(NodeProblem(key.position, f"duplicate key, first on line {first}", key.value))
         else:
-            entries[key.value] = Entry(key.mark, node)
+            entries[key.value] = Entry(key.position, node)

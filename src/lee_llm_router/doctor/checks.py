@@ -1,6 +1,6 @@
-"""What is wrong, or will be, with a configuration on this machine: found out without sending anything.
+"""Checks of a configuration on this machine, made without sending anything.
 
-Each check gives findings; nothing is printed here. What only a provider can know (its key, its binary and version) is
+Each check returns results; nothing is printed here. What only a provider knows (its key, its program and version) is
 asked of the provider (`Provider.check`).
 """
 
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.scrubbing import bounded, scrub
-from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.config.load import load_config
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
@@ -27,22 +28,27 @@ Level: TypeAlias = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
+class CheckResult:
+    """The result of one check."""
 
     level: Level
     check: Literal["file", "policy", "provider", "traces", "role"]
     subject: str
-    """What was looked at: the file, or the name of a provider or role."""
+    """What was checked: the file, the trace folder, or a policy, provider or role by name."""
     message: str
 
 
-def diagnose(source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], role: str | None = None) -> list[Finding]:
-    """Look at everything a call would need, short of the network.
+def diagnose(
+    source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], role: str | None = None
+) -> list[CheckResult]:
+    """Check everything that a call needs except the network.
 
     Args:
         source: A configuration, or anything `load_config` takes.
-        role: Look only at this role and the providers of its chain. Default: all.
+        role: Check only this role and the providers of its chain. Default: all.
+
+    Returns:
+        The results: the file first, then the policy or the providers, the traces and the roles.
 
     Raises:
         OSError: there is no such file, or it cannot be opened.
@@ -52,30 +58,30 @@ def diagnose(source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], rol
     try:
         config = source if isinstance(source, LLMConfig) else load_config(source)
     except ConfigError as error:
-        subject = _name_of(source)
-        return [_finding("error", "file", subject, text) for text in error.findings or (error.message,)]
+        subject = _name_of_source(source)
+        return [_result("error", "file", subject, text) for text in error.findings or (error.message,)]
     counted = ", ".join((_count(config.providers, "provider"), _count(config.roles, "role")))
-    findings = [_finding("ok", "file", _name_of(source), f"reads well: {counted}")]
+    results = [_result("ok", "file", _name_of_source(source), f"reads well: {counted}")]
     try:
         router = LeeLLMRouter(config, trace_store=False)
     except LLMRouterError as error:
-        return [*findings, _finding("error", "policy", config.policy, error.message)]
+        return [*results, _result("error", "policy", config.policy, error.message)]
     with router:
-        roles = dict(_dry_run(router, role))
-    used = {name for found in roles.values() for name in found[1]}
+        roles = list(_check_roles(router, role))
+    used = {name for _, names in roles for name in names}
     for name in config.providers:
         if role is None or name in used:
-            findings += _check_provider(config, name)
-    findings.append(_check_traces(config))
-    return findings + [found[0] for found in roles.values()]
+            results += _check_provider(config, name)
+    results.append(_check_traces(config))
+    return results + [result for result, _ in roles]
 
 
-def _dry_run(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[str, tuple[Finding, set[str]]]]:
-    """For each role: what its chain is, and the names of the providers in it."""
+def _check_roles(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[CheckResult, set[str]]]:
+    """Yield, for each role, the result and the names of the providers in its chain."""
     config = router.config
     if role is not None and role not in config.roles:
         known = ", ".join(sorted(config.roles))
-        yield role, (_finding("error", "role", role, f"no such role in the configuration; there are: {known}"), set())
+        yield _result("error", "role", role, f"no such role in the configuration; there are: {known}"), set()
         return
     for name in config.roles if role is None else [role]:
         try:
@@ -83,44 +89,44 @@ def _dry_run(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[str, tupl
             for target in chain:
                 json_contract.check_schema(target.fields.get("schema"))
         except LLMRouterError as error:
-            yield name, (_finding("error", "role", name, error.message), {config.roles[name].provider})
+            yield _result("error", "role", name, error.message), {config.roles[name].provider}
         else:
             targets = ", then ".join(target_name(target.provider, target.model) for target in chain)
             default = " (default role)" if name == config.default_role else ""
-            yield name, (_finding("ok", "role", name, targets + default), {target.provider for target in chain})
+            yield _result("ok", "role", name, targets + default), {target.provider for target in chain}
 
 
-def _check_provider(config: LLMConfig, name: str) -> list[Finding]:
+def _check_provider(config: LLMConfig, name: str) -> list[CheckResult]:
     settings = config.providers[name]
     try:
         provider = registry.get(settings.type)(name, settings)
         try:
-            said = [_finding(level, "provider", name, text) for level, text in provider.check()]
+            results = [_result(level, "provider", name, text) for level, text in provider.check()]
         finally:
             provider.close()
     except LLMRouterError as error:
-        return [_finding("error", "provider", name, error.message)]
-    except Exception as error:  # noqa: BLE001 - a provider of someone else's making
+        return [_result("error", "provider", name, error.message)]
+    except Exception as error:  # noqa: BLE001 - a provider from a plug-in may raise anything
         text = scrub(f"looking at it raised {type(error).__name__}: {error}", config.filled_values())
-        return [_finding("error", "provider", name, text)]
-    return said or [_finding("ok", "provider", name, f"{settings.type}: nothing to check offline")]
+        return [_result("error", "provider", name, text)]
+    return results or [_result("ok", "provider", name, f"{settings.type}: nothing to check offline")]
 
 
-def _check_traces(config: LLMConfig) -> Finding:
+def _check_traces(config: LLMConfig) -> CheckResult:
     trace = config.trace
     if not trace.enabled:
-        return _finding("ok", "traces", "-", "switched off")
+        return _result("ok", "traces", "-", "switched off")
     folder = LocalFileTraceStore(trace.dir, trace.workspace).trace_dir
     try:
-        level, message = _look_at_folder(folder)
+        level, message = _check_folder(folder)
     except OSError as error:
         level, message = "error", f"cannot be used: {error.strerror}"
     if level == "ok" and trace.capture == "full":
         message += "; prompts and answers are stored"
-    return _finding(level, "traces", str(folder), message)
+    return _result(level, "traces", str(folder), message)
 
 
-def _look_at_folder(folder: Path) -> tuple[Level, str]:
+def _check_folder(folder: Path) -> tuple[Level, str]:
     existing = folder
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -137,12 +143,12 @@ def _look_at_folder(folder: Path) -> tuple[Level, str]:
 
 
 def _must_open(path: str | os.PathLike[str]) -> None:
-    # Not blocking: opening a FIFO would wait for a writer. ValueError (no path at all) is for `load_config` to say.
+    # Without blocking: opening a FIFO would wait for a writer. A ValueError (not a path) is left to `load_config`.
     with suppress(ValueError), open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)):
         pass
 
 
-def _name_of(source: object) -> str:
+def _name_of_source(source: object) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) and "\n" not in str(source) else "configuration"
 
 
@@ -150,5 +156,5 @@ def _count(things: Mapping[str, Any], what: str) -> str:
     return f"{len(things)} {what}" + ("" if len(things) == 1 else "s")
 
 
-def _finding(level: Level, check: Any, subject: str, message: str) -> Finding:
-    return Finding(level, check, bounded(subject), bounded(message))
+def _result(level: Level, check: Any, subject: str, message: str) -> CheckResult:
+    return CheckResult(level, check, bounded(subject), bounded(message))

@@ -1,1 +1,1 @@
-"""What all settings models share."""
+"""The base classes and field types that all settings models share."""

@@ -1,4 +1,4 @@
-"""Kinds of values that settings have: numbers, seconds, names of variables, addresses."""
+"""Types of the fields that settings models share: numbers, seconds, names of variables, addresses."""
 
 from __future__ import annotations
 
@@ -53,13 +53,16 @@ def _is_base_url(value: str) -> str:
 
 
 Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+"""A finite number. Neither text nor a boolean is taken for one."""
 Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
+"""A whole number. Neither text nor a boolean is taken for one."""
 Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
+"""A duration greater than 0."""
 EnvName: TypeAlias = Annotated[
     str,
     Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
     AfterValidator(_names_a_variable),
 ]
-"""The name of an environment variable. A key is never written in the file, only ever named."""
+"""The name of an environment variable that holds a key. The key itself never stands in a file."""
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
-"""An http(s) address that paths are added to: no user, no password, no query, no slash at its end."""
+"""An http(s) address that paths are appended to: without user, password, query or trailing slash."""

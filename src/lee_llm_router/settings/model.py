@@ -1,43 +1,32 @@
-"""Models that do not show what an environment variable or a sensitive header put into them."""
+"""Settings models that mask values of environment variables and of sensitive headers wherever they are shown."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router._util.scrubbing import MASK
+from lee_llm_router._util.scrubbing import MASK, is_sensitive_header
 
-Path: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes, from the outermost in."""
-
-_SENSITIVE_HEADER = re.compile(
-    r"(?:^|[-_])(?:auth|authorization|(?:api)?[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
-)
-
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Keys and list indexes that lead to a value, the outermost first."""
 
 _building = ForkLock(reentrant=True)
 
 
-def is_sensitive_header(name: str) -> bool:
-    """Whether the HTTP header `name` commonly carries a key: Authorization, X-Api-Key, Cookie and the like."""
-    return _SENSITIVE_HEADER.search(name) is not None
-
-
 class RedactingModel(BaseModel):
-    """Frozen, closed to unknown keys, and shows ``***`` in place of values that came from the environment.
+    """A frozen model without unknown keys that shows ``***`` in place of values that came from the environment.
 
-    Masked are `repr`, `str` and JSON dumps (``model_dump_json``, ``model_dump(mode="json")``). A Python dump and the
-    attributes hold the values. Sensitive headers are masked wherever they came from.
+    `repr`, `str` and JSON dumps (``model_dump_json``, ``model_dump(mode="json")``) are masked; attributes and Python
+    dumps hold the values. Sensitive headers are always masked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
-    _filled: dict[Path, tuple[str, ...]] = PrivateAttr(default_factory=dict)
-    """Places inside this model that hold ``${...}`` values, and the values of the variables used there."""
+    _filled: dict[KeyPath, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+    """Paths inside this model whose values came from ``${...}``, with the values of the variables used there."""
 
     @classmethod
     def model_rebuild(
@@ -48,8 +37,8 @@ class RedactingModel(BaseModel):
         _parent_namespace_depth: int = 2,
         _types_namespace: Any = None,
     ) -> bool | None:
-        """Build what checks values, as pydantic does when a model is first used. One thread at a time."""
-        # Pydantic before 2.14 takes a class apart to build it, under the eyes of other threads that use it.
+        """Build the validator, as pydantic does when a model is first used; one thread at a time."""
+        # Before pydantic 2.14, building a deferred model is not thread-safe.
         with _building:
             return super().model_rebuild(
                 force=force,
@@ -67,7 +56,7 @@ class RedactingModel(BaseModel):
         return self._masked(handler(self))
 
     def _masked(self, shown: dict[Any, Any]) -> dict[Any, Any]:
-        """`shown`, a mapping by field name or alias, with what must not be seen replaced."""
+        """Return `shown`, a mapping by field name or alias, with its secrets masked."""
         paths = [*self._filled, *(("headers", name) for name in _sensitive(shown.get("headers")))]
         for head, *rest in paths:
             key = head if head in shown else type(self)._alias(head)
@@ -81,19 +70,19 @@ class RedactingModel(BaseModel):
         return name if field is None or field.alias is None else field.alias
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:
-        """A copy with `overrides` in place of the fields of those names, checked; the rest stays redacted.
+        """Return a validated copy with the fields in `overrides` replaced; the other fields stay masked.
 
         Raises:
-            pydantic.ValidationError: an unknown name, or a value that does not fit.
+            pydantic.ValidationError: a name is unknown, or a value does not fit.
         """
         other = type(self).model_validate({**dict(self), **overrides})
         other._filled.update({path: used for path, used in self._filled.items() if path[0] not in overrides})
         return other
 
     def filled_values(self) -> tuple[str, ...]:
-        """Values of environment variables that stand, as text, in this model or one inside it; none twice.
+        """Return the values of environment variables used in this model and those inside it, without duplicates.
 
-        Names of providers and models are left out: those are shown in traces anyway.
+        Names of providers and models are left out: traces show them anyway.
         """
         found = {
             value: None
@@ -105,11 +94,11 @@ class RedactingModel(BaseModel):
         return tuple(found)
 
 
-def note_filled(model: RedactingModel, filled: Mapping[Path, tuple[str, ...]]) -> None:
-    """Tell `model`, and those inside it, which places were filled from the environment.
+def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]) -> None:
+    """Record in `model`, and in the models inside it, which of their values came from the environment.
 
-    Each place is noted at the innermost model on its path. Where the path leads no further (a value was
-    converted to something else), everything from there inwards counts as filled.
+    Each path is recorded in the innermost model on it. Where a path ends early, because a value was converted to
+    something else, all from there inwards counts as filled.
     """
     for path, values in filled.items():
         owner, start, current = model, 0, model
@@ -133,7 +122,7 @@ def _step(container: Any, key: str | int) -> Any:
 
 
 def field_name(model: type[BaseModel], key: str | int) -> str:
-    """The attribute of `model` that the file calls `key`: a field's name or alias, or `key` itself."""
+    """Return the field of `model` whose name or alias is `key`; `key` itself if there is none."""
     if key in model.model_fields:
         return str(key)
     return next((name for name, field in model.model_fields.items() if field.alias == key), str(key))
@@ -166,6 +155,6 @@ def _mask(value: Any, rest: list[str | int]) -> Any:
 
 
 class Section(RedactingModel):
-    """A part of a configuration: its keys go by their alias or their name."""
+    """A section of a configuration. Its keys may be written by alias or by name."""
 
     model_config = ConfigDict(populate_by_name=True)

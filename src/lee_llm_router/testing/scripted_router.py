@@ -16,7 +16,8 @@ from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from lee_llm_router.config.models import LLMConfig, load_config
+from lee_llm_router.config.load import load_config
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMRequest

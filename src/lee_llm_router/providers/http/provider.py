@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.scrubbing import is_sensitive_header
 from lee_llm_router.errors import AuthenticationError, InvalidRequestError, ProviderError
 from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig, WholeAnswer, read_key
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, Reply, encode_json
@@ -34,7 +35,6 @@ from lee_llm_router.providers.http.transport.api import (
 from lee_llm_router.providers.http.transport.choice import LazyTransport, choose_transport
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
-from lee_llm_router.settings.model import is_sensitive_header
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 _MAX_BEGINNINGS = 1024

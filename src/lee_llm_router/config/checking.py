@@ -1,0 +1,142 @@
+"""Plain data -> a validated model; what does not validate becomes findings with positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from lee_llm_router._util.scrubbing import scrub
+from lee_llm_router.config.filling import FilledData
+from lee_llm_router.config.findings import KEY_WORDS, SCALAR_KINDS, Findings, message_of
+from lee_llm_router.config.known_keys import known_keys
+from lee_llm_router.config.mistakes import TOP_KEY, Mistake
+from lee_llm_router.config.references import check_references
+from lee_llm_router.config.tree import Entry, locate, value_at
+from lee_llm_router.settings.model import KeyPath
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def check_section(filled: FilledData, section: Entry, model: type[ModelT], findings: Findings) -> ModelT:
+    """Validate `filled` as a `model`.
+
+    Args:
+        filled: The section's data. Changed in place where the text of a variable is read as a number or a boolean.
+        section: The tree of the same section, for positions.
+        model: The model to make.
+        findings: Takes what is wrong.
+
+    Raises:
+        ConfigError: there are findings, from here or from an earlier step.
+    """
+    return _Checker(filled, section, model, findings).checked()
+
+
+@dataclass
+class _Checker(Generic[ModelT]):
+    filled: FilledData
+    section: Entry
+    model: type[ModelT]
+    findings: Findings
+
+    def checked(self) -> ModelT:
+        # On the written data, since the model checks its references only once all its fields are right.
+        if isinstance(self.filled.data, Mapping):
+            for mistake in check_references(self.filled.data):
+                self._add_finding(mistake)
+        config = self._validated()
+        if config is None or self.findings:
+            raise self.findings.error()
+        return config
+
+    def _validated(self) -> ModelT | None:
+        """Return the model; None after every error was reported."""
+        errors: list[ErrorDetails] = []
+        # Twice, if the text of a variable has to be read as a number, a boolean or null.
+        for _ in range(2):
+            try:
+                return self.model.model_validate(self.filled.data)
+            except ValidationError as invalid:
+                errors = invalid.errors(include_url=False)
+            wanted = {self._path_of(error) for error in errors if error["type"] in SCALAR_KINDS}
+            if not self._read_as_scalars(wanted & self.filled.whole_references):
+                break
+        seen: set[KeyPath] = set()
+        for error in errors:
+            path = self._path_of(error)
+            # The first error at a place is the cause of the others there.
+            if path not in seen and not (error["type"] == "reference" and self.findings):
+                seen.add(path)
+                self._report_error(error, path)
+        return None
+
+    def _read_as_scalars(self, paths: set[KeyPath]) -> bool:
+        """Read the texts at `paths` as YAML would, and return whether any of them is not text then."""
+        from lee_llm_router.config.yaml_reader import read_scalar  # noqa: PLC0415 - loads a YAML library
+
+        changed = False
+        for path in paths:
+            holder = value_at(self.filled.data, path[:-1])
+            text = holder[path[-1]]
+            value = read_scalar(text) if isinstance(text, str) else text
+            if value is not text and not isinstance(value, str) and not isinstance(holder, tuple):
+                holder[path[-1]] = value
+                self.filled.from_environment[path] = ()
+                changed = True
+        return changed
+
+    def _path_of(self, error: ErrorDetails) -> KeyPath:
+        """Return where an error stands: pydantic's location without the steps that name unions and keys."""
+        path: list[str | int] = []
+        current, location = self.filled.data, error["loc"]
+        for index, step in enumerate(location):
+            if _has(current, step):
+                current = current[step]
+            elif error["type"] != "missing" or index < len(location) - 1:
+                continue
+            path.append(step)
+        return tuple(path)
+
+    def _report_error(self, error: ErrorDetails, path: KeyPath) -> None:
+        """Add the finding that a pydantic error amounts to."""
+        kind, context = error["type"], error.get("ctx") or {}
+        message = message_of(error, self.filled.environment_values())
+        if isinstance(ours := context.get("mistake"), Mistake):
+            # Its message may quote an exception of a provider type, so the values of variables are taken out of it.
+            self._add_finding(ours._replace(path=path, message=scrub(ours.message, self.filled.environment_values())))
+        elif kind == "extra_forbidden":
+            self._add_finding(self._unknown_key(path, message))
+        elif kind in ("literal_error", "enum"):
+            # Pydantic gives the allowed words as one text only.
+            words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
+            self._add_finding(Mistake(path, message, word=error["input"], known=words))
+        elif kind == "missing":
+            self._add_finding(Mistake(path, message, at="parent"))
+        elif error["loc"][-1:] == ("[key]",):
+            self._add_finding(Mistake(path, f"as a name, {message}", at="key"))
+        else:
+            self._add_finding(Mistake(path, message))
+
+    def _unknown_key(self, path: KeyPath, message: str) -> Mistake:
+        key, known = str(path[-1]), known_keys(self.model, path[:-1], self.filled.data)
+        if key.lower() in KEY_WORDS and "api_key_env" in known:
+            message = "a key is never written in the file: name its environment variable with api_key_env"
+            return Mistake(path, message, at="key")
+        return Mistake(path, message, at="key", word=key, known=known)
+
+    def _add_finding(self, mistake: Mistake) -> None:
+        """Add a finding, unless an earlier step has reported its place already."""
+        if mistake.path not in self.filled.reported:
+            hint = mistake.hint or self.findings.suggester.did_you_mean(mistake.word, mistake.known)
+            position = locate(self.section, mistake.path, mistake.at)
+            self.findings.add(position, (TOP_KEY, *mistake.path), mistake.message, hint)
+
+
+def _has(container: Any, step: str | int) -> bool:
+    if isinstance(container, Mapping):
+        return step in container
+    return isinstance(container, (list, tuple)) and isinstance(step, int) and step < len(container)

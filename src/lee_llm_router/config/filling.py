@@ -1,0 +1,95 @@
+"""A tree -> plain data: lists, mappings and values, with the environment's values in place of ``${VAR}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from lee_llm_router._util.scrubbing import is_sensitive_header
+from lee_llm_router.config.environment import fill_references
+from lee_llm_router.config.findings import Findings
+from lee_llm_router.config.mistakes import TOP_KEY
+from lee_llm_router.config.tree import Entry, Node, Position
+from lee_llm_router.settings.model import KeyPath
+
+
+@dataclass
+class FilledData:
+    """The plain data of a section, and where its values came from. Paths lead from the section inwards."""
+
+    data: Any = None
+    from_environment: dict[KeyPath, tuple[str, ...]] = field(default_factory=dict)
+    """Places that held a reference, and the values of the variables used there."""
+    whole_references: set[KeyPath] = field(default_factory=set)
+    """Those of them that are one reference and nothing else: only these may mean something other than text."""
+    reported: set[KeyPath] = field(default_factory=set)
+    """Places with a finding already: a second one would only follow from the first."""
+
+    def environment_values(self) -> set[str]:
+        """Return the values of all variables used."""
+        return {value for values in self.from_environment.values() for value in values}
+
+
+def fill_section(section: Entry, environ: Mapping[str, str], findings: Findings) -> FilledData:
+    """Return the data of `section`, filled from `environ`. What cannot be filled becomes a finding, and None."""
+    filler = _Filler(environ, findings)
+    filler.filled.data = filler.plain(section.node, ())
+    return filler.filled
+
+
+@dataclass
+class _Filler:
+    """Walks the tree and notes findings and the origin of values on the way."""
+
+    environ: Mapping[str, str]
+    findings: Findings
+    filled: FilledData = field(default_factory=FilledData)
+
+    def plain(self, node: Node, path: KeyPath) -> Any:
+        for problem in node.problems:
+            if problem.key is None:
+                self._report(problem.position, path, problem.message)
+            else:
+                self.findings.add(problem.position, (TOP_KEY, *path, problem.key), problem.message)
+        if isinstance(node.value, dict):
+            return {key: self.plain(entry.node, (*path, key)) for key, entry in node.value.items()}
+        if isinstance(node.value, list):
+            return node.sequence(self.plain(item, (*path, index)) for index, item in enumerate(node.value))
+        return self._text(node.value, node.position, path) if isinstance(node.value, str) else node.value
+
+    def _text(self, text: str, position: Position, path: KeyPath) -> str | None:
+        result = fill_references(text, self.environ)
+        problem = result.problem
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            problem = "text with a NUL, or with half a character"
+        if result.references:
+            self.filled.from_environment[path] = result.values
+        elif problem is None:
+            problem = _literal_secret(result.text, path)
+        if result.is_whole_reference:
+            self.filled.whole_references.add(path)
+        if problem is not None:
+            self._report(position, path, problem)
+            return None
+        return result.text
+
+    def _report(self, position: Position, path: KeyPath, message: str) -> None:
+        self.findings.add(position, (TOP_KEY, *path), message)
+        self.filled.reported.add(path)
+
+
+def _literal_secret(text: str, path: KeyPath) -> str | None:
+    """Return why `text`, written in the file, is a secret that does not belong there; None if it is not one."""
+    parent, key = (None, "", *path)[-2:]
+    if parent == "headers" and is_sensitive_header(str(key)) and text:
+        return "a key is never written in the file: put ${NAME} in its place, NAME being its environment variable"
+    if str(key).endswith("url") and "@" in text:
+        try:
+            has_login = "@" in urlsplit(text).netloc
+        except ValueError:
+            has_login = True
+        if has_login:
+            return "no user or password goes into an address: name the key with api_key_env"
+    return None

@@ -1,0 +1,58 @@
+"""The keys that a mapping in the file may have, read from the models."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+
+from lee_llm_router.config.tree import value_at
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.providers import registry
+from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.settings.model import KeyPath, field_name
+
+
+def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
+    """Return the keys that the mapping at `path` of `data` may have, `model` being that of `data` as a whole.
+
+    Empty where the models do not say.
+    """
+    current: Any = model
+    for index, step in enumerate(path):
+        if path[0] == "providers" and index == 1:
+            current = _model_of_provider(value_at(data, path[:2]))
+        elif _is_model(current):
+            info = current.model_fields.get(field_name(current, step))
+            current = _without_options(info.annotation) if info else None
+        else:
+            current = _model_inside(current)
+    return [info.alias or name for name, info in current.model_fields.items()] if _is_model(current) else []
+
+
+def _model_of_provider(settings: Any) -> type[BaseModel]:
+    try:
+        return registry.get(settings["type"]).config_model
+    except (ConfigError, KeyError, TypeError):
+        return ProviderConfig
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _without_options(annotation: Any) -> Any:
+    """Return the part of `annotation` that holds a model: ``Model`` of ``Model | None``."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return next((part for part in map(_without_options, typing.get_args(annotation)) if _model_inside(part)), None)
+    return annotation
+
+
+def _model_inside(annotation: Any) -> Any:
+    """Return the first model inside `annotation`: in a list, a mapping or a union; None if there is none."""
+    if _is_model(annotation):
+        return annotation
+    found = (_model_inside(part) for part in typing.get_args(annotation))
+    return next((model for model in found if model is not None), None)

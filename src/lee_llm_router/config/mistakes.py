@@ -1,0 +1,49 @@
+"""A mistake in a configuration, before its line and column are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.settings.model import KeyPath
+
+TOP_KEY = "llm"
+"""The key under which a file holds the router's section."""
+
+PointsAt: TypeAlias = Literal["key", "value", "parent"]
+"""Where a finding points: at the key, at its value, or, where the key is missing, at the key of its parent."""
+
+
+class Mistake(NamedTuple):
+    """One mistake."""
+
+    path: KeyPath
+    """Keys and indexes, from the router's section inwards."""
+    message: str
+    at: PointsAt = "value"
+    word: Any = None
+    """What was written, for a suggestion; never shown."""
+    known: Iterable[str] = ()
+    """What could have been meant."""
+    hint: str = ""
+    """The suggestion, if it was made already."""
+
+
+def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
+    """Return `mistakes` as one pydantic error of type `kind`; its text ends with the suggestion.
+
+    The context holds the mistake, so that the configuration's own report needs no parsing of that text.
+    """
+    suggester = Suggester()
+    details = []
+    for mistake in mistakes:
+        hint = suggester.did_you_mean(mistake.word, mistake.known)
+        # Without the word: a context is shown by pydantic, and what was written must not be.
+        shown = mistake._replace(word=None, known=(), hint=hint)
+        error = PydanticCustomError(kind, "{text}", {"text": mistake.message + hint, "mistake": shown})
+        details.append(InitErrorDetails(type=error, loc=mistake.path, input=None))
+    return ValidationError.from_exception_data("configuration", details, hide_input=True)

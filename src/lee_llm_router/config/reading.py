@@ -1,0 +1,115 @@
+"""A source -> a tree: finds out what the source is, reads it, and picks the router's section."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lee_llm_router.config.findings import Findings
+from lee_llm_router.config.mistakes import TOP_KEY
+from lee_llm_router.config.tree import Entry, Node, UnreadableSourceError, from_python
+
+MAX_BYTES = 1_000_000
+"""Size of the largest configuration; a larger one is refused unread."""
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+def name_of_source(source: Any) -> str:
+    """Return what findings call `source`: the file's path, ``<text>`` or ``<mapping>``."""
+    if isinstance(source, Mapping):
+        return "<mapping>"
+    if isinstance(source, str) and "\n" in source:
+        return "<text>"
+    return os.fsdecode(source) or "<path>" if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
+
+
+def read_tree(source: Any, findings: Findings) -> Node:
+    """Read `source`, which is a path, YAML text or a mapping, as a tree.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    try:
+        return from_python(source) if isinstance(source, Mapping) else _parse_yaml(source)
+    except UnreadableSourceError as error:
+        findings.add(error.position, (), error.message)
+        raise findings.error() from None
+
+
+def router_section(root: Node, findings: Findings) -> Entry:
+    """Return the entry of the key ``llm``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not isinstance(root.value, dict) or TOP_KEY not in root.value:
+        _explain_missing_section(root, findings)
+        raise findings.error()
+    for problem in root.problems:
+        if problem.key == TOP_KEY:
+            findings.add(problem.position, (TOP_KEY,), problem.message)
+    section: Entry = root.value[TOP_KEY]
+    return section
+
+
+def _explain_missing_section(root: Node, findings: Findings) -> None:
+    if root.value is None:
+        findings.add(root.position, (TOP_KEY,), "missing: the file is empty")
+    elif not isinstance(root.value, dict):
+        findings.add(root.position, (TOP_KEY,), f"missing: a mapping with the key {TOP_KEY} is wanted")
+    elif loose := [key for key in ("providers", "roles", "default_role") if key in root.value]:
+        message = f"missing: put {' and '.join(loose)} under the key {TOP_KEY}"
+        findings.add(root.value[loose[0]].position, (TOP_KEY,), message)
+    elif misspelt := findings.suggester.closest(TOP_KEY, root.value):
+        hint = findings.suggester.did_you_mean(misspelt, [TOP_KEY])
+        findings.add(root.value[misspelt].position, (misspelt,), f"the top key {TOP_KEY} is missing", hint)
+    else:
+        findings.add(root.position, (TOP_KEY,), f"the top key {TOP_KEY} is missing")
+
+
+def _parse_yaml(source: Any) -> Node:
+    # Imported here, so that a program whose configuration is a mapping loads no YAML library.
+    from lee_llm_router.config.yaml_reader import parse, position_at  # noqa: PLC0415
+
+    if isinstance(source, str) and "\n" in source:
+        if len(source) > MAX_BYTES:
+            raise UnreadableSourceError(f"longer than {MAX_BYTES:,} characters")
+        return parse(source)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UnreadableSourceError("a path, YAML text (with a newline in it) or a mapping is wanted")
+    data = _read_file(os.fsdecode(source))
+    text = data.decode(errors="surrogateescape")
+    # Searched for, because the error of a strict decode would carry the whole file.
+    if bad := _UNDECODED.search(text):
+        raise UnreadableSourceError("not UTF-8 text (a binary file?)", position_at(text, bad.start()))
+    return parse(text)
+
+
+def _read_file(path: str) -> bytes:
+    """Return the content of a regular file of at most `MAX_BYTES`. Any other kind of file could block, or never end."""
+    if not path:
+        raise UnreadableSourceError("the path is empty")
+    try:
+        mode = Path(path).stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise UnreadableSourceError("a directory, not a file" if stat.S_ISDIR(mode) else "not a regular file")
+        with open(path, "rb", opener=_open_without_blocking) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = " (YAML text would have a newline in it)" if ": " in path else ""
+        raise UnreadableSourceError(f"cannot be read: {error.strerror or type(error).__name__}{hint}") from None
+    except ValueError:
+        raise UnreadableSourceError("not a path") from None
+    if len(data) > MAX_BYTES:
+        raise UnreadableSourceError(f"larger than {MAX_BYTES:,} bytes")
+    return data
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    # The file may have been replaced by a FIFO since the check; opening that would wait for a writer.
+    return os.open(path, flags | os.O_NONBLOCK)
