@@ -205,24 +205,24 @@ def _prompt(given: str | None) -> str:
 
 def _trace_store(folder: Path | None) -> LocalFileTraceStore:
     """Where `complete` called from here would have written."""
-    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
+    from lee_llm_router.telemetry.stores.open import open_store  # noqa: PLC0415
 
     if folder is not None:
-        return LocalFileTraceStore(folder)
+        return open_store(trace_dir=folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.models import load_config  # noqa: PLC0415
 
     try:
         path = find_config()
     except ConfigError:
-        return LocalFileTraceStore()
+        return open_store()
     try:
         settings = load_config(path).trace
     except ConfigError as error:
-        store = LocalFileTraceStore()
+        store = open_store()
         print(f"{error.message}: looking in {store.trace_dir}", file=sys.stderr)
         return store
-    return LocalFileTraceStore(settings.dir, settings.workspace)
+    return open_store(settings)
 
 
 def _table(findings: Sequence[Finding]) -> str:
@@ -233,7 +233,7 @@ def _table(findings: Sequence[Finding]) -> str:
 
 
 def _print_json(value: Any, indent: int | None = None) -> None:
-    from lee_llm_router.telemetry.records import json_text  # noqa: PLC0415
+    from lee_llm_router.telemetry.record_json import json_text  # noqa: PLC0415
 
     _print_bytes(json_text(value, indent))
 
