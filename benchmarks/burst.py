@@ -22,6 +22,8 @@ MOST_REFUSED = 45
 class Records(list[TraceRecord]):
     """A trace store in memory."""
 
+    write = list.append
+
 
 def too_early(records: list[TraceRecord]) -> int:
     """Attempts that began after a refusal had come in and before the time it named."""

@@ -1,6 +1,6 @@
 """A trace store of your own: records in SQLite instead of daily files, and a question asked of them.
 
-Run it with ``python examples/custom_trace_store.py``. A store is any object with ``append(record)``; the router calls
+Run it with ``python examples/custom_trace_store.py``. A store is any object with ``write(record)``; the router calls
 it inline, from any thread. If it raises, the call goes on and `router.telemetry_errors` counts it.
 """
 
@@ -27,7 +27,7 @@ class SQLiteTraceStore:
         self.connection = sqlite3.connect(path, check_same_thread=False)
         self.connection.execute("CREATE TABLE IF NOT EXISTS trace (request_id, target, outcome, record)")
 
-    def append(self, record: TraceRecord) -> None:
+    def write(self, record: TraceRecord) -> None:
         row = (record.request_id, record.target, record.failure_type or record.outcome, record.to_json().decode())
         with self._lock, self.connection:
             self.connection.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)

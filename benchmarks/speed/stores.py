@@ -35,10 +35,10 @@ def append_rate(samples: Samples, rounds: int, records: int = 20_000) -> None:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             store = LocalFileTraceStore(folder)
-            store.append(_SENT)
+            store.write(_SENT)
             began = process_time()
             for place in range(records):
-                store.append(made[place % 1000])
+                store.write(made[place % 1000])
             samples.add(("append", "per second"), records / (process_time() - began))
             store.close()
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
     from lee_llm_router.router import LeeLLMRouter, LLMRouter
     from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-    from lee_llm_router.telemetry.records import EventSink, RouterEvent, TraceRecord, TraceStore
+    from lee_llm_router.telemetry.events import EventSink, RouterEvent
+    from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
@@ -64,7 +65,8 @@ else:
         "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
         "router": "LLMRouter LeeLLMRouter",
         "streaming": "AsyncCompletionStream CompletionStream",
-        "telemetry.records": "EventSink RouterEvent TraceRecord TraceStore",
+        "telemetry.events": "EventSink RouterEvent",
+        "telemetry.records": "TraceReader TraceRecord TraceStore",
         "telemetry.stores.jsonl": "LocalFileTraceStore",
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
@@ -138,6 +140,7 @@ __all__ = [
     "TargetHealth",
     "ToolCall",
     "ToolCallDelta",
+    "TraceReader",
     "TraceRecord",
     "TraceStore",
     "UnavailableError",

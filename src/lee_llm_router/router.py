@@ -27,9 +27,10 @@ from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.options import CallOptions
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-from lee_llm_router.telemetry.records import EventSink, TokenUsageHook, TraceStore
-from lee_llm_router.telemetry.reporter import Reporter
-from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.records import TraceStore
+from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
+from lee_llm_router.telemetry.stores.open import open_store
 
 
 class LeeLLMRouter:
@@ -75,9 +76,7 @@ class LeeLLMRouter:
         trace = self.config.trace
         folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
-            trace_store = LocalFileTraceStore(
-                trace_dir=trace_dir or trace.dir, workspace=folder, keep_days=trace.keep_days, clock=clock
-            )
+            trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
         parts = RouterParts(
             clock=clock,
             random=random,
@@ -249,7 +248,7 @@ class LeeLLMRouter:
     def _close_store(self) -> None:
         close = getattr(self._parts.reporter.store, "close", None)
         if close is not None:
-            self._parts.reporter.guarded("trace store", close)
+            self._parts.reporter.call_listener("trace store", close)
 
 
 LLMRouter = LeeLLMRouter

@@ -332,7 +332,7 @@ def test_traces_are_looked_for_where_the_configuration_puts_them(run: Run, here:
 def test_unreadable_lines_are_passed_over_and_counted(run: Run, here: Path) -> None:
     """A line cut by a kill does not hide the calls before it."""
     store = LocalFileTraceStore("t")
-    store.append(make())
+    store.write(make())
     store.close()
     with next((here / "t").glob("*.jsonl")).open("ab") as file:
         file.write(b'{"schema":1,"requ')

@@ -58,7 +58,7 @@ def _play(scenario: Scenario, way: str) -> tuple[str, Memory, FakeClock]:
 
 
 def _comparable(memory: Memory) -> Any:
-    events = [(e.name, e.provider, e.model, e.attempt, dict(e.data)) for e in memory.events]
+    events = [(e.event, e.provider, e.model, e.attempt, dict(e.data)) for e in memory.events]
     fields = [
         {name: getattr(record, name) for name in record.__slots__ if name not in ("request_id", "messages")}
         for record in memory.records

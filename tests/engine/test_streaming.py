@@ -260,7 +260,7 @@ def test_first_output_is_timed_and_told() -> None:
     router, memory, _ = router_for(config_for({"a": [Pieces(StreamChunk(), Took(1.5, "x"), Took(2, END))]}))
     list(router.stream("r", "hi"))
     assert (memory.records[0].first_token_ms, memory.records[0].elapsed_ms) == (1500.0, 3500.0)
-    (event,) = [event for event in memory.events if event.name == "llm.stream.first_token"]
+    (event,) = [event for event in memory.events if event.event == "llm.stream.first_token"]
     assert event.data["elapsed_ms"] == 1500.0
 
 

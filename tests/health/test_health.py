@@ -249,7 +249,7 @@ def test_an_open_breaker_costs_no_attempt_and_one_probe_finds_recovery() -> None
         assert len(provider_of(router, "a").calls) == probes
     clock.advance(60)
     assert [router.complete("r", "hi").text for _ in range(3)] == ["a is back"] * 3
-    names = [event.name for event in memory.events if event.name.startswith("breaker")]
+    names = [event.event for event in memory.events if event.event.startswith("breaker")]
     assert names == ["breaker.open", "breaker.open", "breaker.open", "breaker.close"]
 
 

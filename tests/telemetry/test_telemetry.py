@@ -18,7 +18,8 @@ NO = error_for(FailureType.AUTH, "no")
 def test_events_of_a_call_that_falls_back() -> None:
     router, memory, _ = router_for(config_for({"a": [error_for(FailureType.PROVIDER_ERROR, "x"), NO], "b": ["ok"]}))
     router.complete("r", "hi")
-    assert [(event.name, event.provider, event.attempt) for event in memory.events] == [
+    assert [(event.event, event.provider, event.attempt) for event in memory.events] == [
+        ("call.start", None, None),
         ("policy.choice", "a", None),
         ("llm.complete.start", "a", 0),
         ("llm.complete.error", "a", 0),
@@ -28,8 +29,9 @@ def test_events_of_a_call_that_falls_back() -> None:
         ("policy.fallback", "b", 2),
         ("llm.complete.start", "b", 2),
         ("llm.complete.success", "b", 2),
+        ("call.end", "b", None),
     ]
-    assert memory.events[0].data["chain"] == ["a/m", "b/m"]
+    assert memory.events[1].data["chain"] == ["a/m", "b/m"]
     assert {event.request_id for event in memory.events} == {memory.records[0].request_id}
 
 
@@ -40,7 +42,7 @@ def test_several_sinks_hear_everything_even_if_one_raises(caplog: pytest.LogCapt
         def emit(self, event: RouterEvent) -> None:
             raise OSError("sink down")
 
-        def append(self, record: TraceRecord) -> None:
+        def write(self, record: TraceRecord) -> None:
             raise OSError("disk full")
 
     def hook(usage: LLMUsage, role: str, provider: str) -> None:
@@ -53,8 +55,8 @@ def test_several_sinks_hear_everything_even_if_one_raises(caplog: pytest.LogCapt
     with caplog.at_level(logging.ERROR, "lee_llm_router"):
         for _ in range(2):
             assert router.complete("r", "hi").text == "ok"
-    assert len(good.events) == 6
-    assert router.telemetry_errors == 2 * (3 + 1 + 1)
+    assert len(good.events) == 10
+    assert router.telemetry_errors == 2 * (5 + 1 + 1)
     assert sorted(r.getMessage().split(" failed")[0] for r in caplog.records) == [
         "event sink", "on_token_usage", "trace store",
     ]  # fmt: skip
@@ -111,7 +113,7 @@ def test_an_error_event_tells_what_its_record_tells(how: str) -> None:
     with pytest.raises((LLMRouterError, KeyboardInterrupt)):
         router.complete("r", "hi", **options)
     record = memory.records[-1]
-    event = [event for event in memory.events if event.name == "llm.complete.error"][-1]
+    event = [event for event in memory.events if event.event == "llm.complete.error"][-1]
     assert (event.provider, event.model, event.attempt) == (record.provider, record.model, record.attempt)
     assert event.data == {
         "failure_type": record.failure_type, "elapsed_ms": record.elapsed_ms, "error": record.error, "verdict": "raise",

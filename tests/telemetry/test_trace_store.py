@@ -1,4 +1,4 @@
-"""The local trace store: what was appended is found again, whatever happens to the process, the files or the disk."""
+"""The local trace store: what was written is found again, whatever happens to the process, the files or the disk."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_is_a_trace_store(store: LocalFileTraceStore) -> None:
     assert "traces" in repr(store)
 
 
-def test_nothing_touches_the_disk_before_the_first_append(tmp_path: Path) -> None:
+def test_nothing_touches_the_disk_before_the_first_write(tmp_path: Path) -> None:
     """Building a store and reading from it makes no folder, and finds nothing."""
     store = LocalFileTraceStore(tmp_path / "a" / "b")
     assert store.last(5) == [] == store.find("x")
@@ -71,7 +71,7 @@ def test_nothing_touches_the_disk_before_the_first_append(tmp_path: Path) -> Non
 def test_one_line_of_json_in_the_file_of_the_utc_day(tmp_path: Path) -> None:
     """The file is named after the day of writing, and a line is plain JSON."""
     store = LocalFileTraceStore(tmp_path, clock=clock_at(0))
-    store.append(make(model="m"))
+    store.write(make(model="m"))
     store.close()
     assert day_files(tmp_path) == ["20270115.jsonl"]
     (line,) = (tmp_path / "20270115.jsonl").read_text().splitlines()
@@ -83,7 +83,7 @@ def test_only_the_owner_may_read_what_is_made_and_git_ignores_it(tmp_path: Path)
     old = os.umask(0)
     try:
         store = LocalFileTraceStore(tmp_path / "traces")
-        store.append(make())
+        store.write(make())
         store.close()
     finally:
         os.umask(old)
@@ -97,7 +97,7 @@ def test_a_folder_with_other_things_in_it_is_not_hidden_from_git(tmp_path: Path)
     """A user's own folder keeps its files in sight."""
     (tmp_path / "main.py").touch()
     store = LocalFileTraceStore(tmp_path)
-    store.append(make())
+    store.write(make())
     store.close()
     assert not (tmp_path / ".gitignore").exists()
 
@@ -113,7 +113,7 @@ def test_the_default_folder_is_under_the_workspace_or_here(tmp_path: Path, monke
     assert LocalFileTraceStore(tmp_path, workspace="/elsewhere").trace_dir == tmp_path
 
 
-def test_a_current_directory_that_is_gone_breaks_append_not_the_constructor(
+def test_a_current_directory_that_is_gone_breaks_write_not_the_constructor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Building a router in a deleted directory works; the trace that cannot be written is an OSError."""
@@ -123,29 +123,29 @@ def test_a_current_directory_that_is_gone_breaks_append_not_the_constructor(
     gone.rmdir()
     store = LocalFileTraceStore()
     with pytest.raises(OSError):
-        store.append(make())
+        store.write(make())
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_raises_from_append_and_works_once_it_can(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_raises_from_write_and_works_once_it_can(tmp_path: Path) -> None:
     """A file where the folder should be: OSError each time; when it is out of the way, records are kept."""
     (tmp_path / "traces").touch()
     store = LocalFileTraceStore(tmp_path / "traces")
     for _ in range(2):
         with pytest.raises(OSError):
-            store.append(make())
+            store.write(make())
     (tmp_path / "traces").unlink()
-    store.append(make("late"))
+    store.write(make("late"))
     assert ids(store.last(9)) == [("late", 0)]
     store.close()
 
 
-def test_append_after_close_opens_again(store: LocalFileTraceStore) -> None:
+def test_write_after_close_opens_again(store: LocalFileTraceStore) -> None:
     """A record that comes late is not lost."""
-    store.append(make("a"))
+    store.write(make("a"))
     store.close()
     store.close()
-    store.append(make("b"))
+    store.write(make("b"))
     assert ids(store.last(2)) == [("a", 0), ("b", 0)]
 
 
@@ -153,7 +153,7 @@ def test_a_dropped_store_gives_its_descriptor_back(tmp_path: Path) -> None:
     """Not closing leaks nothing once the store is gone."""
     before = open_descriptors()
     store = LocalFileTraceStore(tmp_path)
-    store.append(make())
+    store.write(make())
     assert open_descriptors() == before + 1
     del store
     assert open_descriptors() == before
@@ -173,13 +173,13 @@ def test_midnight_starts_a_new_file_and_old_files_go(tmp_path: Path) -> None:
     for name in ("20261201.jsonl", "20270101.jsonl", "20261201.json", "notes.txt", "2026.jsonl"):
         (tmp_path / name).touch()
     store = LocalFileTraceStore(tmp_path, keep_days=15, clock=clock)
-    store.append(make("before"))
+    store.write(make("before"))
     assert day_files(tmp_path) == ["2026.jsonl", "20270101.jsonl", "20270115.jsonl"]
     clock.advance(0.001)
-    store.append(make("after"))
+    store.write(make("after"))
     assert day_files(tmp_path) == ["2026.jsonl", "20270101.jsonl", "20270115.jsonl", "20270116.jsonl"]
     clock.advance(DAY)
-    store.append(make("next"))
+    store.write(make("next"))
     assert day_files(tmp_path) == ["2026.jsonl", "20270115.jsonl", "20270116.jsonl", "20270117.jsonl"]
     assert (tmp_path / "20261201.json").exists()
     assert (tmp_path / "notes.txt").exists()
@@ -192,7 +192,7 @@ def test_old_files_may_be_kept_for_ever(tmp_path: Path, keep_days: int) -> None:
     """0 keeps all, and so does a number of days that no calendar has."""
     (tmp_path / "19991231.jsonl").touch()
     store = LocalFileTraceStore(tmp_path, keep_days=keep_days)
-    store.append(make())
+    store.write(make())
     store.close()
     assert "19991231.jsonl" in day_files(tmp_path)
 
@@ -201,7 +201,7 @@ def test_an_old_file_that_cannot_be_deleted_does_not_stop_the_writing(tmp_path: 
     """Tidying up is not worth a record."""
     (tmp_path / "19991231.jsonl").mkdir()
     store = LocalFileTraceStore(tmp_path)
-    store.append(make("a"))
+    store.write(make("a"))
     store.close()
     assert '"a"' in next(tmp_path.glob("2*.jsonl")).read_text()
 
@@ -234,11 +234,11 @@ def test_a_file_taken_away_is_made_anew(tmp_path: Path, disturb: Callable[[Path]
     """The next record is in a file at the usual path, not in one nobody can find."""
     clock = clock_at(0)
     store = LocalFileTraceStore(tmp_path / "traces", clock=clock)
-    store.append(make("before"))
+    store.write(make("before"))
     disturb(tmp_path / "traces" / "20270115.jsonl")
     clock.advance(1)
-    store.append(make("after"))
-    store.append(make("more"))
+    store.write(make("after"))
+    store.write(make("more"))
     assert ids(store.last(9)) == [("after", 0), ("more", 0)]
     store.close()
 
@@ -249,14 +249,14 @@ def test_a_descriptor_closed_and_given_to_another_file_is_left_alone(tmp_path: P
     store = LocalFileTraceStore(tmp_path / "traces", clock=clock)
     number = os.dup(0)
     os.close(number)
-    store.append(make("before"))
+    store.write(make("before"))
     assert os.path.samestat(os.fstat(number), (tmp_path / "traces" / "20270115.jsonl").stat())
     os.close(number)
     foreign = os.open(tmp_path / "foreign", os.O_CREAT | os.O_RDWR)
     assert foreign == number
     try:
         clock.advance(1)
-        store.append(make("after"))
+        store.write(make("after"))
         store.close()
         assert os.pread(foreign, 10, 0) == b""
     finally:
@@ -271,36 +271,36 @@ def test_after_a_short_write_the_next_record_is_whole(
     store: LocalFileTraceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cut record raises OSError and is skipped by readers; the one before and the one after it are there."""
-    store.append(make("before"))
+    store.write(make("before"))
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: len(data) // 2]))
     with pytest.raises(OSError, match="bytes of a trace record"):
-        store.append(make("cut"))
+        store.write(make("cut"))
     monkeypatch.undo()
-    store.append(make("after"))
+    store.write(make("after"))
     assert ids(store.last(9)) == [("before", 0), ("after", 0)]
     assert store.skipped == 1
 
 
 def test_a_full_disk_raises_and_harms_nothing(store: LocalFileTraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSPC reaches the caller of append; with space again, records are kept."""
+    """ENOSPC reaches the caller of `write`; with space again, records are kept."""
 
     def full(fd: int, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    store.append(make("before"))
+    store.write(make("before"))
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError) as caught:
-        store.append(make("lost"))
+        store.write(make("lost"))
     assert caught.value.errno == errno.ENOSPC
     monkeypatch.undo()
-    store.append(make("after"))
+    store.write(make("after"))
     assert ids(store.last(9)) == [("before", 0), ("after", 0)]
     assert store.skipped == 0
 
 
 def test_a_file_at_its_size_limit_keeps_what_it_has(tmp_path: Path) -> None:
-    """A child whose files may have 5,000 bytes: every record whose append returned is read back, and no other."""
+    """A child whose files may have 5,000 bytes: every record whose write returned is read back, and no other."""
     script = """
 import resource, signal, sys
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
@@ -310,7 +310,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 store = LocalFileTraceStore(sys.argv[1])
 for n in range(20):
     try:
-        store.append(make(f"id-{n}"))
+        store.write(make(f"id-{n}"))
     except OSError:
         continue
     print(f"id-{n}")
@@ -342,7 +342,7 @@ def test_a_line_cut_by_another_process_takes_no_record_with_it(tmp_path: Path) -
     glued = torn + make("glued").to_json()
     file.write_bytes(b"\n\n" + glued + b"\nnot json\n[]\n{}\n\x00\x00\n" + torn)
     store = LocalFileTraceStore(tmp_path, clock=clock)
-    store.append(make("whole"))
+    store.write(make("whole"))
     assert ids(store.last(9)) == [("glued", 0), ("whole", 0)]
     assert store.skipped == 6
     assert ids(store.find("glued")) == [("glued", 0)]
@@ -354,7 +354,7 @@ def test_a_line_cut_by_another_process_takes_no_record_with_it(tmp_path: Path) -
 
 
 def test_kill_9_loses_no_record_that_was_reported(tmp_path: Path) -> None:
-    """A child appends in a loop and says so after each; killed at once, everything it said is in the file."""
+    """A child writes in a loop and says so after each; killed at once, everything it said is in the file."""
     script = """
 import sys
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
@@ -362,7 +362,7 @@ from helpers.records import make
 store = LocalFileTraceStore(sys.argv[1])
 n = 0
 while True:
-    store.append(make(f"id-{n}", metadata={"filler": "x" * 20_000}))
+    store.write(make(f"id-{n}", metadata={"filler": "x" * 20_000}))
     print(f"id-{n}", flush=True)
     n += 1
 """
@@ -381,20 +381,20 @@ while True:
     kept = [record.request_id for record in store.last(1_000_000)]
     assert set(reported) <= set(kept)
     assert len(reported) >= 150
-    store.append(make("after"))
+    store.write(make("after"))
     assert ids(store.last(1)) == [("after", 0)]
     store.close()
 
 
 def test_large_lines_of_four_processes_stay_whole(tmp_path: Path) -> None:
-    """Four processes append lines of 200 kB to one file: none is mixed with another."""
+    """Four processes write lines of 200 kB to one file: none is mixed with another."""
     script = """
 import sys
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 from helpers.records import make
 store = LocalFileTraceStore(sys.argv[1])
 for n in range(25):
-    store.append(make(f"{sys.argv[2]}-{n}", text=sys.argv[2] * 200_000))
+    store.write(make(f"{sys.argv[2]}-{n}", text=sys.argv[2] * 200_000))
 """
     children = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path), letter], env=child_env()) for letter in "abcd"
@@ -407,7 +407,7 @@ for n in range(25):
     assert all(record.text == record.request_id[0] * 200_000 for record in records)
 
 
-def test_threads_append_while_the_file_is_swapped(tmp_path: Path) -> None:
+def test_threads_write_while_the_file_is_swapped(tmp_path: Path) -> None:
     """Eight threads write over many midnights and closes: every record is kept, once."""
     clock = clock_at(0)
     store = LocalFileTraceStore(tmp_path, keep_days=0, clock=clock)
@@ -418,7 +418,7 @@ def test_threads_append_while_the_file_is_swapped(tmp_path: Path) -> None:
                 clock.advance(DAY)
             if n % 17 == name:
                 store.close()
-            store.append(make(f"{name}-{n}"))
+            store.write(make(f"{name}-{n}"))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
     for thread in threads:
@@ -444,16 +444,16 @@ def test_a_fork_in_the_middle_of_a_write_does_not_hang_the_child(
         go_on.wait(30)
         return real(fd, data)
 
-    store.append(make("first"))
+    store.write(make("first"))
     monkeypatch.setattr(os, "write", slow)
-    thread = threading.Thread(target=store.append, args=(make("parent"),))
+    thread = threading.Thread(target=store.write, args=(make("parent"),))
     thread.start()
     writing.wait(30)
     pid = os.fork()
     if pid == 0:
         os.write = real
         signal.alarm(30)
-        store.append(make("child"))
+        store.write(make("child"))
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     go_on.set()
@@ -462,18 +462,18 @@ def test_a_fork_in_the_middle_of_a_write_does_not_hang_the_child(
     assert ids(store.last(9)) == [("first", 0), ("child", 0), ("parent", 0)]
 
 
-def test_an_append_inside_an_append_does_not_hang(store: LocalFileTraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_inside_a_write_does_not_hang(store: LocalFileTraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream collected as garbage leaves its trace, even while this very thread is writing one."""
     real = os.write
     nested = [make("inner")]
 
     def write(fd: int, data: bytes) -> int:
         if nested:
-            store.append(nested.pop())
+            store.write(nested.pop())
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", write)
-    store.append(make("outer"))
+    store.write(make("outer"))
     assert ids(store.last(9)) == [("inner", 0), ("outer", 0)]
 
 
@@ -487,7 +487,7 @@ def test_last_gives_whole_calls_oldest_first_though_they_were_mixed(tmp_path: Pa
     names = [new_request_id(EPOCH + n) for n in range(4)]
     order = [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0), (2, 1), (1, 1), (3, None)]
     for call, attempt in order:
-        store.append(make(names[call], attempt, at=EPOCH + 10))
+        store.write(make(names[call], attempt, at=EPOCH + 10))
     assert ids(store.last(1)) == [(names[3], 0), (names[3], None)]
     assert ids(store.last(2)) == [(names[1], 0), (names[1], 1), (names[3], 0), (names[3], None)]
     assert [name for name, _ in ids(store.last(99))] == [names[n] for n in (0, 0, 2, 2, 1, 1, 3, 3)]
@@ -500,9 +500,9 @@ def test_last_and_find_follow_a_call_over_midnight(tmp_path: Path) -> None:
     clock = clock_at(DAY - EPOCH % DAY - 1)
     store = LocalFileTraceStore(tmp_path, clock=clock)
     call = new_request_id(clock.time())
-    store.append(make(new_request_id(clock.time() - 50), at=clock.time() - 50))
+    store.write(make(new_request_id(clock.time() - 50), at=clock.time() - 50))
     for attempt in range(3):
-        store.append(make(call, attempt, at=clock.time()))
+        store.write(make(call, attempt, at=clock.time()))
         clock.advance(1)
     assert len(day_files(tmp_path)) == 2
     assert ids(store.last(1)) == ids(store.find(call)) == [(call, 0), (call, 1), (call, 2)]
@@ -517,7 +517,7 @@ def test_last_reads_no_more_than_it_must(tmp_path: Path, monkeypatch: pytest.Mon
     for _ in range(4):
         for _ in range(250):
             names.append(new_request_id(clock.time()))
-            store.append(make(names[-1], at=clock.time(), metadata={"filler": "x" * 20_000}))
+            store.write(make(names[-1], at=clock.time(), metadata={"filler": "x" * 20_000}))
             clock.advance(5)
         clock.advance(DAY)
     store.close()
@@ -538,10 +538,10 @@ def test_last_reads_no_more_than_it_must(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_last_finds_all_attempts_of_calls_whose_ids_hold_no_time(store: LocalFileTraceStore) -> None:
     """Ids of another make: attempts up to an hour back are found, and nobody reads for ever."""
-    store.append(make("old", at=EPOCH - 5000))
-    store.append(make("mine", 0, at=EPOCH))
-    store.append(make("other", 0, at=EPOCH + 1))
-    store.append(make("mine", 1, at=EPOCH + 3000))
+    store.write(make("old", at=EPOCH - 5000))
+    store.write(make("mine", 0, at=EPOCH))
+    store.write(make("other", 0, at=EPOCH + 1))
+    store.write(make("mine", 1, at=EPOCH + 3000))
     assert ids(store.last(1)) == [("mine", 0), ("mine", 1)]
     assert ids(store.find("mine")) == [("mine", 0), ("mine", 1)]
 
@@ -549,7 +549,7 @@ def test_last_finds_all_attempts_of_calls_whose_ids_hold_no_time(store: LocalFil
 def test_records_with_times_that_are_none_are_read_all_the_same(store: LocalFileTraceStore) -> None:
     """A time nobody understands, a local one, and one at the end of the calendar harm no reader."""
     for n, text in enumerate(["yesterday", "2027-01-15T08:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"]):
-        store.append(make(f"id-{n}", started_at=text, elapsed_ms=1e300))
+        store.write(make(f"id-{n}", started_at=text, elapsed_ms=1e300))
     assert len(store.last(2)) == 2
     assert len(store.last(9)) == 4
 
@@ -558,8 +558,8 @@ def test_an_id_is_found_where_a_wrong_clock_put_it(tmp_path: Path) -> None:
     """A call written to a file of an earlier day than its id says is found, only later."""
     store = LocalFileTraceStore(tmp_path, clock=clock_at(0))
     call = new_request_id(EPOCH + 3 * DAY)
-    store.append(make(call))
-    store.append(make(new_request_id(EPOCH)))
+    store.write(make(call))
+    store.write(make(new_request_id(EPOCH)))
     assert ids(store.find(call)) == [(call, 0)]
     assert store.find(new_request_id(EPOCH)) == []
     assert store.find("") == store.find("\ud800") == []
@@ -572,9 +572,9 @@ def test_a_file_deleted_between_listing_and_reading_is_passed_over(
     """Another process may tidy up while this one reads."""
     clock = clock_at(0)
     store = LocalFileTraceStore(tmp_path, clock=clock)
-    store.append(make("a"))
+    store.write(make("a"))
     clock.advance(DAY)
-    store.append(make("b"))
+    store.write(make("b"))
     real = Path.open
 
     def gone(self: Path, *args: Any, **kwargs: Any) -> Any:
@@ -667,7 +667,7 @@ def test_what_json_cannot_hold_costs_no_record(value: Any, kept: Any) -> None:
 
 def test_metadata_nested_deeply_is_read_back(store: LocalFileTraceStore) -> None:
     """The writer takes more levels than the quick reader; no record falls between the two."""
-    store.append(make("deep", metadata={"deep": deep}))
+    store.write(make("deep", metadata={"deep": deep}))
     assert store.last()[0].metadata["deep"] == deep
 
 
@@ -703,8 +703,8 @@ def test_an_id_is_found_on_any_line_however_the_lines_lie_in_the_file(store: Loc
     names = [f"call-{number:03}" for number in range(150)]
     for number, name in enumerate(names):
         size = 200_000 if number % 50 == 7 else 797 * number % 3001
-        store.append(make(name, text="x" * size))
-        store.append(make(name, 1))
+        store.write(make(name, text="x" * size))
+        store.write(make(name, 1))
     for name in names:
         assert ids(store.find(name)) == [(name, 0), (name, 1)]
         assert store.skipped == 0

@@ -10,7 +10,7 @@ def test_a_recorder_can_be_shared_and_options_are_the_routers_own() -> None:
     mine = Recorder()
     router = ScriptedRouter(answers={"r": "yes"}, trace_store=mine, event_sink=mine)
     router.complete("r", "hi")
-    assert mine.trail() == ["r ok return"] and mine.events[-1].name == "llm.complete.success"
+    assert mine.trail() == ["r ok return"] and mine.events[-1].event == "call.end"
     assert router.recorder.records == []
 
 

@@ -206,24 +206,24 @@ def _prompt(given: str | None) -> str:
 
 def _trace_store(folder: Path | None) -> LocalFileTraceStore:
     """Return the store of `folder`, else the one that `complete` writes to when called from here."""
-    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
+    from lee_llm_router.telemetry.stores.open import open_store  # noqa: PLC0415
 
     if folder is not None:
-        return LocalFileTraceStore(folder)
+        return open_store(trace_dir=folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
 
     try:
         path = find_config()
     except ConfigError:
-        return LocalFileTraceStore()
+        return open_store()
     try:
         settings = load_config(path).trace
     except ConfigError as error:
-        store = LocalFileTraceStore()
+        store = open_store()
         print(f"{error.message}: looking in {store.trace_dir}", file=sys.stderr)
         return store
-    return LocalFileTraceStore(settings.dir, settings.workspace)
+    return open_store(settings)
 
 
 def _table(results: Sequence[CheckResult]) -> str:
@@ -235,7 +235,7 @@ def _table(results: Sequence[CheckResult]) -> str:
 
 
 def _print_json(value: Any, indent: int | None = None) -> None:
-    from lee_llm_router.telemetry.records import json_text  # noqa: PLC0415
+    from lee_llm_router.telemetry.record_json import json_text  # noqa: PLC0415
 
     _print_bytes(json_text(value, indent))
 

@@ -22,7 +22,7 @@ from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry.records import target_name
-from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+from lee_llm_router.telemetry.stores.open import open_store
 
 Level: TypeAlias = Literal["ok", "warning", "error"]
 
@@ -116,7 +116,7 @@ def _check_traces(config: LLMConfig) -> CheckResult:
     trace = config.trace
     if not trace.enabled:
         return _result("ok", "traces", "-", "switched off")
-    folder = LocalFileTraceStore(trace.dir, trace.workspace).trace_dir
+    folder = open_store(trace).trace_dir
     try:
         level, message = _check_folder(folder)
     except OSError as error:

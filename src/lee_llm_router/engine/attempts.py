@@ -24,7 +24,7 @@ from typing import Any
 from lee_llm_router.engine.failure_rules import RULES, decide
 from lee_llm_router.engine.failures import final_error, forget_frames, scrubbed, to_router_error
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
-from lee_llm_router.engine.recorder import Recorder
+from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
 from lee_llm_router.engine.settings import StreamConfig
 from lee_llm_router.engine.steps import (
@@ -46,7 +46,7 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.health.tracker import Permit
 from lee_llm_router.response import LLMResponse
-from lee_llm_router.telemetry.records import Verdict
+from lee_llm_router.telemetry.records import NextStep
 
 SHORTEST_ATTEMPT = 0.001
 """Seconds: with less than this left before the deadline no attempt is started."""
@@ -102,7 +102,7 @@ class _CallRun:
         self.made = 0
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
-        self.recorder = Recorder(plan, parts)
+        self.recorder = CallRecorder(plan, parts)
         self.selector = TargetSelector(
             plan.targets,
             parts.health,
@@ -124,7 +124,7 @@ class _CallRun:
             if seconds:
                 yield SleepStep(seconds) if action.ticket is None else QueueStep(action.ticket.woken, seconds)
         except BaseException as error:
-            self.recorder.outside(error, self._elapsed())
+            self.recorder.ended_without_attempt(error, self._elapsed())
             raise
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
@@ -143,7 +143,7 @@ class _CallRun:
         )
         self.made += 1
         candidate.tries += 1
-        self.recorder.begun(attempt)
+        self.recorder.started(attempt)
         return attempt
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
@@ -176,6 +176,7 @@ class _CallRun:
         # Break the reference cycles, so that the call's messages are freed at once.
         self.assembler = None
         del self.selector
+        self.recorder.call_ended(self.made)
 
     def ask_stream(self, attempt: Attempt, how: StreamConfig) -> Generator[CallStep, Any, LLMResponse]:
         """Open a stream, hand its chunks on, and return the whole answer."""
@@ -213,7 +214,7 @@ class _CallRun:
         if not decision.stop and self.made < settings.retry.max_attempts:
             action = self.selector.next_action(candidate, now, stay=decision.stay)
         following = action.candidate if action else None
-        verdict: Verdict = "raise" if following is None else "retry" if following is candidate else "next"
+        verdict: NextStep = "raise" if following is None else "retry" if following is candidate else "next"
         self.permit = action.permit if action else None
         self.recorder.failed(
             attempt, error, verdict, action.at - now if action else 0.0, following.target if following else None
@@ -290,7 +291,7 @@ class _CallRun:
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:
         """Trace `error`, which ends the call outside an attempt; return the final error made of it."""
-        self.recorder.outside(error, self._elapsed())
+        self.recorder.ended_without_attempt(error, self._elapsed())
         final = self._final(error)
         final.__cause__ = self.last_error
         return final

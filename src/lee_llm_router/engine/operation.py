@@ -80,7 +80,7 @@ class Completion(Operation):
         """Return the target's template with the call's messages, compressed if the role has a hook for that."""
         settings, messages = plan.role_settings, plan.payload
         if settings.compress is not None:
-            compressed = reporter.guarded("compression", _compressed, settings.compress, messages)
+            compressed = reporter.call_listener("compression", _compressed, settings.compress, messages)
             messages = compressed or messages
         kind = target if target.lasting else None
         return of_call(target.request, messages, settings.role, plan.request_id, plan.metadata, kind)

@@ -1,60 +1,88 @@
-"""Writes down a call: a record for each attempt, an event for each step."""
+"""Writes down one call: a record for each attempt, an event for each step."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.tracker import Transition
 from lee_llm_router.response import LLMResponse
-from lee_llm_router.telemetry.records import Outcome, TraceRecord, Verdict
+from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 
 _NO_ANSWER = LLMResponse(text="")
 
 
-class Recorder:
-    """Everything one call writes and tells. Keeps the records, for the final error."""
+class CallRecorder:
+    """Builds the records and events of one call and hands them to the reporter.
 
-    __slots__ = ("_parts", "_plan", "records")
+    `records` keeps the records for the final error. `call_started` and `call_ended` are each called once, before and
+    after everything else.
+    """
+
+    __slots__ = ("_end", "_parts", "_plan", "records")
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
         self._plan = plan
         self._parts = parts
         self.records: list[TraceRecord] = []
+        # A call that ends without another word was interrupted between two steps.
+        self._end: tuple[Literal["ok", "error", "cancelled"], str | None, Target | None]
+        self._end = ("cancelled", FailureType.CANCELLED.value, None)
 
-    def begun(self, attempt: Attempt) -> None:
-        """An attempt has started."""
+    def call_started(self) -> None:
+        """The call has begun."""
+        if self._plan.wants_debug_events:
+            self._event("call.start", None, None, stream=self._plan.stream is not None)
+
+    def call_ended(self, attempts: int) -> None:
+        """The call has ended after `attempts` attempts, as the record written last says."""
+        if self._plan.wants_debug_events:
+            outcome, failure_type, target = self._end
+            elapsed = self._parts.clock.monotonic() - self._plan.started
+            self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=_ms(elapsed),
+                        attempts=attempts)  # fmt: skip
+
+    def started(self, attempt: Attempt) -> None:
+        """The attempt has started."""
         if self._plan.wants_debug_events:
             self._event("llm.complete.start", attempt.target, attempt.index)
 
     def first_output(self, attempt: Attempt, now: float) -> None:
-        """Its stream has begun to give an answer."""
+        """The attempt's stream has given its first output, at `now`."""
         attempt.first_output = now
-        self._event(
-            "llm.stream.first_token", attempt.target, attempt.index, elapsed_ms=_ms(now - attempt.started_monotonic)
-        )
+        elapsed_ms = _ms(now - attempt.started_monotonic)
+        self._event("llm.stream.first_token", attempt.target, attempt.index, elapsed_ms=elapsed_ms)
 
     def succeeded(self, attempt: Attempt, answer: Any) -> None:
-        """It gave the answer."""
-        # Only an error carries its records; of an answer they are for those who listen.
-        heard = self._plan.wants_debug_events
-        if not heard and not self._parts.reporter.wants_records:
+        """The attempt has given `answer`."""
+        # A failed call needs its records for the final error; a good one only if a listener wants them.
+        wants_events = self._plan.wants_debug_events
+        if not wants_events and not self._parts.reporter.wants_records:
             return
         response = self._plan.operation.facts(answer)
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
-        if heard:
+        if wants_events:
+            self._end = ("ok", None, attempt.target)
             self._event(
                 "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
                 usage=response.usage,
             )  # fmt: skip
 
     def failed(
-        self, attempt: Attempt, error: LLMRouterError, verdict: Verdict, wait: float, following: Target | None
+        self, attempt: Attempt, error: LLMRouterError, verdict: NextStep, wait: float, following: Target | None
     ) -> None:
-        """It failed; `verdict` says what comes next, after `wait` seconds, at `following`."""
+        """The attempt has failed.
+
+        Args:
+            attempt: The attempt.
+            error: Why it failed.
+            verdict: What comes next.
+            wait: Seconds until then.
+            following: The target of the next attempt; None if there is none.
+        """
         wait_ms = _ms(wait)
         record = self._ended(attempt, "error", verdict, sent=error.sent, response=error.response, error=error,
                              wait_ms=wait_ms)  # fmt: skip
@@ -66,40 +94,45 @@ class Recorder:
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
     def breaker(self, attempt: Attempt, change: Transition) -> None:
-        """The attempt has opened or closed its target's circuit breaker."""
+        """The attempt has opened or closed the circuit breaker of its target."""
         self._event(f"breaker.{change}", attempt.target, attempt.index)
 
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
-        """The caller gave up during it, with `partial` of a streamed answer handed on."""
-        # The provider had been asked; how far it had come nobody can say, so something may have gone out.
+        """The caller has cancelled the attempt, after receiving `partial` of a streamed answer."""
+        # The provider was asked, and how far it got is not known: something may have been sent.
         record = self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._ended_badly(record, attempt.target)
 
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
-        """`target` was passed over without an attempt; `last`: and nobody else is left to ask."""
+        """`target` was skipped without an attempt; with `last`, no other target is left."""
         self._without_attempt(
             provider=target.provider, model=target.model, outcome="skipped",
             verdict="raise" if last else "next", failure_type=reason.failure_type.value, error=reason.message,
             retry_after=reason.retry_after,
         )  # fmt: skip
 
-    def outside(self, error: BaseException, elapsed: float) -> None:
-        """The call ended outside any attempt, `elapsed` seconds after it began; the record is dated at its start."""
-        known = isinstance(error, LLMRouterError)
-        failure_type = error.failure_type if isinstance(error, LLMRouterError) else FailureType.CANCELLED
+    def ended_without_attempt(self, error: BaseException, elapsed: float) -> None:
+        """The call has ended outside any attempt, `elapsed` seconds after its start; the record is dated to that."""
+        outcome: AttemptOutcome = "cancelled"
+        details: dict[str, Any] = {"failure_type": FailureType.CANCELLED.value, "error": _name(error)}
+        if isinstance(error, LLMRouterError):
+            outcome = "error"
+            details = {
+                "failure_type": error.failure_type.value,
+                "error": error.message,
+                "retry_after": error.retry_after,
+            }
         record = self._without_attempt(
-            outcome="error" if known else "cancelled", verdict="raise",
-            started_at=utc_timestamp(self._parts.clock.time() - elapsed),
-            failure_type=failure_type.value, error=error.message if isinstance(error, LLMRouterError) else _name(error),
-            retry_after=error.retry_after if isinstance(error, LLMRouterError) else None, elapsed_ms=_ms(elapsed),
+            outcome=outcome, verdict="raise", started_at=utc_timestamp(self._parts.clock.time() - elapsed),
+            elapsed_ms=_ms(elapsed), **details,
         )  # fmt: skip
         self._ended_badly(record, None)
 
     def _ended(
         self,
         attempt: Attempt,
-        outcome: Outcome,
-        verdict: Verdict,
+        outcome: AttemptOutcome,
+        verdict: NextStep,
         *,
         sent: bool,
         response: LLMResponse | None = None,
@@ -107,6 +140,7 @@ class Recorder:
         reason: BaseException | None = None,
         wait_ms: float = 0.0,
     ) -> TraceRecord:
+        """Write the record of an attempt that has ended, and return it."""
         rare: dict[str, Any] = {}
         if error is not None:
             rare.update(
@@ -128,14 +162,15 @@ class Recorder:
             role=plan.role_settings.role, provider=target.provider, provider_type=attempt.provider.config.type,
             model=target.model, served_model=answer.model, policy=plan.role_settings.policy,
             started_at=utc_timestamp(attempt.started_at),
-            elapsed_ms=_ms(self._parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
-            wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason, usage=answer.usage,
-            cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
+            elapsed_ms=_ms(self._parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome,
+            verdict=verdict, wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason,
+            usage=answer.usage, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=self._parts.workspace, **rare,
         ))  # fmt: skip
 
     def _without_attempt(self, *, started_at: str | None = None, **details: Any) -> TraceRecord:
+        """Write a record that belongs to no attempt, and return it."""
         plan = self._plan
         return self._keep(TraceRecord(
             request_id=plan.request_id, attempt=None, role=plan.role_settings.role, policy=plan.role_settings.policy,
@@ -149,7 +184,9 @@ class Recorder:
         return record
 
     def _ended_badly(self, record: TraceRecord, target: Target | None) -> None:
-        """Tell of the failure that `record` was written for."""
+        """Send the event of the failure in `record`; it ends the call if nothing follows."""
+        if record.verdict == "raise":
+            self._end = ("cancelled" if record.outcome == "cancelled" else "error", record.failure_type, None)
         self._event(
             "llm.complete.error", target, record.attempt, failure_type=record.failure_type,
             elapsed_ms=record.elapsed_ms, error=record.error, verdict=record.verdict,
@@ -163,7 +200,7 @@ class Recorder:
 
 
 def utc_timestamp(now: float) -> str:
-    """`now` (seconds since 1970) as ISO 8601 in UTC, with microseconds and a Z."""
+    """Return `now` (seconds since 1970) as ISO 8601 in UTC, with microseconds and a Z."""
     seconds, microseconds = divmod(round(now * 1_000_000), 1_000_000)
     return f"{_whole_second(seconds)}.{microseconds:06d}Z"
 

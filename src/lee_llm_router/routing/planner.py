@@ -17,7 +17,7 @@ from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import scrubbed
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import CallPlan, RoleSettings, RouterParts, Target
-from lee_llm_router.engine.recorder import Recorder
+from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy, choose, takes_context
 from lee_llm_router.response import LLMRequest
@@ -74,16 +74,15 @@ class CallPlanner:
         """
         name = role if role in self._config.roles else self._known_role(role)
         plan = self._bare_plan(name, new_request_id(self.parts.clock.time()), operation)
-        try:
-            self._fill(plan, payload, overrides)
-        except LLMRouterError as error:
-            scrubbed(error, self.parts.secrets)
-            recorder = Recorder(self._bare_plan(name, plan.request_id, operation), self.parts)
-            recorder.outside(error, self.parts.clock.monotonic() - plan.started)
-            error.request_id, error.attempts = plan.request_id, tuple(recorder.records)
-            raise
         if stream:
             plan.stream = plan.role_settings.stream
+        if plan.wants_debug_events:
+            CallRecorder(plan, self.parts).call_started()
+        try:
+            self._fill(plan, payload, overrides)
+        except BaseException as error:
+            self._record_refusal(plan, error)
+            raise
         return plan
 
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
@@ -91,6 +90,15 @@ class CallPlanner:
         plan, fields = self._bare_plan(self._known_role(role), "", COMPLETION), validate_options(overrides)
         self._take_options(plan, fields)
         return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
+
+    def _record_refusal(self, plan: CallPlan, error: BaseException) -> None:
+        """Record that the call has ended before its first attempt, and complete its final error."""
+        recorder = CallRecorder(plan, self.parts)
+        if isinstance(error, LLMRouterError):
+            scrubbed(error, self.parts.secrets)
+            recorder.ended_without_attempt(error, self.parts.clock.monotonic() - plan.started)
+            error.request_id, error.attempts = plan.request_id, tuple(recorder.records)
+        recorder.call_ended(attempts=0)
 
     def _fill(self, plan: CallPlan, payload: Any, overrides: Mapping[str, Any]) -> None:
         fields = validate_options(overrides) if overrides else {}
@@ -100,7 +108,6 @@ class CallPlanner:
         role = plan.role_settings.role
         targets = plan.targets = self._chain(role, self._choose(plan, fields), fields)
         reporter = self.parts.reporter
-        plan.wants_debug_events = reporter.hears_all
         if plan.wants_debug_events:
             reporter.event(
                 "policy.choice", plan.request_id, role, provider=targets[0].provider, model=targets[0].model,
@@ -117,7 +124,9 @@ class CallPlanner:
     def _bare_plan(self, role: str, request_id: str, operation: Operation) -> CallPlan:
         settings = self._role_settings.get(role) or self._role_settings.setdefault(role, self._settings_of(role))
         started = self.parts.clock.monotonic()
-        return CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata)
+        plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata)
+        plan.wants_debug_events = self.parts.reporter.wants_debug_events
+        return plan
 
     def _settings_of(self, role: str) -> RoleSettings:
         config = self._config.roles[role]

@@ -1,4 +1,4 @@
-"""Records, events, and who receives them."""
+"""Trace records, events, and the protocols of what receives them."""
 
 from typing import TYPE_CHECKING
 
@@ -6,35 +6,41 @@ from lee_llm_router._util.lazy_names import loaded_when_asked
 
 if TYPE_CHECKING:
     from lee_llm_router._util.log import logger
+    from lee_llm_router.telemetry.events import EVENT_NAMES, EVENTS, EventKind, EventSink, RouterEvent, event_level
+    from lee_llm_router.telemetry.record_json import json_text
     from lee_llm_router.telemetry.records import (
-        EVENT_NAMES,
         SCHEMA_VERSION,
-        EventSink,
-        LoggingSink,
-        Outcome,
-        RouterEvent,
-        TokenUsageHook,
+        AttemptOutcome,
+        NextStep,
+        TraceReader,
         TraceRecord,
         TraceStore,
-        Verdict,
-        event_level,
-        json_text,
         target_name,
     )
+    from lee_llm_router.telemetry.reporter import TokenUsageHook
+    from lee_llm_router.telemetry.sinks.logging import LoggingSink
 else:
-    __getattr__ = loaded_when_asked(__name__, "lee_llm_router.telemetry.records")
+    __getattr__ = loaded_when_asked(
+        __name__,
+        "lee_llm_router.telemetry.records",
+        "lee_llm_router.telemetry.events",
+        "lee_llm_router.telemetry.reporter",
+    )
 
 __all__ = [
+    "EVENTS",
     "EVENT_NAMES",
     "SCHEMA_VERSION",
+    "AttemptOutcome",
+    "EventKind",
     "EventSink",
     "LoggingSink",
-    "Outcome",
+    "NextStep",
     "RouterEvent",
     "TokenUsageHook",
+    "TraceReader",
     "TraceRecord",
     "TraceStore",
-    "Verdict",
     "event_level",
     "json_text",
     "logger",

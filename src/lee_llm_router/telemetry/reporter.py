@@ -1,27 +1,26 @@
-"""Hands records and events to whoever listens, and survives what they raise."""
+"""Hands records and events to stores, sinks, hooks and observers, and survives what they raise."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from lee_llm_router._util.log import logger
-from lee_llm_router.telemetry.records import (
-    EventSink,
-    LoggingSink,
-    RouterEvent,
-    TokenUsageHook,
-    TraceRecord,
-    TraceStore,
-    event_level,
-)
+from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.events import EventSink, RouterEvent, event_level
+from lee_llm_router.telemetry.records import TraceRecord, TraceStore
+from lee_llm_router.telemetry.sinks.logging import LoggingSink
+
+TokenUsageHook: TypeAlias = Callable[[LLMUsage, str, str], None]
+"""`on_token_usage(usage, role, provider)`: called once for each attempt that reports usage."""
 
 
 class Reporter:
-    """The only place from which stores, sinks, hooks and policy observers are called.
+    """Calls the listeners of one router; nothing else calls a store, sink, hook or policy observer.
 
-    What they raise is counted in `errors` and logged once for each listener; it never reaches the caller.
+    What a listener raises is counted in `errors` and logged once for each kind of listener. It never reaches the
+    caller.
     """
 
     def __init__(
@@ -38,23 +37,23 @@ class Reporter:
         self._logging = LoggingSink()
         self._on_token_usage = on_token_usage
         self._observer = observer
-        self._complained: set[str] = set()
+        self._warned: set[str] = set()
         self.wants_records = store is not None or observer is not None or on_token_usage is not None
-        """Whether anybody is shown the records."""
+        """Whether any listener is given records."""
 
     @property
-    def hears_all(self) -> bool:
-        """Whether anybody would get events of the lowest level, those of a call that goes well."""
+    def wants_debug_events(self) -> bool:
+        """Whether any listener would get an event of level DEBUG."""
         return bool(self._sinks) or logger.isEnabledFor(logging.DEBUG)
 
     def record(self, record: TraceRecord) -> None:
-        """Store `record`, and show it to the policy's observer and the usage hook."""
+        """Write `record` to the store, and show it to the policy's observer and the usage hook."""
         if self.store is not None:
-            self.guarded("trace store", self.store.append, record)
+            self.call_listener("trace store", self.store.write, record)
         if self._observer is not None:
-            self.guarded("policy observer", self._observer, record)
+            self.call_listener("policy observer", self._observer, record)
         if self._on_token_usage is not None and record.usage is not None and record.provider is not None:
-            self.guarded("on_token_usage", self._on_token_usage, record.usage, record.role, record.provider)
+            self.call_listener("on_token_usage", self._on_token_usage, record.usage, record.role, record.provider)
 
     def event(
         self,
@@ -67,26 +66,26 @@ class Reporter:
         attempt: int | None = None,
         **data: Any,
     ) -> None:
-        """Send an event to the logger and every sink, if anyone listens."""
+        """Send an event to the logger and every sink. It is built only if one of them gets it."""
         logged = logger.isEnabledFor(event_level(name))
         if not logged and not self._sinks:
             return
         event = RouterEvent(
-            name=name, request_id=request_id, role=role, provider=provider, model=model, attempt=attempt, data=data
+            event=name, request_id=request_id, role=role, provider=provider, model=model, attempt=attempt, data=data
         )
         if logged:
-            self.guarded("logging", self._logging.emit, event)
+            self.call_listener("logging", self._logging.emit, event)
         for sink in self._sinks:
-            self.guarded("event sink", sink.emit, event)
+            self.call_listener("event sink", sink.emit, event)
 
-    def guarded(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a listener; count and log what it raises, and return None then."""
+    def call_listener(self, kind: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a listener and return its result; if it raises, count and log the error and return None."""
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001 - a listener must never break a call
             self.errors += 1
-            if what not in self._complained:
-                self._complained.add(what)
-                with_type = f"{type(error).__name__}: {error}"
-                logger.log(logging.ERROR, "%s failed (further failures are only counted): %s", what, with_type)
+            if kind not in self._warned:
+                self._warned.add(kind)
+                reason = f"{type(error).__name__}: {error}"
+                logger.log(logging.ERROR, "%s failed (further failures are only counted): %s", kind, reason)
             return None

@@ -1,4 +1,4 @@
-"""What a configuration says about traces."""
+"""The section `trace` of a configuration."""
 
 from typing import Literal
 

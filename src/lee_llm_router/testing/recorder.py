@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lee_llm_router.telemetry.records import RouterEvent, TraceRecord
+from lee_llm_router.telemetry.events import RouterEvent
+from lee_llm_router.telemetry.records import TraceRecord
 
 
 class Recorder:
@@ -12,7 +13,7 @@ class Recorder:
         self.records: list[TraceRecord] = []
         self.events: list[RouterEvent] = []
 
-    def append(self, record: TraceRecord) -> None:
+    def write(self, record: TraceRecord) -> None:
         """Keep a record."""
         self.records.append(record)
 
@@ -31,7 +32,7 @@ class Recorder:
 
     def named(self, name: str) -> list[RouterEvent]:
         """Return the events of that name (see `lee_llm_router.telemetry.EVENT_NAMES`), in order."""
-        return [event for event in self.events if event.name == name]
+        return [event for event in self.events if event.event == name]
 
     def trail(self) -> list[str]:
         """Return a line for each record: target, ``ok`` or the failure type, and what the router did next."""

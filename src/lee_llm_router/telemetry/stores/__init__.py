@@ -1,1 +1,1 @@
-"""Where records are kept."""
+"""Trace stores that come with the package."""

@@ -1,8 +1,23 @@
-"""Traces as daily files of JSON lines: the store every router has unless it is given another.
+"""Traces as daily files of JSON lines: the store of every router that is not given another.
 
-One record is one `write` of one line to a descriptor opened for appending, so records of many threads and processes
-never mix, and a record that was written survives the death of the process (not a power cut). Nothing touches the disk
-before the first `append`. Readers work from the end of the newest file backwards and hold only what they return.
+How this works
+--------------
+Writing. A record is one line, appended with one `write` to a descriptor opened with O_APPEND. The kernel keeps such
+writes apart, so lines of many threads and processes never mix, and a written line survives the death of the process
+(not a power cut). Nothing touches the disk before the first `write`.
+
+The descriptor is checked every `_CHECK_EVERY` seconds and at midnight: if its file was deleted, moved or closed by
+someone else, or if the day is over, the day's file is opened anew. A write that was cut short (a full disk, a kill)
+leaves a line without its newline; the next write starts with one, so that only the cut record is lost.
+
+Reading. `last` and `find` never load the history. Files are read in blocks from their end, newest file first, and only
+lines that may matter are parsed: `find` skips blocks that do not contain the id. A line holds a cut record and a whole
+one behind it where two processes were involved; the whole one is recovered.
+
+Both have to know when they have seen every record of a call, although the records of many calls alternate and a call
+may run past midnight. An id is a UUIDv7, which says when its call began: no record of that call is older. `last` stops
+at a record written before the earliest of its calls began; `find` starts at the file of that day and goes forward. For
+ids that say nothing, a call is taken to last no longer than `_LONGEST_CALL`.
 """
 
 from __future__ import annotations
@@ -10,7 +25,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
@@ -21,7 +36,7 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.telemetry.records import TraceRecord
 
 DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
-"""Where traces go, under the workspace or the current directory."""
+"""The default folder of traces, under the workspace or the current directory."""
 
 DEFAULT_KEEP_DAYS = 30
 
@@ -30,27 +45,27 @@ _BLOCK = 1 << 16
 _FILE_NAME = re.compile(r"\d{8}\.jsonl", re.ASCII)
 _GITIGNORE = ".gitignore"
 _LINE_START = b'{"schema":'
-_LOOK_EVERY = 0.01
-"""Seconds between two looks whether the file is still in its place. Looking each time doubles the price of a write:
-asking a file for its times makes the next write renew them (Linux 6.13 and later, multigrain timestamps)."""
+_CHECK_EVERY = 0.01
+"""Seconds between two checks that the file is still in its place. A check before every write doubles its time: `stat`
+makes the kernel renew the file's times at the next write (Linux 6.13 and later, multigrain timestamps)."""
 _SLACK = 1.0
-"""Seconds by which a record may reach the file later than its attempt ended."""
+"""Seconds that may pass between the end of an attempt and the write of its record."""
 _LONGEST_CALL = 3600.0
-"""Seconds for which the attempts of a call are looked for backwards if its id does not say when it began."""
+"""Seconds that a call is taken to last if its id does not say when it began."""
 
 
 class LocalFileTraceStore:
-    """Keeps records in ``<trace_dir>/YYYYMMDD.jsonl``, a file for each UTC day on which they are written.
+    """Keeps records in ``<trace_dir>/YYYYMMDD.jsonl``, one file for each UTC day on which records are written.
 
-    Files get mode 0600; the folder, if it has to be made, 0700. Safe to use from many threads and processes at once,
-    and after a fork. A folder or file that is deleted or moved away while in use is made anew (within
-    10 ms, if many records are written in that time).
+    Files get mode 0600. The folder gets mode 0700 if it has to be created. Safe to use from many threads and processes
+    at once, and after a fork. A folder or file that is deleted or moved while in use is created again; records written
+    in the 10 ms before that is noticed may be lost.
 
     Args:
-        trace_dir: The folder. Default: ``.lee-llm-router/traces``. A relative one is taken from `workspace`.
+        trace_dir: The folder. Default: ``.lee-llm-router/traces``. A relative path starts at `workspace`.
         workspace: Default: the current directory.
         keep_days: Day files older than this many days are deleted whenever a file is opened; 0 keeps all.
-        clock: Says which day it is.
+        clock: Tells the day.
     """
 
     def __init__(
@@ -61,23 +76,23 @@ class LocalFileTraceStore:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER).expanduser()
-        # A later chdir must not move the traces. OSError: the current directory is gone; append will say so.
+        # A later chdir must not move the traces. OSError: the current directory is gone; `write` will raise it.
         with suppress(OSError):
             folder = folder.absolute()
         self.trace_dir = folder
         self.keep_days = keep_days
         self.skipped = 0
-        """Lines that the last `last` or `find` could not read and passed over."""
+        """Number of unreadable lines that the latest `last` or `find` skipped."""
         self._clock = clock
-        # Reentrant: a stream that is garbage collected leaves a trace, and that may happen while this is held.
+        # Reentrant: the collector may finalize a stream, which writes a record, while this thread holds the lock.
         self._lock = ForkLock(reentrant=True)
         self._fd = -1
         self._identity: os.stat_result | None = None
         self._day = -1
-        self._looked = -inf
-        self._sure_until = -inf
+        self._checked_at = -inf
+        self._check_at = -inf
         self._path = ""
-        self._torn = False
+        self._ends_in_cut_line = False
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"
@@ -86,40 +101,41 @@ class LocalFileTraceStore:
         if getattr(self, "_fd", -1) >= 0:
             self.close()
 
-    def append(self, record: TraceRecord) -> None:
-        """Write one record. When this returns, the record survives the death of the process.
+    def write(self, record: TraceRecord) -> None:
+        """Write one record. Once this has returned, the record survives the death of the process.
 
         Raises:
-            OSError: it could not be written, or only a part of it (disk full, no permission). Later records are
-                not harmed by it.
+            OSError: the record was not written, or only in part (disk full, no permission). Later records are not
+                affected.
         """
         line = record.to_json() + b"\n"
         with self._lock:
             now = self._clock.time()
-            if not self._looked <= now < self._sure_until:
-                self._look(now)
-            if self._torn:
+            # A clock that was set back may have left the day, too.
+            if not self._checked_at <= now < self._check_at:
+                self._ensure_file(now)
+            if self._ends_in_cut_line:
                 line = b"\n" + line
             written = os.write(self._fd, line)
-            self._torn = written != len(line)
+            self._ends_in_cut_line = written != len(line)
         if written != len(line):
             raise OSError(errno.EIO, f"only {written} of {len(line)} bytes of a trace record were written", self._path)
 
     def close(self) -> None:
-        """Give back the file. A later `append` opens it again."""
+        """Close the file. A later `write` opens it again."""
         with self._lock:
             self._replace_descriptor(-1)
 
     def last(self, n: int = 1) -> list[TraceRecord]:
-        """The records of the `n` calls that were traced last: oldest call first, the records of a call together.
+        """Return the records of the `n` calls written to last: oldest call first, the records of a call together.
 
         Raises:
-            OSError: the files cannot be read. A missing folder is an empty one.
+            OSError: a file cannot be read. A missing folder counts as an empty one.
         """
         self.skipped = 0
         calls: dict[str, list[TraceRecord]] = {}
         earliest = inf
-        for record in self._backwards(reversed(self._files())):
+        for record in self._records_backwards(reversed(self._files())):
             if record.request_id not in calls:
                 if len(calls) >= n:
                     if _written_at(record) < earliest - _SLACK:
@@ -131,43 +147,43 @@ class LocalFileTraceStore:
         return [record for found in reversed(calls.values()) for record in reversed(found)]
 
     def find(self, request_id: str) -> list[TraceRecord]:
-        """The records of one call, in order; empty if there are none.
+        """Return the records of one call in the order they were written; empty if there are none.
 
         Raises:
-            OSError: the files cannot be read. A missing folder is an empty one.
+            OSError: a file cannot be read. A missing folder counts as an empty one.
         """
         self.skipped = 0
         files = self._files()
         began = _time_of_id(request_id)
         first = "" if began is None else _file_name(int(began // _DAY))
-        # A call may end on a later day than it began, so the days from its id on are looked at, first to last. The
-        # days before come last, for clocks that were wrong.
+        # A call may end on a later day than it began, so the days from that of its id on are searched, first to last.
+        # The days before it come last, in case a clock was wrong.
         since = [path for path in files if path.name >= first]
         before = [path for path in reversed(files) if path.name < first]
         needle = request_id.encode(errors="replace")
         found: list[TraceRecord] = []
         for path in since + before:
-            here = [r for r in self._backwards([path], needle) if r.request_id == request_id]
+            here = [r for r in self._records_backwards([path], needle) if r.request_id == request_id]
             if found and not here:
                 break
             found += reversed(here)
         return found
 
-    def _look(self, now: float) -> None:
-        """See to it that the descriptor is the day's file, in its place: not deleted, moved or closed by someone."""
-        self._sure_until = -inf
+    def _ensure_file(self, now: float) -> None:
+        """Open the day's file unless the descriptor is that file: not deleted, moved or closed by someone else."""
+        self._check_at = -inf
         day = int(now // _DAY)
         in_place = False
         if day == self._day:
             with suppress(OSError):
                 in_place = os.path.samestat(os.fstat(self._fd), os.stat(self._path))  # noqa: PTH116 - a third of the time
         if in_place:
-            self._looked, self._sure_until = now, min(now + _LOOK_EVERY, (day + 1.0) * _DAY)
+            self._checked_at, self._check_at = now, min(now + _CHECK_EVERY, (day + 1.0) * _DAY)
         else:
             self._open(day)
 
     def _open(self, day: int) -> None:
-        """Make the file of `day` the one that is written to, and tidy up."""
+        """Open the file of `day` for writing, and tidy the folder."""
         self.trace_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = str(self.trace_dir / _file_name(day))
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -175,12 +191,12 @@ class LocalFileTraceStore:
         self._day = day
         size = os.fstat(fd).st_size
         # A process killed in the middle of a line leaves it without its newline.
-        self._torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        self._ends_in_cut_line = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         with suppress(OSError):
             self._tidy(day)
 
     def _tidy(self, day: int) -> None:
-        """Hide the folder from git, if it holds nothing but traces, and delete what is too old."""
+        """Hide the folder from git if it holds nothing but traces, and delete files that are too old."""
         names = {path.name for path in self.trace_dir.iterdir()}
         if all(_FILE_NAME.fullmatch(name) for name in names):
             (self.trace_dir / _GITIGNORE).write_text("*\n")
@@ -191,36 +207,37 @@ class LocalFileTraceStore:
                     (self.trace_dir / name).unlink(missing_ok=True)
 
     def _replace_descriptor(self, fd: int) -> None:
+        """Write to `fd` from now on (-1: to nothing), and close the old descriptor if it is still ours."""
         old, self._fd = self._fd, fd
         ours, self._identity = self._identity, os.fstat(fd) if fd >= 0 else None
-        self._day, self._sure_until = -1, -inf
+        self._day, self._check_at = -1, -inf
         if ours is not None:
             with suppress(OSError):
-                # Whoever closes all descriptors of a process (a daemon does) may have given its number to another.
+                # A daemon closes all descriptors of its process; the number may belong to another file by now.
                 if os.path.samestat(os.fstat(old), ours):
                     os.close(old)
 
     def _files(self) -> list[Path]:
-        """The day files, oldest first."""
+        """Return the day files, oldest first."""
         try:
             return sorted(path for path in self.trace_dir.iterdir() if _FILE_NAME.fullmatch(path.name))
         except FileNotFoundError:
             return []
 
-    def _backwards(self, files: Iterator[Path] | list[Path], needle: bytes = b"") -> Iterator[TraceRecord]:
-        """The records on lines that contain `needle`, each file from its end."""
+    def _records_backwards(self, files: Iterable[Path], needle: bytes = b"") -> Iterator[TraceRecord]:
+        """Yield the records on lines that contain `needle`, each file from its end."""
         for path in files:
             for line in _lines_backwards(path, needle):
-                record, whole = _parse(line)
-                self.skipped += not whole
+                record, intact = _record_on(line)
+                self.skipped += not intact
                 if record is not None:
                     yield record
 
 
 def _lines_backwards(path: Path, needle: bytes = b"") -> Iterator[bytes]:
-    """The lines of a file that contain `needle` and are not empty, last first, read in blocks from its end.
+    """Yield the lines of a file that contain `needle` and are not empty, last line first.
 
-    A file that is gone has none.
+    The file is read in blocks from its end. A file that does not exist has no lines.
     """
     try:
         file = path.open("rb", buffering=0)
@@ -235,7 +252,8 @@ def _lines_backwards(path: Path, needle: bytes = b"") -> Iterator[bytes]:
             end = start
             first = block.find(b"\n")
             if first >= 0:
-                # A block without the needle is not taken apart: its last line alone, which began here, may have it.
+                # A block without the needle is not split. Only its last line, which ends in the block read before, may
+                # still contain it.
                 lines = block[first + 1 :].split(b"\n") if needle in block else [block[block.rfind(b"\n") + 1 :]]
                 rest.append(lines.pop())
                 lines.append(b"".join(reversed(rest)))
@@ -247,10 +265,10 @@ def _lines_backwards(path: Path, needle: bytes = b"") -> Iterator[bytes]:
             yield line
 
 
-def _parse(line: bytes) -> tuple[TraceRecord | None, bool]:
-    """The record on `line`, and whether nothing else is on it.
+def _record_on(line: bytes) -> tuple[TraceRecord | None, bool]:
+    """Return the record on `line`, and whether the line holds nothing else.
 
-    A line cut by a kill or a full disk may have another process's record right behind it.
+    A line cut short by a kill or a full disk may have the record of another process right behind it.
     """
     start = 0
     while start >= 0:
@@ -262,12 +280,15 @@ def _parse(line: bytes) -> tuple[TraceRecord | None, bool]:
 
 
 def _file_name(day: int) -> str:
-    """The file of a day, given in days since 1970."""
+    """Return the name of the file of `day`, which counts from 1970."""
     return f"{datetime.fromtimestamp(day * _DAY, UTC):%Y%m%d}.jsonl"
 
 
 def _time_of_id(request_id: str) -> float | None:
-    """When a UUIDv7 was made (RFC 9562, section 5.7: its first 48 bits are milliseconds since 1970), or None."""
+    """Return when a UUIDv7 was made, in seconds since 1970; None for any other id.
+
+    Its first 48 bits are milliseconds since 1970 (RFC 9562, section 5.7).
+    """
     digits = request_id.replace("-", "")
     if not re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{19}", digits):
         return None
@@ -275,6 +296,7 @@ def _time_of_id(request_id: str) -> float | None:
 
 
 def _started_at(record: TraceRecord) -> float:
+    """Return when the attempt started, in seconds since 1970; infinity if the record does not say."""
     try:
         time = datetime.fromisoformat(record.started_at)
     except ValueError:
@@ -283,11 +305,11 @@ def _started_at(record: TraceRecord) -> float:
 
 
 def _began_at(record: TraceRecord) -> float:
-    """The earliest time at which a record of the same call may have been written."""
+    """Return the earliest time at which a record of the same call may have been written."""
     began = _time_of_id(record.request_id)
     return _started_at(record) - _LONGEST_CALL if began is None else began
 
 
 def _written_at(record: TraceRecord) -> float:
-    """About when a record was written: at the end of its attempt."""
+    """Return about when a record was written: at the end of its attempt."""
     return _started_at(record) + record.elapsed_ms / 1000

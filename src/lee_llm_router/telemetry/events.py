@@ -1,0 +1,96 @@
+"""The events of a call: the table of them, the object a sink receives, and the protocol of a sink."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from lee_llm_router._util.frozen import fast_init
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """One row of the table of events."""
+
+    name: str
+    level: int
+    """The logging level at which it is sent to the logger."""
+    data: tuple[str, ...]
+    """The keys of `RouterEvent.data`, all of them present in every event of this kind."""
+    meaning: str
+    """One sentence; `docs/telemetry.md` shows it."""
+
+
+EVENTS = (
+    EventKind("call.start", logging.DEBUG, ("stream",), "A call begins; the first event of every call."),
+    EventKind(
+        "policy.choice",
+        logging.DEBUG,
+        ("policy", "chain"),
+        "The policy has chosen the targets; the event names the first.",
+    ),
+    EventKind("llm.complete.start", logging.DEBUG, (), "An attempt begins."),
+    EventKind("llm.stream.first_token", logging.DEBUG, ("elapsed_ms",), "A stream has given its first output."),
+    EventKind("llm.complete.success", logging.DEBUG, ("elapsed_ms", "usage"), "An attempt has given the answer."),
+    EventKind(
+        "llm.complete.error",
+        logging.WARNING,
+        ("failure_type", "elapsed_ms", "error", "verdict"),
+        "An attempt has failed or was cancelled, or the call has ended outside an attempt; then it names no provider.",
+    ),
+    EventKind("llm.retry", logging.INFO, ("wait_ms",), "The same target is tried again after a wait."),
+    EventKind(
+        "policy.fallback",
+        logging.INFO,
+        ("after", "failure_type", "wait_ms"),
+        "The next target is tried, which the event names; the one that failed is `after`.",
+    ),
+    EventKind("breaker.open", logging.WARNING, (), "The target's circuit breaker has opened."),
+    EventKind("breaker.close", logging.INFO, (), "The target's circuit breaker has closed."),
+    EventKind(
+        "call.end",
+        logging.DEBUG,
+        ("outcome", "failure_type", "elapsed_ms", "attempts"),
+        "The call has ended as `ok`, `error` or `cancelled`; the last event of every call. It names the target that "
+        "answered.",
+    ),
+)
+"""Every event there is, in the order of a call. The levels, `EVENT_NAMES` and the documents follow this table."""
+
+EVENT_NAMES = frozenset(kind.name for kind in EVENTS)
+
+_LEVELS = {kind.name: kind.level for kind in EVENTS}
+
+
+def event_level(name: str) -> int:
+    """Return the logging level of an event."""
+    return _LEVELS.get(name, logging.DEBUG)
+
+
+@fast_init
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterEvent:
+    """One step of a call."""
+
+    event: str
+    """One of `EVENT_NAMES`."""
+    request_id: str
+    """The id of the call."""
+    role: str
+    provider: str | None = None
+    model: str | None = None
+    attempt: int | None = None
+    """Counts from 0 over the call; None for an event that belongs to no attempt."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What is particular to this kind of event: the keys of its row in `EVENTS`."""
+
+
+@runtime_checkable
+class EventSink(Protocol):
+    """Receives events. `emit` is called inline, from any thread, so it must be quick."""
+
+    def emit(self, event: RouterEvent) -> None:
+        """Take one event. It may raise: the router counts the error and goes on."""
+        ...

@@ -1,0 +1,1 @@
+"""Event sinks that come with the package."""

@@ -1,0 +1,26 @@
+"""The sink every router has: events as log records."""
+
+from __future__ import annotations
+
+from lee_llm_router._util.log import logger
+from lee_llm_router.telemetry.events import RouterEvent, event_level
+from lee_llm_router.telemetry.records import target_name
+
+
+class LoggingSink:
+    """Sends events to the ``lee_llm_router`` logger, their fields as `extra` (each prefixed ``llm_``)."""
+
+    __slots__ = ()
+
+    def emit(self, event: RouterEvent) -> None:
+        """Log one event at its `event_level`."""
+        extra = {
+            "llm_event": event.event, "llm_request_id": event.request_id, "llm_role": event.role,
+            "llm_provider": event.provider, "llm_model": event.model, "llm_attempt": event.attempt,
+            **{f"llm_{key}": value for key, value in event.data.items()},
+        }  # fmt: skip
+        details = " ".join(f"{key}={value}" for key, value in event.data.items())
+        target = target_name(event.provider, event.model)
+        logger.log(
+            event_level(event.event), "%s role=%s target=%s %s", event.event, event.role, target, details, extra=extra
+        )

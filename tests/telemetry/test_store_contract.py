@@ -1,0 +1,175 @@
+"""What every store that can be read promises. A new store gets its line in `STORES`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from helpers.records import make
+from helpers.support import EPOCH, FakeClock
+from lee_llm_router import LocalFileTraceStore, TraceReader, TraceRecord, TraceStore
+from lee_llm_router._util.ids import new_request_id
+from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.settings import TraceConfig
+from lee_llm_router.telemetry.stores.open import open_store
+from lee_llm_router.testing import Recorder
+
+
+class Store(TraceStore, TraceReader, Protocol):
+    """What the tests need: both protocols."""
+
+
+class ToyStore:
+    """The smallest store that keeps the promises, written as a user would write it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: list[tuple[str, bytes]] = []
+
+    def write(self, record: TraceRecord) -> None:
+        with self._lock:
+            self._lines.append((record.request_id, record.to_json()))
+
+    def last(self, n: int = 1) -> list[TraceRecord]:
+        newest_first = list(dict.fromkeys(call for call, _ in reversed(self._lines)))
+        return [record for call in reversed(newest_first[:n]) for record in self.find(call)]
+
+    def find(self, request_id: str) -> list[TraceRecord]:
+        return [TraceRecord.from_json(line) for call, line in self._lines if call == request_id]
+
+
+STORES: dict[str, Callable[[Path], Store]] = {
+    "files": lambda folder: LocalFileTraceStore(folder / "traces"),
+    "as configured": lambda folder: open_store(TraceConfig(dir="traces", keep_days=7), workspace=folder),
+    "recorder": lambda folder: Recorder(),
+    "toy": lambda folder: ToyStore(),
+}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made = STORES[request.param](tmp_path)
+    yield made
+    close = getattr(made, "close", None)
+    if close is not None:
+        close()
+
+
+def ids(records: list[TraceRecord]) -> list[tuple[str, int | None]]:
+    return [(record.request_id, record.attempt) for record in records]
+
+
+def test_it_has_both_protocols(store: Store) -> None:
+    """It can be written and read."""
+    assert isinstance(store, TraceStore)
+    assert isinstance(store, TraceReader)
+
+
+def test_an_empty_store_finds_nothing(store: Store) -> None:
+    """Reading before the first write is no error."""
+    assert store.last() == [] == store.last(5)
+    assert store.find("call") == []
+
+
+def test_a_record_is_read_back_as_it_was_written(store: Store) -> None:
+    """With every field, by `last` and by `find`."""
+    usage = LLMUsage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+    record = make("call", metadata={"ticket": 42, "tags": ["a", "é"]}, usage=usage, error="no", cost_usd=0.5,
+                  messages=({"role": "user", "content": "hi"},), text="two\nlines")  # fmt: skip
+    store.write(record)
+    assert store.last() == [record] == store.find("call")
+
+
+def test_find_returns_the_records_of_one_call_in_the_order_of_writing(store: Store) -> None:
+    """Whatever was written in between, and also what belongs to no attempt."""
+    call, other = new_request_id(EPOCH), new_request_id(EPOCH)
+    for name, attempt in ((call, 0), (other, 0), (call, None), (other, 1), (call, 1)):
+        store.write(make(name, attempt))
+    assert ids(store.find(call)) == [(call, 0), (call, None), (call, 1)]
+    assert ids(store.find(other)) == [(other, 0), (other, 1)]
+
+
+def test_an_unknown_id_finds_nothing(store: Store) -> None:
+    """Neither a well-formed id, nor a part of a known one, nor any other text."""
+    call = new_request_id(EPOCH)
+    store.write(make(call, metadata={"parent": "mentioned"}))
+    for unknown in (new_request_id(EPOCH), call[:-1], call.upper(), "mentioned", "", "ü", "\ud800", "a\nb"):
+        assert store.find(unknown) == [], unknown
+
+
+def test_last_returns_whole_calls_oldest_first(store: Store) -> None:
+    """The calls written to last, their records together and in order; never more calls than there are."""
+    calls = [new_request_id(EPOCH + second) for second in range(4)]
+    for at, (place, attempt) in enumerate([(0, 0), (1, 0), (2, 0), (1, 1), (3, 0), (2, 1)]):
+        store.write(make(calls[place], attempt, at=EPOCH + at))
+    third, fourth = [(calls[2], 0), (calls[2], 1)], [(calls[3], 0)]
+    assert ids(store.last()) == third
+    assert ids(store.last(2)) == fourth + third
+    assert ids(store.last(3)) == [(calls[1], 0), (calls[1], 1), *fourth, *third]
+    assert len(store.last(99)) == 6
+    assert store.last(0) == []
+
+
+def test_what_is_read_belongs_to_the_reader(store: Store) -> None:
+    """Changing the list that was returned changes nothing in the store."""
+    store.write(make("call"))
+    store.find("call").clear()
+    store.last().clear()
+    assert len(store.last()) == 1
+
+
+def test_many_threads_write_and_read_at_once(store: Store) -> None:
+    """Every record is kept once, the records of each thread in their order."""
+    calls = [new_request_id(EPOCH) for _ in range(8)]
+
+    def work(call: str) -> None:
+        for attempt in range(50):
+            store.write(make(call, attempt))
+            if attempt % 25 == 0:
+                assert store.find(call)[0].attempt == 0
+
+    failed: list[BaseException] = []
+
+    def guarded(call: str) -> None:
+        try:
+            work(call)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(store.last(99)) == 8 * 50
+    for call in calls:
+        assert ids(store.find(call)) == [(call, attempt) for attempt in range(50)]
+
+
+# --- the store a configuration asks for ---
+
+
+def test_the_configured_store_follows_the_section_and_what_replaces_parts_of_it(tmp_path: Path) -> None:
+    """Folder, workspace, days and clock; arguments take the place of settings."""
+    trace = TraceConfig(dir="traces", workspace=str(tmp_path / "w"), keep_days=7)
+    store = open_store(trace)
+    assert (store.trace_dir, store.keep_days) == (tmp_path / "w" / "traces", 7)
+    assert open_store(trace, workspace=tmp_path).trace_dir == tmp_path / "traces"
+    assert open_store(trace, trace_dir="other").trace_dir == tmp_path / "w" / "other"
+    assert open_store(workspace=tmp_path).trace_dir == tmp_path / ".lee-llm-router" / "traces"
+    assert open_store(trace_dir=tmp_path).keep_days == TraceConfig().keep_days
+    assert list(tmp_path.iterdir()) == [], "nothing is made before the first write"
+
+
+def test_the_configured_store_takes_its_day_from_the_clock(tmp_path: Path) -> None:
+    clock = FakeClock()
+    clock.now = 0
+    store = open_store(TraceConfig(dir=str(tmp_path)), clock=clock)
+    store.write(make())
+    store.close()
+    assert (tmp_path / "20270115.jsonl").exists()
