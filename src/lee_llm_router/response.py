@@ -46,9 +46,6 @@ class LLMRequest:
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The application's own notes. They go into the trace, never to a provider."""
-    kind: object = field(init=False, default=None, repr=False, compare=False)
-    """Requests with the same object here are the same but for `messages`, `request_id` and `metadata`: what a provider
-    has worked out for one of them holds for all. None: nothing of the sort is known, as of a changed copy."""
 
     @property
     def wants_json(self) -> bool:
@@ -56,10 +53,10 @@ class LLMRequest:
         return self.json_mode or self.schema is not None
 
 
-of_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any], object], LLMRequest] = copier(
-    LLMRequest, "messages", "role", "request_id", "metadata", "kind"
+bind_to_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any]], LLMRequest] = copier(
+    LLMRequest, "messages", "role", "request_id", "metadata"
 )
-"""``of_call(request, messages, role, request_id, metadata, kind)``: a copy that belongs to one call."""
+"""``bind_to_call(request, messages, role, request_id, metadata)``: return a copy that belongs to one call."""
 
 
 @fast_init
@@ -116,8 +113,8 @@ class LLMResponse:
     """Size of what was sent, in bytes, where the provider knows it."""
 
 
-served_by: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
-"""``served_by(response, provider, request_id)``: a copy that names who served it, and in which call."""
+with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
+"""``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 
 
 @fast_init

@@ -17,7 +17,7 @@ from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.messages import normalised
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.providers.base import Provider, whole_answer
-from lee_llm_router.response import LLMRequest, LLMResponse, Message, needs_content_parts, of_call, served_by
+from lee_llm_router.response import LLMRequest, LLMResponse, Message, bind_to_call, needs_content_parts, with_provider
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
@@ -82,8 +82,7 @@ class Completion(Operation):
         if settings.compress is not None:
             compressed = reporter.guarded("compression", _compressed, settings.compress, messages)
             messages = compressed or messages
-        kind = target if target.lasting else None
-        return of_call(target.request, messages, settings.role, plan.request_id, plan.metadata, kind)
+        return bind_to_call(target.request_template, messages, settings.role, plan.request_id, plan.metadata)
 
     def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
         """Return why not: tools or content parts that the provider does not take."""
@@ -106,7 +105,7 @@ class Completion(Operation):
         response = answer if type(answer) is LLMResponse else whole_answer(answer)
         if request.wants_json:
             response = replace(response, parsed=json_contract.parse_answer(request, response))
-        return served_by(believable(response), target.provider, plan.request_id)
+        return with_provider(believable(response), target.provider, plan.request_id)
 
 
 COMPLETION = Completion()

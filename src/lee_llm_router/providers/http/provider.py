@@ -37,7 +37,6 @@ from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
 from lee_llm_router.settings.model import is_sensitive_header
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-_MAX_BEGINNINGS = 1024
 
 _DIALECTS = {"openai-chat": "lee_llm_router.providers.http.dialects.openai.chat"}
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -143,7 +142,6 @@ class HTTPProvider(Provider[HTTPConfig]):
         self._dialect = cast(Dialect, import_module(_DIALECTS[config.api]))
         self._url = config.base_url + self._dialect.PATH
         self._heads: dict[bool, _Head] = {}
-        self._beginnings: dict[tuple[int, bool], tuple[object, bytes]] = {}
         self._max_tokens_field = config.max_tokens_field or _default_max_tokens_field(config.base_url)
         self._fixed_secrets = (*config.filled_values(), *_secret_values(config.headers))
         self._carrier = LazyTransport(
@@ -224,24 +222,7 @@ class HTTPProvider(Provider[HTTPConfig]):
         if request.headers:
             raw = _raw({**head.headers, **_checked_headers(request.headers)})
             secrets = (*secrets, *_secret_values(request.headers))
-        return WireRequest(self._url, raw, self._body(request, streamed)), secrets
-
-    def _body(self, request: LLMRequest, streamed: bool) -> bytes:
-        """The request as JSON. All but the messages is written once for requests of one kind."""
-        if request.kind is None:
-            return encode_json(self._encoded(request, streamed))
-        known = self._beginnings.get((id(request.kind), streamed))
-        if known is None:
-            body = self._encoded(request, streamed)
-            if body.get("messages") is not request.messages:
-                return encode_json(body)  # extra_body has put others in their place
-            del body["messages"]
-            beginning = encode_json(body)[:-1] + (b',"messages":' if body else b'"messages":')
-            if len(self._beginnings) >= _MAX_BEGINNINGS:
-                self._beginnings.clear()
-            # With the object itself: while it is here, no other can have its id.
-            known = self._beginnings[id(request.kind), streamed] = (request.kind, beginning)
-        return b"%b%b}" % (known[1], encode_json(request.messages))
+        return WireRequest(self._url, raw, encode_json(self._encoded(request, streamed))), secrets
 
     def _encoded(self, request: LLMRequest, streamed: bool) -> dict[str, Any]:
         config = self.config
