@@ -25,7 +25,7 @@ from lee_llm_router.errors import (
     LLMRouterError,
     ProviderError,
 )
-from lee_llm_router.providers.http import HTTPConfig, HTTPProvider
+from lee_llm_router.providers.http import OpenAIChatConfig, OpenAIChatProvider
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.router import LeeLLMRouter
 
@@ -40,8 +40,8 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", KEY)
 
 
-def _provider(base_url: str = "http://127.0.0.1:1/v1", **settings: Any) -> HTTPProvider:
-    return HTTPProvider("p", HTTPConfig(type="http", base_url=base_url, **settings), FakeClock())
+def _provider(base_url: str = "http://127.0.0.1:1/v1", **settings: Any) -> OpenAIChatProvider:
+    return OpenAIChatProvider("p", OpenAIChatConfig(type="http", base_url=base_url, **settings), FakeClock())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -99,13 +99,14 @@ def test_local_servers_need_no_key(ask: Ask) -> None:
 
 def test_settings_fill_headers_and_body(ask: Ask) -> None:
     sent = _sent(
-        ask, headers={"X-Title": "demo"}, organization="org-1", project="proj-1", extra_body={"top_k": 4, "a": 1},
-        model="own", fields={"model": None, "extra_body": {"a": 2}, "headers": {"X-Trace": "t"}},
+        ask, headers={"X-Title": "demo"}, organization="org-1", project="proj-1", model="own",
+        extra_body={"top_k": 4, "a": 1, "seed": 3},
+        fields={"model": None, "seed": 1, "extra_body": {"a": 2}, "headers": {"X-Trace": "t"}},
     )  # fmt: skip
     assert {name: sent.headers[name] for name in ("x-title", "x-trace", "openai-organization", "openai-project")} == {
         "x-title": "demo", "x-trace": "t", "openai-organization": "org-1", "openai-project": "proj-1",
     }  # fmt: skip
-    assert sent.json == {"model": "own", "messages": list(MESSAGES), "top_k": 4, "a": 2}
+    assert sent.json == {"model": "own", "messages": list(MESSAGES), "top_k": 4, "a": 2, "seed": 3}
 
 
 def test_each_request_says_what_it_was_given_and_extra_fields_win() -> None:
@@ -372,7 +373,7 @@ def test_a_file_with_an_http_provider_answers(alias: str, monkeypatch: pytest.Mo
 def test_a_request_changed_on_its_way_goes_out_changed() -> None:
     """A provider may wrap this one and change what is asked, for each call anew."""
 
-    class Warmer(HTTPProvider):
+    class Warmer(OpenAIChatProvider):
         temperature = 0.0
 
         def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
@@ -380,7 +381,7 @@ def test_a_request_changed_on_its_way_goes_out_changed() -> None:
             return super().complete(dataclasses.replace(request, temperature=self.temperature), timeout)
 
     with Server(answering(OK)) as server:
-        provider = Warmer("p", HTTPConfig(type="http", base_url=server.url), FakeClock())
+        provider = Warmer("p", OpenAIChatConfig(type="http", base_url=server.url), FakeClock())
         for _ in range(2):
             provider.complete(LLMRequest(messages=MESSAGES), 5.0)
         provider.close()

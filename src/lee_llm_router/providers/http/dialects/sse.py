@@ -11,9 +11,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+
+ACCEPT = "text/event-stream, application/json"
+"""The `Accept` header of a request for a stream; a server that cannot stream may answer with JSON."""
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_RETRY_DIGITS = 15
+
+
+def is_whole_body(reply: HTTPReply) -> bool:
+    """Return whether `reply` says that its body is JSON or a web page, and so no stream of events."""
+    kind = reply.headers.get("content-type", "").lower()
+    return "json" in kind or "html" in kind
 
 
 class Event(NamedTuple):

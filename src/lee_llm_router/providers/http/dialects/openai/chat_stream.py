@@ -14,7 +14,8 @@ from pydantic_core import from_json
 
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
-from lee_llm_router.providers.http.dialects.base import Reply, describe, invalid, mapping, string
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.answers import arguments_text, broken_off, refused, text_of, usage_of
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
 from lee_llm_router.providers.http.dialects.sse import Event, EventParser
@@ -34,7 +35,7 @@ class ChatDecoder:
         end_mark: Whether `[DONE]` has to come. If not, the end of the body after a finish reason is the end.
     """
 
-    def __init__(self, reply: Reply, limit: int, end_mark: bool) -> None:
+    def __init__(self, reply: HTTPReply, limit: int, end_mark: bool) -> None:
         self.done = False
         self._reply = reply
         self._parser = EventParser(limit)
@@ -168,7 +169,7 @@ class ChatDecoder:
             return
         if self._head is not None:
             seen = replace(self._reply, body=self._head)
-            raise invalid(seen, f"no stream of events but {describe(seen)}")
+            raise invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
         if self._end_mark and self._finish_reason is not None:
             raise self._bad("ended before its end mark")
         self._finish()
