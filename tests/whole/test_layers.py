@@ -37,11 +37,12 @@ INSIDE = {
     "providers": [
         ["pool"],
         ["registry"],
-        ["mock", "http", "codex_cli", "http.dialects.*.provider"],
+        ["mock", "http", "codex_cli", "http.dialects.*.provider", "wrapper"],
         ["http.provider"],
         ["http.event_stream"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "child_process"],
         ["json_schema", "base"],
+        ["streams"],
     ],
     "providers.child_process": [["runner"], ["cancellation", "process_tree"]],
 }
@@ -159,6 +160,8 @@ def test_imports_point_downward(module: str) -> None:
         ("providers.child_process", "providers.mock"),
         ("providers.json_schema", "providers.http.dialects"),
         ("providers.base", "providers.http.transport"),
+        ("providers.base", "providers.wrapper"),
+        ("providers.streams", "providers.base"),
         ("providers.child_process.process_tree", "providers.child_process.runner"),
     ],
 )  # fmt: skip

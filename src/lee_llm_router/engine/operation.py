@@ -16,7 +16,8 @@ from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.messages import normalised
 from lee_llm_router.engine.plan import CallPlan, Target
-from lee_llm_router.providers.base import Provider, whole_answer
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.streams import ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse, Message, bind_to_call, needs_content_parts, with_provider
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Completion(Operation):
 
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
         """Return the response, held to its JSON contract, naming who served it in which call."""
-        response = answer if type(answer) is LLMResponse else whole_answer(answer)
+        response = answer if type(answer) is LLMResponse else ensure_response(answer)
         if request.wants_json:
             response = replace(response, parsed=json_contract.parse_answer(request, response))
         return with_provider(believable(response), target.provider, plan.request_id)

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import AuthenticationError, ProviderError
-from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig, WholeAnswer, read_key
+from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig, read_key
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
@@ -40,6 +40,7 @@ from lee_llm_router.providers.http.transport.api import (
     WireStream,
 )
 from lee_llm_router.providers.http.transport.choice import LazyTransport, choose_transport
+from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.model import is_sensitive_header
 
@@ -98,7 +99,7 @@ class HTTPProvider(Provider[SettingsT]):
         decoder = self._decoder(wire, secrets, answer)
         if decoder is not None:
             return EventStream(answer, decoder)
-        return WholeAnswer(self._answer(wire, secrets, answer.whole()))
+        return SingleChunkStream(self._answer(wire, secrets, answer.whole()))
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """As `stream`."""
@@ -107,7 +108,7 @@ class HTTPProvider(Provider[SettingsT]):
         decoder = self._decoder(wire, secrets, answer)
         if decoder is not None:
             return AsyncEventStream(answer, decoder)
-        return WholeAnswer(self._answer(wire, secrets, await answer.whole()))
+        return SingleChunkStream(self._answer(wire, secrets, await answer.whole()))
 
     def secrets(self) -> Iterable[str]:
         """Return the key as the environment has it now, values filled in from there, and those of secret headers."""
