@@ -30,7 +30,7 @@ FLOORS = [
     ["providers"],
     ["telemetry"],
     ["settings"],
-    ["response", "errors", "compression"],
+    ["messages", "response", "errors", "compression"],
     ["_util"],
 ]
 INSIDE = {

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
-from lee_llm_router.engine.messages import normalised
 from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.streams import ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse, Message, bind_to_call, needs_content_parts, with_provider
@@ -75,7 +75,7 @@ class Completion(Operation):
 
     def checked(self, payload: Any) -> tuple[Message, ...]:
         """As `normalize_messages`."""
-        return normalised(payload)
+        return normalize_messages(payload)
 
     def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> LLMRequest:
         """Return the target's template with the call's messages, compressed if the role has a hook for that."""
@@ -114,4 +114,4 @@ COMPLETION = Completion()
 
 def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Return what `hook` makes of `messages`, checked as what a caller passes."""
-    return normalised(hook([*map(dict, messages)]))
+    return normalize_messages(hook([*map(dict, messages)]))
