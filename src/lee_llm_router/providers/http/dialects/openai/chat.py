@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
-
-from pydantic.errors import PydanticUserError
 
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError
@@ -23,7 +20,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import arguments_text
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
 from lee_llm_router.providers.http.dialects.openai.errors import failure, failure_within
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
-from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
+from lee_llm_router.providers.json_schema import is_strict, json_schema_of
 from lee_llm_router.response import LLMRequest, LLMResponse, ToolCall
 
 
@@ -165,21 +162,11 @@ def _tool_call(reply: HTTPReply, call: Any, number: int) -> ToolCall:
 def _response_format(request: LLMRequest) -> dict[str, Any] | None:
     if request.schema is None:
         return {"type": "json_object"} if request.json_mode else None
-    schema = _schema_of_class(request.schema) if isinstance(request.schema, type) else dict(request.schema)
+    schema = json_schema_of(request.schema)
     return {
         "type": "json_schema",
-        "json_schema": {"name": _schema_name(schema), "schema": schema, "strict": strict_schema(schema) == schema},
+        "json_schema": {"name": _schema_name(schema), "schema": schema, "strict": is_strict(schema)},
     }
-
-
-@lru_cache(maxsize=128)
-def _schema_of_class(cls: type) -> dict[str, Any]:
-    if not hasattr(cls, "model_json_schema"):
-        raise InvalidRequestError(f"{cls.__name__} is no pydantic model", sent=False)
-    try:
-        return json_schema_of(cls)
-    except PydanticUserError as error:
-        raise InvalidRequestError(f"no JSON Schema for {cls.__name__}: {error.message}", sent=False) from error
 
 
 def _schema_name(schema: Mapping[str, Any]) -> str:

@@ -73,12 +73,13 @@ class ChatDecoder:
         if self._failure is not None:
             raise self._failure
         while self._events and not self.done:
-            chunk = self._chunk(self._events.popleft())
+            chunk = self._read_event(self._events.popleft())
             if chunk is not None:
                 return chunk
         return None
 
-    def _chunk(self, event: Event) -> StreamChunk | None:
+    def _read_event(self, event: Event) -> StreamChunk | None:
+        """Return the chunk in `event`; None for the end mark and for an empty event."""
         data = event.data
         try:
             value = from_json(data)
@@ -92,34 +93,34 @@ class ChatDecoder:
                 raise failure_within(self._reply, text) from error
             if not data:
                 return None
-            raise self._bad(f"holds what is not JSON: {self._reply.quote(text, 100)!r}") from error
-        failed = event.event == "error"
-        if isinstance(value, dict):
-            if failed or value.get("error") or value.get("object") == "error":
-                raise failure_within(self._reply, value.get("error") or value)
-        else:
-            raise failure_within(self._reply, value) if failed else self._bad("holds what is not a JSON object")
-        return self._piece(value, self._choice(value.get("choices")))
+            raise self._invalid_stream(f"holds what is not JSON: {self._reply.quote(text, 100)!r}") from error
+        if event.event == "error":
+            raise failure_within(self._reply, value.get("error") or value if isinstance(value, dict) else value)
+        if not isinstance(value, dict):
+            raise self._invalid_stream("holds what is not a JSON object")
+        if value.get("error") or value.get("object") == "error":
+            raise failure_within(self._reply, value.get("error") or value)
+        return self._build_chunk(value, self._first_choice(value.get("choices")))
 
-    def _choice(self, choices: Any) -> dict[str, Any]:
+    def _first_choice(self, choices: Any) -> dict[str, Any]:
         """Return the first choice, which is the answer. Events without one carry only usage and the like."""
         if choices is None:
             return {}
         if not isinstance(choices, list):
-            raise self._bad("holds malformed choices")
+            raise self._invalid_stream("holds malformed choices")
         for choice in choices:
             if not isinstance(choice, dict):
-                raise self._bad("holds malformed choices")
+                raise self._invalid_stream("holds malformed choices")
             if not choice.get("index"):
                 if choice.get("error"):
                     raise failure_within(self._reply, choice["error"])
                 return choice
         return {}
 
-    def _piece(self, value: dict[str, Any], choice: dict[str, Any]) -> StreamChunk:
+    def _build_chunk(self, value: dict[str, Any], choice: dict[str, Any]) -> StreamChunk:
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
-            raise self._bad("holds a malformed delta")
+            raise self._invalid_stream("holds a malformed delta")
         content = delta.get("content")
         if content is None:
             text = ""
@@ -136,7 +137,7 @@ class ChatDecoder:
                 self._refusal += string(delta["refusal"]) or ""
         finish_reason = choice.get("finish_reason")
         if finish_reason is not None:
-            finish_reason = self._finished(finish_reason)
+            finish_reason = self._note_finish_reason(finish_reason)
         usage = value.get("usage") or choice.get("usage")  # Moonshot puts it in the choice
         request_bytes, self._request_bytes = self._request_bytes, None
         return StreamChunk(
@@ -153,12 +154,13 @@ class ChatDecoder:
 
     def _tool_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise self._bad("holds malformed tool calls")
+            raise self._invalid_stream("holds malformed tool calls")
         return tuple(map(self._tools.delta, calls))
 
-    def _finished(self, reason: Any) -> str | None:
+    def _note_finish_reason(self, reason: Any) -> str | None:
+        """Return `reason`, and remember what it means for the rest of the stream."""
         if not isinstance(reason, str):
-            raise self._bad("holds a malformed finish reason")
+            raise self._invalid_stream("holds a malformed finish reason")
         self._finish_reason = reason or self._finish_reason
         # Raised by the next call of `next`, so that the text of this event is handed on first.
         self._failure = broken_off(self._reply, reason)
@@ -172,7 +174,7 @@ class ChatDecoder:
             seen = replace(self._reply, body=self._without_events)
             raise invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
         if self._end_mark and self._finish_reason is not None:
-            raise self._bad("ended before its end mark")
+            raise self._invalid_stream("ended before its end mark")
         self._finish()
 
     def _finish(self) -> None:
@@ -182,17 +184,17 @@ class ChatDecoder:
             LLMRouterError: what came is not a whole answer.
         """
         if self._finish_reason is None:
-            raise self._bad("ended before the answer was finished")
+            raise self._invalid_stream("ended before the answer was finished")
         if self._refusal:
             raise refused(self._reply, self._refusal)
         nameless = self._tools.nameless()
         if nameless is not None:
-            raise self._bad(f"is malformed (tool_calls[{nameless}] names no function)")
+            raise self._invalid_stream(f"is malformed (tool_calls[{nameless}] names no function)")
         if not self._has_text and not self._tools.calls and self._finish_reason != "length":
-            raise self._bad("ended without text and without tool calls")
+            raise self._invalid_stream("ended without text and without tool calls")
         self.done = True
 
-    def _bad(self, what: str) -> InvalidResponseError:
+    def _invalid_stream(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
 
 

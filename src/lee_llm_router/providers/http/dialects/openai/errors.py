@@ -1,8 +1,11 @@
 """Reads the errors of OpenAI-compatible servers. Pure.
 
-The status decides, by the table in `docs/errors.md`. A code in the body is more exact where vendors use one status for
-several things: 429 for a used-up balance, 400 for a prompt that is too long or refused by a filter. Where a server
-sends no code, a few well-known sentences are looked for, and only in answers that blame the request.
+How this works. The status decides, by the table in `docs/errors.md`; then the body may say more exactly what failed:
+
+1. A code, where vendors use one status for several failures: 429 also for a used-up balance, 400 also for a prompt that
+   is too long or refused by a filter. `_SPECIFIC_CODES` may overrule a status, `_GENERIC_CODES` only a 200.
+2. A few well-known sentences, for servers that send no code; and only in answers that blame the request, since a prompt
+   quoted in another error must not decide anything.
 """
 
 from __future__ import annotations
