@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any, Unpack
 
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.engine.messages import Messages
+from lee_llm_router.messages import Messages
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.routing.options import CallOptions

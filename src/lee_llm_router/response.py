@@ -1,7 +1,8 @@
-"""What is asked of a provider and what comes back: plain frozen data, no behaviour of any vendor."""
+"""Requests to providers and their answers, as plain frozen data; and functions that read messages. No vendor's ways."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ Message: TypeAlias = Mapping[str, Any]
 
 MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
+_INSTRUCTION_ROLES = ("system", "developer")
 
 
 @fast_init
@@ -20,7 +22,7 @@ MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "
 class LLMRequest:
     """One request, as a provider sees it. None means: not asked for, and not sent.
 
-    What it holds is shared with other calls: who wants to change it makes a copy.
+    Its mappings are shared with other calls. Change a copy, never the original.
     """
 
     messages: tuple[Message, ...]
@@ -40,32 +42,29 @@ class LLMRequest:
     schema: Mapping[str, Any] | type | None = None
     """The answer must fit this JSON Schema, or validate as this pydantic model."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Fields merged into the request body as they are; for what a vendor has and this class has not."""
+    """Fields merged into the request body as they are: for a vendor's own options."""
     headers: Mapping[str, str] = field(default_factory=dict)
     role: str = ""
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The application's own notes. They go into the trace, never to a provider."""
-    kind: object = field(init=False, default=None, repr=False, compare=False)
-    """Requests with the same object here are the same but for `messages`, `request_id` and `metadata`: what a provider
-    has worked out for one of them holds for all. None: nothing of the sort is known, as of a changed copy."""
+    """The application's notes. They go into the trace, never to a provider."""
 
     @property
     def wants_json(self) -> bool:
-        """Whether the answer is under a JSON contract (`json_mode` or `schema`)."""
+        """Whether the answer must be JSON (`json_mode` or `schema`)."""
         return self.json_mode or self.schema is not None
 
 
-of_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any], object], LLMRequest] = copier(
-    LLMRequest, "messages", "role", "request_id", "metadata", "kind"
+bind_to_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any]], LLMRequest] = copier(
+    LLMRequest, "messages", "role", "request_id", "metadata"
 )
-"""``of_call(request, messages, role, request_id, metadata, kind)``: a copy that belongs to one call."""
+"""``bind_to_call(request, messages, role, request_id, metadata)``: return a copy that belongs to one call."""
 
 
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMUsage:
-    """Tokens one attempt used, as the provider reported them. None means unreported."""
+    """Tokens that one attempt used, as the provider reported them. None means unreported."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -79,12 +78,12 @@ class LLMUsage:
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """One call of a tool that the model asks for."""
+    """A tool call that the model asks for."""
 
     id: str
     name: str
     arguments: str
-    """The arguments as the model wrote them: JSON text, not checked."""
+    """JSON text as the model wrote it, unchecked."""
 
 
 @fast_init
@@ -93,17 +92,17 @@ class LLMResponse:
     """One whole answer."""
 
     text: str
-    """The answer; empty where the model only calls tools."""
+    """The answer's text; empty where the model only calls tools."""
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
-    """The model's reasoning text, where the provider shows it."""
+    """The model's reasoning, where the provider shows it."""
     finish_reason: str | None = None
-    """`stop`, `length`, `tool_calls`, or the vendor's own word."""
+    """`stop`, `length`, `tool_calls`, or another word of the vendor."""
     usage: LLMUsage | None = None
     cost_usd: float | None = None
     """Price of the attempt in US dollars, where the provider reports one."""
     model: str | None = None
-    """The model that served, by the provider's word."""
+    """The model that served, as the provider reports it."""
     provider: str = ""
     """Name of the provider that served, filled in by the router."""
     request_id: str = ""
@@ -111,13 +110,13 @@ class LLMResponse:
     parsed: Any = None
     """The parsed answer under `json_mode` or `schema` (a model instance where a pydantic model was given)."""
     raw: Any = field(default=None, repr=False, compare=False)
-    """The provider's own answer, decoded: for what this class has no field for."""
+    """The vendor's answer, decoded: for what has no field here."""
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
 
 
-served_by: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
-"""``served_by(response, provider, request_id)``: a copy that names who served it, and in which call."""
+with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
+"""``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 
 
 @fast_init
@@ -137,7 +136,7 @@ class ToolCallDelta:
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
-    """A piece of a streamed answer. What is unset did not come with this piece."""
+    """A piece of a streamed answer. An unset field did not come with this piece."""
 
     text: str = ""
     reasoning: str = ""
@@ -145,9 +144,9 @@ class StreamChunk:
     finish_reason: str | None = None
     usage: LLMUsage | None = None
     index: int = 0
-    """Counts the pieces of the call from 0, as the router hands them on."""
+    """The chunk's number within the call, from 0. Set by the router."""
     restart: bool = False
-    """Discard all that came before: the answer starts anew (only with ``stream: {on_break: restart}``)."""
+    """Discard everything received so far: the answer starts again (only with ``stream: {on_break: restart}``)."""
     cost_usd: float | None = None
     model: str | None = None
     request_bytes: int | None = field(default=None, repr=False)
@@ -159,8 +158,42 @@ class StreamChunk:
         return bool(self.text or self.reasoning or self.tool_calls)
 
 
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a message with the role `tool` says."""
+
+    call_id: str
+    """The `ToolCall.id` it answers; empty where the message names none."""
+    text: str
+
+
+def is_instruction(message: Message) -> bool:
+    """Return whether the message instructs the model (`system` or `developer`), and is no turn of the conversation."""
+    return message.get("role") in _INSTRUCTION_ROLES
+
+
+def system_text(messages: Sequence[Message]) -> str:
+    """Return the text of all instructions, blank ones left out, with an empty line between them; empty if none."""
+    texts = [message_text(message) for message in messages if is_instruction(message)]
+    return "\n\n".join(text for text in texts if text.strip())
+
+
+def message_parts(message: Message) -> tuple[Mapping[str, Any], ...]:
+    """Return the content of a message as parts, each with a `type`; plain text is one part of the type `text`.
+
+    A part that is no mapping counts as one of an unknown type, named after its Python type.
+    """
+    content = message.get("content")
+    if isinstance(content, str):
+        return ({"type": "text", "text": content},)
+    if not isinstance(content, Sequence):
+        return ()
+    parts = (part if isinstance(part, Mapping) else {"type": type(part).__name__} for part in content)
+    return tuple(part if "type" in part else {"type": "text", **part} for part in parts)
+
+
 def message_text(message: Message) -> str:
-    """The text of a message: its content, or its text parts joined by newlines."""
+    """Return the text of a message: its content, or its text parts joined by newlines."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -170,8 +203,32 @@ def message_text(message: Message) -> str:
     return ""
 
 
+def message_tool_calls(message: Message) -> tuple[ToolCall, ...]:
+    """Return the tool calls in a message of the assistant; id and name are empty where the message leaves them out."""
+    calls = message.get("tool_calls")
+    if not isinstance(calls, Sequence) or isinstance(calls, str):
+        return ()
+    return tuple(_tool_call(call) for call in calls if isinstance(call, Mapping))
+
+
+def _tool_call(call: Mapping[str, Any]) -> ToolCall:
+    function = call.get("function")
+    function = function if isinstance(function, Mapping) else {}
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments or {}, ensure_ascii=False)
+    return ToolCall(id=str(call.get("id") or ""), name=str(function.get("name") or ""), arguments=arguments)
+
+
+def message_tool_result(message: Message) -> ToolResult | None:
+    """Return the result in a message with the role `tool`; None for other messages."""
+    if message.get("role") != "tool":
+        return None
+    return ToolResult(str(message.get("tool_call_id") or ""), message_text(message))
+
+
 def needs_content_parts(messages: Sequence[Message]) -> bool:
-    """Whether any message has a part that is not text (an image, a file, audio)."""
+    """Return whether any message has a part that is not text (an image, a file, audio)."""
     return any(
         isinstance(part, Mapping) and part.get("type") != "text"
         for message in messages

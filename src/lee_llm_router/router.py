@@ -14,12 +14,12 @@ from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import call_steps
 from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async
-from lee_llm_router.engine.messages import Messages
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import RouterClosedError
 from lee_llm_router.health.tracker import Health, TargetHealth, TargetKey
+from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
 from lee_llm_router.providers.pool import ProviderPool

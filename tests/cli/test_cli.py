@@ -22,7 +22,7 @@ from lee_llm_router import __version__
 from lee_llm_router.cli import main
 from lee_llm_router.config import load_config
 from lee_llm_router.doctor import CONFIG_VARIABLE
-from lee_llm_router.providers.base import WholeAnswer
+from lee_llm_router.providers.base import SingleChunkStream
 from lee_llm_router.providers.mock import MockProvider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry import TraceRecord
@@ -129,7 +129,7 @@ def test_an_answer_that_no_terminal_can_show_is_escaped(run: Run, monkeypatch: p
     """A lone surrogate breaks neither the text nor the JSON."""
     answer = LLMResponse(text="a\ud800", raw=object())
     monkeypatch.setattr(MockProvider, "complete", lambda *_: answer)
-    monkeypatch.setattr(MockProvider, "stream", lambda *_: WholeAnswer(answer))
+    monkeypatch.setattr(MockProvider, "stream", lambda *_: SingleChunkStream(answer))
     assert run("complete", "hi") == (0, "a\\ud800\n", "")
     assert json.loads(run("complete", "--json", "hi")[1])["text"] == "a\\ud800"
 

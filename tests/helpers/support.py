@@ -8,7 +8,8 @@ from typing import Any
 
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.providers import registry
-from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
+from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.testing import Recorder, fake_clock
@@ -121,7 +122,7 @@ class ScriptedProvider(Provider[ScriptedConfig]):
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
         outcome: Any = self.complete(request, timeout)
-        return _PiecesStream(outcome, self) if isinstance(outcome, Pieces) else WholeAnswer(outcome)
+        return _PiecesStream(outcome, self) if isinstance(outcome, Pieces) else SingleChunkStream(outcome)
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         await asyncio.sleep(0)

@@ -24,7 +24,7 @@ from lee_llm_router.engine.failure_rules import RULES, backoff, decide
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.policy import ProviderChoice
 from lee_llm_router.providers import registry
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, of_call, served_by
+from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, bind_to_call, with_provider
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry import TraceRecord
 
@@ -192,9 +192,9 @@ def test_a_subclass_of_a_class_with_a_fast_init_may_have_fields_and_a_layout_of_
     class Noted(LLMResponse):
         pass
 
-    assert served_by(Priced(text="a", price=3), "p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
+    assert with_provider(Priced(text="a", price=3), "p", "i") == Priced(text="a", price=3, provider="p", request_id="i")
     noted = Noted(text="a")
-    assert noted.text == "a" and noted.tool_calls == () and type(served_by(noted, "p", "i")) is Noted
+    assert noted.text == "a" and noted.tool_calls == () and type(with_provider(noted, "p", "i")) is Noted
 
 
 class _SubRequest(LLMRequest):
@@ -203,6 +203,6 @@ class _SubRequest(LLMRequest):
 
 def test_a_request_of_a_subclass_can_be_copied_for_a_call() -> None:
     request = _SubRequest(messages=(), model="m")
-    copied = of_call(request, ({"role": "user", "content": "x"},), "r", "id", {"a": 1}, None)
+    copied = bind_to_call(request, ({"role": "user", "content": "x"},), "r", "id", {"a": 1})
     assert type(copied) is _SubRequest
     assert (copied.model, copied.messages[0]["content"], copied.role, copied.request_id) == ("m", "x", "r", "id")

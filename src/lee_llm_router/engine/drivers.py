@@ -152,7 +152,7 @@ def _buffered_chunk(step: ReadStreamStep, clock: Clock) -> StreamChunk | None:
     if not step.bounded:
         return None
     step.assembler.time_left(clock.monotonic())
-    return step.stream.ready()
+    return step.stream.buffered()
 
 
 async def _pull_async(step: ReadStreamStep, stream: ChunkStream, clock: Clock) -> StreamChunk | None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
-from lee_llm_router.engine.messages import normalised
 from lee_llm_router.engine.plan import CallPlan, Target
-from lee_llm_router.providers.base import Provider, whole_answer
-from lee_llm_router.response import LLMRequest, LLMResponse, Message, needs_content_parts, of_call, served_by
+from lee_llm_router.messages import normalize_messages
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.streams import ensure_response
+from lee_llm_router.response import LLMRequest, LLMResponse, Message, bind_to_call, needs_content_parts, with_provider
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
@@ -74,7 +75,7 @@ class Completion(Operation):
 
     def checked(self, payload: Any) -> tuple[Message, ...]:
         """As `normalize_messages`."""
-        return normalised(payload)
+        return normalize_messages(payload)
 
     def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> LLMRequest:
         """Return the target's template with the call's messages, compressed if the role has a hook for that."""
@@ -82,8 +83,7 @@ class Completion(Operation):
         if settings.compress is not None:
             compressed = reporter.call_listener("compression", _compressed, settings.compress, messages)
             messages = compressed or messages
-        kind = target if target.lasting else None
-        return of_call(target.request, messages, settings.role, plan.request_id, plan.metadata, kind)
+        return bind_to_call(target.request_template, messages, settings.role, plan.request_id, plan.metadata)
 
     def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
         """Return why not: tools or content parts that the provider does not take."""
@@ -103,10 +103,10 @@ class Completion(Operation):
 
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
         """Return the response, held to its JSON contract, naming who served it in which call."""
-        response = answer if type(answer) is LLMResponse else whole_answer(answer)
+        response = answer if type(answer) is LLMResponse else ensure_response(answer)
         if request.wants_json:
             response = replace(response, parsed=json_contract.parse_answer(request, response))
-        return served_by(believable(response), target.provider, plan.request_id)
+        return with_provider(believable(response), target.provider, plan.request_id)
 
 
 COMPLETION = Completion()
@@ -114,4 +114,4 @@ COMPLETION = Completion()
 
 def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Return what `hook` makes of `messages`, checked as what a caller passes."""
-    return normalised(hook([*map(dict, messages)]))
+    return normalize_messages(hook([*map(dict, messages)]))

@@ -28,20 +28,18 @@ class Target:
     fields: Mapping[str, Any]
     """Request fields (as `LLMRequest` has them) and `timeout` in seconds."""
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
-    lasting: bool = field(default=False, repr=False, compare=False)
-    """Whether calls to come will use this very object."""
     key: TargetKey = field(init=False, repr=False, compare=False)
     """Provider and model: the key of its health."""
     timeout: float = field(init=False, repr=False, compare=False)
     """Seconds one attempt may take."""
-    request: LLMRequest = field(init=False, repr=False, compare=False)
-    """The request to it, without the parts that belong to one call."""
+    request_template: LLMRequest = field(init=False, repr=False, compare=False)
+    """The request, without what belongs to a call: messages, role, ids and metadata."""
 
     def __post_init__(self) -> None:
         asked = dict(self.fields)
         object.__setattr__(self, "key", (self.provider, self.model))
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
-        object.__setattr__(self, "request", LLMRequest(messages=(), model=self.model, **asked))
+        object.__setattr__(self, "request_template", LLMRequest(messages=(), model=self.model, **asked))
 
     def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
         """Return the same target with other request fields and, if one is named, another model."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from lee_llm_router._util.frozen import copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
+
+_with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
+"""Return a copy of a chunk with another index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +132,4 @@ class StreamAssembler:
     def _numbered(self, chunk: StreamChunk) -> StreamChunk:
         index = self.index
         self.index += 1
-        return chunk if chunk.index == index else replace(chunk, index=index)
+        return chunk if chunk.index == index else _with_index(chunk, index)

@@ -1,29 +1,52 @@
-"""JSON Schemas as the Responses API wants them in strict mode. Pure.
+"""JSON Schemas of answers: the schema of a request, and its form for OpenAI's strict mode. Pure.
 
-Strict mode asks that every object lists all its properties as required and allows no others (OpenAI API guide,
-"Structured outputs", "Supported schemas"). The schema sent is tightened to that: each value that fits the tightened
-one fits the original too, against which the router checks the answer. A schema strict mode cannot express is not sent
-so, but told to the model in words.
+A request names a pydantic model or a JSON Schema; `json_schema_of` gives the schema of either. The router checks every
+answer against it, whatever the vendor promises.
+
+Strict mode is OpenAI's (API guide, "Structured outputs", "Supported schemas"): the service then guarantees an answer
+that fits, but every object must list all its properties as required and allow no others. `strict_schema` tightens a
+schema to that. A value that fits the tightened schema fits the original too. Some schemas strict mode cannot express;
+for those a provider sends the original, or tells the model in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from lee_llm_router.errors import InvalidRequestError
 
 
 def json_schema_of(schema: Mapping[str, Any] | type) -> dict[str, Any]:
-    """The JSON Schema to send for `schema`, whichever way it was given."""
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
-    assert isinstance(schema, Mapping)  # noqa: S101 - `prepare` let nothing else through
-    return dict(schema)
+    """Return the JSON Schema of a request's `schema`, to be read and not changed: that of a class is remembered.
+
+    Raises:
+        InvalidRequestError: a class that is no pydantic model, or a model that JSON Schema cannot express.
+    """
+    return _schema_of_class(schema) if isinstance(schema, type) else dict(schema)
+
+
+@lru_cache(maxsize=128)
+def _schema_of_class(cls: type) -> dict[str, Any]:
+    if not issubclass(cls, BaseModel):
+        raise InvalidRequestError(f"{cls.__name__} is no pydantic model", sent=False)
+    try:
+        return cls.model_json_schema()
+    except PydanticUserError as error:
+        raise InvalidRequestError(f"no JSON Schema for {cls.__name__}: {error.message}", sent=False) from error
+
+
+def is_strict(schema: Mapping[str, Any]) -> bool:
+    """Return whether `schema` keeps the rules of strict mode as it stands."""
+    return strict_schema(schema) == schema
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`schema` tightened for strict mode; None where strict mode has no way to say it."""
+    """Return `schema` tightened for strict mode; None where strict mode cannot express it."""
     try:
         tight = _tightened(schema)
     except _NotStrictError:
@@ -32,13 +55,14 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 class _NotStrictError(Exception):
-    """Something strict mode refuses."""
+    """The schema uses what strict mode refuses."""
 
 
 _REFUSED = frozenset({
     "not", "if", "then", "else", "oneOf", "patternProperties", "dependentRequired", "dependentSchemas",
     "unevaluatedProperties",
 })  # fmt: skip
+"""Keywords that strict mode does not know."""
 
 
 def _tightened(node: Any) -> Any:
@@ -47,11 +71,11 @@ def _tightened(node: Any) -> Any:
     if not isinstance(node, Mapping):
         return node
     if "$ref" in node:
-        # Nothing may stand beside a reference.
+        # Strict mode allows nothing beside a reference.
         return {"$ref": node["$ref"]}
     combined = node.get("allOf")
     if isinstance(combined, list):
-        # pydantic writes a reference with a description or a default as an allOf of one.
+        # Pydantic writes a reference with a description or a default as an allOf of one schema.
         if len(combined) != 1 or not isinstance(combined[0], Mapping):
             raise _NotStrictError
         return _tightened({**{k: v for k, v in node.items() if k != "allOf"}, **combined[0]})
@@ -68,10 +92,10 @@ def _tightened(node: Any) -> Any:
 
 def _tightened_field(key: str, value: Any) -> Any:
     if key in ("properties", "$defs", "definitions"):
-        return _named(value)
-    # What stands in these is data, not schema.
+        return _tightened_values(value)
+    # The values of these are data, not schemas.
     return value if key in ("const", "enum", "examples", "required") else _tightened(value)
 
 
-def _named(schemas: Any) -> Any:
+def _tightened_values(schemas: Any) -> Any:
     return {name: _tightened(one) for name, one in schemas.items()} if isinstance(schemas, Mapping) else schemas

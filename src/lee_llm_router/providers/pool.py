@@ -1,9 +1,9 @@
-"""Keeps providers: each built once for its settings, and closed when nobody needs it."""
+"""Keeps the providers of one router: each is built once for its settings, and closed with the router."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -16,7 +16,10 @@ from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
 
 MAX_VARIANTS = 16
-"""Idle providers kept with settings that a policy changed; past it the one longest unused is closed."""
+"""Idle providers kept whose settings a policy has changed; beyond that the one unused for longest is closed."""
+
+Wrap: TypeAlias = Callable[[Provider[Any]], Provider[Any]]
+"""Puts a provider around a provider, or returns it as it is; see `wrapper.py`."""
 
 _Key = tuple[str, bytes]
 
@@ -30,19 +33,26 @@ class _Variant:
 
 
 class ProviderPool:
-    """Providers by name, built when first opened, with room for a few variants with other settings."""
+    """Providers by name, built when first opened; and a few variants of them with other settings.
 
-    def __init__(self, configs: Mapping[str, ProviderConfig], clock: Clock) -> None:
+    Args:
+        configs: Settings of the providers, by name.
+        clock: Given to every provider.
+        wrap: Applied to each provider once, when it is built. None: they are used as they are.
+    """
+
+    def __init__(self, configs: Mapping[str, ProviderConfig], clock: Clock, wrap: Wrap | None = None) -> None:
         self._configs = configs
         self._clock = clock
+        self._wrap = wrap
         self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
         self._variants: dict[_Key, _Variant] = {}
         self.is_closed = False
-        """Whether it has been closed: then it builds nothing any more."""
+        """Whether it has been closed; a closed pool builds nothing."""
 
     def open(self, name: str, overrides: Mapping[str, Any]) -> Provider[Any]:
-        """The provider `name`, with `overrides` in place of its settings of those names. Pair with `release`.
+        """Return the provider `name`, with `overrides` in place of its settings of those names. Pair with `release`.
 
         Raises:
             ConfigError: its type cannot be loaded, or the overrides are wrong.
@@ -52,7 +62,7 @@ class ProviderPool:
         if provider is not None:
             return provider
         with self._lock:
-            if self.is_closed:  # nobody would ever close what was built now
+            if self.is_closed:  # a provider built now would never be closed
                 raise RouterClosedError("the router is closed", sent=False)
             if not overrides:
                 return self._providers.get(name) or self._providers.setdefault(name, self._build(name))
@@ -63,7 +73,7 @@ class ProviderPool:
             return variant.provider
 
     def release(self, name: str, overrides: Mapping[str, Any]) -> None:
-        """The caller of `open` is done with it."""
+        """Give back what `open` returned for the same arguments."""
         if not overrides:
             return
         with self._lock:
@@ -75,19 +85,19 @@ class ProviderPool:
         _close_all(dropped)
 
     def close(self) -> None:
-        """Close every provider. One that raises is logged, and the others are closed all the same."""
+        """Close every provider. If one raises, that is logged and the others are still closed."""
         _close_all(self._taken())
 
     async def aclose(self) -> None:
-        """As `close`, with what belongs to the running event loop."""
+        """As `close`, for the running event loop."""
         providers = self._taken()
         try:
             for provider in providers:
                 try:
                     await provider.aclose()
-                except Exception as error:  # noqa: BLE001 - it must not keep the others open
+                except Exception as error:  # noqa: BLE001 - the others must still be closed
                     _note_unclosed(provider, error)
-        finally:  # a cancelled task still closes the rest
+        finally:  # the rest is closed even if the task is cancelled
             _close_all(providers)
 
     def _taken(self) -> Iterator[Provider[Any]]:
@@ -107,19 +117,20 @@ class ProviderPool:
                 problems = error.errors(include_url=False, include_input=False, include_context=False)
                 text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
                 raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
-        return registry.get(config.type)(name, config, self._clock)
+        provider = registry.get(config.type)(name, config, self._clock)
+        return provider if self._wrap is None else self._wrap(provider)
 
 
 def _close_all(providers: Iterable[Provider[Any]]) -> None:
     for provider in providers:
         try:
             provider.close()
-        except Exception as error:  # noqa: BLE001 - it must not keep the others open
+        except Exception as error:  # noqa: BLE001 - the others must still be closed
             _note_unclosed(provider, error)
 
 
 def _note_unclosed(provider: Provider[Any], error: Exception) -> None:
-    # Without the words of the error, which may hold a key.
+    # Not the text of the error: it may hold a key.
     logger.error("closing provider %r raised %s", provider.name, type(error).__name__)
 
 

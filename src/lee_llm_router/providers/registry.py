@@ -17,7 +17,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
     "lee_llm_router.providers",
     {
         "mock": "lee_llm_router.providers.mock:MockProvider",
-        "http": "lee_llm_router.providers.http:HTTPProvider",
+        "http": "lee_llm_router.providers.http.dialects.openai.provider:OpenAIChatProvider",
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
     },
     aliases={

@@ -13,8 +13,9 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
 from lee_llm_router.errors import LLMTimeoutError
-from lee_llm_router.providers.base import Capabilities, ChunkStream, Effects, Provider, ProviderConfig, WholeAnswer
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.mock import MockConfig, MockProvider, MockStep
+from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 from lee_llm_router.testing.fake_clock import FakeClock
 
@@ -267,4 +268,4 @@ def _whole_response(played: LLMResponse | Pieces) -> LLMResponse:
 
 
 def _chunk_stream(played: LLMResponse | Pieces) -> ChunkStream:
-    return WholeAnswer(played) if isinstance(played, LLMResponse) else _PiecesStream(played)
+    return SingleChunkStream(played) if isinstance(played, LLMResponse) else _PiecesStream(played)

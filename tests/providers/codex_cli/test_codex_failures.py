@@ -21,7 +21,7 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli import CodexCLIProvider
 from lee_llm_router.providers.codex_cli.events import CodexTurn
 from lee_llm_router.providers.codex_cli.failures import classify
-from lee_llm_router.providers.http.dialects.base import failure_of_status
+from lee_llm_router.providers.http.dialects.statuses import failure_of_status
 
 pytest_plugins = ["helpers.codex_fixtures"]
 

@@ -20,30 +20,33 @@ from lee_llm_router.errors import (
     InvalidResponseError,
     LLMRouterError,
 )
-from lee_llm_router.providers.http.dialects.base import Reply, encode_json
-from lee_llm_router.providers.http.dialects.openai import chat as openai_chat
+from lee_llm_router.providers.http import HTTPReply, OpenAIChatConfig
+from lee_llm_router.providers.http.dialects.json_body import encode_json
+from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall
 
 F = FailureType
+CHAT = ChatDialect()
+SETTINGS = OpenAIChatConfig(type="http", base_url="https://model.test/v1", model="m")
 NOW = 1_800_000_000.0
 KEY = "sk-test-0123456789abcdef0123"
 
 
 def _encoded(**fields: Any) -> dict[str, Any]:
     request = LLMRequest(**{"messages": ({"role": "user", "content": "hi"},), **fields})
-    body = openai_chat.encode(request, "m", "max_tokens", request.extra_body)
+    body = CHAT.encode(request, SETTINGS, stream=False)
     decoded: dict[str, Any] = json.loads(encode_json(body))
     return decoded
 
 
-def _reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+def _reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> HTTPReply:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    return Reply(status, raw, fields, request_bytes=12, secrets=(KEY,), now=NOW)
+    return HTTPReply(status, raw, fields, request_bytes=12, secrets=(KEY,), now=NOW)
 
 
 def _decoded(body: Any) -> LLMResponse:
-    return openai_chat.decode(_reply(body))
+    return CHAT.decode(_reply(body))
 
 
 def _refused(body: Any) -> LLMRouterError:
@@ -86,13 +89,13 @@ def test_messages_go_out_as_they_are() -> None:
 
 def test_no_model_is_named_where_none_is_set() -> None:
     request = LLMRequest(messages=({"role": "user", "content": "hi"},), max_tokens=5)
-    body = openai_chat.encode(request, None, "max_completion_tokens", {})
+    settings = SETTINGS.changed({"model": None, "max_tokens_field": "max_completion_tokens"})
+    body = CHAT.encode(request, settings, stream=False)
     assert "model" not in body
     assert body["max_completion_tokens"] == 5
 
 
-def test_extra_body_has_the_last_word_and_cannot_ask_for_a_stream() -> None:
-    assert _encoded(temperature=1.0, extra_body={"temperature": 2, "top_k": 4})["temperature"] == 2
+def test_extra_body_cannot_ask_for_a_stream() -> None:
     with pytest.raises(InvalidRequestError, match="stream"):
         _encoded(extra_body={"stream": True})
 

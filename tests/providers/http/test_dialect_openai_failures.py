@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lee_llm_router._util.numbers import MAX_WAIT
 from lee_llm_router.errors import FailureType, LLMRouterError
-from lee_llm_router.providers.http.dialects.base import Reply
-from lee_llm_router.providers.http.dialects.openai import chat as openai_chat
+from lee_llm_router.providers.http import HTTPReply
+from lee_llm_router.providers.http.dialects.openai.errors import failure
 
 F = FailureType
 NOW = 1_800_000_000.0
@@ -23,7 +23,7 @@ KEY = "sk-test-0123456789abcdef0123"
 def _failure(status: int, body: Any = b"", headers: dict[str, str] | None = None) -> LLMRouterError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    return openai_chat.failure(Reply(status, raw, fields, secrets=(KEY,), now=NOW))
+    return failure(HTTPReply(status, raw, fields, secrets=(KEY,), now=NOW))
 
 
 BY_STATUS: dict[int, FailureType] = {
@@ -180,5 +180,5 @@ def test_retry_after_is_read_in_every_form_and_nonsense_in_none(
 
 @given(st.text(st.characters(codec="latin-1")))
 def test_no_header_makes_retry_after_fail(value: str) -> None:
-    wait = openai_chat.failure(Reply(429, b"", [(b"Retry-After", value.encode("latin-1"))], now=NOW)).retry_after
+    wait = failure(HTTPReply(429, b"", [(b"Retry-After", value.encode("latin-1"))], now=NOW)).retry_after
     assert wait is None or 0 <= wait <= MAX_WAIT

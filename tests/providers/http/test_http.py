@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import logging
@@ -26,8 +25,8 @@ from lee_llm_router.errors import (
     LLMRouterError,
     ProviderError,
 )
-from lee_llm_router.providers.http import HTTPConfig, HTTPProvider
-from lee_llm_router.response import LLMRequest, LLMResponse, of_call
+from lee_llm_router.providers.http import OpenAIChatConfig, OpenAIChatProvider
+from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.router import LeeLLMRouter
 
 Ask = Callable[..., LLMResponse]
@@ -41,8 +40,8 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", KEY)
 
 
-def _provider(base_url: str = "http://127.0.0.1:1/v1", **settings: Any) -> HTTPProvider:
-    return HTTPProvider("p", HTTPConfig(type="http", base_url=base_url, **settings), FakeClock())
+def _provider(base_url: str = "http://127.0.0.1:1/v1", **settings: Any) -> OpenAIChatProvider:
+    return OpenAIChatProvider("p", OpenAIChatConfig(type="http", base_url=base_url, **settings), FakeClock())
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -100,13 +99,30 @@ def test_local_servers_need_no_key(ask: Ask) -> None:
 
 def test_settings_fill_headers_and_body(ask: Ask) -> None:
     sent = _sent(
-        ask, headers={"X-Title": "demo"}, organization="org-1", project="proj-1", extra_body={"top_k": 4, "a": 1},
-        model="own", fields={"model": None, "extra_body": {"a": 2}, "headers": {"X-Trace": "t"}},
+        ask, headers={"X-Title": "demo"}, organization="org-1", project="proj-1", model="own",
+        extra_body={"top_k": 4, "a": 1, "seed": 3},
+        fields={"model": None, "seed": 1, "extra_body": {"a": 2}, "headers": {"X-Trace": "t"}},
     )  # fmt: skip
     assert {name: sent.headers[name] for name in ("x-title", "x-trace", "openai-organization", "openai-project")} == {
         "x-title": "demo", "x-trace": "t", "openai-organization": "org-1", "openai-project": "proj-1",
     }  # fmt: skip
-    assert sent.json == {"model": "own", "messages": list(MESSAGES), "top_k": 4, "a": 2}
+    assert sent.json == {"model": "own", "messages": list(MESSAGES), "top_k": 4, "a": 2, "seed": 3}
+
+
+def test_each_request_says_what_it_was_given_and_extra_fields_win() -> None:
+    """However often a provider is asked; `extra_body` may put even other messages in place of the request's."""
+    asked = [({"role": "user", "content": text},) for text in ("one", "zwei ü", "three")]
+    always = [{"role": "user", "content": "always"}]
+    with Server(answering(OK)) as server:
+        for settings in ({}, {"extra_body": {"messages": always}}):
+            provider = _provider(server.url, **settings)
+            for messages in asked:
+                provider.complete(LLMRequest(messages=messages), 5.0)
+                provider.stream(LLMRequest(messages=messages), 5.0).close()
+            provider.close()
+    sent = [request.json["messages"] for request in server.requests]
+    assert sent == [list(messages) for messages in asked for _ in range(2)] + [always] * 6
+    assert [request.json.get("stream") for request in server.requests] == [None, True] * 6
 
 
 def test_headers_replace_our_own_whatever_their_case(ask: Ask) -> None:
@@ -354,42 +370,10 @@ def test_a_file_with_an_http_provider_answers(alias: str, monkeypatch: pytest.Mo
     assert server.requests[0].headers.get("authorization") == (None if alias == "http" else f"Bearer {KEY}")
 
 
-@pytest.mark.parametrize(
-    ("settings", "fields"),
-    [
-        ({}, {"model": None}),
-        ({"extra_body": {"a": {"b": 1}}}, {"temperature": 0.5, "extra_body": {"c": "ü"}}),
-        ({"extra_body": {"messages": [{"role": "user", "content": "always"}]}}, {}),
-        ({}, {"tools": ({"type": "function", "function": {"name": "f"}},), "json_mode": True, "stop": ("x",)}),
-    ],
-)
-def test_what_is_written_once_for_requests_of_one_kind_is_what_each_would_say(
-    settings: dict[str, Any], fields: dict[str, Any]
-) -> None:
-    """Bodies differ in the messages and in nothing else, however often; another kind has a body of its own."""
-    texts = ["one", "zwei ü", "three"]
-    asked = [({"role": "user", "content": text},) for text in texts]
-    with Server(answering(OK)) as server:
-        provider = _provider(server.url, **settings)
-        for kind in (None, object(), object()):
-            for messages in asked:
-                request = of_call(LLMRequest(**{"messages": (), "model": "m", **fields}), messages, "r", "i", {}, kind)
-                provider.complete(request, 5.0)
-                with contextlib.suppress(LLMRouterError):
-                    provider.stream(request, 5.0).close()
-        provider.close()
-    bodies = [json.loads(request.body) for request in server.requests]
-    plain, first, second = bodies[:6], bodies[6:12], bodies[12:]
-    assert plain == first == second and len(bodies) == 18
-    if "messages" not in settings.get("extra_body", {}):
-        assert [body["messages"] for body in plain[::2]] == [list(messages) for messages in asked]
-    assert all(body.get("stream") for body in plain[1::2])
-
-
 def test_a_request_changed_on_its_way_goes_out_changed() -> None:
     """A provider may wrap this one and change what is asked, for each call anew."""
 
-    class Warmer(HTTPProvider):
+    class Warmer(OpenAIChatProvider):
         temperature = 0.0
 
         def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
@@ -397,8 +381,8 @@ def test_a_request_changed_on_its_way_goes_out_changed() -> None:
             return super().complete(dataclasses.replace(request, temperature=self.temperature), timeout)
 
     with Server(answering(OK)) as server:
-        provider = Warmer("p", HTTPConfig(type="http", base_url=server.url), FakeClock())
+        provider = Warmer("p", OpenAIChatConfig(type="http", base_url=server.url), FakeClock())
         for _ in range(2):
-            provider.complete(of_call(LLMRequest(messages=()), MESSAGES, "r", "i", {}, "k"), 5.0)
+            provider.complete(LLMRequest(messages=MESSAGES), 5.0)
         provider.close()
     assert [json.loads(request.body)["temperature"] for request in server.requests] == [0.5, 1.0]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lee_llm_router.providers.http import HTTPConfig, HTTPProvider
+from lee_llm_router.providers.http import OpenAIChatConfig, OpenAIChatProvider
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +45,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("settings", "words"), WRONG)
 def test_wrong_settings_are_refused_and_not_repeated(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words) as caught:
-        HTTPConfig.model_validate({"type": "http", "base_url": "https://model.test/v1", **settings})
+        OpenAIChatConfig.model_validate({"type": "http", "base_url": "https://model.test/v1", **settings})
     assert "pass-word" not in str(caught.value)
 
 
 def _checked(**settings: Any) -> list[tuple[str, str]]:
-    config = HTTPConfig(**{"type": "http", "base_url": "https://model.test/v1", **settings})
-    return list(HTTPProvider("p", config).check())
+    config = OpenAIChatConfig(**{"type": "http", "base_url": "https://model.test/v1", **settings})
+    return list(OpenAIChatProvider("p", config).check())
 
 
 def test_the_doctor_is_told_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +89,8 @@ def test_the_http_library_is_not_loaded_before_the_first_call() -> None:
     """A configuration with http providers loads, and is checked, without it."""
     code = (
         "import sys\n"
-        "from lee_llm_router.providers.http import HTTPConfig, HTTPProvider\n"
-        "provider = HTTPProvider('p', HTTPConfig(type='http', base_url='http://127.0.0.1/v1'))\n"
+        "from lee_llm_router.providers.http import OpenAIChatConfig, OpenAIChatProvider\n"
+        "provider = OpenAIChatProvider('p', OpenAIChatConfig(type='http', base_url='http://127.0.0.1/v1'))\n"
         "list(provider.check()), list(provider.secrets()), provider.close()\n"
         "assert not {'httpx', 'httpcore', 'anyio'} & set(sys.modules)"
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.numbers import count
-from lee_llm_router.providers.http.dialects.base import mapping
+from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.response import LLMResponse, LLMUsage
 
 _KEPT_EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})

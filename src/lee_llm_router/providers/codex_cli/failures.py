@@ -16,7 +16,7 @@ from typing import Any
 
 from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType
-from lee_llm_router.providers.http.dialects.base import failure_of_status
+from lee_llm_router.providers.http.dialects.statuses import failure_of_status
 
 F = FailureType
 

@@ -25,13 +25,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from lee_llm_router.errors import ContextLengthError, InvalidRequestError
 from lee_llm_router.providers.json_schema import json_schema_of
-from lee_llm_router.response import LLMRequest, Message, message_text
+from lee_llm_router.response import (
+    LLMRequest,
+    Message,
+    ToolCall,
+    is_instruction,
+    message_parts,
+    message_text,
+    message_tool_calls,
+    message_tool_result,
+    system_text,
+)
 
 MAX_PROMPT = 1_048_576
 """The longest prompt codex accepts, in characters (measured: one more gives `input_too_large`)."""
@@ -41,7 +49,6 @@ DEFAULT_INSTRUCTIONS = "Answer the user's message."
 
 _HEADING = "The conversation so far. Write the assistant's next message, and only its text."
 _TAGS = re.compile(r"<(/?)(?=(?:message|tool_call)\b)", re.IGNORECASE)
-_INSTRUCTION_ROLES = ("system", "developer")
 
 
 def render_prompt(request: LLMRequest) -> str:
@@ -53,7 +60,7 @@ def render_prompt(request: LLMRequest) -> str:
     """
     if request.tools:
         raise InvalidRequestError("codex_cli cannot offer tools to the model", sent=False)
-    turns = [message for message in request.messages if message.get("role") not in _INSTRUCTION_ROLES]
+    turns = [message for message in request.messages if not is_instruction(message)]
     if len(turns) == 1 and turns[0].get("role") == "user":
         prompt = _text(turns[0])
     else:
@@ -72,10 +79,10 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
         agent: Whether codex has its tools, and keeps its own instructions where the request has none.
         schema_in_words: Whether to state the JSON Schema here, in addition to `--output-schema` or instead of it.
     """
-    texts = [_text(message) for message in request.messages if message.get("role") in _INSTRUCTION_ROLES]
-    texts = [text for text in texts if text.strip()]
-    if not texts and not agent:
-        texts = [DEFAULT_INSTRUCTIONS]
+    for message in filter(is_instruction, request.messages):
+        _refuse_other_parts(message)
+    instructions = system_text(request.messages) or ("" if agent else DEFAULT_INSTRUCTIONS)
+    texts = [instructions] if instructions else []
     if request.schema is not None and schema_in_words:
         shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
         texts.append(f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}")
@@ -85,36 +92,32 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
 
 
 def _rendered(message: Message) -> str:
-    attributes = {"role": message.get("role"), "name": message.get("name"), "tool_call_id": message.get("tool_call_id")}
+    result = message_tool_result(message)
+    attributes = {"role": message.get("role"), "name": message.get("name"), "tool_call_id": result and result.call_id}
     head = "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items() if value)
     lines = [f"<message{head}>"]
     text = _TAGS.sub(r"<\\\1", _text(message))
     if text:
         lines.append(text)
-    calls = message.get("tool_calls")
-    if isinstance(calls, Sequence) and not isinstance(calls, str):
-        lines += [_rendered_call(call) for call in calls if isinstance(call, Mapping)]
+    lines += map(_rendered_call, message_tool_calls(message))
     return "\n".join([*lines, "</message>"])
 
 
-def _rendered_call(call: Mapping[str, Any]) -> str:
-    function = call.get("function")
-    function = function if isinstance(function, Mapping) else {}
-    attributes = {"id": call.get("id"), "name": function.get("name")}
-    head = "".join(f' {name}="{escape(str(value))}"' for name, value in attributes.items() if value)
-    arguments = function.get("arguments")
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-    return f"<tool_call{head}>" + _TAGS.sub(r"<\\\1", text) + "</tool_call>"
+def _rendered_call(call: ToolCall) -> str:
+    attributes = {"id": call.id, "name": call.name}
+    head = "".join(f' {name}="{escape(value)}"' for name, value in attributes.items() if value)
+    return f"<tool_call{head}>" + _TAGS.sub(r"<\\\1", call.arguments) + "</tool_call>"
 
 
 def _text(message: Message) -> str:
-    content = message.get("content")
-    if isinstance(content, Sequence) and not isinstance(content, str):
-        for part in content:
-            kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
-            if kind != "text":
-                raise InvalidRequestError(f"codex_cli takes text alone, not a part of type {kind!r}", sent=False)
+    _refuse_other_parts(message)
     return message_text(message)
+
+
+def _refuse_other_parts(message: Message) -> None:
+    for part in message_parts(message):
+        if part["type"] != "text":
+            raise InvalidRequestError(f"codex_cli takes text alone, not a part of type {part['type']!r}", sent=False)
 
 
 def _encodable(text: str) -> str:

@@ -1,17 +1,35 @@
-"""APIs over HTTP."""
+"""APIs over HTTP: the base of all of them, and the dialects that are built in."""
 
 from typing import TYPE_CHECKING
 
 from lee_llm_router._util.lazy_names import loaded_when_asked
 
 if TYPE_CHECKING:
-    from lee_llm_router.providers.http.provider import DEFAULT_MAX_RESPONSE_BYTES, HeaderText, HTTPConfig, HTTPProvider
+    from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
+    from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
+    from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+    from lee_llm_router.providers.http.headers import HeaderText
+    from lee_llm_router.providers.http.provider import HTTPProvider
+    from lee_llm_router.providers.http.settings import DEFAULT_MAX_RESPONSE_BYTES, HTTPConfig
 else:
-    __getattr__ = loaded_when_asked(__name__, "lee_llm_router.providers.http.provider")
+    __getattr__ = loaded_when_asked(
+        __name__,
+        "lee_llm_router.providers.http.settings",
+        "lee_llm_router.providers.http.headers",
+        "lee_llm_router.providers.http.dialects.base",
+        "lee_llm_router.providers.http.provider",
+        "lee_llm_router.providers.http.dialects.openai.settings",
+        "lee_llm_router.providers.http.dialects.openai.provider",
+    )
 
 __all__ = [
     "DEFAULT_MAX_RESPONSE_BYTES",
+    "Decoder",
+    "Dialect",
     "HTTPConfig",
     "HTTPProvider",
+    "HTTPReply",
     "HeaderText",
+    "OpenAIChatConfig",
+    "OpenAIChatProvider",
 ]

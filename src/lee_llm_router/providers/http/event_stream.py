@@ -1,15 +1,15 @@
-"""A streamed answer over HTTP: bytes from the wire, through a dialect's decoder, to pieces."""
+"""A streamed answer over HTTP: bytes from the transport, through a dialect's decoder, to chunks."""
 
 from __future__ import annotations
 
-from lee_llm_router.providers.base import ChunkStream
 from lee_llm_router.providers.http.dialects.base import Decoder
 from lee_llm_router.providers.http.transport.api import AsyncWireStream, WireStream
+from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import StreamChunk
 
 
 class EventStream(ChunkStream):
-    """For the thread that opened it. A piece that is here already costs no look at the clock."""
+    """The stream of a synchronous call. A buffered chunk is returned without reading the clock."""
 
     def __init__(self, wire: WireStream, decoder: Decoder) -> None:
         self._wire = wire
@@ -34,18 +34,18 @@ class EventStream(ChunkStream):
 
 
 class AsyncEventStream(ChunkStream):
-    """For the event loop that opened it."""
+    """The stream of an asynchronous call, for the event loop that opened it."""
 
     def __init__(self, wire: AsyncWireStream, decoder: Decoder) -> None:
         self._wire = wire
         self._decoder = decoder
 
-    def ready(self) -> StreamChunk | None:
-        """As `ChunkStream.ready`."""
+    def buffered(self) -> StreamChunk | None:
+        """As `ChunkStream.buffered`."""
         return self._decoder.next()
 
-    def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - it is refused
-        """Not for threads.
+    def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - it always raises
+        """Refuse: this stream belongs to an event loop.
 
         Raises:
             RuntimeError: always.

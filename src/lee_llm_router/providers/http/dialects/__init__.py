@@ -1,1 +1,1 @@
-"""Wire formats: pure functions, no I/O."""
+"""Wire formats: a folder for each, and what they share. Pure, apart from the provider types that are made of them."""

@@ -1,9 +1,9 @@
-"""Server-sent events, out of bytes in pieces of any size. Pure.
+"""Splits a stream of bytes, in pieces of any size, into server-sent events. Pure.
 
-By the rules of the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR,
-LF or CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is
-dropped. One thing is left to the reader: data stays bytes. The standard would replace bad UTF-8 by U+FFFD; whoever
-takes an answer for whole wants to know of it.
+It follows the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR, LF or
+CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is dropped.
+There is one difference: data stays bytes. The standard replaces invalid UTF-8 by U+FFFD, which would hide that an
+answer is damaged.
 """
 
 from __future__ import annotations
@@ -11,37 +11,47 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+
+ACCEPT = "text/event-stream, application/json"
+"""The `Accept` header of a request for a stream; a server that cannot stream may answer with JSON."""
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_RETRY_DIGITS = 15
+
+
+def is_whole_body(reply: HTTPReply) -> bool:
+    """Return whether `reply` says that its body is JSON or a web page, and so no stream of events."""
+    kind = reply.headers.get("content-type", "").lower()
+    return "json" in kind or "html" in kind
 
 
 class Event(NamedTuple):
     """One event."""
 
     data: bytes
-    """Its data lines, joined by newlines."""
+    """The event's data lines, joined by newlines."""
     event: str = "message"
-    """Its type."""
+    """The event's type."""
     id: str = ""
-    """The last id that the stream has named."""
+    """The last id that the stream has set."""
 
 
 class EventParser:
-    """Takes a stream's bytes as they come, gives its events as they end.
+    """Takes a stream's bytes as they come, and returns events as they are complete.
 
-    Lines are split and looked at as bytes: no line end or colon can be a part of another character in UTF-8, so a
-    character cut in two needs no care.
+    Lines are split as bytes. In UTF-8 the bytes of a line end or a colon are never part of another character, so a
+    character cut in two does no harm.
 
     Args:
-        limit: Bytes one event may have, its comments included.
+        limit: Maximum bytes in one event, including its comments.
     """
 
     __slots__ = ("_after_cr", "_data", "_event", "_id", "_limit", "_size", "_start", "_tail", "_too_long", "retry")
 
     def __init__(self, limit: int) -> None:
         self.retry: int | None = None
-        """Milliseconds to wait before connecting again, by the stream's word."""
+        """Milliseconds to wait before connecting again, if the stream has said so."""
         self._limit = limit
         self._start: bytes | None = b""
         self._after_cr = False
@@ -53,11 +63,11 @@ class EventParser:
         self._too_long = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that end in `data`.
+        """Return the events that end in `data`.
 
         Raises:
-            InvalidResponseError: an event is longer than the limit. Raised once the events before it have been given,
-                so perhaps only by the next call.
+            InvalidResponseError: an event is longer than the limit. Events before it are returned first, so the error
+                may come with the next call.
         """
         if self._start is not None:
             data = self._without_bom(data)
@@ -83,7 +93,7 @@ class EventParser:
         return events
 
     def _without_bom(self, data: bytes) -> bytes:
-        """`data` after what was held back of the stream's first three bytes; nothing while they may be a mark."""
+        """Return `data` without a byte order mark; nothing while fewer than three bytes have come that may be one."""
         data = (self._start or b"") + data
         if len(data) < len(_BOM) and _BOM.startswith(data):
             self._start = data

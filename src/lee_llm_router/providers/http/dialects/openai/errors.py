@@ -1,8 +1,11 @@
-"""What OpenAI-compatible servers say when they fail, and what that means. Pure.
+"""Reads the errors of OpenAI-compatible servers. Pure.
 
-The status decides, by the table in `docs/errors.md`. A code in the body is more exact where vendors use one status for
-several things: 429 for a used-up balance, 400 for a prompt that is too long or refused by a filter. Where a server
-sends no code, a few well-known sentences are looked for, and only in answers that blame the request.
+How this works. The status decides, by the table in `docs/errors.md`; then the body may say more exactly what failed:
+
+1. A code, where vendors use one status for several failures: 429 also for a used-up balance, 400 also for a prompt that
+   is too long or refused by a filter. `_SPECIFIC_CODES` may overrule a status, `_GENERIC_CODES` only a 200.
+2. A few well-known sentences, for servers that send no code; and only in answers that blame the request, since a prompt
+   quoted in another error must not decide anything.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lee_llm_router.errors import FailureType, LLMRouterError, error_for
-from lee_llm_router.providers.http.dialects.base import Reply, describe, failure_of_status, mapping, retry_after, string
+from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
 
-_REFINED = frozenset({200, 400, 401, 402, 403, 404, 413, 422, 429})
-"""Statuses that a code may make more exact. 200: some gateways send an error object with it."""
-_BLAMING = frozenset({200, 400, 413, 422})
+_STATUSES_WITH_CODES = frozenset({200, 400, 401, 402, 403, 404, 413, 422, 429})
+"""Statuses whose body may name the failure more exactly. 200: some gateways send an error object with it."""
+_STATUSES_BLAMING_REQUEST = frozenset({200, 400, 413, 422})
+"""Statuses whose message is searched for well-known sentences."""
 
-_SPECIFIC: dict[FailureType, tuple[str, ...]] = {
+_SPECIFIC_CODES: dict[FailureType, tuple[str, ...]] = {
     FailureType.CONTEXT_LENGTH: (
         "context_length_exceeded",  # OpenAI, Groq, DeepSeek, vLLM behind gateways
         "exceed_context_size_error",  # llama.cpp
@@ -48,7 +54,7 @@ _SPECIFIC: dict[FailureType, tuple[str, ...]] = {
     FailureType.MODEL_NOT_FOUND: ("model_not_found", "model_not_available", "model_not_exist", "invalid_model"),
     FailureType.AUTH: ("invalid_api_key", "api_key_invalid", "account_deactivated"),
 }
-_GENERIC: dict[FailureType, tuple[str, ...]] = {
+_GENERIC_CODES: dict[FailureType, tuple[str, ...]] = {
     FailureType.RATE_LIMIT: ("rate_limit_exceeded", "rate_limit_error"),
     FailureType.OVERLOADED: ("overloaded", "overloaded_error", "server_overloaded", "service_unavailable"),
     FailureType.TIMEOUT: ("timeout", "timeout_error"),
@@ -56,7 +62,7 @@ _GENERIC: dict[FailureType, tuple[str, ...]] = {
     FailureType.MODEL_NOT_FOUND: ("not_found_error",),
     FailureType.INVALID_REQUEST: ("invalid_request_error", "badrequesterror"),
 }
-"""Codes too broad to overrule a status; they count where the status says nothing (200)."""
+"""Codes too broad to overrule a status; they count only where the status says nothing (200)."""
 
 _SENTENCES: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
@@ -76,40 +82,30 @@ _SENTENCES: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
         (FailureType.AUTH, r"api key not valid"),  # Google
     )
 )
-_BY_SPECIFIC_CODE = {code: kind for kind, codes in _SPECIFIC.items() for code in codes}
-_BY_GENERIC_CODE = {code: kind for kind, codes in _GENERIC.items() for code in codes}
+_BY_SPECIFIC_CODE = {code: kind for kind, codes in _SPECIFIC_CODES.items() for code in codes}
+_BY_GENERIC_CODE = {code: kind for kind, codes in _GENERIC_CODES.items() for code in codes}
 
 
-def failure(reply: Reply) -> LLMRouterError:
-    """The error for an answer with a status that is no success."""
+def failure(reply: HTTPReply) -> LLMRouterError:
+    """Return the error for an answer whose status is no success."""
     error = _error_in(reply.body)
     kind = _kind(reply.status, error) if error else failure_of_status(reply.status)
-    return _built(reply, reply.status, kind, _message(reply, error) or _default_message(reply))
+    return http_error(reply, _message(reply, error), kind=kind)
 
 
-def failure_within(reply: Reply, error: Any) -> LLMRouterError:
-    """The error for the error object in an answer that came with 200. Its number stands for the status."""
+def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
+    """Return the error for an error object that came with 200. A status in its `code` counts as the answer's."""
     error = error if isinstance(error, dict) else {"message": str(error)}
     status = _status_in(error) or reply.status
     kind = _kind(status, error)
     if status == reply.status and kind is FailureType.INVALID_RESPONSE:
         kind = FailureType.PROVIDER_ERROR
-    return _built(reply, status, kind, _message(reply, error) or "an error without a message")
-
-
-def _built(reply: Reply, status: int, kind: FailureType, message: str) -> LLMRouterError:
-    return error_for(
-        kind,
-        message,
-        status_code=status,
-        retry_after=retry_after(reply.headers, reply.now),
-        final=kind is FailureType.INVALID_RESPONSE,
-    )
+    return http_error(reply, _message(reply, error) or "an error without a message", kind=kind, status=status)
 
 
 def _kind(status: int, error: Mapping[str, Any]) -> FailureType:
     by_status = failure_of_status(status)
-    if status not in _REFINED:
+    if status not in _STATUSES_WITH_CODES:
         return by_status
     codes = list(_codes(error))
     tables = (_BY_SPECIFIC_CODE, _BY_GENERIC_CODE) if status == 200 else (_BY_SPECIFIC_CODE,)
@@ -119,7 +115,7 @@ def _kind(status: int, error: Mapping[str, Any]) -> FailureType:
                 return table[code]
     if status == 403 and mapping(error.get("metadata")).get("reasons"):
         return FailureType.CONTENT_FILTER  # OpenRouter: why its moderation refused
-    if status in _BLAMING:
+    if status in _STATUSES_BLAMING_REQUEST:
         text = str(error.get("message"))[:4096]
         for kind, pattern in _SENTENCES:
             if pattern.search(text):
@@ -144,7 +140,7 @@ def _status_in(error: Mapping[str, Any]) -> int | None:
 
 
 def _error_in(body: bytes) -> Mapping[str, Any]:
-    """The error object of a body, whichever way it is wrapped; empty if there is none."""
+    """Return the error object in a body, however it is wrapped; empty if there is none."""
     try:
         value = from_json(body)
     except ValueError:
@@ -158,14 +154,8 @@ def _error_in(body: bytes) -> Mapping[str, Any]:
     return {**outer, "message": error} if isinstance(error, str) else outer
 
 
-def _message(reply: Reply, error: Mapping[str, Any]) -> str:
+def _message(reply: HTTPReply, error: Mapping[str, Any]) -> str:
     text = string(error.get("message")) or string(error.get("detail")) or ""
-    # OpenRouter passes on what the vendor behind it said.
+    # OpenRouter quotes the vendor behind it.
     behind = string(mapping(error.get("metadata")).get("raw"))
     return reply.quote(f"{text} ({behind})" if behind else text)
-
-
-def _default_message(reply: Reply) -> str:
-    if 300 <= reply.status < 400:
-        return f"HTTP {reply.status}: redirects are not followed, so that the key stays with the address it is for"
-    return f"HTTP {reply.status} with {describe(reply)}"

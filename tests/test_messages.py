@@ -8,7 +8,17 @@ import pytest
 
 from helpers.support import config_for, provider_of, router_for
 from lee_llm_router import InvalidRequestError
-from lee_llm_router.response import message_text
+from lee_llm_router.response import (
+    Message,
+    ToolCall,
+    ToolResult,
+    is_instruction,
+    message_parts,
+    message_text,
+    message_tool_calls,
+    message_tool_result,
+    system_text,
+)
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
 
@@ -65,3 +75,39 @@ def test_the_text_of_a_message_is_its_content_or_its_text_parts() -> None:
     assert message_text({"role": "user", "content": "a"}) == "a"
     assert message_text({"role": "user", "content": [{"type": "text", "text": "a"}, PICTURE, {"text": "b"}]}) == "a\nb"
     assert message_text({"role": "assistant", "content": None}) == ""
+
+
+def test_the_system_text_is_that_of_all_instructions() -> None:
+    """In their order, blank ones left out; turns of the conversation are none."""
+    messages: list[Message] = [
+        {"role": "system", "content": "a"},
+        {"role": "user", "content": "hi"},
+        {"role": "system", "content": " \n"},
+        {"role": "developer", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
+    ]
+    assert system_text(messages) == "a\n\nb\nc"
+    assert system_text(messages[1:2]) == ""
+    assert [is_instruction(message) for message in messages] == [True, False, True, True]
+
+
+def test_the_parts_of_a_message_have_a_type() -> None:
+    text = {"type": "text", "text": "a"}
+    assert message_parts({"role": "user", "content": "a"}) == (text,)
+    assert message_parts({"role": "user", "content": [{"text": "a"}, PICTURE, "b"]}) == (text, PICTURE, {"type": "str"})
+    assert message_parts({"role": "assistant", "content": None}) == ()
+
+
+def test_tool_calls_and_results_of_messages_are_typed() -> None:
+    """What a message leaves out is empty; arguments that are no text become JSON."""
+    whole = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    calls = [whole, {"function": {"arguments": {"é": 1}}}, {}, "no call"]
+    assert message_tool_calls({"role": "assistant", "content": None, "tool_calls": calls}) == (
+        ToolCall(id="1", name="f", arguments='{"a": 1}'),
+        ToolCall(id="", name="", arguments='{"é": 1}'),
+        ToolCall(id="", name="", arguments="{}"),
+    )
+    assert message_tool_calls({"role": "assistant", "content": "a", "tool_calls": None}) == ()
+    assert message_tool_calls({"role": "assistant", "content": "a", "tool_calls": "no list"}) == ()
+    assert message_tool_result({"role": "tool", "tool_call_id": "1", "content": "4"}) == ToolResult("1", "4")
+    assert message_tool_result({"role": "tool", "content": [{"type": "text", "text": "4"}]}) == ToolResult("", "4")
+    assert message_tool_result({"role": "user", "content": "4"}) is None

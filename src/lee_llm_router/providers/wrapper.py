@@ -1,0 +1,71 @@
+"""A provider around a provider: for what concerns any of them, such as caching, recording or cost limits.
+
+Subclass `WrapperProvider` and override what should change; the rest goes to the inner provider. Give the class, or a
+function that wraps some providers and returns others as they are, to `ProviderPool` as its `wrap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
+from lee_llm_router.providers.streams import ChunkStream
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+
+class WrapperProvider(Provider[ProviderConfig]):
+    """Passes everything on to `inner`, with its name, settings and clock.
+
+    A wrapper that answers by itself, or changes answers, overrides the four methods that ask: `complete` and `stream`,
+    and the async form of each.
+
+    Args:
+        inner: The provider that does the work; closed with this one.
+    """
+
+    def __init__(self, inner: Provider[Any]) -> None:
+        super().__init__(inner.name, inner.config, inner.clock)
+        self.inner = inner
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """What the inner provider can do."""
+        return self.inner.capabilities
+
+    @property
+    def effects(self) -> Effects:
+        """What an attempt of the inner provider may change."""
+        return self.inner.effects
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `Provider.complete`."""
+        return self.inner.complete(request, timeout)
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `Provider.complete_async`."""
+        return await self.inner.complete_async(request, timeout)
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `Provider.stream`."""
+        return self.inner.stream(request, timeout)
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `Provider.stream_async`."""
+        return await self.inner.stream_async(request, timeout)
+
+    def secrets(self) -> Iterable[str]:
+        """As `Provider.secrets`."""
+        return self.inner.secrets()
+
+    def close(self) -> None:
+        """As `Provider.close`."""
+        self.inner.close()
+
+    async def aclose(self) -> None:
+        """As `Provider.aclose`."""
+        await self.inner.aclose()
+
+    def check(self) -> Iterable[tuple[Literal["ok", "warning", "error"], str]]:
+        """As `Provider.check`."""
+        return self.inner.check()
