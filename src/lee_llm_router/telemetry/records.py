@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.response import LLMUsage
-from lee_llm_router.telemetry.record_json import json_object, json_text, known_fields
+from lee_llm_router.telemetry.record_json import json_object, json_text, json_writer, known_fields
 
 SCHEMA_VERSION = 1
 
@@ -91,7 +91,11 @@ class TraceRecord:
         Every field is present, null where the value is not known; `messages` and `text` only if captured. What JSON
         cannot hold (lone surrogates, objects, cycles) is written as a readable stand-in.
         """
-        return json_text(self, exclude=_CAPTURED if self.messages is None and self.text is None else None)
+        if self.messages is not None or self.text is not None:
+            return json_text(self)
+        if type(self) is TraceRecord:
+            return _uncaptured_json(self)
+        return json_text(self, exclude=_CAPTURED)
 
     @classmethod
     def from_json(cls, line: bytes | str) -> TraceRecord:
@@ -111,6 +115,9 @@ class TraceRecord:
             return cls(**known)
         except TypeError as error:
             raise ValueError(f"not a trace record: {error}") from None
+
+
+_uncaptured_json = json_writer(TraceRecord, exclude=_CAPTURED)
 
 
 @runtime_checkable
