@@ -18,7 +18,8 @@ from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import RouterClosedError
-from lee_llm_router.health.tracker import Health, TargetHealth, TargetKey
+from lee_llm_router.health.tracker import Health, TargetHealth
+from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
