@@ -300,12 +300,17 @@ def test_documents_name_no_path_of_a_machine(path: Path) -> None:
 
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
     again = {RetryRule.NEVER: "no", RetryRule.BACKOFF: "after a backoff", RetryRule.LAST: "when no other is left"}
-    onward = {FallbackRule.YES: "yes", FallbackRule.IF_ASKED: "if the role says so", FallbackRule.NEVER: "no"}
+    onward = {
+        FallbackRule.YES: "yes",
+        FallbackRule.IF_ASKED: "if the role says so",
+        FallbackRule.NEVER: "no",
+        FallbackRule.OTHER_PROVIDER: "of another provider",
+    }
     in_code = {
         kind.value: [
             again[rule.again],
             onward[rule.onward],
-            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate)),
+            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate, rule.rests)),
         ]
         for kind, rule in RULES.items()
     }

@@ -204,14 +204,14 @@ MODES: Mapping[str, Callable[[LeeLLMRouter], Asked]] = {"sync": _sync, "async": 
 
 def _router(row: Row, place: Place, fallback: str | None, folder: Path, memory: Memory) -> LeeLLMRouter:
     providers: dict[str, Any] = {"faulty": {"model": "m", **place.settings, **row.settings}}
-    role: dict[str, Any] = {"provider": "faulty", "timeout": 10, "retry": {"attempts": 2}, **row.role}
+    role: dict[str, Any] = {"provider": "faulty", "timeout": 10, "retry": {"attempts": 2, "patience": 0}, **row.role}
     if fallback is not None:
         providers["healthy"] = {"type": "http", "base_url": fallback, "model": "m"}
         role["fallback_providers"] = [{"provider": "healthy", "timeout": 10}]
     config = {"llm": {"providers": providers, "roles": {"r": role}, "trace": {"dir": str(folder / "traces")}}}
     store = None if row.untraced else memory
     return LeeLLMRouter(
-        load_config(config), trace_store=store, event_sink=memory, clock=SkippingClock(), random=lambda: 0.5
+        load_config(config), trace_store=store, event_sink=memory, clock=SkippingClock(), random=lambda: 0.0
     )
 
 
