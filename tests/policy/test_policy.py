@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -174,7 +175,7 @@ class _Point:
 def test_an_installed_policy_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that cannot be loaded, or is none, is a configuration error that says so."""
     points = [_Point("mine", SimpleRoutingPolicy), _Point("broken", ImportError("no module")), _Point("odd", dict)]
-    points.append(_Point("made", lambda: SimpleRoutingPolicy()))
+    points.append(_Point("made", partial(SimpleRoutingPolicy)))
     monkeypatch.syspath_prepend(tmp_path)  # what is installed is looked up once for each search path
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     for name in ("mine", "made", "made"):
