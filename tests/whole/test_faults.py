@@ -101,10 +101,10 @@ IGNORE_TERM = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 FLOOD = "while True: sys.stdout.buffer.write(b'x' * 65536)"
 
 ROWS = [
-    Row("refused connection", refused, BAD, "again", sent=False),
-    Row("unknown host", unknown_host, BAD, "again", sent=False),
-    Row("no TLS behind https", plain_behind_https, BAD, "again", sent=False),
-    Row("untrusted certificate", untrusted_certificate, BAD, "again", sent=False),
+    Row("refused connection", refused, BAD, "again if last", sent=False),
+    Row("unknown host", unknown_host, BAD, "again if last", sent=False),
+    Row("no TLS behind https", plain_behind_https, BAD, "again if last", sent=False),
+    Row("untrusted certificate", untrusted_certificate, BAD, "again if last", sent=False),
     Row("closed before the headers", breaking(lambda _: b""), BAD, "again"),
     Row("reset before the headers", breaking(lambda _: b"", Conversation.reset), BAD, "again"),
     Row("closed inside the headers", breaking(lambda r: whole(r)[:20]), BAD, "again"),

@@ -22,7 +22,7 @@ from collections.abc import Generator
 from typing import Any
 
 from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
-from lee_llm_router.engine.failures import final_error, forget_frames, scrubbed, to_router_error
+from lee_llm_router.engine.failures import believable, final_error, forget_frames, scrubbed, to_router_error
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
@@ -272,7 +272,9 @@ class _CallRun:
 
     def _partial(self) -> LLMResponse | None:
         """What the caller has received of the current attempt's answer."""
-        return self.assembler.partial() if self.assembler is not None and self.assembler.started else None
+        if self.assembler is None or not self.assembler.started:
+            return None
+        return believable(self.assembler.partial())
 
     def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
         """Build what the target needs, once; return the reason if it cannot serve this request."""
