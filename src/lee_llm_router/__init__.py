@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
-    from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         ConfigError,
@@ -50,7 +50,7 @@ else:
         "compression": "Compressor",
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
-        "engine.settings": "RetryConfig StreamConfig",
+        "engine.settings": "ContractConfig RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
             "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
@@ -102,6 +102,7 @@ __all__ = [
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
+    "ContractConfig",
     "ContractViolationError",
     "EventSink",
     "FailureType",

@@ -56,6 +56,7 @@ def calls(draw: st.DrawFn, outcomes: st.SearchStrategy[Any]) -> dict[str, Any]:
             "retry": {"attempts": draw(st.integers(1, 4)), "max_attempts": draw(st.integers(1, 7))},
             "fallback_on": draw(st.sets(st.sampled_from(["INVALID_REQUEST", "CONTENT_FILTER"]))),
             "retry_effects": draw(st.booleans()),
+            "contract": {"repair": draw(st.integers(0, 2)), "on_failure": draw(st.sampled_from(["next", "raise"]))},
             "stream": {"idle_timeout": draw(number), "on_break": draw(st.sampled_from(["raise", "restart"]))},
         },
         "call": draw(st.sampled_from([{}, {"json_mode": True}, {"tools": [{"type": "function"}]}])),
@@ -84,7 +85,10 @@ def _check_call(call: dict[str, Any], end: Any, records: list[Any], took: float)
     made = [record for record in records if record.attempt is not None]
     assert len(made) <= role["retry"]["max_attempts"]
     for name in call["plays"]:
-        assert sum(record.provider == name for record in made) <= role["retry"]["attempts"]
+        at_target = [record for record in made if record.provider == name]
+        repairs = sum(r.failure_type == "CONTRACT_VIOLATION" and r.verdict == "retry" for r in at_target)
+        assert repairs <= role["contract"]["repair"]
+        assert len(at_target) - repairs <= role["retry"]["attempts"]
     assert [record.attempt for record in made] == list(range(len(made)))
     assert took <= role["deadline"] + 1e-6
     if isinstance(end, LLMRouterError):

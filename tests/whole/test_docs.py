@@ -299,8 +299,18 @@ def test_documents_name_no_path_of_a_machine(path: Path) -> None:
 
 
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
-    again = {RetryRule.NEVER: "no", RetryRule.BACKOFF: "after a backoff", RetryRule.LAST: "when no other is left"}
-    onward = {FallbackRule.YES: "yes", FallbackRule.IF_ASKED: "if the role says so", FallbackRule.NEVER: "no"}
+    again = {
+        RetryRule.NEVER: "no",
+        RetryRule.BACKOFF: "after a backoff",
+        RetryRule.LAST: "when no other is left",
+        RetryRule.REPAIR: "at once, told what is wrong, `contract.repair` times",
+    }
+    onward = {
+        FallbackRule.YES: "yes",
+        FallbackRule.IF_ASKED: "if the role says so",
+        FallbackRule.UNLESS_RAISE: "yes, unless `contract.on_failure` is `raise`",
+        FallbackRule.NEVER: "no",
+    }
     in_code = {
         kind.value: [
             again[rule.again],

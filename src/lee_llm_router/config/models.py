@@ -11,7 +11,7 @@ from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.mistakes import validation_error
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
-from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
@@ -75,6 +75,9 @@ class RoleConfig(CallSettings):
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=RetryConfig, description="How often to try.")
     stream: StreamConfig = Field(default_factory=StreamConfig, description="How to stream.")
+    contract: ContractConfig = Field(
+        default_factory=ContractConfig, description="What follows when an answer breaks json_mode or schema."
+    )
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
         frozenset(), description="Failures that end a call by default and shall go on to the next target instead."

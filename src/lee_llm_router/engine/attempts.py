@@ -199,8 +199,10 @@ class _CallRun:
         settings = self.plan.role_settings
         decision = decide(
             error,
-            tries=candidate.tries,
+            tries=candidate.tries - candidate.free_tries,
+            repairs=candidate.repairs,
             retry=settings.retry,
+            contract=self.plan.contract,
             fallback_on=settings.fallback_on,
             repeatable=self._repeatable(candidate, error),
             random=self.parts.random,
@@ -209,7 +211,9 @@ class _CallRun:
         now = self.clock.monotonic()
         candidate.exhausted = decision.again_after is None
         candidate.ready_at = now + (decision.again_after or 0.0)
-        candidate.retry_paid = error.retry_after is not None
+        candidate.retry_paid = decision.free or error.retry_after is not None
+        if decision.free:
+            self._ask_otherwise(candidate, error)
         action = None
         if not decision.stop and self.made < settings.retry.max_attempts:
             action = self.selector.next_action(candidate, now, stay=decision.stay)
@@ -224,6 +228,13 @@ class _CallRun:
             raise self._final(error) from error
         forget_frames(error)
         return action
+
+    def _ask_otherwise(self, candidate: Candidate, error: LLMRouterError) -> None:
+        """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
+        candidate.free_tries += 1
+        if error.failure_type is FailureType.CONTRACT_VIOLATION:
+            candidate.repairs += 1
+            candidate.request = self.plan.operation.repaired(candidate.first_request, error)
 
     def _repeatable(self, candidate: Candidate, error: LLMRouterError) -> bool:
         """Whether another attempt may follow: no effect would be doubled, no output spliced."""
@@ -250,7 +261,7 @@ class _CallRun:
             return scrubbed(UnavailableError(f"provider {name!r} {what}: {reason}", sent=False), self.parts.secrets)
         if refusal is not None:
             return UnavailableError(refusal, sent=False)
-        candidate.request = request
+        candidate.request = candidate.first_request = request
         return None
 
     def _settle(

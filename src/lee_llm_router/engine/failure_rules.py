@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from lee_llm_router.engine.settings import RetryConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 
 
@@ -21,6 +21,7 @@ class RetryRule(Enum):
     NEVER = "never"
     BACKOFF = "after a backoff, while it has attempts left"
     LAST = "only once no other target is left"
+    REPAIR = "at once, told what was wrong, `contract.repair` times"
 
 
 class FallbackRule(Enum):
@@ -28,6 +29,7 @@ class FallbackRule(Enum):
 
     YES = "yes"
     IF_ASKED = "if the role's fallback_on names it"
+    UNLESS_RAISE = "yes, unless `contract.on_failure` is raise"
     NEVER = "never"
 
 
@@ -55,7 +57,7 @@ RULES: dict[FailureType, Rule] = {
     FailureType.CONTEXT_LENGTH: Rule(RetryRule.NEVER),
     FailureType.CONTENT_FILTER: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
     FailureType.INVALID_REQUEST: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
-    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.NEVER, FallbackRule.NEVER),
+    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.REPAIR, FallbackRule.UNLESS_RAISE),
     FailureType.UNAVAILABLE: Rule(RetryRule.NEVER),
     FailureType.CANCELLED: Rule(RetryRule.NEVER, FallbackRule.NEVER),
     FailureType.UNKNOWN: Rule(RetryRule.NEVER),
@@ -68,11 +70,17 @@ class Decision:
 
     With `stop`, the error is raised now. Otherwise `again_after` is the number of seconds before this target may be
     asked again, or None if this call asks it no more; `stay` says to wait for it rather than go to the next target.
+    With `free` the next attempt asks otherwise than this one: it costs none of the target's attempts, no backoff and
+    nothing of the retry budget.
     """
 
     stop: bool = False
     again_after: float | None = None
     stay: bool = False
+    free: bool = False
+
+
+_ASK_OTHERWISE = Decision(again_after=0.0, stay=True, free=True)
 
 
 def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> float:
@@ -88,7 +96,9 @@ def decide(
     error: LLMRouterError,
     *,
     tries: int,
+    repairs: int = 0,
     retry: RetryConfig,
+    contract: ContractConfig,
     fallback_on: Collection[str],
     repeatable: bool,
     random: Callable[[], float],
@@ -97,8 +107,10 @@ def decide(
 
     Args:
         error: How the attempt failed.
-        tries: Attempts made at this target in this call, this one included.
+        tries: Attempts made at this target in this call, this one included, those that were free left out.
+        repairs: How often this target was told that its answer breaks the contract.
         retry: The role's limits and waits.
+        contract: What follows a broken JSON contract.
         fallback_on: Failure types the role lets go on although they would end the call.
         repeatable: False if the attempt may have changed something, so that no further attempt may follow.
         random: A number in [0, 1).
@@ -108,8 +120,16 @@ def decide(
         return Decision(stop=True)
     if rule.onward is FallbackRule.IF_ASKED and error.failure_type not in fallback_on:
         return Decision(stop=True)
+    if rule.again is RetryRule.REPAIR:
+        return _after_broken_contract(contract, contract.repair if error.final else repairs)
     if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
         return Decision()
     if error.retry_after is not None:
         return Decision(again_after=error.retry_after)
     return Decision(again_after=backoff(retry, tries, random), stay=rule.again is RetryRule.BACKOFF)
+
+
+def _after_broken_contract(contract: ContractConfig, repairs: int) -> Decision:
+    if repairs < contract.repair:
+        return _ASK_OTHERWISE
+    return Decision(stop=contract.on_failure == "raise")

@@ -1,4 +1,4 @@
-"""The JSON contract of an answer: `json_mode` and `schema`.
+"""The JSON contract of an answer: `json_mode` and `schema`; and the words in which a model hears that it broke one.
 
 A pydantic model checks itself; a JSON Schema given as a mapping is checked by the `jsonschema` library (the extra
 ``lee-llm-router[schema]``). References in a schema are never fetched.
@@ -14,10 +14,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from lee_llm_router._util.scrubbing import bounded
-from lee_llm_router.errors import ContractViolationError, InvalidRequestError
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
+from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
 _FENCE = "```"
+_BROKEN = "the answer breaks its contract: "
+_KEPT_OF_CUT_ANSWER = 2000
+"""Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
 
 
 def check_schema(schema: object) -> None:
@@ -68,7 +71,25 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
 
 
 def _violation(response: LLMResponse, message: str) -> ContractViolationError:
-    return ContractViolationError(f"the answer breaks its contract: {bounded(message, 300)}", response=response)
+    return ContractViolationError(f"{_BROKEN}{bounded(message, 300)}", response=response)
+
+
+def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
+    """Return the broken answer as the assistant's message, and the user's that says what is wrong with it.
+
+    `error` is scrubbed and bounded by now. Tool calls of the answer are left out: a call without its result is refused.
+    """
+    answer = error.response
+    text = "" if answer is None else answer.text
+    ask = "Answer again, with one JSON value as asked for and nothing else."
+    if answer is not None and answer.finish_reason == "length":
+        text = text[:_KEPT_OF_CUT_ANSWER]
+        ask = "Answer again, more briefly, with one whole JSON value as asked for and nothing else."
+    return (
+        # Some APIs refuse an empty message.
+        {"role": "assistant", "content": text if text.strip() else "(no text)"},
+        {"role": "user", "content": f"That answer cannot be used: {error.message.removeprefix(_BROKEN)}. {ask}"},
+    )
 
 
 def _without_fence(text: str) -> str:

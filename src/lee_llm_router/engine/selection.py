@@ -40,9 +40,15 @@ class Candidate:
     provider: Provider[Any] | None = None
     request: Any = None
     """None until the provider is open and can serve the call."""
+    first_request: Any = None
+    """`request` as it was before any repair."""
     has_effects: bool = False
     """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0
+    free_tries: int = 0
+    """How many of them cost none of `retry.attempts`, because they asked otherwise than the one before."""
+    repairs: int = 0
+    """How many told the model that its answer breaks the contract."""
     ready_at: float = 0.0
     """The moment from which its last failure allows the next attempt."""
     retry_paid: bool = True

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from pydantic import BaseModel, Field, ValidationError
 
 from lee_llm_router.config.models import CallSettings
+from lee_llm_router.engine.settings import ContractConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
 
@@ -28,6 +29,8 @@ class CallOptions(TypedDict, total=False):
     """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
     schema: Mapping[str, Any] | type[BaseModel]
     """The answer must fit this JSON Schema or pydantic model; it comes parsed as `LLMResponse.parsed`."""
+    contract: Mapping[str, Any]
+    """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     tools: Sequence[Mapping[str, Any]]
     tool_choice: str | Mapping[str, Any]
     extra_body: Mapping[str, Any]
@@ -40,6 +43,10 @@ class CallOptions(TypedDict, total=False):
     """Notes for the trace; never sent."""
 
 
+OF_WHOLE_CALL = ("contract", "deadline", "metadata")
+"""Options that are about a call, and not about the request to one of its targets."""
+
+
 @cache
 def _model() -> type[CallSettings]:
     """The model that checks `CallOptions`. Most programs never need it."""
@@ -50,6 +57,7 @@ def _model() -> type[CallSettings]:
         tool_choice: str | dict[str, Any] | None = None
         deadline: Seconds | None = None
         metadata: dict[str, Any] | None = None
+        contract: ContractConfig | None = None
 
     return Overrides
 
