@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.engine.json_text import json_text
 from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
-_FENCE = "```"
 _BROKEN = "the answer breaks its contract: "
 _KEPT_OF_CUT_ANSWER = 2000
 """Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
@@ -41,7 +41,7 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
 
     The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
 
-    A single Markdown code fence around the JSON is allowed for: many models add one.
+    Text around the JSON is set aside where exactly one JSON value is left; see `json_text`.
 
     Raises:
         ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
@@ -50,23 +50,44 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
         return None
     if response.finish_reason == "length":
         raise _violation(response, "the answer was cut by length (finish_reason length)")
-    text = _without_fence(response.text)
-    schema = request.schema
+    try:
+        return _checked(request.schema, response.text)
+    except _NotJSONError:
+        pass
+    except ValueError as error:
+        raise _violation(response, str(error)) from None
+    try:
+        return _checked(request.schema, json_text(response.text))
+    except ValueError as error:
+        raise _violation(response, str(error)) from None
+
+
+class _NotJSONError(ValueError):
+    """The text is no JSON."""
+
+
+def _checked(schema: Any, text: str) -> Any:
+    """Return the value in `text`, if it fits `schema`.
+
+    Raises:
+        ValueError: it does not; says why.
+    """
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         try:
             return schema.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            if first["type"] == "json_invalid":
+                raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
             where = "".join(f".{part}" for part in first["loc"])
-            raise _violation(response, f"does not fit {schema.__name__}{where}: {first['msg']}") from None
+            raise ValueError(f"does not fit {schema.__name__}{where}: {first['msg']}") from None
     try:
         value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise _violation(response, f"not JSON: {error}") from None
-    if schema is not None:
-        problem = _compiled_check(_as_json(schema))(value)
-        if problem:
-            raise _violation(response, f"does not fit the schema: {problem}")
+        raise _NotJSONError(f"not JSON: {error}") from None
+    problem = None if schema is None else _compiled_check(_as_json(schema))(value)
+    if problem:
+        raise ValueError(f"does not fit the schema: {problem}")
     return value
 
 
@@ -90,13 +111,6 @@ def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
         {"role": "assistant", "content": text if text.strip() else "(no text)"},
         {"role": "user", "content": f"That answer cannot be used: {error.message.removeprefix(_BROKEN)}. {ask}"},
     )
-
-
-def _without_fence(text: str) -> str:
-    text = text.strip()
-    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
-        text = text[text.index("\n") + 1 : -len(_FENCE)]
-    return text
 
 
 def _as_json(schema: Any) -> bytes:
