@@ -67,7 +67,7 @@ def test_where_one_value_cannot_be_told_the_contract_is_broken(text: str) -> Non
 @pytest.mark.parametrize(
     "text",
     [
-        '{"n": 1, "items": [1, 2], oops}', '{"n": 1, "items": [1, 2]', '{"n": [1, 2]', '[{"n": 1}, {"n": 2}', 
+        '{"n": 1, "items": [1, 2], oops}', '{"n": 1, "items": [1, 2]', '{"n": [1, 2]', '[{"n": 1}, {"n": 2}',
         "{'n': [1]}", 'So: {"n": 1, "items": {"a": 1}', '{"n": NaN}', '{n: {"a": 1}}', "The answer is 42", "yes", "",
         '{"n": 1, // a comment\n "m": [2]}',
     ],

@@ -340,7 +340,7 @@ def _told() -> list[RouterEvent]:
     with pytest.raises(KeyboardInterrupt):
         router.complete("r", "cancelled in its attempt")
     with pytest.raises(InvalidRequestError):
-        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-arg]
+        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-overload]
     clock.sleep = lambda seconds: clock.advance(3600)  # type: ignore[method-assign]
     with pytest.raises(LLMTimeoutError):
         router.complete("r", "out of time in a wait")

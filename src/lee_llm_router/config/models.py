@@ -3,9 +3,9 @@
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.mistakes import validation_error
@@ -15,6 +15,7 @@ from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamCo
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.json_schema import is_type
 from lee_llm_router.settings.fields import Integer, Number, Seconds
 from lee_llm_router.settings.model import KeyPath, Section
 from lee_llm_router.telemetry.settings import TraceConfig
@@ -33,6 +34,12 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _is_type(value: Any) -> Any:
+    if not is_type(value):
+        raise PydanticCustomError("wanted_type", "a mapping or a type is wanted")
+    return value
+
+
 class CallSettings(Section):
     """What a role, a fallback, a policy or a caller may ask of a call. Unset means: not sent."""
 
@@ -45,7 +52,7 @@ class CallSettings(Section):
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
     reasoning_effort: str | None = Field(None, description="How much to think: the vendor's word (low, high...).")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
-    response_schema: dict[str, Any] | SkipJsonSchema[type[BaseModel]] | None = Field(
+    response_schema: dict[str, Any] | SkipJsonSchema[Annotated[Any, AfterValidator(_is_type)]] | None = Field(
         None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked."
     )
     extra_body: dict[str, Any] | None = Field(None, description="Fields merged into the request body as they are.")

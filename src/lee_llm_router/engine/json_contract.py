@@ -1,6 +1,6 @@
 """The JSON contract of an answer: `json_mode` and `schema`; and the words in which a model hears that it broke one.
 
-A pydantic model checks itself; a JSON Schema given as a mapping is checked by the `jsonschema` library (the extra
+A type is checked by pydantic; a JSON Schema given as a mapping by the `jsonschema` library (the extra
 ``lee-llm-router[schema]``). References in a schema are never fetched.
 """
 
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.engine.json_text import json_text
 from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
+from lee_llm_router.providers.json_schema import adapter_of, type_name
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
 _BROKEN = "the answer breaks its contract: "
@@ -29,11 +30,10 @@ def check_schema(schema: object) -> None:
     Raises:
         InvalidRequestError: it is no schema, or the library that checks it is not installed.
     """
-    if schema is None or (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return
-    if not isinstance(schema, Mapping):
-        raise InvalidRequestError("schema must be a mapping (JSON Schema) or a pydantic model class", sent=False)
-    _compiled_check(_as_json(schema))
+    if isinstance(schema, Mapping):
+        _compiled_check(_as_json(schema))
+    elif schema is not None:
+        adapter_of(schema)
 
 
 def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
@@ -72,15 +72,15 @@ def _checked(schema: Any, text: str) -> Any:
     Raises:
         ValueError: it does not; says why.
     """
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    if schema is not None and not isinstance(schema, Mapping):
         try:
-            return schema.model_validate_json(text)
+            return adapter_of(schema).validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             if first["type"] == "json_invalid":
                 raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
             where = "".join(f".{part}" for part in first["loc"])
-            raise ValueError(f"does not fit {schema.__name__}{where}: {first['msg']}") from None
+            raise ValueError(f"does not fit {type_name(schema)}{where}: {first['msg']}") from None
     try:
         value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -131,7 +131,7 @@ def _compiled_check(schema_text: bytes) -> Callable[[Any], str | None]:
     except ImportError:
         raise InvalidRequestError(
             'checking answers against a JSON Schema needs an extra: pip install "lee-llm-router[schema]"'
-            " (a pydantic model as schema needs none)",
+            " (a type as schema needs none)",
             sent=False,
         ) from None
     schema = from_json(schema_text)
