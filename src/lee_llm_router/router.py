@@ -18,16 +18,20 @@ from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import RouterClosedError
-from lee_llm_router.health.tracker import Health, TargetHealth, TargetKey
+from lee_llm_router.health.tracker import Health, TargetHealth
+from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
+from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.planner import CallPlanner
+from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
 from lee_llm_router.telemetry.stores.open import open_store
@@ -40,13 +44,15 @@ class LeeLLMRouter:
         config: What `load_config` gives, or anything it takes (a path, a mapping).
         policy: Chooses the targets of a call: an object, or the name of an installed one. Default: the
             configuration's `policy`.
-        trace_store: Where records go. Default: daily files as the configuration's `trace` says; False: nowhere.
-        event_sink: One or several receivers of events.
+        trace_store: Where records go. Default: the store of the configuration's `trace`; False: nowhere.
+        event_sink: One or several receivers of events, besides those of the configuration.
         on_token_usage: Called as ``(usage, role, provider)`` once for each attempt that reports usage.
         compression: A ``messages -> messages`` hook, for all roles or by role name.
         trace_dir: Folder of the default trace store, in place of the configuration's ``trace: {dir: ...}``. A relative
             one is taken from `workspace`.
         workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
+        wrap_provider: Called with each provider that is built; the router asks what it returns (a `WrapperProvider`
+            around it, say) in its place.
         clock: Where the time comes from and how to wait; for tests.
         random: A number in [0, 1), for the jitter of waits.
 
@@ -65,29 +71,31 @@ class LeeLLMRouter:
         compression: Compressor | Mapping[str, Compressor] | None = None,
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
+        wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.config = config if isinstance(config, LLMConfig) else load_config(config)
-        policy = self.config.policy if policy is None else policy
-        self.policy = load_policy(policy) if isinstance(policy, str) else ensure_policy(policy)
+        chosen = self.config.policy if policy is None else policy
+        self.policy = load_policy(chosen) if isinstance(chosen, str | PluginSettings) else ensure_policy(chosen)
         self._closed = False
         self._clock = clock
         trace = self.config.trace
         folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
             trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
+        self._own_sinks = [SINKS.build(settings) for settings in self.config.sinks]
         parts = RouterParts(
             clock=clock,
             random=random,
             reporter=Reporter(
                 store=trace_store or None,
-                sinks=(event_sink,) if isinstance(event_sink, EventSink) else event_sink,
+                sinks=(*self._own_sinks, *((event_sink,) if isinstance(event_sink, EventSink) else event_sink)),
                 on_token_usage=on_token_usage,
                 observer=getattr(self.policy, "observe", None),
             ),
             health=Health(self.config.health, self.config.providers, clock, random),
-            pool=ProviderPool(self.config.providers, clock),
+            pool=ProviderPool(self.config.providers, clock, wrap=wrap_provider),
             secrets=self.config.filled_values(),
             capture_full=trace.capture == "full",
             workspace=folder,
@@ -254,7 +262,7 @@ class LeeLLMRouter:
         if not self._closed:
             self._closed = True
             self._parts.pool.close()
-            self._close_store()
+            self._close_listeners()
 
     async def aclose(self) -> None:
         """As `close`, also for what belongs to the running event loop."""
@@ -263,7 +271,7 @@ class LeeLLMRouter:
             try:
                 await self._parts.pool.aclose()
             finally:
-                self._close_store()
+                self._close_listeners()
 
     def __enter__(self) -> Self:
         return self
@@ -301,10 +309,13 @@ class LeeLLMRouter:
         plan = self._planner.plan(role, payload, overrides, operation=operation, stream=stream)
         return call_steps(plan, self._planner.parts)
 
-    def _close_store(self) -> None:
-        close = getattr(self._parts.reporter.store, "close", None)
-        if close is not None:
-            self._parts.reporter.call_listener("trace store", close)
+    def _close_listeners(self) -> None:
+        """Close the store, and the sinks that this router has built itself."""
+        reporter = self._parts.reporter
+        for what, listener in (("trace store", reporter.store), *(("event sink", sink) for sink in self._own_sinks)):
+            close = getattr(listener, "close", None)
+            if close is not None:
+                reporter.call_listener(what, close)
 
 
 LLMRouter = LeeLLMRouter

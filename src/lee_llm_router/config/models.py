@@ -3,12 +3,12 @@
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
-from lee_llm_router.config.mistakes import validation_error
+from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
 from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
@@ -16,18 +16,14 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.json_schema import is_type
-from lee_llm_router.settings.fields import Integer, Number, Seconds
+from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
+from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, Section
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.plugins import AnySink
 from lee_llm_router.telemetry.settings import TraceConfig
 
 DEFAULT_DEADLINE = 600.0
-
-
-class _AllowString:
-    """Marks a field whose JSON Schema allows a bare string as well."""
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 def _one_or_many(value: Any) -> Any:
@@ -46,7 +42,7 @@ class CallSettings(Section):
     temperature: Number | None = Field(None, ge=0, description="Sampling temperature.")
     top_p: Number | None = Field(None, gt=0, le=1, description="Nucleus sampling: share of probability kept.")
     max_tokens: Integer | None = Field(None, gt=0, description="Upper bound on generated tokens.")
-    stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), _AllowString()] | None = Field(
+    stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AllowString()] | None = Field(
         None, description="A string, or a list of them, at which generation ends."
     )
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
@@ -71,7 +67,7 @@ def _from_provider_name(value: Any) -> Any:
     return {"provider": value} if isinstance(value, str) else value
 
 
-Fallback: TypeAlias = Annotated[FallbackConfig, BeforeValidator(_from_provider_name), _AllowString()]
+Fallback: TypeAlias = Annotated[FallbackConfig, BeforeValidator(_from_provider_name), AllowString()]
 
 
 class RoleConfig(CallSettings):
@@ -110,16 +106,19 @@ class LLMConfig(Section):
     default_role: str | None = Field(
         None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
     )
-    policy: str = Field("simple", description="Routing policy, by the name of its entry point.")
+    policy: AnyPolicy = Field(
+        PluginSettings(type="simple"), description="Routing policy: its name, or its type and settings."
+    )
     providers: dict[Name, AnyProvider] = Field(min_length=1, description="Providers by name.")
     roles: dict[Name, RoleConfig] = Field(min_length=1, description="Roles by name.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="Breaker and retry budget.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
+    sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         roles = {name: role.model_dump(exclude_unset=True, by_alias=True) for name, role in self.roles.items()}
-        view = {"default_role": self.default_role, "policy": self.policy, "providers": self.providers, "roles": roles}
+        view = {"default_role": self.default_role, "providers": self.providers, "roles": roles}
         if mistakes := list(check_references(view)):
             raise validation_error("reference", mistakes)
         if self.default_role is None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, ContractConfig, RetryConfig, StreamConfig
-from lee_llm_router.health.tracker import Health, TargetKey
+from lee_llm_router.health.tracker import Health
+from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from typing import Any
 
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, UnavailableError
-from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, QueueTicket, Refusal
+from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, Refusal
+from lee_llm_router.health.waiting import QueueTicket
 from lee_llm_router.providers.base import Provider
 
 
@@ -202,15 +203,15 @@ class TargetSelector:
             if refusal is None:
                 self.leave_queue()
                 return NextAction(candidate, until)
-            return NextAction(candidate, until, ticket=self._queue(candidate))
+            return NextAction(candidate, until, ticket=self._queue(candidate, refusal))
         self._note_skipped(None)
         return None
 
-    def _queue(self, candidate: Candidate) -> QueueTicket:
+    def _queue(self, candidate: Candidate, refusal: Refusal) -> QueueTicket:
         key = candidate.target.key
         if self._ticket is None or self._ticket.key != key:
             self.leave_queue()
-            self._ticket = self._health.queue(key)
+            self._ticket = self._health.queue(key, refusal)
         return self._ticket
 
     def _note_skipped(self, chosen: Candidate | None) -> None:

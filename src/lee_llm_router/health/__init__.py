@@ -10,12 +10,11 @@ if TYPE_CHECKING:
         MAX_TARGETS,
         Health,
         Permit,
-        QueueTicket,
         Refusal,
         TargetHealth,
-        TargetKey,
         Transition,
     )
+    from lee_llm_router.health.waiting import QueueTicket, TargetKey
 else:
     __getattr__ = loaded_when_asked(__name__, "lee_llm_router.health.tracker")
 

@@ -10,23 +10,24 @@ For each attempt the engine calls:
 1. `acquire(key)`. It checks the breaker, the vendor gate, the provider's limits and the queue, in this order. If all
    let the attempt pass, it counts the attempt at once, so that no two calls can take the same slot, and returns a
    `Permit`. Otherwise it returns a `Refusal`: why, until when, and whether waiting is worthwhile.
-2. `queue(key)` after a refusal, if the call waits. It returns a `QueueTicket`. The engine waits until `ticket.woken` is
-   done or the refusal has run out, and calls `acquire(key, ticket)`. If that is refused too, the ticket keeps its
-   place. A call that gives up calls `leave_queue(ticket)`.
+2. `queue(key, refusal)`, if the call waits. It returns a `QueueTicket`. The engine waits until `ticket.woken` is done
+   or the refusal has run out, and calls `acquire(key, ticket)`. If that is refused too, the ticket keeps its place. A
+   call that gives up calls `leave_queue(ticket)`.
 3. `release(permit, ...)` once for each permit, with the outcome. It tells the breaker and the gate, closes the gate if
    the vendor named a wait, and wakes the calls that may go on now.
 
 Before a retry that the router chose itself, the engine also calls `spend_retry(provider)`.
 
-A queue is served in order of arrival: only its head is woken, and wakes the next once it has its permit. Nothing here
-waits: the clock is injected, and the lock is held only for arithmetic. The lock is reentrant, because the garbage
+Those who wait for a provider are served in order of arrival over all its targets, passing over targets that are closed
+(`waiting.py`). Each change wakes two calls at most: the one whose turn it is, and the first of a target that is closed,
+for it waits for a moment that may have changed. Nothing here waits: the clock is injected, and the lock is held only
+for arithmetic. The lock is reentrant, because the garbage
 collector may finalize a dropped stream, which releases its permit, while the same thread holds the lock. A forked child
 keeps what is known, but not the permits and tickets of its parent.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -41,10 +42,8 @@ from lee_llm_router.health.breaker import Breaker, BreakerState
 from lee_llm_router.health.limits import ProviderLimits, RetryBudget
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.vendor_gate import VendorGate
+from lee_llm_router.health.waiting import QueueTicket, TargetKey, TargetQueue, WaitingLine
 from lee_llm_router.providers.base import ProviderConfig
-
-TargetKey = tuple[str, str | None]
-"""Provider name and model."""
 
 MAX_TARGETS = 4096
 """Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
@@ -102,16 +101,6 @@ class Refusal:
     asked_at: float
 
 
-class QueueTicket:
-    """A place in the queue for one target. `woken` is done when it is worth trying again."""
-
-    __slots__ = ("key", "woken")
-
-    def __init__(self, key: TargetKey) -> None:
-        self.key = key
-        self.woken: Future[None] = Future()
-
-
 class _TargetState:
     """What is known of one target."""
 
@@ -120,7 +109,7 @@ class _TargetState:
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
         self.breaker = Breaker(config, random)
         self.gate = VendorGate()
-        self.queue: deque[QueueTicket] = deque()
+        self.queue = TargetQueue()
         self.successes = 0
         self.failures = 0
         self.in_flight = 0
@@ -148,10 +137,13 @@ class _TargetState:
         self.gate.record_answer(now, leader=permit.leads_gate)
         return "close" if self.breaker.record_answer(now, probe=permit.probe) else None
 
-    def wake_head(self) -> None:
-        """Tell the first call in the queue to try again."""
-        if self.queue and not self.queue[0].woken.done():
-            self.queue[0].woken.set_result(None)
+    def opens_at(self, now: float) -> float | None:
+        """Return the moment from which breaker and gate admit an attempt; None if another attempt has to end first."""
+        gate_opens_at = self.gate.opens_at(now)
+        if gate_opens_at is None or self.breaker.admits(now):
+            return gate_opens_at
+        probe_at = self.breaker.probe_at or now
+        return max(gate_opens_at, probe_at) if now < probe_at else None
 
     def snapshot(self, now: float) -> TargetHealth:
         """Return what is known at `now`, as data."""
@@ -170,13 +162,12 @@ class _TargetState:
 class _ProviderState:
     """What all targets of one provider share."""
 
-    __slots__ = ("budget", "limits", "queued")
+    __slots__ = ("budget", "limits", "line")
 
     def __init__(self, provider: ProviderConfig, config: HealthConfig, now: float) -> None:
         self.limits = ProviderLimits(provider.max_concurrency, provider.rpm)
         self.budget = RetryBudget(config.retry_ratio, config.retry_burst, now)
-        self.queued: set[TargetKey] = set()
-        """Targets whose queue is not empty."""
+        self.line = WaitingLine()
 
 
 class Health:
@@ -224,13 +215,14 @@ class Health:
                     ticket.woken = Future()  # so that it can be woken again
                 return refusal
             if ticket is not None:
-                self._dequeue(target, provider, ticket)
+                provider.line.remove(target.queue, ticket)
             provider.limits.acquire(now)
             target.in_flight += 1
             if not retry:
                 provider.budget.earn(now)
             permit = Permit(key, target.breaker.start_attempt(), target.gate.start_attempt(now), self._fork_generation)
-            target.wake_head()
+            if provider.line.size:
+                self._wake(target, provider, now)
             return permit
 
     def release(
@@ -263,9 +255,8 @@ class Health:
                 changed = target.record_failure(permit, failure, counts_against_target, now)
             if close_gate_for:
                 target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
-            # The targets of a provider share its limits, so any of them may be free now.
-            for key in tuple(provider.queued):
-                self._targets[key].wake_head()
+            if provider.line.size:
+                self._wake(target, provider, now)
             return changed
 
     def breaker_admits_at(self, key: TargetKey) -> float:
@@ -278,25 +269,33 @@ class Health:
         with self._lock:
             return self._provider(provider).budget.spend(self._clock.monotonic())
 
-    def queue(self, key: TargetKey) -> QueueTicket:
-        """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`."""
+    def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:
+        """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`.
+
+        Args:
+            key: The target.
+            refusal: Why the caller waits, and so until when; None if it does not say.
+        """
         ticket = QueueTicket(key)
+        until = None if refusal is None else refusal.opens_at
         now = self._clock.monotonic()
         with self._lock:
             target, provider = self._target(key), self._provider(key[0])
-            target.queue.append(ticket)
-            provider.queued.add(key)
+            provider.line.append(target.queue, ticket)
+            provider.line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
-            if self._refusal(target, provider, ticket, now) is None:
-                target.wake_head()
+            refused = self._refusal(target, provider, ticket, now)
+            if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
+                ticket.wake()
         return ticket
 
     def leave_queue(self, ticket: QueueTicket) -> None:
         """Give up a place in a queue."""
+        now = self._clock.monotonic()
         with self._lock:
-            target = self._target(ticket.key)
-            self._dequeue(target, self._provider(ticket.key[0]), ticket)
-            target.wake_head()  # `ticket` may have been woken in vain
+            target, provider = self._target(ticket.key), self._provider(ticket.key[0])
+            provider.line.remove(target.queue, ticket)
+            self._wake(target, provider, now)  # `ticket` may have been woken in vain
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Return what is known of every target, as data."""
@@ -314,7 +313,7 @@ class Health:
             target.gate.abandon(leader=True)
         for provider in self._providers.values():
             provider.limits.in_flight = 0
-            provider.queued.clear()
+            provider.line.clear()
 
     def _refusal(
         self, target: _TargetState, provider: _ProviderState, ticket: QueueTicket | None, now: float
@@ -331,15 +330,21 @@ class Health:
         limits_open_at = provider.limits.opens_at(now)
         if limits_open_at is None or limits_open_at > now:
             return Refusal("at the limit set for it", limits_open_at, worth_waiting=True, asked_at=now)
-        if target.queue and target.queue[0] is not ticket:
-            return Refusal("others are waiting for it", None, worth_waiting=True, asked_at=now)
+        if provider.line.size:
+            first = provider.line.first(now)
+            if first is not None and first is not ticket:
+                return Refusal("others are waiting for it", None, worth_waiting=True, asked_at=now)
         return None
 
-    def _dequeue(self, target: _TargetState, provider: _ProviderState, ticket: QueueTicket) -> None:
-        if ticket in target.queue:
-            target.queue.remove(ticket)
-        if not target.queue:
-            provider.queued.discard(ticket.key)
+    def _wake(self, target: _TargetState, provider: _ProviderState, now: float) -> None:
+        """Wake the calls for which a change at `target` matters."""
+        opens_at = target.opens_at(now)
+        provider.line.place(target.queue, opens_at, now)
+        head, first = target.queue.first, provider.line.first(now)
+        if head is not None and (opens_at is None or opens_at > now):
+            head.wake()
+        if first is not None and provider.limits.opens_at(now) is not None:
+            first.wake()
 
     def _target(self, key: TargetKey) -> _TargetState:
         return self._targets.get(key) or self._add_target(key)

@@ -12,7 +12,7 @@ from typing import Any
 from lee_llm_router.config.models import LLMConfig, RoleConfig
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, PolicyError
-from lee_llm_router.health.tracker import TargetKey
+from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.routing.options import OF_WHOLE_CALL, request_fields, validate_options
 

@@ -1,0 +1,143 @@
+"""The calls that wait for the targets of one provider, in order of arrival. Plain data; the caller holds the lock.
+
+How this works
+--------------
+All targets of a provider share its limits, so there is one order of arrival over all of them. But a target may be
+closed by its own breaker or vendor gate, and then its calls must hold up nobody else. So each target has a
+`TargetQueue`, and the `WaitingLine` of the provider knows which of them are open:
+
+- **open**: the queue stands in `_open`, a heap by the arrival of its first call;
+- **closed until a known moment**: it stands in `_closed`, a heap by that moment, and moves over when that has come;
+- **closed until another attempt ends** (a probe, the leader of a gate): it stands nowhere, and is placed anew then.
+
+Whoever changes a target's breaker, gate or queue calls `place` afterwards. `first` then is the call whose turn it is:
+of the open queues, the first call of the one that has waited longest. Both cost the logarithm of the number of targets
+waited for, not the number itself: with a heap entry for each waiting model, two thousand models cost what one does.
+
+An entry is not removed when its queue changes; it no longer fits its queue then, and is dropped when it comes up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import Future
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import TypeAlias
+
+TargetKey: TypeAlias = tuple[str, str | None]
+"""Provider name and model."""
+
+_arrivals = count()
+
+
+class QueueTicket:
+    """A place in the queue for one target. `woken` is done when it is worth trying again."""
+
+    __slots__ = ("arrival", "key", "woken")
+
+    def __init__(self, key: TargetKey) -> None:
+        self.key = key
+        self.arrival = next(_arrivals)
+        """Tickets are served in the order of this number."""
+        self.woken: Future[None] = Future()
+
+    def wake(self) -> None:
+        """Tell the call to try again."""
+        if not self.woken.done():
+            self.woken.set_result(None)
+
+
+class TargetQueue:
+    """The calls that wait for one target, in order of arrival."""
+
+    __slots__ = ("_tickets", "place")
+
+    def __init__(self) -> None:
+        # Ordered, so that the first is found, and any is removed, in constant time.
+        self._tickets: OrderedDict[QueueTicket, None] = OrderedDict()
+        self.place: tuple[int, float] | None = None
+        """Its valid entry in the line: arrival of its first call, and when it opens (-inf: it is open). None: none."""
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    @property
+    def first(self) -> QueueTicket | None:
+        """The call that has waited longest."""
+        return next(iter(self._tickets), None)
+
+    def append(self, ticket: QueueTicket) -> None:
+        """Add a call at the end."""
+        self._tickets[ticket] = None
+
+    def remove(self, ticket: QueueTicket) -> bool:
+        """Remove a call, and return whether it was here."""
+        if ticket not in self._tickets:
+            return False
+        del self._tickets[ticket]
+        return True
+
+    def clear(self) -> None:
+        """Remove all."""
+        self._tickets.clear()
+        self.place = None
+
+
+class WaitingLine:
+    """All that wait for one provider."""
+
+    __slots__ = ("_closed", "_open", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Calls that wait, for any target."""
+        self._open: list[tuple[int, TargetQueue]] = []
+        """Heap of queues by the arrival of their first call, which no two have in common."""
+        self._closed: list[tuple[float, int, TargetQueue]] = []
+        """Heap of queues by the moment at which they open."""
+
+    def append(self, queue: TargetQueue, ticket: QueueTicket) -> None:
+        """Add a call at the end of `queue`. Call `place` next."""
+        queue.append(ticket)
+        self.size += 1
+
+    def remove(self, queue: TargetQueue, ticket: QueueTicket) -> None:
+        """Remove a call from `queue`, if it is there. Call `place` next."""
+        self.size -= queue.remove(ticket)
+
+    def place(self, queue: TargetQueue, opens_at: float | None, now: float) -> None:
+        """Note that the target of `queue` opens at `opens_at`; None if another attempt has to end first."""
+        first = queue.first
+        if first is None or opens_at is None:
+            queue.place = None
+            return
+        place = first.arrival, -inf if opens_at <= now else opens_at
+        if place == queue.place:
+            return
+        queue.place = place
+        if opens_at <= now:
+            heappush(self._open, (first.arrival, queue))
+        else:
+            heappush(self._closed, (opens_at, first.arrival, queue))
+
+    def first(self, now: float) -> QueueTicket | None:
+        """Return the call whose turn it is: the first to arrive of those whose target is open."""
+        while self._closed and self._closed[0][0] <= now:
+            opens_at, arrival, queue = heappop(self._closed)
+            if queue.place == (arrival, opens_at):
+                queue.place = arrival, -inf
+                heappush(self._open, (arrival, queue))
+        while self._open:
+            arrival, queue = self._open[0]
+            if queue.place == (arrival, -inf):
+                return queue.first
+            heappop(self._open)
+        return None
+
+    def clear(self) -> None:
+        """Forget all; the queues are cleared by their owner."""
+        self.size = 0
+        self._open.clear()
+        self._closed.clear()
