@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownFailureError,
     )
-    from lee_llm_router.health.tracker import TargetHealth
+    from lee_llm_router.health.states import TargetHealth
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
     from lee_llm_router.policy.loading import register_policy
     from lee_llm_router.policy.simple import SimpleRoutingPolicy
@@ -63,7 +63,7 @@ else:
             "ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
             "RouterClosedError UnavailableError UnknownFailureError"
         ),
-        "health.tracker": "TargetHealth",
+        "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
         "policy.loading": "register_policy",
         "policy.simple": "SimpleRoutingPolicy",

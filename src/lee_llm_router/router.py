@@ -18,7 +18,8 @@ from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import RouterClosedError
-from lee_llm_router.health.tracker import Health, TargetHealth
+from lee_llm_router.health.states import TargetHealth
+from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
@@ -243,6 +244,17 @@ class LeeLLMRouter:
     def health(self) -> Mapping[TargetKey, TargetHealth]:
         """What is known of each target now, by (provider, model). One never asked is not in it."""
         return self._parts.health.snapshot()
+
+    def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
+        """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.
+
+        For when you know that an outage is over, or that a key was renewed.
+
+        Args:
+            provider: Only targets of this provider. Default: all.
+            model: Only targets with this model. Default: all.
+        """
+        self._parts.health.reset(provider, model)
 
     @property
     def trace_store(self) -> TraceStore | None:

@@ -147,7 +147,7 @@ SCENARIOS = [
         "waits double up to their bound",
         {"a": [fail("PROVIDER_ERROR")]}, ["a PROVIDER_ERROR retry"] * 5 + ["a PROVIDER_ERROR raise"],
         "PROVIDER_ERROR", waits=[0.25, 0.5, 1, 1.5, 1.5],
-        role={"retry": {"attempts": 6, "max_attempts": 6, "max_backoff": 3}},
+        role={"retry": {"attempts": 6, "max_attempts": 6, "max_backoff": 3, "patience": 0}},
     ),
     Scenario(
         "a broken answer is asked for again",
@@ -178,14 +178,57 @@ SCENARIOS = [
         "an operating system's error is a PROVIDER_ERROR",
         {"a": [ConnectionResetError("gone"), "yes"]}, ["a PROVIDER_ERROR retry", "a ok return"], "yes", waits=[0.25],
     ),
-    # The call's own fault: stop, unless the role says otherwise.
+    # A refused request: what one vendor refuses another may take.
     Scenario(
-        "a bad request ends the call", {"a": [fail("INVALID_REQUEST")], "b": ["no"]},
-        ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+        "a request that a vendor refuses goes to another vendor",
+        {"a": [fail("INVALID_REQUEST")], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
     ),
     Scenario(
-        "a bad request goes on where the role says so", {"a": [fail("INVALID_REQUEST")], "b": ["yes"]},
-        ["a INVALID_REQUEST next", "b ok return"], "yes", role={"fallback_on": ["INVALID_REQUEST"]},
+        "a request that a vendor refuses goes to none of its other models",
+        {"a": [fail("INVALID_REQUEST")], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
+        role={"fallback_providers": [{"provider": "a", "model": "other"}, {"provider": "b"}]},
+    ),
+    Scenario(
+        "a request that every vendor refuses ends the call",
+        {"a": [fail("INVALID_REQUEST")], "b": [fail("INVALID_REQUEST")]},
+        ["a INVALID_REQUEST next", "b INVALID_REQUEST raise"], "INVALID_REQUEST",
+    ),
+    Scenario(
+        "a request found wrong before it was sent ends the call",
+        {"a": [fail("INVALID_REQUEST", sent=False)], "b": ["no"]}, ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+    ),
+    Scenario(
+        "a request found wrong before it was sent goes on where the role says so",
+        {"a": [fail("INVALID_REQUEST", sent=False)], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
+        role={"fallback_on": ["INVALID_REQUEST"]},
+    ),
+    # Nothing sent: refused connections, failed look-ups.
+    Scenario(
+        "a target that cannot be reached is left for the next at once",
+        {"a": [fail("PROVIDER_ERROR", sent=False)], "b": ["yes"]}, ["a PROVIDER_ERROR next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "an only target that cannot be reached costs no attempts while there is patience",
+        {"a": [*[fail("PROVIDER_ERROR", sent=False)] * 4, "yes"]},
+        [*["a PROVIDER_ERROR retry"] * 4, "a ok return"], "yes", waits=[0.25, 0.5, 1, 2],
+        role={"retry": {"attempts": 1, "max_attempts": 1}},
+    ),
+    Scenario(
+        "without patience an unreachable target costs attempts like any other failure",
+        {"a": [fail("PROVIDER_ERROR", sent=False)]}, ["a PROVIDER_ERROR retry", "a PROVIDER_ERROR raise"],
+        "PROVIDER_ERROR", waits=[0.25], role={"retry": {"attempts": 2, "patience": 0}},
+    ),
+    Scenario(
+        "a target that cannot be reached until patience ends is a PROVIDER_ERROR",
+        {"a": [Took(1, fail("PROVIDER_ERROR", sent=False))]},
+        [*["a PROVIDER_ERROR retry"] * 2, "a PROVIDER_ERROR raise"], "PROVIDER_ERROR", waits=[0.25, 0.5],
+        role={"retry": {"patience": 3}},
+    ),
+    # An outage
+    Scenario(
+        "a breaker that opens in a call turns its attempts into waits, whatever attempts says",
+        {"a": [*[fail("OVERLOADED")] * 6, "yes"]}, [*["a OVERLOADED retry"] * 6, "a ok return"], "yes",
+        waits=[0.25, 0.5, 1, 2, 0.5, 1], role={"retry": {"attempts": 5, "max_attempts": 5}},
     ),
     Scenario(
         "a filtered answer ends the call", {"a": [fail("CONTENT_FILTER")], "b": ["no"]},

@@ -117,17 +117,18 @@ def test_every_failure_type_has_a_rule_and_a_class() -> None:
 
 
 @pytest.mark.parametrize(("failures", "bound"), [(1, 0.5), (2, 1.0), (4, 4.0), (5, 8.0), (10_000, 8.0)])
-def test_backoff_is_full_jitter_under_a_doubling_bound(failures: int, bound: float) -> None:
-    """Evenly between 0 and min(8, 0.5 * 2**n) seconds."""
-    assert backoff(RetryConfig(), failures, lambda: 0.0) == 0.0
-    assert backoff(RetryConfig(), failures, lambda: 0.5) == bound / 2
+def test_backoff_is_drawn_from_the_upper_half_of_a_doubling_bound(failures: int, bound: float) -> None:
+    """Evenly between half and all of min(8, 0.5 * 2**n) seconds: no retry comes after next to nothing."""
+    assert backoff(RetryConfig(), failures, lambda: 0.0) == bound / 2
+    assert backoff(RetryConfig(), failures, lambda: 0.5) == bound * 3 / 4
 
 
 def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
     error = error_for(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
+    retry = RetryConfig()
     advice = decide(
-        error, tries=1, retry=RetryConfig(), contract=ContractConfig(), fallback_on=(), repeatable=True,
+        error, tries=1, failures=1, retry=retry, contract=ContractConfig(), fallback_on=(), repeatable=True,
         random=lambda: 0.5,
     )  # fmt: skip
     assert advice.again_after == 1234.567

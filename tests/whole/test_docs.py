@@ -310,12 +310,13 @@ def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
         FallbackRule.IF_ASKED: "if the role says so",
         FallbackRule.UNLESS_RAISE: "yes, unless `contract.on_failure` is `raise`",
         FallbackRule.NEVER: "no",
+        FallbackRule.OTHER_PROVIDER: "of another provider",
     }
     in_code = {
         kind.value: [
             again[rule.again],
             onward[rule.onward],
-            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate)),
+            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate, rule.rests)),
         ]
         for kind, rule in RULES.items()
     }

@@ -109,7 +109,7 @@ def test_a_model_of_the_call_reaches_only_targets_without_one_of_their_own() -> 
 
 def test_timeouts_of_role_fallback_and_call_reach_the_attempt() -> None:
     config = config_for(
-        {"a": [error_for(FailureType.AUTH, "no")], "b": ["ok"]},
+        {"a": [error_for(FailureType.UNKNOWN, "no")], "b": ["ok"]},
         role={"timeout": 50, "fallback_providers": [{"provider": "b", "timeout": 20}]},
     )
     router, _, _ = router_for(config)

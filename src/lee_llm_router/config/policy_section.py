@@ -7,8 +7,16 @@ from pydantic import BeforeValidator, SerializeAsAny
 from lee_llm_router.settings.fields import AllowString
 from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings, check_named_plugin
 
+
+def _problem(loaded: object) -> str | None:
+    return None if callable(loaded) else "neither a class nor a function that makes one"
+
+
 POLICIES: PluginRegistry[Any] = PluginRegistry(
-    "routing policy", "lee_llm_router.policies", {"simple": "lee_llm_router.policy.simple:SimpleRoutingPolicy"}
+    "routing policy",
+    "lee_llm_router.policies",
+    {"simple": "lee_llm_router.policy.simple:SimpleRoutingPolicy"},
+    problem=_problem,
 )
 """Routing policies by name. They are registered here, since the file names policies and policies know the file."""
 

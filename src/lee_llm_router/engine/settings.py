@@ -11,12 +11,18 @@ DEFAULT_TIMEOUT = 120.0
 
 
 class RetryConfig(Section):
-    """How often to try. Waits are drawn evenly from 0 to ``min(max_backoff, backoff * 2**n)`` seconds."""
+    """How often to try, and how long to wait.
+
+    A backoff is drawn evenly from the upper half of ``min(max_backoff, backoff * 2**n)`` seconds.
+    """
 
     attempts: Integer = Field(3, ge=1, le=100, description="Attempts at one target, the first included.")
     max_attempts: Integer = Field(6, ge=1, le=1000, description="Attempts of the whole call, over all targets.")
     backoff: Number = Field(0.5, ge=0, description="Seconds: the upper end of the first wait.")
     max_backoff: Number = Field(8.0, ge=0, description="Seconds: no wait of our own choosing is longer.")
+    patience: Number = Field(
+        10.0, ge=0, description="Seconds to wait while every target is shut or cannot be reached; 0: fail at once."
+    )
 
 
 class StreamConfig(Section):

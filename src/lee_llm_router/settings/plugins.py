@@ -101,12 +101,14 @@ class PluginRegistry(Generic[PluginT]):
             ConfigError: there is none, or its module cannot be imported.
         """
         type_name, _ = self.resolve(name)
-        known: str | type[PluginT] | EntryPoint | None = self._plugins.get(type_name)
-        known = known or _entry_points(self.group).get(type_name)
-        if known is None:
+        known = self._plugins.get(type_name)
+        installed = _entry_points(self.group).get(type_name) if known is None else None
+        if known is None and installed is None:
             raise ConfigError(f"unknown {self.kind} {name!r}; there are: {', '.join(self.available())}")
         try:
-            loaded: Any = known if isinstance(known, type) else _load(known)
+            loaded: Any = known if installed is None else installed.load()
+            if isinstance(known, str):
+                loaded = _load(known)
         except Exception as error:
             raise ConfigError(f"{self.kind} {name!r} cannot be loaded: {error}") from error
         problem = self._problem(loaded)
@@ -207,9 +209,7 @@ def _unknown(registry: PluginRegistry[Any], name: str, error: ConfigError) -> Mi
     return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known)
 
 
-def _load(path: str | EntryPoint) -> Any:
-    if not isinstance(path, str):
-        return path.load()
+def _load(path: str) -> Any:
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -65,7 +65,7 @@ class ScriptedRouter(LeeLLMRouter):
             played = ScriptedProvider(real, self.clock, self._scripts[real.name])
             return played if wrap is None else wrap(played)
 
-        defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.5}
+        defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.0}
         super().__init__(loaded, **{**defaults, **options, "clock": self.clock, "wrap_provider": scripted})
 
     def requests(self, provider: str) -> list[LLMRequest]:
