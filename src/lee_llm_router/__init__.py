@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
     from lee_llm_router.engine.operation import Operation
-    from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         ConfigError,
@@ -56,7 +56,7 @@ else:
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
         "engine.operation": "Operation",
-        "engine.settings": "RetryConfig StreamConfig",
+        "engine.settings": "ContractConfig RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
             "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
@@ -112,6 +112,7 @@ __all__ = [
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
+    "ContractConfig",
     "ContractViolationError",
     "EventSink",
     "FailureType",

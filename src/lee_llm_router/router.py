@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.compression import Compressor
@@ -27,7 +27,7 @@ from lee_llm_router.policy.loading import ensure_policy, load_policy
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMResponse
-from lee_llm_router.routing.options import CallOptions
+from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
@@ -108,7 +108,20 @@ class LeeLLMRouter:
         """A router for the configuration file `path`. `options` as for the class."""
         return cls(path, **options)
 
-    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse:
+    @overload
+    def complete(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> LLMResponse[SchemaT]: ...
+
+    @overload
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse: ...
+
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse[Any]:
         """Ask `role`, and wait for the whole answer.
 
         Args:
@@ -124,14 +137,42 @@ class LeeLLMRouter:
         response: LLMResponse = drive(self._steps(role, messages, overrides), self._clock)
         return response
 
+    @overload
+    async def complete_async(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> LLMResponse[SchemaT]: ...
+
+    @overload
     async def complete_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
-    ) -> LLMResponse:
+    ) -> LLMResponse: ...
+
+    async def complete_async(
+        self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
+    ) -> LLMResponse[Any]:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
         response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
         return response
 
-    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream:
+    @overload
+    def stream(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> CompletionStream[SchemaT]: ...
+
+    @overload
+    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream: ...
+
+    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream[Any]:
         """As `complete`, the answer piece by piece.
 
         Nothing is sent before the first piece is asked for. Until the first real output, failures are retried and
@@ -147,9 +188,24 @@ class LeeLLMRouter:
             )
         )
 
+    @overload
+    def stream_async(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> AsyncCompletionStream[SchemaT]: ...
+
+    @overload
     def stream_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
-    ) -> AsyncCompletionStream:
+    ) -> AsyncCompletionStream: ...
+
+    def stream_async(
+        self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
+    ) -> AsyncCompletionStream[Any]:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return AsyncCompletionStream(
             lambda finished: drive_stream_async(

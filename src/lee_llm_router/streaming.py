@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Generic, Self, TypeAlias
 
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response import LLMResponse, ParsedT_co, StreamChunk
 
 Finished: TypeAlias = Callable[[LLMResponse], None]
 """Called with the complete answer when the stream has ended."""
 
 
-class _HasResponse:
+class _HasResponse(Generic[ParsedT_co]):
     """Holds the complete answer once the stream has been read to its end."""
 
-    _response: LLMResponse | None = None
+    _response: LLMResponse[ParsedT_co] | None = None
 
     @property
-    def response(self) -> LLMResponse:
+    def response(self) -> LLMResponse[ParsedT_co]:
         """The complete answer.
 
         Raises:
@@ -32,7 +32,7 @@ class _HasResponse:
         self._response = response
 
 
-class CompletionStream(_HasResponse):
+class CompletionStream(_HasResponse[ParsedT_co]):
     """A streamed answer: an iterator over `StreamChunk`, and a context manager.
 
     Iterating raises the same errors as `LeeLLMRouter.complete`. Only one thread at a time may read it.
@@ -58,7 +58,7 @@ class CompletionStream(_HasResponse):
         self.close()
 
 
-class AsyncCompletionStream(_HasResponse):
+class AsyncCompletionStream(_HasResponse[ParsedT_co]):
     """The same as `CompletionStream`, for asyncio. Only one task at a time may read it."""
 
     def __init__(self, start: Callable[[Finished], AsyncGenerator[StreamChunk, None]]) -> None:

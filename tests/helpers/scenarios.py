@@ -40,6 +40,9 @@ _SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required
 _TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 _PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
 
+_RESTART = {"stream": {"on_break": "restart"}}
+"""So that a streamed call does what an unstreamed one does after output has been handed on."""
+
 SCENARIOS = [
     Scenario("a good first target is asked once", {"a": ["yes"], "b": ["no"]}, ["a ok return"], "yes"),
     # TIMEOUT: on to the next; the same again only once nobody else is left.
@@ -237,13 +240,59 @@ SCENARIOS = [
     ),
     # The JSON contract
     Scenario(
-        "an answer that is not the JSON asked for ends the call",
-        {"a": ["not json"], "b": ['{"n": 1}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        "an answer that is not the JSON asked for is repaired at once",
+        {"a": ["not json", '{"n": 1}'], "b": ["no"]}, ["a CONTRACT_VIOLATION retry", "a ok return"], '{"n": 1}',
+        role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "an answer that breaks the schema and is not repaired goes to the next target",
+        {"a": ['{"n": "one"}'], "b": ['{"n": 1}']},
+        ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION next", "b ok return"], '{"n": 1}',
+        role=_RESTART, call={"schema": _SCHEMA},
+    ),
+    Scenario(
+        "each target is asked to repair its own answer",
+        {"a": ["no"], "b": ["no"]},
+        ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION next",
+         "b CONTRACT_VIOLATION retry", "b CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "on_failure: raise ends the call, after the repair",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION raise"],
+        "CONTRACT_VIOLATION", role={**_RESTART, "contract": {"on_failure": "raise"}}, call={"json_mode": True},
+    ),
+    Scenario(
+        "repair: 0 goes to the next target at once",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION next", "b ok return"], "{}",
+        role={**_RESTART, "contract": {"repair": 0}}, call={"json_mode": True},
+    ),
+    Scenario(
+        "a call says what it wants of its contract, the rest is the role's",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role={**_RESTART, "contract": {"on_failure": "raise"}}, call={"json_mode": True, "contract": {"repair": 0}},
+    ),
+    Scenario(
+        "a repair costs none of the target's attempts and makes no later backoff longer",
+        {"a": ["no", fail("PROVIDER_ERROR"), fail("PROVIDER_ERROR"), "{}"]},
+        ["a CONTRACT_VIOLATION retry", "a PROVIDER_ERROR retry", "a PROVIDER_ERROR retry", "a ok return"], "{}",
+        waits=[0.25, 0.5], role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "repairs are bounded by the attempts of the whole call",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry"] * 2 + ["a CONTRACT_VIOLATION raise"],
+        "CONTRACT_VIOLATION", role={**_RESTART, "contract": {"repair": 5}, "retry": {"max_attempts": 3}},
         call={"json_mode": True},
     ),
     Scenario(
-        "an answer that breaks the schema ends the call",
-        {"a": ['{"n": "one"}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION", call={"schema": _SCHEMA},
+        "repairs are bounded by the deadline",
+        {"a": [Took(4, "no")], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry"] * 2 + ["a TIMEOUT raise"],
+        "TIMEOUT", role={**_RESTART, "contract": {"repair": 5}, "deadline": 10}, call={"json_mode": True},
+    ),
+    Scenario(
+        "an answer with effects is not repaired",
+        {"a": ["no", "{}"], "b": ["{}"]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role=_RESTART, providers={"a": {"does": "workspace"}}, call={"json_mode": True},
     ),
     Scenario(
         "an answer that keeps the schema is an answer",
@@ -255,8 +304,8 @@ SCENARIOS = [
     ),
     Scenario(
         "JSON cut by length breaks the contract, even if it parses",
-        {"a": [_reply("{}", finish_reason="length")]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
-        call={"json_mode": True},
+        {"a": [_reply("{}", finish_reason="length"), "{}"]}, ["a CONTRACT_VIOLATION retry", "a ok return"], "{}",
+        role=_RESTART, call={"json_mode": True},
     ),
     Scenario(
         "without a contract an answer cut by length is an answer",

@@ -19,7 +19,7 @@ import pytest
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router.config import RetryConfig
+from lee_llm_router.config import ContractConfig, RetryConfig
 from lee_llm_router.engine.failure_rules import RULES, backoff, decide
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.policy import ProviderChoice
@@ -127,7 +127,10 @@ def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
     error = error_for(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
     retry = RetryConfig()
-    advice = decide(error, tries=1, failures=1, retry=retry, fallback_on=(), repeatable=True, random=lambda: 0.5)
+    advice = decide(
+        error, tries=1, failures=1, retry=retry, contract=ContractConfig(), fallback_on=(), repeatable=True,
+        random=lambda: 0.5,
+    )  # fmt: skip
     assert advice.again_after == 1234.567
 
 

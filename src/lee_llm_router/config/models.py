@@ -3,17 +3,19 @@
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
-from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.json_schema import is_type
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
 from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, Section
@@ -28,6 +30,12 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _is_type(value: Any) -> Any:
+    if not is_type(value):
+        raise PydanticCustomError("wanted_type", "a mapping or a type is wanted")
+    return value
+
+
 class CallSettings(Section):
     """What a role, a fallback, a policy or a caller may ask of a call. Unset means: not sent."""
 
@@ -40,7 +48,7 @@ class CallSettings(Section):
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
     reasoning_effort: str | None = Field(None, description="How much to think: the vendor's word (low, high...).")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
-    response_schema: dict[str, Any] | SkipJsonSchema[type[BaseModel]] | None = Field(
+    response_schema: dict[str, Any] | SkipJsonSchema[Annotated[Any, AfterValidator(_is_type)]] | None = Field(
         None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked."
     )
     extra_body: dict[str, Any] | None = Field(None, description="Fields merged into the request body as they are.")
@@ -70,6 +78,9 @@ class RoleConfig(CallSettings):
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=RetryConfig, description="How often to try.")
     stream: StreamConfig = Field(default_factory=StreamConfig, description="How to stream.")
+    contract: ContractConfig = Field(
+        default_factory=ContractConfig, description="What follows when an answer breaks json_mode or schema."
+    )
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
         frozenset(), description="Failures that end a call by default and shall go on to the next target instead."

@@ -218,7 +218,9 @@ class _CallRun:
             error,
             tries=candidate.tries,
             failures=candidate.failures,
+            repairs=candidate.repairs,
             retry=settings.retry,
+            contract=self.plan.contract,
             fallback_on=settings.fallback_on,
             repeatable=self._repeatable(candidate, error),
             random=self.parts.random,
@@ -229,7 +231,9 @@ class _CallRun:
         again_after = 0.0 if is_outage and not error.final else decision.again_after
         candidate.exhausted = again_after is None
         candidate.ready_at = now + (again_after or 0.0)
-        candidate.retry_paid = error.retry_after is not None or is_outage
+        candidate.retry_paid = error.retry_after is not None or is_outage or decision.free
+        if decision.free:
+            self._ask_otherwise(candidate, error)
         if decision.other_provider:
             self.selector.exhaust_provider(candidate.target.provider)
         action = None
@@ -246,6 +250,14 @@ class _CallRun:
             raise self._final(error) from error
         forget_frames(error)
         return action
+
+    def _ask_otherwise(self, candidate: Candidate, error: LLMRouterError) -> None:
+        """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
+        candidate.tries = max(0, candidate.tries - 1)
+        candidate.failures -= 1
+        if not error.ask_again:
+            candidate.repairs += 1
+            candidate.request = self.plan.operation.repaired(candidate.first_request, error)
 
     def _give_back_free(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool, now: float
@@ -290,7 +302,7 @@ class _CallRun:
             return scrubbed(UnavailableError(f"provider {name!r} {what}: {reason}", sent=False), self.parts.secrets)
         if refusal is not None:
             return UnavailableError(refusal, sent=False)
-        candidate.request = request
+        candidate.request = candidate.first_request = request
         return None
 
     def _settle(

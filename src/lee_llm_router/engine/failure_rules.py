@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from lee_llm_router.engine.settings import RetryConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 
 
@@ -21,6 +21,7 @@ class RetryRule(Enum):
     NEVER = "never"
     BACKOFF = "after a backoff, while it has attempts left"
     LAST = "only once no other target is left"
+    REPAIR = "at once, told what was wrong, `contract.repair` times"
 
 
 class FallbackRule(Enum):
@@ -28,6 +29,7 @@ class FallbackRule(Enum):
 
     YES = "yes"
     IF_ASKED = "if the role's fallback_on names it"
+    UNLESS_RAISE = "yes, unless `contract.on_failure` is raise"
     OTHER_PROVIDER = "a target of another provider, if it was sent; any if the role's fallback_on names it"
     NEVER = "never"
 
@@ -58,7 +60,7 @@ RULES: dict[FailureType, Rule] = {
     FailureType.CONTEXT_LENGTH: Rule(RetryRule.NEVER),
     FailureType.CONTENT_FILTER: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
     FailureType.INVALID_REQUEST: Rule(RetryRule.NEVER, FallbackRule.OTHER_PROVIDER),
-    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.NEVER, FallbackRule.NEVER),
+    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.REPAIR, FallbackRule.UNLESS_RAISE),
     FailureType.UNAVAILABLE: Rule(RetryRule.NEVER),
     FailureType.CANCELLED: Rule(RetryRule.NEVER, FallbackRule.NEVER),
     FailureType.UNKNOWN: Rule(RetryRule.NEVER),
@@ -71,6 +73,8 @@ class Decision:
 
     With `stop`, the error is raised now. Otherwise `again_after` is the number of seconds before this target may be
     asked again, or None if this call asks it no more; `stay` says to wait for it rather than go to the next target.
+    With `free` the next attempt asks otherwise than this one: it costs none of the target's attempts, no backoff and
+    nothing of the retry budget.
     """
 
     stop: bool = False
@@ -78,6 +82,10 @@ class Decision:
     stay: bool = False
     other_provider: bool = False
     """Whether only a target of another provider may follow."""
+    free: bool = False
+
+
+_ASK_OTHERWISE = Decision(again_after=0.0, stay=True, free=True)
 
 
 def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> float:
@@ -99,7 +107,9 @@ def decide(
     *,
     tries: int,
     failures: int,
+    repairs: int = 0,
     retry: RetryConfig,
+    contract: ContractConfig,
     fallback_on: Collection[str],
     repeatable: bool,
     random: Callable[[], float],
@@ -110,7 +120,9 @@ def decide(
         error: How the attempt failed.
         tries: Attempts made at this target in this call that count, this one included.
         failures: All attempts that failed at this target in this call, for the backoff.
+        repairs: How often this target was told in this call that its answer breaks the contract.
         retry: The role's limits and waits.
+        contract: What follows a broken JSON contract.
         fallback_on: Failure types the role lets go on although they would end the call.
         repeatable: False if the attempt may have changed something, so that no further attempt may follow.
         random: A number in [0, 1).
@@ -119,6 +131,8 @@ def decide(
     asked = error.failure_type in fallback_on
     if not repeatable or rule.onward is FallbackRule.NEVER or (rule.onward is FallbackRule.IF_ASKED and not asked):
         return Decision(stop=True)
+    if error.ask_again or rule.again is RetryRule.REPAIR:
+        return _asking_otherwise(error, contract, repairs)
     if rule.onward is FallbackRule.OTHER_PROVIDER and not asked:
         return Decision(other_provider=True) if error.sent else Decision(stop=True)
     if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
@@ -127,3 +141,9 @@ def decide(
         return Decision(again_after=error.retry_after)
     stay = rule.again is RetryRule.BACKOFF and not never_reached(error)
     return Decision(again_after=backoff(retry, failures, random), stay=stay)
+
+
+def _asking_otherwise(error: LLMRouterError, contract: ContractConfig, repairs: int) -> Decision:
+    if error.ask_again or (repairs < contract.repair and not error.final):
+        return _ASK_OTHERWISE
+    return Decision(stop=contract.on_failure == "raise")

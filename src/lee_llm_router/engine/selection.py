@@ -54,10 +54,14 @@ class Candidate:
     provider: Provider[Any] | None = None
     request: Any = None
     """None until the provider is open and can serve the call."""
+    first_request: Any = None
+    """`request` as it was before any repair."""
     has_effects: bool = False
     """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0
     """Attempts that count against `retry.attempts`."""
+    repairs: int = 0
+    """How often the model was told that its answer breaks the contract."""
     ready_at: float = 0.0
     """The moment from which its last failure allows the next attempt."""
     retry_paid: bool = True

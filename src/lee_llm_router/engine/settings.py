@@ -1,4 +1,4 @@
-"""What a configuration says about retries and streams."""
+"""What a configuration says about retries, streams and JSON contracts."""
 
 from typing import Literal
 
@@ -34,4 +34,15 @@ class StreamConfig(Section):
     idle_timeout: Seconds = Field(30.0, description="Seconds between two pieces from then on.")
     on_break: Literal["raise", "restart"] = Field(
         "raise", description="raise: end with what came. restart: discard it and go on as after any failure."
+    )
+
+
+class ContractConfig(Section):
+    """What follows when an answer breaks its JSON contract."""
+
+    repair: Integer = Field(
+        1, ge=0, le=5, description="How often a target is asked again, with its answer and what was wrong with it."
+    )
+    on_failure: Literal["next", "raise"] = Field(
+        "next", description="What follows then. next: the next target. raise: the call ends with the error."
     )
