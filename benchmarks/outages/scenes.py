@@ -86,7 +86,7 @@ def _shortened(scene: Scene) -> Scene:
 def plays(quick: bool, peers: Sequence[str]) -> Iterator[tuple[Play, ...]]:
     """Yield the plays in groups; those of a group may run at the same time.
 
-    Where latencies are compared, each play runs alone.
+    Where latencies are held to bars, each play runs alone.
     """
     by_name = scenes(quick)
     for name in (RESTART, FLAP, SHAKY):
@@ -94,9 +94,11 @@ def plays(quick: bool, peers: Sequence[str]) -> Iterator[tuple[Play, ...]]:
             yield tuple(Play(by_name[name], library, way) for way in WAYS)
     for name in (ALONE, RESTART, FLAP, SHAKY):
         scene = replace(by_name[name], spare=True)
-        for library in (DEFAULTS, ROUTER, *(peer for peer in peers if peer == LITELLM)):
+        for library in (DEFAULTS, ROUTER):
             for way in WAYS:
                 yield (Play(scene, library, way),)
+        if LITELLM in peers:
+            yield tuple(Play(scene, LITELLM, way) for way in WAYS)
     for library in (DEFAULTS, *peers):
         yield tuple(Play(by_name[BUSY], library, way) for way in WAYS)
     if can_be_impatient():
