@@ -82,7 +82,7 @@ class LeeLLMRouter:
             clock=clock,
             random=random,
             reporter=Reporter(
-                store=trace_store or None,
+                store=None if trace_store is False else trace_store,  # an empty one may be false
                 sinks=(event_sink,) if isinstance(event_sink, EventSink) else event_sink,
                 on_token_usage=on_token_usage,
                 observer=getattr(self.policy, "observe", None),
@@ -134,9 +134,7 @@ class LeeLLMRouter:
             ended, its `response` is the whole answer.
         """
         return CompletionStream(
-            lambda finished: drive_stream(
-                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
-            )
+            lambda state: drive_stream(lambda: self._steps(role, messages, overrides, stream=True), self._clock, state)
         )
 
     def stream_async(
@@ -144,8 +142,8 @@ class LeeLLMRouter:
     ) -> AsyncCompletionStream:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return AsyncCompletionStream(
-            lambda finished: drive_stream_async(
-                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
+            lambda state: drive_stream_async(
+                lambda: self._steps(role, messages, overrides, stream=True), self._clock, state
             )
         )
 
