@@ -93,7 +93,10 @@ class AbandonableStream(ChunkStream):
         elif _must_be_awaited(self._inner):
             _call_on(loop, close_later, self._inner)
         else:
-            start_in_thread(close_quietly, self._inner)
+            try:
+                start_in_thread(close_quietly, self._inner)
+            except BlockingIOError as error:  # for one, at the end of the program: Python 3.12 starts none there
+                _note_unclosed(error)
 
 
 async def aclose_or_drop(stream: ChunkStream, loop: asyncio.AbstractEventLoop, *, dropped: bool) -> None:
