@@ -35,7 +35,7 @@ HANG = 40.0
 
 
 def router(store: Any = False, **provider: Any) -> LeeLLMRouter:
-    settings = {"type": "mock", "response_text": "one two three", **provider}
+    settings = {"type": "mock", **provider}
     role = {"provider": "p", "model": "m", "timeout": 60, "deadline": HANG}
     return LeeLLMRouter({"llm": {"providers": {"p": settings}, "roles": {"r": role}}}, trace_store=store)
 
@@ -57,7 +57,7 @@ def in_flight(asked: LeeLLMRouter) -> int:
 
 def crowd() -> bool:
     """Every second call of each thread is a stream left by `break`."""
-    asked = router(max_concurrency=2)
+    asked = router(max_concurrency=2, script=[{"text": "one two three", "delay": 0.001}])
     ended = []
 
     def work() -> None:
@@ -80,7 +80,7 @@ def example_store() -> Any:
     with contextlib.redirect_stdout(io.StringIO()):
         store_class = runpy.run_path(str(EXAMPLE))["SQLiteTraceStore"]
 
-    class Collecting(store_class):  # type: ignore[misc]
+    class Collecting(store_class):  # type: ignore[misc, valid-type]
         """The store of the example, with a collection now and then where it holds its lock."""
 
         class Lock:
@@ -126,13 +126,11 @@ def dropped() -> bool:
 
     began = perf_counter()
     all_ended = ends(work)
-    query = "SELECT outcome, count(*) FROM trace GROUP BY 1 ORDER BY 1"
+    query = "SELECT json_extract(record, '$.outcome'), count(*) FROM trace GROUP BY 1 ORDER BY 1"
     counts: dict[str, int] = {}
     while all_ended and perf_counter() < began + HANG and sum(counts.values()) < 2 * ROUNDS:
         with store._lock:
-            counts = dict(store.connection.execute("SELECT json_extract(record, '$.outcome') AS outcome, count(*) "
-                                                   "FROM trace GROUP BY 1 ORDER BY 1"))  # fmt: skip
-    del query
+            counts = dict(store.connection.execute(query))
     print(f"dropped: {done} of {ROUNDS} rounds in {perf_counter() - began:.1f} s, records {counts}, ", end="")
     print(f"{in_flight(asked)} in flight, {asked.telemetry_errors} errors of the store")
     return counts == {"cancelled": ROUNDS, "ok": ROUNDS} and not in_flight(asked) and not asked.telemetry_errors
