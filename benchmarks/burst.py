@@ -43,7 +43,9 @@ def too_early(records: list[TraceRecord]) -> int:
 
 
 async def burst(router: LeeLLMRouter) -> list[Any]:
-    return await asyncio.gather(*(router.complete_async("r", "hi") for _ in range(CALLS)), return_exceptions=True)
+    calls = [router.complete_async("r", "hi") for _ in range(CALLS)]
+    ended: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+    return ended
 
 
 def main() -> int:

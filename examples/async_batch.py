@@ -1,7 +1,7 @@
-"""Many prompts at once, never more than a few in flight, with a progress bar and the answers in order.
+"""Send many prompts with only a few in flight at once, show a progress bar, and keep the answers in order.
 
-Run it with ``python examples/async_batch.py``. The bar is rich's, which comes with the command line's typer. The mock
-fails now and then; the router retries, and one prompt that fails for good does not end the batch.
+Run it with ``python examples/async_batch.py``. The bar comes from rich, which is installed with typer. The mock fails
+now and then. The router retries, and a prompt that fails for good does not end the batch.
 """
 
 import asyncio

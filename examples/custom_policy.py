@@ -1,4 +1,4 @@
-"""A routing policy of your own: short prompts to a small model, long ones to a large one, and around what is ill.
+"""A custom routing policy: short prompts go to a small model, long ones to a large one, and failing targets come last.
 
 Run it with ``python examples/custom_policy.py``. The small model is a mock that breaks after its first answer.
 """
@@ -17,7 +17,7 @@ llm:
 
 
 class ByLength:
-    """Chooses by the length of the prompt; a target that failed twice in a row comes last."""
+    """Choose by the length of the prompt; a provider that failed twice in a row comes last."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -32,7 +32,7 @@ class ByLength:
         return ProviderChoice(first, request_overrides={"temperature": 0.2}, fallbacks=rest)
 
     def observe(self, record: TraceRecord) -> None:
-        """Sees every attempt once it is over."""
+        """Note an attempt that has ended."""
         self.seen.append(f"{record.target} {record.outcome}")
 
 

@@ -1,6 +1,6 @@
-"""A provider of your own, with a blocking call only, used from asyncio.
+"""A custom provider that has only a blocking call, used from asyncio.
 
-Run it with ``python examples/custom_provider.py``. The router runs the blocking call in a thread, bounds it by the
+Run it with ``python examples/custom_provider.py``. The router runs the blocking call in a thread, limits it to the
 attempt's timeout, and does everything else: retries, fallbacks, traces, typed errors.
 """
 
@@ -31,23 +31,23 @@ llm:
 
 
 class ReverseConfig(ProviderConfig):
-    """What a configuration may say of it; `load_config` checks this, with line and column."""
+    """Settings of the provider; `load_config` checks them and reports mistakes with line and column."""
 
     busy_first: int = Field(0, ge=0, description="How many calls fail before the first answer.")
 
 
 class ReverseProvider(Provider[ReverseConfig]):
-    """Answers with the question, backwards."""
+    """Answer with the question reversed."""
 
     config_model = ReverseConfig
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._calls = count(1)  # one instance serves many threads; next() of a count is atomic
+        self._calls = count(1)  # one instance serves many threads; next() on a count is atomic
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:  # noqa: ARG002 - never slow
         if next(self._calls) <= self.config.busy_first:
-            raise OverloadedError("still turning the mirror")  # an error with a type: the router knows what to do
+            raise OverloadedError("still turning the mirror")  # a typed error, so the router knows what to do
         return LLMResponse(text=message_text(request.messages[-1])[::-1], finish_reason="stop", model=request.model)
 
 

@@ -1,7 +1,7 @@
-"""A trace store of your own: records in SQLite instead of daily files, and a question asked of them.
+"""A custom trace store: records go to SQLite instead of daily files, and a query summarizes them.
 
-Run it with ``python examples/custom_trace_store.py``. A store is any object with ``write(record)``; the router calls
-it inline, from any thread. If it raises, the call goes on and `router.telemetry_errors` counts it.
+Run it with ``python examples/custom_trace_store.py``. A store is any object with ``write(record)``. The router calls it
+inline, from any thread. If it raises, the call goes on and `router.telemetry_errors` counts the error.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ llm:
 
 
 class SQLiteTraceStore:
-    """Keeps each record as JSON, with the columns one asks for most often."""
+    """Keep each record as JSON, next to columns for frequent queries."""
 
     def __init__(self, path: str) -> None:
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class SQLiteTraceStore:
             self.connection.execute("INSERT INTO trace VALUES (?, ?, ?, ?)", row)
 
     def close(self) -> None:
-        """Called when the router closes."""
+        """Close the database. The router calls this when it closes."""
         self.connection.close()
 
 

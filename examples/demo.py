@@ -1,6 +1,6 @@
 """The router in ten seconds: chains whose first target fails, their answers, and the trace of every attempt.
 
-Run it with ``make demo`` or ``python examples/demo.py``. It is offline, and leaves no files behind.
+Run it with ``make demo`` or ``python examples/demo.py``. It works offline and leaves no files behind.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""A chain over two kinds of provider: an HTTP API that is down, then the Codex CLI.
+"""A chain of two kinds of provider: an HTTP API that is down, then the Codex CLI.
 
 Run it with ``python examples/fallback_to_codex.py``. The program `codex` answers if it is installed and logged in;
-LEE_CODEX_COMMAND names another program. Without one the example shows the error instead, with every attempt in it.
+LEE_CODEX_COMMAND names another program. Without either, the example prints the error, which lists every attempt.
 """
 
 from pathlib import Path

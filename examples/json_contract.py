@@ -1,8 +1,8 @@
-"""Answers as checked data: give a pydantic model as `schema`, get an instance of it in `response.parsed`.
+"""Answers as checked data: pass a pydantic model as `schema` and get an instance of it in `response.parsed`.
 
-Run it with ``python examples/json_contract.py``. The mock keeps the contract first and breaks it then. A broken answer
-is a `ContractViolationError`: it is neither retried nor asked of another target, because it is an answer, only not the
-one you can use. What to do about it is yours to say; `error.response` holds it.
+Run it with ``python examples/json_contract.py``. The first answer of the mock keeps the contract; the second breaks it
+and raises a `ContractViolationError`. The router neither retries nor falls back, because the target did answer. Your
+program decides what to do; `error.response` holds the answer.
 """
 
 from pydantic import BaseModel

@@ -1,7 +1,7 @@
-"""Ask a role, get an answer: the smallest whole program.
+"""Ask a role and get an answer: the smallest complete program.
 
-Run it with ``python examples/quickstart.py``. It needs no key and no network: `quickstart.yaml` lets the mock provider
-answer. To ask a real model, change the file, not the program.
+Run it with ``python examples/quickstart.py``. It needs no key and no network, because `quickstart.yaml` uses the mock
+provider. To use a real model, change the file, not the program.
 """
 
 from pathlib import Path

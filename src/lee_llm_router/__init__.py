@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
-    from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+    from lee_llm_router.engine.operation import Operation
+    from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         ConfigError,
@@ -31,15 +32,19 @@ if TYPE_CHECKING:
         UnavailableError,
         UnknownFailureError,
     )
-    from lee_llm_router.health.tracker import TargetHealth
+    from lee_llm_router.health.states import TargetHealth
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
+    from lee_llm_router.policy.loading import register_policy
     from lee_llm_router.policy.simple import SimpleRoutingPolicy
     from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
     from lee_llm_router.providers.registry import register, register_alias
+    from lee_llm_router.providers.wrapper import WrapperProvider
     from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
     from lee_llm_router.router import LeeLLMRouter, LLMRouter
+    from lee_llm_router.settings.plugins import PluginSettings
     from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
     from lee_llm_router.telemetry.events import EventSink, RouterEvent
+    from lee_llm_router.telemetry.plugins import register_sink, register_store
     from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 else:
@@ -50,22 +55,27 @@ else:
         "compression": "Compressor",
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
-        "engine.settings": "RetryConfig StreamConfig",
+        "engine.operation": "Operation",
+        "engine.settings": "ContractConfig RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
             "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
             "ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
             "RouterClosedError UnavailableError UnknownFailureError"
         ),
-        "health.tracker": "TargetHealth",
+        "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
+        "policy.loading": "register_policy",
         "policy.simple": "SimpleRoutingPolicy",
         "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
         "providers.registry": "register register_alias",
+        "providers.wrapper": "WrapperProvider",
         "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
         "router": "LLMRouter LeeLLMRouter",
+        "settings.plugins": "PluginSettings",
         "streaming": "AsyncCompletionStream CompletionStream",
         "telemetry.events": "EventSink RouterEvent",
+        "telemetry.plugins": "register_sink register_store",
         "telemetry.records": "TraceReader TraceRecord TraceStore",
         "telemetry.stores.jsonl": "LocalFileTraceStore",
     }
@@ -102,6 +112,7 @@ __all__ = [
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
+    "ContractConfig",
     "ContractViolationError",
     "EventSink",
     "FailureType",
@@ -120,7 +131,9 @@ __all__ = [
     "LocalFileTraceStore",
     "Message",
     "ModelNotFoundError",
+    "Operation",
     "OverloadedError",
+    "PluginSettings",
     "PolicyError",
     "Provider",
     "ProviderChoice",
@@ -145,8 +158,12 @@ __all__ = [
     "TraceStore",
     "UnavailableError",
     "UnknownFailureError",
+    "WrapperProvider",
     "__version__",
     "load_config",
     "register",
     "register_alias",
+    "register_policy",
+    "register_sink",
+    "register_store",
 ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.messages import Messages
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.router import LeeLLMRouter
-from lee_llm_router.routing.options import CallOptions
+from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 
 
 class LLMClient:
@@ -24,7 +24,20 @@ class LLMClient:
     def __init__(self, config: LLMConfig | str | PathLike[str] | Mapping[str, Any], **options: Any) -> None:
         self.router = LeeLLMRouter(config, **options)
 
-    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse:
+    @overload
+    def complete(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> LLMResponse[SchemaT]: ...
+
+    @overload
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse: ...
+
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse[Any]:
         """Do what `LeeLLMRouter.complete` does."""
         return self.router.complete(role, messages, **overrides)
 

@@ -72,6 +72,8 @@ class LLMRouterError(Exception):
         final: Whether another attempt at the same target is pointless, whatever the failure table says of the type.
         sent: Whether anything may have been sent to the provider. False only if that is certain.
         response: The part of an answer that was received (truncated text, usage), if any.
+        ask_again: Whether the provider asks differently from now on, so that the same target is worth another attempt
+            at once, whatever the type says. It costs none of the target's attempts; that of a call are its bound.
     """
 
     default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
@@ -90,6 +92,7 @@ class LLMRouterError(Exception):
         final: bool = False,
         sent: bool = True,
         response: LLMResponse | None = None,
+        ask_again: bool = False,
     ) -> None:
         super().__init__(message)
         self.failure_type = failure_type or self.default_failure_type
@@ -102,6 +105,7 @@ class LLMRouterError(Exception):
         self.final = final
         self.sent = sent
         self.response = response
+        self.ask_again = ask_again
 
     @property
     def message(self) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias
+
+from typing_extensions import TypeVar
 
 from lee_llm_router._util.frozen import copier, fast_init
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
+
+ParsedT_co = TypeVar("ParsedT_co", covariant=True, default=Any)
+"""What `LLMResponse.parsed` is: the type asked for as `schema`. Plain `LLMResponse` leaves it open."""
 
 MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
@@ -39,8 +44,11 @@ class LLMRequest:
     tool_choice: str | Mapping[str, Any] | None = None
     json_mode: bool = False
     """The answer must be one JSON value. It is parsed and handed back as `LLMResponse.parsed`."""
-    schema: Mapping[str, Any] | type | None = None
-    """The answer must fit this JSON Schema, or validate as this pydantic model."""
+    schema: Any = None
+    """The answer must fit this: a JSON Schema (a mapping), or a type that pydantic can validate.
+
+    `providers.json_schema.json_schema_of` gives the JSON Schema of either.
+    """
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Fields merged into the request body as they are: for a vendor's own options."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +96,7 @@ class ToolCall:
 
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LLMResponse:
+class LLMResponse(Generic[ParsedT_co]):
     """One whole answer."""
 
     text: str
@@ -107,8 +115,11 @@ class LLMResponse:
     """Name of the provider that served, filled in by the router."""
     request_id: str = ""
     """The call's id (UUIDv7), the one in its traces; filled in by the router."""
-    parsed: Any = None
-    """The parsed answer under `json_mode` or `schema` (a model instance where a pydantic model was given)."""
+    parsed: ParsedT_co = None  # type: ignore[assignment]
+    """The parsed answer under `json_mode` or `schema`, of the type given as `schema`.
+
+    None without a contract, and where the answer only calls tools.
+    """
     raw: Any = field(default=None, repr=False, compare=False)
     """The vendor's answer, decoded: for what has no field here."""
     request_bytes: int | None = field(default=None, repr=False)

@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.compression import Compressor
@@ -18,17 +18,21 @@ from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import RouterClosedError
-from lee_llm_router.health.tracker import Health, TargetHealth
+from lee_llm_router.health.states import TargetHealth
+from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
+from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMResponse
-from lee_llm_router.routing.options import CallOptions
+from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.planner import CallPlanner
+from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
 from lee_llm_router.telemetry.stores.open import open_store
@@ -41,13 +45,15 @@ class LeeLLMRouter:
         config: What `load_config` gives, or anything it takes (a path, a mapping).
         policy: Chooses the targets of a call: an object, or the name of an installed one. Default: the
             configuration's `policy`.
-        trace_store: Where records go. Default: daily files as the configuration's `trace` says; False: nowhere.
-        event_sink: One or several receivers of events.
+        trace_store: Where records go. Default: the store of the configuration's `trace`; False: nowhere.
+        event_sink: One or several receivers of events, besides those of the configuration.
         on_token_usage: Called as ``(usage, role, provider)`` once for each attempt that reports usage.
         compression: A ``messages -> messages`` hook, for all roles or by role name.
         trace_dir: Folder of the default trace store, in place of the configuration's ``trace: {dir: ...}``. A relative
             one is taken from `workspace`.
         workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
+        wrap_provider: Called with each provider that is built; the router asks what it returns (a `WrapperProvider`
+            around it, say) in its place.
         clock: Where the time comes from and how to wait; for tests.
         random: A number in [0, 1), for the jitter of waits.
 
@@ -66,29 +72,31 @@ class LeeLLMRouter:
         compression: Compressor | Mapping[str, Compressor] | None = None,
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
+        wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.config = config if isinstance(config, LLMConfig) else load_config(config)
-        policy = self.config.policy if policy is None else policy
-        self.policy = load_policy(policy) if isinstance(policy, str) else ensure_policy(policy)
+        chosen = self.config.policy if policy is None else policy
+        self.policy = load_policy(chosen) if isinstance(chosen, str | PluginSettings) else ensure_policy(chosen)
         self._closed = False
         self._clock = clock
         trace = self.config.trace
         folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
             trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
+        self._own_sinks = [SINKS.build(settings) for settings in self.config.sinks]
         parts = RouterParts(
             clock=clock,
             random=random,
             reporter=Reporter(
                 store=None if trace_store is False else trace_store,  # an empty one may be false
-                sinks=(event_sink,) if isinstance(event_sink, EventSink) else event_sink,
+                sinks=(*self._own_sinks, *((event_sink,) if isinstance(event_sink, EventSink) else event_sink)),
                 on_token_usage=on_token_usage,
                 observer=getattr(self.policy, "observe", None),
             ),
             health=Health(self.config.health, self.config.providers, clock, random),
-            pool=ProviderPool(self.config.providers, clock),
+            pool=ProviderPool(self.config.providers, clock, wrap=wrap_provider),
             secrets=self.config.filled_values(),
             capture_full=trace.capture == "full",
             workspace=folder,
@@ -100,7 +108,20 @@ class LeeLLMRouter:
         """A router for the configuration file `path`. `options` as for the class."""
         return cls(path, **options)
 
-    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse:
+    @overload
+    def complete(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> LLMResponse[SchemaT]: ...
+
+    @overload
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse: ...
+
+    def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse[Any]:
         """Ask `role`, and wait for the whole answer.
 
         Args:
@@ -116,14 +137,42 @@ class LeeLLMRouter:
         response: LLMResponse = drive(self._steps(role, messages, overrides), self._clock)
         return response
 
+    @overload
+    async def complete_async(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> LLMResponse[SchemaT]: ...
+
+    @overload
     async def complete_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
-    ) -> LLMResponse:
+    ) -> LLMResponse: ...
+
+    async def complete_async(
+        self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
+    ) -> LLMResponse[Any]:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
         response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
         return response
 
-    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream:
+    @overload
+    def stream(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> CompletionStream[SchemaT]: ...
+
+    @overload
+    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream: ...
+
+    def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream[Any]:
         """As `complete`, the answer piece by piece.
 
         Nothing is sent before the first piece is asked for. Until the first real output, failures are retried and
@@ -137,9 +186,24 @@ class LeeLLMRouter:
             lambda state: drive_stream(lambda: self._steps(role, messages, overrides, stream=True), self._clock, state)
         )
 
+    @overload
+    def stream_async(
+        self,
+        role: str | None,
+        messages: Messages,
+        *,
+        schema: Schema[SchemaT],
+        **overrides: Unpack[OptionsWithoutSchema],
+    ) -> AsyncCompletionStream[SchemaT]: ...
+
+    @overload
     def stream_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
-    ) -> AsyncCompletionStream:
+    ) -> AsyncCompletionStream: ...
+
+    def stream_async(
+        self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
+    ) -> AsyncCompletionStream[Any]:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return AsyncCompletionStream(
             lambda state: drive_stream_async(
@@ -179,6 +243,17 @@ class LeeLLMRouter:
         """What is known of each target now, by (provider, model). One never asked is not in it."""
         return self._parts.health.snapshot()
 
+    def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
+        """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.
+
+        For when you know that an outage is over, or that a key was renewed.
+
+        Args:
+            provider: Only targets of this provider. Default: all.
+            model: Only targets with this model. Default: all.
+        """
+        self._parts.health.reset(provider, model)
+
     @property
     def trace_store(self) -> TraceStore | None:
         """Where records go; None if nowhere."""
@@ -197,7 +272,7 @@ class LeeLLMRouter:
         if not self._closed:
             self._closed = True
             self._parts.pool.close()
-            self._close_store()
+            self._close_listeners()
 
     async def aclose(self) -> None:
         """As `close`, also for what belongs to the running event loop."""
@@ -206,7 +281,7 @@ class LeeLLMRouter:
             try:
                 await self._parts.pool.aclose()
             finally:
-                self._close_store()
+                self._close_listeners()
 
     def __enter__(self) -> Self:
         return self
@@ -244,10 +319,13 @@ class LeeLLMRouter:
         plan = self._planner.plan(role, payload, overrides, operation=operation, stream=stream)
         return call_steps(plan, self._planner.parts)
 
-    def _close_store(self) -> None:
-        close = getattr(self._parts.reporter.store, "close", None)
-        if close is not None:
-            self._parts.reporter.call_listener("trace store", close)
+    def _close_listeners(self) -> None:
+        """Close the store, and the sinks that this router has built itself."""
+        reporter = self._parts.reporter
+        for what, listener in (("trace store", reporter.store), *(("event sink", sink) for sink in self._own_sinks)):
+            close = getattr(listener, "close", None)
+            if close is not None:
+                reporter.call_listener(what, close)
 
 
 LLMRouter = LeeLLMRouter

@@ -21,11 +21,11 @@ import atexit
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 from weakref import WeakSet
 
 from lee_llm_router.engine.drivers import StreamState
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response import LLMResponse, ParsedT_co, StreamChunk
 
 
 class _OpenStreams:
@@ -55,13 +55,13 @@ class _OpenStreams:
 _open_streams = _OpenStreams()
 
 
-class _HasResponse:
+class _HasResponse(Generic[ParsedT_co]):
     """Holds the complete answer once the stream has been read to its end."""
 
     _state: StreamState
 
     @property
-    def response(self) -> LLMResponse:
+    def response(self) -> LLMResponse[ParsedT_co]:
         """The complete answer.
 
         Raises:
@@ -72,7 +72,7 @@ class _HasResponse:
         return self._state.response
 
 
-class CompletionStream(_HasResponse):
+class CompletionStream(_HasResponse[ParsedT_co]):
     """A streamed answer: an iterator over `StreamChunk`, and a context manager. Dropping it closes it.
 
     Iterating raises the same errors as `LeeLLMRouter.complete`. Only one thread at a time may read it.
@@ -103,7 +103,7 @@ class CompletionStream(_HasResponse):
         self.close()
 
 
-class AsyncCompletionStream(_HasResponse):
+class AsyncCompletionStream(_HasResponse[ParsedT_co]):
     """The same as `CompletionStream`, for asyncio. Only one task at a time may read it."""
 
     def __init__(self, start: Callable[[StreamState], AsyncGenerator[StreamChunk, None]]) -> None:

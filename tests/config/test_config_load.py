@@ -447,7 +447,7 @@ def test_names_of_variables_are_taken(name: str) -> None:
         ("llm: {providers: {p: {type: mock}}, roles: {a: {provider: p}, b: {provider: p}}}\n",
          ["1:1: llm.default_role: missing: with several roles, say which serves where none is asked for"]),
         ("llm: {policy: simpel, providers: {p: {type: mock}}, roles: {a: {provider: p}}}\n",
-         ["1:15: llm.policy: no such routing policy is installed (did you mean 'simple'?)"]),
+         ["1:15: llm.policy: unknown routing policy (did you mean 'simple'?)"]),
         ("llm: {trace: {keep_days: -1, capture: all, dri: x},\n"
          "      providers: {p: {type: mock}}, roles: {a: {provider: p}}}\n",
          ["1:26: llm.trace.keep_days: must be at least 0", "1:39: llm.trace.capture: one of 'meta' or 'full' is wanted",

@@ -94,9 +94,13 @@ def test_defaults_are_the_promised_ones() -> None:
     assert (found.timeout, found.deadline) == (None, 600.0)
     assert (found.stream.first_token_timeout, found.stream.idle_timeout, found.stream.on_break) == (None, 30.0, "raise")
     assert (found.fallback_providers, found.fallback_on, found.retry_effects) == ((), frozenset(), False)
-    assert (config.policy, config.trace.enabled, config.trace.keep_days, config.trace.capture) == (
-        "simple", True, 30, "meta",
-    )  # fmt: skip
+    assert (config.policy.type, config.trace.enabled, config.trace.keep_days, config.trace.capture) == (
+        "simple",
+        True,
+        30,
+        "meta",
+    )
+    assert (config.trace.store.type, config.sinks) == ("jsonl", ())  # fmt: skip
 
 
 def test_models_cannot_be_changed() -> None:
@@ -203,6 +207,7 @@ def test_installed_types_are_found_by_entry_point_and_only_when_needed(tmp_path:
         "from lee_llm_router.providers.base import Provider, ProviderConfig\n"
         "class Settings(ProviderConfig):\n    colour: str\n"
         "class Plugged(Provider):\n    config_model = Settings\n    def complete(self, request, timeout): ...\n"
+        "class Sticky:\n    def choose(self, role, config): ...\n"
     )
     code = f"""
 import importlib.metadata, sys

@@ -17,6 +17,7 @@ from lee_llm_router.errors import AuthenticationError, ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.settings.plugins import PluginSettings
 
 OFFLINE = {"type": "mock"}
 
@@ -124,7 +125,7 @@ def test_a_fifo_does_not_hold_the_doctor(here: Path) -> None:
 
 def test_a_policy_that_cannot_be_loaded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its policy no call can be made."""
-    loaded = load_config(config()).model_copy(update={"policy": "nope"})
+    loaded = load_config(config()).model_copy(update={"policy": PluginSettings(type="nope")})
     assert of(diagnose(loaded), "policy")[0][:2] == ("error", "nope")
 
 

@@ -124,7 +124,7 @@ def test_it_gives_back_its_place_and_is_traced_at_once(way: Callable[[LeeLLMRout
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_gives_back_the_probe_of_a_breaker(way: Callable[[LeeLLMRouter], Any]) -> None:
-    config = config_for({"a": [DOWN, Pieces("x", "y", END)]}, {"retry": {"attempts": 1}})
+    config = config_for({"a": [DOWN, Pieces("x", "y", END)]}, {"retry": {"attempts": 1, "patience": 0}})
     health = HealthConfig(failures_in_a_row=1, cooldown=5)
     router, _, clock = router_for(config.model_copy(update={"health": health}))
     with pytest.raises(type(DOWN)):

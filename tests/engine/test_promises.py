@@ -53,9 +53,14 @@ def calls(draw: st.DrawFn, outcomes: st.SearchStrategy[Any]) -> dict[str, Any]:
         "role": {
             "deadline": draw(number),
             "timeout": draw(number),
-            "retry": {"attempts": draw(st.integers(1, 4)), "max_attempts": draw(st.integers(1, 7))},
+            "retry": {
+                "attempts": draw(st.integers(1, 4)),
+                "max_attempts": draw(st.integers(1, 7)),
+                "patience": draw(st.sampled_from([0, 0, 3.0])),
+            },
             "fallback_on": draw(st.sets(st.sampled_from(["INVALID_REQUEST", "CONTENT_FILTER"]))),
             "retry_effects": draw(st.booleans()),
+            "contract": {"repair": draw(st.integers(0, 2)), "on_failure": draw(st.sampled_from(["next", "raise"]))},
             "stream": {"idle_timeout": draw(number), "on_break": draw(st.sampled_from(["raise", "restart"]))},
         },
         "call": draw(st.sampled_from([{}, {"json_mode": True}, {"tools": [{"type": "function"}]}])),
@@ -82,9 +87,14 @@ def _make(call: dict[str, Any], repeat: int, run: Any) -> tuple[list[Any], Memor
 def _check_call(call: dict[str, Any], end: Any, records: list[Any], took: float) -> None:
     role = call["role"]
     made = [record for record in records if record.attempt is not None]
-    assert len(made) <= role["retry"]["max_attempts"]
+    # With patience, probes and tries that sent nothing cost no attempts; the pauses between them bound their number.
+    free = 8 * (took + 1) if role["retry"]["patience"] else 0
+    assert len(made) <= role["retry"]["max_attempts"] + free
     for name in call["plays"]:
-        assert sum(record.provider == name for record in made) <= role["retry"]["attempts"]
+        at_target = [record for record in made if record.provider == name]
+        repairs = sum(r.failure_type == "CONTRACT_VIOLATION" and r.verdict == "retry" for r in at_target)
+        assert repairs <= role["contract"]["repair"]
+        assert len(at_target) - repairs <= role["retry"]["attempts"] + free
     assert [record.attempt for record in made] == list(range(len(made)))
     assert took <= role["deadline"] + 1e-6
     if isinstance(end, LLMRouterError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from helpers.scenarios import SCENARIOS, Scenario
 from helpers.support import FakeClock, Memory, config_for, router_for
-from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError
+from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError, StreamChunk
 
 
 def _trail(memory: Memory) -> list[str]:
@@ -20,21 +20,27 @@ def _trail(memory: Memory) -> list[str]:
     ]
 
 
+def _text_of(chunks: Sequence[StreamChunk]) -> str:
+    """The text that is left to a caller who discards what came before a restart."""
+    start = max((number for number, chunk in enumerate(chunks) if chunk.restart), default=0)
+    return "".join(chunk.text for chunk in chunks[start:])
+
+
 async def _answer_async(router: LeeLLMRouter, scenario: Scenario) -> LLMResponse:
     return await router.complete_async("r", scenario.messages, **scenario.call)
 
 
 def _answer_streamed(router: LeeLLMRouter, scenario: Scenario) -> LLMResponse:
     with router.stream("r", scenario.messages, **scenario.call) as stream:
-        text = "".join(chunk.text for chunk in stream)
-    assert stream.response.text == text
+        chunks = list(stream)
+    assert stream.response.text == _text_of(chunks)
     return stream.response
 
 
 async def _answer_streamed_async(router: LeeLLMRouter, scenario: Scenario) -> LLMResponse:
     async with router.stream_async("r", scenario.messages, **scenario.call) as stream:
-        text = "".join([chunk.text async for chunk in stream])
-    assert stream.response.text == text
+        chunks = [chunk async for chunk in stream]
+    assert stream.response.text == _text_of(chunks)
     return stream.response
 
 

@@ -198,3 +198,72 @@ def test_an_async_stream_that_opens_after_its_attempt_was_given_up_is_closed(by:
 
     asyncio.run(main())
     assert stream.closed.is_set()
+
+
+class SlowToCloseStream(GeneratorStream):
+    """A pull that hangs and can be cancelled; closing it takes a turn of the event loop."""
+
+    async def pull_async(self, timeout: float) -> StreamChunk | None:
+        chunk = next(self._chunks)
+        await asyncio.sleep(0 if chunk.text else 30)
+        return chunk
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.01)
+        self.close()
+
+
+@pytest.mark.parametrize("by", ["timeout", "cancelled"])
+def test_a_hanging_async_stream_is_closed_before_the_event_loop_ends(by: str) -> None:
+    stream = SlowToCloseStream(chunk for chunk in (StreamChunk(text="x"), StreamChunk()))
+    idle = 0.02 if by == "timeout" else 30
+    router, _ = _streaming(stream, stream={"idle_timeout": idle}, retry={"attempts": 1})
+
+    async def main() -> None:
+        reading = asyncio.ensure_future(_read_async(router))
+        if by == "cancelled":
+            await asyncio.sleep(0.02)
+            reading.cancel()
+        with pytest.raises(LLMTimeoutError if by == "timeout" else asyncio.CancelledError):
+            await reading
+        assert stream.closed.is_set()
+
+    asyncio.run(main())
+
+
+def test_where_no_thread_can_be_started_a_stream_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = GeneratorStream(chunk for chunk in (StreamChunk(text="x"), END))
+    router, _ = _streaming(stream)
+
+    def none_left(*_: object) -> None:
+        raise BlockingIOError
+
+    with router.stream("r", "hi") as reading:
+        next(reading)
+        monkeypatch.setattr("lee_llm_router.engine.abandoning.start_in_thread", none_left)
+    assert stream.closed.is_set()
+
+
+def test_closing_after_a_cancelled_pull_logs_no_text_of_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Such an error may hold a key, and the standard library would log it whole."""
+    go_on = threading.Event()
+
+    def chunks() -> Iterator[StreamChunk]:
+        yield StreamChunk(text="x")
+        go_on.wait(30)
+        yield END
+
+    stream = GeneratorStream(chunks(), close_raises=True)
+    router, _ = _streaming(stream, bounded=True)
+
+    async def main() -> None:
+        reading = asyncio.ensure_future(_read_async(router))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(main())
+    go_on.set()
+    assert eventually(lambda: "closing a stream raised OSError" in caplog.text)
+    assert "cannot close" not in caplog.text

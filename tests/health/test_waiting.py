@@ -58,9 +58,7 @@ class Crowd:
         answer = self.health.acquire(("p", caller.model), caller.ticket)
         if isinstance(answer, Refusal):
             caller.refusal = answer
-            if not answer.worth_waiting:
-                self.leave(caller)
-            elif caller.ticket is None:
+            if caller.ticket is None:
                 self.refused.append(caller)
             return
         before = self.waiting[: self.waiting.index(caller)] if caller in self.waiting else self.waiting
@@ -142,7 +140,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(
     limits=st.fixed_dictionaries(
         {"max_concurrency": st.sampled_from([None, 1, 2]), "rpm": st.sampled_from([None, 3, 5])}
@@ -205,6 +203,25 @@ def test_who_takes_a_place_after_the_limit_became_one_of_time_is_told() -> None:
     assert crowd.refused[0].refusal is not None and crowd.refused[0].refusal.opens_at is None
     crowd.step("end", 1)
     crowd.step("join", 0)
+    crowd.finish()
+
+
+def test_an_empty_queue_is_not_served() -> None:
+    """The last call of all leaves the line; the place of its model must not outlive it."""
+    crowd = Crowd({"max_concurrency": 1, "rpm": None})
+    for model in (0, 0, 1, 0, 0):
+        crowd.step("arrive", model)
+    crowd.step("join", 1)
+    crowd.step("end", 1)
+    crowd.step("ask", 0)
+    crowd.step("end", 1)
+    for _ in range(3):
+        crowd.step("join", 0)
+    assert [caller.ticket is not None and caller.ticket.woken.done() for caller in crowd.waiting] == [
+        True,
+        False,
+        False,
+    ]
     crowd.finish()
 
 

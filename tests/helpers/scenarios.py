@@ -40,6 +40,9 @@ _SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required
 _TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 _PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]
 
+_RESTART = {"stream": {"on_break": "restart"}}
+"""So that a streamed call does what an unstreamed one does after output has been handed on."""
+
 SCENARIOS = [
     Scenario("a good first target is asked once", {"a": ["yes"], "b": ["no"]}, ["a ok return"], "yes"),
     # TIMEOUT: on to the next; the same again only once nobody else is left.
@@ -144,7 +147,7 @@ SCENARIOS = [
         "waits double up to their bound",
         {"a": [fail("PROVIDER_ERROR")]}, ["a PROVIDER_ERROR retry"] * 5 + ["a PROVIDER_ERROR raise"],
         "PROVIDER_ERROR", waits=[0.25, 0.5, 1, 1.5, 1.5],
-        role={"retry": {"attempts": 6, "max_attempts": 6, "max_backoff": 3}},
+        role={"retry": {"attempts": 6, "max_attempts": 6, "max_backoff": 3, "patience": 0}},
     ),
     Scenario(
         "a broken answer is asked for again",
@@ -175,14 +178,57 @@ SCENARIOS = [
         "an operating system's error is a PROVIDER_ERROR",
         {"a": [ConnectionResetError("gone"), "yes"]}, ["a PROVIDER_ERROR retry", "a ok return"], "yes", waits=[0.25],
     ),
-    # The call's own fault: stop, unless the role says otherwise.
+    # A refused request: what one vendor refuses another may take.
     Scenario(
-        "a bad request ends the call", {"a": [fail("INVALID_REQUEST")], "b": ["no"]},
-        ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+        "a request that a vendor refuses goes to another vendor",
+        {"a": [fail("INVALID_REQUEST")], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
     ),
     Scenario(
-        "a bad request goes on where the role says so", {"a": [fail("INVALID_REQUEST")], "b": ["yes"]},
-        ["a INVALID_REQUEST next", "b ok return"], "yes", role={"fallback_on": ["INVALID_REQUEST"]},
+        "a request that a vendor refuses goes to none of its other models",
+        {"a": [fail("INVALID_REQUEST")], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
+        role={"fallback_providers": [{"provider": "a", "model": "other"}, {"provider": "b"}]},
+    ),
+    Scenario(
+        "a request that every vendor refuses ends the call",
+        {"a": [fail("INVALID_REQUEST")], "b": [fail("INVALID_REQUEST")]},
+        ["a INVALID_REQUEST next", "b INVALID_REQUEST raise"], "INVALID_REQUEST",
+    ),
+    Scenario(
+        "a request found wrong before it was sent ends the call",
+        {"a": [fail("INVALID_REQUEST", sent=False)], "b": ["no"]}, ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+    ),
+    Scenario(
+        "a request found wrong before it was sent goes on where the role says so",
+        {"a": [fail("INVALID_REQUEST", sent=False)], "b": ["yes"]}, ["a INVALID_REQUEST next", "b ok return"], "yes",
+        role={"fallback_on": ["INVALID_REQUEST"]},
+    ),
+    # Nothing sent: refused connections, failed look-ups.
+    Scenario(
+        "a target that cannot be reached is left for the next at once",
+        {"a": [fail("PROVIDER_ERROR", sent=False)], "b": ["yes"]}, ["a PROVIDER_ERROR next", "b ok return"], "yes",
+    ),
+    Scenario(
+        "an only target that cannot be reached costs no attempts while there is patience",
+        {"a": [*[fail("PROVIDER_ERROR", sent=False)] * 4, "yes"]},
+        [*["a PROVIDER_ERROR retry"] * 4, "a ok return"], "yes", waits=[0.25, 0.5, 1, 2],
+        role={"retry": {"attempts": 1, "max_attempts": 1}},
+    ),
+    Scenario(
+        "without patience an unreachable target costs attempts like any other failure",
+        {"a": [fail("PROVIDER_ERROR", sent=False)]}, ["a PROVIDER_ERROR retry", "a PROVIDER_ERROR raise"],
+        "PROVIDER_ERROR", waits=[0.25], role={"retry": {"attempts": 2, "patience": 0}},
+    ),
+    Scenario(
+        "a target that cannot be reached until patience ends is a PROVIDER_ERROR",
+        {"a": [Took(1, fail("PROVIDER_ERROR", sent=False))]},
+        [*["a PROVIDER_ERROR retry"] * 2, "a PROVIDER_ERROR raise"], "PROVIDER_ERROR", waits=[0.25, 0.5],
+        role={"retry": {"patience": 3}},
+    ),
+    # An outage
+    Scenario(
+        "a breaker that opens in a call turns its attempts into waits, whatever attempts says",
+        {"a": [*[fail("OVERLOADED")] * 6, "yes"]}, [*["a OVERLOADED retry"] * 6, "a ok return"], "yes",
+        waits=[0.25, 0.5, 1, 2, 0.5, 1], role={"retry": {"attempts": 5, "max_attempts": 5}},
     ),
     Scenario(
         "a filtered answer ends the call", {"a": [fail("CONTENT_FILTER")], "b": ["no"]},
@@ -194,13 +240,59 @@ SCENARIOS = [
     ),
     # The JSON contract
     Scenario(
-        "an answer that is not the JSON asked for ends the call",
-        {"a": ["not json"], "b": ['{"n": 1}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        "an answer that is not the JSON asked for is repaired at once",
+        {"a": ["not json", '{"n": 1}'], "b": ["no"]}, ["a CONTRACT_VIOLATION retry", "a ok return"], '{"n": 1}',
+        role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "an answer that breaks the schema and is not repaired goes to the next target",
+        {"a": ['{"n": "one"}'], "b": ['{"n": 1}']},
+        ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION next", "b ok return"], '{"n": 1}',
+        role=_RESTART, call={"schema": _SCHEMA},
+    ),
+    Scenario(
+        "each target is asked to repair its own answer",
+        {"a": ["no"], "b": ["no"]},
+        ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION next",
+         "b CONTRACT_VIOLATION retry", "b CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "on_failure: raise ends the call, after the repair",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry", "a CONTRACT_VIOLATION raise"],
+        "CONTRACT_VIOLATION", role={**_RESTART, "contract": {"on_failure": "raise"}}, call={"json_mode": True},
+    ),
+    Scenario(
+        "repair: 0 goes to the next target at once",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION next", "b ok return"], "{}",
+        role={**_RESTART, "contract": {"repair": 0}}, call={"json_mode": True},
+    ),
+    Scenario(
+        "a call says what it wants of its contract, the rest is the role's",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role={**_RESTART, "contract": {"on_failure": "raise"}}, call={"json_mode": True, "contract": {"repair": 0}},
+    ),
+    Scenario(
+        "a repair costs none of the target's attempts and makes no later backoff longer",
+        {"a": ["no", fail("PROVIDER_ERROR"), fail("PROVIDER_ERROR"), "{}"]},
+        ["a CONTRACT_VIOLATION retry", "a PROVIDER_ERROR retry", "a PROVIDER_ERROR retry", "a ok return"], "{}",
+        waits=[0.25, 0.5], role=_RESTART, call={"json_mode": True},
+    ),
+    Scenario(
+        "repairs are bounded by the attempts of the whole call",
+        {"a": ["no"], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry"] * 2 + ["a CONTRACT_VIOLATION raise"],
+        "CONTRACT_VIOLATION", role={**_RESTART, "contract": {"repair": 5}, "retry": {"max_attempts": 3}},
         call={"json_mode": True},
     ),
     Scenario(
-        "an answer that breaks the schema ends the call",
-        {"a": ['{"n": "one"}']}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION", call={"schema": _SCHEMA},
+        "repairs are bounded by the deadline",
+        {"a": [Took(4, "no")], "b": ["{}"]}, ["a CONTRACT_VIOLATION retry"] * 2 + ["a TIMEOUT raise"],
+        "TIMEOUT", role={**_RESTART, "contract": {"repair": 5}, "deadline": 10}, call={"json_mode": True},
+    ),
+    Scenario(
+        "an answer with effects is not repaired",
+        {"a": ["no", "{}"], "b": ["{}"]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
+        role=_RESTART, providers={"a": {"does": "workspace"}}, call={"json_mode": True},
     ),
     Scenario(
         "an answer that keeps the schema is an answer",
@@ -212,8 +304,8 @@ SCENARIOS = [
     ),
     Scenario(
         "JSON cut by length breaks the contract, even if it parses",
-        {"a": [_reply("{}", finish_reason="length")]}, ["a CONTRACT_VIOLATION raise"], "CONTRACT_VIOLATION",
-        call={"json_mode": True},
+        {"a": [_reply("{}", finish_reason="length"), "{}"]}, ["a CONTRACT_VIOLATION retry", "a ok return"], "{}",
+        role=_RESTART, call={"json_mode": True},
     ),
     Scenario(
         "without a contract an answer cut by length is an answer",

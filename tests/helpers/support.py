@@ -165,7 +165,7 @@ def config_for(
 def router_for(config: LLMConfig, **options: Any) -> tuple[LeeLLMRouter, Memory, FakeClock]:
     """A router on a fake clock, with everything it tells kept in memory and jitter always half its bound."""
     memory, clock = Memory(), FakeClock()
-    defaults: dict[str, Any] = {"trace_store": memory, "event_sink": memory, "clock": clock, "random": lambda: 0.5}
+    defaults: dict[str, Any] = {"trace_store": memory, "event_sink": memory, "clock": clock, "random": lambda: 0.0}
     return LeeLLMRouter(config, **{**defaults, **options}), memory, clock
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,7 +104,7 @@ def test_a_policy_with_observe_sees_every_attempt() -> None:
 
 def test_policies_are_found_by_entry_point_name() -> None:
     assert isinstance(load_policy("simple"), SimpleRoutingPolicy)
-    with pytest.raises(ConfigError, match="unknown policy 'clever'; installed: simple"):
+    with pytest.raises(ConfigError, match=r"unknown routing policy 'clever'; there are: .*simple"):
         router_for(config_for({"a": ["ok"]}), policy="clever")
 
 
@@ -170,11 +172,14 @@ class _Point:
         return self._found
 
 
-def test_an_installed_policy_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_policy_is_built_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that cannot be loaded, or is none, is a configuration error that says so."""
     points = [_Point("mine", SimpleRoutingPolicy), _Point("broken", ImportError("no module")), _Point("odd", dict)]
+    points.append(_Point("made", partial(SimpleRoutingPolicy)))
+    monkeypatch.syspath_prepend(tmp_path)  # what is installed is looked up once for each search path
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
-    assert isinstance(load_policy("mine"), SimpleRoutingPolicy)
+    for name in ("mine", "made", "made"):
+        assert isinstance(load_policy(name), SimpleRoutingPolicy)
     with pytest.raises(ConfigError, match="'broken' cannot be loaded: no module"):
         load_policy("broken")
     with pytest.raises(ConfigError, match="choose"):

@@ -28,7 +28,7 @@ def ask(router: LeeLLMRouter, clock: FakeClock) -> None:
 
 
 def ask_with_a_wrong_option(router: LeeLLMRouter, clock: FakeClock) -> None:
-    router.complete("r", "hi", temprature=1)  # type: ignore[call-arg]
+    router.complete("r", "hi", temprature=1)  # type: ignore[call-overload]
 
 
 def be_interrupted_in_the_policy(router: LeeLLMRouter, clock: FakeClock) -> None:

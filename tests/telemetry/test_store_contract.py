@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -42,7 +42,7 @@ class ToyStore:
         return [TraceRecord.from_json(line) for call, line in self._lines if call == request_id]
 
 
-STORES: dict[str, Callable[[Path], Store]] = {
+STORES: dict[str, Callable[[Path], Any]] = {
     "files": lambda folder: LocalFileTraceStore(folder / "traces"),
     "as configured": lambda folder: open_store(TraceConfig(dir="traces", keep_days=7), workspace=folder),
     "recorder": lambda folder: Recorder(),
@@ -154,22 +154,28 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
 # --- the store a configuration asks for ---
 
 
+def _place(store: Any) -> Path:
+    place: Path = store.trace_dir
+    return place
+
+
 def test_the_configured_store_follows_the_section_and_what_replaces_parts_of_it(tmp_path: Path) -> None:
     """Folder, workspace, days and clock; arguments take the place of settings."""
     trace = TraceConfig(dir="traces", workspace=str(tmp_path / "w"), keep_days=7)
-    store = open_store(trace)
+    store: Any = open_store(trace)
     assert (store.trace_dir, store.keep_days) == (tmp_path / "w" / "traces", 7)
-    assert open_store(trace, workspace=tmp_path).trace_dir == tmp_path / "traces"
-    assert open_store(trace, trace_dir="other").trace_dir == tmp_path / "w" / "other"
-    assert open_store(workspace=tmp_path).trace_dir == tmp_path / ".lee-llm-router" / "traces"
-    assert open_store(trace_dir=tmp_path).keep_days == TraceConfig().keep_days
+    assert _place(open_store(trace, workspace=tmp_path)) == tmp_path / "traces"
+    assert _place(open_store(trace, trace_dir="other")) == tmp_path / "w" / "other"
+    assert _place(open_store(workspace=tmp_path)) == tmp_path / ".lee-llm-router" / "traces"
+    by_default: Any = open_store(trace_dir=tmp_path)
+    assert by_default.keep_days == TraceConfig().keep_days
     assert list(tmp_path.iterdir()) == [], "nothing is made before the first write"
 
 
 def test_the_configured_store_takes_its_day_from_the_clock(tmp_path: Path) -> None:
     clock = FakeClock()
     clock.now = 0
-    store = open_store(TraceConfig(dir=str(tmp_path)), clock=clock)
+    store: Any = open_store(TraceConfig(dir=str(tmp_path)), clock=clock)
     store.write(make())
     store.close()
     assert (tmp_path / "20270115.jsonl").exists()

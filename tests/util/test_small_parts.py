@@ -19,7 +19,7 @@ import pytest
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router.config import RetryConfig
+from lee_llm_router.config import ContractConfig, RetryConfig
 from lee_llm_router.engine.failure_rules import RULES, backoff, decide
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.policy import ProviderChoice
@@ -117,16 +117,20 @@ def test_every_failure_type_has_a_rule_and_a_class() -> None:
 
 
 @pytest.mark.parametrize(("failures", "bound"), [(1, 0.5), (2, 1.0), (4, 4.0), (5, 8.0), (10_000, 8.0)])
-def test_backoff_is_full_jitter_under_a_doubling_bound(failures: int, bound: float) -> None:
-    """Evenly between 0 and min(8, 0.5 * 2**n) seconds."""
-    assert backoff(RetryConfig(), failures, lambda: 0.0) == 0.0
-    assert backoff(RetryConfig(), failures, lambda: 0.5) == bound / 2
+def test_backoff_is_drawn_from_the_upper_half_of_a_doubling_bound(failures: int, bound: float) -> None:
+    """Evenly between half and all of min(8, 0.5 * 2**n) seconds: no retry comes after next to nothing."""
+    assert backoff(RetryConfig(), failures, lambda: 0.0) == bound / 2
+    assert backoff(RetryConfig(), failures, lambda: 0.5) == bound * 3 / 4
 
 
 def test_a_wait_the_vendor_named_is_taken_as_it_is() -> None:
     """Neither capped at max_backoff, nor rounded, nor replaced by a shorter backoff."""
     error = error_for(FailureType.RATE_LIMIT, "x", retry_after=1234.567)
-    advice = decide(error, tries=1, retry=RetryConfig(), fallback_on=(), repeatable=True, random=lambda: 0.5)
+    retry = RetryConfig()
+    advice = decide(
+        error, tries=1, failures=1, retry=retry, contract=ContractConfig(), fallback_on=(), repeatable=True,
+        random=lambda: 0.5,
+    )  # fmt: skip
     assert advice.again_after == 1234.567
 
 

@@ -299,13 +299,24 @@ def test_documents_name_no_path_of_a_machine(path: Path) -> None:
 
 
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
-    again = {RetryRule.NEVER: "no", RetryRule.BACKOFF: "after a backoff", RetryRule.LAST: "when no other is left"}
-    onward = {FallbackRule.YES: "yes", FallbackRule.IF_ASKED: "if the role says so", FallbackRule.NEVER: "no"}
+    again = {
+        RetryRule.NEVER: "no",
+        RetryRule.BACKOFF: "after a backoff",
+        RetryRule.LAST: "when no other is left",
+        RetryRule.REPAIR: "at once, told what is wrong, `contract.repair` times",
+    }
+    onward = {
+        FallbackRule.YES: "yes",
+        FallbackRule.IF_ASKED: "if the role says so",
+        FallbackRule.UNLESS_RAISE: "yes, unless `contract.on_failure` is `raise`",
+        FallbackRule.NEVER: "no",
+        FallbackRule.OTHER_PROVIDER: "of another provider",
+    }
     in_code = {
         kind.value: [
             again[rule.again],
             onward[rule.onward],
-            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate)),
+            *("yes" if on else "no" for on in (rule.counts_against_target, rule.closes_gate, rule.rests)),
         ]
         for kind, rule in RULES.items()
     }
@@ -330,7 +341,7 @@ def _told() -> list[RouterEvent]:
     with pytest.raises(KeyboardInterrupt):
         router.complete("r", "cancelled in its attempt")
     with pytest.raises(InvalidRequestError):
-        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-arg]
+        router.complete("r", "refused before any", temprature=1)  # type: ignore[call-overload]
     clock.sleep = lambda seconds: clock.advance(3600)  # type: ignore[method-assign]
     with pytest.raises(LLMTimeoutError):
         router.complete("r", "out of time in a wait")

@@ -101,10 +101,10 @@ IGNORE_TERM = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 FLOOD = "while True: sys.stdout.buffer.write(b'x' * 65536)"
 
 ROWS = [
-    Row("refused connection", refused, BAD, "again", sent=False),
-    Row("unknown host", unknown_host, BAD, "again", sent=False),
-    Row("no TLS behind https", plain_behind_https, BAD, "again", sent=False),
-    Row("untrusted certificate", untrusted_certificate, BAD, "again", sent=False),
+    Row("refused connection", refused, BAD, "again if last", sent=False),
+    Row("unknown host", unknown_host, BAD, "again if last", sent=False),
+    Row("no TLS behind https", plain_behind_https, BAD, "again if last", sent=False),
+    Row("untrusted certificate", untrusted_certificate, BAD, "again if last", sent=False),
     Row("closed before the headers", breaking(lambda _: b""), BAD, "again"),
     Row("reset before the headers", breaking(lambda _: b"", Conversation.reset), BAD, "again"),
     Row("closed inside the headers", breaking(lambda r: whole(r)[:20]), BAD, "again"),
@@ -137,13 +137,13 @@ ROWS = [
     Row("504", status(504), BAD, "again"),
     Row("529", status(529), BUSY, "again"),
     Row("503 with Retry-After", status(503, Retry_After="7"), BUSY, "again if last", wait=7),
-    Row("400", status(400), "INVALID_REQUEST", "ends"),
+    Row("400", status(400), "INVALID_REQUEST", "next"),
     Row("401", status(401), "AUTH", "next"),
     Row("402", status(402), "QUOTA", "next"),
     Row("403", status(403), "AUTH", "next"),
     Row("404", status(404), "MODEL_NOT_FOUND", "next"),
     Row("413", status(413), "CONTEXT_LENGTH", "next"),
-    Row("422", status(422), "INVALID_REQUEST", "ends"),
+    Row("422", status(422), "INVALID_REQUEST", "next"),
     Row("204", status(204, b""), OFF, "next"),
     Row("301", status(301, b"", Location="http://127.0.0.1:1/v1"), OFF, "next"),
     Row("307", status(307, b"", Location="http://127.0.0.1:1/v1"), OFF, "next"),
@@ -204,14 +204,14 @@ MODES: Mapping[str, Callable[[LeeLLMRouter], Asked]] = {"sync": _sync, "async": 
 
 def _router(row: Row, place: Place, fallback: str | None, folder: Path, memory: Memory) -> LeeLLMRouter:
     providers: dict[str, Any] = {"faulty": {"model": "m", **place.settings, **row.settings}}
-    role: dict[str, Any] = {"provider": "faulty", "timeout": 10, "retry": {"attempts": 2}, **row.role}
+    role: dict[str, Any] = {"provider": "faulty", "timeout": 10, "retry": {"attempts": 2, "patience": 0}, **row.role}
     if fallback is not None:
         providers["healthy"] = {"type": "http", "base_url": fallback, "model": "m"}
         role["fallback_providers"] = [{"provider": "healthy", "timeout": 10}]
     config = {"llm": {"providers": providers, "roles": {"r": role}, "trace": {"dir": str(folder / "traces")}}}
     store = None if row.untraced else memory
     return LeeLLMRouter(
-        load_config(config), trace_store=store, event_sink=memory, clock=SkippingClock(), random=lambda: 0.5
+        load_config(config), trace_store=store, event_sink=memory, clock=SkippingClock(), random=lambda: 0.0
     )
 
 

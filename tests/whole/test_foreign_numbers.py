@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from helpers.support import Pieces, config_for, router_for
-from lee_llm_router import LLMResponse, LLMRouterError, LLMUsage, OverloadedError, RateLimitError
+from lee_llm_router import LLMResponse, LLMRouterError, LLMUsage, OverloadedError, RateLimitError, StreamChunk
 from lee_llm_router.testing import ScriptedRouter
 
 INF, NAN = float("inf"), float("nan")
@@ -74,6 +74,32 @@ def test_the_numbers_of_a_failed_attempt_are_checked_too() -> None:
     record = memory.records[0]
     assert (record.status_code, record.cost_usd, record.usage) == (None, None, LLMUsage())
     assert raised.value.response is not None and raised.value.response.cost_usd is None
+
+
+def test_a_usage_of_another_type_counts_as_unreported() -> None:
+    """An answer that has come, and may have been paid for, is not thrown away for it."""
+    usage: Any = {"prompt_tokens": 1}
+    answer = LLMResponse(text="x", finish_reason="stop", usage=usage)
+    router, memory, _ = router_for(config_for({"a": [answer]}))
+    response = router.complete("r", "hi")
+    assert (response.text, response.usage, memory.records[0].usage) == ("x", None, None)
+
+
+@pytest.mark.parametrize("response", ["partial", LLMResponse(text="x", usage={"total": 1})])  # type: ignore[arg-type]
+def test_an_error_with_a_foreign_response_is_still_a_typed_failure(response: Any) -> None:
+    router, memory, _ = router_for(config_for({"a": [OverloadedError("x", response=response)]}))
+    with pytest.raises(OverloadedError):
+        router.complete("r", "hi", deadline=0.1)
+    assert memory.records[0].usage is None
+
+
+def test_the_numbers_of_a_stream_that_breaks_off_are_checked_too() -> None:
+    pieces = Pieces(StreamChunk(text="x", cost_usd=NAN), OverloadedError("broken"))
+    router, memory, _ = router_for(config_for({"a": [pieces]}))
+    with pytest.raises(OverloadedError) as raised:
+        list(router.stream("r", "hi"))
+    assert raised.value.response is not None and raised.value.response.text == "x"
+    assert (raised.value.response.cost_usd, memory.records[0].cost_usd) == (None, None)
 
 
 def test_numbers_that_can_be_true_are_kept() -> None:

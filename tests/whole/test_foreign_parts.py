@@ -213,3 +213,11 @@ def test_a_retry_after_the_router_closed_asks_no_closed_provider() -> None:
     with pytest.raises(UnavailableError, match="closed during the call"):
         router.complete("r", "hi")
     assert len(asked.calls) == 1 and memory.records[-1].attempt is None
+
+
+def test_a_store_or_sink_of_another_shape_is_counted_and_breaks_no_call() -> None:
+    """A store written for another library may have `append` in place of `write`."""
+    store, sink = Mock(spec=["append"]), Mock(spec=["send"])
+    router, _, _ = router_for(config_for({"a": ["ok"]}), trace_store=store, event_sink=[sink])
+    assert router.complete("r", "hi").text == "ok"
+    assert router.telemetry_errors > 1

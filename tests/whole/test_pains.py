@@ -123,8 +123,9 @@ def test_a_fallback_does_not_start_the_retry_cycle_anew_without_bound() -> None:
 
 
 def test_a_single_target_rests_during_an_outage() -> None:
-    """A hundred calls in a second of outage cost a handful of attempts."""
-    router, _, clock = router_for(config_for({"a": [ProviderError("down")]}, {"retry": {"attempts": 1}}))
+    """A hundred impatient calls in a second of outage cost a handful of attempts."""
+    role = {"retry": {"attempts": 1, "patience": 0}}
+    router, _, clock = router_for(config_for({"a": [ProviderError("down")]}, role))
     for _ in range(100):
         with pytest.raises(LLMRouterError):
             router.complete("r", "hi")
@@ -204,7 +205,9 @@ def test_every_field_of_a_choice_is_read() -> None:
 def test_the_cause_is_not_lost_behind_no_provider_available() -> None:
     """When all targets are shut, the error still says why each of them is."""
     limited = RateLimitError("slow down", retry_after=900.0)
-    config = config_for({"a": [ProviderError("cable cut")], "b": [limited]}, {"retry": {"attempts": 1}, "deadline": 60})
+    config = config_for(
+        {"a": [ProviderError("cable cut")], "b": [limited]}, {"retry": {"attempts": 1, "patience": 0}, "deadline": 60}
+    )
     router, _, _ = router_for(config)
     for _ in range(5):
         with pytest.raises(LLMRouterError):

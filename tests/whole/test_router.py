@@ -109,7 +109,7 @@ def test_a_model_of_the_call_reaches_only_targets_without_one_of_their_own() -> 
 
 def test_timeouts_of_role_fallback_and_call_reach_the_attempt() -> None:
     config = config_for(
-        {"a": [error_for(FailureType.AUTH, "no")], "b": ["ok"]},
+        {"a": [error_for(FailureType.UNKNOWN, "no")], "b": ["ok"]},
         role={"timeout": 50, "fallback_providers": [{"provider": "b", "timeout": 20}]},
     )
     router, _, _ = router_for(config)
@@ -277,7 +277,7 @@ def test_a_broken_policy_is_a_typed_error_with_a_record(choose: Any, says: str) 
 def test_options_are_checked_with_a_suggestion() -> None:
     router, _, _ = router_for(config_for({"a": ["no"]}))
     with pytest.raises(InvalidRequestError, match=r"temprature: no such option \(did you mean temperature\?\)"):
-        router.complete("r", "hi", temprature=1)  # type: ignore[call-arg]
+        router.complete("r", "hi", temprature=1)  # type: ignore[call-overload]
     with pytest.raises(InvalidRequestError, match="timeout"):
         router.complete("r", "hi", timeout=-1)
     assert provider_of(router, "a").calls == []

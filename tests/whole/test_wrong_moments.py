@@ -175,7 +175,7 @@ def test_a_dropped_stream_may_be_collected_while_health_is_being_written() -> No
         return 0.5
 
     plays: dict[str, list[Any]] = {"a": [Pieces("x", "y"), ProviderError("down")]}
-    config = config_for(plays, {"retry": {"attempts": 1}})
+    config = config_for(plays, {"retry": {"attempts": 1, "patience": 0}})
     router, memory, _ = router_for(
         LLMConfig.model_validate(config.model_copy(update={"health": HealthConfig(failures_in_a_row=1)})), random=random
     )

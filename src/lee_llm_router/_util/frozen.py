@@ -21,7 +21,7 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from itertools import count
 from typing import Any, TypeVar
 
@@ -69,7 +69,25 @@ def fast_init(cls: ClassT) -> ClassT:
     init.__module__ = cls.__module__
     init.__annotations__ = dataclass_init.__annotations__
     type.__setattr__(cls, "__init__", init)
+    type.__setattr__(cls, "__setattr__", _refuse_assignment(cls))
     return cls
+
+
+def _refuse_assignment(cls: type) -> Callable[[Any, str, Any], None]:
+    """Return the ``__setattr__`` of a frozen class.
+
+    That of a dataclass with slots means the class as it was before it got its slots (CPython's issue 90562), so an
+    unknown name is a `TypeError`. `typing` sets one, ``__orig_class__``, where a generic class is called with a type
+    argument, and takes an `AttributeError` for a no.
+    """
+    names = frozenset(f.name for f in fields(cls))
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        if type(self) is cls or name in names:
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        object.__setattr__(self, name, value)
+
+    return __setattr__
 
 
 def copier(cls: type, *changed: str) -> Callable[..., Any]:
@@ -109,7 +127,10 @@ def _replace_fields(instance: Any, **changed: Any) -> Any:
 
 def _unfrozen_class(cls: type) -> type:
     """Return an empty class with the slots of `cls`, whose instances may become instances of `cls`."""
-    return type(f"_{cls.__name__}", (), {"__slots__": cls.__slots__})  # type: ignore[attr-defined]
+    names = {"__slots__": cls.__slots__}  # type: ignore[attr-defined]
+    if hasattr(cls, "__orig_bases__"):  # a generic class: its layout has one base more
+        names["__orig_bases__"] = cls.__orig_bases__
+    return type(f"_{cls.__name__}", cls.__bases__, names)
 
 
 def _compile_function(cls: type, signature: str, body: list[str], names: dict[str, Any]) -> Callable[..., Any]:

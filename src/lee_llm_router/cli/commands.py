@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lee_llm_router.doctor.checks import CheckResult
     from lee_llm_router.response import StreamChunk
-    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+    from lee_llm_router.telemetry.records import TraceReader
 
 PROGRAM = "lee-llm-router"
 
@@ -142,8 +142,8 @@ def trace(
 
     store = _trace_store(folder)
     records = store.last(last)
-    if store.skipped:
-        print(f"unreadable lines passed over: {store.skipped}", file=sys.stderr)
+    if skipped := getattr(store, "skipped", 0):
+        print(f"unreadable lines passed over: {skipped}", file=sys.stderr)
     if as_json:
         for record in records:
             _print_bytes(record.to_json())
@@ -204,26 +204,31 @@ def _prompt(given: str | None) -> str:
         raise typer.BadParameter("standard input is not UTF-8 text") from error
 
 
-def _trace_store(folder: Path | None) -> LocalFileTraceStore:
+def _trace_store(folder: Path | None) -> TraceReader:
     """Return the store of `folder`, else the one that `complete` writes to when called from here."""
+    from lee_llm_router.telemetry.records import TraceReader as Reader  # noqa: PLC0415
+    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
     from lee_llm_router.telemetry.stores.open import open_store  # noqa: PLC0415
 
     if folder is not None:
-        return open_store(trace_dir=folder)
+        return LocalFileTraceStore(folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
 
     try:
         path = find_config()
     except ConfigError:
-        return open_store()
+        return LocalFileTraceStore()
     try:
         settings = load_config(path).trace
     except ConfigError as error:
-        store = open_store()
-        print(f"{error.message}: looking in {store.trace_dir}", file=sys.stderr)
-        return store
-    return open_store(settings)
+        files = LocalFileTraceStore()
+        print(f"{error.message}: looking in {files.trace_dir}", file=sys.stderr)
+        return files
+    store = open_store(settings)
+    if not isinstance(store, Reader):
+        raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
+    return store
 
 
 def _table(results: Sequence[CheckResult]) -> str:

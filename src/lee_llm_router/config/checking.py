@@ -13,9 +13,9 @@ from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.config.filling import FilledData
 from lee_llm_router.config.findings import KEY_WORDS, SCALAR_KINDS, Findings, message_of
 from lee_llm_router.config.known_keys import known_keys
-from lee_llm_router.config.mistakes import TOP_KEY, Mistake
 from lee_llm_router.config.references import check_references
-from lee_llm_router.config.tree import Entry, locate, value_at
+from lee_llm_router.config.tree import TOP_KEY, Entry, locate, value_at
+from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

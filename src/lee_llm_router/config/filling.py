@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from lee_llm_router._util.scrubbing import is_sensitive_header
 from lee_llm_router.config.environment import fill_references
 from lee_llm_router.config.findings import Findings
-from lee_llm_router.config.mistakes import TOP_KEY
-from lee_llm_router.config.tree import Entry, Node, Position
+from lee_llm_router.config.tree import TOP_KEY, Entry, Node, Position
 from lee_llm_router.settings.model import KeyPath
 
 

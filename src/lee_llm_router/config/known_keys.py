@@ -8,11 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lee_llm_router.config.policy_section import POLICIES
 from lee_llm_router.config.tree import value_at
 from lee_llm_router.errors import ConfigError
-from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.registry import PROVIDERS
 from lee_llm_router.settings.model import KeyPath, field_name
+from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings
+from lee_llm_router.telemetry.plugins import SINKS, STORES
 
 
 def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
@@ -22,8 +25,8 @@ def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
     """
     current: Any = model
     for index, step in enumerate(path):
-        if path[0] == "providers" and index == 1:
-            current = _model_of_provider(value_at(data, path[:2]))
+        if registry := _PLUGINS.get(_pattern(path[: index + 1])):
+            current = _settings_model(registry, value_at(data, path[: index + 1]))
         elif _is_model(current):
             info = current.model_fields.get(field_name(current, step))
             current = _without_options(info.annotation) if info else None
@@ -32,11 +35,25 @@ def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
     return [info.alias or name for name, info in current.model_fields.items()] if _is_model(current) else []
 
 
-def _model_of_provider(settings: Any) -> type[BaseModel]:
+_PLUGINS: dict[tuple[str, ...], PluginRegistry[Any]] = {
+    ("providers", "*"): PROVIDERS,
+    ("policy",): POLICIES,
+    ("trace", "store"): STORES,
+    ("sinks", "*"): SINKS,
+}
+"""Sections that name a plugin by `type`; a star stands for any name or index."""
+
+
+def _pattern(path: KeyPath) -> tuple[str, ...]:
+    named = path[0] in ("providers", "sinks")
+    return tuple("*" if named and index else str(step) for index, step in enumerate(path))
+
+
+def _settings_model(registry: PluginRegistry[Any], settings: Any) -> type[BaseModel]:
     try:
-        return registry.get(settings["type"]).config_model
+        return registry.settings_model(settings["type"])
     except (ConfigError, KeyError, TypeError):
-        return ProviderConfig
+        return ProviderConfig if registry is PROVIDERS else PluginSettings
 
 
 def _is_model(annotation: Any) -> bool:

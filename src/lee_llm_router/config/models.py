@@ -3,34 +3,37 @@
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, Field, GetJsonSchemaHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
-from pydantic_core import CoreSchema
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
-from lee_llm_router.config.mistakes import validation_error
+from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
-from lee_llm_router.engine.settings import RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
-from lee_llm_router.settings.fields import Integer, Number, Seconds
+from lee_llm_router.providers.json_schema import is_type
+from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
+from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, Section
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.plugins import AnySink
 from lee_llm_router.telemetry.settings import TraceConfig
 
 DEFAULT_DEADLINE = 600.0
 
 
-class _AllowString:
-    """Marks a field whose JSON Schema allows a bare string as well."""
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
-
-
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def _is_type(value: Any) -> Any:
+    if not is_type(value):
+        raise PydanticCustomError("wanted_type", "a mapping or a type is wanted")
+    return value
 
 
 class CallSettings(Section):
@@ -39,13 +42,13 @@ class CallSettings(Section):
     temperature: Number | None = Field(None, ge=0, description="Sampling temperature.")
     top_p: Number | None = Field(None, gt=0, le=1, description="Nucleus sampling: share of probability kept.")
     max_tokens: Integer | None = Field(None, gt=0, description="Upper bound on generated tokens.")
-    stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), _AllowString()] | None = Field(
+    stop: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AllowString()] | None = Field(
         None, description="A string, or a list of them, at which generation ends."
     )
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
     reasoning_effort: str | None = Field(None, description="How much to think: the vendor's word (low, high...).")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
-    response_schema: dict[str, Any] | SkipJsonSchema[type[BaseModel]] | None = Field(
+    response_schema: dict[str, Any] | SkipJsonSchema[Annotated[Any, AfterValidator(_is_type)]] | None = Field(
         None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked."
     )
     extra_body: dict[str, Any] | None = Field(None, description="Fields merged into the request body as they are.")
@@ -64,7 +67,7 @@ def _from_provider_name(value: Any) -> Any:
     return {"provider": value} if isinstance(value, str) else value
 
 
-Fallback: TypeAlias = Annotated[FallbackConfig, BeforeValidator(_from_provider_name), _AllowString()]
+Fallback: TypeAlias = Annotated[FallbackConfig, BeforeValidator(_from_provider_name), AllowString()]
 
 
 class RoleConfig(CallSettings):
@@ -75,6 +78,9 @@ class RoleConfig(CallSettings):
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=RetryConfig, description="How often to try.")
     stream: StreamConfig = Field(default_factory=StreamConfig, description="How to stream.")
+    contract: ContractConfig = Field(
+        default_factory=ContractConfig, description="What follows when an answer breaks json_mode or schema."
+    )
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
         frozenset(), description="Failures that end a call by default and shall go on to the next target instead."
@@ -100,16 +106,19 @@ class LLMConfig(Section):
     default_role: str | None = Field(
         None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
     )
-    policy: str = Field("simple", description="Routing policy, by the name of its entry point.")
+    policy: AnyPolicy = Field(
+        PluginSettings(type="simple"), description="Routing policy: its name, or its type and settings."
+    )
     providers: dict[Name, AnyProvider] = Field(min_length=1, description="Providers by name.")
     roles: dict[Name, RoleConfig] = Field(min_length=1, description="Roles by name.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="Breaker and retry budget.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
+    sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         roles = {name: role.model_dump(exclude_unset=True, by_alias=True) for name, role in self.roles.items()}
-        view = {"default_role": self.default_role, "policy": self.policy, "providers": self.providers, "roles": roles}
+        view = {"default_role": self.default_role, "providers": self.providers, "roles": roles}
         if mistakes := list(check_references(view)):
             raise validation_error("reference", mistakes)
         if self.default_role is None:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lee_llm_router.config.findings import Findings
-from lee_llm_router.config.mistakes import TOP_KEY
-from lee_llm_router.config.tree import Entry, Node, UnreadableSourceError, from_python
+from lee_llm_router.config.tree import TOP_KEY, Entry, Node, UnreadableSourceError, from_python
 
 MAX_BYTES = 1_000_000
 """Size of the largest configuration; a larger one is refused unread."""

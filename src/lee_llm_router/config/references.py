@@ -1,18 +1,15 @@
-"""References between parts of a configuration: names of providers, roles and policies, and chains without repeats."""
+"""References between parts of a configuration: names of providers and roles, and chains without repeats."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.config.mistakes import Mistake
+from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
 
 MAX_CHAIN = 100
 """The most fallbacks a role may have."""
-
-POLICY_GROUP = "lee_llm_router.policies"
-"""The group of entry points that routing policies are installed in."""
 
 
 def check_references(config: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -31,7 +28,6 @@ def check_references(config: Mapping[str, Any]) -> Iterator[Mistake]:
             yield from _unknown_provider(fallback, (*path, "fallback_providers", index), providers)
         yield from _repeated_targets(role, path, providers)
     yield from _wrong_default_role(config, list(roles))
-    yield from _unknown_policy(config.get("policy"))
 
 
 def _unknown_provider(target: Any, path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -65,16 +61,6 @@ def _wrong_default_role(config: Mapping[str, Any], roles: list[str]) -> Iterator
     if default is None and len(roles) > 1:
         message = "missing: with several roles, say which serves where none is asked for"
         yield Mistake(("default_role",), message, at="parent")
-
-
-def _unknown_policy(name: Any) -> Iterator[Mistake]:
-    if not isinstance(name, str) or name == "simple":
-        return
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and few configurations name a policy
-
-    known = ["simple", *entry_points(group=POLICY_GROUP).names]
-    if name not in known:
-        yield Mistake(("policy",), "no such routing policy is installed", word=name, known=known)
 
 
 def _model_of(providers: Mapping[str, Any], name: Any) -> Any:

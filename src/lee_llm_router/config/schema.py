@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from lee_llm_router.config.mistakes import TOP_KEY
 from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.config.tree import TOP_KEY
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.settings.plugins import PluginSettings
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
@@ -40,6 +41,8 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
     for settings, _ in types.values():
         defs.pop(refs[settings], None)
     defs.pop(ProviderConfig.__name__, None)
+    # What settings a policy, a store or a sink has is known only once it is loaded.
+    defs[PluginSettings.__name__]["additionalProperties"] = True
     return {
         "$schema": _DRAFT,
         "title": "Lee LLM Router configuration",

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lee_llm_router.config.mistakes import PointsAt
+from lee_llm_router.settings.mistakes import PointsAt
 from lee_llm_router.settings.model import KeyPath
+
+TOP_KEY = "llm"
+"""The key under which a file holds the router's section."""
 
 MAX_NODES = 100_000
 """Values a configuration may hold once its anchors are expanded: far above any real file, far below what hurts."""

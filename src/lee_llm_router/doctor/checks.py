@@ -65,7 +65,7 @@ def diagnose(
     try:
         router = LeeLLMRouter(config, trace_store=False)
     except LLMRouterError as error:
-        return [*results, _result("error", "policy", config.policy, error.message)]
+        return [*results, _result("error", "policy", config.policy.type, error.message)]
     with router:
         roles = list(_check_roles(router, role))
     used = {name for _, names in roles for name in names}
@@ -116,7 +116,12 @@ def _check_traces(config: LLMConfig) -> CheckResult:
     trace = config.trace
     if not trace.enabled:
         return _result("ok", "traces", "-", "switched off")
-    folder = open_store(trace).trace_dir
+    try:
+        folder = getattr(open_store(trace), "trace_dir", None)
+    except ConfigError as error:
+        return _result("error", "traces", trace.store.type, error.message)
+    if folder is None:
+        return _result("ok", "traces", trace.store.type, "a store whose place is its own matter")
     try:
         level, message = _check_folder(folder)
     except OSError as error:

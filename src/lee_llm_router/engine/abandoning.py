@@ -12,16 +12,17 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
-from lee_llm_router._util.log import logger
 from lee_llm_router._util.outside_collection import is_collecting, outside_collection
-from lee_llm_router._util.threads import call_in_thread, start_in_thread
-from lee_llm_router.providers.base import ChunkStream
+from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router.providers.streams import ChunkStream, close_quietly, note_unclosed
 from lee_llm_router.response import StreamChunk
 
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 1.0
 """The longest time that closing the stream of such a provider keeps the caller waiting."""
+_PULL_END_SECONDS = 0.1
+"""The longest time that a cancelled pull keeps the caller waiting. Most end at once."""
 
 
 async def await_or_abandon(work: Awaitable[T], timeout: float, late: Callable[[T], object] | None = None) -> T:
@@ -77,14 +78,33 @@ class AbandonableStream(ChunkStream):
         if self._pull is not None and not self._pull.done():
             self._pull.add_done_callback(lambda _: close_quietly(self._inner))
         else:
-            call_in_thread(self._inner.close, timeout=_CLOSE_SECONDS)
+            self._close_in_thread()
+
+    def _close_in_thread(self) -> None:
+        try:
+            closing = start_in_thread(self._inner.close)
+        except BlockingIOError:  # better unbounded than never
+            self._inner.close()
+        else:
+            closing.result(_CLOSE_SECONDS)
 
     async def aclose(self) -> None:
-        """As `close`."""
-        if self._pull is not None and not self._pull.done():
-            self._pull.add_done_callback(lambda _: close_later(self._inner))
-        else:
+        """As `close`. A cancelled pull is waited for shortly: the event loop may end with this call."""
+        pull = self._pull
+        try:
+            if isinstance(pull, asyncio.Future) and not pull.done():
+                await asyncio.wait({pull}, timeout=_PULL_END_SECONDS)
+        except BaseException:
+            self._close_after_pull()
+            raise
+        if pull is None or pull.done():
             await await_or_abandon(self._inner.aclose(), _CLOSE_SECONDS)
+        else:
+            self._close_after_pull()
+
+    def _close_after_pull(self) -> None:
+        if self._pull is not None:
+            self._pull.add_done_callback(lambda _: close_later(self._inner))
 
     def close_unawaited(self, loop: asyncio.AbstractEventLoop) -> None:
         """Close `inner` without waiting, as `close_unawaited` does, but in a thread, since it may hang."""
@@ -95,8 +115,8 @@ class AbandonableStream(ChunkStream):
         else:
             try:
                 start_in_thread(close_quietly, self._inner)
-            except BlockingIOError as error:  # for one, at the end of the program: Python 3.12 starts none there
-                _note_unclosed(error)
+            except BlockingIOError:  # for one, at the end of the program: Python 3.12 starts none there
+                close_quietly(self._inner)
 
 
 async def aclose_or_drop(stream: ChunkStream, loop: asyncio.AbstractEventLoop, *, dropped: bool) -> None:
@@ -135,20 +155,12 @@ def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *
         loop.call_soon_threadsafe(function, *args)
 
 
-def close_quietly(stream: ChunkStream) -> None:
-    """Close `stream`. An error of that is logged: the answer, or what broke it, is already known."""
-    try:
-        stream.close()
-    except Exception as error:  # noqa: BLE001 - see above
-        _note_unclosed(error)
-
-
 async def aclose_quietly(stream: ChunkStream) -> None:
     """As `close_quietly`, for a stream that was opened with `stream_async`."""
     try:
         await stream.aclose()
     except Exception as error:  # noqa: BLE001 - as there
-        _note_unclosed(error)
+        note_unclosed(error)
 
 
 def close_later(stream: ChunkStream) -> None:
@@ -160,8 +172,3 @@ def close_later(stream: ChunkStream) -> None:
 
 _closing: set[asyncio.Task[None]] = set()
 """Held here because the event loop holds tasks only weakly."""
-
-
-def _note_unclosed(error: Exception) -> None:
-    # Without the words of the error, which may hold a key.
-    logger.warning("closing a stream raised %s", type(error).__name__)

@@ -23,8 +23,8 @@ from collections.abc import Generator
 from typing import Any
 
 from lee_llm_router._util.outside_collection import outside_collection
-from lee_llm_router.engine.failure_rules import RULES, decide
-from lee_llm_router.engine.failures import final_error, forget_frames, scrubbed, to_router_error
+from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
+from lee_llm_router.engine.failures import believable, final_error, forget_frames, scrubbed, to_router_error
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
@@ -46,7 +46,7 @@ from lee_llm_router.errors import (
     RouterClosedError,
     UnavailableError,
 )
-from lee_llm_router.health.tracker import Permit
+from lee_llm_router.health.states import Permit
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import NextStep
 
@@ -93,8 +93,8 @@ class _CallRun:
     """The state of one call, and what follows from it."""
 
     __slots__ = (
-        "assembler", "clock", "deadline_at", "last_error", "last_start", "made", "parts", "permit", "plan", "recorder",
-        "selector",
+        "assembler", "charged", "clock", "deadline_at", "last_error", "last_start", "made", "parts", "permit", "plan",
+        "recorder", "selector", "waited",
     )  # fmt: skip
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
@@ -102,6 +102,10 @@ class _CallRun:
         self.parts = parts
         self.clock = parts.clock
         self.made = 0
+        self.charged = 0
+        """Attempts that count against `retry.max_attempts`."""
+        self.waited: tuple[float, str] | None = None
+        """The latest wait: when it began, and what for."""
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = CallRecorder(plan, parts)
@@ -110,6 +114,7 @@ class _CallRun:
             parts.health,
             prepare=self._prepare,
             last_start=self.last_start,
+            retry=plan.role_settings.retry,
         )
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
@@ -121,7 +126,9 @@ class _CallRun:
 
     def wait(self, action: NextAction) -> Generator[CallStep, Any, NextAction]:
         """Let time pass; a call cancelled or out of time meanwhile ends with a record of its own."""
-        seconds = max(0.0, action.at - self.clock.monotonic())
+        now = self.clock.monotonic()
+        seconds = max(0.0, action.at - now)
+        self.waited = (now, f"{action.candidate.target.provider}: {action.reason}")
         try:
             if seconds:
                 yield SleepStep(seconds) if action.ticket is None else QueueStep(action.ticket.woken, seconds)
@@ -141,10 +148,13 @@ class _CallRun:
             raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(
-            provider, request, timeout, candidate.target, self.made, candidate.tries, now, self.clock.time()
+            provider, request, timeout, candidate.target, self.made, candidate.asked, now, self.clock.time()
         )
         self.made += 1
+        self.charged += 1
         candidate.tries += 1
+        candidate.asked += 1
+        self.waited = None
         self.recorder.started(attempt)
         return attempt
 
@@ -159,9 +169,11 @@ class _CallRun:
         error = to_router_error(caught, attempt.target, attempt.provider, attempt.timeout, self.parts.secrets)
         error.response = error.response or self._partial()
         rule = RULES[error.failure_type]
+        is_probe = self.permit is not None and self.permit.probe
         closed_for = error.retry_after if rule.closes_gate else None
-        self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for)
-        return self._after_failure(candidate, attempt, error)
+        rests = rule.rests and not closed_for
+        self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests)
+        return self._after_failure(candidate, attempt, error, is_probe)
 
     def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
         """Record that the caller gave up during the attempt."""
@@ -196,24 +208,38 @@ class _CallRun:
         response: LLMResponse = yield ReadStreamStep(stream, self.assembler, attempt.provider.capabilities.bounded)
         return response
 
-    def _after_failure(self, candidate: Candidate, attempt: Attempt, error: LLMRouterError) -> NextAction:
+    def _after_failure(
+        self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool
+    ) -> NextAction:
         """Decide what comes next and write the record; then return the action or raise the final error."""
         settings = self.plan.role_settings
+        now = self.clock.monotonic()
+        candidate.failures += 1
+        self._give_back_free(candidate, attempt, error, is_probe, now)
         decision = decide(
             error,
             tries=candidate.tries,
+            failures=candidate.failures,
+            repairs=candidate.repairs,
             retry=settings.retry,
+            contract=self.plan.contract,
             fallback_on=settings.fallback_on,
             repeatable=self._repeatable(candidate, error),
             random=self.parts.random,
         )
         self.last_error = error
-        now = self.clock.monotonic()
-        candidate.exhausted = decision.again_after is None
-        candidate.ready_at = now + (decision.again_after or 0.0)
-        candidate.retry_paid = error.retry_after is not None
+        # In an outage the attempts of a call are no measure: the breaker says when the next one is due.
+        is_outage = RULES[error.failure_type].counts_against_target and self.selector.is_shut(candidate, now)
+        again_after = 0.0 if is_outage and not error.final else decision.again_after
+        candidate.exhausted = again_after is None
+        candidate.ready_at = now + (again_after or 0.0)
+        candidate.retry_paid = error.retry_after is not None or is_outage or decision.free
+        if decision.free:
+            self._ask_otherwise(candidate, error)
+        if decision.other_provider:
+            self.selector.exhaust_provider(candidate.target.provider)
         action = None
-        if not decision.stop and self.made < settings.retry.max_attempts:
+        if not decision.stop and (is_outage or self.charged < settings.retry.max_attempts):
             action = self.selector.next_action(candidate, now, stay=decision.stay)
         following = action.candidate if action else None
         verdict: NextStep = "raise" if following is None else "retry" if following is candidate else "next"
@@ -227,6 +253,30 @@ class _CallRun:
         forget_frames(error)
         return action
 
+    def _ask_otherwise(self, candidate: Candidate, error: LLMRouterError) -> None:
+        """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
+        candidate.tries = max(0, candidate.tries - 1)
+        candidate.failures -= 1
+        if not error.ask_again:
+            candidate.repairs += 1
+            candidate.request = self.plan.operation.repaired(candidate.first_request, error)
+
+    def _give_back_free(
+        self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool, now: float
+    ) -> None:
+        """Let a try that only found the target shut cost none of the call's attempts, while the call has patience."""
+        patience, selector = self.plan.role_settings.retry.patience, self.selector
+        if is_probe or never_reached(error):
+            if selector.shut_since is None:
+                selector.shut_since = attempt.started_monotonic
+            if now < selector.shut_since + patience:
+                candidate.tries -= 1
+                self.charged -= 1
+            elif patience:
+                candidate.tries = self.plan.role_settings.retry.attempts
+        else:
+            selector.shut_since = None
+
     def _repeatable(self, candidate: Candidate, error: LLMRouterError) -> bool:
         """Whether another attempt may follow: no effect would be doubled, no output spliced."""
         how = self.plan.stream
@@ -236,7 +286,9 @@ class _CallRun:
 
     def _partial(self) -> LLMResponse | None:
         """What the caller has received of the current attempt's answer."""
-        return self.assembler.partial() if self.assembler is not None and self.assembler.started else None
+        if self.assembler is None or not self.assembler.started:
+            return None
+        return believable(self.assembler.partial())
 
     def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
         """Build what the target needs, once; return the reason if it cannot serve this request."""
@@ -252,7 +304,7 @@ class _CallRun:
             return scrubbed(UnavailableError(f"provider {name!r} {what}: {reason}", sent=False), self.parts.secrets)
         if refusal is not None:
             return UnavailableError(refusal, sent=False)
-        candidate.request = request
+        candidate.request = candidate.first_request = request
         return None
 
     def _settle(
@@ -261,11 +313,14 @@ class _CallRun:
         failure: FailureType | None = None,
         counts: bool = False,
         closed_for: float | None = None,
+        rests: bool = False,
     ) -> None:
         """Give the permit back, and record it if that opened or closed the target's breaker."""
         permit, self.permit = self.permit, None
         assert permit is not None  # noqa: S101 - every attempt has one
-        changed = self.parts.health.release(permit, failure, counts_against_target=counts, close_gate_for=closed_for)
+        changed = self.parts.health.release(
+            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests
+        )
         if changed:
             self.recorder.breaker(attempt, changed)
 
@@ -282,13 +337,18 @@ class _CallRun:
         """Return the final error of a call that ends without another attempt, traced."""
         error: LLMRouterError
         if now >= self.last_start:
-            error = LLMTimeoutError(
-                f"the call's deadline of {self.plan.deadline:g} s passed before an attempt", sent=False
-            )
+            message = f"the call's deadline of {self.plan.deadline:g} s passed before an attempt"
+            if self.waited is not None:
+                since, reason = self.waited
+                message += f", after a wait of {now - since:.3g} s ({reason})"
+            error = LLMTimeoutError(message, sent=False)
         else:
             opens_at = self.selector.opens_at
             retry_after = None if opens_at is None else max(0.0, opens_at - now)
-            error = UnavailableError("no target can be asked", retry_after=retry_after, sent=False)
+            why = f" ({self.selector.shut_reason})" if self.selector.shut_reason else ""
+            last = self.last_error
+            after = f", after {last.failure_type}: {last.message}" if last is not None else ""
+            error = UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)
         return self._ended(error)
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:

@@ -20,7 +20,6 @@ from lee_llm_router.engine.abandoning import (
     aclose_or_drop,
     await_or_abandon,
     close_later,
-    close_quietly,
 )
 from lee_llm_router.engine.steps import (
     AskStep,
@@ -31,7 +30,7 @@ from lee_llm_router.engine.steps import (
     ReadStreamStep,
     SleepStep,
 )
-from lee_llm_router.providers.base import ChunkStream
+from lee_llm_router.providers.streams import ChunkStream, close_quietly
 from lee_llm_router.response import LLMResponse, StreamChunk
 
 

@@ -1,8 +1,8 @@
 """Decides what a failure means for its call: the failure table as data, and the arithmetic over it. Pure.
 
-Waits are drawn with full jitter: evenly between 0 and a bound that doubles with each failure (M. Brooker,
-"Exponential Backoff and Jitter", AWS Architecture Blog, 2015). A wait that the other side names is taken as it is,
-neither shortened nor rounded.
+Waits are drawn with equal jitter: evenly from the upper half of a bound that doubles with each failure (M. Brooker,
+"Exponential Backoff and Jitter", AWS Architecture Blog, 2015), so that no retry comes after next to nothing. A wait
+that the other side names is taken as it is, neither shortened nor rounded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from lee_llm_router.engine.settings import RetryConfig
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 
 
@@ -21,6 +21,7 @@ class RetryRule(Enum):
     NEVER = "never"
     BACKOFF = "after a backoff, while it has attempts left"
     LAST = "only once no other target is left"
+    REPAIR = "at once, told what was wrong, `contract.repair` times"
 
 
 class FallbackRule(Enum):
@@ -28,6 +29,8 @@ class FallbackRule(Enum):
 
     YES = "yes"
     IF_ASKED = "if the role's fallback_on names it"
+    UNLESS_RAISE = "yes, unless `contract.on_failure` is raise"
+    OTHER_PROVIDER = "a target of another provider, if it was sent; any if the role's fallback_on names it"
     NEVER = "never"
 
 
@@ -41,6 +44,8 @@ class Rule:
     """Whether it counts against the target's health."""
     closes_gate: bool = False
     """Whether a `retry_after` closes the target's gate for every call until then."""
+    rests: bool = False
+    """Whether, without a `retry_after`, the target is left alone for a while: it cannot serve."""
 
 
 RULES: dict[FailureType, Rule] = {
@@ -49,13 +54,13 @@ RULES: dict[FailureType, Rule] = {
     FailureType.OVERLOADED: Rule(RetryRule.BACKOFF, counts_against_target=True, closes_gate=True),
     FailureType.PROVIDER_ERROR: Rule(RetryRule.BACKOFF, counts_against_target=True),
     FailureType.INVALID_RESPONSE: Rule(RetryRule.BACKOFF, counts_against_target=True),
-    FailureType.AUTH: Rule(RetryRule.NEVER),
-    FailureType.QUOTA: Rule(RetryRule.NEVER, closes_gate=True),
-    FailureType.MODEL_NOT_FOUND: Rule(RetryRule.NEVER),
+    FailureType.AUTH: Rule(RetryRule.NEVER, rests=True),
+    FailureType.QUOTA: Rule(RetryRule.NEVER, closes_gate=True, rests=True),
+    FailureType.MODEL_NOT_FOUND: Rule(RetryRule.NEVER, rests=True),
     FailureType.CONTEXT_LENGTH: Rule(RetryRule.NEVER),
     FailureType.CONTENT_FILTER: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
-    FailureType.INVALID_REQUEST: Rule(RetryRule.NEVER, FallbackRule.IF_ASKED),
-    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.NEVER, FallbackRule.NEVER),
+    FailureType.INVALID_REQUEST: Rule(RetryRule.NEVER, FallbackRule.OTHER_PROVIDER),
+    FailureType.CONTRACT_VIOLATION: Rule(RetryRule.REPAIR, FallbackRule.UNLESS_RAISE),
     FailureType.UNAVAILABLE: Rule(RetryRule.NEVER),
     FailureType.CANCELLED: Rule(RetryRule.NEVER, FallbackRule.NEVER),
     FailureType.UNKNOWN: Rule(RetryRule.NEVER),
@@ -68,27 +73,43 @@ class Decision:
 
     With `stop`, the error is raised now. Otherwise `again_after` is the number of seconds before this target may be
     asked again, or None if this call asks it no more; `stay` says to wait for it rather than go to the next target.
+    With `free` the next attempt asks otherwise than this one: it costs none of the target's attempts, no backoff and
+    nothing of the retry budget.
     """
 
     stop: bool = False
     again_after: float | None = None
     stay: bool = False
+    other_provider: bool = False
+    """Whether only a target of another provider may follow."""
+    free: bool = False
+
+
+_ASK_OTHERWISE = Decision(again_after=0.0, stay=True, free=True)
 
 
 def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> float:
-    """Return the seconds to wait after the `failures`-th failure at a target (from 1), drawn with full jitter.
+    """Return the seconds to wait after the `failures`-th failure at a target (from 1), from the upper half of a bound.
 
     `random` gives a number in [0, 1).
     """
     bound = min(retry.max_backoff, retry.backoff * 2.0 ** min(failures - 1, 60))
-    return bound * random()
+    return bound * (0.5 + 0.5 * random())
+
+
+def never_reached(error: LLMRouterError) -> bool:
+    """Whether nothing went out: a refused connection, a failed look-up or TLS. Such a try is free."""
+    return error.failure_type is FailureType.PROVIDER_ERROR and not error.sent and not error.final
 
 
 def decide(
     error: LLMRouterError,
     *,
     tries: int,
+    failures: int,
+    repairs: int = 0,
     retry: RetryConfig,
+    contract: ContractConfig,
     fallback_on: Collection[str],
     repeatable: bool,
     random: Callable[[], float],
@@ -97,19 +118,32 @@ def decide(
 
     Args:
         error: How the attempt failed.
-        tries: Attempts made at this target in this call, this one included.
+        tries: Attempts made at this target in this call that count, this one included.
+        failures: All attempts that failed at this target in this call, for the backoff.
+        repairs: How often this target was told in this call that its answer breaks the contract.
         retry: The role's limits and waits.
+        contract: What follows a broken JSON contract.
         fallback_on: Failure types the role lets go on although they would end the call.
         repeatable: False if the attempt may have changed something, so that no further attempt may follow.
         random: A number in [0, 1).
     """
     rule = RULES[error.failure_type]
-    if not repeatable or rule.onward is FallbackRule.NEVER:
+    asked = error.failure_type in fallback_on
+    if not repeatable or rule.onward is FallbackRule.NEVER or (rule.onward is FallbackRule.IF_ASKED and not asked):
         return Decision(stop=True)
-    if rule.onward is FallbackRule.IF_ASKED and error.failure_type not in fallback_on:
-        return Decision(stop=True)
+    if error.ask_again or rule.again is RetryRule.REPAIR:
+        return _asking_otherwise(error, contract, repairs)
+    if rule.onward is FallbackRule.OTHER_PROVIDER and not asked:
+        return Decision(other_provider=True) if error.sent else Decision(stop=True)
     if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
         return Decision()
     if error.retry_after is not None:
         return Decision(again_after=error.retry_after)
-    return Decision(again_after=backoff(retry, tries, random), stay=rule.again is RetryRule.BACKOFF)
+    stay = rule.again is RetryRule.BACKOFF and not never_reached(error)
+    return Decision(again_after=backoff(retry, failures, random), stay=stay)
+
+
+def _asking_otherwise(error: LLMRouterError, contract: ContractConfig, repairs: int) -> Decision:
+    if error.ask_again or (repairs < contract.repair and not error.final):
+        return _ASK_OTHERWISE
+    return Decision(stop=contract.on_failure == "raise")

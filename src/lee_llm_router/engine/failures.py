@@ -36,15 +36,21 @@ def to_router_error(
         error.__cause__ = caught if clean else None
     error.retry_after = wait_seconds(error.retry_after)
     error.status_code = error.status_code if type(error.status_code) is int else None
-    error.response = None if error.response is None else believable(error.response)
+    error.response = believable(error.response) if isinstance(error.response, LLMResponse) else None
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
     return error
 
 
 def believable(response: LLMResponse) -> LLMResponse:
-    """Return `response` without numbers that cannot be true: its cost, its tokens, its size."""
-    usage, size = response.usage, response.request_bytes
+    """Return `response` without numbers that cannot be true: its cost, its tokens, its size.
+
+    A usage that is no `LLMUsage` counts as unreported.
+    """
+    usage: Any = response.usage
+    size = response.request_bytes
+    if usage is not None and not isinstance(usage, LLMUsage):
+        return believable(replace(response, usage=None))
     sound = response.cost_usd is None and (size is None or (type(size) is int and 0 <= size <= MAX_COUNT))
     if sound and usage is not None:
         # Written out, since nearly all responses end here: by a function for each number it takes 1 us more.

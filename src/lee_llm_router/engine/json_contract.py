@@ -1,6 +1,6 @@
-"""The JSON contract of an answer: `json_mode` and `schema`.
+"""The JSON contract of an answer: `json_mode` and `schema`; and the words in which a model hears that it broke one.
 
-A pydantic model checks itself; a JSON Schema given as a mapping is checked by the `jsonschema` library (the extra
+A type is checked by pydantic; a JSON Schema given as a mapping by the `jsonschema` library (the extra
 ``lee-llm-router[schema]``). References in a schema are never fetched.
 """
 
@@ -10,14 +10,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from lee_llm_router._util.scrubbing import bounded
-from lee_llm_router.errors import ContractViolationError, InvalidRequestError
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.engine.json_text import json_text
+from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
+from lee_llm_router.providers.json_schema import adapter_of, type_name
+from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
-_FENCE = "```"
+_BROKEN = "the answer breaks its contract: "
+_KEPT_OF_CUT_ANSWER = 2000
+"""Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
 
 
 def check_schema(schema: object) -> None:
@@ -26,11 +30,10 @@ def check_schema(schema: object) -> None:
     Raises:
         InvalidRequestError: it is no schema, or the library that checks it is not installed.
     """
-    if schema is None or (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        return
-    if not isinstance(schema, Mapping):
-        raise InvalidRequestError("schema must be a mapping (JSON Schema) or a pydantic model class", sent=False)
-    _compiled_check(_as_json(schema))
+    if isinstance(schema, Mapping):
+        _compiled_check(_as_json(schema))
+    elif schema is not None:
+        adapter_of(schema)
 
 
 def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
@@ -38,7 +41,7 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
 
     The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
 
-    A single Markdown code fence around the JSON is allowed for: many models add one.
+    Text around the JSON is set aside where exactly one JSON value is left; see `json_text`.
 
     Raises:
         ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
@@ -47,35 +50,67 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
         return None
     if response.finish_reason == "length":
         raise _violation(response, "the answer was cut by length (finish_reason length)")
-    text = _without_fence(response.text)
-    schema = request.schema
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
+    try:
+        return _checked(request.schema, response.text)
+    except _NotJSONError:
+        pass
+    except ValueError as error:
+        raise _violation(response, str(error)) from None
+    try:
+        return _checked(request.schema, json_text(response.text))
+    except ValueError as error:
+        raise _violation(response, str(error)) from None
+
+
+class _NotJSONError(ValueError):
+    """The text is no JSON."""
+
+
+def _checked(schema: Any, text: str) -> Any:
+    """Return the value in `text`, if it fits `schema`.
+
+    Raises:
+        ValueError: it does not; says why.
+    """
+    if schema is not None and not isinstance(schema, Mapping):
         try:
-            return schema.model_validate_json(text)
+            return adapter_of(schema).validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            if first["type"] == "json_invalid":
+                raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
             where = "".join(f".{part}" for part in first["loc"])
-            raise _violation(response, f"does not fit {schema.__name__}{where}: {first['msg']}") from None
+            raise ValueError(f"does not fit {type_name(schema)}{where}: {first['msg']}") from None
     try:
         value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
-        raise _violation(response, f"not JSON: {error}") from None
-    if schema is not None:
-        problem = _compiled_check(_as_json(schema))(value)
-        if problem:
-            raise _violation(response, f"does not fit the schema: {problem}")
+        raise _NotJSONError(f"not JSON: {error}") from None
+    problem = None if schema is None else _compiled_check(_as_json(schema))(value)
+    if problem:
+        raise ValueError(f"does not fit the schema: {problem}")
     return value
 
 
 def _violation(response: LLMResponse, message: str) -> ContractViolationError:
-    return ContractViolationError(f"the answer breaks its contract: {bounded(message, 300)}", response=response)
+    return ContractViolationError(f"{_BROKEN}{bounded(message, 300)}", response=response)
 
 
-def _without_fence(text: str) -> str:
-    text = text.strip()
-    if text.startswith(_FENCE) and text.endswith(_FENCE) and "\n" in text:
-        text = text[text.index("\n") + 1 : -len(_FENCE)]
-    return text
+def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
+    """Return the broken answer as the assistant's message, and the user's that says what is wrong with it.
+
+    `error` is scrubbed and bounded by now. Tool calls of the answer are left out: a call without its result is refused.
+    """
+    answer = error.response
+    text = "" if answer is None else answer.text
+    ask = "Answer again, with one JSON value as asked for and nothing else."
+    if answer is not None and answer.finish_reason == "length":
+        text = text[:_KEPT_OF_CUT_ANSWER]
+        ask = "Answer again, more briefly, with one whole JSON value as asked for and nothing else."
+    return (
+        # Some APIs refuse an empty message.
+        {"role": "assistant", "content": text if text.strip() else "(no text)"},
+        {"role": "user", "content": f"That answer cannot be used: {error.message.removeprefix(_BROKEN)}. {ask}"},
+    )
 
 
 def _as_json(schema: Any) -> bytes:
@@ -96,7 +131,7 @@ def _compiled_check(schema_text: bytes) -> Callable[[Any], str | None]:
     except ImportError:
         raise InvalidRequestError(
             'checking answers against a JSON Schema needs an extra: pip install "lee-llm-router[schema]"'
-            " (a pydantic model as schema needs none)",
+            " (a type as schema needs none)",
             sent=False,
         ) from None
     schema = from_json(schema_text)

@@ -15,6 +15,7 @@ from lee_llm_router.compression import Compressor
 from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.streams import ensure_response
@@ -58,6 +59,10 @@ class Operation(ABC):
         Raises:
             LLMRouterError: it is no answer to `request`. The attempt has failed.
         """
+
+    def repaired(self, request: Any, error: LLMRouterError) -> Any:  # noqa: ARG002 - most have no words for it
+        """Return `request` as it is asked again after an answer that broke its contract, as `error` says."""
+        return request
 
     def facts(self, answer: Any) -> LLMResponse:
         """Return what a trace record says of `answer`, as a response: model, usage, cost, sizes, text."""
@@ -107,6 +112,10 @@ class Completion(Operation):
         if request.wants_json:
             response = replace(response, parsed=json_contract.parse_answer(request, response))
         return with_provider(believable(response), target.provider, plan.request_id)
+
+    def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:
+        """Return `request` with the broken answer, and a message that says what is wrong with it."""
+        return replace(request, messages=(*request.messages, *json_contract.repair_messages(error)))
 
 
 COMPLETION = Completion()

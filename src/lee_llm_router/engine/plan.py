@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.response import LLMRequest
@@ -81,6 +81,7 @@ class RoleSettings:
     compress: Compressor | None
     """None: the messages go out as they are."""
     stream: StreamConfig
+    contract: ContractConfig
 
 
 @dataclass(slots=True)
@@ -95,6 +96,8 @@ class CallPlan:
     deadline: float
     """Seconds for the whole call."""
     metadata: Mapping[str, Any]
+    contract: ContractConfig
+    """What follows an answer that breaks its JSON contract."""
     payload: Any = ()
     """What the caller asks, as the operation's `checked` returned it: the messages of a completion."""
     targets: Sequence[Target] = ()

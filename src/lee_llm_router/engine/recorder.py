@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.errors import FailureType, LLMRouterError
-from lee_llm_router.health.tracker import Transition
+from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 

@@ -8,12 +8,19 @@ the request.
 
 `next_action` looks along the chain, from the candidate after the one that failed and around, and takes the first that
 `Health` gives a permit for. The selector acquires the permit itself, so that two calls cannot claim the same slot.
-Nobody may be asked now? Then it chooses the wait: for the candidate that opens soonest, if it opens before the call's
-last moment and is worth the wait. An open breaker is not: nothing says when its target is back. Where other calls wait
-for the same target, the wait is a place in that target's queue, and the ticket wakes the call when its turn has come.
 
-A retry of our own choosing is paid from the provider's retry budget before the wait for it begins. A first attempt is
-free, and so is one whose time the vendor named.
+Nobody may be asked now? Then it chooses the wait, for the candidate that opens soonest. A vendor's wait, a limit of our
+own or a backoff is waited for if it ends before the call's last moment. An open breaker is waited for while the call
+has patience: nothing says when its target is back, but single probes find out, and the first in the queue makes them.
+Patience runs from the moment the call found every target shut, not while a probe is out, and starts anew once a server
+has answered. When it ends, the call may probe once before the time. A target that rests is asked all the same if there
+is nothing else left to do.
+
+Where other calls wait for the same target, the wait is a place in that target's queue, and the ticket wakes the call
+when its turn has come.
+
+A retry of our own choosing takes from the provider's retry budget. A first attempt is free, and so is one whose time
+the vendor named. What cannot be paid for is put off, by `max_backoff` at most, and then given up.
 
 Every target passed over on the way is noted once, with the reason, for a trace record (`take_skipped`).
 """
@@ -25,10 +32,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from lee_llm_router.engine.plan import Target
+from lee_llm_router.engine.settings import RetryConfig
 from lee_llm_router.errors import LLMRouterError, UnavailableError
-from lee_llm_router.health.tracker import BREAKER_OPEN, Health, Permit, Refusal
+from lee_llm_router.health.states import BREAKER_OPEN, Permit, Refusal
+from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import QueueTicket
 from lee_llm_router.providers.base import Provider
+
+_BACKOFF = "a backoff"
+_BUDGET_POLL = 0.25
+"""Seconds between two looks whether answers have paid for a retry."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,13 +54,24 @@ class Candidate:
     provider: Provider[Any] | None = None
     request: Any = None
     """None until the provider is open and can serve the call."""
+    first_request: Any = None
+    """`request` as it was before any repair."""
     has_effects: bool = False
     """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0
+    """Attempts that count against `retry.attempts`."""
+    repairs: int = 0
+    """How often the model was told that its answer breaks the contract."""
     ready_at: float = 0.0
     """The moment from which its last failure allows the next attempt."""
     retry_paid: bool = True
     """Whether the next attempt needs no token from the retry budget, or has one already."""
+    asked: int = 0
+    """Attempts made, those too that do not count."""
+    failures: int = 0
+    """Failed attempts, those too that cost none of the call's attempts."""
+    unpaid_since: float | None = None
+    """The moment from which its next attempt waits for the retry budget."""
     exhausted: bool = False
     """Whether this call asks it no more."""
     skip_recorded: bool = False
@@ -64,6 +88,8 @@ class NextAction:
     permit: Permit | None = None
     ticket: QueueTicket | None = None
     """The place in the queue where other calls wait too; its turn may come before `at`."""
+    reason: str = ""
+    """What a wait is for."""
 
 
 class TargetSelector:
@@ -74,11 +100,12 @@ class TargetSelector:
         health: Gives and refuses permits.
         prepare: Opens a candidate's provider and builds its request; returns the reason if it cannot serve.
         last_start: The moment from which no attempt may start.
+        retry: The role's patience and longest wait.
     """
 
     __slots__ = (
-        "_health", "_last_start", "_prepare", "_refused", "_ticket", "_waiting", "candidates",
-        "opens_at", "skipped",
+        "_health", "_last_start", "_prepare", "_refused", "_retry", "_ticket", "_waiting", "candidates",
+        "opens_at", "shut_reason", "shut_since", "skipped",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +115,7 @@ class TargetSelector:
         *,
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
+        retry: RetryConfig,
     ) -> None:
         self.candidates = [Candidate(target, position) for position, target in enumerate(targets)]
         self._health = health
@@ -95,6 +123,11 @@ class TargetSelector:
         self.skipped: list[tuple[Target, LLMRouterError]] = []
         """Targets skipped since the last call to `take_skipped`, with the reason."""
         self._last_start = last_start
+        self._retry = retry
+        self.shut_since: float | None = None
+        """The moment from which the call's patience runs; None while it does not."""
+        self.shut_reason = ""
+        """Why the last look found nobody to ask or to wait for."""
         self._ticket: QueueTicket | None = None
         self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
         self._refused: list[tuple[Candidate, LLMRouterError]] = []
@@ -113,22 +146,32 @@ class TargetSelector:
         if (
             stay
             and candidate is not None
-            and self._health.breaker_admits_at(candidate.target.key) <= candidate.ready_at
-            and self._worth_waiting(candidate, candidate.ready_at)
+            and self._health.breaker_admits_at(candidate.target.key) <= candidate.ready_at <= self._last_start
+            and self._charge_retry(candidate, now)
         ):
-            return NextAction(candidate, candidate.ready_at)
-        self._waiting, self._refused = [], []
+            return NextAction(candidate, candidate.ready_at, reason=_BACKOFF)
+        self._waiting, self._refused, self.shut_reason = [], [], ""
         for other in self.candidates if candidate is None else self._from(candidate):
             permit = self._try(other, now)
             if permit is not None:
                 if self._waiting or self._refused:
                     self._note_skipped(other)
                 return NextAction(other, now, permit)
-        return self._wait()
+        return self._wait(now)
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
         """Return the action after a wait: its candidate first, then the others."""
         return self.next_action(self.candidates[action.candidate.position - 1], now)
+
+    def exhaust_provider(self, provider: str) -> None:
+        """Ask no target of `provider` any more in this call."""
+        for candidate in self.candidates:
+            if candidate.target.provider == provider:
+                candidate.exhausted = True
+
+    def is_shut(self, candidate: Candidate, now: float) -> bool:
+        """Whether the breaker of `candidate` is open: until it closes, attempts are waits."""
+        return self._retry.patience > 0 and self._health.breaker_admits_at(candidate.target.key) > now
 
     def take_skipped(self) -> list[tuple[Target, LLMRouterError]]:
         """Return `skipped`, and clear it."""
@@ -154,52 +197,91 @@ class TargetSelector:
                 self._refused.append((candidate, problem))
                 return None
         if candidate.ready_at > now:
-            opens_at = self._health.breaker_admits_at(candidate.target.key)
-            refusal = Refusal(BREAKER_OPEN, opens_at, worth_waiting=False, asked_at=now)
-            is_open = opens_at > candidate.ready_at
-            self._waiting.append((max(opens_at, candidate.ready_at), candidate, refusal if is_open else None))
+            admits_at = self._health.breaker_admits_at(candidate.target.key)
+            is_open = admits_at > candidate.ready_at
+            refusal = Refusal("breaker", BREAKER_OPEN, admits_at, now) if is_open else None
+            self._waiting.append((max(admits_at, candidate.ready_at), candidate, refusal))
             return None
-        if not candidate.retry_paid and not self._charge_retry(candidate):
+        if not candidate.retry_paid and not self._charge_retry(candidate, now):
+            if not candidate.exhausted:
+                self._waiting.append((candidate.ready_at, candidate, None))
             return None
+        return self._acquire(candidate)
+
+    def _acquire(self, candidate: Candidate, **despite: bool) -> Permit | None:
         ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
-        answer = self._health.acquire(candidate.target.key, ticket, retry=candidate.tries > 0)
+        answer = self._health.acquire(candidate.target.key, ticket, **despite)
         if isinstance(answer, Permit):
             if ticket is not None:
                 self._ticket = None
             elif self._ticket is not None:
                 self.leave_queue()
             return answer
-        self._waiting.append((answer.opens_at, candidate, answer))
+        if not despite:
+            self._waiting.append((answer.opens_at, candidate, answer))
         return None
 
-    def _charge_retry(self, candidate: Candidate) -> bool:
-        """Take a retry from the budget where one is due; a target that cannot be paid for is exhausted."""
+    def _charge_retry(self, candidate: Candidate, now: float) -> bool:
+        """Take a retry from the budget where one is due. One that cannot be paid for is put off, at last given up."""
         if not candidate.retry_paid:
             candidate.retry_paid = self._health.spend_retry(candidate.target.provider)
-            candidate.exhausted = not candidate.retry_paid
+            if candidate.retry_paid:
+                candidate.unpaid_since = None
+            else:
+                since = candidate.unpaid_since = now if candidate.unpaid_since is None else candidate.unpaid_since
+                given_up_at = since + self._retry.max_backoff
+                candidate.exhausted = now >= given_up_at
+                candidate.ready_at = max(candidate.ready_at, min(given_up_at, now + _BUDGET_POLL))
+                self.shut_reason = f"the retry budget of provider {candidate.target.provider!r} is used up"
         return candidate.retry_paid
 
-    def _worth_waiting(self, candidate: Candidate, until: float) -> bool:
-        return until <= self._last_start and self._charge_retry(candidate)
-
-    def _wait(self) -> NextAction | None:
+    def _wait(self, now: float) -> NextAction | None:
         """Return the wait for the candidate that opens soonest, if that is in time and worth it."""
         # Those of which no moment is known come last.
         self._waiting.sort(key=lambda entry: (entry[0] is None, entry[0] or 0.0))
         self.opens_at = min((at for at, _, _ in self._waiting if at is not None), default=None)
         for at, candidate, refusal in self._waiting:
-            until = self._last_start if at is None else at
-            if refusal is not None and not refusal.worth_waiting:
-                continue
-            if not self._worth_waiting(candidate, until):
-                continue
-            self._note_skipped(candidate)
-            if refusal is None:
-                self.leave_queue()
-                return NextAction(candidate, until)
-            return NextAction(candidate, until, ticket=self._queue(candidate, refusal))
+            action = self._wait_for(candidate, at, refusal, now)
+            if action is not None:
+                self._note_skipped(candidate)
+                return action
+        for _, candidate, refusal in self._waiting:
+            if refusal is not None and refusal.cause == "rest":
+                permit = self._acquire(candidate, despite_rest=True)
+                if permit is not None:
+                    self._note_skipped(candidate)
+                    return NextAction(candidate, now, permit)
         self._note_skipped(None)
         return None
+
+    def _wait_for(
+        self, candidate: Candidate, at: float | None, refusal: Refusal | None, now: float
+    ) -> NextAction | None:
+        """Return the wait for one candidate, or the attempt at the end of all patience; None if it is not worth it."""
+        until = self._last_start if at is None else at
+        if refusal is None:
+            self.leave_queue()
+            return NextAction(candidate, until, reason=_BACKOFF) if until <= self._last_start else None
+        self.shut_reason = self.shut_reason or f"{candidate.target.provider}: {refusal.reason}"
+        if refusal.cause == "rest" or (refusal.cause == "breaker" and not self._retry.patience):
+            return None
+        if refusal.cause == "breaker" and at is not None:
+            # While a probe is out (`at` is None) its outcome is waited for, whatever patience is left.
+            self.shut_since = now if self.shut_since is None else self.shut_since
+            patient_until = self.shut_since + self._retry.patience
+            if now >= patient_until:
+                return self._last_chance(candidate, now)
+            until = min(at, patient_until)
+        return self._in_queue(candidate, until, refusal) if until <= self._last_start else None
+
+    def _last_chance(self, candidate: Candidate, now: float) -> NextAction | None:
+        """Return an attempt before the breaker's time, at the end of patience; None if one was made just now."""
+        permit = self._acquire(candidate, last_chance=True)
+        return None if permit is None else NextAction(candidate, now, permit)
+
+    def _in_queue(self, candidate: Candidate, until: float, refusal: Refusal) -> NextAction:
+        ticket = self._queue(candidate, refusal)
+        return NextAction(candidate, until, ticket=ticket, reason=refusal.reason)
 
     def _queue(self, candidate: Candidate, refusal: Refusal) -> QueueTicket:
         key = candidate.target.key

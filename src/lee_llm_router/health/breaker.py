@@ -60,7 +60,8 @@ class Breaker:
     """
 
     __slots__ = (
-        "_answers_in_a_row", "_config", "_outcomes", "_probing", "_random", "_trips", "failures_in_a_row", "probe_at",
+        "_answers_in_a_row", "_config", "_opened_at", "_outcomes", "_random", "_trips", "failures_in_a_row",
+        "is_probing", "probe_at",
     )  # fmt: skip
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
@@ -72,7 +73,8 @@ class Breaker:
         """Failures that count against the target, since its last answer."""
         self._trips = 0
         """How often it opened since it was last reliable; sets the length of the cool-down."""
-        self._probing = False
+        self._opened_at = 0.0
+        self.is_probing = False
         """Whether a probe is in flight."""
         self.probe_at: float | None = None
         """The moment from which a probe may start; None while the breaker is closed."""
@@ -89,7 +91,11 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether an attempt may start now."""
-        return self.probe_at is None or (now >= self.probe_at and not self._probing)
+        return self.probe_at is None or (now >= self.probe_at and not self.is_probing)
+
+    def admits_early(self, now: float) -> bool:
+        """Whether a probe may start before its time: not sooner after the last failure than the shortest cool-down."""
+        return not self.is_probing and now >= self._opened_at + self._config.cooldown / 2
 
     def start_attempt(self) -> bool:
         """Note that an admitted attempt starts, and return whether it is a probe.
@@ -98,7 +104,7 @@ class Breaker:
         """
         if self.probe_at is None:
             return False
-        self._probing = True
+        self.is_probing = True
         return True
 
     def record_answer(self, now: float, *, probe: bool) -> bool:
@@ -113,7 +119,7 @@ class Breaker:
             self._trips = 0
         if not probe:
             return False
-        self._probing = False
+        self.is_probing = False
         self.probe_at = None
         self._outcomes.clear()
         self._answers_in_a_row = 1
@@ -125,12 +131,13 @@ class Breaker:
         self.failures_in_a_row += 1
         self._answers_in_a_row = 0
         if probe:
-            self._probing = False
+            self.is_probing = False
         elif self.probe_at is not None:
             return False  # It started before the breaker opened and is reported after: the same outage.
         elif not self._has_failed_too_often(now):
             return False
         self._trips += 1
+        self._opened_at = now
         longest = min(self._config.max_cooldown, self._config.cooldown * 2.0 ** min(self._trips - 1, 60))
         self.probe_at = now + longest * (0.5 + 0.5 * self._random())
         return True
@@ -138,7 +145,14 @@ class Breaker:
     def abandon(self, *, probe: bool) -> None:
         """Note that an attempt ended without an outcome (it was cancelled), so another probe may start."""
         if probe:
-            self._probing = False
+            self.is_probing = False
+
+    def reset(self) -> None:
+        """Close it, and forget all outcomes."""
+        self.probe_at = None
+        self.is_probing = False
+        self.failures_in_a_row = self._trips = 0
+        self._outcomes.clear()
 
     def answer_rate(self, now: float) -> float:
         """Return the answers per second over the window."""

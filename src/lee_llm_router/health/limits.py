@@ -40,35 +40,31 @@ class ProviderLimits:
 
 
 class RetryBudget:
-    """A token bucket: a first attempt adds `ratio` of a token, a retry that the router chose itself takes one.
+    """A token bucket: an answer adds `ratio` of a token, a retry that the router chose itself takes one.
 
-    It holds at most `burst` tokens and starts full. It also gains one token a second, so that a router with little
-    traffic can always retry.
+    It holds at most `burst` tokens and starts full, as the retry quota of the AWS SDKs does.
     """
 
-    __slots__ = ("_burst", "_ratio", "_tokens", "_updated_at")
+    __slots__ = ("_burst", "_ratio", "tokens")
 
-    def __init__(self, ratio: float, burst: float, now: float) -> None:
+    def __init__(self, ratio: float, burst: float) -> None:
         self._ratio = ratio
         self._burst = burst
-        self._tokens = burst
-        self._updated_at = now
+        self.tokens = burst
+        """Retries that can be paid for now."""
 
-    def earn(self, now: float) -> None:
-        """Add the share of a token for a first attempt."""
-        if self._tokens < self._burst:
-            self._refill(now, self._ratio)
-        else:
-            self._updated_at = now
+    def earn(self) -> None:
+        """Add the share of a token for an answer."""
+        if self.tokens < self._burst:
+            self.tokens = min(self._burst, self.tokens + self._ratio)
 
-    def spend(self, now: float) -> bool:
+    def spend(self) -> bool:
         """Take a token for a retry; return False if there is none."""
-        self._refill(now, 0.0)
-        if self._tokens < 1:
+        if self.tokens < 1:
             return False
-        self._tokens -= 1
+        self.tokens -= 1
         return True
 
-    def _refill(self, now: float, gain: float) -> None:
-        self._tokens = min(self._burst, self._tokens + gain + max(0.0, now - self._updated_at))
-        self._updated_at = now
+    def reset(self) -> None:
+        """Fill it."""
+        self.tokens = self._burst

@@ -14,8 +14,10 @@ class HealthConfig(Section):
     minimum_requests: Integer = Field(20, ge=1, description="Attempts within the window before the share counts.")
     window: Seconds = Field(30.0, description="Seconds over which the share is taken.")
     cooldown: Seconds = Field(1.0, description="Seconds it stays open at first; doubles with each trip.")
-    max_cooldown: Seconds = Field(60.0, description="Seconds it stays open at most.")
-    retry_ratio: Number = Field(0.1, ge=0, le=1, description="Retries a provider may cost, as a share of its calls.")
+    max_cooldown: Seconds = Field(5.0, description="Seconds it stays open at most.")
+    retry_ratio: Number = Field(0.2, ge=0, le=1, description="Retries that an answer of a provider pays for.")
     retry_burst: Number = Field(
-        10.0, ge=0, description="Retries it may cost at once beyond that share, plus one a second."
+        100.0, ge=0, description="Retries that a provider's budget holds at most, and at first."
     )
+    rest: Seconds = Field(30.0, description="Seconds a target that cannot serve is left alone at first; doubles.")
+    max_rest: Seconds = Field(600.0, description="Seconds it is left alone at most.")

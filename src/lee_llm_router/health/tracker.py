@@ -2,14 +2,14 @@
 
 How this works
 --------------
-A target is a model of a provider. `Health` keeps a `_TargetState` for each target (circuit breaker, vendor gate, queue
-of waiting calls, counters) and a `_ProviderState` for each provider (configured limits, retry budget).
+A target is a model of a provider. `Health` keeps a `TargetState` for each target (circuit breaker, vendor gate, queue
+of waiting calls, counters) and a `ProviderState` for each provider (configured limits, retry budget).
 
 For each attempt the engine calls:
 
 1. `acquire(key)`. It checks the breaker, the vendor gate, the provider's limits and the queue, in this order. If all
    let the attempt pass, it counts the attempt at once, so that no two calls can take the same slot, and returns a
-   `Permit`. Otherwise it returns a `Refusal`: why, until when, and whether waiting is worthwhile.
+   `Permit`. Otherwise it returns a `Refusal`: why, and until when. Whether to wait is the engine's decision.
 2. `queue(key, refusal)`, if the call waits. It returns a `QueueTicket`. The engine waits until `ticket.woken` is done
    or the refusal has run out, and calls `acquire(key, ticket)`. If that is refused too, the ticket keeps its place. A
    call that gives up calls `leave_queue(ticket)`.
@@ -30,144 +30,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from heapq import nsmallest
-from math import inf
-from typing import Literal
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
-from lee_llm_router.health.breaker import Breaker, BreakerState
-from lee_llm_router.health.limits import ProviderLimits, RetryBudget
 from lee_llm_router.health.settings import HealthConfig
-from lee_llm_router.health.vendor_gate import VendorGate
-from lee_llm_router.health.waiting import QueueTicket, TargetKey, TargetQueue, WaitingLine
+from lee_llm_router.health.states import (
+    RESTS_PROVIDER,
+    Permit,
+    ProviderState,
+    Refusal,
+    TargetHealth,
+    TargetState,
+    Transition,
+)
+from lee_llm_router.health.waiting import QueueTicket, TargetKey
 from lee_llm_router.providers.base import ProviderConfig
 
 MAX_TARGETS = 4096
 """Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
 
 _EVICTED_AT_ONCE = 256
-
-BREAKER_OPEN = "its circuit breaker is open"
-
-Transition = Literal["open", "close"]
-"""What an outcome did to the target's breaker."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetHealth:
-    """What is known of one target at one moment."""
-
-    state: BreakerState = "closed"
-    """State of the circuit breaker."""
-    successes: int = 0
-    failures: int = 0
-    """Failures that count against the target (see the failure table in `docs/errors.md`)."""
-    failures_in_a_row: int = 0
-    last_failure: str | None = None
-    """Type of the latest failure of any kind."""
-    retry_after: float = 0.0
-    """Seconds until it may be asked again, as far as is known; 0 means now."""
-    in_flight: int = 0
-    """Attempts that have started and not ended."""
-    waiting: int = 0
-    """Calls in its queue."""
-
-
-@dataclass(slots=True)
-class Permit:
-    """Permission to start one attempt. Give it back with `Health.release`."""
-
-    key: TargetKey
-    probe: bool
-    """True for the single probe that a half-open breaker lets through."""
-    leads_gate: bool
-    """True for the single attempt that a vendor gate lets through first after a wait."""
-    fork_generation: int = 0
-    """Fork generation in which the permit was issued; one from the parent process is ignored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why no attempt may start now."""
-
-    reason: str
-    opens_at: float | None
-    """The earliest time for an attempt, as far as is known; None if it depends on other attempts."""
-    worth_waiting: bool
-    """Whether a call should wait. False for an open breaker: nothing says when it will close."""
-    asked_at: float
-
-
-class _TargetState:
-    """What is known of one target."""
-
-    __slots__ = ("breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "queue", "successes")
-
-    def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
-        self.breaker = Breaker(config, random)
-        self.gate = VendorGate()
-        self.queue = TargetQueue()
-        self.successes = 0
-        self.failures = 0
-        self.in_flight = 0
-        self.last_failure: str | None = None
-        self.last_used = -inf
-        """When it was last asked for a permit."""
-
-    def record_failure(
-        self, permit: Permit, failure: FailureType, counts_against_target: bool, now: float
-    ) -> Transition | None:
-        """Count a failed attempt, and return what it did to the breaker."""
-        self.gate.abandon(leader=permit.leads_gate)
-        if failure is FailureType.CANCELLED:
-            self.breaker.abandon(probe=permit.probe)
-            return None
-        self.last_failure = failure.value
-        if counts_against_target:
-            self.failures += 1
-            return "open" if self.breaker.record_failure(now, probe=permit.probe) else None
-        return "close" if self.breaker.record_answer(now, probe=permit.probe) else None
-
-    def record_success(self, permit: Permit, now: float) -> Transition | None:
-        """Count an answer, and return what it did to the breaker."""
-        self.successes += 1
-        self.gate.record_answer(now, leader=permit.leads_gate)
-        return "close" if self.breaker.record_answer(now, probe=permit.probe) else None
-
-    def opens_at(self, now: float) -> float | None:
-        """Return the moment from which breaker and gate admit an attempt; None if another attempt has to end first."""
-        gate_opens_at = self.gate.opens_at(now)
-        if gate_opens_at is None or self.breaker.admits(now):
-            return gate_opens_at
-        probe_at = self.breaker.probe_at or now
-        return max(gate_opens_at, probe_at) if now < probe_at else None
-
-    def snapshot(self, now: float) -> TargetHealth:
-        """Return what is known at `now`, as data."""
-        return TargetHealth(
-            state=self.breaker.state(now),
-            successes=self.successes,
-            failures=self.failures,
-            failures_in_a_row=self.breaker.failures_in_a_row,
-            last_failure=self.last_failure,
-            retry_after=max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now)),
-            in_flight=self.in_flight,
-            waiting=len(self.queue),
-        )
-
-
-class _ProviderState:
-    """What all targets of one provider share."""
-
-    __slots__ = ("budget", "limits", "line")
-
-    def __init__(self, provider: ProviderConfig, config: HealthConfig, now: float) -> None:
-        self.limits = ProviderLimits(provider.max_concurrency, provider.rpm)
-        self.budget = RetryBudget(config.retry_ratio, config.retry_burst, now)
-        self.line = WaitingLine()
 
 
 class Health:
@@ -193,23 +77,32 @@ class Health:
         self._random = random
         self._lock = ForkLock(reentrant=True, in_child=self._reset_in_child)
         self._fork_generation = 0
-        self._targets: dict[TargetKey, _TargetState] = {}
-        self._providers: dict[str, _ProviderState] = {}
+        self._targets: dict[TargetKey, TargetState] = {}
+        self._providers: dict[str, ProviderState] = {}
 
-    def acquire(self, key: TargetKey, ticket: QueueTicket | None = None, *, retry: bool = False) -> Permit | Refusal:
+    def acquire(
+        self,
+        key: TargetKey,
+        ticket: QueueTicket | None = None,
+        *,
+        last_chance: bool = False,
+        despite_rest: bool = False,
+    ) -> Permit | Refusal:
         """Return a permit for `key`, or a refusal that says why not.
 
         Args:
             key: The target.
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
-            retry: Whether this is a further attempt of a call at the same target; it adds nothing to the retry budget.
+            last_chance: Whether the caller will not wait for the breaker any longer: it may probe before the time.
+            despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
         """
         now = self._clock.monotonic()
         with self._lock:
             target = self._targets.get(key) or self._add_target(key)
             provider = self._providers.get(key[0]) or self._add_provider(key[0])
             target.last_used = now
-            refusal = self._refusal(target, provider, ticket, now)
+            early = last_chance and not target.breaker.admits(now) and target.breaker.admits_early(now)
+            refusal = None if early else self._refusal(target, provider, ticket, now, despite_rest)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
                     ticket.woken = Future()  # so that it can be woken again
@@ -218,8 +111,8 @@ class Health:
                 provider.line.remove(target.queue, ticket)
             provider.limits.acquire(now)
             target.in_flight += 1
-            if not retry:
-                provider.budget.earn(now)
+            target.rest.start_attempt(now)
+            provider.rest.start_attempt(now)
             permit = Permit(key, target.breaker.start_attempt(), target.gate.start_attempt(now), self._fork_generation)
             if provider.line.size:
                 self._wake(target, provider, now)
@@ -232,6 +125,7 @@ class Health:
         *,
         counts_against_target: bool = False,
         close_gate_for: float | None = None,
+        rests: bool = False,
     ) -> Transition | None:
         """Give `permit` back with the outcome of the attempt, and return what that did to the target's breaker.
 
@@ -240,6 +134,7 @@ class Health:
             failure: How the attempt failed, CANCELLED included; None for an answer.
             counts_against_target: Whether the failure is the target's fault.
             close_gate_for: Seconds for which the vendor asked to be left alone; None or 0 if it did not.
+            rests: Whether the failure says that the target cannot serve for now.
         """
         now = self._clock.monotonic()
         with self._lock:
@@ -251,7 +146,11 @@ class Health:
             target.in_flight -= 1
             if failure is None:
                 changed = target.record_success(permit, now)
+                provider.rest.end()
+                provider.budget.earn()
             else:
+                if rests:
+                    (provider if failure in RESTS_PROVIDER else target).rest.begin(now, failure.value)
                 changed = target.record_failure(permit, failure, counts_against_target, now)
             if close_gate_for:
                 target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
@@ -267,7 +166,7 @@ class Health:
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; return False if none is left."""
         with self._lock:
-            return self._provider(provider).budget.spend(self._clock.monotonic())
+            return self._provider(provider).budget.spend()
 
     def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:
         """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`.
@@ -284,7 +183,7 @@ class Health:
             provider.line.append(target.queue, ticket)
             provider.line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
-            refused = self._refusal(target, provider, ticket, now)
+            refused = self._refusal(target, provider, ticket, now, despite_rest=True)
             if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
                 ticket.wake()
         return ticket
@@ -301,7 +200,25 @@ class Health:
         """Return what is known of every target, as data."""
         now = self._clock.monotonic()
         with self._lock:
-            return {key: target.snapshot(now) for key, target in self._targets.items()}
+            return {key: target.snapshot(now, self._provider(key[0])) for key, target in self._targets.items()}
+
+    def reset(self, provider: str | None = None, model: str | None = None) -> None:
+        """Forget what closes targets: breakers, vendors' waits, rests, and what the retry budget has spent.
+
+        Args:
+            provider: Only targets of this provider. Default: all.
+            model: Only targets with this model. Default: all.
+        """
+        now = self._clock.monotonic()
+        with self._lock:
+            for key, target in self._targets.items():
+                if (provider is None or key[0] == provider) and (model is None or key[1] == model):
+                    target.reset()
+                    self._wake(target, self._provider(key[0]), now)
+            for name, state in self._providers.items():
+                if model is None and (provider is None or name == provider):
+                    state.rest.end()
+                    state.budget.reset()
 
     def _reset_in_child(self) -> None:
         """Drop the attempts and waits of the parent's threads, in a forked child: they will never end there."""
@@ -316,27 +233,27 @@ class Health:
             provider.line.clear()
 
     def _refusal(
-        self, target: _TargetState, provider: _ProviderState, ticket: QueueTicket | None, now: float
+        self,
+        target: TargetState,
+        provider: ProviderState,
+        ticket: QueueTicket | None,
+        now: float,
+        despite_rest: bool,
     ) -> Refusal | None:
         """Return why no attempt may start now; None if one may."""
-        if not target.breaker.admits(now):
-            opens_at = now + target.breaker.seconds_until_probe(now)
-            return Refusal(BREAKER_OPEN, opens_at, worth_waiting=False, asked_at=now)
-        gate_opens_at = target.gate.opens_at(now)
-        if gate_opens_at is None or gate_opens_at > now:
-            closed = now < target.gate.closed_until
-            reason = "the vendor asked to wait" if closed else "the vendor's limit"
-            return Refusal(reason, gate_opens_at, worth_waiting=True, asked_at=now)
+        refusal = target.refusal(now, provider, despite_rest)
+        if refusal is not None:
+            return refusal
         limits_open_at = provider.limits.opens_at(now)
         if limits_open_at is None or limits_open_at > now:
-            return Refusal("at the limit set for it", limits_open_at, worth_waiting=True, asked_at=now)
+            return Refusal("limit", "at the limit set for it", limits_open_at, now)
         if provider.line.size:
             first = provider.line.first(now)
             if first is not None and first is not ticket:
-                return Refusal("others are waiting for it", None, worth_waiting=True, asked_at=now)
+                return Refusal("queue", "others are waiting for it", None, now)
         return None
 
-    def _wake(self, target: _TargetState, provider: _ProviderState, now: float) -> None:
+    def _wake(self, target: TargetState, provider: ProviderState, now: float) -> None:
         """Wake the calls for which a change at `target` matters."""
         opens_at = target.opens_at(now)
         provider.line.place(target.queue, opens_at, now)
@@ -346,21 +263,21 @@ class Health:
         if first is not None and provider.limits.opens_at(now) is not None:
             first.wake()
 
-    def _target(self, key: TargetKey) -> _TargetState:
+    def _target(self, key: TargetKey) -> TargetState:
         return self._targets.get(key) or self._add_target(key)
 
-    def _provider(self, name: str) -> _ProviderState:
+    def _provider(self, name: str) -> ProviderState:
         return self._providers.get(name) or self._add_provider(name)
 
-    def _add_target(self, key: TargetKey) -> _TargetState:
+    def _add_target(self, key: TargetKey) -> TargetState:
         if len(self._targets) >= MAX_TARGETS:
             self._evict()
-        target = self._targets[key] = _TargetState(self._config, self._random)
+        target = self._targets[key] = TargetState(self._config, self._random)
         return target
 
-    def _add_provider(self, name: str) -> _ProviderState:
+    def _add_provider(self, name: str) -> ProviderState:
         config = self._provider_configs[name]
-        provider = self._providers[name] = _ProviderState(config, self._config, self._clock.monotonic())
+        provider = self._providers[name] = ProviderState(config, self._config)
         return provider
 
     def _evict(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import LLMRouterError, PolicyError
-from lee_llm_router.health.tracker import TargetHealth
+from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.response import LLMRequest
 

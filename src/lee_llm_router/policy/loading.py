@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import ValidationError
+
+from lee_llm_router.config.policy_section import POLICIES
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.policy.contract import RoutingPolicy
-from lee_llm_router.policy.simple import SimpleRoutingPolicy
+from lee_llm_router.settings.plugins import PluginSettings, check_named_plugin
 
-ENTRY_POINT_GROUP = "lee_llm_router.policies"
+ENTRY_POINT_GROUP = POLICIES.group
+
+register_policy = POLICIES.register
+"""Make a policy known by name; see `PluginRegistry.register`."""
 
 
-def load_policy(name: str) -> RoutingPolicy:
-    """Return a new instance of the policy whose entry point is `name`, built without arguments.
+def load_policy(policy: str | PluginSettings) -> RoutingPolicy:
+    """Return a new instance of the policy of that name, or of the type that its settings name.
 
     Raises:
-        ConfigError: there is no such entry point, or it cannot be loaded.
+        ConfigError: there is no such policy, it cannot be built, or it needs settings and has none.
     """
-    if name == "simple":
-        return SimpleRoutingPolicy()
-    from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and few configurations name a policy
-
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in points:
-        known = ", ".join(sorted({"simple", *points}))
-        raise ConfigError(f"unknown policy {name!r}; installed: {known}")
+    if isinstance(policy, str):
+        POLICIES.get(policy)
     try:
-        policy = points[name].load()()
-    except Exception as error:
-        raise ConfigError(f"policy {name!r} cannot be loaded: {error}") from error
-    return ensure_policy(policy)
+        settings: Any = check_named_plugin(POLICIES, policy)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise ConfigError(f"policy {policy!r}: {first['msg']}") from None
+    return ensure_policy(POLICIES.build(settings))
 
 
 def ensure_policy(policy: object) -> RoutingPolicy:

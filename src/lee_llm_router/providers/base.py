@@ -24,7 +24,7 @@ from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
-from lee_llm_router.settings.model import RedactingModel
+from lee_llm_router.settings.plugins import PluginSettings
 
 __all__ = [
     "BaseUrl",
@@ -47,7 +47,7 @@ Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change, apart from giving an answer. Attempts with effects are not repeated by default."""
 
 
-class ProviderConfig(RedactingModel):
+class ProviderConfig(PluginSettings):
     """Settings every provider has; a provider adds its own by subclassing."""
 
     type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")

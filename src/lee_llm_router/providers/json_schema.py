@@ -1,7 +1,8 @@
 """JSON Schemas of answers: the schema of a request, and its form for OpenAI's strict mode. Pure.
 
-A request names a pydantic model or a JSON Schema; `json_schema_of` gives the schema of either. The router checks every
-answer against it, whatever the vendor promises.
+A request names a JSON Schema, or a type that pydantic can validate: a model, a dataclass, a TypedDict, ``list[Trip]``,
+a union, a `TypeAdapter`. `json_schema_of` gives the schema of any. The router checks every answer against it, whatever
+the vendor promises.
 
 Strict mode is OpenAI's (API guide, "Structured outputs", "Supported schemas"): the service then guarantees an answer
 that fits, but every object must list all its properties as required and allow no others. `strict_schema` tightens a
@@ -11,33 +12,96 @@ for those a provider sends the original, or tells the model in words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_origin
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError
+
+ResultT = TypeVar("ResultT")
 
 
-def json_schema_of(schema: Mapping[str, Any] | type) -> dict[str, Any]:
-    """Return the JSON Schema of a request's `schema`, to be read and not changed: that of a class is remembered.
+def json_schema_of(schema: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a request's `schema`, to be read and not changed: that of a type is remembered.
 
     Raises:
-        InvalidRequestError: a class that is no pydantic model, or a model that JSON Schema cannot express.
+        InvalidRequestError: a type that pydantic cannot validate, or that JSON Schema cannot express.
     """
-    return _schema_of_class(schema) if isinstance(schema, type) else dict(schema)
+    if isinstance(schema, Mapping):
+        return dict(schema)
+    _check_is_type(schema)
+    return _remembered(_schema_of_type, schema)
+
+
+def adapter_of(schema: Any) -> TypeAdapter[Any]:
+    """Return what validates values of the type `schema`; it is remembered.
+
+    Raises:
+        InvalidRequestError: pydantic cannot validate it.
+    """
+    _check_is_type(schema)
+    return schema if isinstance(schema, TypeAdapter) else _remembered(_adapter_of_type, schema)
+
+
+def is_type(value: object) -> bool:
+    """Return whether `value` may be a type to validate: a class, ``list[Trip]``, a union, a `TypeAdapter`."""
+    return (
+        isinstance(value, (type, TypeAdapter, UnionType))
+        or get_origin(value) is not None
+        # Made by NewType, and by a `type` statement of Python 3.12.
+        or hasattr(value, "__supertype__")
+        or hasattr(value, "__value__")
+    )
+
+
+def type_name(schema: Any) -> str:
+    """Return what to call the type `schema` in an error."""
+    return schema.__name__ if isinstance(schema, type) and get_origin(schema) is None else bounded(repr(schema), 100)
+
+
+def _check_is_type(schema: Any) -> None:
+    if not is_type(schema):
+        raise InvalidRequestError(
+            "schema must be a mapping (JSON Schema) or a type: a pydantic model, a dataclass, a TypedDict, list[...]",
+            sent=False,
+        )
+
+
+def _remembered(function: Callable[[Any], ResultT], schema: Any) -> ResultT:
+    """Return what `function`, which remembers, makes of `schema`; also of a type that has no hash."""
+    try:
+        hash(schema)
+    except TypeError:  # an `Annotated` with a list, say
+        return function.__wrapped__(schema)  # type: ignore[attr-defined, no-any-return]
+    return function(schema)
 
 
 @lru_cache(maxsize=128)
-def _schema_of_class(cls: type) -> dict[str, Any]:
-    if not issubclass(cls, BaseModel):
-        raise InvalidRequestError(f"{cls.__name__} is no pydantic model", sent=False)
+def _adapter_of_type(schema: Any) -> TypeAdapter[Any]:
     try:
-        return cls.model_json_schema()
-    except PydanticUserError as error:
-        raise InvalidRequestError(f"no JSON Schema for {cls.__name__}: {error.message}", sent=False) from error
+        return TypeAdapter(schema)
+    except Exception as error:
+        raise _wrong_type("pydantic cannot validate", schema, error) from error
+
+
+@lru_cache(maxsize=128)
+def _schema_of_type(schema: Any) -> dict[str, Any]:
+    try:
+        return adapter_of(schema).json_schema()
+    except LLMRouterError:
+        raise
+    except Exception as error:
+        raise _wrong_type("no JSON Schema for", schema, error) from error
+
+
+def _wrong_type(what: str, schema: Any, error: Exception) -> InvalidRequestError:
+    reason = error.message if isinstance(error, PydanticUserError) else f"{type(error).__name__}: {error}"
+    return InvalidRequestError(f"{what} {type_name(schema)}: {bounded(reason, 300)}", sent=False)
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
+from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
@@ -65,7 +66,7 @@ class ChunkStream(ABC):
         if self._pulling is None or self._pulling.done():
             self.close()
         else:
-            self._pulling.add_done_callback(lambda _: self.close())
+            self._pulling.add_done_callback(lambda _: close_quietly(self))
 
 
 class SingleChunkStream(ChunkStream):
@@ -97,3 +98,16 @@ class SingleChunkStream(ChunkStream):
     async def pull_async(self, timeout: float) -> StreamChunk | None:
         """As `pull`."""
         return self.pull(timeout)
+
+
+def close_quietly(stream: ChunkStream) -> None:
+    """Close `stream`. An error of that is logged: the answer, or what broke it, is already known."""
+    try:
+        stream.close()
+    except Exception as error:  # noqa: BLE001 - see above
+        note_unclosed(error)
+
+
+def note_unclosed(error: Exception) -> None:
+    """Log that closing a stream raised `error`; without its text, which may hold a key."""
+    logger.warning("closing a stream raised %s", type(error).__name__)

@@ -14,7 +14,7 @@ from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
-from lee_llm_router.routing.options import request_fields, validate_options
+from lee_llm_router.routing.options import OF_WHOLE_CALL, request_fields, validate_options
 
 _MERGED = ("extra_body", "headers")
 
@@ -79,9 +79,13 @@ def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequenc
 
 def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
     try:
-        return validate_options(choice.request_overrides)
+        fields = validate_options(choice.request_overrides)
     except LLMRouterError as error:
         raise PolicyError(f"the routing policy's request_overrides are wrong: {error.message}") from error
+    for name in OF_WHOLE_CALL:
+        if name in fields:
+            raise PolicyError(f"the routing policy's request_overrides cannot set {name}: it holds for a whole call")
+    return fields
 
 
 def _targets_with_role_model(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict, TypeVar, get_type_hints
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lee_llm_router.config.models import CallSettings
+from lee_llm_router.engine.settings import ContractConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
 
+SchemaT = TypeVar("SchemaT")
+Schema: TypeAlias = "type[SchemaT] | TypeAdapter[SchemaT]"
+"""A `schema` by which type checkers know `LLMResponse.parsed`."""
 
-class CallOptions(TypedDict, total=False):
-    """Keyword arguments of `LeeLLMRouter.complete`. Each replaces what the configuration says, for one call."""
+
+class OptionsWithoutSchema(TypedDict, total=False):
+    """The `CallOptions` with which type checkers know `LLMResponse.parsed` by the `schema` given beside them."""
 
     model: str
     """Model for the targets that would use the role's."""
@@ -26,9 +31,8 @@ class CallOptions(TypedDict, total=False):
     reasoning_effort: str
     json_mode: bool
     """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
-    schema: Mapping[str, Any] | type[BaseModel]
-    """The answer must fit this JSON Schema or pydantic model; it comes parsed as `LLMResponse.parsed`."""
-    tools: Sequence[Mapping[str, Any]]
+    contract: Mapping[str, Any]
+    """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     tool_choice: str | Mapping[str, Any]
     extra_body: Mapping[str, Any]
     headers: Mapping[str, str]
@@ -38,6 +42,23 @@ class CallOptions(TypedDict, total=False):
     """Seconds the whole call may take."""
     metadata: Mapping[str, Any]
     """Notes for the trace; never sent."""
+
+
+class CallOptions(OptionsWithoutSchema, total=False):
+    """Keyword arguments of `LeeLLMRouter.complete`. Each replaces what the configuration says, for one call."""
+
+    schema: Any
+    """What the answer must fit; it comes parsed as `LLMResponse.parsed`.
+
+    A JSON Schema (a mapping), or a type that pydantic can validate: a model, a dataclass, a TypedDict, ``list[Trip]``,
+    a union, a `TypeAdapter`. Type checkers know `parsed` by it; by a union only where that is a ``TypeAdapter[A | B]``,
+    and not where `tools` are given too, since an answer that only calls tools has nothing parsed.
+    """
+    tools: Sequence[Mapping[str, Any]]
+
+
+OF_WHOLE_CALL = ("contract", "deadline", "metadata")
+"""Options that are about a call, and not about the request to one of its targets."""
 
 
 @cache
@@ -50,11 +71,12 @@ def _model() -> type[CallSettings]:
         tool_choice: str | dict[str, Any] | None = None
         deadline: Seconds | None = None
         metadata: dict[str, Any] | None = None
+        contract: ContractConfig | None = None
 
     return Overrides
 
 
-_NAMES = sorted(CallOptions.__annotations__)
+_NAMES = sorted(get_type_hints(CallOptions))
 
 
 def request_fields(settings: BaseModel) -> dict[str, Any]:

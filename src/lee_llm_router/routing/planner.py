@@ -117,6 +117,11 @@ class CallPlanner:
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
         """Move what is about the call, not about a request, from `fields` to `plan`."""
         plan.deadline = fields.pop("deadline", plan.deadline)
+        contract = fields.pop("contract", None)
+        if contract is not None:
+            plan.contract = plan.contract.model_copy(
+                update={name: getattr(contract, name) for name in contract.model_fields_set}
+            )
         metadata = fields.pop("metadata", None)
         if metadata:
             plan.metadata = {**plan.metadata, **metadata}
@@ -124,7 +129,8 @@ class CallPlanner:
     def _bare_plan(self, role: str, request_id: str, operation: Operation) -> CallPlan:
         settings = self._role_settings.get(role) or self._role_settings.setdefault(role, self._settings_of(role))
         started = self.parts.clock.monotonic()
-        plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata)
+        plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata,
+                        settings.contract)  # fmt: skip
         plan.wants_debug_events = self.parts.reporter.wants_debug_events
         return plan
 
@@ -140,6 +146,7 @@ class CallPlanner:
             metadata=config.metadata,
             compress=for_role(self._compression, role),
             stream=config.stream,
+            contract=config.contract,
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:

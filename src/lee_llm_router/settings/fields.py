@@ -6,8 +6,9 @@ import re
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from lee_llm_router._util.scrubbing import looks_like_key
 
@@ -66,3 +67,11 @@ EnvName: TypeAlias = Annotated[
 """The name of an environment variable that holds a key. The key itself never stands in a file."""
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
 """An http(s) address that paths are appended to: without user, password, query or trailing slash."""
+
+
+class AllowString:
+    """Marks a field whose JSON Schema allows a bare string as well."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the field's schema with a string as the other choice."""
+        return {"anyOf": [{"type": "string"}, handler(schema)]}

@@ -13,10 +13,11 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.mistakes import Mistake, validation_error
 from lee_llm_router.settings.model import Section
 
 if TYPE_CHECKING:
@@ -100,12 +101,14 @@ class PluginRegistry(Generic[PluginT]):
             ConfigError: there is none, or its module cannot be imported.
         """
         type_name, _ = self.resolve(name)
-        known: str | type[PluginT] | EntryPoint | None = self._plugins.get(type_name)
-        known = known or _entry_points(self.group).get(type_name)
-        if known is None:
-            raise ConfigError(f"unknown {self.kind} {name!r}")
+        known = self._plugins.get(type_name)
+        installed = _entry_points(self.group).get(type_name) if known is None else None
+        if known is None and installed is None:
+            raise ConfigError(f"unknown {self.kind} {name!r}; there are: {', '.join(self.available())}")
         try:
-            loaded: Any = known if isinstance(known, type) else _load(known)
+            loaded: Any = known if installed is None else installed.load()
+            if isinstance(known, str):
+                loaded = _load(known)
         except Exception as error:
             raise ConfigError(f"{self.kind} {name!r} cannot be loaded: {error}") from error
         problem = self._problem(loaded)
@@ -155,9 +158,58 @@ class PluginRegistry(Generic[PluginT]):
             raise ValueError(f"{self.kind} {name!r} is registered already")
 
 
-def _load(path: str | EntryPoint) -> Any:
-    if not isinstance(path, str):
-        return path.load()
+def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSettings] = PluginSettings) -> Any:
+    """Check a section that names a plugin by the settings model of its `type`, and fill in the defaults of an alias.
+
+    The result carries the real type where an alias was written. A value that is neither a mapping nor a settings model
+    is returned as it is, for pydantic to refuse.
+
+    Args:
+        registry: The plugins it may name.
+        value: The section, not validated yet.
+        base: The model that says what is missing where there is no `type`.
+
+    Raises:
+        pydantic.ValidationError: the type is unknown, or the settings do not fit it.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    name = value.get("type")
+    if not isinstance(name, str):
+        return base.model_validate({"type": name} if "type" in value else {})
+    type_name, defaults = registry.resolve(name)
+    try:
+        model = registry.settings_model(type_name)
+    except ConfigError as error:
+        raise validation_error("unknown_type", [_unknown(registry, name, error)]) from error
+    try:
+        return model.model_validate({**defaults, **value, "type": type_name})
+    except ValidationError:
+        raise
+    except Exception as error:
+        message = f"checking these settings raised {type(error).__name__}"
+        raise validation_error("broken_settings", [Mistake((), message)]) from error
+
+
+def check_named_plugin(registry: PluginRegistry[Any], value: Any) -> Any:
+    """As `check_plugin`; a bare name stands for a section with nothing but that type."""
+    if not isinstance(value, str):
+        return check_plugin(registry, value)
+    try:
+        registry.get(value)
+    except ConfigError as error:
+        raise validation_error("unknown_type", [_unknown(registry, value, error)._replace(path=())]) from error
+    return check_plugin(registry, {"type": value})
+
+
+def _unknown(registry: PluginRegistry[Any], name: str, error: ConfigError) -> Mistake:
+    known = registry.available()
+    if name in known:
+        return Mistake(("type",), error.message)  # installed, but it cannot be loaded
+    return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known)
+
+
+def _load(path: str) -> Any:
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
 

@@ -49,7 +49,7 @@ class Reporter:
     def record(self, record: TraceRecord) -> None:
         """Write `record` to the store, and show it to the policy's observer and the usage hook."""
         if self.store is not None:
-            self.call_listener("trace store", self.store.write, record)
+            self.call_listener("trace store", _write, self.store, record)
         if self._observer is not None:
             self.call_listener("policy observer", self._observer, record)
         if self._on_token_usage is not None and record.usage is not None and record.provider is not None:
@@ -76,7 +76,7 @@ class Reporter:
         if logged:
             self.call_listener("logging", self._logging.emit, event)
         for sink in self._sinks:
-            self.call_listener("event sink", sink.emit, event)
+            self.call_listener("event sink", _emit, sink, event)
 
     def call_listener(self, kind: str, function: Callable[..., Any], *args: Any) -> Any:
         """Call a listener and return its result; if it raises, count and log the error and return None."""
@@ -89,3 +89,14 @@ class Reporter:
                 reason = f"{type(error).__name__}: {error}"
                 logger.log(logging.ERROR, "%s failed (further failures are only counted): %s", kind, reason)
             return None
+
+
+# Looked up within the guard: an object of another shape (a store that has `append`, say) must not break a call either.
+
+
+def _write(store: TraceStore, record: TraceRecord) -> None:
+    store.write(record)
+
+
+def _emit(sink: EventSink, event: RouterEvent) -> None:
+    sink.emit(event)

@@ -6,12 +6,17 @@ from pydantic import Field
 
 from lee_llm_router.settings.fields import Integer
 from lee_llm_router.settings.model import Section
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.plugins import AnyStore
 
 
 class TraceConfig(Section):
     """Where traces go, and what is in them."""
 
-    enabled: bool = Field(True, description="Write traces to files.")
+    enabled: bool = Field(True, description="Write traces.")
+    store: AnyStore = Field(
+        PluginSettings(type="jsonl"), description="Store of the traces: its name, or its type and settings."
+    )
     dir: str | None = Field(None, description="Folder. Default: .lee-llm-router/traces under the workspace.")
     workspace: str | None = Field(None, description="Folder traces belong to, noted in each. Default: here.")
     keep_days: Integer = Field(30, ge=0, description="Days to keep; 0 keeps all.")

@@ -12,7 +12,6 @@ pytest, the fixture `llm_router` of `lee_llm_router.pytest_plugin` makes such ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -20,29 +19,12 @@ from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.steps import CallSteps
-from lee_llm_router.providers.pool import ProviderPool
+from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.testing.fake_clock import FakeClock
 from lee_llm_router.testing.recorder import Recorder
 from lee_llm_router.testing.scripts import Answers, Script, ScriptedProvider
-
-
-class _ScriptedPool:
-    """Takes the place of `ProviderPool`: builds the configured provider, and returns one that plays a script for it."""
-
-    def __init__(self, real: ProviderPool, clock: FakeClock, scripts: Mapping[str, Script]) -> None:
-        self._real = real
-        self._clock = clock
-        self._scripts = scripts
-        self.release, self.close, self.aclose = real.release, real.close, real.aclose
-
-    @property
-    def is_closed(self) -> bool:
-        return self._real.is_closed
-
-    def open(self, name: str, overrides: Mapping[str, Any]) -> ScriptedProvider:
-        return ScriptedProvider(self._real.open(name, overrides), self._clock, self._scripts[name])
 
 
 class ScriptedRouter(LeeLLMRouter):
@@ -78,10 +60,14 @@ class ScriptedRouter(LeeLLMRouter):
         self.clock = FakeClock()
         self.recorder = Recorder()
         self._scripts = {name: Script(name, answers.get(name)) for name in loaded.providers}
-        defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.5}
-        super().__init__(loaded, **{**defaults, **options, "clock": self.clock})
-        pool = _ScriptedPool(self._parts.pool, self.clock, self._scripts)
-        self._planner.parts = replace(self._parts, pool=pool)  # type: ignore[arg-type]
+        wrap = options.pop("wrap_provider", None)
+
+        def scripted(real: Provider[Any]) -> Provider[Any]:
+            played = ScriptedProvider(real, self.clock, self._scripts[real.name])
+            return played if wrap is None else wrap(played)
+
+        defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.0}
+        super().__init__(loaded, **{**defaults, **options, "clock": self.clock, "wrap_provider": scripted})
 
     def requests(self, provider: str) -> list[LLMRequest]:
         """Return the requests `provider` was asked, in order."""

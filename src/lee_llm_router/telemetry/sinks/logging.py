@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from logging import Logger
+
 from lee_llm_router._util.log import logger
 from lee_llm_router.telemetry.events import RouterEvent, event_level
 from lee_llm_router.telemetry.records import target_name
 
 
 class LoggingSink:
-    """Sends events to the ``lee_llm_router`` logger, their fields as `extra` (each prefixed ``llm_``)."""
+    """Sends events to a logger, their fields as `extra` (each prefixed ``llm_``).
 
-    __slots__ = ()
+    Args:
+        target: The logger. Default: ``lee_llm_router``.
+    """
+
+    def __init__(self, target: Logger = logger) -> None:
+        self._logger = target
 
     def emit(self, event: RouterEvent) -> None:
         """Log one event at its `event_level`."""
@@ -21,6 +28,6 @@ class LoggingSink:
         }  # fmt: skip
         details = " ".join(f"{key}={value}" for key, value in event.data.items())
         target = target_name(event.provider, event.model)
-        logger.log(
+        self._logger.log(
             event_level(event.event), "%s role=%s target=%s %s", event.event, event.role, target, details, extra=extra
         )

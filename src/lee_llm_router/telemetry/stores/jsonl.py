@@ -30,10 +30,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.telemetry.records import TraceRecord
+
+if TYPE_CHECKING:
+    from lee_llm_router.settings.plugins import PluginSettings
+    from lee_llm_router.telemetry.settings import TraceConfig
 
 DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
 """The default folder of traces, under the workspace or the current directory."""
@@ -93,6 +98,11 @@ class LocalFileTraceStore:
         self._check_at = -inf
         self._path = ""
         self._ends_in_cut_line = False
+
+    @classmethod
+    def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
+        """Return the store that the section `trace` of a configuration describes; see `open_store`."""
+        return cls(trace.dir, trace.workspace, trace.keep_days, clock)
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"

@@ -9,6 +9,7 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
 if TYPE_CHECKING:  # the command `trace --dir` needs no settings, and so no pydantic
+    from lee_llm_router.telemetry.records import TraceStore
     from lee_llm_router.telemetry.settings import TraceConfig
 
 
@@ -18,8 +19,10 @@ def open_store(
     workspace: str | os.PathLike[str] | None = None,
     trace_dir: str | os.PathLike[str] | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> LocalFileTraceStore:
+) -> TraceStore:
     """Return the store that `trace` asks for, for writing and reading. Nothing is read or written yet.
+
+    A store with a class method ``from_settings(settings, *, trace, clock)`` gets the whole section and the clock.
 
     Args:
         trace: The section of the configuration; None means the defaults. `enabled` is left to the caller: traces may be
@@ -27,13 +30,14 @@ def open_store(
         workspace: Takes the place of the section's `workspace`.
         trace_dir: Takes the place of the section's `dir`.
         clock: Tells the day.
+
+    Raises:
+        ConfigError: the store cannot be built.
     """
-    # There is one type of store yet; with more of them, the section's type is looked up here.
     if trace is None:
         return LocalFileTraceStore(trace_dir, workspace, clock=clock)
-    return LocalFileTraceStore(
-        trace_dir or trace.dir,
-        trace.workspace if workspace is None else workspace,
-        keep_days=trace.keep_days,
-        clock=clock,
-    )
+    from lee_llm_router.telemetry.plugins import STORES  # noqa: PLC0415 - see above
+
+    places = {"workspace": workspace, "dir": trace_dir}
+    named = {key: os.fspath(place) for key, place in places.items() if place is not None}
+    return STORES.build(trace.store, trace=trace.changed(named) if named else trace, clock=clock)

@@ -11,9 +11,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.settings.model import KeyPath
 
-TOP_KEY = "llm"
-"""The key under which a file holds the router's section."""
-
 PointsAt: TypeAlias = Literal["key", "value", "parent"]
 """Where a finding points: at the key, at its value, or, where the key is missing, at the key of its parent."""
 

@@ -1,0 +1,29 @@
+"""The section `policy`: which routing policy, and its settings."""
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from lee_llm_router.settings.fields import AllowString
+from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings, check_named_plugin
+
+
+def _problem(loaded: object) -> str | None:
+    return None if callable(loaded) else "neither a class nor a function that makes one"
+
+
+POLICIES: PluginRegistry[Any] = PluginRegistry(
+    "routing policy",
+    "lee_llm_router.policies",
+    {"simple": "lee_llm_router.policy.simple:SimpleRoutingPolicy"},
+    problem=_problem,
+)
+"""Routing policies by name. They are registered here, since the file names policies and policies know the file."""
+
+
+def _check_policy(value: Any) -> Any:
+    return check_named_plugin(POLICIES, value)
+
+
+AnyPolicy: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_policy), AllowString()]
+"""A policy's settings, as the model of its type; in the file a bare name will do."""

@@ -1,0 +1,203 @@
+"""What is known of one target and of one provider, and the data that `Health` hands out. Arithmetic only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from lee_llm_router.errors import FailureType
+from lee_llm_router.health.breaker import Breaker, BreakerState
+from lee_llm_router.health.limits import ProviderLimits, RetryBudget
+from lee_llm_router.health.rest import Rest
+from lee_llm_router.health.settings import HealthConfig
+from lee_llm_router.health.vendor_gate import VendorGate
+from lee_llm_router.health.waiting import TargetKey, TargetQueue, WaitingLine
+from lee_llm_router.providers.base import ProviderConfig
+
+BREAKER_OPEN = "its circuit breaker is open"
+_VENDOR_WAIT = "the vendor asked to wait"
+
+RESTS_PROVIDER = frozenset({FailureType.AUTH, FailureType.QUOTA})
+"""Failures of a key: they rest every target of the provider."""
+
+MAX_RECOVERY = 64
+"""Attempts at once from which a target that has come back is no longer held back."""
+
+RefusalCause = Literal["breaker", "gate", "limit", "recovery", "queue", "rest"]
+"""What keeps an attempt away: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls."""
+
+Transition = Literal["open", "close"]
+"""What an outcome did to the target's breaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """What is known of one target at one moment."""
+
+    state: BreakerState = "closed"
+    """State of the circuit breaker."""
+    successes: int = 0
+    failures: int = 0
+    """Failures that count against the target (see the failure table in `docs/errors.md`)."""
+    failures_in_a_row: int = 0
+    last_failure: str | None = None
+    """Type of the latest failure of any kind."""
+    retry_after: float = 0.0
+    """Seconds until it may be asked again, as far as is known; 0 means now."""
+    in_flight: int = 0
+    """Attempts that have started and not ended."""
+    waiting: int = 0
+    """Calls in its queue."""
+    available: bool = True
+    """Whether an attempt may start now, or as soon as a place is free."""
+    reason: str | None = None
+    """Why it is not available."""
+    retry_budget: float = 0.0
+    """Retries that its provider's budget can pay for now."""
+
+
+@dataclass(slots=True)
+class Permit:
+    """Permission to start one attempt. Give it back with `Health.release`."""
+
+    key: TargetKey
+    probe: bool
+    """True for the single probe that a half-open breaker lets through."""
+    leads_gate: bool
+    """True for the single attempt that a vendor gate lets through first after a wait."""
+    fork_generation: int = 0
+    """Fork generation in which the permit was issued; one from the parent process is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no attempt may start now."""
+
+    cause: RefusalCause
+    reason: str
+    opens_at: float | None
+    """The earliest time for an attempt, as far as is known; None if it depends on other attempts."""
+    asked_at: float
+
+
+class TargetState:
+    """What is known of one target."""
+
+    __slots__ = (
+        "breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "queue", "recovery", "rest",
+        "successes",
+    )  # fmt: skip
+
+    def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
+        self.breaker = Breaker(config, random)
+        self.gate = VendorGate()
+        self.rest = Rest(config.rest, config.max_rest)
+        self.recovery = MAX_RECOVERY
+        """Attempts at once allowed: one after a probe has closed the breaker, and one more with each answer."""
+        self.queue = TargetQueue()
+        self.successes = 0
+        self.failures = 0
+        self.in_flight = 0
+        self.last_failure: str | None = None
+        self.last_used = -inf
+        """When it was last asked for a permit."""
+
+    def record_failure(
+        self, permit: Permit, failure: FailureType, counts_against_target: bool, now: float
+    ) -> Transition | None:
+        """Count a failed attempt, and return what it did to the breaker."""
+        self.gate.abandon(leader=permit.leads_gate)
+        if failure is FailureType.CANCELLED:
+            self.breaker.abandon(probe=permit.probe)
+            return None
+        self.last_failure = failure.value
+        if counts_against_target:
+            self.failures += 1
+            return "open" if self.breaker.record_failure(now, probe=permit.probe) else None
+        return self._answered(permit, now)
+
+    def record_success(self, permit: Permit, now: float) -> Transition | None:
+        """Count an answer, and return what it did to the breaker."""
+        self.successes += 1
+        self.gate.record_answer(now, leader=permit.leads_gate)
+        self.rest.end()
+        self.recovery += self.recovery < MAX_RECOVERY
+        return self._answered(permit, now)
+
+    def _answered(self, permit: Permit, now: float) -> Transition | None:
+        if not self.breaker.record_answer(now, probe=permit.probe):
+            return None
+        self.recovery = 1 if len(self.queue) > 1 else MAX_RECOVERY
+        return "close"
+
+    def opens_at(self, now: float) -> float | None:
+        """Return the moment from which breaker and gate admit an attempt; None if another attempt has to end first."""
+        if self.in_flight >= self.recovery < MAX_RECOVERY:
+            return None
+        gate_opens_at = self.gate.opens_at(now)
+        if gate_opens_at is None or self.breaker.admits(now):
+            return gate_opens_at
+        probe_at = self.breaker.probe_at or now
+        return max(gate_opens_at, probe_at) if now < probe_at else None
+
+    def refusal(self, now: float, provider: ProviderState, despite_rest: bool) -> Refusal | None:
+        """Return why the target itself admits no attempt; None if it does."""
+        if not self.breaker.admits(now):
+            return Refusal("breaker", BREAKER_OPEN, None if self.breaker.is_probing else self.breaker.probe_at, now)
+        rest = max(self.rest, provider.rest, key=lambda one: one.until)
+        if now < rest.until and not despite_rest:
+            return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
+        if self.in_flight >= self.recovery < MAX_RECOVERY:
+            return Refusal("recovery", "it has just come back", None, now)
+        gate_opens_at = self.gate.opens_at(now)
+        if gate_opens_at is None or gate_opens_at > now:
+            reason = _VENDOR_WAIT if now < self.gate.closed_until else "the vendor's limit"
+            return Refusal("gate", reason, gate_opens_at, now)
+        return None
+
+    def reset(self) -> None:
+        """Forget what keeps attempts away."""
+        self.breaker.reset()
+        self.gate = VendorGate()
+        self.rest.end()
+        self.recovery = MAX_RECOVERY
+
+    def snapshot(self, now: float, provider: ProviderState) -> TargetHealth:
+        """Return what is known at `now`, as data."""
+        rest = max(self.rest, provider.rest, key=lambda one: one.until)
+        reason, wait = None, max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now))
+        if self.breaker.probe_at is not None:
+            reason = BREAKER_OPEN
+        elif now < rest.until:
+            reason, wait = f"it rests after {rest.reason}", max(wait, rest.until - now)
+        elif now < self.gate.closed_until:
+            reason = _VENDOR_WAIT
+        elif provider.budget.tokens < 1:
+            reason = "its provider's retry budget is used up"
+        return TargetHealth(
+            state=self.breaker.state(now),
+            successes=self.successes,
+            failures=self.failures,
+            failures_in_a_row=self.breaker.failures_in_a_row,
+            last_failure=self.last_failure,
+            retry_after=wait,
+            in_flight=self.in_flight,
+            waiting=len(self.queue),
+            available=reason is None or (not wait and self.breaker.probe_at is None),
+            reason=reason,
+            retry_budget=provider.budget.tokens,
+        )
+
+
+class ProviderState:
+    """What all targets of one provider share."""
+
+    __slots__ = ("budget", "limits", "line", "rest")
+
+    def __init__(self, provider: ProviderConfig, config: HealthConfig) -> None:
+        self.limits = ProviderLimits(provider.max_concurrency, provider.rpm)
+        self.budget = RetryBudget(config.retry_ratio, config.retry_burst)
+        self.rest = Rest(config.rest, config.max_rest)
+        self.line = WaitingLine()

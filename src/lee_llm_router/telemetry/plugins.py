@@ -1,0 +1,50 @@
+"""Trace stores and event sinks by name, for the sections `trace: store` and `sinks` of a configuration."""
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from lee_llm_router.settings.fields import AllowString
+from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings, check_named_plugin
+from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.records import TraceStore
+
+
+def _lacks(method: str) -> Any:
+    def problem(plugin: object) -> str | None:
+        return None if callable(getattr(plugin, method, None)) else f"without a method {method}"
+
+    return problem
+
+
+STORES: PluginRegistry[TraceStore] = PluginRegistry(
+    "trace store",
+    "lee_llm_router.stores",
+    {"jsonl": "lee_llm_router.telemetry.stores.jsonl:LocalFileTraceStore"},
+    problem=_lacks("write"),
+)
+SINKS: PluginRegistry[EventSink] = PluginRegistry(
+    "event sink",
+    "lee_llm_router.sinks",
+    {"logging": "lee_llm_router.telemetry.sinks.named_logger:NamedLoggerSink"},
+    problem=_lacks("emit"),
+)
+
+register_store = STORES.register
+"""Make a trace store known by name; see `PluginRegistry.register`."""
+register_sink = SINKS.register
+"""Make an event sink known by name; see `PluginRegistry.register`."""
+
+
+def _check_store(value: Any) -> Any:
+    return check_named_plugin(STORES, value)
+
+
+def _check_sink(value: Any) -> Any:
+    return check_named_plugin(SINKS, value)
+
+
+AnyStore: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_store), AllowString()]
+"""A store's settings, as the model of its type; in the file a bare name will do."""
+AnySink: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_sink), AllowString()]
+"""A sink's settings, as the model of its type; in the file a bare name will do."""
