@@ -189,7 +189,8 @@ def test_a_dropped_stream_may_be_collected_while_health_is_being_written() -> No
             router.complete("r", "hi")
 
     assert _ends(call)
-    assert any(collected) and _idle(router)
+    assert any(collected) and eventually(lambda: _idle(router))
+    assert eventually(lambda: len(memory.records) == 2)
     assert sorted(record.outcome for record in memory.records) == ["cancelled", "error"]
     assert router.health()["a", "m"].state == "open"
 
@@ -239,8 +240,8 @@ def test_a_dropped_stream_may_be_collected_while_a_provider_is_being_built() -> 
     del stream
     texts: list[str] = []
     assert _ends(lambda: texts.append(router.complete("r", "hi").text))
-    assert texts == ["x"] and _Endless.closed == closed + 1
-    assert _idle(router)
+    assert texts == ["x"] and eventually(lambda: _Endless.closed == closed + 1)
+    assert eventually(lambda: _idle(router))
 
 
 # An answer
