@@ -267,9 +267,7 @@ class _CallRun:
         """Let a try that only found the target shut cost none of the call's attempts, while the call has patience."""
         patience, selector = self.plan.role_settings.retry.patience, self.selector
         if is_probe or never_reached(error):
-            if selector.shut_since is None:
-                selector.shut_since = attempt.started_monotonic
-            if now < selector.shut_since + patience:
+            if now < selector.patient_until(candidate, attempt.started_monotonic):
                 candidate.tries -= 1
                 self.charged -= 1
             elif patience:
