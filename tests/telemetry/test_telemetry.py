@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.support import Memory, Took, config_for, router_for
-from lee_llm_router import LLMRouterError, LLMUsage, RouterEvent, TraceRecord
+from lee_llm_router import LeeLLMRouter, LLMRouterError, LLMUsage, RouterEvent, TraceRecord
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.response import LLMResponse
 
@@ -198,3 +198,15 @@ def test_compression_sees_the_messages_once_for_each_target_and_cannot_break_a_c
         router, _, _ = router_for(config, compression=hook)
         router.complete("r", two)
         assert len(router._parts.pool.open("a", {}).calls[0].messages) == sent  # type: ignore[attr-defined]
+
+
+def test_a_store_that_is_empty_is_a_store() -> None:
+    """A list with a `write`, for one, is false as long as it holds nothing."""
+
+    class Kept(list[TraceRecord]):
+        write = list.append
+
+    kept = Kept()
+    router = LeeLLMRouter(config_for({"a": ["hi"]}), trace_store=kept)
+    router.complete("r", "hi")
+    assert [record.outcome for record in kept] == ["ok"] and router.trace_store is kept

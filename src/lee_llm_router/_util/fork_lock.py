@@ -13,8 +13,8 @@ class ForkLock:
     """A `threading.Lock`, or an RLock if `reentrant`, that a forked child replaces by a new one. Use it with ``with``.
 
     Args:
-        reentrant: Needed for locks taken while a stream is finalized: the garbage collector may run while the same
-            thread holds the lock.
+        reentrant: Needed for locks taken while a stream is closed: a signal handler may close one while the same
+            thread holds the lock. (The garbage collector never takes a lock; see `outside_collection`.)
         in_child: A method called in the child, to repair what the lock guards: the parent's other threads do not
             exist there.
     """

@@ -21,9 +21,8 @@ Before a retry that the router chose itself, the engine also calls `spend_retry(
 Those who wait for a provider are served in order of arrival over all its targets, passing over targets that are closed
 (`waiting.py`). Each change wakes two calls at most: the one whose turn it is, and the first of a target that is closed,
 for it waits for a moment that may have changed. Nothing here waits: the clock is injected, and the lock is held only
-for arithmetic. The lock is reentrant, because the garbage
-collector may finalize a dropped stream, which releases its permit, while the same thread holds the lock. A forked child
-keeps what is known, but not the permits and tickets of its parent.
+for arithmetic. It is reentrant, because a signal handler may close a stream, which releases its permit, while the same
+thread holds the lock. A forked child keeps what is known, but not the permits and tickets of its parent.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class LocalFileTraceStore:
         self.skipped = 0
         """Number of unreadable lines that the latest `last` or `find` skipped."""
         self._clock = clock
-        # Reentrant: the collector may finalize a stream, which writes a record, while this thread holds the lock.
+        # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
         self._lock = ForkLock(reentrant=True)
         self._fd = -1
         self._identity: os.stat_result | None = None
