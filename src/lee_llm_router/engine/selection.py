@@ -13,7 +13,7 @@ Nobody may be asked now? Then it chooses the wait, for the candidate that opens 
 own or a backoff is waited for if it ends before the call's last moment. An open breaker is waited for while the call
 has patience: nothing says when its target is back, but single probes find out, and the first in the queue makes them.
 Patience runs from the moment the call found every target shut, not while a probe is out, and starts anew once the
-target has answered any call. When it ends, the call may probe once before the time. A target that rests is asked all
+target has answered any call. When it ends, the call may probe before the time. A target that rests is asked all
 the same if there is nothing else left to do.
 
 Where other calls wait for the same target, the wait is a place in that target's queue, and the ticket wakes the call
@@ -42,6 +42,8 @@ from lee_llm_router.providers.base import Provider
 _BACKOFF = "a backoff"
 _BUDGET_POLL = 0.25
 """Seconds between two looks whether answers have paid for a retry."""
+_LAST_CHANCE_SECONDS = 1.0
+"""Seconds after the end of patience in which a call may still get its last attempt: several calls end together."""
 
 
 @dataclass(slots=True, eq=False)
@@ -208,18 +210,23 @@ class TargetSelector:
             return None
         return self._acquire(candidate)
 
-    def _acquire(self, candidate: Candidate, **despite: bool) -> Permit | None:
-        ticket = self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
-        answer = self._health.acquire(candidate.target.key, ticket, **despite)
+    def _acquire(self, candidate: Candidate, *, despite_rest: bool = False) -> Permit | None:
+        answer = self._health.acquire(candidate.target.key, self._ticket_for(candidate), despite_rest=despite_rest)
         if isinstance(answer, Permit):
-            if ticket is not None:
-                self._ticket = None
-            elif self._ticket is not None:
-                self.leave_queue()
-            return answer
-        if not despite:
+            return self._taken(candidate, answer)
+        if not despite_rest:
             self._waiting.append((answer.opens_at, candidate, answer))
         return None
+
+    def _ticket_for(self, candidate: Candidate) -> QueueTicket | None:
+        return self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
+
+    def _taken(self, candidate: Candidate, permit: Permit) -> Permit:
+        """Return `permit`, with no place in a queue left: its own was ended by the permit."""
+        if self._ticket_for(candidate) is not None:
+            self._ticket = None
+        self.leave_queue()
+        return permit
 
     def _charge_retry(self, candidate: Candidate, now: float) -> bool:
         """Take a retry from the budget where one is due. One that cannot be paid for is put off, at last given up."""
@@ -269,7 +276,7 @@ class TargetSelector:
             # While a probe is out (`at` is None) its outcome is waited for, whatever patience is left.
             patient_until = self.patient_until(candidate, now)
             if now >= patient_until:
-                return self._last_chance(candidate, now)
+                return self._last_chance(candidate, patient_until, now)
             until = min(at, patient_until)
         return self._in_queue(candidate, until, refusal) if until <= self._last_start else None
 
@@ -281,10 +288,14 @@ class TargetSelector:
         self.shut_since = since if self.shut_since is None else self.shut_since
         return max(self.shut_since, self._health.last_answer_at(candidate.target.key)) + self._retry.patience
 
-    def _last_chance(self, candidate: Candidate, now: float) -> NextAction | None:
-        """Return an attempt before the breaker's time, at the end of patience; None if one was made just now."""
-        permit = self._acquire(candidate, last_chance=True)
-        return None if permit is None else NextAction(candidate, now, permit)
+    def _last_chance(self, candidate: Candidate, patient_until: float, now: float) -> NextAction | None:
+        """Return an attempt before the breaker's time, or a short wait for one, at the end of patience."""
+        answer = self._health.acquire(candidate.target.key, self._ticket_for(candidate), last_chance=True)
+        if isinstance(answer, Permit):
+            return NextAction(candidate, now, self._taken(candidate, answer))
+        until = self._last_start if answer.opens_at is None else answer.opens_at
+        in_time = answer.opens_at is None or until <= patient_until + _LAST_CHANCE_SECONDS
+        return self._in_queue(candidate, until, answer) if in_time and until <= self._last_start else None
 
     def _in_queue(self, candidate: Candidate, until: float, refusal: Refusal) -> NextAction:
         ticket = self._queue(candidate, refusal)

@@ -96,9 +96,10 @@ class Breaker:
         """Whether an attempt may start now."""
         return self.probe_at is None or (now >= self.probe_at and not self.is_probing)
 
-    def admits_early(self, now: float) -> bool:
-        """Whether a probe may start before its time: not sooner after the last failure than the shortest cool-down."""
-        return not self.is_probing and now >= self._opened_at + self._config.cooldown / 2
+    @property
+    def early_probe_at(self) -> float:
+        """The moment from which a probe may start before its time: the shortest cool-down after it last opened."""
+        return self._opened_at + self._config.cooldown / 2
 
     def start_attempt(self) -> bool:
         """Note that an admitted attempt starts, and return whether it is a probe.

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from heapq import nsmallest
 
 from lee_llm_router._util.clock import Clock
@@ -92,7 +93,7 @@ class Health:
         Args:
             key: The target.
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
-            last_chance: Whether the caller will not wait for the breaker any longer: it may probe before the time.
+            last_chance: Whether the caller's patience has ended: it may probe before the breaker's time.
             despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
         """
         now = self._clock.monotonic()
@@ -100,8 +101,10 @@ class Health:
             target = self._targets.get(key) or self._add_target(key)
             provider = self._providers.get(key[0]) or self._add_provider(key[0])
             target.last_used = now
-            early = last_chance and not target.breaker.admits(now) and target.breaker.admits_early(now)
-            refusal = None if early else self._refusal(target, provider, ticket, now, despite_rest)
+            refusal = self._refusal(target, provider, ticket, now, despite_rest)
+            if last_chance and refusal is not None and refusal.cause == "breaker" and refusal.opens_at is not None:
+                early = min(refusal.opens_at, target.breaker.early_probe_at)
+                refusal = None if now >= early else replace(refusal, opens_at=early)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
                     ticket.woken = Future()  # so that it can be woken again
