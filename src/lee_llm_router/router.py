@@ -90,7 +90,7 @@ class LeeLLMRouter:
             clock=clock,
             random=random,
             reporter=Reporter(
-                store=trace_store or None,
+                store=None if trace_store is False else trace_store,  # an empty one may be false
                 sinks=(*self._own_sinks, *((event_sink,) if isinstance(event_sink, EventSink) else event_sink)),
                 on_token_usage=on_token_usage,
                 observer=getattr(self.policy, "observe", None),
@@ -183,9 +183,7 @@ class LeeLLMRouter:
             ended, its `response` is the whole answer.
         """
         return CompletionStream(
-            lambda finished: drive_stream(
-                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
-            )
+            lambda state: drive_stream(lambda: self._steps(role, messages, overrides, stream=True), self._clock, state)
         )
 
     @overload
@@ -208,8 +206,8 @@ class LeeLLMRouter:
     ) -> AsyncCompletionStream[Any]:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         return AsyncCompletionStream(
-            lambda finished: drive_stream_async(
-                lambda: self._steps(role, messages, overrides, stream=True), self._clock, finished
+            lambda state: drive_stream_async(
+                lambda: self._steps(role, messages, overrides, stream=True), self._clock, state
             )
         )
 

@@ -15,7 +15,7 @@ import sys
 from lee_llm_router import LeeLLMRouter
 
 config = {"llm": {
-    "providers": {"bad": {"type": "mock", "script": [{"error": "AUTH"}]}, "good": {"type": "mock"}},
+    "providers": {"bad": {"type": "mock", "script": [{"error": "UNKNOWN"}]}, "good": {"type": "mock"}},
     "roles": {"r": {"provider": "bad", "fallback_providers": ["good"]}},
     "trace": {"dir": sys.argv[1]},
 }}

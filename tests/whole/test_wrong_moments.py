@@ -175,7 +175,7 @@ def test_a_dropped_stream_may_be_collected_while_health_is_being_written() -> No
         return 0.5
 
     plays: dict[str, list[Any]] = {"a": [Pieces("x", "y"), ProviderError("down")]}
-    config = config_for(plays, {"retry": {"attempts": 1}})
+    config = config_for(plays, {"retry": {"attempts": 1, "patience": 0}})
     router, memory, _ = router_for(
         LLMConfig.model_validate(config.model_copy(update={"health": HealthConfig(failures_in_a_row=1)})), random=random
     )
@@ -189,7 +189,8 @@ def test_a_dropped_stream_may_be_collected_while_health_is_being_written() -> No
             router.complete("r", "hi")
 
     assert _ends(call)
-    assert any(collected) and _idle(router)
+    assert any(collected) and eventually(lambda: _idle(router))
+    assert eventually(lambda: len(memory.records) == 2)
     assert sorted(record.outcome for record in memory.records) == ["cancelled", "error"]
     assert router.health()["a", "m"].state == "open"
 
@@ -239,8 +240,8 @@ def test_a_dropped_stream_may_be_collected_while_a_provider_is_being_built() -> 
     del stream
     texts: list[str] = []
     assert _ends(lambda: texts.append(router.complete("r", "hi").text))
-    assert texts == ["x"] and _Endless.closed == closed + 1
-    assert _idle(router)
+    assert texts == ["x"] and eventually(lambda: _Endless.closed == closed + 1)
+    assert eventually(lambda: _idle(router))
 
 
 # An answer

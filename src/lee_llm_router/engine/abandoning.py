@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
+from lee_llm_router._util.outside_collection import is_collecting, outside_collection
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.providers.streams import ChunkStream, close_quietly, note_unclosed
 from lee_llm_router.response import StreamChunk
@@ -103,6 +105,54 @@ class AbandonableStream(ChunkStream):
     def _close_after_pull(self) -> None:
         if self._pull is not None:
             self._pull.add_done_callback(lambda _: close_later(self._inner))
+
+    def close_unawaited(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close `inner` without waiting, as `close_unawaited` does, but in a thread, since it may hang."""
+        if self._pull is not None and not self._pull.done():
+            _call_on(loop, self._pull.add_done_callback, lambda _: close_later(self._inner))
+        elif _must_be_awaited(self._inner):
+            _call_on(loop, close_later, self._inner)
+        else:
+            try:
+                start_in_thread(close_quietly, self._inner)
+            except BlockingIOError:  # for one, at the end of the program: Python 3.12 starts none there
+                close_quietly(self._inner)
+
+
+async def aclose_or_drop(stream: ChunkStream, loop: asyncio.AbstractEventLoop, *, dropped: bool) -> None:
+    """Close a `stream` that was opened on `loop`; do not await anything if its reader was dropped.
+
+    The same holds where nothing can be awaited: in a garbage collection, or after the end of the loop.
+    """
+    if dropped or is_collecting() or not loop.is_running():
+        outside_collection(close_unawaited, stream, loop)
+    else:
+        await aclose_quietly(stream)
+
+
+def close_unawaited(stream: ChunkStream, loop: asyncio.AbstractEventLoop) -> None:
+    """Close a `stream` that was opened on `loop`, at once and without awaiting anything.
+
+    Only a stream that has nothing but an `aclose` of its own is closed in a task of `loop`.
+    """
+    if isinstance(stream, AbandonableStream):
+        stream.close_unawaited(loop)
+    elif _must_be_awaited(stream):
+        _call_on(loop, close_later, stream)
+    elif stream._pulling is not None and not stream._pulling.done():
+        stream._pulling.add_done_callback(lambda _: close_quietly(stream))
+    else:
+        close_quietly(stream)
+
+
+def _must_be_awaited(stream: ChunkStream) -> bool:
+    kind = type(stream)
+    return kind.close is ChunkStream.close and kind.aclose is not ChunkStream.aclose
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
+    with suppress(RuntimeError):  # the loop was closed, and with it what could be closed only there
+        loop.call_soon_threadsafe(function, *args)
 
 
 async def aclose_quietly(stream: ChunkStream) -> None:

@@ -13,7 +13,8 @@ which is traced and goes through unchanged.
 
 Three rules hold at every point. A permit taken is given back exactly once: when its attempt ends, else in `release`. A
 record is written before the wait that follows its attempt. No lock is held across a `yield`, and the clean-up never
-yields, so that a dropped generator can be closed anywhere.
+yields, so that a dropped generator can be closed anywhere; if the garbage collector closes it, the clean-up is put off
+until the collection is over (`outside_collection`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
 from lee_llm_router.engine.failures import believable, final_error, forget_frames, scrubbed, to_router_error
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
@@ -79,12 +81,12 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:
             except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
                 action = run.failed(action.candidate, attempt, caught)
             except BaseException as cancelled:
-                run.cancelled(attempt, cancelled)
+                outside_collection(run.cancelled, attempt, cancelled)
                 raise
             else:
                 return run.succeeded(attempt, answer)
     finally:
-        run.release()
+        outside_collection(run.release)
 
 
 class _CallRun:
@@ -131,7 +133,7 @@ class _CallRun:
             if seconds:
                 yield SleepStep(seconds) if action.ticket is None else QueueStep(action.ticket.woken, seconds)
         except BaseException as error:
-            self.recorder.ended_without_attempt(error, self._elapsed())
+            outside_collection(self.recorder.ended_without_attempt, error, self._elapsed())
             raise
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
@@ -265,9 +267,7 @@ class _CallRun:
         """Let a try that only found the target shut cost none of the call's attempts, while the call has patience."""
         patience, selector = self.plan.role_settings.retry.patience, self.selector
         if is_probe or never_reached(error):
-            if selector.shut_since is None:
-                selector.shut_since = attempt.started_monotonic
-            if now < selector.shut_since + patience:
+            if now < selector.patient_until(candidate, attempt.started_monotonic):
                 candidate.tries -= 1
                 self.charged -= 1
             elif patience:

@@ -5,17 +5,19 @@ A driver decides nothing. It performs a step, sends back what came of it, or thr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 from operator import methodcaller
 from typing import Any
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.engine.abandoning import (
     AbandonableStream,
-    aclose_quietly,
+    aclose_or_drop,
     await_or_abandon,
     close_later,
 )
@@ -32,6 +34,21 @@ from lee_llm_router.providers.streams import ChunkStream, close_quietly
 from lee_llm_router.response import LLMResponse, StreamChunk
 
 
+class StreamState:
+    """What a stream and the generator behind it share.
+
+    Neither refers to the other, so that a stream takes its generator along when it is dropped.
+    """
+
+    __slots__ = ("dropped", "response")
+
+    def __init__(self) -> None:
+        self.response: LLMResponse | None = None
+        """The whole answer, once the stream has ended."""
+        self.dropped = False
+        """Whether the stream was dropped: nobody awaits what its generator does now."""
+
+
 def drive(steps: CallSteps, clock: Clock) -> Any:
     """Run the `steps` of an unstreamed call in the calling thread; return its answer."""
     return run_steps(steps, partial(_perform, clock))
@@ -43,9 +60,9 @@ async def drive_async(steps: CallSteps, clock: Clock) -> Any:
 
 
 def drive_stream(
-    start: Callable[[], CallSteps], clock: Clock, finished: Callable[[LLMResponse], None]
+    start: Callable[[], CallSteps], clock: Clock, state: StreamState
 ) -> Generator[StreamChunk, None, None]:
-    """Start a streamed call and run its steps in the calling thread, yielding its chunks; then call `finished`."""
+    """Start a streamed call and run its steps in the calling thread, yielding its chunks; put the answer in `state`."""
     steps = start()
     try:
         step = next(steps)
@@ -60,13 +77,13 @@ def drive_stream(
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        finished(end.value)
+        state.response = end.value
 
 
 async def drive_stream_async(
-    start: Callable[[], CallSteps], clock: Clock, finished: Callable[[LLMResponse], None]
+    start: Callable[[], CallSteps], clock: Clock, state: StreamState
 ) -> AsyncGenerator[StreamChunk, None]:
-    """As `drive_stream`, on the running event loop."""
+    """As `drive_stream`, on the running event loop. Once `state` says `dropped`, closing it awaits nothing."""
     steps = start()
     try:
         step = next(steps)
@@ -75,7 +92,7 @@ async def drive_stream_async(
             try:
                 if isinstance(step, ReadStreamStep):
                     # Written out here, since an async generator has no `yield from`.
-                    stream = _bounded(step)
+                    stream, loop = _bounded(step), asyncio.get_running_loop()
                     try:
                         while (
                             chunk := _buffered_chunk(step, clock) or await _pull_async(step, stream, clock)
@@ -83,7 +100,7 @@ async def drive_stream_async(
                             for ready in step.assembler.add(chunk, clock.monotonic):
                                 yield ready
                     finally:
-                        await aclose_quietly(stream)
+                        await aclose_or_drop(stream, loop, dropped=state.dropped)
                     result = step.assembler.finish()
                 else:
                     result = await _perform_async(clock, step)
@@ -92,7 +109,7 @@ async def drive_stream_async(
             else:
                 step = steps.send(result)
     except StopIteration as end:
-        finished(end.value)
+        state.response = end.value
 
 
 def _perform(clock: Clock, step: CallStep) -> Any:
@@ -143,7 +160,7 @@ def _read(step: ReadStreamStep, clock: Clock) -> Generator[StreamChunk, None, LL
                 return assembler.finish()
             yield from assembler.add(chunk, clock.monotonic)
     finally:
-        close_quietly(stream)
+        outside_collection(close_quietly, stream)
 
 
 def _buffered_chunk(step: ReadStreamStep, clock: Clock) -> StreamChunk | None:

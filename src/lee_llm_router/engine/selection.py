@@ -12,9 +12,9 @@ the request.
 Nobody may be asked now? Then it chooses the wait, for the candidate that opens soonest. A vendor's wait, a limit of our
 own or a backoff is waited for if it ends before the call's last moment. An open breaker is waited for while the call
 has patience: nothing says when its target is back, but single probes find out, and the first in the queue makes them.
-Patience runs from the moment the call found every target shut, not while a probe is out, and starts anew once a server
-has answered. When it ends, the call may probe once before the time. A target that rests is asked all the same if there
-is nothing else left to do.
+Patience runs from the moment the call found every target shut, not while a probe is out, and starts anew once the
+target has answered any call. When it ends, the call may probe once before the time. A target that rests is asked all
+the same if there is nothing else left to do.
 
 Where other calls wait for the same target, the wait is a place in that target's queue, and the ticket wakes the call
 when its turn has come.
@@ -267,12 +267,19 @@ class TargetSelector:
             return None
         if refusal.cause == "breaker" and at is not None:
             # While a probe is out (`at` is None) its outcome is waited for, whatever patience is left.
-            self.shut_since = now if self.shut_since is None else self.shut_since
-            patient_until = self.shut_since + self._retry.patience
+            patient_until = self.patient_until(candidate, now)
             if now >= patient_until:
                 return self._last_chance(candidate, now)
             until = min(at, patient_until)
         return self._in_queue(candidate, until, refusal) if until <= self._last_start else None
+
+    def patient_until(self, candidate: Candidate, since: float) -> float:
+        """Return the end of patience with `candidate`, which began at `since` at the latest.
+
+        It begins anew when the target has answered any call: that was the end of one outage.
+        """
+        self.shut_since = since if self.shut_since is None else self.shut_since
+        return max(self.shut_since, self._health.last_answer_at(candidate.target.key)) + self._retry.patience
 
     def _last_chance(self, candidate: Candidate, now: float) -> NextAction | None:
         """Return an attempt before the breaker's time, at the end of patience; None if one was made just now."""

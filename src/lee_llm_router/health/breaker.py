@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Literal, TypeAlias
 
 from lee_llm_router.health.settings import HealthConfig
@@ -61,7 +62,7 @@ class Breaker:
 
     __slots__ = (
         "_answers_in_a_row", "_config", "_opened_at", "_outcomes", "_random", "_trips", "failures_in_a_row",
-        "is_probing", "probe_at",
+        "is_probing", "last_answer_at", "probe_at",
     )  # fmt: skip
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
@@ -76,6 +77,8 @@ class Breaker:
         self._opened_at = 0.0
         self.is_probing = False
         """Whether a probe is in flight."""
+        self.last_answer_at = -inf
+        """When the target last answered."""
         self.probe_at: float | None = None
         """The moment from which a probe may start; None while the breaker is closed."""
 
@@ -113,6 +116,7 @@ class Breaker:
         Any answer counts, even an error that is not the target's fault: it shows that the target is up.
         """
         self._outcomes.add(now, failed=False)
+        self.last_answer_at = now
         self.failures_in_a_row = 0
         self._answers_in_a_row += 1
         if self._answers_in_a_row >= _ANSWERS_UNTIL_FORGIVEN:

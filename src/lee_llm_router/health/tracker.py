@@ -163,6 +163,11 @@ class Health:
         with self._lock:
             return self._target(key).breaker.probe_at or 0.0
 
+    def last_answer_at(self, key: TargetKey) -> float:
+        """Return when `key` last answered a call, whichever; minus infinity if it never did."""
+        with self._lock:
+            return self._target(key).breaker.last_answer_at
+
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; return False if none is left."""
         with self._lock:

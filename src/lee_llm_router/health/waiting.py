@@ -104,7 +104,9 @@ class WaitingLine:
         self.size += 1
 
     def remove(self, queue: TargetQueue, ticket: QueueTicket) -> None:
-        """Remove a call from `queue`, if it is there. Call `place` next."""
+        """Remove a call from `queue`, if it is there. Call `place` next, if anybody waits."""
+        if queue.place is not None and queue.first is ticket:
+            queue.place = None
         self.size -= queue.remove(ticket)
 
     def place(self, queue: TargetQueue, opens_at: float | None, now: float) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
+from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.steps import CallSteps
@@ -85,7 +86,7 @@ class ScriptedRouter(LeeLLMRouter):
         try:
             return (yield from super()._steps(*args, **options))
         finally:
-            self.clock.release()
+            outside_collection(self.clock.release)
 
 
 def _roles(answers: Mapping[str, Answers]) -> dict[str, Any]:
