@@ -143,8 +143,8 @@ def test_the_bars_with_a_fallback() -> None:
     assert missed(DEAD_KEY, DEFAULTS, Result(50, requests=6), spare=True) == 1
     alone = Result(200, seconds=[0.05] * 200)
     assert missed(RESTART, DEFAULTS, Result(200, seconds=[0.06] * 200), spare=True, alone=alone) == 0
-    assert missed(RESTART, DEFAULTS, Result(200, seconds=[0.06] * 197 + [0.2] * 3), spare=True, alone=alone) == 1
-    assert missed(RESTART, DEFAULTS, Result(200, seconds=[0.2] * 200), spare=True, alone=alone) == 2
+    assert missed(RESTART, DEFAULTS, Result(200, seconds=[0.06] * 197 + [1.8] * 3), spare=True, alone=alone) == 1
+    assert missed(RESTART, DEFAULTS, Result(200, seconds=[1.8] * 200), spare=True, alone=alone) == 2
 
 
 def test_a_loss_without_a_reason_and_a_play_without_a_result_miss_a_bar() -> None:
