@@ -25,6 +25,7 @@ from typing import Any, Generic, Self
 from weakref import WeakSet
 
 from lee_llm_router.engine.drivers import StreamState
+from lee_llm_router.engine.json_text import partial_json
 from lee_llm_router.response import LLMResponse, ParsedT_co, StreamChunk
 
 
@@ -70,6 +71,15 @@ class _HasResponse(Generic[ParsedT_co]):
         if self._state.response is None:
             raise RuntimeError("the answer is complete only after the stream has been read to its end")
         return self._state.response
+
+    @property
+    def partial(self) -> Any:
+        """The JSON so far, parsed and not yet checked: for streams with `json_mode` or `schema`.
+
+        Strings, lists and objects hold what has come of them; None means that no value has begun. After a restart it is
+        the JSON of the new answer. Each look parses the text anew.
+        """
+        return partial_json("".join(self._state.texts))
 
 
 class CompletionStream(_HasResponse[ParsedT_co]):

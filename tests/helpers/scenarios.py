@@ -311,6 +311,18 @@ SCENARIOS = [
         "without a contract an answer cut by length is an answer",
         {"a": [_reply("half", finish_reason="length")]}, ["a ok return"], "half",
     ),
+    # A provider that asks otherwise from now on
+    Scenario(
+        "a provider that will ask otherwise is asked again at once, whatever the type, at the cost of no attempt",
+        {"a": [fail("INVALID_REQUEST", ask_again=True), fail("AUTH", ask_again=True), "yes"], "b": ["no"]},
+        ["a INVALID_REQUEST retry", "a AUTH retry", "a ok return"], "yes", role={"retry": {"attempts": 1}},
+    ),
+    Scenario(
+        "a provider that asks otherwise for ever is bounded by the attempts of the call",
+        {"a": [fail("INVALID_REQUEST", ask_again=True)], "b": ["no"]},
+        ["a INVALID_REQUEST retry"] * 2 + ["a INVALID_REQUEST raise"], "INVALID_REQUEST",
+        role={"retry": {"max_attempts": 3}},
+    ),
     # Deadline
     Scenario(
         "an attempt gets no more time than the call has left",

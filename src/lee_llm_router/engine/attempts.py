@@ -171,7 +171,7 @@ class _CallRun:
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe
         closed_for = error.retry_after if rule.closes_gate else None
-        rests = rule.rests and not closed_for
+        rests = rule.rests and not closed_for and not error.ask_again
         self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests)
         return self._after_failure(candidate, attempt, error, is_probe)
 

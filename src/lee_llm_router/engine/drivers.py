@@ -6,7 +6,7 @@ A driver decides nothing. It performs a step, sends back what came of it, or thr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from functools import partial
 from operator import methodcaller
 from typing import Any
@@ -40,11 +40,13 @@ class StreamState:
     Neither refers to the other, so that a stream takes its generator along when it is dropped.
     """
 
-    __slots__ = ("dropped", "response")
+    __slots__ = ("dropped", "response", "texts")
 
     def __init__(self) -> None:
         self.response: LLMResponse | None = None
         """The whole answer, once the stream has ended."""
+        self.texts: Sequence[str] = ()
+        """The pieces of the text of the answer that comes in."""
         self.dropped = False
         """Whether the stream was dropped: nobody awaits what its generator does now."""
 
@@ -69,6 +71,7 @@ def drive_stream(
         while True:
             try:
                 if isinstance(step, ReadStreamStep):
+                    state.texts = step.assembler.texts
                     result = yield from _read(step, clock)
                 else:
                     result = _perform(clock, step)
@@ -92,6 +95,7 @@ async def drive_stream_async(
             try:
                 if isinstance(step, ReadStreamStep):
                     # Written out here, since an async generator has no `yield from`.
+                    state.texts = step.assembler.texts
                     stream, loop = _bounded(step), asyncio.get_running_loop()
                     try:
                         while (

@@ -1,4 +1,4 @@
-"""Finds the one JSON value in the text of an answer, and sets aside what stands around it. Pure.
+"""Finds the one JSON value in the text of an answer, whole or still coming in, and sets aside what is around it. Pure.
 
 Models asked for JSON alone still write around it: a Markdown fence, their thinking between tags, a sentence. The text
 is set aside only where nothing is to be guessed: exactly one JSON value is left, and no bracket outside it. A broken
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic_core import from_json
 
@@ -44,6 +44,22 @@ def json_text(text: str) -> str:
     if any(_BRACKET.search(part) or _is_json(part) for part in around):
         raise ValueError("there is more than one JSON value, or a bracket outside of it")
     return text[start:end]
+
+
+def partial_json(text: str) -> Any:
+    """Return the JSON value in `text` as far as it has come in; None if none has begun.
+
+    Of a broken one it is what came before the break, or None.
+
+    A string, list or object that has no end yet holds what has come of it; a key without its value is left out.
+    """
+    text = without_thoughts(text).strip()
+    opening = _OPENING.search(text)
+    start = 0 if opening is None or text.startswith('"') else opening.start()
+    try:
+        return from_json(text[start:], allow_inf_nan=False, allow_partial="trailing-strings")
+    except ValueError:
+        return None
 
 
 def without_thoughts(text: str) -> str:

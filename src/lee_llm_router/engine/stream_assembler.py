@@ -42,7 +42,8 @@ class StreamAssembler:
         self._deadlines = deadlines
         self._restart = restart
         self._on_start = on_start
-        self._text: list[str] = []
+        self.texts: list[str] = []
+        """The pieces of its text so far."""
         self._reasoning: list[str] = []
         self._tools: dict[int, list[str]] = {}
         self._finish_reason: str | None = None
@@ -95,7 +96,7 @@ class StreamAssembler:
         """Return the answer as far as it has come in; it is whole only once the stream has ended."""
         tools = (ToolCall(id=t[0], name=t[1], arguments="".join(t[2:])) for _, t in sorted(self._tools.items()))
         return LLMResponse(
-            text="".join(self._text),
+            text="".join(self.texts),
             reasoning="".join(self._reasoning) or None,
             tool_calls=tuple(tools),
             finish_reason=self._finish_reason,
@@ -107,7 +108,7 @@ class StreamAssembler:
 
     def _keep(self, chunk: StreamChunk) -> None:
         if chunk.text:
-            self._text.append(chunk.text)
+            self.texts.append(chunk.text)
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
         for delta in chunk.tool_calls:

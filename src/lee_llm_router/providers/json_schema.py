@@ -12,6 +12,7 @@ for those a provider sends the original, or tells the model in words.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import UnionType
@@ -22,6 +23,7 @@ from pydantic.errors import PydanticUserError
 
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError
+from lee_llm_router.response import LLMRequest
 
 ResultT = TypeVar("ResultT")
 
@@ -102,6 +104,14 @@ def _schema_of_type(schema: Any) -> dict[str, Any]:
 def _wrong_type(what: str, schema: Any, error: Exception) -> InvalidRequestError:
     reason = error.message if isinstance(error, PydanticUserError) else f"{type(error).__name__}: {error}"
     return InvalidRequestError(f"{what} {type_name(schema)}: {bounded(reason, 300)}", sent=False)
+
+
+def json_instructions(request: LLMRequest) -> str:
+    """Return words that ask a model for the JSON that `request` wants."""
+    if request.schema is None:
+        return "Answer with one JSON value and nothing else."
+    shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
+    return f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}"
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:

@@ -23,12 +23,11 @@ message.
 
 from __future__ import annotations
 
-import json
 import re
 from html import escape
 
 from lee_llm_router.errors import ContextLengthError, InvalidRequestError
-from lee_llm_router.providers.json_schema import json_schema_of
+from lee_llm_router.providers.json_schema import json_instructions
 from lee_llm_router.response import (
     LLMRequest,
     Message,
@@ -83,11 +82,8 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
         _refuse_other_parts(message)
     instructions = system_text(request.messages) or ("" if agent else DEFAULT_INSTRUCTIONS)
     texts = [instructions] if instructions else []
-    if request.schema is not None and schema_in_words:
-        shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
-        texts.append(f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}")
-    elif request.json_mode and request.schema is None:
-        texts.append("Answer with one JSON value and nothing else.")
+    if request.wants_json and (schema_in_words or request.schema is None):
+        texts.append(json_instructions(request))
     return _encodable("\n\n".join(texts)) if texts else None
 
 

@@ -5,7 +5,7 @@ body, and reads what comes back; see `dialects/base.py`. The transport carries b
 `transport/api.py`. The settings say whom to ask, and with which key. This class joins the three, and nothing in it
 belongs to one vendor:
 
-- `_wire_request` turns a request into bytes. What all requests with one key share (headers, secrets) is worked out
+- `_asked` turns a request into bytes. What all requests with one key share (headers, secrets) is worked out
   once a key, in `_KeyHeaders`; the body is encoded anew each time.
 - `complete` sends the bytes, reads the whole answer and lets the dialect decode it.
 - `stream` opens the answer, and hands an `EventStream` on if the dialect has a decoder for it. If the server failed or
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.scrubbing import is_sensitive_header
-from lee_llm_router.errors import AuthenticationError, ProviderError
+from lee_llm_router.errors import AuthenticationError, LLMRouterError, ProviderError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig, read_key
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
@@ -59,6 +59,16 @@ class _KeyHeaders:
     secrets: tuple[str, ...] = field(repr=False)
 
 
+@dataclass(slots=True)
+class _Asked:
+    """One request on its way, with what is needed to read its answer."""
+
+    request: LLMRequest
+    settings: Any
+    wire: WireRequest
+    secrets: tuple[str, ...]
+
+
 class HTTPProvider(Provider[SettingsT]):
     """Asks one API over HTTP. A subclass names its `dialect` and its `config_model`, a subclass of `HTTPConfig`.
 
@@ -80,35 +90,35 @@ class HTTPProvider(Provider[SettingsT]):
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Ask once. `timeout` bounds everything: name look-up, connection, request, answer."""
-        wire, secrets = self._wire_request(request, stream=False)
-        return self._answer(wire, secrets, self._carrier.get().send(wire, timeout))
+        asked = self._asked(request, stream=False)
+        return self._answer(asked, self._carrier.get().send(asked.wire, timeout))
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `complete`."""
-        wire, secrets = self._wire_request(request, stream=False)
+        asked = self._asked(request, stream=False)
         transport = await self._carrier.get_async()
-        return self._answer(wire, secrets, await transport.send_async(wire, timeout))
+        return self._answer(asked, await transport.send_async(asked.wire, timeout))
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """Ask once. `timeout` bounds the time until status and headers have come.
 
         A server that does not stream gives its whole answer, within `timeout`, as one chunk.
         """
-        wire, secrets = self._wire_request(request, stream=True)
-        answer = self._carrier.get().open(wire, timeout)
-        decoder = self._decoder(wire, secrets, answer)
+        asked = self._asked(request, stream=True)
+        answer = self._carrier.get().open(asked.wire, timeout)
+        decoder = self._decoder(asked, answer)
         if decoder is not None:
             return EventStream(answer, decoder)
-        return SingleChunkStream(self._answer(wire, secrets, answer.whole()))
+        return SingleChunkStream(self._answer(asked, answer.whole()))
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """As `stream`."""
-        wire, secrets = self._wire_request(request, stream=True)
-        answer = await (await self._carrier.get_async()).open_async(wire, timeout)
-        decoder = self._decoder(wire, secrets, answer)
+        asked = self._asked(request, stream=True)
+        answer = await (await self._carrier.get_async()).open_async(asked.wire, timeout)
+        decoder = self._decoder(asked, answer)
         if decoder is not None:
             return AsyncEventStream(answer, decoder)
-        return SingleChunkStream(self._answer(wire, secrets, await answer.whole()))
+        return SingleChunkStream(self._answer(asked, await answer.whole()))
 
     def secrets(self) -> Iterable[str]:
         """Return the key as the environment has it now, values filled in from there, and those of secret headers."""
@@ -141,19 +151,35 @@ class HTTPProvider(Provider[SettingsT]):
         except ProviderError as error:
             yield "error", error.message
 
-    def _wire_request(self, request: LLMRequest, *, stream: bool) -> tuple[WireRequest, tuple[str, ...]]:
-        """Return `request` as bytes, and the secrets in it."""
-        config = self.config
+    def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
+        """Return the settings by which the dialect writes `request`: those of the provider, unless overridden."""
+        return self.config
+
+    def failure(self, request: LLMRequest, settings: SettingsT, reply: HTTPReply) -> LLMRouterError:  # noqa: ARG002
+        """Return the error for a `reply` that is not ok: the dialect's, unless overridden.
+
+        An override that learns from it to ask otherwise sets `ask_again`.
+
+        Args:
+            request: What was asked.
+            settings: What `settings_for` gave for it.
+            reply: What came back.
+        """
+        return self.dialect.failure(reply)
+
+    def _asked(self, request: LLMRequest, *, stream: bool) -> _Asked:
+        """Return `request` as bytes, with what is needed to read the answer."""
+        config, settings = self.config, self.settings_for(request)
         shared = self._headers_for_key(stream=stream)
         raw, secrets = shared.raw, shared.secrets
         if request.headers:
             raw = raw_headers({**shared.headers, **checked_headers(request.headers)})
             secrets = (*secrets, *secret_values(request.headers))
         url = config.base_url + self.dialect.path(request, config, stream=stream)
-        body = self.dialect.encode(request, config, stream=stream)
+        body = self.dialect.encode(request, settings, stream=stream)
         body.update(config.extra_body)
         body.update(request.extra_body)
-        return WireRequest(url, raw, encode_json(body)), secrets
+        return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets)
 
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:
         """Return what requests with the key of this moment share, worked out anew when the key has changed."""
@@ -171,16 +197,16 @@ class HTTPProvider(Provider[SettingsT]):
         known = self._key_headers[stream] = _KeyHeaders(key, headers, raw_headers(headers), secrets)
         return known
 
-    def _decoder(
-        self, wire: WireRequest, secrets: tuple[str, ...], answer: WireStream | AsyncWireStream
-    ) -> Decoder | None:
+    def _decoder(self, asked: _Asked, answer: WireStream | AsyncWireStream) -> Decoder | None:
         """Return what reads the events of `answer`; None if it has none: it failed, or the server did not stream."""
-        reply = HTTPReply(answer.status, b"", answer.raw_headers, len(wire.body), secrets, self.clock.time())
+        reply = HTTPReply(
+            answer.status, b"", answer.raw_headers, len(asked.wire.body), asked.secrets, self.clock.time()
+        )
         return self.dialect.decoder(reply, self.config) if reply.ok else None
 
-    def _answer(self, wire: WireRequest, secrets: tuple[str, ...], answer: WireResponse) -> LLMResponse:
+    def _answer(self, asked: _Asked, answer: WireResponse) -> LLMResponse:
         now = self.clock.time()
-        reply = HTTPReply(answer.status, answer.body, answer.raw_headers, len(wire.body), secrets, now)
+        reply = HTTPReply(answer.status, answer.body, answer.raw_headers, len(asked.wire.body), asked.secrets, now)
         if not reply.ok:
-            raise self.dialect.failure(reply)
+            raise self.failure(asked.request, asked.settings, reply)
         return self.dialect.decode(reply)

@@ -8,7 +8,7 @@ do differently, and strictly where half an answer could pass for a whole one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lee_llm_router._util.numbers import amount
@@ -20,8 +20,9 @@ from lee_llm_router.providers.http.dialects.openai.answers import arguments_text
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
 from lee_llm_router.providers.http.dialects.openai.errors import failure, failure_within
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of
-from lee_llm_router.response import LLMRequest, LLMResponse, ToolCall
+from lee_llm_router.response import LLMRequest, LLMResponse, Message, ToolCall
 
 
 class ChatDialect:
@@ -49,6 +50,7 @@ class ChatDialect:
         """
         if "stream" in request.extra_body:
             raise InvalidRequestError("extra_body must not set stream: it decides how answers are read", sent=False)
+        response_format, messages = _json_wanted(request, settings)
         options = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -57,12 +59,12 @@ class ChatDialect:
             "reasoning_effort": request.reasoning_effort,
             "tools": request.tools,
             "tool_choice": request.tool_choice,
-            "response_format": _response_format(request),
+            "response_format": response_format,
         }
         # A local server may serve one model only, and need no name for it.
         model = request.model or settings.model
         body: dict[str, Any] = {} if model is None else {"model": model}
-        body["messages"] = request.messages
+        body["messages"] = messages
         body.update((name, value) for name, value in options.items() if value is not None)
         if request.max_tokens is not None:
             body[settings.token_bound_field()] = request.max_tokens
@@ -159,14 +161,22 @@ def _tool_call(reply: HTTPReply, call: Any, number: int) -> ToolCall:
     return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
 
 
-def _response_format(request: LLMRequest) -> dict[str, Any] | None:
-    if request.schema is None:
-        return {"type": "json_object"} if request.json_mode else None
+def _json_wanted(request: LLMRequest, settings: OpenAIChatConfig) -> tuple[dict[str, Any] | None, Sequence[Message]]:
+    """Return the `response_format` of `request`, and its messages, with words that ask for JSON where it takes them."""
+    if not request.wants_json:
+        return None, request.messages
+    form = form_of(kind_of(request), settings.structured_output)
+    if form == "prompt":
+        return None, with_instructions(request.messages, request)
+    if form == "json_object":
+        # Without a schema there is nothing to tell in words.
+        in_words = request.schema is not None
+        return {"type": form}, with_instructions(request.messages, request) if in_words else request.messages
     schema = json_schema_of(request.schema)
     return {
-        "type": "json_schema",
+        "type": form,
         "json_schema": {"name": _schema_name(schema), "schema": schema, "strict": is_strict(schema)},
-    }
+    }, request.messages
 
 
 def _schema_name(schema: Mapping[str, Any]) -> str:

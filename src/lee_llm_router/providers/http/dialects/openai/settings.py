@@ -49,6 +49,12 @@ class OpenAIChatConfig(HTTPConfig):
         " connection after one, for servers that send no mark.",
     )
 
+    structured_output: Literal["json_schema", "json_object", "prompt"] = Field(
+        "json_schema",
+        description="How JSON is asked for: response_format json_schema, or json_object with the schema in words, or"
+        " prompt: in words alone. A server that refuses one is asked in the next.",
+    )
+
     def token_bound_field(self) -> str:
         """Return the name of the field that bounds the answer: newer models refuse the older name."""
         if self.max_tokens_field is not None:

@@ -1,0 +1,120 @@
+"""The forms in which a chat completion is asked for JSON, and how a server says that it does not know one. Pure.
+
+How this works. The strongest form is `json_schema`: the server holds the model to the schema. `json_object` holds it
+to some JSON object, and `prompt` to nothing; both need the schema in words, which then stand at the end of the system
+text. The router checks the answer in any case.
+
+`weaker_form` reads a 400 or 422. Servers have no code in common for "I do not know this feature", but they all name it,
+and say no near its name. Both must be there, in one error. An error that blames the schema itself, or wants something
+else of the request, is no refusal of the feature: a weaker form would hide a mistake of the caller's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeAlias
+
+from pydantic_core import from_json
+
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
+from lee_llm_router.response import LLMRequest, Message, is_instruction
+
+Form: TypeAlias = Literal["json_schema", "json_object", "prompt"]
+"""How an answer in JSON is asked for, the strongest first."""
+
+FORMS: tuple[Form, ...] = ("json_schema", "json_object", "prompt")
+
+Kind: TypeAlias = Literal["json_mode", "object", "other"]
+"""What is asked for: any JSON, an object by a schema, or another value by one. A form may be known for one only."""
+
+_READ = 8192
+"""Characters read of an error."""
+_FEATURE = (
+    r"response[_ ]?format|json[_ ]?schema|json[_ ]?object|json[_ ]mode|structured[ _-]?outputs?"
+    r"|guided[ _](?:json|decoding)"
+)
+_REFUSAL = (
+    r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|implemented|enabled|recogni[sz]ed|known)"
+    r"|(?:not|n't) (?:\w+ )?(?:support|allow|accept|recogni[sz]e|implement)\b"
+    r"|un(?:supported|available|known|recogni[sz]ed|expected|implemented)|disabled"
+    r"|extra (?:inputs|fields)|extra_forbidden"
+    r"|only (?:be )?(?:supported|available|allowed)|only supports?|supports? only"
+    r"|(?:must|should) be (?:one of|either|text|['\"`])"
+    r"|invalid (?:value|type|parameter|option)|not a valid (?:value|type)"
+)
+_REFUSED = re.compile(rf"(?:{_FEATURE}).{{0,160}}?(?:{_REFUSAL})|(?:{_REFUSAL}).{{0,160}}?(?:{_FEATURE})", re.DOTALL)
+_BLAMES_SCHEMA = re.compile(
+    r"(?:invalid|unsupported) (?:json )?schema\b|schema (?:is|was) (?:invalid|not valid)|in context="
+)
+_WANTS_OBJECT = re.compile(r"schema.{0,80}\bobject\b", re.DOTALL)
+
+
+def kind_of(request: LLMRequest) -> Kind:
+    """Return what kind of JSON `request` asks for."""
+    if request.schema is None:
+        return "json_mode"
+    schema = json_schema_of(request.schema)
+    return "object" if schema.get("type") == "object" or "$ref" in schema else "other"
+
+
+def form_of(kind: Kind, strongest: Form) -> Form:
+    """Return the form to ask in, no stronger than `strongest`."""
+    if strongest == "json_schema":
+        return "json_object" if kind == "json_mode" else "json_schema"
+    # Where an object is forced, no other value can come.
+    return "prompt" if kind == "other" else strongest
+
+
+def weaker_form(kind: Kind, form: Form, reply: HTTPReply) -> Form | None:
+    """Return the next weaker form, if `reply` refuses the feature that `form` uses; else None."""
+    if form == "prompt" or reply.status not in (400, 422) or not _refuses(kind, reply.body):
+        return None
+    return form_of(kind, "json_object") if form == "json_schema" else "prompt"
+
+
+def with_instructions(messages: Sequence[Message], request: LLMRequest) -> tuple[Message, ...]:
+    """Return `messages` with words that ask for the JSON of `request`, at the end of the system text."""
+    words = json_instructions(request)
+    first = messages[0] if messages else {}
+    if not is_instruction(first):
+        return ({"role": "system", "content": words}, *messages)
+    content = first.get("content")
+    if isinstance(content, str):
+        added: Any = f"{content}\n\n{words}" if content.strip() else words
+    else:
+        added = [*(content or ()), {"type": "text", "text": words}]
+    return ({**first, "content": added}, *messages[1:])
+
+
+def _refuses(kind: Kind, body: bytes) -> bool:
+    for text in _errors(body):
+        error = text.lower()[:_READ]
+        blames_schema = _BLAMES_SCHEMA.search(error) is not None
+        if kind == "other" and (blames_schema or _REFUSED.search(error)) and _WANTS_OBJECT.search(error):
+            return True
+        if not blames_schema and _REFUSED.search(error):
+            return True
+    return False
+
+
+def _errors(body: bytes) -> Iterator[str]:
+    """Give the text of each error in `body`: its message, and the fields that say what it is about."""
+    try:
+        value = from_json(body)
+    except ValueError:
+        yield body[:_READ].decode("utf-8", "replace")
+        return
+    queue = [value]
+    while queue:
+        current = queue.pop(0)
+        if isinstance(current, str):
+            yield current
+        elif isinstance(current, list):
+            queue += current
+        elif isinstance(current, dict):
+            named = (current.get(name) for name in ("param", "loc", "code", "type", "message", "msg"))
+            texts = (" ".join(map(str, one)) if isinstance(one, list) else one for one in named)
+            yield " ".join(text for text in texts if isinstance(text, str))
+            queue += [current[name] for name in ("error", "detail", "errors") if name in current]
