@@ -228,7 +228,7 @@ SCENARIOS = [
     Scenario(
         "a breaker that opens in a call turns its attempts into waits, whatever attempts says",
         {"a": [*[fail("OVERLOADED")] * 6, "yes"]}, [*["a OVERLOADED retry"] * 6, "a ok return"], "yes",
-        waits=[0.25, 0.5, 1, 2, 0.5, 1], role={"retry": {"attempts": 5, "max_attempts": 5}},
+        waits=[0.25, 0.5, 1, 2, 0.5, 0.5], role={"retry": {"attempts": 5, "max_attempts": 5}},
     ),
     Scenario(
         "a filtered answer ends the call", {"a": [fail("CONTENT_FILTER")], "b": ["no"]},

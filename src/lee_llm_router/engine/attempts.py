@@ -214,12 +214,11 @@ class _CallRun:
         """Decide what comes next and write the record; then return the action or raise the final error."""
         settings = self.plan.role_settings
         now = self.clock.monotonic()
-        candidate.failures += 1
-        self._give_back_free(candidate, attempt, error, is_probe, now)
+        self._count_failure(candidate, attempt, error, is_probe, now)
         decision = decide(
             error,
             tries=candidate.tries,
-            failures=candidate.failures,
+            failures=candidate.unreached or candidate.failures,
             repairs=candidate.repairs,
             retry=settings.retry,
             contract=self.plan.contract,
@@ -261,19 +260,21 @@ class _CallRun:
             candidate.repairs += 1
             candidate.request = self.plan.operation.repaired(candidate.first_request, error)
 
-    def _give_back_free(
+    def _count_failure(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool, now: float
     ) -> None:
-        """Let a try that only found the target shut cost none of the call's attempts, while the call has patience."""
+        """Count the failed attempt; one that only found the target shut is free while the call has patience."""
         patience, selector = self.plan.role_settings.retry.patience, self.selector
-        if is_probe or never_reached(error):
-            if now < selector.patient_until(candidate, attempt.started_monotonic):
-                candidate.tries -= 1
-                self.charged -= 1
-            elif patience:
-                candidate.tries = self.plan.role_settings.retry.attempts
-        else:
+        unreached = never_reached(error)
+        candidate.unreached = candidate.unreached + 1 if unreached else 0
+        candidate.failures += not (unreached or is_probe)
+        if not (unreached or is_probe):
             selector.shut_since = None
+        elif now < selector.patient_until(candidate, attempt.started_monotonic):
+            candidate.tries -= 1
+            self.charged -= 1
+        elif patience:
+            candidate.tries = self.plan.role_settings.retry.attempts
 
     def _repeatable(self, candidate: Candidate, error: LLMRouterError) -> bool:
         """Whether another attempt may follow: no effect would be doubled, no output spliced."""

@@ -93,7 +93,7 @@ def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> f
 
     `random` gives a number in [0, 1).
     """
-    bound = min(retry.max_backoff, retry.backoff * 2.0 ** min(failures - 1, 60))
+    bound = min(retry.max_backoff, retry.backoff * 2.0 ** max(0, min(failures - 1, 60)))
     return bound * (0.5 + 0.5 * random())
 
 

@@ -71,7 +71,9 @@ class Candidate:
     asked: int = 0
     """Attempts made, those too that do not count."""
     failures: int = 0
-    """Failed attempts, those too that cost none of the call's attempts."""
+    """Failed attempts that count."""
+    unreached: int = 0
+    """Attempts in a row that sent nothing."""
     unpaid_since: float | None = None
     """The moment from which its next attempt waits for the retry budget."""
     exhausted: bool = False

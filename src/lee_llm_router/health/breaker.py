@@ -61,7 +61,7 @@ class Breaker:
     """
 
     __slots__ = (
-        "_answers_in_a_row", "_config", "_opened_at", "_outcomes", "_random", "_trips", "failures_in_a_row",
+        "_answers_in_a_row", "_config", "_jitter", "_opened_at", "_outcomes", "_random", "_trips", "failures_in_a_row",
         "is_probing", "last_answer_at", "probe_at",
     )  # fmt: skip
 
@@ -75,6 +75,8 @@ class Breaker:
         self._trips = 0
         """How often it opened since it was last reliable; sets the length of the cool-down."""
         self._opened_at = 0.0
+        self._jitter = 1.0
+        """The share of its cool-down that was drawn."""
         self.is_probing = False
         """Whether a probe is in flight."""
         self.last_answer_at = -inf
@@ -95,6 +97,11 @@ class Breaker:
     def admits(self, now: float) -> bool:
         """Whether an attempt may start now."""
         return self.probe_at is None or (now >= self.probe_at and not self.is_probing)
+
+    def hurry(self) -> None:
+        """Shorten the cool-down to the first one: a call waits. Patience must hold many probes, not four or five."""
+        if self.probe_at is not None:
+            self.probe_at = min(self.probe_at, self._opened_at + self._config.cooldown * self._jitter)
 
     @property
     def early_probe_at(self) -> float:
@@ -144,7 +151,8 @@ class Breaker:
         self._trips += 1
         self._opened_at = now
         longest = min(self._config.max_cooldown, self._config.cooldown * 2.0 ** min(self._trips - 1, 60))
-        self.probe_at = now + longest * (0.5 + 0.5 * self._random())
+        self._jitter = 0.5 + 0.5 * self._random()
+        self.probe_at = now + longest * self._jitter
         return True
 
     def abandon(self, *, probe: bool) -> None:

@@ -187,6 +187,7 @@ class Health:
         now = self._clock.monotonic()
         with self._lock:
             target, provider = self._target(key), self._provider(key[0])
+            target.breaker.hurry()
             provider.line.append(target.queue, ticket)
             provider.line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
