@@ -301,6 +301,8 @@ class TargetSelector:
 
     def _in_queue(self, candidate: Candidate, until: float, refusal: Refusal) -> NextAction:
         ticket = self._queue(candidate, refusal)
+        if refusal.cause == "breaker" and refusal.opens_at is not None:  # a call that waits has shortened it
+            until = min(until, self._health.breaker_admits_at(candidate.target.key))
         return NextAction(candidate, until, ticket=ticket, reason=refusal.reason)
 
     def _queue(self, candidate: Candidate, refusal: Refusal) -> QueueTicket:
