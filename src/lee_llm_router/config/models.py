@@ -107,7 +107,9 @@ class LLMConfig(Section):
         None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
     )
     policy: AnyPolicy = Field(
-        PluginSettings(type="simple"), description="Routing policy: its name, or its type and settings."
+        # Made when needed: an instance here would build its model at import.
+        default_factory=lambda: PluginSettings(type="simple"),
+        description="Routing policy: its name, or its type and settings. Default: simple.",
     )
     providers: dict[Name, AnyProvider] = Field(min_length=1, description="Providers by name.")
     roles: dict[Name, RoleConfig] = Field(min_length=1, description="Roles by name.")

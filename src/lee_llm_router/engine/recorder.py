@@ -13,6 +13,7 @@ from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 
 _NO_ANSWER = LLMResponse(text="")
+_CANCELLED = FailureType.CANCELLED.value
 
 
 class CallRecorder:
@@ -30,7 +31,7 @@ class CallRecorder:
         self.records: list[TraceRecord] = []
         # A call that ends without another word was interrupted between two steps.
         self._end: tuple[Literal["ok", "error", "cancelled"], str | None, Target | None]
-        self._end = ("cancelled", FailureType.CANCELLED.value, None)
+        self._end = ("cancelled", _CANCELLED, None)
 
     def call_started(self) -> None:
         """The call has begun."""
@@ -114,7 +115,7 @@ class CallRecorder:
     def ended_without_attempt(self, error: BaseException, elapsed: float) -> None:
         """The call has ended outside any attempt, `elapsed` seconds after its start; the record is dated to that."""
         outcome: AttemptOutcome = "cancelled"
-        details: dict[str, Any] = {"failure_type": FailureType.CANCELLED.value, "error": _name(error)}
+        details: dict[str, Any] = {"failure_type": _CANCELLED, "error": _name(error)}
         if isinstance(error, LLMRouterError):
             outcome = "error"
             details = {
@@ -148,7 +149,7 @@ class CallRecorder:
                 retry_after=error.retry_after,
             )  # fmt: skip
         if reason is not None:
-            rare.update(failure_type=FailureType.CANCELLED.value, error=_name(reason))
+            rare.update(failure_type=_CANCELLED, error=_name(reason))
         if attempt.first_output is not None:
             rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
         if self._parts.capture_full:

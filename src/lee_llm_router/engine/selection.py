@@ -213,9 +213,10 @@ class TargetSelector:
         return self._acquire(candidate)
 
     def _acquire(self, candidate: Candidate, *, despite_rest: bool = False) -> Permit | None:
-        answer = self._health.acquire(candidate.target.key, self._ticket_for(candidate), despite_rest=despite_rest)
+        ticket = None if self._ticket is None else self._ticket_for(candidate)
+        answer = self._health.acquire(candidate.target.key, ticket, despite_rest=despite_rest)
         if isinstance(answer, Permit):
-            return self._taken(candidate, answer)
+            return answer if self._ticket is None else self._taken(candidate, answer)
         if not despite_rest:
             self._waiting.append((answer.opens_at, candidate, answer))
         return None

@@ -121,8 +121,10 @@ class TargetState:
     def record_success(self, permit: Permit, now: float) -> Transition | None:
         """Count an answer, and return what it did to the breaker."""
         self.successes += 1
-        self.gate.record_answer(now, leader=permit.leads_gate)
-        self.rest.end()
+        if self.gate.rate is not None:
+            self.gate.record_answer(now, leader=permit.leads_gate)
+        if self.rest.length:
+            self.rest.end()
         self.recovery += self.recovery < MAX_RECOVERY
         return self._answered(permit, now)
 
@@ -144,13 +146,15 @@ class TargetState:
 
     def refusal(self, now: float, provider: ProviderState, despite_rest: bool) -> Refusal | None:
         """Return why the target itself admits no attempt; None if it does."""
-        if not self.breaker.admits(now):
+        if self.breaker.probe_at is not None and not self.breaker.admits(now):
             return Refusal("breaker", BREAKER_OPEN, None if self.breaker.is_probing else self.breaker.probe_at, now)
-        rest = max(self.rest, provider.rest, key=lambda one: one.until)
-        if now < rest.until and not despite_rest:
+        if (now < self.rest.until or now < provider.rest.until) and not despite_rest:
+            rest = max(self.rest, provider.rest, key=lambda one: one.until)
             return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return Refusal("recovery", "it has just come back", None, now)
+        if self.gate.rate is None:
+            return None
         gate_opens_at = self.gate.opens_at(now)
         if gate_opens_at is None or gate_opens_at > now:
             reason = _VENDOR_WAIT if now < self.gate.closed_until else "the vendor's limit"

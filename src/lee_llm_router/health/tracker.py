@@ -113,9 +113,13 @@ class Health:
                 provider.line.remove(target.queue, ticket)
             provider.limits.acquire(now)
             target.in_flight += 1
-            target.rest.start_attempt(now)
-            provider.rest.start_attempt(now)
-            permit = Permit(key, target.breaker.start_attempt(), target.gate.start_attempt(now), self._fork_generation)
+            for rest in (target.rest, provider.rest):
+                if rest.length:
+                    rest.start_attempt(now)
+            # Breaker and gate are asked only where they say anything: most targets are well.
+            probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
+            leads = target.gate.rate is not None and target.gate.start_attempt(now)
+            permit = Permit(key, probe, leads, self._fork_generation)
             if provider.line.size:
                 self._wake(target, provider, now)
             return permit
@@ -148,8 +152,9 @@ class Health:
             target.in_flight -= 1
             if failure is None:
                 changed = target.record_success(permit, now)
-                provider.rest.end()
                 provider.budget.earn()
+                if provider.rest.length:
+                    provider.rest.end()
             else:
                 if rests:
                     (provider if failure in RESTS_PROVIDER else target).rest.begin(now, failure.value)

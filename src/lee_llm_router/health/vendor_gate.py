@@ -35,12 +35,12 @@ _CALM_SECONDS = 60.0
 class VendorGate:
     """Open; or closed until a moment, then probing, then paced."""
 
-    __slots__ = ("_leader_in_flight", "_next_start", "_probing", "_rate", "_start_rate", "closed_until")
+    __slots__ = ("_leader_in_flight", "_next_start", "_probing", "_start_rate", "closed_until", "rate")
 
     def __init__(self) -> None:
         self.closed_until = 0.0
-        self._rate: float | None = None
-        """Attempts per second while paced; None while the gate is open."""
+        self.rate: float | None = None
+        """Attempts per second that pass, in the end; None while the gate is open, and then nothing here needs to be asked."""
         self._start_rate = _LEAST_START_RATE
         self._next_start = 0.0
         """The earliest moment for the next attempt while paced."""
@@ -58,17 +58,17 @@ class VendorGate:
         """
         is_new_burst = now >= self.closed_until
         self.closed_until = max(self.closed_until, now + seconds)
-        if self._rate is None:
-            self._start_rate = self._rate = max(_LEAST_START_RATE, usual_rate / 2)
+        if self.rate is None:
+            self._start_rate = self.rate = max(_LEAST_START_RATE, usual_rate / 2)
         elif is_new_burst:
-            self._rate = max(_LEAST_RATE, self._rate / 2)
+            self.rate = max(_LEAST_RATE, self.rate / 2)
         self._probing = True
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest time for the next attempt; None if that depends on the leader's result."""
         if now < self.closed_until:
             return self.closed_until
-        if self._rate is None:
+        if self.rate is None:
             return now
         if self._probing:
             return None if self._leader_in_flight else now
@@ -76,12 +76,12 @@ class VendorGate:
 
     def start_attempt(self, now: float) -> bool:
         """Note that an attempt passes, and return whether it is the leader. Call it only if `opens_at` allows that."""
-        if self._rate is None:
+        if self.rate is None:
             return False
         if self._probing:
             self._leader_in_flight = True
             return True
-        self._next_start = max(now, self._next_start) + 1 / self._rate
+        self._next_start = max(now, self._next_start) + 1 / self.rate
         return False
 
     def record_answer(self, now: float, *, leader: bool) -> None:
@@ -90,11 +90,11 @@ class VendorGate:
             self._leader_in_flight = False
             if now >= self.closed_until:  # else another attempt has closed the gate since
                 self._probing = False
-                self._next_start = now + 1 / (self._rate or _LEAST_START_RATE)
-        elif self._rate is not None and not self._probing:
-            self._rate += _STEP * self._start_rate
+                self._next_start = now + 1 / (self.rate or _LEAST_START_RATE)
+        elif self.rate is not None and not self._probing:
+            self.rate += _STEP * self._start_rate
             if now - self.closed_until > _CALM_SECONDS:
-                self._rate = None
+                self.rate = None
 
     def abandon(self, *, leader: bool) -> None:
         """Note that an attempt that had passed failed or was cancelled; if it was the leader, the next one leads."""

@@ -15,7 +15,9 @@ class TraceConfig(Section):
 
     enabled: bool = Field(True, description="Write traces.")
     store: AnyStore = Field(
-        PluginSettings(type="jsonl"), description="Store of the traces: its name, or its type and settings."
+        # Made when needed: an instance here would build its model at import.
+        default_factory=lambda: PluginSettings(type="jsonl"),
+        description="Store of the traces: its name, or its type and settings. Default: jsonl.",
     )
     dir: str | None = Field(None, description="Folder. Default: .lee-llm-router/traces under the workspace.")
     workspace: str | None = Field(None, description="Folder traces belong to, noted in each. Default: here.")
