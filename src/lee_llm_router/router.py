@@ -17,7 +17,7 @@ from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, driv
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
-from lee_llm_router.errors import RouterClosedError
+from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
@@ -85,7 +85,13 @@ class LeeLLMRouter:
         folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
             trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
-        self._own_sinks = [SINKS.build(settings) for settings in self.config.sinks]
+        self._own_sinks: list[EventSink] = []
+        try:
+            for settings in self.config.sinks:
+                self._own_sinks.append(SINKS.build(settings))
+        except ConfigError:
+            _close_listeners(trace_store, self._own_sinks)
+            raise
         parts = RouterParts(
             clock=clock,
             random=random,
@@ -105,7 +111,7 @@ class LeeLLMRouter:
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **options: Any) -> Self:
-        """A router for the configuration file `path`. `options` as for the class."""
+        """Return a router for the configuration file `path`. `options` as for the class."""
         return cls(path, **options)
 
     @overload
@@ -272,7 +278,7 @@ class LeeLLMRouter:
         if not self._closed:
             self._closed = True
             self._parts.pool.close()
-            self._close_listeners()
+            _close_listeners(self._parts.reporter.store, self._own_sinks, self._parts.reporter.call_listener)
 
     async def aclose(self) -> None:
         """As `close`, also for what belongs to the running event loop."""
@@ -281,7 +287,7 @@ class LeeLLMRouter:
             try:
                 await self._parts.pool.aclose()
             finally:
-                self._close_listeners()
+                _close_listeners(self._parts.reporter.store, self._own_sinks, self._parts.reporter.call_listener)
 
     def __enter__(self) -> Self:
         return self
@@ -319,13 +325,13 @@ class LeeLLMRouter:
         plan = self._planner.plan(role, payload, overrides, operation=operation, stream=stream)
         return call_steps(plan, self._planner.parts)
 
-    def _close_listeners(self) -> None:
-        """Close the store, and the sinks that this router has built itself."""
-        reporter = self._parts.reporter
-        for what, listener in (("trace store", reporter.store), *(("event sink", sink) for sink in self._own_sinks)):
-            close = getattr(listener, "close", None)
-            if close is not None:
-                reporter.call_listener(what, close)
+
+def _close_listeners(store: object, sinks: Iterable[object], call: Callable[..., Any] | None = None) -> None:
+    """Close a store and sinks, each that can be closed; by ``call(what, close)`` if given."""
+    for what, listener in (("trace store", store), *(("event sink", sink) for sink in sinks)):
+        close = getattr(listener, "close", None)
+        if close is not None:
+            close() if call is None else call(what, close)
 
 
 LLMRouter = LeeLLMRouter

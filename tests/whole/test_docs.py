@@ -298,6 +298,11 @@ def test_documents_name_no_path_of_a_machine(path: Path) -> None:
     assert re.findall(r"(?<![\w.])/(?:home|Users|root|tmp|var|work|opt)/\S*", path.read_text(encoding="utf-8")) == []
 
 
+def test_the_picture_of_the_architecture_is_drawn_from_the_imports_as_they_are() -> None:
+    """After a change of the imports: ``python docs/draw_architecture.py``."""
+    subprocess.run([sys.executable, str(ROOT / "docs/draw_architecture.py"), "--check"], check=True)
+
+
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
     again = {
         RetryRule.NEVER: "no",

@@ -165,6 +165,20 @@ def test_sinks_named_in_the_file_get_every_event_besides_those_given_in_code(cap
     assert isinstance(memory, EventSink)
 
 
+class UnbuildableSink:
+    def __init__(self) -> None:
+        raise OSError("no socket")
+
+    def emit(self, event: RouterEvent) -> None: ...
+
+
+def test_a_sink_that_cannot_be_built_is_a_config_error_and_leaves_none_open() -> None:
+    register_sink("unbuildable", UnbuildableSink, replace=True)
+    with pytest.raises(ConfigError, match="'unbuildable' cannot be built: no socket"):
+        LeeLLMRouter({"llm": {**BASE, "sinks": ["count", "unbuildable"]}}, trace_store=False)
+    assert CountSink.counts == {"start": 0, "closed": 1}
+
+
 # What the file says of plugins is checked as everything else
 
 

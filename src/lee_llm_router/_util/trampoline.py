@@ -1,4 +1,4 @@
-"""Runs a generator that decides, by a function that performs: the only loop of that kind, once for each colour.
+"""Runs a generator that decides, by a function that performs: the one loop of that kind, for threads and for asyncio.
 
 A generator yields steps. Each is performed, and what came of it is sent back in, or what broke is thrown in; what the
 generator returns is the result. So the decisions of a call, of an exchange or of a script stand once, and run in a

@@ -2,8 +2,8 @@
 
 How this works
 --------------
-`call_steps` performs no I/O of its own but writing traces. It yields steps (`steps.py`) and is sent what came of each,
-or has thrown in what broke; the drivers (`drivers.py`) perform the steps in a thread or on an event loop. So every
+`call_steps` performs no I/O except that it writes traces. It yields steps (`steps.py`). The result of each is sent back
+in, or its error is thrown in; the drivers (`drivers.py`) perform the steps in a thread or on an event loop. So every
 decision stands once, and holds for sync, async and streamed calls alike.
 
 A call is a loop over three things. `TargetSelector` says what comes next: an attempt at a target, with a permit for

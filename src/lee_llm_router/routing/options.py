@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.settings import ContractConfig
 from lee_llm_router.errors import InvalidRequestError
@@ -63,7 +64,7 @@ OF_WHOLE_CALL = ("contract", "deadline", "metadata")
 
 @cache
 def _model() -> type[CallSettings]:
-    """The model that checks `CallOptions`. Most programs never need it."""
+    """Return the model that checks `CallOptions`, made when first needed: most programs never do."""
 
     class Overrides(CallSettings):
         model: str | None = Field(None, min_length=1)
@@ -80,7 +81,7 @@ _NAMES = sorted(get_type_hints(CallOptions))
 
 
 def request_fields(settings: BaseModel) -> dict[str, Any]:
-    """What `settings` says, under the names of `LLMRequest` (and `timeout`, `deadline`); unset things left out."""
+    """Return the settings under the names of `LLMRequest` (and `timeout`, `deadline`); unset ones are left out."""
     fields = {name: value for name in settings.model_fields_set if (value := getattr(settings, name)) is not None}
     if "response_schema" in fields:
         fields["schema"] = fields.pop("response_schema")
@@ -88,24 +89,22 @@ def request_fields(settings: BaseModel) -> dict[str, Any]:
 
 
 def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`overrides`, checked as the configuration would be, under the names of `LLMRequest`.
+    """Check `overrides` as the configuration would be checked, and return them under the names of `LLMRequest`.
 
     Raises:
-        InvalidRequestError: an unknown name, or a value of the wrong kind; says which, and what is meant perhaps.
+        InvalidRequestError: a name is unknown, or a value is of the wrong kind; says which, and what was meant.
     """
     if not overrides:
         return {}
     try:
         return request_fields(_model().model_validate(dict(overrides)))
     except ValidationError as error:
-        from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
-
-        problems = []
+        suggester, problems = Suggester(), []
         for problem in error.errors(include_url=False, include_input=False, include_context=False):
             name = str(problem["loc"][0]) if problem["loc"] else "options"
             if problem["type"] == "extra_forbidden":
-                near = get_close_matches(name, _NAMES, 1)
-                problems.append(f"{name}: no such option" + (f" (did you mean {near[0]}?)" if near else ""))
+                near = suggester.closest(name, _NAMES)
+                problems.append(f"{name}: no such option" + (f" (did you mean {near}?)" if near else ""))
             else:
                 problems.append(f"{name}: {problem['msg']}")
         raise InvalidRequestError("; ".join(dict.fromkeys(problems)), sent=False) from None

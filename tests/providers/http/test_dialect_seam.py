@@ -285,3 +285,9 @@ def test_the_toy_has_settings_and_limits_of_its_own() -> None:
     with pytest.raises(LLMRouterError, match="tools"):
         router.complete("r", "hi", tools=[{"type": "function", "function": {"name": "f"}}])
     router.close()
+
+
+def test_a_provider_without_a_dialect_says_what_to_use() -> None:
+    config = HTTPConfig(type="http", base_url="https://api.test/v1")
+    with pytest.raises(TypeError, match="OpenAIChatProvider"):
+        HTTPProvider("p", config)

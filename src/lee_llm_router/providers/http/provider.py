@@ -80,6 +80,8 @@ class HTTPProvider(Provider[SettingsT]):
     capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
 
     def __init__(self, name: str, config: SettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
+        if not hasattr(type(self), "dialect"):
+            raise TypeError(f"{type(self).__name__} names no dialect: chat completions are OpenAIChatProvider's")
         super().__init__(name, config, clock)
         self._key_headers: dict[bool, _KeyHeaders] = {}
         """For whole answers (False) and for streams (True)."""
