@@ -40,7 +40,7 @@ class VendorGate:
     def __init__(self) -> None:
         self.closed_until = 0.0
         self.rate: float | None = None
-        """Attempts per second that pass, in the end; None while the gate is open, and then nothing here needs to be asked."""
+        """Attempts per second that pass while paced; None while the gate is open and need not be asked."""
         self._start_rate = _LEAST_START_RATE
         self._next_start = 0.0
         """The earliest moment for the next attempt while paced."""
