@@ -174,10 +174,11 @@ def test_an_interrupt_from_the_keyboard_is_re_raised_and_leaves_nothing(codex: F
     thread.join()
 
 
-def test_what_an_agent_leaves_write_protected_is_removed_too(codex: FakeCodex) -> None:
+def test_what_an_agent_leaves_write_protected_is_removed_too(codex: FakeCodex, tmp_path: Path) -> None:
     made = "p = os.environ['TMPDIR'] + '/a/b'; os.makedirs(p); open(p + '/f', 'w').close()\n"
     codex.script(before=f"{made}os.chmod(p, 0o500); os.chmod(p[:-2], 0)")
     complete(provider(codex, agent=True))
+    assert list((tmp_path / "temp").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_removed_is_logged(

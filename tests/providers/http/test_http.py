@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import respx
 
+from helpers.child_support import descriptors
 from helpers.servers import Conversation, Script, Server, answering, completion, http, json_answer, once
 from helpers.support import EPOCH, FakeClock
 from lee_llm_router.config import load_config
@@ -327,7 +328,12 @@ def test_a_transport_that_cannot_be_made_fails_the_call_and_not_the_building(ask
 
 
 def test_closing_a_provider_that_was_never_asked_is_nothing() -> None:
-    _provider().close()
+    """No descriptor is opened for it, and it can be closed again."""
+    before = descriptors()
+    closing = _provider()
+    closing.close()
+    closing.close()
+    assert descriptors() == before
 
 
 def test_a_slash_at_the_end_of_the_address_makes_no_difference(ask: Ask) -> None:
