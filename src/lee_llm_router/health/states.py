@@ -13,7 +13,7 @@ from lee_llm_router.health.limits import ProviderLimits, RetryBudget
 from lee_llm_router.health.rest import Rest
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.vendor_gate import VendorGate
-from lee_llm_router.health.waiting import TargetKey, TargetQueue, WaitingLine
+from lee_llm_router.health.waiting import TargetQueue, WaitingLine
 from lee_llm_router.providers.base import ProviderConfig
 
 BREAKER_OPEN = "its circuit breaker is open"
@@ -62,7 +62,7 @@ class TargetHealth:
 class Permit:
     """Permission to start one attempt. Give it back with `Health.release`."""
 
-    key: TargetKey
+    target: TargetState
     probe: bool
     """True for the single probe that a half-open breaker lets through."""
     leads_gate: bool
@@ -86,11 +86,12 @@ class TargetState:
     """What is known of one target."""
 
     __slots__ = (
-        "breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "queue", "recovery", "rest",
-        "successes",
+        "breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "provider", "queue", "recovery",
+        "rest", "successes",
     )  # fmt: skip
 
-    def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
+    def __init__(self, config: HealthConfig, provider: ProviderState, random: Callable[[], float]) -> None:
+        self.provider = provider
         self.breaker = Breaker(config, random)
         self.gate = VendorGate()
         self.rest = Rest(config.rest, config.max_rest)
@@ -144,8 +145,9 @@ class TargetState:
         probe_at = self.breaker.probe_at or now
         return max(gate_opens_at, probe_at) if now < probe_at else None
 
-    def refusal(self, now: float, provider: ProviderState, despite_rest: bool) -> Refusal | None:
+    def refusal(self, now: float, despite_rest: bool) -> Refusal | None:
         """Return why the target itself admits no attempt; None if it does."""
+        provider = self.provider
         if self.breaker.probe_at is not None and not self.breaker.admits(now):
             return Refusal("breaker", BREAKER_OPEN, None if self.breaker.is_probing else self.breaker.probe_at, now)
         if (now < self.rest.until or now < provider.rest.until) and not despite_rest:
@@ -168,8 +170,9 @@ class TargetState:
         self.rest.end()
         self.recovery = MAX_RECOVERY
 
-    def snapshot(self, now: float, provider: ProviderState) -> TargetHealth:
+    def snapshot(self, now: float) -> TargetHealth:
         """Return what is known at `now`, as data."""
+        provider = self.provider
         rest = max(self.rest, provider.rest, key=lambda one: one.until)
         reason, wait = None, max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now))
         if self.breaker.probe_at is not None:

@@ -99,9 +99,9 @@ class Health:
         now = self._clock.monotonic()
         with self._lock:
             target = self._targets.get(key) or self._add_target(key)
-            provider = self._providers.get(key[0]) or self._add_provider(key[0])
+            provider = target.provider
             target.last_used = now
-            refusal = self._refusal(target, provider, ticket, now, despite_rest)
+            refusal = self._refusal(target, ticket, now, despite_rest)
             if last_chance and refusal is not None and refusal.cause == "breaker" and refusal.opens_at is not None:
                 early = min(refusal.opens_at, target.breaker.early_probe_at)
                 refusal = None if now >= early else replace(refusal, opens_at=early)
@@ -113,15 +113,16 @@ class Health:
                 provider.line.remove(target.queue, ticket)
             provider.limits.acquire(now)
             target.in_flight += 1
-            for rest in (target.rest, provider.rest):
-                if rest.length:
-                    rest.start_attempt(now)
+            if target.rest.length:
+                target.rest.start_attempt(now)
+            if provider.rest.length:
+                provider.rest.start_attempt(now)
             # Breaker and gate are asked only where they say anything: most targets are well.
             probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
-            permit = Permit(key, probe, leads, self._fork_generation)
+            permit = Permit(target, probe, leads, self._fork_generation)
             if provider.line.size:
-                self._wake(target, provider, now)
+                self._wake(target, now)
             return permit
 
     def release(
@@ -146,8 +147,8 @@ class Health:
         with self._lock:
             if permit.fork_generation != self._fork_generation:
                 return None  # The parent process counts this attempt.
-            target = self._targets.get(permit.key) or self._add_target(permit.key)
-            provider = self._providers.get(permit.key[0]) or self._add_provider(permit.key[0])
+            target = permit.target
+            provider = target.provider
             provider.limits.release()
             target.in_flight -= 1
             if failure is None:
@@ -162,7 +163,7 @@ class Health:
             if close_gate_for:
                 target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
             if provider.line.size:
-                self._wake(target, provider, now)
+                self._wake(target, now)
             return changed
 
     def breaker_admits_at(self, key: TargetKey) -> float:
@@ -178,7 +179,7 @@ class Health:
     def spend_retry(self, provider: str) -> bool:
         """Take a retry from the provider's budget; return False if none is left."""
         with self._lock:
-            return self._provider(provider).budget.spend()
+            return self._provider_state(provider).budget.spend()
 
     def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:
         """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`.
@@ -191,12 +192,13 @@ class Health:
         until = None if refusal is None else refusal.opens_at
         now = self._clock.monotonic()
         with self._lock:
-            target, provider = self._target(key), self._provider(key[0])
+            target = self._target(key)
+            line = target.provider.line
             target.breaker.hurry()
-            provider.line.append(target.queue, ticket)
-            provider.line.place(target.queue, target.opens_at(now), now)
+            line.append(target.queue, ticket)
+            line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
-            refused = self._refusal(target, provider, ticket, now, despite_rest=True)
+            refused = self._refusal(target, ticket, now, despite_rest=True)
             if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
                 ticket.wake()
         return ticket
@@ -205,15 +207,15 @@ class Health:
         """Give up a place in a queue."""
         now = self._clock.monotonic()
         with self._lock:
-            target, provider = self._target(ticket.key), self._provider(ticket.key[0])
-            provider.line.remove(target.queue, ticket)
-            self._wake(target, provider, now)  # `ticket` may have been woken in vain
+            target = self._target(ticket.key)
+            target.provider.line.remove(target.queue, ticket)
+            self._wake(target, now)  # `ticket` may have been woken in vain
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Return what is known of every target, as data."""
         now = self._clock.monotonic()
         with self._lock:
-            return {key: target.snapshot(now, self._provider(key[0])) for key, target in self._targets.items()}
+            return {key: target.snapshot(now) for key, target in self._targets.items()}
 
     def reset(self, provider: str | None = None, model: str | None = None) -> None:
         """Forget what closes targets: breakers, vendors' waits, rests, and what the retry budget has spent.
@@ -227,7 +229,7 @@ class Health:
             for key, target in self._targets.items():
                 if (provider is None or key[0] == provider) and (model is None or key[1] == model):
                     target.reset()
-                    self._wake(target, self._provider(key[0]), now)
+                    self._wake(target, now)
             for name, state in self._providers.items():
                 if model is None and (provider is None or name == provider):
                     state.rest.end()
@@ -246,17 +248,13 @@ class Health:
             provider.line.clear()
 
     def _refusal(
-        self,
-        target: TargetState,
-        provider: ProviderState,
-        ticket: QueueTicket | None,
-        now: float,
-        despite_rest: bool,
+        self, target: TargetState, ticket: QueueTicket | None, now: float, despite_rest: bool
     ) -> Refusal | None:
         """Return why no attempt may start now; None if one may."""
-        refusal = target.refusal(now, provider, despite_rest)
+        refusal = target.refusal(now, despite_rest)
         if refusal is not None:
             return refusal
+        provider = target.provider
         limits_open_at = provider.limits.opens_at(now)
         if limits_open_at is None or limits_open_at > now:
             return Refusal("limit", "at the limit set for it", limits_open_at, now)
@@ -266,9 +264,9 @@ class Health:
                 return Refusal("queue", "others are waiting for it", None, now)
         return None
 
-    def _wake(self, target: TargetState, provider: ProviderState, now: float) -> None:
+    def _wake(self, target: TargetState, now: float) -> None:
         """Wake the calls for which a change at `target` matters."""
-        opens_at = target.opens_at(now)
+        provider, opens_at = target.provider, target.opens_at(now)
         provider.line.place(target.queue, opens_at, now)
         head, first = target.queue.first, provider.line.first(now)
         if head is not None and (opens_at is None or opens_at > now):
@@ -279,18 +277,17 @@ class Health:
     def _target(self, key: TargetKey) -> TargetState:
         return self._targets.get(key) or self._add_target(key)
 
-    def _provider(self, name: str) -> ProviderState:
-        return self._providers.get(name) or self._add_provider(name)
-
     def _add_target(self, key: TargetKey) -> TargetState:
         if len(self._targets) >= MAX_TARGETS:
             self._evict()
-        target = self._targets[key] = TargetState(self._config, self._random)
+        provider = self._provider_state(key[0])
+        target = self._targets[key] = TargetState(self._config, provider, self._random)
         return target
 
-    def _add_provider(self, name: str) -> ProviderState:
-        config = self._provider_configs[name]
-        provider = self._providers[name] = ProviderState(config, self._config)
+    def _provider_state(self, name: str) -> ProviderState:
+        provider = self._providers.get(name)
+        if provider is None:
+            provider = self._providers[name] = ProviderState(self._provider_configs[name], self._config)
         return provider
 
     def _evict(self) -> None:

@@ -27,15 +27,23 @@ def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
 def build_chain(
     choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
 ) -> tuple[Target, ...]:
-    """Return the targets of one call, in order, each with its overrides merged. The same target never stands twice.
+    """Return the targets of one call, in order: the `chosen_chain`, and of that the `asked_chain`.
+
+    Raises:
+        PolicyError: the choice names an unknown provider, or an override that does not exist.
+    """
+    chain = chosen_chain(choice, role, config, own)
+    return asked_chain(chain, choice, role, config, call_fields) if call_fields else chain
+
+
+def chosen_chain(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the targets that `choice` means, in order, each with the policy's overrides merged.
 
     Args:
         choice: The policy's choice.
         role: A role of `config`.
         config: The configuration.
         own: The role's `configured_chain`, which takes longer to make than all the rest of this.
-        call_fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model
-            of the role: in the first target, and in the fallbacks that have no model of their own.
 
     Raises:
         PolicyError: the choice names an unknown provider, or an override that does not exist.
@@ -48,16 +56,31 @@ def build_chain(
     else:
         choices = [ProviderChoice(f) if isinstance(f, str) else f for f in choice.fallbacks]
         rest = [_chosen_target(fallback, role_config, own, config) for fallback in choices]
-    targets = [first, *rest]
-    if call_fields:
-        asked = dict(call_fields)
-        model = asked.pop("model", None)
-        inherits = _targets_with_role_model(choice, role_config, config) if model is not None else frozenset()
-        targets = [
+    return _distinct((first, *rest))
+
+
+def asked_chain(
+    chain: Sequence[Target], choice: ProviderChoice, role: str, config: LLMConfig, fields: Mapping[str, Any]
+) -> tuple[Target, ...]:
+    """Return `chain`, the `chosen_chain` of `choice`, with the arguments of a call merged into each target.
+
+    Args:
+        chain: The chain without them.
+        choice: The policy's choice.
+        role: A role of `config`.
+        config: The configuration.
+        fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model of the
+            role: in the first target, and in the fallbacks that have no model of their own.
+    """
+    asked = dict(fields)
+    model = asked.pop("model", None)
+    inherits = _targets_with_role_model(choice, config.roles[role], config) if model is not None else frozenset()
+    return _distinct(
+        [
             t.with_fields(_merge(t.fields, asked), model if i == 0 or t.key in inherits else None)
-            for i, t in enumerate(targets)
+            for i, t in enumerate(chain)
         ]
-    return _distinct(targets)
+    )
 
 
 def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:

@@ -21,7 +21,7 @@ from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy, choose, takes_context
 from lee_llm_router.response import LLMRequest
-from lee_llm_router.routing.chain import build_chain, configured_chain
+from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
 from lee_llm_router.routing.options import validate_options
 from lee_llm_router.telemetry.records import target_name
 
@@ -163,14 +163,17 @@ class CallPlanner:
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
         """Return the targets of a call, their schemas checked."""
         key = (role, choice.provider_name)
-        plain = not (fields or choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
+        plain = not (choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
         chain = self._plain_chains.get(key) if plain else None
         if chain is None:
-            chain = build_chain(choice, role, self._config, self._configured_chain(role), fields)
+            chain = chosen_chain(choice, role, self._config, self._configured_chain(role))
             for target in chain:
                 json_contract.check_schema(target.fields.get("schema"))
             if plain:
                 self._plain_chains[key] = chain
+        if fields:
+            json_contract.check_schema(fields.get("schema"))
+            chain = asked_chain(chain, choice, role, self._config, fields)
         return chain
 
     def _configured_chain(self, role: str) -> tuple[Target, ...]:
