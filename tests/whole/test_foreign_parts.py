@@ -87,7 +87,7 @@ class SyncOnlyProvider(Provider[ProviderConfig]):
 
 
 class PartialProvider(Provider[ProviderConfig]):
-    complete = partial(lambda request, timeout: LLMResponse(text="ok", finish_reason="stop"))
+    complete = staticmethod(partial(lambda request, timeout: LLMResponse(text="ok", finish_reason="stop")))
 
 
 @pytest.mark.parametrize("kind", [SyncOnlyProvider, PartialProvider])
