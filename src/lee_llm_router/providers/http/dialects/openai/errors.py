@@ -1,161 +1,219 @@
 """Reads the errors of OpenAI-compatible servers. Pure.
 
-How this works. The status decides, by the table in `docs/errors.md`; then the body may say more exactly what failed:
+How this works. `error_body` finds what the body says, however it is nested; then
 
-1. A code, where vendors use one status for several failures: 429 also for a used-up balance, 400 also for a prompt that
-   is too long or refused by a filter. `_SPECIFIC_CODES` may overrule a status, `_GENERIC_CODES` only a 200.
-2. A few well-known sentences, for servers that send no code; and only in answers that blame the request, since a prompt
-   quoted in another error must not decide anything.
+1. the status decides by the table in `docs/errors.md`, except where
+2. a code or a sentence says more exactly what failed (`error_words`). What it may say depends on the status: in a 400
+   anything, in a 429 only that no wait will help, in a 402 nothing.
+3. A few codes have no words that tell: `_CODES`; and some are so broad that they count only where the status says
+   nothing, in a 200: `_BROAD_CODES`.
+
+A wait is taken from the headers, else from the body's fields, else from its words.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
+from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.providers.http.dialects.error_body import ErrorBody, read_error
+from lee_llm_router.providers.http.dialects.error_words import code_words, failure_in_words
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
+from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_words
+from lee_llm_router.response import LLMResponse
 
-_STATUSES_WITH_CODES = frozenset({200, 400, 401, 402, 403, 404, 413, 422, 429})
-"""Statuses whose body may name the failure more exactly. 200: some gateways send an error object with it."""
-_STATUSES_BLAMING_REQUEST = frozenset({200, 400, 413, 422})
-"""Statuses whose message is searched for well-known sentences."""
+F = FailureType
 
-_SPECIFIC_CODES: dict[FailureType, tuple[str, ...]] = {
-    FailureType.CONTEXT_LENGTH: (
-        "context_length_exceeded",  # OpenAI, Groq, DeepSeek, vLLM behind gateways
-        "exceed_context_size_error",  # llama.cpp
-        "context_window_exceeded",
-        "model_context_window_exceeded",
-        "string_above_max_length",  # OpenAI: one message alone is too long
-        "prompt_too_long",
-    ),
-    FailureType.CONTENT_FILTER: (
-        "content_filter",  # Azure
-        "responsibleaipolicyviolation",  # Azure, in innererror
-        "content_policy_violation",  # OpenAI
-        "moderation_blocked",
-        "data_inspection_failed",  # Alibaba
-    ),
-    FailureType.QUOTA: (
-        "insufficient_quota",  # OpenAI
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "exceeded_current_quota_error",  # Moonshot
-        "insufficient_balance",
-        "insufficient_credits",
-        "credits_exhausted",
-    ),
-    FailureType.MODEL_NOT_FOUND: ("model_not_found", "model_not_available", "model_not_exist", "invalid_model"),
-    FailureType.AUTH: ("invalid_api_key", "api_key_invalid", "account_deactivated"),
+_CODES: dict[str, FailureType] = {
+    "content filter": F.CONTENT_FILTER,  # Azure
+    "data inspection failed": F.CONTENT_FILTER,  # Alibaba
+    "tool use failed": F.INVALID_RESPONSE,  # Groq
+    "json validate failed": F.INVALID_RESPONSE,
+    "exceed context size error": F.CONTEXT_LENGTH,  # llama.cpp
 }
-_GENERIC_CODES: dict[FailureType, tuple[str, ...]] = {
-    FailureType.RATE_LIMIT: ("rate_limit_exceeded", "rate_limit_error"),
-    FailureType.OVERLOADED: ("overloaded", "overloaded_error", "server_overloaded", "service_unavailable"),
-    FailureType.TIMEOUT: ("timeout", "timeout_error"),
-    FailureType.AUTH: ("authentication_error", "permission_error"),
-    FailureType.MODEL_NOT_FOUND: ("not_found_error",),
-    FailureType.INVALID_REQUEST: ("invalid_request_error", "badrequesterror"),
-}
+"""Codes whose words do not say it, or not in every status."""
+_BROAD_CODES: dict[str, FailureType] = {
+    "timeout": F.TIMEOUT, "timeout error": F.TIMEOUT,
+    "authentication error": F.AUTH, "permission error": F.AUTH,
+    "not found error": F.MODEL_NOT_FOUND,
+    "invalid request error": F.INVALID_REQUEST, "bad request error": F.INVALID_REQUEST,
+    "bad request": F.INVALID_REQUEST,
+}  # fmt: skip
 """Codes too broad to overrule a status; they count only where the status says nothing (200)."""
+_PASSING = frozenset({
+    "busy", "capacity", "context", "error", "limit", "loading", "output", "overloaded", "rate", "ready", "response",
+    "stream", "throttled", "timeout", "exception",
+})  # fmt: skip
+"""Words of a code that begins with "model", which say that the model is there."""
 
-_SENTENCES: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE))
-    for kind, pattern in (
-        (
-            FailureType.CONTEXT_LENGTH,
-            # vLLM, OpenRouter, SGLang, TGI, LM Studio, llama.cpp, Mistral, in this order.
-            r"maximum context length|context length of (only )?\d+ tokens|longer than the model's context"
-            r"|inputs? tokens? \+ .?max_new_tokens|(greater|larger) than the context length"
-            r"|exceeds? the (available|maximum) context|too large for model with \d+ maximum context"
-            r"|prompt is too long|exceeds? the (model'?s )?context (window|length|size)",
-        ),
-        (
-            FailureType.MODEL_NOT_FOUND,
-            r"not a valid model id|model ['\"`]?[^'\"`\s]{1,200}['\"`]? (was )?(not found|does not exist)",
-        ),
-        (FailureType.AUTH, r"api key not valid"),  # Google
-    )
-)
-_BY_SPECIFIC_CODE = {code: kind for kind, codes in _SPECIFIC_CODES.items() for code in codes}
-_BY_GENERIC_CODE = {code: kind for kind, codes in _GENERIC_CODES.items() for code in codes}
+_LASTING = frozenset({F.QUOTA, F.MODEL_NOT_FOUND, F.CONTENT_FILTER})
+_READ_IN: dict[int, frozenset[FailureType]] = {
+    401: _LASTING,
+    402: frozenset(),
+    403: _LASTING | {F.CONTEXT_LENGTH, F.RATE_LIMIT},
+    404: frozenset({F.QUOTA, F.AUTH, F.CONTENT_FILTER, F.CONTEXT_LENGTH}),
+    408: frozenset(),
+    409: frozenset(),
+    413: frozenset(),
+    425: frozenset(),
+    429: frozenset({F.QUOTA}),
+}
+"""What the body may say more exactly, by status; in other statuses below 500 everything."""
+_READ_IN_5XX = frozenset({F.CONTEXT_LENGTH, F.CONTENT_FILTER, F.QUOTA, F.RATE_LIMIT, F.OVERLOADED})
+_EVERYTHING = frozenset(F)
+_SHORT_WAIT = 3600.0
+"""Seconds: with a wait up to this, a quota that is "exceeded" is filled again by itself."""
+_WAITS_IN_WORDS = frozenset({F.RATE_LIMIT, F.OVERLOADED, F.QUOTA, F.PROVIDER_ERROR, F.TIMEOUT})
+_QUOTED = 65_536
+"""Characters of a text that are searched for keys before it is quoted."""
 
 
 def failure(reply: HTTPReply) -> LLMRouterError:
     """Return the error for an answer whose status is no success."""
-    error = _error_in(reply.body)
-    kind = _kind(reply.status, error) if error else failure_of_status(reply.status)
-    return http_error(reply, _message(reply, error), kind=kind)
+    error = read_error(_decoded(reply.body), reply.now)
+    wait = _named_wait(reply, error)
+    said = _kind(reply.status, error, wait)
+    kind = said or failure_of_status(reply.status)
+    return http_error(
+        reply,
+        _message(reply, error) if error.is_structured else None,
+        kind=kind,
+        wait=_wait(reply, error, kind, wait),
+        final=kind is F.INVALID_RESPONSE and said is None,
+        response=_generated(reply, error),
+    )
 
 
 def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
-    """Return the error for an error object that came with 200. A status in its `code` counts as the answer's."""
-    error = error if isinstance(error, dict) else {"message": str(error)}
-    status = _status_in(error) or reply.status
-    kind = _kind(status, error)
-    if status == reply.status and kind is FailureType.INVALID_RESPONSE:
-        kind = FailureType.PROVIDER_ERROR
-    return http_error(reply, _message(reply, error) or "an error without a message", kind=kind, status=status)
+    """Return the error for an error that came with 200: an object, a text, or the whole body that holds it.
+
+    A status that it names counts as the answer's.
+    """
+    found = read_error(error, reply.now)
+    status = found.status or reply.status
+    wait = _named_wait(reply, found)
+    said = _kind(status, found, wait)
+    kind = said or (F.PROVIDER_ERROR if status == reply.status else failure_of_status(status))
+    return http_error(
+        reply,
+        _message(reply, found) or "an error without a message",
+        kind=kind,
+        status=status,
+        wait=_wait(reply, found, kind, wait),
+        final=False,
+        response=_generated(reply, found),
+    )
 
 
-def _kind(status: int, error: Mapping[str, Any]) -> FailureType:
-    by_status = failure_of_status(status)
-    if status not in _STATUSES_WITH_CODES:
-        return by_status
-    codes = list(_codes(error))
-    tables = (_BY_SPECIFIC_CODE, _BY_GENERIC_CODE) if status == 200 else (_BY_SPECIFIC_CODE,)
-    for table in tables:
-        for code in codes:
-            if code in table:
-                return table[code]
-    if status == 403 and mapping(error.get("metadata")).get("reasons"):
-        return FailureType.CONTENT_FILTER  # OpenRouter: why its moderation refused
-    if status in _STATUSES_BLAMING_REQUEST:
-        text = str(error.get("message"))[:4096]
-        for kind, pattern in _SENTENCES:
-            if pattern.search(text):
-                return kind
-    return by_status
+def _kind(status: int, error: ErrorBody, wait: float | None) -> FailureType | None:
+    """Return what the body says of the cause, as far as the status leaves that open; None if it does not say."""
+    kinds = _kinds_read(status)
+    if not kinds:
+        return None
+    if F.INVALID_RESPONSE in kinds and error.generation:
+        return F.INVALID_RESPONSE
+    # Where a server has failed itself (5xx), a code alone does not say why: its words must.
+    codes = [] if status >= 500 else list(dict.fromkeys(map(code_words, (*error.codes, *error.words))))
+    return next(_readings(status, error, codes, kinds, wait), None)
 
 
-def _codes(error: Mapping[str, Any]) -> Iterator[str]:
-    inner = mapping(error.get("innererror") or error.get("inner_error"))
-    details = error.get("details")
-    reasons = [mapping(detail).get("reason") for detail in details] if isinstance(details, list) else []
-    for code in (error.get("code"), inner.get("code"), error.get("type"), error.get("status"), *reasons):
-        if isinstance(code, str):
-            yield code.lower()
+def _readings(
+    status: int, error: ErrorBody, codes: list[str], kinds: frozenset[FailureType], wait: float | None
+) -> Iterator[FailureType]:
+    """Give what codes and texts mean, the most telling first."""
+    throttled = status == 429 and wait is not None and wait <= _SHORT_WAIT
+    for code in codes:
+        kind = _CODES.get(code) or failure_in_words(_code_sentence(code, error), kinds, throttled=throttled)
+        if kind in kinds:
+            yield kind
+    if error.moderated and status in (400, 403):
+        yield F.CONTENT_FILTER
+    for text in error.texts:
+        kind = failure_in_words(text, kinds, throttled=throttled)
+        if kind is not None:
+            yield kind
+    if F.MODEL_NOT_FOUND in kinds and _blames_model(codes, error):
+        yield F.MODEL_NOT_FOUND
+    if status == 200:
+        yield from (_BROAD_CODES[code] for code in codes if code in _BROAD_CODES)
 
 
-def _status_in(error: Mapping[str, Any]) -> int | None:
-    code = error.get("code")
-    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
-        code = int(code)
-    return code if isinstance(code, int) and 400 <= code < 600 else None
+def _kinds_read(status: int) -> frozenset[FailureType]:
+    if status == 200:
+        return _EVERYTHING
+    if not 400 <= status < 600:
+        return frozenset()
+    return _READ_IN_5XX if status >= 500 else _READ_IN.get(status, _EVERYTHING)
 
 
-def _error_in(body: bytes) -> Mapping[str, Any]:
-    """Return the error object in a body, however it is wrapped; empty if there is none."""
+def _code_sentence(code: str, error: ErrorBody) -> str:
+    # OpenAI's word for a text that is too long, whichever it is: a message, or the name of a tool.
+    if code == "string above max length":
+        return f"{next(iter(error.params), 'prompt')} too long"
+    return code
+
+
+def _blames_model(codes: list[str], error: ErrorBody) -> bool:
+    """Whether a code begins with "model", or `param` is the model."""
+    words = [code.split() for code in codes]
+    return "model" in error.params or any(one[:1] == ["model"] and not _PASSING & set(one) for one in words if one[1:])
+
+
+def _named_wait(reply: HTTPReply, error: ErrorBody) -> float | None:
+    """Return the wait that headers or fields name outright."""
+    by_header = retry_after(reply.headers, reply.now)
+    if by_header is None and error.headers:
+        by_header = retry_after(error.headers, reply.now)
+    return max(error.waits, default=None) if by_header is None else by_header
+
+
+def _wait(reply: HTTPReply, error: ErrorBody, kind: FailureType, named: float | None) -> float | None:
+    """Return the wait that goes with a failure: the one named outright, else what a spent limit or the words tell."""
+    if named is not None:
+        return named
+    if kind is F.RATE_LIMIT:
+        spent = [spent_bucket_wait(headers, reply.now) for headers in (error.headers, reply.headers)]
+        named = next((wait for wait in spent if wait is not None), None)
+    if named is None and kind in _WAITS_IN_WORDS:
+        named = next(_waits_in(error, reply.now), None)
+    return named
+
+
+def _waits_in(error: ErrorBody, now: float) -> Iterator[float]:
+    for text in error.texts:
+        wait = wait_in_words(text, now)
+        if wait is not None:
+            yield wait
+
+
+def _generated(reply: HTTPReply, error: ErrorBody) -> LLMResponse | None:
+    """Return what the model wrote, where a server sends that along."""
+    written = error.generation
+    if not written:
+        return None
+    text = written if isinstance(written, str) else to_json(written).decode()
+    return LLMResponse(text=scrub(text, reply.secrets), request_bytes=reply.request_bytes)
+
+
+def _decoded(body: bytes) -> Any:
+    """Return the JSON in a body, else its text; nothing of a web page."""
     try:
-        value = from_json(body)
+        return from_json(body.removeprefix(b"\xef\xbb\xbf"))
     except ValueError:
-        return {}
-    if isinstance(value, list) and value:  # Google wraps it in a list
-        value = value[0]
-    outer = mapping(value)
-    error = outer.get("error")
-    if isinstance(error, dict):
-        return error
-    return {**outer, "message": error} if isinstance(error, str) else outer
+        text = body[:_QUOTED].decode("utf-8", "replace").strip()
+        return None if text.startswith("<") else text
 
 
-def _message(reply: HTTPReply, error: Mapping[str, Any]) -> str:
-    text = string(error.get("message")) or string(error.get("detail")) or ""
-    # OpenRouter quotes the vendor behind it.
-    behind = string(mapping(error.get("metadata")).get("raw"))
-    return reply.quote(f"{text} ({behind})" if behind else text)
+def _message(reply: HTTPReply, error: ErrorBody) -> str:
+    """Return what the vendor says, and what it quotes of the one behind it."""
+    texts = list(dict.fromkeys(error.texts or error.words))
+    if not texts:
+        return ""
+    others = [text for text in texts[1:4] if text not in texts[0]]
+    said = f"{texts[0]} ({'; '.join(others)})" if others else texts[0]
+    return reply.quote(said[:_QUOTED])

@@ -1,0 +1,140 @@
+"""Finds what matters in the body of an error, however it is nested: texts, codes, a status, waits. Pure.
+
+How this works. Servers agree on no shape. So the body is searched level by level, for fields whose names say what they
+hold: a text (`message`, `detail`, `error` where it is text, ...), a code (`code`, `type`, ...), a wait (`retryDelay`,
+`resets_at`, ...), or another error within (`error`, `details`, `metadata`, `raw`, which may be JSON in a string). What
+other fields hold, the caller's own request for one, is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import from_json
+
+from lee_llm_router.providers.http.dialects.error_words import code_words
+from lee_llm_router.providers.http.dialects.waits import wait_in_field
+
+_MAX_ITEMS = 200
+"""Objects, lists and texts looked at."""
+_MAX_TEXT = 65_536
+"""Characters kept of a text."""
+
+_TEXTS = frozenset({
+    "message", "msg", "detail", "details", "error", "errors", "error message", "error msg", "err msg", "errmsg",
+    "status msg", "status message", "error description", "description", "title", "reason", "cause", "raw", "metadata",
+    "innererror", "inner error", "base resp", "upstream error",
+})  # fmt: skip
+"""Fields that hold a text, or an error within."""
+_CODES = frozenset({
+    "code", "type", "status", "error code", "err code", "error type", "status code", "statuscode", "http code",
+    "http status", "errorcode",
+})  # fmt: skip
+"""Fields that hold a code, in letters or as a number."""
+
+
+@dataclass(slots=True)
+class ErrorBody:
+    """What an error says of itself."""
+
+    texts: list[str] = field(default_factory=list)
+    """What it says, the outermost first."""
+    words: list[str] = field(default_factory=list)
+    """Texts of a single word, which may be codes."""
+    codes: list[str] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    """Codes that are numbers."""
+    params: list[str] = field(default_factory=list)
+    """Places in the request that it blames."""
+    waits: list[float] = field(default_factory=list)
+    """Seconds to wait that its fields name."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of the vendor behind a gateway, by lower-case name."""
+    generation: Any = None
+    """What the model wrote, where that is what is wrong."""
+    moderated: bool = False
+    """Whether it lists what its moderation found."""
+    is_structured: bool = False
+    """Whether it is JSON, and not a text that anything on the way may have written."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that it names."""
+        return next((number for number in self.numbers if 400 <= number < 600), None)
+
+
+def read_error(value: Any, now: float) -> ErrorBody:
+    """Return what the decoded body, or error object, `value` says.
+
+    Args:
+        value: Any JSON value; plain text too.
+        now: Seconds since 1970.
+    """
+    found = ErrorBody(is_structured=isinstance(value, (dict, list)))
+    queue: deque[tuple[Any, str]] = deque([(value, "")])
+    items = 0
+    while queue and items < _MAX_ITEMS:
+        items += 1
+        current, prefix = queue.popleft()
+        if isinstance(current, str):
+            queue.extend((inner, "") for inner in _text(found, current[:_MAX_TEXT], prefix))
+        elif isinstance(current, list):
+            queue.extend((inner, prefix) for inner in current[:_MAX_ITEMS])
+        elif isinstance(current, dict):
+            queue.extend(_fields(found, current, now))
+    return found
+
+
+def _text(found: ErrorBody, text: str, prefix: str) -> Iterator[Any]:
+    """Note a text; one that is JSON is given back, decoded."""
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            yield from_json(text)
+        except ValueError:
+            pass
+        else:
+            return
+    if text.strip():
+        is_word = text.isascii() and len(text.split()) == 1
+        (found.words if is_word else found.texts).append(f"{prefix}{text.strip()}")
+
+
+def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator[tuple[Any, str]]:
+    """Note what the fields of an object say; those that may hold more are given back."""
+    place = fields.get("loc")
+    where = ".".join(map(str, place[:20])) if isinstance(place, list) else ""
+    if where:
+        found.params.append(where)
+    for key, value in list(fields.items())[:_MAX_ITEMS]:
+        name = code_words(key)
+        if name in _CODES and not key.startswith("@"):
+            _code(found, value)
+        if name in _TEXTS and isinstance(value, (str, dict, list)):
+            yield value, f"{where}: " if where and isinstance(value, str) else ""
+        elif name == "param" and isinstance(value, str):
+            found.params.append(value[:200])
+        elif name == "failed generation":
+            found.generation = value
+        elif name in ("reasons", "flagged input") and value:
+            found.moderated = True
+        elif name == "headers" and isinstance(value, dict):
+            found.headers |= {
+                code_words(k).replace(" ", "-"): str(v)[:200] for k, v in list(value.items())[:_MAX_ITEMS]
+            }
+        else:
+            wait = wait_in_field(name, value, now)
+            if wait is not None:
+                found.waits.append(wait)
+
+
+def _code(found: ErrorBody, value: Any) -> None:
+    if isinstance(value, str):
+        if value.isdecimal() and len(value) < 10:
+            found.numbers.append(int(value))
+        elif value and " " not in value.strip():
+            found.codes.append(value.strip()[:200])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        found.numbers.append(value)

@@ -1,0 +1,202 @@
+"""How long a server asks to wait: in headers, in fields of its error, in words. Pure, and the same for every vendor.
+
+Every wait is between 0 and a week (`_util/numbers.py`); a moment in the past means now. Moments are compared with the
+answer's own `Date` where there is one, so that a wrong clock on this machine does no harm. Numbers are those of the
+protocols, not of Python: ``1e3``, ``+5`` and ``1_0`` are none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from lee_llm_router._util.numbers import wait_seconds
+
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_AMOUNT = r"[0-9]+(?:\.[0-9]+)?|\ban?\b|\bone\b"
+_UNIT = (
+    r"(?:ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
+    r"|毫秒|秒钟?|分钟?|小时|天)(?![a-z])"
+)
+_PART = re.compile(rf"(?P<amount>{_AMOUNT})\s*(?P<unit>{_UNIT})")
+_BETWEEN = re.compile(r"\s*(?:,\s*)?(?:and\s+|&\s*)?")
+_UNITS = {
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86_400.0,
+    "w": 604_800.0,
+    "秒": 1.0,
+    "分": 60.0,
+    "小": 3600.0,
+    "天": 86_400.0,
+}
+_MILLISECONDS = ("ms", "msec", "msecs", "millisecond", "milliseconds", "毫秒")
+_LEAD = re.compile(
+    r"\b(?:again|retry|wait|back|available|resets?|resumes?|renews?|refresh(?:es)?|reopens?)\b"
+    rf"[^0-9.]{{0,40}}?(?=(?:{_AMOUNT})\s*{_UNIT})"
+    rf"|等待\s*(?=[0-9])|(?<![0-9.])(?=[0-9]+(?:\.[0-9]+)?\s*{_UNIT}之?后)"
+)
+"""What stands before a wait in a sentence; a duration alone may be anything ("60 requests per 30 seconds")."""
+_UNTIL = re.compile(
+    r"\b(?:again|retry|wait|resets?|available|resumes?|renews?|until|after)\b[^0-9]{0,40}?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
+    r"\s?(?:z|utc|gmt|[+-][0-9]{2}:?[0-9]{2}))"
+)
+_EARLIEST_MOMENT = 1e9
+"""Numbers from here on are seconds since 1970, not seconds to wait."""
+_EARLIEST_IN_MS = 1e11
+_READ = 4096
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds the server asks to wait by its header; None if it does not say, or says nonsense.
+
+    ``retry-after-ms`` (milliseconds) goes before ``Retry-After`` (seconds, or a date: RFC 9110, 10.2.3; some send a
+    duration, ``30s``). Of several values the longest counts.
+
+    Args:
+        headers: By lower-case name; repeated ones joined by commas.
+        now: Seconds since 1970.
+    """
+    milliseconds = _longest(_number(value) for value in headers.get("retry-after-ms", "").split(","))
+    if milliseconds is not None:
+        return wait_seconds(milliseconds / 1000)
+    now = _server_time(headers, now)
+    return wait_seconds(
+        _longest(_wait(value, now, since_1970=False) for value in _values(headers.get("retry-after", "")))
+    )
+
+
+def spent_bucket_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds until the last of the used-up limits that `headers` tell of is filled again; None if none is.
+
+    ``x-ratelimit-remaining-tokens: 0`` and ``x-ratelimit-reset-tokens: 1m30.5s`` belong together, whatever stands
+    around `remaining` and `reset`; ``RateLimit: ...;r=0;t=30`` says both.
+    """
+    now, waits = _server_time(headers, now), []
+    for name, value in headers.items():
+        if "ratelimit" not in name.replace("-", ""):
+            continue
+        if "remaining" in name and _number(value) == 0:
+            waits += [_wait(one, now) for one in _values(headers.get(name.replace("remaining", "reset"), ""))]
+        elif name in ("ratelimit", "x-ratelimit"):
+            for one in value.split(","):
+                fields = dict(re.findall(r"\b(r|t|remaining|reset)\s*=\s*([0-9.]{1,20})", one if ";" in one else value))
+                if _number(fields.get("r", fields.get("remaining"))) == 0:
+                    waits.append(_number(fields.get("t", fields.get("reset"))))
+    return wait_seconds(_longest(waits))
+
+
+def wait_in_field(name: str, value: Any, now: float) -> float | None:
+    """Return the seconds to wait that a field of an error names; None if it is no field for that.
+
+    Args:
+        name: The words of the field's name: ``retry delay``, ``resets at``, ``retry after ms``.
+        value: A number, a duration, a moment, or protobuf's ``{"seconds": 5, "nanos": 0}``.
+        now: Seconds since 1970.
+    """
+    words = set(name.split())
+    is_wait = "retry" in words and words & {"after", "delay", "in", "at", "time"}
+    if not is_wait and not (words & {"reset", "resets"} and words & {"after", "at", "in", "time", "seconds", "ms"}):
+        return None
+    if isinstance(value, Mapping):
+        whole, nanos = (_number(str(value.get(part, 0))) for part in ("seconds", "nanos"))
+        return wait_seconds(None if whole is None else whole + (nanos or 0.0) / 1e9)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if words & {"ms", "millis", "milliseconds"}:
+        milliseconds = _number(str(value))
+        if milliseconds is not None and milliseconds < _EARLIEST_IN_MS:
+            return wait_seconds(milliseconds / 1000)
+    return wait_seconds(_wait(value if isinstance(value, str) else _plain_number(value), now))
+
+
+def wait_in_words(text: str, now: float) -> float | None:
+    """Return the seconds to wait that a sentence names: "try again in 1 hour 5 minutes", "resets at 2030-01-01T00:00Z".
+
+    A duration counts only after a word that makes it a wait. Of several waits the longest counts.
+    """
+    text = text[:_READ].lower()
+    found: list[float | None] = [duration_at(text, lead.end()) for lead in _LEAD.finditer(text)]
+    for until in _UNTIL.finditer(text):
+        moment = _timestamp(until[1])
+        found.append(None if moment is None else max(0.0, moment - now))
+    return wait_seconds(_longest(found))
+
+
+def duration_at(text: str, start: int) -> float | None:
+    """Return the seconds of the duration that begins at `start` in `text`: ``1m30.5s``, ``2 days, 7 hours and 4 m``."""
+    total, parts, position = 0.0, 0, start
+    while part := _PART.match(text, position):
+        amount = float(part["amount"]) if part["amount"][0].isdigit() else 1.0
+        unit = part["unit"]
+        total += amount * (0.001 if unit in _MILLISECONDS else _UNITS[unit[0]])
+        parts += 1
+        between = _BETWEEN.match(text, part.end())
+        position = part.end() if between is None else between.end()
+    return total if parts else None
+
+
+def _wait(value: str, now: float, *, since_1970: bool = True) -> float | None:
+    """Return the seconds to wait that a value names: a number, a duration or a moment.
+
+    With `since_1970`, a number that is far too large for a wait is a moment, in seconds or milliseconds.
+    """
+    value = value.strip()
+    number = _number(value)
+    if number is not None:
+        if number < _EARLIEST_MOMENT or not since_1970:
+            return number
+        moment: float | None = number / 1000 if number >= _EARLIEST_IN_MS else number
+    else:
+        duration = duration_at(value.lower(), 0)
+        if duration is not None:
+            return duration
+        moment = _timestamp(value)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def _values(text: str) -> Iterator[str]:
+    """Give the values of a header that may have been sent several times. A date holds a comma of its own."""
+    parts = iter(text[:_READ].split(","))
+    for value in parts:
+        # The day of a date belongs to what follows.
+        yield f"{value},{next(parts, '')}" if value.strip().isalpha() else value
+
+
+def _longest(waits: Iterable[float | None]) -> float | None:
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _number(text: str | None) -> float | None:
+    text = (text or "").strip()
+    return float(text) if _NUMBER.fullmatch(text) and len(text) < 300 else None
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:f}" if isinstance(value, float) else str(min(value, 10**20))
+
+
+def _server_time(headers: Mapping[str, str], now: float) -> float:
+    sent_at = _timestamp(headers.get("date", ""))
+    return now if sent_at is None else sent_at
+
+
+def _timestamp(text: str) -> float | None:
+    """Return the moment that an HTTP date or an ISO date names; a date without a zone is UTC."""
+    text = text.strip()
+    try:
+        if text[:4].isdigit() and text[4:5] == "-":
+            text = re.sub(r"\s?(?:utc|gmt|z)$", "+00:00", text, flags=re.IGNORECASE)
+            # More digits of a second than Python takes.
+            moment = datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text))
+        else:
+            moment = parsedate_to_datetime(text)
+        # The asctime form names no zone; it is UTC (RFC 9110, 5.6.7).
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
