@@ -53,11 +53,12 @@ _INPUT = (
     r"|payload|documents?|instructions)\b"
 )
 _CONTEXT = (
-    r"\bcontext[ _-]?(?:length|window|size|limit|budget|capacity)|\b(?:max(?:imum)?|available) context\b"
+    r"\bmax_(?:model|seq|input)_len\w*|\bcontext of\b"
+    r"|\bcontext[ _-]?(?:length|window|size|limit|budget|capacity)|\b(?:max(?:imum)?|available) context\b"
     r"|\bcontext\b.{0,20}overflow|\bn(?:um)?_ctx\b|\bmax(?:imum)? (?:model|sequence|prompt|input) len"
 )
 _EXCEEDS = r"exceed|(?<!be )(?:longer|larger|greater|more|bigger) than|surpass|overflow|\bover the\b|\bbeyond\b"
-_TOO_LONG = r"\btoo (?:long|large|big)\b|\btoo many (?:input |prompt )?tokens"
+_TOO_LONG = r"\btoo (?:long|large|big)\b|\btoo many (?:\w+ ){0,3}(?:tokens|bytes|characters)\b"
 _SIZE = r"\btokens?\b|\blength\b|\bsize\b|\bmax\w*|\blimit\b|\bcharacters\b"
 _BOUND = r"\bmax(?:imum)?\b|\blimit\b|\bat most\b|\bup to\b|<=?|\b(?:less|fewer) than\b|\bshould be \["
 _PART = (
@@ -88,7 +89,7 @@ _SAID = (
 )
 _HARMFUL = (
     r"\binappropriate|\bunsafe\b|\bharmful|\bsensitive (?:info|content|words?|data|topic|material)|\boffensive"
-    r"|\brisk|\bnsfw\b|\b(?:prohibited|disallowed|explicit|illegal) content|\bsexual|\bviolen(?:t|ce)|\bhate(?:ful)?\b"
+    r"|\brisk|\bnsfw\b|\b(?:prohibited|disallowed|explicit|illegal)[ _]content|\bsexual|\bviolen(?:t|ce)|\bhate(?:ful)?\b"
     r"|\bjailbreak|\bself-harm"
 )
 
@@ -97,19 +98,21 @@ _MONEY = r"\b(?:balance|credits?|funds?|wallet|money|prepa(?:id|yment)s?|resourc
 _SPENT = (
     r"\binsufficient|\bnot enough\b|\blow\b|exhaust|deplet|\bused (?:up|all)\b|\b(?:ran|run|running) out\b|exceed"
     r"|\bnegative\b|\bempty\b|\bzero\b|\black|\boverdrawn\b|\bexpired\b|\bdo(?:es)? not have\b|\bspent\b"
-    r"|\bno (?:more |remaining |available |active )?(?:balance|credits?|funds?|quota|allowance)"
+    r"|\bno (?:more |remaining |available |active )?(?:balance|credits?|funds?|quota|allowance)|\bout of\b|\bafford"
+    r"|\brequires? (?:more|additional|a positive)\b|\bneeds? (?:more|to add)\b|\bmore (?:credits|funds)\b|\breached\b"
 )
 _PAYING = r"\b(?:billing|payments?|subscription|invoices?)\b"
 _UNPAID = (
     r"\binactive\b|\bnot active\b|expired|\boverdue\b|\bunpaid\b|\bfailed\b|\bdeclined\b|\brequired\b|exhaust"
-    r"|\bused up\b|\breached\b|exceed|cancel|\bsuspended\b|\bpast due\b|\blapsed\b|\bno (?:payment|active|valid)"
+    r"|\bused up\b|\breached\b|exceed|cancel|\bsuspended\b|\bpast due\b|\blapsed\b|\bno (?:payment|active|valid)|\bnot enabled\b|\brequires\b|\badd\b"
 )
 _ALLOWANCE = (
-    r"\b(?:quotas?|allowance|plan|package|free[ -](?:tier|usage|trial)|usage limit|spend(?:ing)? (?:limit|cap)"
-    r"|hard limit|usage(?! (?:polic|guideline|terms)))\b"
+    r"\b(?:quotas?|allowance|plan|package|free[ -](?:tier|usage|trial)|trial|usage limit|spend(?:ing)? (?:limit|cap)"
+    r"|hard limit|(?:key|account|team|project|organi[sz]ation|credit|monthly|weekly) (?:\w+ )?limit|usage(?! (?:polic|guideline|terms)))\b"
 )
 _USED_UP = (
     r"exhaust|deplet|\bused (?:up|all)\b|\b(?:ran|run) out\b|exceed|\breached\b|\bhit\b|\bexpired\b|\binsufficient"
+    r"|\bended\b|\bis over\b"
 )
 
 # The model is not there for this account.
@@ -120,7 +123,7 @@ _FEATURE = (
 )
 _NOT_OBJECT = "".join(
     rf"(?<!\b{before}{which} )"
-    for before in ("with", "by", "for", "on", "in", "of", "using", "from")
+    for before in ("with", "by", "for", "on", "in", "using", "from")
     for which in ("", " this", " the", " that", " your")
 )
 _MODEL = rf"{_NOT_OBJECT}\b(?:models?|deployment)\b(?! (?:output|response|param|feature|option|setting)s?\b)"
@@ -144,7 +147,7 @@ _KEY = (
     r"|密钥"
 )
 _KEY_REFUSED = (
-    r"\binvalid\b|\bincorrect|expired|\bmissing\b|\brevoked|\bnot (?:\w+ ){0,2}(?:valid|found|provided?|set|active"
+    r"\binvalid\b|\bincorrect|\bbad\b|\bexpected\b|expired|\bmissing\b|\brevoked|\bnot (?:\w+ ){0,2}(?:valid|found|provided?|set|active"
     r"|allowed|recogni[sz]ed|authori[sz]ed|exist|permitted|accepted)\b|\bno\b|\brequired\b|\bdisabled|deactivated"
     r"|suspended|\bleaked|\bmalformed|\bwrong\b|\bdenied|\bfail(?:ed|ure)\b|\breject|\bunauthori[sz]ed|\bblocked|\bbanned"
     r"|\bunrecogni[sz]ed|\bmismatch|\bunknown\b|无效|过期|错误|不存在"
@@ -167,6 +170,12 @@ _RULES: tuple[_Rule, ...] = (
             r"\b(?:json|tool|function|arguments?)\b",
         ),
     ),
+    _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH)),
+    _Rule(F.QUOTA, (_PAYING, _UNPAID), (_THROTTLE, _PATH, r"\bfields?\b")),
+    _Rule(F.QUOTA, (r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b|\bpayment overdue\b",), (_THROTTLE,)),
+    _Rule(F.QUOTA, (
+        r"(?:余额|额度|资源包|套餐|配额|点数|积分).{0,12}(?:不足|用尽|用完|耗尽|不够|过期|到期|超限)|欠费|充值",
+    )),
     _Rule(F.CONTEXT_LENGTH, (_CONTEXT, rf"{_EXCEEDS}|{_TOO_LONG}|{_SIZE}|\bnot enough\b|\bfit\b|\bout of\b"),
           (_NUMBER_WANTED, r"\binvalid\b"), weak=True),
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b", _TOO_LONG), (*_NOT_LENGTH, _OUTPUT), weak=True),
@@ -178,18 +187,17 @@ _RULES: tuple[_Rule, ...] = (
                              rf"{_EXCEEDS}|{_TOO_LONG}|{_BOUND}"), (_NUMBER_WANTED,), weak=True),
     _Rule(F.CONTEXT_LENGTH, (r"\b(?:reduce|shorten|truncate|trim)\b", r"\blength\b|\bsize\b|\btokens\b", _INPUT),
           _NOT_LENGTH, weak=True),
+    _Rule(F.CONTEXT_LENGTH, (_INPUT, r"\bnot (?:\w+ )?fit\b", r"\bcontext\b|\bmodel\b|\bwindow\b"), _NOT_LENGTH),
     _Rule(F.CONTEXT_LENGTH, (r"上下文|输入|提示词|消息|内容|tokens?|长度", r"过长|太长|超过|超出|超限"), (r"输出",),
           weak=True),
     _Rule(F.CONTENT_FILTER, (_POLICY, _REFUSED)),
     _Rule(F.CONTENT_FILTER, (_SAID, _HARMFUL)),
     _Rule(F.CONTENT_FILTER, (_SAID, r"\bflagged\b|violat\w* (?:\S+ ){0,4}(?:polic|guideline|rules|terms)")),
-    _Rule(F.CONTENT_FILTER, (r"违规|不合规|敏感内容|敏感词|内容安全|不安全|内容.{0,10}(?:风险|敏感|违反)",)),
-    _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH)),
-    _Rule(F.QUOTA, (_PAYING, _UNPAID), (_THROTTLE, _PATH, r"\bfields?\b")),
-    _Rule(F.QUOTA, (r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b|\bpayment overdue\b",), (_THROTTLE,)),
-    _Rule(F.QUOTA, (
-        r"(?:余额|额度|资源包|套餐|配额|点数|积分).{0,12}(?:不足|用尽|用完|耗尽|不够|过期|到期|超限)|欠费|充值",
+    _Rule(F.CONTENT_FILTER, (
+        r"\b(?:prompts?|responses?|outputs?|completion|answer) (?:was|were|is|has been|have been|got) (?:\w+ )?"
+        r"(?:blocked|flagged|filtered|censored)\b",
     )),
+    _Rule(F.CONTENT_FILTER, (r"违规|不合规|敏感内容|敏感词|内容安全|不安全|内容.{0,10}(?:风险|敏感|违反)",)),
     _Rule(F.QUOTA, (_ALLOWANCE, _USED_UP), (_PATH,), weak=True),
     _Rule(F.QUOTA, (r"\bbudget\b", r"exceed|\breached\b|exhaust|\bhit\b"), (r"\bthinking\b|\breasoning\b|\btokens?\b",),
           weak=True),
@@ -205,6 +213,11 @@ _RULES: tuple[_Rule, ...] = (
     ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (rf"{_MODEL}\W+(?:\S+ ){{0,9}}?{_ABSENT}",), (_FEATURE, _KEY)),
     _Rule(F.MODEL_NOT_FOUND, (_WRONG_MODEL,)),
+    _Rule(F.MODEL_NOT_FOUND, (
+        r"\b(?:not|unable to|failed to) (?:find|locate|load|access|resolve) (?:\S+ ){0,4}?models?\b"
+        r"|\bnot (?:available|enabled|included|supported) (?:for|on|in|to|with) your (?:\S+ )?"
+        r"(?:account|organi[sz]ation|plan|tier|subscription|project|team)\b",
+    ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (
         r"\b(?:access|permission|authori[sz]ed|entitled|subscribed|allowed|enabled|permitted)\b (?:\S+ ){0,4}models?\b",
         r"\bnot?\b|\bwithout\b|\bdenied\b|\black|\bunable\b",
@@ -267,6 +280,7 @@ def code_words(code: str) -> str:
 
 
 _SENTENCE_END = re.compile(r"[.!?;]\s+|[。！？；\n]|\.$")
+_CAPITALS = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
 _CASE_CHANGE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _QUOTED = re.compile(r"(?<![\w])(['\"])[^'\"]*\s[^'\"]*\1(?!\w)")
 _PASSED_ON = re.compile(r"(?:message|msg|detail|error|reason)['\"]?\s*[:=]\s*(['\"])((?:(?!\1).)*)")
@@ -288,7 +302,7 @@ def _passages(text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return `text` in a form that is easy to search: lower case, "not" written out, no quoted text, models unnamed."""
-    text = _CASE_CHANGE.sub(" ", text)
+    text = _CAPITALS.sub(lambda code: code[0].replace("_", " "), _CASE_CHANGE.sub(" ", text))
     unquoted = _QUOTED.sub("''", text)
     # What consists of little but a quotation is no quotation.
     text = (unquoted if len(unquoted.split()) > 3 else text).lower()
