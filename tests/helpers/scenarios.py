@@ -103,6 +103,17 @@ SCENARIOS = [
         "Retry-After of zero is taken at its word",
         {"a": [fail("RATE_LIMIT", retry_after=0.0), "yes"]}, ["a RATE_LIMIT retry", "a ok return"], "yes",
     ),
+    Scenario(
+        "from the second Retry-After on that is next to nothing, the backoff holds",
+        {"a": [fail("RATE_LIMIT", retry_after=0.001)]},
+        ["a RATE_LIMIT retry", "a RATE_LIMIT retry", "a RATE_LIMIT retry", "a RATE_LIMIT raise"], "RATE_LIMIT",
+        waits=[0.001, 0.25, 0.5], role={"retry": {"attempts": 4}},
+    ),
+    Scenario(
+        "an overloaded target that asks to wait for nothing goes to the next target each time",
+        {"a": [fail("OVERLOADED", retry_after=0.0)], "b": [fail("OVERLOADED", retry_after=0.0), "yes"]},
+        ["a OVERLOADED next", "b OVERLOADED next", "a OVERLOADED next", "b ok return"], "yes",
+    ),
     # OVERLOADED
     Scenario(
         "an overloaded target is tried again, then the next",

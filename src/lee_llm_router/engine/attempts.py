@@ -232,7 +232,7 @@ class _CallRun:
         again_after = 0.0 if is_outage and not error.final else decision.again_after
         candidate.exhausted = again_after is None
         candidate.ready_at = now + (again_after or 0.0)
-        candidate.retry_paid = error.retry_after is not None or is_outage or decision.free
+        candidate.retry_paid = decision.named or is_outage or decision.free
         if decision.free:
             self._ask_otherwise(candidate, error)
         if decision.other_provider:

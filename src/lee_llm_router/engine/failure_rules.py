@@ -2,7 +2,8 @@
 
 Waits are drawn with equal jitter: evenly from the upper half of a bound that doubles with each failure (M. Brooker,
 "Exponential Backoff and Jitter", AWS Architecture Blog, 2015), so that no retry comes after next to nothing. A wait
-that the other side names is taken as it is, neither shortened nor rounded.
+that the other side names is taken as it is, neither shortened nor rounded. But one that is shorter than any backoff
+says only "not later than now": it holds once, and then the backoff does, so that no target is hammered.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Decision:
     stay: bool = False
     other_provider: bool = False
     """Whether only a target of another provider may follow."""
+    named: bool = False
+    """Whether the vendor chose `again_after`, so that the next attempt takes nothing from the retry budget."""
     free: bool = False
 
 
@@ -138,7 +141,9 @@ def decide(
     if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
         return Decision()
     if error.retry_after is not None:
-        return Decision(again_after=error.retry_after)
+        named = failures < 2 or error.retry_after >= retry.backoff
+        least = 0.0 if named else backoff(retry, failures - 1, random)
+        return Decision(again_after=max(error.retry_after, least), named=named)
     stay = rule.again is RetryRule.BACKOFF and not never_reached(error)
     return Decision(again_after=backoff(retry, failures, random), stay=stay)
 

@@ -10,13 +10,15 @@ import json
 import re
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.http.dialects.error_words import failure_in_words
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status
+from lee_llm_router.providers.http.dialects.waits import wait_in_words
 
 F = FailureType
 
@@ -73,8 +75,10 @@ _STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
      r"instructions file|unexpected argument|invalid value|not valid utf-8|invalid utf-8", F.INVALID_REQUEST, False),
 )  # fmt: skip
 
-_WAIT = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?|h|hours?|days?)\b", re.IGNORECASE)
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SEARCHED = 8192
+"""Characters searched at each end of a message: a server may send one of many megabytes."""
+_LONGEST_BODY = 131_072
+"""Characters of the longest message that is read as JSON."""
 _UNTIL = re.compile(r"try again at (?:(\w{3}) (\d{1,2})\w\w, (\d{4}) )?(\d{1,2}:\d{2} [AP]M)", re.IGNORECASE)
 
 
@@ -97,11 +101,16 @@ def classify(message: str | None, returncode: int | None, stderr: str, now: floa
 
 
 def _from_message(message: str, returncode: int | None, now: float) -> Failure:
+    body = _json_body(message) if len(message) <= _LONGEST_BODY else None
+    if body is not None:
+        failure = _from_body(body)
+        if failure.failure_type is not F.INVALID_REQUEST:
+            return failure
+        return replace(failure, failure_type=failure_in_words(failure.message) or F.INVALID_REQUEST)
+    if len(message) > 2 * _SEARCHED:
+        message = f"{message[:_SEARCHED]} ... {message[-_SEARCHED:]}"
     # Versions of codex differ in the apostrophe they print.
     plain = message.replace("’", "'")
-    body = _json_body(plain)
-    if body is not None:
-        return _from_body(body)
     is_cut = plain.startswith(_STREAM_CUT)
     plain = plain.removeprefix(_STREAM_CUT)
     status_named = _HTTP_STATUS.match(plain)
@@ -113,8 +122,8 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
         if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
             return Failure(kind, message, status_code or returncode, retry_after(plain, now), final)
     # After the prefix comes an error that the service itself sent in the stream.
-    kind = F.PROVIDER_ERROR if is_cut else F.UNKNOWN
-    return Failure(kind, message or "codex gave no reason", returncode)
+    kind = failure_in_words(plain) or (F.PROVIDER_ERROR if is_cut else F.UNKNOWN)
+    return Failure(kind, message or "codex gave no reason", returncode, retry_after(plain, now))
 
 
 def _from_body(body: dict[str, Any]) -> Failure:
@@ -147,18 +156,15 @@ def _from_stderr(returncode: int, stderr: str) -> Failure:
 
 
 def retry_after(message: str, now: float) -> float | None:
-    """Return the seconds to wait that `message` names: "try again in 11.054s", "try again at 3:45 PM" (local time).
+    """Return the seconds to wait that `message` names: "try again in 1h 5m", "try again at 3:45 PM" (local time).
 
     At most a week, as with every other provider.
     """
-    return wait_seconds(_named_wait(message, now))
+    in_words = wait_in_words(message, now)
+    return wait_seconds(_wait_until(message, now)) if in_words is None else in_words
 
 
-def _named_wait(message: str, now: float) -> float | None:
-    wait = _WAIT.search(message)
-    if wait:
-        unit = wait[2].lower()
-        return float(wait[1]) * _UNITS["ms" if unit == "ms" else unit[0]]
+def _wait_until(message: str, now: float) -> float | None:
     at = _UNTIL.search(message)
     if not at:
         return None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json
@@ -108,7 +109,7 @@ def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator
     where = ".".join(map(str, place[:20])) if isinstance(place, list) else ""
     if where:
         found.params.append(where)
-    for key, value in list(fields.items())[:_MAX_ITEMS]:
+    for key, value in islice(fields.items(), _MAX_ITEMS):
         name = code_words(key)
         if name in _CODES and not key.startswith("@"):
             _code(found, value)
@@ -122,7 +123,7 @@ def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator
             found.moderated = True
         elif name == "headers" and isinstance(value, dict):
             found.headers |= {
-                code_words(k).replace(" ", "-"): str(v)[:200] for k, v in list(value.items())[:_MAX_ITEMS]
+                code_words(k).replace(" ", "-"): str(v)[:200] for k, v in islice(value.items(), _MAX_ITEMS)
             }
         else:
             wait = wait_in_field(name, value, now)

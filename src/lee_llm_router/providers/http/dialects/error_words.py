@@ -26,7 +26,7 @@ from lee_llm_router.errors import FailureType
 
 F = FailureType
 
-_READ = 4096
+_READ = 2048
 """Characters read of a text."""
 
 
@@ -89,8 +89,8 @@ _SAID = (
 )
 _HARMFUL = (
     r"\binappropriate|\bunsafe\b|\bharmful|\bsensitive (?:info|content|words?|data|topic|material)|\boffensive"
-    r"|\brisk|\bnsfw\b|\b(?:prohibited|disallowed|explicit|illegal)[ _]content|\bsexual|\bviolen(?:t|ce)|\bhate(?:ful)?\b"
-    r"|\bjailbreak|\bself-harm"
+    r"|\brisk|\bnsfw\b|\b(?:prohibited|disallowed|explicit|illegal)[ _]content|\bsexual"
+    r"|\bviolen(?:t|ce)|\bhate(?:ful)?\b|\bjailbreak|\bself-harm"
 )
 
 # The account has no money, or its plan is used up.
@@ -104,11 +104,13 @@ _SPENT = (
 _PAYING = r"\b(?:billing|payments?|subscription|invoices?)\b"
 _UNPAID = (
     r"\binactive\b|\bnot active\b|expired|\boverdue\b|\bunpaid\b|\bfailed\b|\bdeclined\b|\brequired\b|exhaust"
-    r"|\bused up\b|\breached\b|exceed|cancel|\bsuspended\b|\bpast due\b|\blapsed\b|\bno (?:payment|active|valid)|\bnot enabled\b|\brequires\b|\badd\b"
+    r"|\bused up\b|\breached\b|exceed|cancel|\bsuspended\b|\bpast due\b|\blapsed\b|\bno (?:payment|active|valid)"
+    r"|\bnot enabled\b|\brequires\b|\badd\b"
 )
 _ALLOWANCE = (
     r"\b(?:quotas?|allowance|plan|package|free[ -](?:tier|usage|trial)|trial|usage limit|spend(?:ing)? (?:limit|cap)"
-    r"|hard limit|(?:key|account|team|project|organi[sz]ation|credit|monthly|weekly) (?:\w+ )?limit|usage(?! (?:polic|guideline|terms)))\b"
+    r"|hard limit|(?:key|account|team|project|organi[sz]ation|credit|monthly|weekly) (?:\w+ )?limit"
+    r"|usage(?! (?:polic|guideline|terms)))\b"
 )
 _USED_UP = (
     r"exhaust|deplet|\bused (?:up|all)\b|\b(?:ran|run) out\b|exceed|\breached\b|\bhit\b|\bexpired\b|\binsufficient"
@@ -147,7 +149,8 @@ _KEY = (
     r"|密钥"
 )
 _KEY_REFUSED = (
-    r"\binvalid\b|\bincorrect|\bbad\b|\bexpected\b|expired|\bmissing\b|\brevoked|\bnot (?:\w+ ){0,2}(?:valid|found|provided?|set|active"
+    r"\binvalid\b|\bincorrect|\bbad\b|\bexpected\b|expired|\bmissing\b|\brevoked"
+    r"|\bnot (?:\w+ ){0,2}(?:valid|found|provided?|set|active"
     r"|allowed|recogni[sz]ed|authori[sz]ed|exist|permitted|accepted)\b|\bno\b|\brequired\b|\bdisabled|deactivated"
     r"|suspended|\bleaked|\bmalformed|\bwrong\b|\bdenied|\bfail(?:ed|ure)\b|\breject|\bunauthori[sz]ed|\bblocked|\bbanned"
     r"|\bunrecogni[sz]ed|\bmismatch|\bunknown\b|无效|过期|错误|不存在"
@@ -204,7 +207,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(F.OVERLOADED, (
         r"\boverload|\b(?:at|over|no|not enough|insufficient|exceed\w*|limited|out of) (?:\w+ ){0,2}capacity\b"
         r"|\bcapacity (?:is )?(?:exceeded|reached|exhausted|constraint)|\bbusy\b|\bhigh (?:demand|load|traffic)\b"
-        r"|繁忙|过载",
+        r"|繁忙|过载|负载",
     ), (_THROTTLE,)),
     _Rule(F.OVERLOADED, (
         r"\b(?:temporar\w+|currently|momentarily) (?:\w+ )?(?:unavailable|not available|offline|down)\b"
@@ -223,7 +226,8 @@ _RULES: tuple[_Rule, ...] = (
         r"\bnot?\b|\bwithout\b|\bdenied\b|\black|\bunable\b",
     ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (
-        r"\bno (?:\w+ ){0,2}(?:endpoint|channel|provider|deployment|instance|worker|backend|route)s?\b.*\bmodel\b"
+        r"\bsupported (?:\w+ )?models?(?: names?)? (?:are|is)\b"
+        r"|\bno (?:\w+ ){0,2}(?:endpoint|channel|provider|deployment|instance|worker|backend|route)s?\b.*\bmodel\b"
         r"|\bno models? (?:is |are )?loaded\b",
     ), (_THROTTLE, _FEATURE)),
     _Rule(F.MODEL_NOT_FOUND, (
@@ -288,6 +292,7 @@ _NAMED_MODEL = re.compile(
     r"(\bmodels?:? |\bmodel=)['\"`]?[^'\"`\s]*[-/\d][^'\"`\s,;]*['\"`]?|(\bmodels? )['\"`][^'\"`\s]+['\"`]"
 )
 _PUNCTUATION = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "\t": " ", "\r": " "})
+_ADVICE = re.compile(r"\b(?:please )?(?:check|see|review|visit|consult|refer to) (?:your|the|our|that|quota)\b[^.;()]*")
 _NOT = ((re.compile(r"\bcannot\b|\bcan't\b"), "can not"), (re.compile(r"n't\b"), " not"))
 
 
@@ -301,14 +306,14 @@ def _passages(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return `text` in a form that is easy to search: lower case, "not" written out, no quoted text, models unnamed."""
+    """Return `text` as it is easy to search: in lower case, "not" written out, without quotations, advice and names."""
     text = _CAPITALS.sub(lambda code: code[0].replace("_", " "), _CASE_CHANGE.sub(" ", text))
     unquoted = _QUOTED.sub("''", text)
     # What consists of little but a quotation is no quotation.
     text = (unquoted if len(unquoted.split()) > 3 else text).lower()
     for pattern, plain in _NOT:
         text = pattern.sub(plain, text)
-    return _NAMED_MODEL.sub(lambda found: f"{found[1] or found[2]}x", text).strip()
+    return _NAMED_MODEL.sub(lambda found: f"{found[1] or found[2]}x", _ADVICE.sub("", text)).strip()
 
 
 def _holds(rule: _Rule, sentence: str) -> bool:

@@ -49,7 +49,8 @@ _UNTIL = re.compile(
 _EARLIEST_MOMENT = 1e9
 """Numbers from here on are seconds since 1970, not seconds to wait."""
 _EARLIEST_IN_MS = 1e11
-_READ = 4096
+_READ = 20_000
+"""Characters searched."""
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -45,6 +45,8 @@ _BROAD_CODES: dict[str, FailureType] = {
     "bad request": F.INVALID_REQUEST,
 }  # fmt: skip
 """Codes too broad to overrule a status; they count only where the status says nothing (200)."""
+_VAGUE_CODES = frozenset({"permission denied", "access denied", "unauthorized", "forbidden"})
+"""Codes that say less than any sentence beside them."""
 _PASSING = frozenset({
     "busy", "capacity", "context", "error", "limit", "loading", "output", "overloaded", "rate", "ready", "response",
     "stream", "throttled", "timeout", "exception",
@@ -69,6 +71,8 @@ _EVERYTHING = frozenset(F)
 _SHORT_WAIT = 3600.0
 """Seconds: with a wait up to this, a quota that is "exceeded" is filled again by itself."""
 _WAITS_IN_WORDS = frozenset({F.RATE_LIMIT, F.OVERLOADED, F.QUOTA, F.PROVIDER_ERROR, F.TIMEOUT})
+_TEXTS_READ = 16
+"""Texts of one error that are searched."""
 _QUOTED = 65_536
 """Characters of a text that are searched for keys before it is quoted."""
 
@@ -127,13 +131,16 @@ def _readings(
 ) -> Iterator[FailureType]:
     """Give what codes and texts mean, the most telling first."""
     throttled = status == 429 and wait is not None and wait <= _SHORT_WAIT
-    for code in codes:
-        kind = _CODES.get(code) or failure_in_words(_code_sentence(code, error), kinds, throttled=throttled)
-        if kind in kinds:
+    telling = [_code_sentence(code, error) for code in codes if code not in _VAGUE_CODES]
+    vague = [code for code in codes if code in _VAGUE_CODES]
+    yield from (_CODES[code] for code in telling if _CODES.get(code) in kinds)
+    for text in telling:
+        kind = failure_in_words(text, kinds, throttled=throttled)
+        if kind is not None:
             yield kind
     if error.moderated and status in (400, 403):
         yield F.CONTENT_FILTER
-    for text in error.texts:
+    for text in (*error.texts[:_TEXTS_READ], *vague):
         kind = failure_in_words(text, kinds, throttled=throttled)
         if kind is not None:
             yield kind
@@ -185,7 +192,7 @@ def _wait(reply: HTTPReply, error: ErrorBody, kind: FailureType, named: float | 
 
 
 def _waits_in(error: ErrorBody, now: float) -> Iterator[float]:
-    for text in error.texts:
+    for text in error.texts[:_TEXTS_READ]:
         wait = wait_in_words(text, now)
         if wait is not None:
             yield wait
