@@ -253,3 +253,45 @@ def test_a_line_nested_too_deeply_is_ignored() -> None:
     turn = CodexTurn()
     turn.feed(b'{"type":' + b"[" * 200_000)
     assert turn.events == []
+
+
+# What servers behind codex say in their own words
+
+WORDED: list[tuple[str, F, dict[str, Any]]] = [
+    (body(None, "Your prepaid balance is used up"), F.QUOTA, {"status_code": 400}),
+    (json.dumps({"detail": "The prompt is too long for this model: 9000 tokens"}), F.CONTEXT_LENGTH, {}),
+    (json.dumps({"error": "Model Not Exist"}), F.MODEL_NOT_FOUND, {}),
+    (body(None, "Incorrect API key provided"), F.AUTH, {}),
+    (body(None, "max_output_tokens must be positive"), F.INVALID_REQUEST, {}),
+    (f"{CUT}Your account has no remaining credits", F.QUOTA, {}),
+    (f"{CUT}The prompt was flagged by our usage policy", F.CONTENT_FILTER, {}),
+    ("rate limit exceeded, try again in 3 days 11 hours 5 minutes", F.RATE_LIMIT, {"retry_after": 299_100.0}),
+    ("rate limit exceeded: Please try again in 2m12.5s.", F.RATE_LIMIT, {"retry_after": 132.5}),
+    ("You’ve hit your usage limit. Try again in 4 hours 5 minutes.", F.QUOTA, {"retry_after": 14_700.0}),
+    (f"{CUT}Rate limit reached. Try again in 1h 1s.", F.RATE_LIMIT, {"retry_after": 3601.0}),
+    ("rate limit exceeded, try again in 8888888888 hours", F.RATE_LIMIT, {"retry_after": 604_800.0}),
+    (f"rate limit exceeded, try again in {'8' * 500} s", F.RATE_LIMIT, {"retry_after": None}),
+]
+
+
+@pytest.mark.parametrize(("said", "failure_type", "details"), WORDED, ids=[row[0][:60] for row in WORDED])
+def test_words_that_are_not_of_codex_are_read_as_over_http(
+    codex: FakeCodex, said: str, failure_type: F, details: dict[str, Any]
+) -> None:
+    """So are the durations: with all their units, and bounded by a week."""
+    error = fails(codex, said)
+    assert error.failure_type is failure_type
+    assert {name: getattr(error, name) for name in details} == details
+
+
+@pytest.mark.parametrize(
+    "filling", ["model ", "x", "try again in 5 ", "rate limit ", '{"error": ', "usage\n", "server "]
+)
+def test_a_message_of_any_length_is_searched_at_both_ends_alone(filling: str) -> None:
+    """What lies in between is not searched, and not kept."""
+    long = filling * (3_000_000 // len(filling))
+    inside = classify(f"{long}You hit your spend cap{long}", 1, "", 0.0)
+    assert inside.failure_type is not F.QUOTA and len(inside.message) < 20_000
+    for said in (f"You hit your spend cap: {long}", f"{long} - you hit your spend cap"):
+        failure = classify(said, 1, "", 0.0)
+        assert failure.failure_type is F.QUOTA and len(failure.message) < 20_000
