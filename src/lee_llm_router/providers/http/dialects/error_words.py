@@ -90,7 +90,7 @@ _SAID = (
 _HARMFUL = (
     r"\binappropriate|\bunsafe\b|\bharmful|\bsensitive (?:info|content|words?|data|topic|material)|\boffensive"
     r"|\brisk|\bnsfw\b|\b(?:prohibited|disallowed|explicit|illegal)[ _]content|\bsexual"
-    r"|\bviolen(?:t|ce)|\bhate(?:ful)?\b|\bjailbreak|\bself-harm"
+    r"|\w_sensitive\b|\bviolen(?:t|ce)|\bhate(?:ful)?\b|\bjailbreak|\bself-harm"
 )
 
 # The account has no money, or its plan is used up.
@@ -100,6 +100,7 @@ _SPENT = (
     r"|\bnegative\b|\bempty\b|\bzero\b|\black|\boverdrawn\b|\bexpired\b|\bdo(?:es)? not have\b|\bspent\b"
     r"|\bno (?:more |remaining |available |active )?(?:balance|credits?|funds?|quota|allowance)|\bout of\b|\bafford"
     r"|\brequires? (?:more|additional|a positive)\b|\bneeds? (?:more|to add)\b|\bmore (?:credits|funds)\b|\breached\b"
+    r"|\boverdue\b"
 )
 _PAYING = r"\b(?:billing|payments?|subscription|invoices?)\b"
 _UNPAID = (
@@ -128,12 +129,13 @@ _NOT_OBJECT = "".join(
     for before in ("with", "by", "for", "on", "in", "using", "from")
     for which in ("", " this", " the", " that", " your")
 )
-_MODEL = rf"{_NOT_OBJECT}\b(?:models?|deployment)\b(?! (?:output|response|param|feature|option|setting)s?\b)"
+_MODEL = rf"{_NOT_OBJECT}\b(?:models?|deployment|engine)\b(?! (?:output|response|param|feature|option|setting)s?\b)"
 _ABSENT = (
     r"(?:\bnot (?:\w+ ){0,2}(?:exist|found|supported|available|accessible|recogni[sz]ed|known|valid|enabled|allowed"
     r"|active|deployed|served|offered|hosted|permitted|provisioned)\b"
-    r"|\bno longer\b|\b(?:is|was|are|been) (?:\w+ )?(?:invalid|unknown|unavailable|deprecated|decommissioned|retired"
-    r"|discontinued|removed|sunset|shut ?down|disabled|unsupported|gone)\b"
+    r"|\bno longer\b|\bonly (?:supported|available) (?:in|on|via|through|with)\b"
+    r"|\b(?:is|was|are|been) (?:\w+ )?(?:invalid|unknown|unavailable|deprecated|decommissioned|retired"
+    r"|discontinued|removed|sunset|shut ?down|disabled|unsupported|gone|blocked)\b"
     r"|\b(?:decommissioned|retired|discontinued|unavailable|deprecated|unknown|unsupported)$|\bend of life\b)"
 )
 _WRONG_MODEL = (
@@ -144,14 +146,14 @@ _WRONG_MODEL = (
 
 # The key, the account or its place is refused.
 _KEY = (
-    r"\bapi[ _-]?keys?\b|\bx-api-key\b|\b(?:access|secret)[ _-]keys?\b|\b(?:access|auth|api|bearer|user|refresh"
-    r"|security|oauth|session|jwt) tokens?\b|\bcredentials?\b|\bauthorization\b|\bauthentication\b|\bbearer\b|\bjwt\b"
-    r"|密钥"
+    r"\b(?:api[ _-]?|your )keys?\b|\bx-api-key\b|\b(?:access|secret)[ _-]keys?\b|\b(?:access|auth|api|bearer|user"
+    r"|refresh|security|oauth|session|jwt) tokens?\b|\bcredentials?\b|\bauthorization\b|\bauthentication\b|\bbearer\b"
+    r"|\bjwt\b|密钥"
 )
 _KEY_REFUSED = (
     r"\binvalid\b|\bincorrect|\bbad\b|\bexpected\b|expired|\bmissing\b|\brevoked"
     r"|\bnot (?:\w+ ){0,2}(?:valid|found|provided?|set|active"
-    r"|allowed|recogni[sz]ed|authori[sz]ed|exist|permitted|accepted)\b|\bno\b|\brequired\b|\bdisabled|deactivated"
+    r"|allowed|recogni[sz]ed|authori[sz]ed|exist|permitted|accepted|supported)\b|\bno\b|\brequired\b|\bdisabled|deactivated"
     r"|suspended|\bleaked|\bmalformed|\bwrong\b|\bdenied|\bfail(?:ed|ure)\b|\breject|\bunauthori[sz]ed|\bblocked|\bbanned"
     r"|\bunrecogni[sz]ed|\bmismatch|\bunknown\b|无效|过期|错误|不存在"
 )
@@ -175,12 +177,14 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH)),
     _Rule(F.QUOTA, (_PAYING, _UNPAID), (_THROTTLE, _PATH, r"\bfields?\b")),
-    _Rule(F.QUOTA, (r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b|\bpayment overdue\b",), (_THROTTLE,)),
+    _Rule(F.QUOTA, (
+        r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b|\baccount is (?:not active|inactive)\b",
+    ), (_THROTTLE,)),
     _Rule(F.QUOTA, (
         r"(?:余额|额度|资源包|套餐|配额|点数|积分).{0,12}(?:不足|用尽|用完|耗尽|不够|过期|到期|超限)|欠费|充值",
     )),
     _Rule(F.CONTEXT_LENGTH, (_CONTEXT, rf"{_EXCEEDS}|{_TOO_LONG}|{_SIZE}|\bnot enough\b|\bfit\b|\bout of\b"),
-          (_NUMBER_WANTED, r"\binvalid\b"), weak=True),
+          (_NUMBER_WANTED, r"\binvalid (?:value|type)\b"), weak=True),
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b", _TOO_LONG), (*_NOT_LENGTH, _OUTPUT), weak=True),
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b|\btoken (?:limit|count)", _EXCEEDS, _SIZE), (*_NOT_LENGTH, _OUTPUT),
           weak=True),
@@ -201,7 +205,7 @@ _RULES: tuple[_Rule, ...] = (
         r"(?:blocked|flagged|filtered|censored)\b",
     )),
     _Rule(F.CONTENT_FILTER, (r"违规|不合规|敏感内容|敏感词|内容安全|不安全|内容.{0,10}(?:风险|敏感|违反)",)),
-    _Rule(F.QUOTA, (_ALLOWANCE, _USED_UP), (_PATH,), weak=True),
+    _Rule(F.QUOTA, (_ALLOWANCE, _USED_UP), (_PATH, r"\bmetadata\b|\bcharacters\b"), weak=True),
     _Rule(F.QUOTA, (r"\bbudget\b", r"exceed|\breached\b|exhaust|\bhit\b"), (r"\bthinking\b|\breasoning\b|\btokens?\b",),
           weak=True),
     _Rule(F.OVERLOADED, (
@@ -215,9 +219,15 @@ _RULES: tuple[_Rule, ...] = (
         r"|\bservice unavailable",
     ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (rf"{_MODEL}\W+(?:\S+ ){{0,9}}?{_ABSENT}",), (_FEATURE, _KEY)),
+    _Rule(F.MODEL_NOT_FOUND, (
+        r"\bmodels?\b",
+        r"\bmust be verified\b|\brequires? (?:\w+ ){0,2}(?:verif\w+|acceptance|approval|agreement|permission|access)\b",
+    ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (_WRONG_MODEL,)),
     _Rule(F.MODEL_NOT_FOUND, (
-        r"\b(?:not|unable to|failed to) (?:find|locate|load|access|resolve) (?:\S+ ){0,4}?models?\b"
+        r"\b(?:not|no longer) (?:\w+ )?(?:support|serve|offer|host|provide) (?:the |this |that )?models?\b"
+        r"(?! (?:param|option|feature))|\bno models? (?:named|called|with|matching|found)\b"
+        r"|\b(?:not|unable to|failed to) (?:find|locate|load|access|resolve) (?:\S+ ){0,4}?models?\b"
         r"|\bnot (?:available|enabled|included|supported) (?:for|on|in|to|with) your (?:\S+ )?"
         r"(?:account|organi[sz]ation|plan|tier|subscription|project|team)\b",
     ), (_FEATURE,)),
@@ -237,19 +247,25 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(F.AUTH, (
         r"\b(?:invalid|expired|incorrect|revoked|wrong) (?:\w+ )?token\b(?! (?:id|in|at|limit|count|budget)\b)"
         r"|\btoken (?:is |has |was )?(?:been )?(?:invalid|expired|revoked|not valid)\b"
-        r"|令牌.{0,6}(?:无效|过期)|无效的?令牌",
+        r"|令牌.{0,6}(?:无效|过期|不可用)|无效的?令牌",
     ), (_NOT_CREDENTIAL, _PATH)),
-    _Rule(F.AUTH, (r"\b(?:account|organi[sz]ation|workspace)\b",
-                   r"suspended|deactivated|\bdisabled\b|\bbanned\b|\bblocked\b|\bterminated\b|\blocked\b"), (_PATH,)),
+    _Rule(F.AUTH, (
+        r"\b(?:account|organi[sz]ation|workspace)\b",
+        r"suspended|deactivated|\brestricted\b|\bdisabled\b|\bbanned\b|\bblocked\b|\bterminated\b",
+    ), (_PATH,)),
     _Rule(F.AUTH, (
         r"\bpermission[ _]denied\b|\bunauthori[sz]ed\b|\baccess (?:is )?(?:forbidden|denied)\b"
         r"|\binsufficient permission|\bnot authori[sz]ed\b",
     )),
     _Rule(F.AUTH, (_PLACE, r"\bnot (?:\w+ )?(?:supported|available|allowed|permitted|served)\b|\bunsupported\b"
                    r"|\bunavailable\b|\brestricted\b|\bblocked\b|\bprohibited\b"), (_FEATURE,)),
-    _Rule(F.AUTH, (r"(?:认证|鉴权|身份验证).{0,6}(?:失败|错误)",)),
+    _Rule(F.AUTH, (
+        r"(?:认证|鉴权|身份验证).{0,6}(?:失败|错误)|(?:用户|账号|账户).{0,4}(?:封禁|禁用)|\blog ?in (?:has )?fail"
+        r"|\bnot logged in\b",
+    )),
     _Rule(F.RATE_LIMIT, (
-        r"\brate[ _-]?limit\w*|\b(?:requests?|tokens?|calls) per (?:sec|min|hour|day)",
+        r"\brate[ _-]?limit\w*|\brequest limit|\b(?:qps|rpm|tpm)\b"
+        r"|\b(?:requests?|tokens?|calls) per (?:sec|min|hour|day)",
         r"exceed|reach|\bhit\b|\blimited\b|\berror\b|\bover\b",
     )),
     _Rule(F.RATE_LIMIT, (r"\btoo many requests\b|\bthrottl(?:ed|ing)|\bslow down\b|频繁|限流|速率限制",)),
