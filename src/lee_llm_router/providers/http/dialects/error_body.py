@@ -17,6 +17,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from lee_llm_router.providers.http.dialects.error_words import code_words
+from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.providers.http.dialects.waits import wait_in_field
 
 _MAX_ITEMS = 200
@@ -109,6 +110,8 @@ def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator
     where = ".".join(map(str, place[:20])) if isinstance(place, list) else ""
     if where:
         found.params.append(where)
+    if mapping(fields.get("metadata")).get("reasons"):  # OpenRouter: why its moderation refused
+        found.moderated = True
     for key, value in islice(fields.items(), _MAX_ITEMS):
         name = code_words(key)
         if name in _CODES and not key.startswith("@"):
@@ -119,8 +122,6 @@ def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator
             found.params.append(value[:200])
         elif name == "failed generation":
             found.generation = value
-        elif name in ("reasons", "flagged input") and value:
-            found.moderated = True
         elif name == "headers" and isinstance(value, dict):
             found.headers |= {
                 code_words(k).replace(" ", "-"): str(v)[:200] for k, v in islice(value.items(), _MAX_ITEMS)

@@ -11,17 +11,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 
 from lee_llm_router._util.numbers import wait_seconds
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-_AMOUNT = r"[0-9]+(?:\.[0-9]+)?|\ban?\b|\bone\b"
-_UNIT = (
-    r"(?:ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
+_PART = re.compile(
+    r"(?P<amount>[0-9]+(?:\.[0-9]+)?|\ban?\b|\bone\b)\s*"
+    r"(?P<unit>ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
     r"|毫秒|秒钟?|分钟?|小时|天)(?![a-z])"
 )
-_PART = re.compile(rf"(?P<amount>{_AMOUNT})\s*(?P<unit>{_UNIT})")
 _BETWEEN = re.compile(r"\s*(?:,\s*)?(?:and\s+|&\s*)?")
 _UNITS = {
     "s": 1.0,
@@ -36,11 +36,12 @@ _UNITS = {
 }
 _MILLISECONDS = ("ms", "msec", "msecs", "millisecond", "milliseconds", "毫秒")
 _LEAD = re.compile(
-    r"\b(?:again|retry|wait|back|available|resets?|resumes?|renews?|refresh(?:es)?|reopens?)\b"
-    rf"[^0-9.]{{0,40}}?(?=(?:{_AMOUNT})\s*{_UNIT})"
-    rf"|等待\s*(?=[0-9])|(?<![0-9.])(?=[0-9]+(?:\.[0-9]+)?\s*{_UNIT}之?后)"
+    r"(?:\b(?:again|retry|wait|back|available|resets?|resumes?|renews?|refresh(?:es)?|reopens?)\b|等待)[^0-9.]{0,40}$"
 )
 """What stands before a wait in a sentence; a duration alone may be anything ("60 requests per 30 seconds")."""
+_LEAD_LENGTH = 60
+_AFTER = ("后", "之后")
+"""What stands behind one instead."""
 _UNTIL = re.compile(
     r"\b(?:again|retry|wait|resets?|available|resumes?|renews?|until|after)\b[^0-9]{0,40}?"
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
@@ -49,6 +50,7 @@ _UNTIL = re.compile(
 _EARLIEST_MOMENT = 1e9
 """Numbers from here on are seconds since 1970, not seconds to wait."""
 _EARLIEST_IN_MS = 1e11
+_MAX_DURATIONS = 200
 _READ = 20_000
 """Characters searched."""
 
@@ -122,7 +124,11 @@ def wait_in_words(text: str, now: float) -> float | None:
     A duration counts only after a word that makes it a wait. Of several waits the longest counts.
     """
     text = text[:_READ].lower()
-    found: list[float | None] = [duration_at(text, lead.end()) for lead in _LEAD.finditer(text)]
+    found: list[float | None] = []
+    for part in islice(_PART.finditer(text), _MAX_DURATIONS):
+        start = part.start()
+        if _LEAD.search(text[max(0, start - _LEAD_LENGTH) : start]) or text.startswith(_AFTER, part.end()):
+            found.append(duration_at(text, start))
     for until in _UNTIL.finditer(text):
         moment = _timestamp(until[1])
         found.append(None if moment is None else max(0.0, moment - now))

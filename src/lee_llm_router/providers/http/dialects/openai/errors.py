@@ -71,6 +71,8 @@ _EVERYTHING = frozenset(F)
 _SHORT_WAIT = 3600.0
 """Seconds: with a wait up to this, a quota that is "exceeded" is filled again by itself."""
 _WAITS_IN_WORDS = frozenset({F.RATE_LIMIT, F.OVERLOADED, F.QUOTA, F.PROVIDER_ERROR, F.TIMEOUT})
+_LONGEST_JSON = 2_000_000
+"""Bytes of the longest body that is read as JSON; of a longer one the beginning is read as text."""
 _TEXTS_READ = 16
 """Texts of one error that are searched."""
 _QUOTED = 65_536
@@ -138,7 +140,7 @@ def _readings(
         kind = failure_in_words(text, kinds, throttled=throttled)
         if kind is not None:
             yield kind
-    if error.moderated and status in (400, 403):
+    if error.moderated and status == 403:
         yield F.CONTENT_FILTER
     for text in (*error.texts[:_TEXTS_READ], *vague):
         kind = failure_in_words(text, kinds, throttled=throttled)
@@ -209,11 +211,13 @@ def _generated(reply: HTTPReply, error: ErrorBody) -> LLMResponse | None:
 
 def _decoded(body: bytes) -> Any:
     """Return the JSON in a body, else its text; nothing of a web page."""
-    try:
-        return from_json(body.removeprefix(b"\xef\xbb\xbf"))
-    except ValueError:
-        text = body[:_QUOTED].decode("utf-8", "replace").strip()
-        return None if text.startswith("<") else text
+    if len(body) <= _LONGEST_JSON:
+        try:
+            return from_json(body.removeprefix(b"\xef\xbb\xbf"))
+        except ValueError:
+            pass
+    text = body[:_QUOTED].decode("utf-8", "replace").strip()
+    return None if text.startswith("<") else text
 
 
 def _message(reply: HTTPReply, error: ErrorBody) -> str:
