@@ -660,6 +660,9 @@ def test_a_quota_that_fills_again_soon_is_a_rate_limit(wait: str | None, kind: F
     body = {"error": {"message": "You exceeded your current quota, please check your plan and billing details."}}
     assert failed(429, body, headers).failure_type is kind
     assert failed(429, {"error": {"message": "Insufficient balance"}}, headers).failure_type is F.QUOTA
+    assert failed(429, {"error": {"message": "no", "code": "insufficient_quota"}}, headers).failure_type is F.QUOTA
+    per_minute = {"error": {"message": "20 requests per minute", "code": "quota_exceeded"}}
+    assert failed(429, per_minute, headers).failure_type is F.RATE_LIMIT
 
 
 # Codes

@@ -256,7 +256,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(F.AUTH, (
         r"\bpermission[ _]denied\b|\bunauthori[sz]ed\b|\baccess (?:is )?(?:forbidden|denied)\b"
         r"|\binsufficient permission|\bnot authori[sz]ed\b",
-    )),
+    ), (_FEATURE,)),
     _Rule(F.AUTH, (_PLACE, r"\bnot (?:\w+ )?(?:supported|available|allowed|permitted|served)\b|\bunsupported\b"
                    r"|\bunavailable\b|\brestricted\b|\bblocked\b|\bprohibited\b"), (_FEATURE,)),
     _Rule(F.AUTH, (
@@ -285,13 +285,18 @@ def failure_in_words(
     for passage in _passages(text[:_READ]):
         plain = _plain(passage)
         sentences = [one for one in _SENTENCE_END.split(plain) if one and not one.startswith("if ")]
-        is_throttled = throttled or re.search(_THROTTLE, plain) is not None
+        is_throttled = throttled or speaks_of_throttling(plain)
         for rule in _RULES:
             if (kinds is not None and rule.kind not in kinds) or (rule.weak and is_throttled):
                 continue
             if any(_holds(rule, sentence) for sentence in sentences):
                 return rule.kind
     return None
+
+
+def speaks_of_throttling(text: str) -> bool:
+    """Whether `text` names a limit per minute, a short wait or the like."""
+    return _compiled(_THROTTLE).search(text[:_READ].lower()) is not None
 
 
 def code_words(code: str) -> str:

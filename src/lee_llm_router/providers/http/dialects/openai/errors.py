@@ -22,7 +22,7 @@ from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import ErrorBody, read_error
-from lee_llm_router.providers.http.dialects.error_words import code_words, failure_in_words
+from lee_llm_router.providers.http.dialects.error_words import code_words, failure_in_words, speaks_of_throttling
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
 from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_words
 from lee_llm_router.response import LLMResponse
@@ -74,7 +74,8 @@ _WAITS_IN_WORDS = frozenset({F.RATE_LIMIT, F.OVERLOADED, F.QUOTA, F.PROVIDER_ERR
 _LONGEST_JSON = 2_000_000
 """Bytes of the longest body that is read as JSON; of a longer one the beginning is read as text."""
 _TEXTS_READ = 16
-"""Texts of one error that are searched."""
+_CODES_READ = 16
+"""Texts and codes of one error that are searched."""
 _QUOTED = 65_536
 """Characters of a text that are searched for keys before it is quoted."""
 
@@ -124,7 +125,7 @@ def _kind(status: int, error: ErrorBody, wait: float | None) -> FailureType | No
     if F.INVALID_RESPONSE in kinds and error.generation:
         return F.INVALID_RESPONSE
     # Where a server has failed itself (5xx), a code alone does not say why: its words must.
-    codes = [] if status >= 500 else list(dict.fromkeys(map(code_words, (*error.codes, *error.words))))
+    codes = [] if status >= 500 else list(dict.fromkeys(map(code_words, (*error.codes, *error.words))))[:_CODES_READ]
     return next(_readings(status, error, codes, kinds, wait), None)
 
 
@@ -132,7 +133,8 @@ def _readings(
     status: int, error: ErrorBody, codes: list[str], kinds: frozenset[FailureType], wait: float | None
 ) -> Iterator[FailureType]:
     """Give what codes and texts mean, the most telling first."""
-    throttled = status == 429 and wait is not None and wait <= _SHORT_WAIT
+    texts = error.texts[:_TEXTS_READ]
+    throttled = any(map(speaks_of_throttling, texts))
     telling = [_code_sentence(code, error) for code in codes if code not in _VAGUE_CODES]
     vague = [code for code in codes if code in _VAGUE_CODES]
     yield from (_CODES[code] for code in telling if _CODES.get(code) in kinds)
@@ -142,7 +144,8 @@ def _readings(
             yield kind
     if error.moderated and status == 403:
         yield F.CONTENT_FILTER
-    for text in (*error.texts[:_TEXTS_READ], *vague):
+    throttled = status == 429 and wait is not None and wait <= _SHORT_WAIT
+    for text in (*texts, *vague):
         kind = failure_in_words(text, kinds, throttled=throttled)
         if kind is not None:
             yield kind
