@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 
@@ -23,8 +24,13 @@ def expand_home(path: str | Path) -> Path:
     Raises:
         NoHomeError: nothing says where that home is. (`Path.expanduser` raises a bare RuntimeError.)
     """
+    text = os.fspath(path)
     try:
-        return Path(path).expanduser()
-    # ValueError: a user's name that no system can hold, with a NUL or a lone surrogate in it.
-    except (RuntimeError, ValueError):
+        # Not the method of Path: given text, it would take `./~` for the home as well.
+        expanded = os.path.expanduser(text)  # noqa: PTH111
+    except ValueError:
+        # A user's name that no system can hold, with a NUL or a lone surrogate in it.
         raise NoHomeError(path) from None
+    if expanded.startswith("~"):
+        raise NoHomeError(path)
+    return Path(expanded)
