@@ -44,7 +44,11 @@ INSIDE = {
         ["json_schema", "base"],
         ["streams"],
     ],
-    "providers.child_process": [["runner"], ["cancellation", "process_tree"]],
+    "providers.child_process": [
+        ["runner", "owned_folder"],
+        ["owner_watch", "orphans"],
+        ["cancellation", "process_tree", "lent_file"],
+    ],
     "providers.http.transport": [
         ["choice"],
         ["httpx_transport", "httptools_transport"],

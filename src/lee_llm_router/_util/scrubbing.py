@@ -51,6 +51,18 @@ def bounded(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def scrubbed_start(text: str, secrets: Iterable[str], limit: int = MAX_TEXT) -> str:
+    """Return what `bounded(scrub(text, secrets), limit)` would, or less, in a time that a long text does not add to."""
+    secrets = list(secrets)
+    longest = max(map(len, secrets), default=0)
+    cut = limit * 32 + longest
+    if len(text) <= cut:
+        return bounded(scrub(text, secrets), limit)
+    clean = scrub(text[:cut], secrets)
+    # The cut may have left half of a secret at the end.
+    return bounded(clean[: max(0, len(clean) - longest)] + " …", limit)
+
+
 def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
     """Remove `secrets` from `error` and from the exceptions it was raised from, in place.
 

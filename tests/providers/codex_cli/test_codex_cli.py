@@ -19,6 +19,7 @@ from helpers.codex_support import FOREVER, HANG, ask, complete, failure, provide
 from helpers.fake_codex import FakeCodex
 from lee_llm_router import LLMRouterError
 from lee_llm_router.errors import FailureType as F
+from lee_llm_router.providers.child_process import owned_folder
 
 pytest_plugins = ["helpers.codex_fixtures"]
 
@@ -185,7 +186,7 @@ def test_a_folder_that_cannot_be_removed_is_logged(
     codex: FakeCodex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("shutil.rmtree", lambda *_, **__: None)
+        patched.setattr(owned_folder, "remove_folder", lambda _: False)
         assert complete(provider(codex)).text == "hello"
     assert "could not be removed" in caplog.text
     for folder in sorted((tmp_path / "temp").rglob("*"), reverse=True):

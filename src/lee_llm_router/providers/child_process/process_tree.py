@@ -2,7 +2,7 @@
 
 A signal to a process group reaches only processes that stayed in the group, and an agent often starts its tools in new
 sessions. So the descendants are looked up as well, where the system lists them (Linux). A process whose parent has
-already ended (a daemon) cannot be found this way.
+already ended (a daemon) cannot be found this way, but by a mark in its environment.
 """
 
 from __future__ import annotations
@@ -32,6 +32,28 @@ def descendants(pid: int) -> dict[int, str]:
             found[child] = start_times[child]
             queue.append(child)
     return found
+
+
+def marked_processes(folder: Path) -> dict[int, str]:
+    """Return the processes, except this one, that have the path of `folder` in their environment (Linux only).
+
+    The environment is inherited, so it finds daemons too, and those whose ancestors are all gone.
+    """
+    mark = os.fsencode(folder)
+    found: dict[int, str] = {}
+    for entry in _process_folders():
+        # OSError: another user's process, or one that has just ended.
+        with suppress(OSError):
+            stat = _stat(entry)
+            if stat is not None and stat[0] != os.getpid() and mark in (entry / "environ").read_bytes():
+                found[stat[0]] = stat[2]
+    return found
+
+
+def start_time(pid: int) -> str:
+    """Return when a process started, as the system counts; "" where it does not say (macOS), or if there is none."""
+    stat = _stat(PROC / str(pid))
+    return "" if stat is None else stat[2]
 
 
 def signal_group(pid: int, number: int) -> None:

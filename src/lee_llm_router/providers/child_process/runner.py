@@ -10,6 +10,7 @@ How this works
    break anything, and a process that the host forks meanwhile cannot hold the child's input open.
 2. **Watch.** One selector waits for stdout, stderr, the cancel switch and the child's pidfd. Lines of stdout go to
    `on_line` as they come; of stderr only the end is kept. Without a pidfd the child's end is polled for.
+   An `OwnerWatch` is told which child to end if this process dies.
    End of file on the pipes does not count as the end: a child may close them and go on, and a grandchild may hold
    them open after the child has exited.
 3. **Stop.** `grace` seconds before the deadline the group gets SIGTERM, at the deadline SIGKILL. Too much output
@@ -17,7 +18,8 @@ How this works
 4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed
    and the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as
    well (`process_tree`). They are looked up while the child lives: its orphans get another parent.
-5. **Drain.** What the child wrote before its end is still in the pipes and is read last.
+5. **Drain.** What the child wrote before its end is still in the pipes and is read last. Whoever still holds them open
+   has left the group: such processes are looked for once more, by the folder in their environment.
 
 The same code serves sync and async callers: `cancellation.cancellable` runs it in a thread.
 """
@@ -25,10 +27,13 @@ The same code serves sync and async callers: `cancellation.cancellable` runs it 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import selectors
 import subprocess
 import tempfile
+import termios
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -40,7 +45,13 @@ from typing import IO, Literal
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError
-from lee_llm_router.providers.child_process.process_tree import descendants, signal_group, signal_tree
+from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
+from lee_llm_router.providers.child_process.process_tree import (
+    descendants,
+    marked_processes,
+    signal_group,
+    signal_tree,
+)
 
 READ_SIZE = 65_536
 """Bytes read from a pipe at once."""
@@ -78,6 +89,9 @@ def run_child(
     max_output: int = 1 << 25,
     on_line: Callable[[bytes], None] | None = None,
     cancel: CancelSwitch | None = None,
+    watch: OwnerWatch | None = None,
+    is_whole: Callable[[], bool] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> ChildResult:
     """Run a command to its end and clean up after it.
 
@@ -91,6 +105,10 @@ def run_child(
         max_output: Bytes it may write to stdout.
         on_line: Called with each line of stdout as it comes. Only ``\\n`` ends a line; it is not passed on.
         cancel: Ends the run at once when set.
+        watch: Ends the child if this process dies.
+        is_whole: Whether all has been read that is wanted of stdout. Output beyond `max_output` is then dropped, and
+            no flood: it may be of others, who hold the pipe.
+        meanwhile: Called about every `POLL_INTERVAL` while the child runs.
 
     Raises:
         ProviderError: the command could not be started (`sent` is False).
@@ -98,7 +116,10 @@ def run_child(
         ChildCancelledError: `cancel` was set.
     """
     deadline = monotonic() + timeout
-    with _ChildRun(_start(argv, stdin, env, cwd), max_output, on_line) as run:
+    child = _start(argv, stdin, env, cwd)
+    with _ChildRun(
+        child, max_output=max_output, on_line=on_line, is_whole=is_whole, meanwhile=meanwhile, owner_watch=watch
+    ) as run:
         return run.watch(deadline, min(grace, timeout / 4), cancel)
 
 
@@ -128,10 +149,15 @@ class _ChildRun:
     """A child's lifetime; a context manager that leaves no process and no descriptor behind."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], max_output: int, on_line: Callable[[bytes], None] | None
-    ) -> None:
+        self, child: subprocess.Popen[bytes], *, max_output: int, on_line: Callable[[bytes], None] | None,
+        is_whole: Callable[[], bool] | None, meanwhile: Callable[[], object] | None, owner_watch: OwnerWatch | None,
+    ) -> None:  # fmt: skip
         self.child = child
         self._on_line = on_line
+        self._is_whole = is_whole
+        self._meanwhile = meanwhile
+        self._next_moment = 0.0
+        self._owner_watch = owner_watch
         self._output_left = max_output
         self._stderr = bytearray()
         self._partial_line: list[bytes] = []
@@ -143,12 +169,14 @@ class _ChildRun:
         self._stack = ExitStack()
 
     def __enter__(self) -> _ChildRun:
+        self._tell_watch(self.child.pid)
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._stack:
             try:
                 self._kill()
+                self._tell_watch(None)
             finally:
                 for pipe in (self.child.stdout, self.child.stderr):
                     if pipe is not None:
@@ -163,15 +191,22 @@ class _ChildRun:
             self._signal(SIGTERM)
             self._wait(selector, deadline)
         self._kill()
-        for pipe, take in self._pipes():
-            # Everything the child wrote is in the pipes by now. Other processes that hold them open are not waited for.
-            while not self._flooded and take(pipe):
-                pass
+        # Everything the child wrote is in the pipes by now. What others add, who hold them open, is not waited for.
+        drained = [self._drain(pipe, take) for pipe, take in self._pipes()]
+        if not all(drained) and self._owner_watch is not None:
+            signal_tree(marked_processes(self._owner_watch.folder), SIGKILL)
         if any(self._partial_line):
             self._emit(b"".join(self._partial_line))
         if self._flooded:
             end = "flood"
         return ChildResult(returncode=self.child.returncode, end=end, stderr=bytes(self._stderr))
+
+    def _drain(self, pipe: IO[bytes], take: Callable[[IO[bytes]], bytes | None]) -> bool:
+        """Read what is in a pipe now, and return whether that was the end of it, so that nobody holds it open."""
+        left = _waiting_bytes(pipe)
+        while not self._flooded and left > 0:
+            left -= len(take(pipe) or b"") or left
+        return _read(pipe) == b""
 
     def _pipes(self) -> Iterator[tuple[IO[bytes], Callable[[IO[bytes]], bytes | None]]]:
         if self.child.stdout is not None and self.child.stderr is not None:
@@ -195,14 +230,25 @@ class _ChildRun:
     def _wait(self, selector: selectors.BaseSelector, until: float) -> bool:
         """Handle output and signals. True: the child has ended or written too much; False: `until` was reached."""
         while (time_left := until - monotonic()) > 0:
-            for key, _ in selector.select(time_left if self._has_pidfd else min(time_left, POLL_INTERVAL)):
+            for key, _ in selector.select(time_left if not self._polls else min(time_left, POLL_INTERVAL)):
                 if key.data(key.fileobj) == b"":
                     selector.unregister(key.fileobj)
+            if self._meanwhile is not None and monotonic() >= self._next_moment:
+                self._meanwhile()
+                self._next_moment = monotonic() + POLL_INTERVAL
             if not self._has_pidfd and self.child.poll() is not None:
                 self._ended = True
             if self._ended or self._flooded:
                 return True
         return False
+
+    @property
+    def _polls(self) -> bool:
+        return not self._has_pidfd or self._meanwhile is not None
+
+    def _tell_watch(self, pid: int | None) -> None:
+        if self._owner_watch is not None:
+            self._owner_watch.tell(pid)
 
     def _mark_ended(self, _: object) -> None:
         self._ended = True
@@ -211,7 +257,7 @@ class _ChildRun:
         data = _read(pipe)
         self._output_left -= len(data or b"")
         if self._output_left < 0:
-            self._flooded = True
+            self._flooded = self._is_whole is None or not self._is_whole()
             self._partial_line.clear()
         elif data:
             # Only \n ends a line: JSON may hold other line separators, such as U+2028, as they are.
@@ -262,6 +308,13 @@ def _open_pidfd(pid: int) -> int | None:
         return None if opener is None else opener(pid)
     except OSError:
         return None
+
+
+def _waiting_bytes(pipe: IO[bytes]) -> int:
+    """Return how many bytes can be read from a pipe at this moment."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def _raise_cancelled(_: object) -> None:

@@ -8,17 +8,19 @@ the texts name codex.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lee_llm_router._util.log import logger
 from lee_llm_router.errors import ProviderError
+from lee_llm_router.providers.child_process.orphans import LENT_NOTE
+from lee_llm_router.providers.child_process.owned_folder import owned_folder
+from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
+
+PREFIX = "lee-llm-router-codex-"
+"""How the names of all private folders begin, in the folder for temporary files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class AttemptDirs:
     """The private folders of one attempt, below a root that only the user may enter."""
 
     root: Path
+    watch: OwnerWatch
+    """Ends the child and removes the folders if this process dies."""
 
     @property
     def home(self) -> Path:
@@ -47,6 +51,11 @@ class AttemptDirs:
         """An empty working folder."""
         return self.root / "work"
 
+    @property
+    def lent_note(self) -> Path:
+        """The file that says what was lent to the child."""
+        return self.root / LENT_NOTE
+
     def write(self, name: str, text: str) -> Path:
         """Write a text file below the root and return its path."""
         path = self.root / name
@@ -60,35 +69,17 @@ class AttemptDirs:
 
 @contextmanager
 def attempt_dirs() -> Iterator[AttemptDirs]:
-    """Create the folders; remove them with everything in them at the end.
+    """Create the folders; remove them with everything in them at the end, also if this process is killed.
 
     Raises:
         ProviderError: they cannot be created (disk full, no temporary folder). `sent` is False.
     """
-    root: Path | None = None
-    try:
+    with ExitStack() as stack:
         try:
-            root = Path(tempfile.mkdtemp(prefix="lee-llm-router-codex-"))
-            dirs = AttemptDirs(root)
+            root, watch = stack.enter_context(owned_folder(PREFIX))
+            dirs = AttemptDirs(root, watch)
             for folder in (dirs.home, dirs.agent_home, dirs.temp, dirs.work):
                 folder.mkdir(mode=0o700)
         except OSError as error:
             raise ProviderError(f"no private folder for codex: {error.strerror or error}", sent=False) from error
         yield dirs
-    finally:
-        if root is not None:
-            _remove(root)
-
-
-def _remove(root: Path) -> None:
-    """Remove a folder, even if an agent left parts of it write-protected."""
-    shutil.rmtree(root, ignore_errors=True)
-    if not root.exists():
-        return
-    for folder, _, _ in os.walk(root):
-        with suppress(OSError):
-            Path(folder).chmod(0o700)
-        # os.walk goes top down, so it enters the folder only after this.
-    shutil.rmtree(root, ignore_errors=True)
-    if root.exists():
-        logger.warning("codex_cli: the private folder %s could not be removed", root)

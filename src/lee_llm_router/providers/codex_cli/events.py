@@ -27,6 +27,8 @@ class CodexTurn:
         """The text of the last `agent_message`."""
         self.started = False
         """Whether the turn has begun: from then on a request may have been sent."""
+        self.acted = False
+        """Whether the service has answered with anything, be it a thought: it has taken the login or key."""
         self.completed = False
         self.failure: str | None = None
         """The message of `turn.failed`."""
@@ -40,10 +42,16 @@ class CodexTurn:
             event = json.loads(line)
         except (ValueError, RecursionError):
             return
-        if not isinstance(event, dict) or event.get("type") not in _KEPT_EVENTS:
+        kind = event.get("type") if isinstance(event, dict) else None
+        if not isinstance(kind, str):
+            return
+        if kind.startswith("item."):
+            # An item of type `error` is a warning of codex itself.
+            self.acted = self.acted or mapping(event.get("item")).get("type") != "error"
+        if kind not in _KEPT_EVENTS:
             return
         self.events.append(event)
-        match event["type"]:
+        match kind:
             case "turn.started":
                 self.started = True
             case "item.completed":
@@ -52,9 +60,9 @@ class CodexTurn:
                 self.completed = True
                 self.usage = _usage(mapping(event.get("usage")))
             case "turn.failed":
-                self.failure = str(mapping(event.get("error")).get("message") or "")
+                self.failure = _text(mapping(event.get("error")).get("message"))
             case "error":
-                self._stray_error = str(event.get("message") or "")
+                self._stray_error = _text(event.get("message"))
 
     @property
     def last_error(self) -> str | None:
@@ -77,13 +85,21 @@ class CodexTurn:
         )
 
     def _take_item(self, item: Mapping[str, Any]) -> None:
-        text = item.get("text")
-        if not isinstance(text, str):
+        if not isinstance(item.get("text"), str):
             return
+        text = _text(item["text"])
         if item.get("type") == "agent_message":
             self.text = text
         elif item.get("type") == "reasoning":
             self._reasoning.append(text)
+
+
+def _text(value: object) -> str:
+    """Return a value as text that UTF-8 can carry: JSON can spell half of a pair of surrogates."""
+    if value is not None and not isinstance(value, str):
+        # Of any shape and depth: a message should be text.
+        value = json.dumps(value) if isinstance(value, (int, float)) else ""
+    return (value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:

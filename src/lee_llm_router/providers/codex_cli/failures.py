@@ -131,8 +131,9 @@ def _from_body(body: dict[str, Any]) -> Failure:
     fields = error if isinstance(error, dict) else body
     said = next((fields[k] for k in ("message", "detail", "error") if isinstance(fields.get(k), str)), json.dumps(body))
     for name in ("code", "type"):
-        if fields.get(name) in _CODES:
-            return Failure(_CODES[fields[name]], said, 400)
+        code = fields.get(name)
+        if isinstance(code, str) and code in _CODES:
+            return Failure(_CODES[code], said, 400)
     for pattern, kind, _, _ in _SENTENCES:
         if kind in (F.CONTEXT_LENGTH, F.MODEL_NOT_FOUND) and re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return Failure(kind, said, 400)

@@ -17,15 +17,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Literal, TypeAlias
 
-from lee_llm_router._util.scrubbing import bounded, scrub
+from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.scrubbing import bounded, scrubbed_start
 from lee_llm_router.errors import (
+    AuthenticationError,
     InvalidResponseError,
     LLMRouterError,
     LLMTimeoutError,
@@ -39,9 +41,17 @@ from lee_llm_router.providers.codex_cli.attempt_dirs import AttemptDirs, attempt
 from lee_llm_router.providers.codex_cli.command import ExecOptions, build_argv, child_environment, parse_flags
 from lee_llm_router.providers.codex_cli.events import CodexTurn
 from lee_llm_router.providers.codex_cli.failures import classify
-from lee_llm_router.providers.codex_cli.login import AUTH_FILE, borrowed_login, login_secrets, user_home
+from lee_llm_router.providers.codex_cli.login import (
+    AUTH_FILE,
+    BorrowedLogin,
+    borrowed_login,
+    login_secrets,
+    no_login,
+    user_home,
+)
 from lee_llm_router.providers.codex_cli.prompt import render_instructions, render_prompt
 from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
+from lee_llm_router.providers.codex_cli.time_budget import TimeBudget
 from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
 from lee_llm_router.response import LLMRequest, LLMResponse
 
@@ -60,19 +70,6 @@ _flags_by_executable: dict[_ExecutableKey, frozenset[str]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _TimeBudget:
-    """The time of one attempt, and the switch that ends it early."""
-
-    total: float
-    deadline: float
-    cancel: CancelSwitch | None
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.deadline - monotonic())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Command:
     """What to run: the command line, its input, and its working folder."""
 
@@ -81,6 +78,10 @@ class _Command:
     folder: Path
     request_bytes: int
     """Size of the request: the input, and the instructions that are in a file."""
+
+
+class _OutdatedLoginError(Exception):
+    """Codex's login was refused, and has been renewed by somebody else since it was lent."""
 
 
 class CodexCLIProvider(Provider[CodexCLIConfig]):
@@ -110,8 +111,11 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         yield from self._check_login()
         for setting in ("workspace", "codex_home"):
             folder = getattr(self.config, setting)
-            if folder is not None and not Path(folder).expanduser().is_dir():
-                yield "error", f"{setting} {folder} is not a folder"
+            try:
+                if folder is not None and not expand_home(folder).is_dir():
+                    yield "error", f"{setting} {folder} is not a folder"
+            except NoHomeError as error:
+                yield "error", f"{setting} {folder}: {error.strerror}"
 
     def _check_program(self) -> Iterator[tuple[_CheckLevel, str]]:
         output: list[bytes] = []
@@ -120,7 +124,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             with attempt_dirs() as dirs:
                 result = run_child(
                     [executable, "--version"], env=self._environment(dirs, None), cwd=dirs.work,
-                    timeout=VERSION_TIMEOUT, max_output=1 << 16, on_line=output.append,
+                    timeout=VERSION_TIMEOUT, max_output=1 << 16, on_line=output.append, watch=dirs.watch,
                 )  # fmt: skip
         except LLMRouterError as error:
             yield "error", error.message
@@ -134,56 +138,71 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
     def _complete(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
         """Make one attempt. Its errors name provider and model; their texts are scrubbed and bounded."""
         model = request.model or self.config.model
-        budget = _TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
+        budget = TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
         secrets = list(self.secrets())
         try:
             return self._attempt(request, model, budget, secrets)
         except LLMRouterError as error:
             error.provider, error.model = self.name, model
-            error.args = (bounded(scrub(error.message, secrets)),)
+            error.args = (scrubbed_start(error.message, secrets),)
             raise
 
-    def _attempt(self, request: LLMRequest, model: str | None, budget: _TimeBudget, secrets: list[str]) -> LLMResponse:
+    def _attempt(self, request: LLMRequest, model: str | None, budget: TimeBudget, secrets: list[str]) -> LLMResponse:
+        try:
+            return self._run_once(request, model, budget, secrets)
+        except _OutdatedLoginError:
+            return self._run_once(request, model, budget, secrets, may_repeat=False)
+
+    def _run_once(
+        self, request: LLMRequest, model: str | None, budget: TimeBudget, secrets: list[str], may_repeat: bool = True
+    ) -> LLMResponse:
+        """Run codex. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
         prompt = render_prompt(request).encode()
         key = self._key()
         turn = CodexTurn()
         may_be_sent = False
         try:
             executable = self._executable()
-            with self._dirs() as dirs:
+            with self._dirs(budget) as (dirs, login):
                 env = self._environment(dirs, key)
                 flags = self._known_flags(executable, env, dirs, budget)
                 command = self._command(
                     request, prompt, model=model, executable=executable, flags=flags, dirs=dirs, budget=budget
                 )
+
+                def on_line(line: bytes) -> None:
+                    turn.feed(line)
+                    if turn.acted and login is not None:
+                        login.give_up_claim()
+
                 # From here on an OSError does not say what codex did. A failed start raises an error that does.
                 may_be_sent = True
-                result = self._run(
-                    command.argv, budget, stdin=command.stdin, env=env, cwd=command.folder,
-                    max_output=self.config.max_output_bytes, on_line=turn.feed,
+                result = run_child(
+                    command.argv, stdin=command.stdin, env=env, cwd=command.folder, timeout=budget.left,
+                    grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
+                    cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
+                    meanwhile=None if login is None else login.look,
                 )  # fmt: skip
                 # If codex has renewed the login, its new tokens are secrets too.
-                secrets += self._new_secrets(env)
+                secrets += login_secrets(Path(env["CODEX_HOME"]))
+                answer = turn.answer(result.returncode, command.request_bytes)
+                if answer is not None:
+                    return answer
+                failure = self._failure(turn, result, budget)
+                is_refusal = isinstance(failure, AuthenticationError) and not turn.acted
+                if may_repeat and is_refusal and login is not None and login.is_outdated(budget):
+                    raise _OutdatedLoginError
+                raise failure
+        except NoHomeError as error:
+            raise ProviderError(f"{error.filename}: {error.strerror}", sent=False, final=True) from None
         except OSError as error:
             what = f"codex could not be run: {error.strerror or type(error).__name__}"
             raise ProviderError(what, sent=may_be_sent) from error
-        answer = turn.answer(result.returncode, command.request_bytes)
-        if answer is None:
-            raise self._failure(turn, result, budget)
-        return answer
-
-    def _run(
-        self, argv: list[str], budget: _TimeBudget, *, stdin: bytes = b"", env: dict[str, str], cwd: Path,
-        max_output: int, on_line: Callable[[bytes], None],
-    ) -> ChildResult:  # fmt: skip
-        """Run a child in the time that the attempt has left."""
-        return run_child(
-            argv, stdin=stdin, env=env, cwd=cwd, timeout=budget.left, grace=self.config.term_grace,
-            max_output=max_output, on_line=on_line, cancel=budget.cancel,
-        )  # fmt: skip
 
     def _executable(self) -> str:
-        command = os.path.expanduser(self.config.command)  # noqa: PTH111 - Path would drop a leading "./"
+        command = self.config.command
+        with suppress(ValueError):
+            command = os.path.expanduser(command)  # noqa: PTH111 - Path would drop a leading "./"
         found = shutil.which(command)
         if found is None:
             where = "is no executable file" if os.sep in command else "was not found on PATH"
@@ -191,7 +210,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         return str(Path(found).absolute())
 
     def _known_flags(
-        self, executable: str, env: dict[str, str], dirs: AttemptDirs, budget: _TimeBudget
+        self, executable: str, env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget
     ) -> frozenset[str] | None:
         """Return the flags of `codex exec`, looked up once for each executable; None if its help names none."""
         stat = Path(executable).stat()
@@ -199,9 +218,11 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         known = _flags_by_executable.get(key)
         if known is None:
             lines: list[bytes] = []
-            result = self._run(
-                [executable, "exec", "--help"], budget, env=env, cwd=dirs.work, max_output=1 << 20, on_line=lines.append
-            )
+            result = run_child(
+                [executable, "exec", "--help"], env=env, cwd=dirs.work, timeout=budget.left,
+                grace=self.config.term_grace, max_output=1 << 20, on_line=lines.append, cancel=budget.cancel,
+                watch=dirs.watch,
+            )  # fmt: skip
             if result.end == "timeout":
                 raise LLMTimeoutError(f"codex exec --help did not end within {budget.total:g} s", sent=False)
             known = parse_flags(b"\n".join(lines).decode(errors="replace")) if result.returncode == 0 else None
@@ -209,7 +230,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
                 _flags_by_executable[key] = known
         return known
 
-    def _failure(self, turn: CodexTurn, result: ChildResult, budget: _TimeBudget) -> LLMRouterError:
+    def _failure(self, turn: CodexTurn, result: ChildResult, budget: TimeBudget) -> LLMRouterError:
         """Return the error for a run without an answer, by how the child ended."""
         received = None
         if turn.text or turn.usage:
@@ -238,11 +259,8 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         if key:
             yield key
         if self._uses_login:
-            yield from login_secrets(self._login_home)
-
-    @staticmethod
-    def _new_secrets(env: dict[str, str]) -> list[str]:
-        return login_secrets(Path(env["CODEX_HOME"]))
+            with suppress(NoHomeError):
+                yield from login_secrets(self._login_home)
 
     def _check_login(self) -> Iterator[tuple[_CheckLevel, str]]:
         name = self.config.api_key_env
@@ -250,11 +268,15 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             found = bool(os.environ.get(name, "").strip())
             yield ("ok", f"{name} is set") if found else ("error", f"environment variable {name} is not set")
         elif self._uses_login:
-            login = self._login_home / AUTH_FILE
-            hint = f"{login} does not exist: run `codex login`, or set api_key_env"
             # The login of a configured home may be in the system's keyring, which cannot be looked into from here.
             level: _CheckLevel = "warning" if self.config.codex_home else "error"
-            yield ("ok", f"logged in by {login}") if login.is_file() else (level, hint)
+            try:
+                login = self._login_home / AUTH_FILE
+            except NoHomeError as error:
+                yield level, no_login(error.strerror)
+                return
+            found = login.is_file()
+            yield ("ok", f"logged in by {login}") if found else (level, no_login(f"{login} does not exist"))
 
     @property
     def _uses_login(self) -> bool:
@@ -263,27 +285,33 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
     @property
     def _login_home(self) -> Path:
         configured = self.config.codex_home
-        return Path(configured).expanduser() if configured else user_home(os.environ)
+        return expand_home(configured) if configured else user_home(os.environ)
 
     def _key(self) -> str | None:
         name = self.config.api_key_env
         return read_key(name, self.name) if name else None
 
     @contextmanager
-    def _dirs(self) -> Iterator[AttemptDirs]:
+    def _dirs(self, budget: TimeBudget) -> Iterator[tuple[AttemptDirs, BorrowedLogin | None]]:
         """Create the folders of an attempt, with a copy of the login where codex needs one."""
         with ExitStack() as stack:
             dirs = stack.enter_context(attempt_dirs())
+            login = None
             if self._uses_login and self.config.codex_home is None:
-                stack.enter_context(borrowed_login(self._login_home, dirs.agent_home))
-            yield dirs
+                try:
+                    home = self._login_home
+                except NoHomeError as error:
+                    raise AuthenticationError(no_login(error.strerror), sent=False) from None
+                now = self.clock.time()
+                login = stack.enter_context(borrowed_login(home, dirs.agent_home, dirs.lent_note, budget, now))
+            yield dirs, login
 
     def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
         configured = self.config.codex_home
         own = {
             # Codex finds skills below HOME, and shells find their start-up files there. A completion needs neither.
             "HOME": os.environ.get("HOME") if self.config.agent else str(dirs.home),
-            "CODEX_HOME": str(Path(configured).expanduser().absolute() if configured else dirs.agent_home),
+            "CODEX_HOME": str(expand_home(configured).absolute() if configured else dirs.agent_home),
             "TMPDIR": str(dirs.temp),
             KEY_VARIABLE if self.config.base_url else SERVICE_KEY_VARIABLE: key,
         }
@@ -291,7 +319,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
 
     def _command(
         self, request: LLMRequest, prompt: bytes, *, model: str | None, executable: str, flags: frozenset[str] | None,
-        dirs: AttemptDirs, budget: _TimeBudget,
+        dirs: AttemptDirs, budget: TimeBudget,
     ) -> _Command:  # fmt: skip
         """Return what to run for `request`; the files that the command line names are written."""
         config = self.config
@@ -305,7 +333,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             flags=flags,
             agent=config.agent,
             sandbox=config.sandbox,
-            folder=Path(config.workspace).expanduser().absolute() if config.workspace else dirs.work,
+            folder=expand_home(config.workspace).absolute() if config.workspace else dirs.work,
             model=model,
             base_url=config.base_url,
             key_variable=KEY_VARIABLE if config.api_key_env else None,

@@ -1,0 +1,63 @@
+"""A lock on a file or folder that the system drops when its owner is gone, however that ended.
+
+Unlike a process number in a file, a lock cannot be mistaken for another's: numbers are reused, and each container
+counts its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from lee_llm_router._util.fork_lock import ForkLock
+
+
+class FileLock:
+    """An open file or folder, and whether the lock on it was taken. It is never waited for.
+
+    It excludes others in this process too: each object is an owner of its own.
+
+    Args:
+        path: What is to be locked. It is opened for reading, and must exist.
+        flags: Further flags for opening.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, flags: int = 0) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+        self.is_taken = False
+        self.is_held_by_another = False
+        """Neither is true where the file system knows no locks."""
+        self._open = True
+        # A forked child would keep the lock of an owner that is gone.
+        self._guard = ForkLock(in_child=self.close)
+        with suppress(OSError):
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.is_taken = True
+            except BlockingIOError:
+                self.is_held_by_another = True
+
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def is_at(self, path: Path) -> bool:
+        """Whether what was locked is what `path` leads to now; it may have been replaced."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), path.stat())
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Give up the lock. A second call does nothing."""
+        with self._guard:
+            if self._open:
+                self._open = False
+                os.close(self.descriptor)

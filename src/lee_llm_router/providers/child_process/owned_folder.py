@@ -1,0 +1,89 @@
+"""A temporary folder that does not outlive its owner, however that ends.
+
+The owner holds a lock on the folder. The system drops the lock when the owner is gone, so a folder that can be locked
+is a leftover.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from lee_llm_router._util.file_lock import FileLock
+from lee_llm_router._util.folder_removal import remove_folder
+from lee_llm_router._util.log import logger
+from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router.providers.child_process.orphans import clean_up_after
+from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
+
+_FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW
+
+# Where this process has swept, and for which prefix.
+_swept: set[tuple[str, str]] = set()
+
+
+@contextmanager
+def owned_folder(prefix: str) -> Iterator[tuple[Path, OwnerWatch]]:
+    """Create a folder that only the user may enter, and watch over it; remove it with everything in it at the end.
+
+    Leftovers of dead owners with the same prefix are removed when a process first comes here.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    _sweep_once(prefix)
+    with ExitStack() as stack:
+        folder, lock = _create(prefix)
+        stack.callback(lock.close)
+        remove = partial(_remove, folder, os.getpid())
+        try:
+            watch = OwnerWatch(folder)
+        except BaseException:
+            remove()
+            raise
+        # In this order, since the watch must outlive the folder.
+        stack.callback(watch.close)
+        stack.callback(remove)
+        yield folder, watch
+
+
+def sweep(prefix: str) -> None:
+    """Clean up after owners that are gone: end their children, keep what these renewed, and remove their folders."""
+    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if not entry.name.startswith(prefix):
+                continue
+            with suppress(OSError), FileLock(Path(entry.path), _FOLDER) as lock:
+                # Another user's folder is left alone even by a program that may remove it.
+                if os.fstat(lock.descriptor).st_uid == os.geteuid() and lock.is_taken:
+                    clean_up_after(Path(entry.path))
+
+
+def _create(prefix: str) -> tuple[Path, FileLock]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        with suppress(FileNotFoundError):
+            lock = FileLock(folder, _FOLDER)
+            # Somebody who sweeps may have come between, and taken the new folder for a leftover.
+            if not lock.is_held_by_another and lock.is_at(folder):
+                return folder, lock
+            lock.close()
+
+
+def _sweep_once(prefix: str) -> None:
+    place = (tempfile.gettempdir(), prefix)
+    if place not in _swept:
+        _swept.add(place)
+        # In a thread, since a call should not wait for what others have left. If none can be started, the next does it.
+        with suppress(BlockingIOError):
+            start_in_thread(sweep, prefix)
+
+
+def _remove(folder: Path, owner: int) -> None:
+    # A forked child that leaves this block must not take its parent's folder away.
+    if os.getpid() == owner and not remove_folder(folder):
+        logger.warning("the private folder %s could not be removed", folder)

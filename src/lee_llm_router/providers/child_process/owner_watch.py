@@ -1,0 +1,103 @@
+"""Watches over the life of this process for the sake of its child, and cleans up when it dies.
+
+A child leads a session of its own, so nothing ends it when this process is killed, or ends by a signal before any
+`finally` has run. So a shell waits beside it, with a pipe to this process as its input. Its end of file means that this
+process is gone, however it died, and the shell then starts Python to clean up (`orphans`). A shell is
+used to wait because it starts in a millisecond and takes almost no memory.
+
+The shell is our own direct child, in a session of its own: a signal to our group or from our terminal does not reach
+it, and it is reaped here, so that it never stays as a zombie where this process is the first one of a container.
+
+(The kernel's own signal for the death of a parent comes when the *thread* that started the child ends, and is set by
+code between fork and exec, which is unsafe in a program with threads. macOS has none.)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.log import logger
+from lee_llm_router.providers.child_process.process_tree import start_time
+
+_SHELL = "/bin/sh"
+_PACKAGE_HOME = Path(__file__).parents[3]
+# Signals to all processes of a service or a container come before the owner's end, so they are not heeded. Without a
+# Python, or if it fails, the shell does what it can.
+_SCRIPT = """\
+trap '' HUP INT QUIT TERM
+leader=
+while read -r line; do leader=$line; done
+folder=$1
+shift
+[ $# -gt 0 ] && "$@" "$folder" "$leader" && exit
+[ -n "$leader" ] && kill -s KILL -- "-${leader%% *}"
+rm -rf -- "$folder"
+"""
+_CLEAN_UP = (
+    "import sys; sys.path.append(sys.argv[1]); from lee_llm_router.providers.child_process.orphans import main; main()"
+)
+
+
+class OwnerWatch:
+    """The watch over one folder and the child that works in it. Close it after the folder is removed.
+
+    Where it cannot be started (no shell, no process left), the folder waits for the next program to sweep it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._shell: subprocess.Popen[bytes] | None = None
+        self._pipe: int | None = None
+        # A forked child that holds the pipe open would keep this process alive in the eyes of the shell.
+        self._lock = ForkLock(in_child=self._drop_pipe)
+        read, self._pipe = os.pipe()
+        try:
+            self._shell = subprocess.Popen(  # noqa: S603 - a fixed program
+                [_SHELL, "-c", _SCRIPT, "lee-llm-router-watch", str(folder), *_cleaner()],
+                stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"},
+                cwd="/", start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            self._drop_pipe()
+            logger.warning("a child process runs unwatched: %s cannot be started: %s", _SHELL, error.strerror)
+        except BaseException:
+            self._drop_pipe()
+            raise
+        finally:
+            os.close(read)
+
+    def tell(self, leader: int | None) -> None:
+        """Say which child is to be ended if this process dies; None: none any more."""
+        line = "" if leader is None else f"{leader} {start_time(leader)}"
+        with self._lock, suppress(OSError):
+            if self._pipe is not None:
+                os.write(self._pipe, f"{line}\n".encode())
+
+    def close(self) -> None:
+        """End the watch. A second call does nothing."""
+        with self._lock:
+            shell, self._shell = self._shell, None
+            if shell is not None and self._pipe is not None:
+                # In this order, so that it does not take the closed pipe for our death.
+                shell.send_signal(SIGKILL)
+                shell.wait()
+            self._drop_pipe()
+
+    def _drop_pipe(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            os.close(pipe)
+
+
+def _cleaner() -> list[str]:
+    """Return the command that cleans up; empty where this program is not run by a Python that could run it."""
+    python = sys.executable or ""
+    if getattr(sys, "frozen", False) or not Path(python).name.startswith(("python", "pypy")):
+        return []
+    return [python, "-I", "-S", "-c", _CLEAN_UP, str(_PACKAGE_HOME)]
