@@ -1,7 +1,7 @@
 """The command `lee-llm-router`: parse, call, print.
 
 Exit codes: 0 success; 1 the call failed, the doctor found errors, or the reader of the output is gone; 2 wrong usage,
-or a configuration that cannot be used; 130 interrupted.
+or a configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel what runs, and then end the process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
 from lee_llm_router.errors import ConfigError, LLMRouterError
 
 if TYPE_CHECKING:
@@ -284,10 +285,13 @@ def main() -> None:
     """Run the command line, and end the process with its exit code."""
     _set_up_output()
     try:
-        try:
-            app(prog_name=PROGRAM)
-        finally:
-            sys.stdout.flush()
+        with signals_as_errors():
+            try:
+                app(prog_name=PROGRAM)
+            finally:
+                sys.stdout.flush()
+    except EndedBySignalError as signal:
+        signal.end_process()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - no traceback in a terminal
