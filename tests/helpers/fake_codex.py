@@ -128,17 +128,17 @@ def main() -> None:
         print(script.get("version", "codex-cli 0.169.0"))
         return
     if "--help" in sys.argv:
-        exec(script.get("before_help", ""))
+        exec(script.get("before_help", ""), globals())
         print(script.get("help", HELP))
         sys.exit(script.get("help_exit", 0))
-    exec(script.get("before", ""))
+    exec(script.get("before", ""), globals())
     for line in script["lines"]:
         text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) + "\n"
         sys.stdout.buffer.write(text.encode())
     sys.stdout.flush()
     sys.stderr.write(script.get("stderr", ""))
     sys.stderr.flush()
-    exec(script.get("after", ""))
+    exec(script.get("after", ""), globals())
     if "signal" in script:
         os.kill(os.getpid(), getattr(signal, script["signal"]))
     sys.exit(script.get("exit", 0))
