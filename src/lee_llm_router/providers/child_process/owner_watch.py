@@ -55,7 +55,7 @@ class OwnerWatch:
         self._shell: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
         # A forked child that holds the pipe open would keep this process alive in the eyes of the shell.
-        self._lock = ForkLock(in_child=self._drop_pipe)
+        self._lock = ForkLock(in_child=self._forget)
         read, self._pipe = os.pipe()
         try:
             self._shell = subprocess.Popen(  # noqa: S603 - a fixed program
@@ -83,11 +83,19 @@ class OwnerWatch:
         """End the watch. A second call does nothing."""
         with self._lock:
             shell, self._shell = self._shell, None
-            if shell is not None and self._pipe is not None:
-                # In this order, so that it does not take the closed pipe for our death.
+            if shell is not None:
+                # Before the pipe is closed, since the shell would take that for our death.
                 shell.send_signal(SIGKILL)
                 shell.wait()
             self._drop_pipe()
+
+    def _forget(self) -> None:
+        """Leave the watch to the parent, in a forked child."""
+        if self._shell is not None:
+            # Not our child, so that there is nothing to wait for.
+            self._shell.returncode = 0
+            self._shell = None
+        self._drop_pipe()
 
     def _drop_pipe(self) -> None:
         pipe, self._pipe = self._pipe, None
