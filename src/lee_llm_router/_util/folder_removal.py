@@ -32,12 +32,10 @@ def remove_folder(root: Path) -> bool:
 
 def _empty(top: int) -> None:
     """Remove what the folder `top` holds."""
-    for name in _remove_files(top):
-        if not _is_removed(top, name):
-            # What is moved up comes after the folder it was in, so the list grows until nothing is deep.
-            waiting = [name]
-            while waiting:
-                waiting += _flatten(top, waiting.pop())
+    # What is moved up comes after the folder it was in, so the list grows until nothing is deep.
+    waiting = _remove_files(top)
+    while waiting:
+        waiting += _flatten(top, waiting.pop())
 
 
 def _flatten(top: int, name: str) -> list[str]:
@@ -48,8 +46,6 @@ def _flatten(top: int, name: str) -> list[str]:
         folder = os.open(name, _OPEN_FOLDER, dir_fd=top)
         try:
             for inner in _remove_files(folder):
-                if _is_removed(folder, inner):
-                    continue
                 # A folder can be moved only if it is itself writable.
                 os.chmod(inner, 0o700, dir_fd=folder)
                 new_name = f".removed-{os.urandom(12).hex()}"
@@ -71,11 +67,3 @@ def _remove_files(folder: int) -> list[str]:
             else:
                 os.unlink(name, dir_fd=folder)
     return folders
-
-
-def _is_removed(folder: int, name: str) -> bool:
-    """Try to remove a folder that may be empty."""
-    with suppress(OSError):
-        os.rmdir(name, dir_fd=folder)
-        return True
-    return False

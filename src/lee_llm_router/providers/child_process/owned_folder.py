@@ -16,9 +16,12 @@ from pathlib import Path
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.folder_removal import remove_folder
 from lee_llm_router._util.log import logger
-from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router._util.threads import call_in_thread, start_in_thread
 from lee_llm_router.providers.child_process.orphans import clean_up_after
 from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
+
+REMOVAL_TIMEOUT = 5.0
+"""Seconds that the end of a call waits for the removal of its folder. After that a thread goes on with it."""
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -85,5 +88,13 @@ def _sweep_once(prefix: str) -> None:
 
 def _remove(folder: Path, owner: int) -> None:
     # A forked child that leaves this block must not take its parent's folder away.
-    if os.getpid() == owner and not remove_folder(folder):
+    if os.getpid() != owner:
+        return
+    try:
+        is_removed = call_in_thread(remove_folder, folder, timeout=REMOVAL_TIMEOUT)
+    except TimeoutError:
+        return
+    except BlockingIOError:
+        is_removed = remove_folder(folder)
+    if not is_removed:
         logger.warning("the private folder %s could not be removed", folder)

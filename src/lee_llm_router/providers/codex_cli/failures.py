@@ -103,7 +103,7 @@ def classify(message: str | None, returncode: int | None, stderr: str, now: floa
 def _from_message(message: str, returncode: int | None, now: float) -> Failure:
     body = _json_body(message) if len(message) <= _LONGEST_BODY else None
     if body is not None:
-        failure = _from_body(body)
+        failure = _from_body(body, message)
         if failure.failure_type is not F.INVALID_REQUEST:
             return failure
         return replace(failure, failure_type=failure_in_words(failure.message) or F.INVALID_REQUEST)
@@ -126,10 +126,11 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
     return Failure(kind, message or "codex gave no reason", returncode, retry_after(plain, now))
 
 
-def _from_body(body: dict[str, Any]) -> Failure:
+def _from_body(body: dict[str, Any], text: str) -> Failure:
     error = body.get("error")
     fields = error if isinstance(error, dict) else body
-    said = next((fields[k] for k in ("message", "detail", "error") if isinstance(fields.get(k), str)), json.dumps(body))
+    said = next((fields[k] for k in ("message", "detail", "error") if isinstance(fields.get(k), str)), text)
+    said = said[:_SEARCHED]
     for name in ("code", "type"):
         code = fields.get(name)
         if isinstance(code, str) and code in _CODES:

@@ -129,6 +129,9 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         except LLMRouterError as error:
             yield "error", error.message
             return
+        except NoHomeError:
+            # Reported for the setting that needs a home.
+            return
         version = bounded(b" ".join(output).decode(errors="replace"), 80)
         if result.returncode == 0 and version:
             yield "ok", f"{executable}: {version}"
