@@ -69,12 +69,17 @@ def sweep(prefix: str) -> None:
 def _create(prefix: str) -> tuple[Path, FileLock]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix))
-        with suppress(FileNotFoundError):
+        try:
             lock = FileLock(folder, _FOLDER)
-            # Somebody who sweeps may have come between, and taken the new folder for a leftover.
-            if not lock.is_held_by_another and lock.is_at(folder):
-                return folder, lock
-            lock.close()
+        except FileNotFoundError:
+            continue
+        except BaseException:
+            remove_folder(folder)
+            raise
+        # Somebody who sweeps may have come between, and taken the new folder for a leftover.
+        if not lock.is_held_by_another and lock.is_at(folder):
+            return folder, lock
+        lock.close()
 
 
 def _sweep_once(prefix: str) -> None:
