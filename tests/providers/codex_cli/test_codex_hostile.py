@@ -12,7 +12,7 @@ import pytest
 
 from helpers import fake_codex
 from helpers.child_support import HANG, alive, linux
-from helpers.codex_support import KEY, TOKEN, complete, failure, provider, service
+from helpers.codex_support import KEY, TOKEN, complete, failure, provider, service, settings_of
 from helpers.fake_codex import FakeCodex
 from helpers.servers import eventually
 from lee_llm_router import LeeLLMRouter
@@ -298,6 +298,36 @@ def test_without_a_home_a_key_serves(codex: FakeCodex) -> None:
 
 
 # A login in the system's keyring
+
+
+@pytest.mark.parametrize(
+    ("config", "passed"),
+    [
+        ('cli_auth_credentials_store = "keyring"', '"keyring"'),
+        ('model = "x"\ncli_auth_credentials_store = "auto"\n[features]\na = 1', '"auto"'),
+        ('[features]\ncli_auth_credentials_store = "keyring"', None),
+        ("cli_auth_credentials_store = 5", None),
+        ("cli_auth_credentials_store = ", None),
+        ("\x00", None),
+        ("x = " + "[" * 5000, None),
+        ("", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("agent", [False, True])
+def test_a_given_codex_home_says_where_its_login_is(
+    codex: FakeCodex, machine: Path, config: str | None, passed: str | None, agent: bool
+) -> None:
+    """A completion does not read its config.toml, so the setting is passed on. A setting of ours comes first."""
+    home = machine / ".codex"
+    if config is not None:
+        (home / "config.toml").write_bytes(config.encode(errors="surrogateescape"))
+    complete(service(codex, codex_home=str(home), agent=agent))
+    assert settings_of(codex.run).get("cli_auth_credentials_store") == passed
+    codex.forget()
+    extra = {"cli_auth_credentials_store": "file"}
+    complete(service(codex, codex_home=str(home), extra_config=extra))
+    assert settings_of(codex.run)["cli_auth_credentials_store"] == '"file"'
 
 
 def test_the_advice_for_a_missing_login_names_each_way_out(codex: FakeCodex, machine: Path) -> None:

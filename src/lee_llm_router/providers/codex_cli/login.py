@@ -31,6 +31,8 @@ from lee_llm_router.providers.child_process.lent_file import MAX_BYTES, LentFile
 from lee_llm_router.providers.codex_cli.time_budget import TimeBudget
 
 AUTH_FILE = "auth.json"
+STORE_SETTING = "cli_auth_credentials_store"
+"""Codex's setting for where it keeps the login: a file, the system's keyring..."""
 RENEWAL_WINDOW = 310.0
 """Seconds before the end of its access token from which codex renews a login: 300 (measured with 0.169), and more."""
 MAX_AGE = 8 * 86_400 - 60.0
@@ -144,6 +146,21 @@ def no_login(reason: object) -> str:
         f"codex is not logged in: {reason}. Run `codex login`, or set api_key_env; if codex keeps its login in the"
         " system's keyring, set codex_home to its own home"
     )
+
+
+def credentials_store(home: Path) -> dict[str, str]:
+    """Return the setting of a codex home that says where the login is kept; empty if it has none.
+
+    A completion does not read the home's config.toml, and would look for the login in the default place.
+    """
+    import tomllib  # noqa: PLC0415
+
+    try:
+        config = tomllib.loads(read_regular_file(home / "config.toml", MAX_BYTES).decode())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    store = config.get(STORE_SETTING)
+    return {STORE_SETTING: store} if isinstance(store, str) else {}
 
 
 def renewal_due(content: bytes, now: float) -> bool:

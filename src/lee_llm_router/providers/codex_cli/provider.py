@@ -45,6 +45,7 @@ from lee_llm_router.providers.codex_cli.login import (
     AUTH_FILE,
     BorrowedLogin,
     borrowed_login,
+    credentials_store,
     login_secrets,
     no_login,
     user_home,
@@ -290,6 +291,9 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         configured = self.config.codex_home
         return expand_home(configured) if configured else user_home(os.environ)
 
+    def _login_settings(self) -> dict[str, str]:
+        return credentials_store(self._login_home) if self._uses_login and self.config.codex_home else {}
+
     def _key(self) -> str | None:
         name = self.config.api_key_env
         return read_key(name, self.name) if name else None
@@ -346,7 +350,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             # Longer than the attempt, so that the router's own timeout always comes first.
             idle_timeout=budget.total + 60,
             user_config=config.agent and config.codex_home is not None,
-            extra=config.extra_config,
+            extra={**self._login_settings(), **config.extra_config},
         )
         size = len(prompt) + len((instructions or "").encode())
         return _Command(argv=build_argv(options), stdin=prompt, folder=options.folder, request_bytes=size)
