@@ -118,7 +118,7 @@ class LLMRouterError(Exception):
         return self.__cause__
 
     def __str__(self) -> str:
-        return "\n".join([self.message, *_attempt_lines(self.attempts)])
+        return "\n".join([self.message, *_attempt_lines(self.attempts, self.message)])
 
     def __repr__(self) -> str:
         shown = {"provider": self.provider, "model": self.model, "status_code": self.status_code}
@@ -252,9 +252,14 @@ def error_for(failure_type: FailureType, message: str, **details: Any) -> LLMRou
     return cls(message, failure_type=failure_type, **details)
 
 
-def _attempt_lines(attempts: Sequence[TraceRecord]) -> list[str]:
-    """Return a line for each attempt and each skipped target: target, failure, duration, error message."""
+def _attempt_lines(attempts: Sequence[TraceRecord], message: str) -> list[str]:
+    """Return a line for each attempt and each skipped target: target, failure, duration, error message.
+
+    There is none where `message` has told of the only one.
+    """
     shown = [record for record in attempts if record.provider is not None]
+    if len(shown) == 1 and message.endswith(f" at {shown[0].target}: {shown[0].error}"):
+        return []
     width = max((len(record.target) for record in shown), default=0)
     lines = []
     for record in shown:

@@ -162,7 +162,7 @@ class LeeLLMRouter:
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> LLMResponse[Any]:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
-        response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
+        response: LLMResponse = await drive_async(lambda: self._steps(role, messages, overrides), self._clock)
         return response
 
     @overload
@@ -238,7 +238,7 @@ class LeeLLMRouter:
         self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]
     ) -> Any:
         """As `perform`, for asyncio."""
-        return await drive_async(self._steps(role, payload, overrides, operation=operation), self._clock)
+        return await drive_async(lambda: self._steps(role, payload, overrides, operation=operation), self._clock)
 
     @property
     def telemetry_errors(self) -> int:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.command_line import CONFIG, Run, run_child
 from helpers.records import make
 from helpers.servers import Conversation, Server, eventually
 from helpers.stream_servers import EVENTS, HEL, LAST, ROLE, framed, streaming
 from lee_llm_router import __version__
-from lee_llm_router.cli import main
 from lee_llm_router.config import load_config
 from lee_llm_router.doctor import CONFIG_VARIABLE
 from lee_llm_router.providers.base import SingleChunkStream
@@ -27,62 +25,6 @@ from lee_llm_router.providers.mock import MockProvider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry import TraceRecord
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
-
-CONFIG = """
-llm:
-  default_role: echo
-  providers:
-    echo: {type: mock, echo: true}
-    busy: {type: mock, script: [{error: RATE_LIMIT, status_code: 429, message: slow down}]}
-    dead: {type: mock, script: [{error: AUTH, message: no key}]}
-    odd: {type: mock, response_text: aé, model: m}
-  roles:
-    echo: {provider: echo}
-    chain: {provider: busy, fallback_providers: [echo]}
-    dead: {provider: dead}
-    odd: {provider: odd}
-"""
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Run every test in a folder with a configuration."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)
-    (tmp_path / "lee-llm-router.yaml").write_text(CONFIG)
-    return tmp_path
-
-
-class Keyboard(io.StringIO):
-    """Replace standard input by one at a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process; return its exit code, standard output and standard error."""
-
-    def run_main(*args: str, stdin: bytes = b"", terminal: bool = False) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lee-llm-router", *args])
-        monkeypatch.setattr(sys, "stdin", Keyboard() if terminal else io.TextIOWrapper(io.BytesIO(stdin)))
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run_main
-
-
-def run_child(*args: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-W", "error", "-m", "lee_llm_router", *args]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, **options)
-
 
 # --- complete ---
 
@@ -258,11 +200,24 @@ def test_ctrl_c_outside_a_command_is_exit_130(run: Run, monkeypatch: pytest.Monk
 
 
 def test_the_doctor_is_content(run: Run) -> None:
-    """The doctor prints a line for each result and the counts; exit code 0."""
+    """The doctor prints a line for each section and the counts; exit code 0. With --verbose a line for each result."""
     code, out, err = run("doctor")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "0 errors, 0 warnings"
-    assert "ok       role      chain: busy, then echo" in out
+    assert "ok       role      echo, chain, dead, odd\n" in out
+    assert "ok       role      chain: busy, then echo\n" in run("doctor", "--verbose")[1]
+
+
+def test_a_mistake_in_the_file_is_shown_with_its_place_once(run: Run, here: Path) -> None:
+    """The path stands at the front of the finding, and not again in it; in JSON it is the subject alone."""
+    (here / "wrong.yaml").write_text("llm:\n  providers: {a: {type: mock}}\n  roles: {r: {provider: b}}\n")
+    code, out, _ = run("doctor", "--config", "wrong.yaml")
+    assert code == 1
+    assert out.startswith("error    file      wrong.yaml:3:25: llm.roles.r.provider: no such provider")
+    assert out.count("wrong.yaml") == 1
+    (finding,) = json.loads(run("doctor", "--config", "wrong.yaml", "--json")[1])
+    assert finding["subject"] == "wrong.yaml:3:25"
+    assert "wrong.yaml" not in finding["message"]
 
 
 def test_warnings_are_errors_only_if_strict(run: Run, here: Path) -> None:
@@ -439,15 +394,13 @@ def test_a_terminal_that_knows_only_ascii_gets_escapes(here: Path) -> None:
 def test_a_prompt_that_is_not_text_is_a_typed_error(here: Path) -> None:
     """Bytes on the command line that are not UTF-8 are refused before anything is sent."""
     done = run_child("complete", os.fsdecode(b"\xff"))
-    assert (done.returncode, done.stdout) == (1, b"")
+    assert (done.returncode, done.stdout) == (2, b"")
     assert b"Traceback" not in done.stderr
+    assert b"not UTF-8" in done.stderr
 
 
-def test_an_unknown_role_is_served_by_the_default_with_a_warning(here: Path) -> None:
-    """Warnings go to standard error; events of single attempts do not."""
-    done = run_child("complete", "--role", "chian", "hi")
-    assert (done.returncode, done.stdout) == (0, b"hi\n")
-    assert done.stderr == b"unknown role 'chian': using the default role 'echo'\n"
+def test_events_of_single_attempts_are_not_shown(here: Path) -> None:
+    """A call that was answered says nothing on standard error."""
     done = run_child("complete", "--role", "chain", "hi")
     assert (done.stdout, done.stderr) == (b"hi\n", b"")
 

@@ -141,13 +141,49 @@ texts = st.text("ab/ é你😀\u0301\x1b\n-", max_size=200)
                   status_code=st.none() | st.integers(100, 599), elapsed_ms=st.floats(0, 9e6),
                   wait_ms=st.floats(0, 9e5), outcome=st.just("error")),
         min_size=1, max_size=4),
-    width=st.integers(70, 200),
+    width=st.integers(24, 200),
 )  # fmt: skip
 def test_no_line_is_wider_than_the_terminal(records: list[TraceRecord], width: int) -> None:
     """No line is too wide, even with wide characters in names; a cut text ends in an ellipsis."""
     lines = render_calls(records, width).splitlines()
     assert max(columns(line) for line in lines) <= width
-    assert render_calls(records, 10) == render_calls(records, 70)
+    assert render_calls(records, 10) == render_calls(records, 24)
+
+
+def test_a_narrow_terminal_gets_names_with_what_there_is_to_tell_underneath() -> None:
+    """At 40 columns nothing of a call is lost: outcomes, times, waits, tokens and the id are all there."""
+    assert (
+        render_calls(CHAIN[:2] + CHAIN[3:], 40)
+        == """\
+2027-01-15 UTC
+08:16:40 planner
+   unfinished  1.0 s  1000 deadbe01
+ 1 openai/gpt-5
+   RATE_LIMIT 429  210 ms
+   retry in 512 ms
+   slow down, please
+ 2 openai/gpt-5
+   PROVIDER_ERROR  3 ms  next
+   connection refused
+2027-01-16 UTC
+00:00:00 planner
+   ok  812 ms  120k deadbe02
+ 1 openai/gpt-5
+   ok  812 ms"""
+    )
+    coloured = render_calls(CHAIN, 40, color=True)
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == render_calls(CHAIN, 40)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [("length", "ok (length)"), ("tool_calls", "ok (tool_calls)"), ("recitation", "ok (recitation)"),
+     ("stop", "ok"), (None, "ok"), ("", "ok"), ("\x1b[2J", r"ok (\x1b[2J)")],
+)  # fmt: skip
+def test_an_answer_that_did_not_simply_end_says_why(reason: str | None, shown: str) -> None:
+    """A cut answer is not taken for a whole one, in the row of the call and in that of its attempt."""
+    assert [row(make(finish_reason=reason), number)[2] for number in (2, 3)] == [shown, shown]
+    assert shown in render_calls([make(finish_reason=reason)], 40)
 
 
 def test_long_names_give_way_with_an_ellipsis() -> None:

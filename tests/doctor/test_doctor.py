@@ -103,8 +103,10 @@ def test_every_mistake_of_the_file_is_a_finding(here: Path) -> None:
         "llm:\n  default_role: r\n  providers: {a: {type: mock}}\n  roles: {r: {provider: b}, s: {provider: c}}\n"
     )
     findings = diagnose(here / "c.yaml")
-    assert [(f.level, f.check, f.subject) for f in findings] == [("error", "file", str(here / "c.yaml"))] * 2
-    assert [":4:" in f.message for f in findings] == [True, True]
+    assert [(f.level, f.check, f.subject) for f in findings] == [
+        ("error", "file", f"{here / 'c.yaml'}:4:{column}") for column in (25, 43)
+    ]
+    assert [str(here) in f.message for f in findings] == [False, False]
     assert diagnose("\0")[0].level == "error"
 
 
@@ -171,7 +173,7 @@ def test_with_a_role_only_its_providers_are_looked_at() -> None:
 def test_an_unknown_role_is_an_error_that_names_the_known() -> None:
     """An unknown role is an error, and not taken for the default role."""
     assert of(diagnose(config(), "plannner"), "role") == [
-        ("error", "plannner", "no such role in the configuration; there are: planner")
+        ("error", "plannner", "no such role in the configuration (did you mean 'planner'?); there are: planner")
     ]
 
 

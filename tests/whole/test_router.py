@@ -162,7 +162,7 @@ def test_the_final_error_reads_well_and_carries_everything() -> None:
     assert (error.provider, error.model, error.status_code) == ("b", "m", 500)
     assert isinstance(error.cause, ProviderError) and error.cause is not error
     lines = str(error).splitlines()
-    assert "role 'r' got no answer (2 attempts, 1.71 s): PROVIDER_ERROR at b/m: broken pipe" in lines[0]
+    assert "role 'r' got no answer (2 attempts, 1.71 s): PROVIDER_ERROR 500 at b/m: broken pipe" in lines[0]
     assert "1. a/m  RATE_LIMIT 429  0.21 s  slow down" in lines[1]
     assert "2. b/m  PROVIDER_ERROR 500  1.50 s  broken pipe" in lines[2]
 

@@ -1,7 +1,7 @@
 """The command `lee-llm-router`: parse, call, print.
 
-Exit codes: 0 success; 1 the call failed, the doctor found errors, or the reader of the output is gone; 2 wrong usage,
-or a configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel what runs, and then end the process.
+Exit codes: 0 success; 1 the call failed, the doctor found errors, or the output cannot be written; 2 wrong usage, or a
+configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel what runs, and then end the process.
 """
 
 from __future__ import annotations
@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lee_llm_router.cli.arguments import check_role, read_prompt, roles_beginning_with, text_of
+from lee_llm_router.cli.output import (
+    AnswerWriter,
+    OutputError,
+    escaped,
+    flush_output,
+    let_go,
+    prepare_streams,
+    say,
+    write_json,
+    write_json_text,
+    write_line,
+    write_text,
+)
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
 from lee_llm_router.errors import ConfigError, LLMRouterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from lee_llm_router.doctor.checks import CheckResult
     from lee_llm_router.response import StreamChunk
     from lee_llm_router.telemetry.records import TraceReader
 
@@ -34,8 +47,8 @@ app = typer.Typer(
     epilog='Example: lee-llm-router complete --role planner "Plan a picnic"',
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 ConfigOption = Annotated[
@@ -53,7 +66,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from lee_llm_router import __version__  # noqa: PLC0415
 
-        print(f"{PROGRAM} {__version__}")
+        write_line(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -72,7 +85,23 @@ def _options(
 )
 def complete(
     prompt: Annotated[str | None, typer.Argument(help="What to ask. Default: standard input.")] = None,
-    role: Annotated[str | None, typer.Option("--role", help="Role to ask. Default: the default role.")] = None,
+    *,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role", "-r", help="Role to ask. Default: the default role.", autocompletion=roles_beginning_with
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Model for the targets that would use the role's.")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", min=0, help="Sampling temperature.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Upper bound on generated tokens.")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -83,14 +112,22 @@ def complete(
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
 
+    role = text_of(role, "--role")
+    instructions = text_of(system, "--system")
+    named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
+    options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     with LeeLLMRouter.from_file(find_config(config)) as router:
+        check_role(role, router.config.roles)
+        messages = [{"role": "user", "content": read_prompt(prompt)}]
+        if instructions is not None:
+            messages.insert(0, {"role": "system", "content": instructions})
         if as_json:
             from dataclasses import fields  # noqa: PLC0415
 
-            answer = router.complete(role, _prompt(prompt))
-            _print_json({f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}, indent=2)
+            answer = router.complete(role, messages, **options)
+            write_json({f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}, indent=2)
         else:
-            with router.stream(role, _prompt(prompt)) as stream:
+            with router.stream(role, messages, **options) as stream:
                 _print_pieces(stream)
 
 
@@ -100,26 +137,33 @@ def complete(
 )
 def doctor(
     config: ConfigOption = None,
-    role: Annotated[str | None, typer.Option("--role", help="Look only at this role and its providers.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role", "-r", help="Look only at this role and its providers.", autocompletion=roles_beginning_with
+        ),
+    ] = None,
     as_json: JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that is well, too.")] = False,
 ) -> None:
     """Check the configuration, keys, programs and trace folder, without the network.
 
     Exit code: 0 healthy, 1 errors were found, 2 the file cannot be opened.
     """
+    from lee_llm_router.cli.findings_table import render_results  # noqa: PLC0415
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.doctor.checks import diagnose  # noqa: PLC0415
 
     path = find_config(config)
     try:
-        results = diagnose(path, role)
+        results = diagnose(path, text_of(role, "--role"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     if as_json:
-        _print_json(results, indent=2)
+        write_json(results, indent=2)
     else:
-        print(_table(results))
+        write_line(render_results(results, _columns() if sys.stdout.isatty() else None, verbose))
     bad = {"error", "warning"} if strict else {"error"}
     raise typer.Exit(any(result.level in bad for result in results))
 
@@ -137,20 +181,20 @@ def trace(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records, one a line.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Show the calls traced last: a row for each, and its attempts below it."""
     from lee_llm_router.cli.trace_table import render_calls  # noqa: PLC0415
 
-    store = _trace_store(folder)
+    store = _trace_store(folder, config)
     records = store.last(last)
     if skipped := getattr(store, "skipped", 0):
-        print(f"unreadable lines passed over: {skipped}", file=sys.stderr)
+        say(f"unreadable lines passed over: {skipped}")
     if as_json:
         for record in records:
-            _print_bytes(record.to_json())
+            write_json_text(record.to_json())
     else:
-        width = shutil.get_terminal_size((80, 24)).columns
-        print(render_calls(records, width, _wants_color()))
+        write_line(render_calls(records, _columns(), _wants_color()))
 
 
 @app.command(
@@ -160,7 +204,7 @@ def template() -> None:
     """Print an annotated example configuration, which works as it is."""
     from lee_llm_router.config.schema import template_text  # noqa: PLC0415
 
-    print(template_text(), end="")
+    write_text(template_text())
 
 
 @app.command(
@@ -170,42 +214,32 @@ def schema() -> None:
     """Print the JSON Schema of the configuration file, with every provider type installed here."""
     from lee_llm_router.config.schema import json_schema  # noqa: PLC0415
 
-    _print_json(json_schema(installed=True), indent=2)
+    write_json(json_schema(installed=True), indent=2)
 
 
 def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
     """Print each piece as it arrives. The last line is ended, also when an error ends the answer."""
-    line_open = False
+    answer, line_open = AnswerWriter(), False
     try:
         for chunk in chunks:
             # Set before printing, since an interruption may come during the print.
             line_open = bool(chunk.text) or (line_open and not chunk.restart)
             if chunk.restart:
-                print(flush=True)
-                print(f"{PROGRAM}: the answer broke off, and starts anew", file=sys.stderr)
+                answer.end_line()
+                say(f"{PROGRAM}: the answer broke off, and starts anew")
             elif chunk.text:
-                print(chunk.text, end="", flush=True)
+                answer.write(chunk.text)
+    except (OutputError, BrokenPipeError):
+        raise
     except BaseException:
         if line_open:
-            with suppress(OSError):
-                print(flush=True)
+            with suppress(OutputError, OSError):
+                answer.end_line()
         raise
-    print()
+    answer.end_line()
 
 
-def _prompt(given: str | None) -> str:
-    """Return the prompt: the argument, else standard input."""
-    if given is not None and given != "-":
-        return given
-    if sys.stdin.isatty():
-        raise typer.BadParameter("no prompt: give it as an argument, or on standard input")
-    try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter("standard input is not UTF-8 text") from error
-
-
-def _trace_store(folder: Path | None) -> TraceReader:
+def _trace_store(folder: Path | None, config: Path | None = None) -> TraceReader:
     """Return the store of `folder`, else the one that `complete` writes to when called from here."""
     from lee_llm_router.telemetry.records import TraceReader as Reader  # noqa: PLC0415
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
@@ -217,14 +251,16 @@ def _trace_store(folder: Path | None) -> TraceReader:
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
 
     try:
-        path = find_config()
+        path = find_config(config)
     except ConfigError:
         return LocalFileTraceStore()
     try:
         settings = load_config(path).trace
     except ConfigError as error:
+        if config is not None:
+            raise
         files = LocalFileTraceStore()
-        print(f"{error.message}: looking in {files.trace_dir}", file=sys.stderr)
+        say(f"{error.message}: looking in {files.trace_dir}")
         return files
     store = open_store(settings)
     if not isinstance(store, Reader):
@@ -232,25 +268,8 @@ def _trace_store(folder: Path | None) -> TraceReader:
     return store
 
 
-def _table(results: Sequence[CheckResult]) -> str:
-    """Return the doctor's results as one line each, and their counts below."""
-    lines = [f"{result.level:<8} {result.check:<9} {result.subject}: {result.message}" for result in results]
-    errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
-    counts = (f"{n} {what}" + ("" if n == 1 else "s") for n, what in ((errors, "error"), (warnings, "warning")))
-    return "\n".join([*lines, ", ".join(counts)])
-
-
-def _print_json(value: Any, indent: int | None = None) -> None:
-    from lee_llm_router.telemetry.record_json import json_text  # noqa: PLC0415
-
-    _print_bytes(json_text(value, indent))
-
-
-def _print_bytes(text: bytes) -> None:
-    """Print bytes as they are: JSON is UTF-8, whatever encoding the terminal has."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text + b"\n")
-    sys.stdout.buffer.flush()
+def _columns() -> int:
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _wants_color() -> bool:
@@ -258,41 +277,47 @@ def _wants_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _set_up_output() -> None:
-    """Escape what cannot be encoded, and send warnings, but no events of attempts, to standard error."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+class _OneLine(logging.Formatter):
+    """The message of a warning, with what a terminal may obey escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escaped(super().format(record))
+
+
+def _set_up_warnings() -> None:
+    """Send warnings, but no events of attempts, to standard error."""
     handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(message)s"))
     handler.addFilter(lambda record: not hasattr(record, "llm_event"))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _report(error: Exception) -> int:
     """Print what went wrong to standard error, and return the exit code."""
     if isinstance(error, BrokenPipeError):
-        # Otherwise the interpreter would fail to flush the buffer at exit, and report that.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    text = str(error) if isinstance(error, LLMRouterError) else f"{type(error).__name__}: {error}"
-    print(f"{PROGRAM}: {text}", file=sys.stderr)
+    told = isinstance(error, LLMRouterError | OutputError)
+    say(f"{PROGRAM}: {error if told else f'{type(error).__name__}: {error}'}")
     return 2 if isinstance(error, ConfigError) else 1
 
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    _set_up_output()
+    has_output = prepare_streams()
+    _set_up_warnings()
     try:
+        if not has_output:
+            raise OutputError("standard output cannot be written: it is closed")
         with signals_as_errors():
             try:
                 app(prog_name=PROGRAM)
             finally:
-                sys.stdout.flush()
+                flush_output()
     except EndedBySignalError as signal:
         signal.end_process()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 - no traceback in a terminal
         sys.exit(_report(error))
+    finally:
+        let_go()

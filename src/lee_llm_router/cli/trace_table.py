@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
@@ -12,8 +12,10 @@ from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.telemetry.records import TraceRecord
 
 DEFAULT_WIDTH = 80
-MIN_WIDTH = 70
-"""Columns of the narrowest table; a narrower terminal gets this one."""
+TABLE_WIDTH = 70
+"""Columns of the narrowest table. Below that a row becomes a name with what there is to tell of it underneath."""
+MIN_WIDTH = 24
+"""Columns of the narrowest lines; a narrower terminal gets these."""
 
 _TIME = 8
 _OUTCOME = 22
@@ -24,6 +26,7 @@ _TAIL = 16
 _ID = 8
 """Characters shown of an id, from its end: it begins with the time, which is much the same for all calls of a day."""
 _GAP = "  "
+_NARROW_INDENT = 3
 _MAX_CHARACTERS = 1000
 
 _Colour: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", ""]
@@ -60,10 +63,22 @@ def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, col
 
     Args:
         records: The records, in the order to show them in.
-        width: Columns of the longest line, at least 70. A text that does not fit ends in an ellipsis.
+        width: Columns of the longest line, at least 24; below 70 there is no table. A text that does not fit ends in
+            an ellipsis.
         color: Whether to colour with ANSI sequences. Control characters in a vendor's text are escaped either way.
     """
-    lines: list[_Row | _Note] = [_Row(("time", "role", "outcome", "total", "tokens  id"), ("dim",) * 5)]
+    lines = _lines_of(records)
+    if not lines:
+        return "no calls traced"
+    if width < TABLE_WIDTH:
+        return "\n".join(text for line in lines for text in _narrow(line, max(width, MIN_WIDTH), color))
+    lines.insert(0, _Row(("time", "role", "outcome", "total", "tokens  id"), ("dim",) * 5))
+    widths = _widths([line.cells for line in lines if isinstance(line, _Row)], width)
+    return "\n".join(_line(line, widths, width, color).rstrip() for line in lines)
+
+
+def _lines_of(records: Iterable[TraceRecord]) -> list[_Row | _Note]:
+    lines: list[_Row | _Note] = []
     date = ""
     for call in calls_from(records).values():
         start = _time(call[0].started_at)
@@ -75,10 +90,7 @@ def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, col
             lines.append(_attempt_row(record))
             if record.error:
                 lines.append(_Note(record.error, indent=_TIME + len(_GAP)))
-    if len(lines) == 1:
-        return "no calls traced"
-    widths = _widths([line.cells for line in lines if isinstance(line, _Row)], max(width, MIN_WIDTH))
-    return "\n".join(_line(line, widths, max(width, MIN_WIDTH), color).rstrip() for line in lines)
+    return lines
 
 
 def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
@@ -102,7 +114,10 @@ def _attempt_row(record: TraceRecord) -> _Row:
 
 def _outcome(record: TraceRecord) -> tuple[str, _Colour]:
     if record.outcome == "ok":
-        return "ok", "green"
+        if record.finish_reason in (None, "", "stop"):
+            return "ok", "green"
+        # Whatever else ended it is worth a look: a cut answer, a call of tools, a vendor's own word.
+        return f"ok ({record.finish_reason})", "yellow" if record.finish_reason == "length" else "green"
     status = "" if record.status_code is None else f" {record.status_code}"
     return (record.failure_type or record.outcome) + status, _COLOUR_OF.get(record.outcome, "")
 
@@ -159,6 +174,31 @@ def _line(line: _Row | _Note, widths: Sequence[int], width: int, color: bool) ->
         painted = _paint(text, colour if color else "")
         cells.append(space + painted if column in (0, 3) else painted + space)
     return _GAP.join(cells)
+
+
+def _narrow(line: _Row | _Note, width: int, color: bool) -> Iterator[str]:
+    """Yield the lines of a row or note where there is no room for a table."""
+    if isinstance(line, _Note):
+        indent = min(line.indent, _NARROW_INDENT)
+        yield " " * indent + _paint(_fit(line.text, width - indent), "dim" if color else "")
+        return
+    head, name, *told = zip(line.cells, line.colours, strict=True)
+    start = _fit(head[0].strip(), _TIME).rjust(2)
+    name_text = _fit(name[0], width - _columns(start) - 1)
+    yield f"{_paint(start, head[1] if color else '')} {_paint(name_text, name[1] if color else '')}"
+    told = [(" ".join(text.split()), colour) for text, colour in told if text.strip(" -")]
+    row, room = "", 0
+    for text, colour in told:
+        shown = _fit(text, width - _NARROW_INDENT)
+        painted = _paint(shown, colour if color else "")
+        if row and _columns(shown) + len(_GAP) <= room:
+            row, room = row + _GAP + painted, room - _columns(shown) - len(_GAP)
+        else:
+            if row:
+                yield row
+            row, room = " " * _NARROW_INDENT + painted, width - _NARROW_INDENT - _columns(shown)
+    if row:
+        yield row
 
 
 def _paint(text: str, colour: _Colour) -> str:

@@ -7,6 +7,7 @@ asked of the provider (`Provider.check`).
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.scrubbing import bounded, scrub
+from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
@@ -34,7 +36,7 @@ class CheckResult:
     level: Level
     check: Literal["file", "policy", "provider", "traces", "role"]
     subject: str
-    """What was checked: the file, the trace folder, or a policy, provider or role by name."""
+    """What was checked: the file (with line and column), the trace folder, or a policy, provider or role by name."""
     message: str
 
 
@@ -58,8 +60,7 @@ def diagnose(
     try:
         config = source if isinstance(source, LLMConfig) else load_config(source)
     except ConfigError as error:
-        subject = _name_of_source(source)
-        return [_result("error", "file", subject, text) for text in error.findings or (error.message,)]
+        return [_finding(_name_of_source(source), text) for text in error.findings or (error.message,)]
     counted = ", ".join((_count(config.providers, "provider"), _count(config.roles, "role")))
     results = [_result("ok", "file", _name_of_source(source), f"reads well: {counted}")]
     try:
@@ -80,8 +81,8 @@ def _check_roles(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[Check
     """Yield, for each role, the result and the names of the providers in its chain."""
     config = router.config
     if role is not None and role not in config.roles:
-        known = ", ".join(sorted(config.roles))
-        yield _result("error", "role", role, f"no such role in the configuration; there are: {known}"), set()
+        known, near = ", ".join(sorted(config.roles)), Suggester().did_you_mean(role, config.roles)
+        yield _result("error", "role", role, f"no such role in the configuration{near}; there are: {known}"), set()
         return
     for name in config.roles if role is None else [role]:
         try:
@@ -155,6 +156,14 @@ def _must_open(path: str | os.PathLike[str]) -> None:
 
 def _name_of_source(source: object) -> str:
     return str(source) if isinstance(source, (str, os.PathLike)) and "\n" not in str(source) else "configuration"
+
+
+def _finding(source: str, text: str) -> CheckResult:
+    """Return a finding of the loader as a result: the place it begins with is the subject, and is not said again."""
+    name, position = re.escape(bounded(source)), r"(?::\d+:\d+)?"
+    place = re.match(f"({name}{position}): ", text)
+    subject, message = (place[1], text[place.end() :]) if place else (source, text)
+    return _result("error", "file", subject, message)
 
 
 def _count(things: Mapping[str, Any], what: str) -> str:

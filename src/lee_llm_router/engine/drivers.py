@@ -30,6 +30,7 @@ from lee_llm_router.engine.steps import (
     ReadStreamStep,
     SleepStep,
 )
+from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.streams import ChunkStream, close_quietly
 from lee_llm_router.response import LLMResponse, StreamChunk
 
@@ -56,9 +57,10 @@ def drive(steps: CallSteps, clock: Clock) -> Any:
     return run_steps(steps, partial(_perform, clock))
 
 
-async def drive_async(steps: CallSteps, clock: Clock) -> Any:
-    """Run the `steps` of an unstreamed call on the running event loop; return its answer."""
-    return await run_steps_async(steps, partial(_perform_async, clock))
+async def drive_async(start: Callable[[], CallSteps], clock: Clock) -> Any:
+    """Start an unstreamed call and run its steps on the running event loop; return its answer."""
+    _need_asyncio()
+    return await run_steps_async(start(), partial(_perform_async, clock))
 
 
 def drive_stream(
@@ -87,6 +89,7 @@ async def drive_stream_async(
     start: Callable[[], CallSteps], clock: Clock, state: StreamState
 ) -> AsyncGenerator[StreamChunk, None]:
     """As `drive_stream`, on the running event loop. Once `state` says `dropped`, closing it awaits nothing."""
+    _need_asyncio()
     steps = start()
     try:
         step = next(steps)
@@ -114,6 +117,18 @@ async def drive_stream_async(
                 step = steps.send(result)
     except StopIteration as end:
         state.response = end.value
+
+
+def _need_asyncio() -> None:
+    """Refuse the event loop of another library, before anything is tried that would fail there target by target."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise InvalidRequestError(
+            "asynchronous calls need asyncio, and no event loop of it is running here: under trio or curio, make the"
+            " call without async, in a thread",
+            sent=False,
+        ) from None
 
 
 def _perform(clock: Clock, step: CallStep) -> Any:

@@ -20,7 +20,7 @@ from lee_llm_router.errors import (
 )
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse, LLMUsage
-from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.records import TraceRecord, target_name
 
 
 def to_router_error(
@@ -97,11 +97,15 @@ def final_error(
 ) -> LLMRouterError:
     """Return the error that a call ends with: of the last failure's type, with a record of every attempt."""
     made = sum(record.attempt is not None and record.outcome != "skipped" for record in records)
-    where = f" at {error.provider}/{error.model}" if error.provider and error.model else ""
+    status = "" if error.status_code is None else f" {error.status_code}"
+    where = f" at {target_name(error.provider, error.model)}" if error.provider else ""
     tries = "no attempt was made" if made == 0 else "1 attempt" if made == 1 else f"{made} attempts"
+    # An answer may have come, whole or in part, and broken its contract or off.
+    came = error.response is not None or any(record.response_chars is not None for record in records)
+    missing = "no answer that can be used" if came else "no answer"
     return error_for(
         error.failure_type,
-        f"role {role!r} got no answer ({tries}, {elapsed:.2f} s): {error.failure_type}{where}: {error.message}",
+        f"role {role!r} got {missing} ({tries}, {elapsed:.2f} s): {error.failure_type}{status}{where}: {error.message}",
         provider=error.provider,
         model=error.model,
         status_code=error.status_code,

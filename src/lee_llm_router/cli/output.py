@@ -1,0 +1,145 @@
+"""Standard output and standard error: what a terminal may obey is escaped, and what cannot be written is said once.
+
+A pipe gets the answer as the model wrote it, since what reads it wants that. A terminal gets it with every character
+escaped that could move the cursor, set a colour or a title, or turn the direction of the text. Messages on standard
+error are always escaped. JSON stays the same value, and holds none of these characters either.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from typing import IO, Any
+
+# Controls (but for tab and newline), the separators of lines and paragraphs, what directs text, and lone surrogates.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
+
+
+class OutputError(Exception):
+    """Standard output cannot be written: the disk is full, or it is closed."""
+
+
+def escaped(text: str) -> str:
+    r"""Return `text` with what a terminal may obey written as ``\x1b`` or ``\u202e``; tabs and newlines stay."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class AnswerWriter:
+    """Writes the text of an answer to standard output, piece by piece."""
+
+    def __init__(self) -> None:
+        self._at_terminal = sys.stdout.isatty()
+        self._held = ""
+
+    def write(self, text: str) -> None:
+        """Write a piece at once. At a terminal a carriage return waits for what follows: it may be half a newline."""
+        if self._at_terminal:
+            text = (self._held + text).replace("\r\n", "\n")
+            self._held = "\r" if text.endswith("\r") else ""
+            text = escaped(text.removesuffix("\r"))
+        write_text(text)
+
+    def end_line(self) -> None:
+        """End the line, and the answer or the part of it that came."""
+        held, self._held = escaped(self._held), ""
+        write_text(held + "\n")
+
+
+def write_text(text: str) -> None:
+    """Write `text` to standard output at once.
+
+    Raises:
+        BrokenPipeError: nobody reads it.
+        OutputError: it cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def write_line(text: str) -> None:
+    """As `write_text`, with a newline."""
+    write_text(text + "\n")
+
+
+def write_json(value: Any, indent: int | None = None) -> None:
+    """Write `value` as JSON and a newline. Raises as `write_text`."""
+    from lee_llm_router.telemetry.record_json import json_text  # noqa: PLC0415
+
+    write_json_text(json_text(value, indent))
+
+
+def write_json_text(text: bytes) -> None:
+    """Write JSON and a newline: UTF-8, whatever encoding the terminal has. Raises as `write_text`."""
+    # Such characters stand in strings alone; pydantic's JSON escapes those below U+0020 itself.
+    safe = _OBEYED.sub(_json_escape, text.decode("utf-8", "surrogatepass")).encode()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(safe + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def say(text: str) -> None:
+    """Write a message to standard error, its lines escaped. If that cannot be done, there is nobody to tell."""
+    with suppress(OSError):
+        print(escaped(text), file=sys.stderr, flush=True)
+
+
+def prepare_streams() -> bool:
+    """Make all three standard streams usable, and escape what their encoding cannot hold.
+
+    Returns:
+        Whether standard output is open.
+    """
+    # A file opened later would get the number of one that is closed, and what is printed would be written into it.
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    return sys.stdout is not None
+
+
+def let_go() -> None:
+    """Give up what is left to be written where it cannot be, or the interpreter would fail at that when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not _flushed(stream):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def flush_output() -> None:
+    """Write what is buffered for standard output. Raises as `write_text`."""
+    write_text("")
+
+
+def _flushed(stream: IO[str]) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _unwritable(error: OSError) -> OutputError:
+    return OutputError(f"standard output cannot be written: {error.strerror or type(error).__name__}")
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
