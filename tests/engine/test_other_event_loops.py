@@ -52,8 +52,11 @@ WAYS = [_complete, _perform, _stream, _entered]
 @pytest.mark.parametrize("plays", ["answer", "wait and answer"])
 def test_without_asyncio_one_error_says_what_is_needed(way: Callable[..., Any], plays: str) -> None:
     """Nothing was tried, nobody was blamed, and the sync call still works."""
-    script: list[Any] = {"answer": ["ok"], "wait and answer": [error_for(FailureType.OVERLOADED, "busy"), "ok"]}[plays]
-    router, memory, _ = router_for(config_for({"a": script, "b": ["ok"]}, {"retry": {"attempts": 2}}))
+    scripts: dict[str, list[Any]] = {
+        "answer": ["ok"],
+        "wait and answer": [error_for(FailureType.OVERLOADED, "busy"), "ok"],
+    }
+    router, memory, _ = router_for(config_for({"a": scripts[plays], "b": ["ok"]}, {"retry": {"attempts": 2}}))
     with pytest.raises(InvalidRequestError, match="asyncio") as caught:
         OwnLoop.run(lambda: way(router))
     assert (caught.value.sent, caught.value.attempts, memory.records) == (False, (), [])

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lee_llm_router.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -65,6 +63,7 @@ def roles_beginning_with(ctx: typer.Context, incomplete: str) -> list[str]:
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.findings import Findings  # noqa: PLC0415
     from lee_llm_router.config.reading import read_tree, router_section  # noqa: PLC0415
+    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 
     # The tree alone: a shell asks while somebody types, and the checks take as long again.
     findings = Findings("")

@@ -6,7 +6,6 @@ configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel wh
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
@@ -20,7 +19,6 @@ from lee_llm_router.cli.arguments import check_role, read_prompt, roles_beginnin
 from lee_llm_router.cli.output import (
     AnswerWriter,
     OutputError,
-    escaped,
     flush_output,
     let_go,
     prepare_streams,
@@ -31,7 +29,6 @@ from lee_llm_router.cli.output import (
     write_text,
 )
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
-from lee_llm_router.errors import ConfigError, LLMRouterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,12 +68,16 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _options(  # noqa: ARG001 - its callback acts on it
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options of the program itself."""
+    # Imported here, as what the commands need: a tenth of the time that help takes goes into logging and errors.
+    from lee_llm_router.cli.warnings import show_warnings  # noqa: PLC0415
+
+    show_warnings()
 
 
 @app.command(
@@ -154,6 +155,7 @@ def doctor(
     from lee_llm_router.cli.findings_table import render_results  # noqa: PLC0415
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.doctor.checks import diagnose  # noqa: PLC0415
+    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 
     path = find_config(config)
     try:
@@ -249,6 +251,7 @@ def _trace_store(folder: Path | None, config: Path | None = None) -> TraceReader
         return LocalFileTraceStore(folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
+    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 
     try:
         path = find_config(config)
@@ -277,25 +280,12 @@ def _wants_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-class _OneLine(logging.Formatter):
-    """The message of a warning, with what a terminal may obey escaped."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return escaped(super().format(record))
-
-
-def _set_up_warnings() -> None:
-    """Send warnings, but no events of attempts, to standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("%(message)s"))
-    handler.addFilter(lambda record: not hasattr(record, "llm_event"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-
-
 def _report(error: Exception) -> int:
     """Print what went wrong to standard error, and return the exit code."""
     if isinstance(error, BrokenPipeError):
         return 1
+    from lee_llm_router.errors import ConfigError, LLMRouterError  # noqa: PLC0415
+
     told = isinstance(error, LLMRouterError | OutputError)
     say(f"{PROGRAM}: {error if told else f'{type(error).__name__}: {error}'}")
     return 2 if isinstance(error, ConfigError) else 1
@@ -304,7 +294,6 @@ def _report(error: Exception) -> int:
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
     has_output = prepare_streams()
-    _set_up_warnings()
     try:
         if not has_output:
             raise OutputError("standard output cannot be written: it is closed")
