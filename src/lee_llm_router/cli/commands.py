@@ -68,8 +68,8 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(  # noqa: ARG001 - its callback acts on it
-    version: Annotated[
+def _options(
+    version: Annotated[  # noqa: ARG001 - its callback acts on it
         bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
