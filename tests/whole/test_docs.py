@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import pytest
 import yaml
 
 from helpers import network_guard
+from helpers.documents import DOCUMENTS, FENCE, PLAYED, ROOT, Block, blocks_of
 from helpers.fake_codex import FakeCodex, answer
 from helpers.support import END, Pieces, config_for, router_for
 from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, load_config
@@ -31,14 +31,10 @@ from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers import registry
 from lee_llm_router.telemetry import EVENTS
 
-ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("backlog/*.md")])
-PLAYED = [path for path in DOCUMENTS if path.parent.name == "docs" or path.name == "README.md"]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 HANG = 120.0
 """Seconds after which an example counts as hanging; none comes near."""
 
-_FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _FILE_COMMENT = re.compile(r"# ([\w.-]+\.ya?ml)\n")
 _VARYING = [
     (re.compile(r"\b[0-9a-f]{8}\b"), "<id>"),
@@ -46,37 +42,6 @@ _VARYING = [
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)? m?s\b"), "<duration>"),
 ]
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block of a document."""
-
-    path: Path
-    line: int
-    """Of its first line of content, from 1."""
-    language: str
-    text: str
-    follows: bool
-    """Whether nothing but blank lines stands between it and the block before."""
-
-    @property
-    def place(self) -> str:
-        return f"{self.path.name}:{self.line}"
-
-
-def blocks_of(path: Path) -> list[Block]:
-    text = path.read_text(encoding="utf-8")
-    blocks: list[Block] = []
-    end = 0
-    for match in _FENCE.finditer(text):
-        indent, language, content = match.groups()
-        content = re.sub(f"^{indent}", "", content, flags=re.MULTILINE) if indent else content
-        line = text.count("\n", 0, match.start(3)) + 1
-        between = text[end : match.start()]
-        blocks.append(Block(path, line, language, content, follows=bool(blocks) and not between.strip()))
-        end = match.end()
-    return blocks
 
 
 def same_output(shown: str, printed: str) -> bool:
@@ -277,7 +242,7 @@ def _slug(heading: str) -> str:
 
 def _prose(path: Path) -> str:
     """A document without its fenced blocks."""
-    return _FENCE.sub("", path.read_text(encoding="utf-8"))
+    return FENCE.sub("", path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

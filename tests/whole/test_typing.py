@@ -1,4 +1,4 @@
-"""What type checkers know of an answer: `parsed` has the type asked for, and a typo in it is an error."""
+"""What type checkers know of an answer, and that they find no fault with the code in the documents."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.documents import PLAYED, code_of
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -88,29 +90,53 @@ def open_types(router: LeeLLMRouter, options: dict[str, Any]) -> LLMResponse:
 WRONG = [number for number, line in enumerate(SAMPLE.splitlines(), 1) if line.endswith("# error")]
 
 
-def _checker(name: str, folder: Path) -> list[str]:
-    if name == "mypy":
-        return ["mypy", "--strict", "--config-file=", f"--cache-dir={folder / 'cache'}", "--hide-error-context"]
-    settings = {"typeCheckingMode": "standard", "extraPaths": [str(SRC)], "include": ["sample.py"]}
+CHECKERS = {
+    "mypy": ["mypy", "--strict", "--config-file=", "--cache-dir=cache", "--hide-error-context"],
+    "basedpyright": ["basedpyright", "--pythonpath", sys.executable, "--project", "."],
+}
+
+
+def found_by(name: str, folder: Path, *options: str) -> tuple[set[tuple[str, int]], str]:
+    """The file and line of each error that a type checker finds in the programs of `folder`; and all it said."""
+    programs = sorted(path.name for path in folder.glob("*.py"))
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(SRC)], "include": programs}
     (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    return ["basedpyright", "--pythonpath", sys.executable, "--project", str(folder)]
-
-
-@pytest.mark.parametrize("name", ["mypy", "basedpyright"])
-def test_a_typo_in_what_was_parsed_is_an_error_and_nothing_else_is(name: str, tmp_path: Path) -> None:
-    """In sync, async and streamed calls, with each kind of type."""
-    sample = tmp_path / "sample.py"
-    sample.write_text(SAMPLE)
-    command = [sys.executable, "-m", *_checker(name, tmp_path)]
+    command = [sys.executable, "-m", *CHECKERS[name], *options, *(programs if name == "mypy" else [])]
     done = subprocess.run(
-        [*command, str(sample)] if name == "mypy" else command,
-        cwd=tmp_path,
+        command,
+        cwd=folder,
         env={**os.environ, "MYPYPATH": str(SRC)},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    found = re.findall(r"sample\.py:(\d+):.* ?error: ", done.stdout)
-    found += re.findall(r"sample\.py:(\d+):\d+ - error: ", done.stdout)
-    assert sorted({int(number) for number in found}) == WRONG, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    found = re.findall(r"(\w+)\.py:(\d+)(?::\d+)?(?: -|:) error: ", said)
+    assert found or done.returncode == 0, said
+    return {(program, int(line)) for program, line in found}, said
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_a_typo_in_what_was_parsed_is_an_error_and_nothing_else_is(name: str, tmp_path: Path) -> None:
+    """In sync, async and streamed calls, with each kind of type."""
+    (tmp_path / "sample.py").write_text(SAMPLE)
+    found, said = found_by(name, tmp_path)
+    assert sorted(line for _, line in found) == WRONG, said
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_the_code_in_the_documents_has_no_error(name: str, tmp_path: Path) -> None:
+    """What a reader copies passes strict mypy and pyright. A document may use a name again for another thing."""
+    for path in PLAYED:
+        (tmp_path / f"{path.stem.lower().replace('-', '_')}.py").write_text(code_of(path))
+    again = ["--allow-redefinition-new", "--local-partial-types"] if name == "mypy" else []
+    found, said = found_by(name, tmp_path, *again)
+    assert not found, said
+
+
+@pytest.mark.parametrize("name", CHECKERS)
+def test_an_error_in_a_document_would_be_found_with_its_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("# Page\n\n```python\nnumber: int = 1\n```\n\n```python\nnumber = 'one'\n```\n")
+    (tmp_path / "page.py").write_text(code_of(tmp_path / "page.md"))
+    assert found_by(name, tmp_path)[0] == {("page", 8)}
