@@ -35,11 +35,13 @@ class _OpenStreams:
     def __init__(self) -> None:
         self._streams: WeakSet[CompletionStream | AsyncCompletionStream] = WeakSet()
         self._registered = False
+        # For a first stream that another exit function opens: what is registered by then is not called any more.
+        atexit.register(self._close_all)
 
     def add(self, stream: CompletionStream | AsyncCompletionStream) -> None:
         if not self._registered:
-            # With the first stream, not on import: what is registered last is called first, and a program may have
-            # registered the `close` of its router by now, which must come after this.
+            # Again with the first stream: what is registered last is called first, and a program may have registered
+            # the `close` of its router by now, which must come after this.
             self._registered = True
             atexit.register(self._close_all)
         self._streams.add(stream)

@@ -352,6 +352,36 @@ def work():
     threading.Event().wait()
 threading.Thread(target=work, daemon=True).start()
 ready.wait()""",
+    "opened while the program ends": """
+import atexit
+def last_words():
+    global held
+    held = router.stream("r", "hi")
+    next(held)
+atexit.register(last_words)""",
+    "opened while the program ends, async": """
+import atexit
+def last_words():
+    global held
+    held = asyncio.run(begin())
+atexit.register(last_words)""",
+    "behind a generator": """
+def words():
+    for chunk in router.stream("r", "hi"):
+        yield chunk.text
+held = words()
+next(held)""",
+    "closed by the end of its router first": """
+import atexit
+atexit.register(router.close)
+held = router.stream("r", "hi")
+next(held)""",
+    "interrupted": """
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+held = router.stream("r", "hi")
+next(held)
+os.kill(os.getpid(), signal.SIGTERM)""",
 }
 
 

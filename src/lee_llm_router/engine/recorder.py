@@ -208,7 +208,8 @@ def utc_timestamp(now: float) -> str:
 
 @lru_cache(maxsize=8)
 def _whole_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not by `strftime`, which imports a module each time: none can be imported when the interpreter ends.
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _ms(seconds: float) -> float:
