@@ -277,10 +277,10 @@ def test_traces_are_looked_for_where_the_configuration_puts_them(run: Run, here:
     assert run("trace", "--dir", "mine")[1].count("echo") == 2
     file.write_text("llm: 3")
     code, out, err = run("trace")
-    assert (code, out) == (0, "no calls traced\n")
+    assert (code, out) == (0, f"no calls traced in {here}/.lee-llm-router/traces\n")
     assert "looking in" in err
     file.unlink()
-    assert run("trace") == (0, "no calls traced\n", "")
+    assert run("trace") == (0, f"no calls traced in {here}/.lee-llm-router/traces\n", "")
     assert run("trace", "--dir", "nope")[0] == 2
 
 

@@ -19,6 +19,7 @@ from lee_llm_router.cli.arguments import check_role, read_prompt, roles_beginnin
 from lee_llm_router.cli.output import (
     AnswerWriter,
     OutputError,
+    escaped,
     flush_output,
     let_go,
     prepare_streams,
@@ -195,8 +196,11 @@ def trace(
     if as_json:
         for record in records:
             write_json_text(record.to_json())
-    else:
+    elif records:
         write_line(render_calls(records, _columns(), _wants_color()))
+    else:
+        place = getattr(store, "trace_dir", None)
+        write_line(escaped("no calls traced" if place is None else f"no calls traced in {place}"))
 
 
 @app.command(
@@ -286,8 +290,12 @@ def _report(error: Exception) -> int:
         return 1
     from lee_llm_router.errors import ConfigError, LLMRouterError  # noqa: PLC0415
 
-    told = isinstance(error, LLMRouterError | OutputError)
-    say(f"{PROGRAM}: {error if told else f'{type(error).__name__}: {error}'}")
+    text = str(error)
+    if isinstance(error, ConfigError) and len(error.findings) == 1:
+        text = error.findings[0]  # which says where, as the message above it would
+    elif not isinstance(error, LLMRouterError | OutputError):
+        text = f"{type(error).__name__}: {text}"
+    say(f"{PROGRAM}: {text}")
     return 2 if isinstance(error, ConfigError) else 1
 
 

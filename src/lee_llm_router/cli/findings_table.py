@@ -26,14 +26,19 @@ def render_results(results: Sequence[CheckResult], width: int | None = None, ver
     rows = [_row(result.level, result.check, _text(result)) for result in results if result.level != "ok"]
     rows.sort(key=lambda row: _LEVELS.index(row.split(maxsplit=1)[0]))
     good = [result for result in results if result.level == "ok"]
-    rows += [_row("ok", result.check, _text(result)) for result in good] if verbose else _folded(good)
+    rows += [_row("ok", result.check, _text(result)) for result in good] if verbose else _folded(results)
     errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
     lines = rows if width is None else [line for row in rows for line in _wrapped(row, max(width, _MIN_WIDTH))]
     return "\n".join([*lines, f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"])
 
 
-def _folded(good: Sequence[CheckResult]) -> Iterator[str]:
-    """Yield a row for each section: the only result as it is, several by the names of what was checked."""
+def _folded(results: Sequence[CheckResult]) -> Iterator[str]:
+    """Yield a row for each section: the only result as it is, several by the names of what was checked.
+
+    What is not well in every respect is left out.
+    """
+    ailing = {(result.check, result.subject) for result in results if result.level != "ok"}
+    good = [result for result in results if (result.check, result.subject) not in ailing]
     for section in dict.fromkeys(result.check for result in good):
         those = [result for result in good if result.check == section]
         names = ", ".join(dict.fromkeys(result.subject for result in those))
