@@ -112,6 +112,20 @@ def test_as_json_the_whole_answer_comes_from_an_unstreamed_call(run: Run, here: 
     assert not LocalFileTraceStore().last()[0].stream
 
 
+def test_a_cut_answer_is_printed_and_told_of(run: Run, here: Path) -> None:
+    """By `complete` on standard error, by `trace` beside the outcome, in JSON by its field."""
+    (here / "lee-llm-router.yaml").write_text(
+        "llm:\n  providers: {a: {type: mock, script: [{text: Once upon, finish_reason: length}]}}\n"
+        "  roles: {r: {provider: a}}\n"
+    )
+    code, out, err = run("complete", "A story")
+    assert (code, out) == (0, "Once upon\n")
+    assert "cut off" in err
+    assert run("trace")[1].count("ok (length)") == 2
+    code, out, err = run("complete", "--json", "A story")
+    assert (code, json.loads(out)["finish_reason"], err) == (0, "length", "")
+
+
 def _start(here: Path, server: Server) -> subprocess.Popen[bytes]:
     """Start the command in a new process that asks `server`, with its output piped."""
     (here / "lee-llm-router.yaml").write_text(PIECES.replace("http://127.0.0.1:1", server.url))

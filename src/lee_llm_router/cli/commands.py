@@ -131,6 +131,8 @@ def complete(
         else:
             with router.stream(role, messages, **options) as stream:
                 _print_pieces(stream)
+            if stream.response.finish_reason == "length":
+                say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")
 
 
 @app.command(
