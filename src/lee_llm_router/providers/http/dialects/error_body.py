@@ -46,6 +46,8 @@ class ErrorBody:
     """What it says, the outermost first."""
     words: list[str] = field(default_factory=list)
     """Texts of a single word, which may be codes."""
+    encoded: list[str] = field(default_factory=list)
+    """Texts that are JSON, whose contents are among the others if they say anything."""
     codes: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     """Codes that are numbers."""
@@ -98,6 +100,7 @@ def _text(found: ErrorBody, text: str, prefix: str) -> Iterator[Any]:
         except ValueError:
             pass
         else:
+            found.encoded.append(text)
             return
     if text.strip():
         is_word = text.isascii() and len(text.split()) == 1

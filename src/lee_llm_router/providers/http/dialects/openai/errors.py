@@ -225,7 +225,7 @@ def _decoded(body: bytes) -> Any:
 
 def _message(reply: HTTPReply, error: ErrorBody) -> str:
     """Return what the vendor says, and what it quotes of the one behind it."""
-    texts = list(dict.fromkeys(error.texts or error.words))
+    texts = list(dict.fromkeys(error.texts or error.words or error.encoded))
     if not texts:
         return ""
     others = [text for text in texts[1:4] if text not in texts[0]]
