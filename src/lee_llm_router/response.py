@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
+from lee_llm_router._util.deferred import deferrable
 from lee_llm_router._util.frozen import copier, fast_init
 
 Message: TypeAlias = Mapping[str, Any]
@@ -94,6 +95,7 @@ class ToolCall:
     """JSON text as the model wrote it, unchecked."""
 
 
+@deferrable("raw")
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse(Generic[ParsedT_co]):
@@ -121,13 +123,23 @@ class LLMResponse(Generic[ParsedT_co]):
     None without a contract, and where the answer only calls tools.
     """
     raw: Any = field(default=None, repr=False, compare=False)
-    """The vendor's answer, decoded: for what has no field here."""
+    """The vendor's answer, decoded: for what has no field here.
+
+    Of a streamed answer it is put together from the events when it is first looked at: pieces of text are joined, lists
+    filled by index, other fields kept as they came last.
+    """
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
 
 
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
+with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "parsed")
+"""``with_parsed(response, parsed)``: return a copy with the value that its text holds."""
+with_numbers: Callable[[LLMResponse, LLMUsage | None, float | None, int | None], LLMResponse] = copier(
+    LLMResponse, "usage", "cost_usd", "request_bytes"
+)
+"""``with_numbers(response, usage, cost_usd, request_bytes)``: return a copy with these numbers."""
 
 
 @fast_init
@@ -162,11 +174,14 @@ class StreamChunk:
     model: str | None = None
     request_bytes: int | None = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)
+    """The vendor's event, decoded."""
+    output_in_raw: bool = False
+    """Whether `raw` holds a part of the answer that has no field here: a picture, a signature, a citation."""
 
     @property
     def is_output(self) -> bool:
-        """Whether it carries a part of the answer: text, reasoning or a tool call."""
-        return bool(self.text or self.reasoning or self.tool_calls)
+        """Whether it carries a part of the answer: text, reasoning, a tool call, or what only `raw` holds."""
+        return bool(self.text or self.reasoning or self.tool_calls or self.output_in_raw)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from dataclasses import MISSING, FrozenInstanceError, fields, replace
 from itertools import count
 from typing import Any, TypeVar
 
+from lee_llm_router._util.deferred import DeferrableField
+
 ClassT = TypeVar("ClassT", bound=type)
 
 _file_numbers = count(1)
@@ -94,8 +96,11 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
     """Return a function that copies an instance of `cls`, a frozen, slotted dataclass, with new values for some fields.
 
     It does what `dataclasses.replace` does, in a tenth of the time, and takes the fields `changed` as positional
-    arguments.
+    arguments. A `Deferred` in a field is shared, not read.
     """
+    stored = {f.name: value for f in fields(cls) if isinstance(value := cls.__dict__.get(f.name), DeferrableField)}
+    values = {f.name: f"_stored_{f.name}(self)" if f.name in stored else f"self.{f.name}" for f in fields(cls)}
+    values.update((name, name) for name in changed)
     return _compile_function(
         cls,
         f"def copy(self, {', '.join(changed)}):",
@@ -103,7 +108,7 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
             "if type(self) is not _own_class:  # a subclass may have more fields",
             f"    return _replace_fields(self, {', '.join(f'{name}={name}' for name in changed)})",
             "new = _new(_unfrozen_class)",
-            *(f"new.{f.name} = {f.name if f.name in changed else f'self.{f.name}'}" for f in fields(cls)),
+            *(f"new.{f.name} = {values[f.name]}" for f in fields(cls)),
             "new.__class__ = _own_class",
             "return new",
         ],
@@ -112,6 +117,7 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
             "_unfrozen_class": _unfrozen_class(cls),
             "_new": object.__new__,
             "_replace_fields": _replace_fields,
+            **{f"_stored_{name}": field.stored for name, field in stored.items()},
         },
     )
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lee_llm_router._util.outside_collection import is_collecting, outside_collection
 from lee_llm_router._util.threads import start_in_thread
@@ -72,6 +72,13 @@ class AbandonableStream(ChunkStream):
         """As `pull`."""
         self._pull = task = asyncio.ensure_future(self._inner.pull_async(timeout))
         return await await_or_abandon(task, timeout)
+
+    def whole_raw(self) -> Any:
+        """As `ChunkStream.whole_raw`, of a stream that has ended."""
+        try:
+            return self._inner.whole_raw()
+        except Exception:  # noqa: BLE001 - the answer is whole, with or without it
+            return None
 
     def close(self) -> None:
         """Close `inner` in a thread, now or when the pull left behind has ended."""

@@ -108,7 +108,7 @@ async def drive_stream_async(
                                 yield ready
                     finally:
                         await aclose_or_drop(stream, loop, dropped=state.dropped)
-                    result = step.assembler.finish()
+                    result = step.assembler.finish(stream.whole_raw())
                 else:
                     result = await _perform_async(clock, step)
             except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
@@ -176,7 +176,7 @@ def _read(step: ReadStreamStep, clock: Clock) -> Generator[StreamChunk, None, LL
             except TimeoutError as error:
                 raise assembler.too_slow(left) from error
             if chunk is None:
-                return assembler.finish()
+                return assembler.finish(stream.whole_raw())
             yield from assembler.add(chunk, clock.monotonic)
     finally:
         outside_collection(close_quietly, stream)

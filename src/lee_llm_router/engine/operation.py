@@ -19,7 +19,15 @@ from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.streams import ensure_response
-from lee_llm_router.response import LLMRequest, LLMResponse, Message, bind_to_call, needs_content_parts, with_provider
+from lee_llm_router.response import (
+    LLMRequest,
+    LLMResponse,
+    Message,
+    bind_to_call,
+    needs_content_parts,
+    with_parsed,
+    with_provider,
+)
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
@@ -110,7 +118,7 @@ class Completion(Operation):
         """Return the response, held to its JSON contract, naming who served it in which call."""
         response = answer if type(answer) is LLMResponse else ensure_response(answer)
         if request.wants_json:
-            response = replace(response, parsed=json_contract.parse_answer(request, response))
+            response = with_parsed(response, json_contract.parse_answer(request, response))
         return with_provider(believable(response), target.provider, plan.request_id)
 
     def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lee_llm_router._util.frozen import copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
-from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
+from lee_llm_router.providers.streams import AnswerParts
+from lee_llm_router.response import LLMResponse, StreamChunk
 
 _with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
 """Return a copy of a chunk with another index."""
@@ -42,15 +44,13 @@ class StreamAssembler:
         self._deadlines = deadlines
         self._restart = restart
         self._on_start = on_start
-        self.texts: list[str] = []
+        self._parts = AnswerParts()
+        self._keep = self._parts.add
+
+    @property
+    def texts(self) -> Sequence[str]:
         """The pieces of its text so far."""
-        self._reasoning: list[str] = []
-        self._tools: dict[int, list[str]] = {}
-        self._finish_reason: str | None = None
-        self._usage: LLMUsage | None = None
-        self._cost_usd: float | None = None
-        self._model: str | None = None
-        self._request_bytes: int | None = None
+        return self._parts.texts
 
     def time_left(self, now: float) -> float:
         """Return the seconds that the next chunk may take.
@@ -82,53 +82,19 @@ class StreamAssembler:
         first = (self._numbered(StreamChunk(restart=True)),) if self._restart else ()
         return (*first, self._numbered(chunk))
 
-    def finish(self) -> LLMResponse:
-        """Return the whole answer, equal to that of an unstreamed call.
+    def finish(self, raw: Any = None) -> LLMResponse:
+        """Return the whole answer, equal to that of an unstreamed call, with `raw` as the vendor's.
 
         Raises:
             InvalidResponseError: the stream ended without a finish reason.
         """
-        if self._finish_reason is None:
+        if self._parts.finish_reason is None:
             raise InvalidResponseError("the stream ended without a finish reason")
-        return self.partial()
+        return self._parts.response(raw)
 
     def partial(self) -> LLMResponse:
         """Return the answer as far as it has come in; it is whole only once the stream has ended."""
-        tools = (ToolCall(id=t[0], name=t[1], arguments="".join(t[2:])) for _, t in sorted(self._tools.items()))
-        return LLMResponse(
-            text="".join(self.texts),
-            reasoning="".join(self._reasoning) or None,
-            tool_calls=tuple(tools),
-            finish_reason=self._finish_reason,
-            usage=self._usage,
-            cost_usd=self._cost_usd,
-            model=self._model,
-            request_bytes=self._request_bytes,
-        )
-
-    def _keep(self, chunk: StreamChunk) -> None:
-        if chunk.text:
-            self.texts.append(chunk.text)
-        if chunk.reasoning:
-            self._reasoning.append(chunk.reasoning)
-        for delta in chunk.tool_calls:
-            self._add_tool(delta)
-        if chunk.finish_reason:
-            self._finish_reason = chunk.finish_reason
-        if chunk.usage is not None:
-            self._usage = chunk.usage
-        if chunk.cost_usd is not None:
-            self._cost_usd = chunk.cost_usd
-        if chunk.model:
-            self._model = chunk.model
-        if chunk.request_bytes:
-            self._request_bytes = chunk.request_bytes
-
-    def _add_tool(self, delta: ToolCallDelta) -> None:
-        parts = self._tools.setdefault(delta.index, ["", ""])
-        parts[0] = parts[0] or delta.id or ""
-        parts[1] = parts[1] or delta.name or ""
-        parts.append(delta.arguments)
+        return self._parts.response()
 
     def _numbered(self, chunk: StreamChunk) -> StreamChunk:
         index = self.index

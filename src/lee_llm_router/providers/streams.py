@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
+from dataclasses import fields, replace
+from typing import Any
 
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
+from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 
 
 def ensure_response(response: object) -> LLMResponse:
@@ -20,6 +22,89 @@ def ensure_response(response: object) -> LLMResponse:
     if not isinstance(response, LLMResponse):
         raise InvalidResponseError(f"the provider gave back {type(response).__name__}, not an answer", final=True)
     return response
+
+
+def chunk_of(response: LLMResponse) -> StreamChunk:
+    """Return a whole answer as one chunk."""
+    return StreamChunk(
+        text=response.text,
+        reasoning=response.reasoning or "",
+        tool_calls=tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+            for index, call in enumerate(response.tool_calls)
+        ),
+        finish_reason=response.finish_reason or "stop",
+        usage=response.usage,
+        cost_usd=response.cost_usd,
+        model=response.model,
+        request_bytes=response.request_bytes,
+        raw=response.raw,
+    )
+
+
+class AnswerParts:
+    """The parts of one streamed answer so far, put together."""
+
+    __slots__ = ("_cost_usd", "_model", "_reasoning", "_request_bytes", "_tools", "_usage", "finish_reason", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        """The pieces of its text."""
+        self.finish_reason: str | None = None
+        self._reasoning: list[str] = []
+        self._tools: dict[int, list[str]] = {}
+        self._usage: LLMUsage | None = None
+        self._cost_usd: float | None = None
+        self._model: str | None = None
+        self._request_bytes: int | None = None
+
+    def add(self, chunk: StreamChunk) -> None:
+        """Take the next chunk. What one leaves unset stays as earlier ones have set it."""
+        if chunk.text:
+            self.texts.append(chunk.text)
+        if chunk.reasoning:
+            self._reasoning.append(chunk.reasoning)
+        for delta in chunk.tool_calls:
+            self._add_tool(delta)
+        if chunk.finish_reason:
+            self.finish_reason = chunk.finish_reason
+        if chunk.usage is not None:
+            self._usage = chunk.usage if self._usage is None else _filled_in(self._usage, chunk.usage)
+        if chunk.cost_usd is not None:
+            self._cost_usd = chunk.cost_usd
+        if chunk.model:
+            self._model = chunk.model
+        if chunk.request_bytes:
+            self._request_bytes = chunk.request_bytes
+
+    def response(self, raw: Any = None) -> LLMResponse:
+        """Return the answer as far as it has come in; `raw` may be a `Deferred`."""
+        tools = (ToolCall(id=t[0], name=t[1], arguments="".join(t[2:])) for _, t in sorted(self._tools.items()))
+        return LLMResponse(
+            text="".join(self.texts),
+            reasoning="".join(self._reasoning) or None,
+            tool_calls=tuple(tools),
+            finish_reason=self.finish_reason,
+            usage=self._usage,
+            cost_usd=self._cost_usd,
+            model=self._model,
+            request_bytes=self._request_bytes,
+            raw=raw,
+        )
+
+    def _add_tool(self, delta: ToolCallDelta) -> None:
+        parts = self._tools.setdefault(delta.index, ["", ""])
+        parts[0] = parts[0] or delta.id or ""
+        parts[1] = parts[1] or delta.name or ""
+        parts.append(delta.arguments)
+
+
+def _filled_in(known: LLMUsage, newer: LLMUsage) -> LLMUsage:
+    """Return `known` with the numbers that `newer` reports; what it leaves out stays."""
+    if type(newer) is not LLMUsage or type(known) is not LLMUsage:
+        return newer  # of a foreign provider; it is checked when the answer is whole
+    numbers = {f.name: getattr(newer, f.name) for f in fields(newer)}
+    return replace(known, **{name: number for name, number in numbers.items() if number is not None})
 
 
 class ChunkStream(ABC):
@@ -45,6 +130,10 @@ class ChunkStream(ABC):
         Raises:
             LLMRouterError: what broke. An answer that ends early is an `InvalidResponseError`, never None.
         """
+
+    def whole_raw(self) -> Any:
+        """Return the vendor's whole answer, for `LLMResponse.raw`, after the last chunk; it may be a `Deferred`."""
+        return None
 
     _pulling: Future[StreamChunk | None] | None = None
     """The `pull` that runs in a thread for `pull_async`."""
@@ -74,26 +163,18 @@ class SingleChunkStream(ChunkStream):
 
     def __init__(self, response: LLMResponse) -> None:
         self._response: LLMResponse | None = ensure_response(response)
+        self._raw = response.raw
+
+    def whole_raw(self) -> Any:
+        """As `ChunkStream.whole_raw`."""
+        return self._raw
 
     def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - nothing to wait for
         """Return the answer, then None."""
         response, self._response = self._response, None
         if response is None:
             return None
-        return StreamChunk(
-            text=response.text,
-            reasoning=response.reasoning or "",
-            tool_calls=tuple(
-                ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
-                for index, call in enumerate(response.tool_calls)
-            ),
-            finish_reason=response.finish_reason or "stop",
-            usage=response.usage,
-            cost_usd=response.cost_usd,
-            model=response.model,
-            request_bytes=response.request_bytes,
-            raw=response.raw,
-        )
+        return chunk_of(response)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
         """As `pull`."""

@@ -243,7 +243,7 @@ CALL = {"id": "call_a", "type": "function", "function": {"name": "f", "arguments
     [
         (CALL, ToolCall(id="call_a", name="f", arguments='{"x": 1}')),
         ({"function": {"name": "f", "arguments": {"x": 1}}}, ToolCall(id="call_0", name="f", arguments='{"x":1}')),
-        ({"id": "", "function": {"name": "f"}}, ToolCall(id="call_0", name="f", arguments="")),
+        ({"id": "", "function": {"name": "f"}}, ToolCall(id="call_0", name="f", arguments="{}")),
         ({"id": "c", "custom": {"name": "g", "input": "go"}}, ToolCall(id="c", name="g", arguments="go")),
     ],
 )  # fmt: skip

@@ -260,9 +260,6 @@ WHOLE: dict[str, Script] = {
     "breaks after the end mark": streaming(*EVENTS, then=Conversation.reset),
     "no space after the colon": streaming(*(e.replace(b"data: ", b"data:") for e in EVENTS)),
     "empty events": streaming(event(b""), ROLE, event(b" "), HEL, event({"type": "ping"}), LO, *EVENTS[3:]),
-    "a second choice": streaming(
-        ROLE, HEL, event({"choices": [{"index": 1, "delta": {"content": "no"}}]}), LO, *EVENTS[3:]
-    ),
     "a filter's report first": streaming(event({"choices": [], "prompt_filter_results": []}), *EVENTS),
     "a whole JSON answer": once(json_answer(completion("hello"))),
 }  # fmt: skip

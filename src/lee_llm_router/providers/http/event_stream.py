@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from lee_llm_router.providers.http.dialects.base import Decoder
 from lee_llm_router.providers.http.transport.api import AsyncWireStream, WireStream
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import StreamChunk
+
+_SLICE = 16 * 1024
+"""Bytes; as events of ten bytes each they take the decoder a few milliseconds."""
+
+
+def _whole_raw(decoder: Decoder) -> Any:
+    """Return what the decoder gives as the whole answer of the vendor; None where its dialect has no such thing."""
+    give = getattr(decoder, "whole_raw", None)
+    return None if give is None else give()
 
 
 class EventStream(ChunkStream):
@@ -28,17 +40,31 @@ class EventStream(ChunkStream):
             self._wire.finish()
         return chunk
 
+    def whole_raw(self) -> Any:
+        """As `ChunkStream.whole_raw`."""
+        return _whole_raw(self._decoder)
+
     def close(self) -> None:
         """As `ChunkStream.close`."""
         self._wire.close()
 
 
 class AsyncEventStream(ChunkStream):
-    """The stream of an asynchronous call, for the event loop that opened it."""
+    """The stream of an asynchronous call, for the event loop that opened it.
+
+    What a fast server has sent may be read without a wait. So the decoder gets it in slices, and between them the event
+    loop gets its turn: a body of many tiny events must not hold up what else runs there.
+    """
 
     def __init__(self, wire: AsyncWireStream, decoder: Decoder) -> None:
         self._wire = wire
         self._decoder = decoder
+        self._received = b""
+        """What the wire gave last."""
+        self._position = 0
+        """How much of it the decoder has."""
+        self._read_in_turn = 0
+        """Bytes given to the decoder since the event loop had a turn."""
 
     def buffered(self) -> StreamChunk | None:
         """As `ChunkStream.buffered`."""
@@ -59,11 +85,29 @@ class AsyncEventStream(ChunkStream):
         if chunk is None and not decoder.done:
             self._wire.allow(timeout)
             while chunk is None and not decoder.done:
-                decoder.feed(await self._wire.read())
+                decoder.feed(await self._next_slice())
                 chunk = decoder.next()
         if chunk is None:
             await self._wire.finish()
         return chunk
+
+    async def _next_slice(self) -> bytes:
+        """Return what comes next of the body, at most `_SLICE` bytes; empty at its end."""
+        if self._read_in_turn >= _SLICE:
+            self._read_in_turn = 0
+            await asyncio.sleep(0)
+        if self._position >= len(self._received):
+            self._received, self._position = await self._wire.read(), 0
+        data = self._received
+        if len(data) > _SLICE:
+            data = data[self._position : self._position + _SLICE]
+        self._position += len(data)
+        self._read_in_turn += len(data)
+        return data
+
+    def whole_raw(self) -> Any:
+        """As `ChunkStream.whole_raw`."""
+        return _whole_raw(self._decoder)
 
     def close(self) -> None:
         """As `ChunkStream.close`. Needs no event loop."""

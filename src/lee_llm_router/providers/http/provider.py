@@ -67,6 +67,7 @@ class _Asked:
     settings: Any
     wire: WireRequest
     secrets: tuple[str, ...]
+    body: dict[str, Any]
 
 
 class HTTPProvider(Provider[SettingsT]):
@@ -181,7 +182,7 @@ class HTTPProvider(Provider[SettingsT]):
         body = self.dialect.encode(request, settings, stream=stream)
         body.update(config.extra_body)
         body.update(request.extra_body)
-        return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets)
+        return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets, body)
 
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:
         """Return what requests with the key of this moment share, worked out anew when the key has changed."""
@@ -201,14 +202,15 @@ class HTTPProvider(Provider[SettingsT]):
 
     def _decoder(self, asked: _Asked, answer: WireStream | AsyncWireStream) -> Decoder | None:
         """Return what reads the events of `answer`; None if it has none: it failed, or the server did not stream."""
-        reply = HTTPReply(
-            answer.status, b"", answer.raw_headers, len(asked.wire.body), asked.secrets, self.clock.time()
-        )
+        reply = self._reply(asked, answer, b"")
         return self.dialect.decoder(reply, self.config) if reply.ok else None
 
     def _answer(self, asked: _Asked, answer: WireResponse) -> LLMResponse:
-        now = self.clock.time()
-        reply = HTTPReply(answer.status, answer.body, answer.raw_headers, len(asked.wire.body), asked.secrets, now)
+        reply = self._reply(asked, answer, answer.body)
         if not reply.ok:
             raise self.failure(asked.request, asked.settings, reply)
         return self.dialect.decode(reply)
+
+    def _reply(self, asked: _Asked, answer: WireResponse | WireStream | AsyncWireStream, body: bytes) -> HTTPReply:
+        now, size = self.clock.time(), len(asked.wire.body)
+        return HTTPReply(answer.status, body, answer.raw_headers, size, asked.secrets, now, asked.body, asked.settings)

@@ -17,7 +17,7 @@ settings, its dialect, and a provider class that names the two. What dialects sh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +44,10 @@ class HTTPReply:
     """Values masked in everything that is quoted."""
     now: float = 0.0
     """When the answer came: seconds since 1970-01-01 UTC."""
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The body of the request, before it was written as JSON."""
+    settings: Any = field(default=None, repr=False)
+    """The provider's settings by which it was asked."""
 
     @property
     def ok(self) -> bool:

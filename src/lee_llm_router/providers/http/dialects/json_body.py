@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NoReturn
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
+from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
@@ -52,7 +53,7 @@ def decode_json(reply: HTTPReply) -> dict[str, Any]:
         InvalidResponseError: the body is anything else.
     """
     try:
-        value = from_json(reply.body.removeprefix(_UTF8_BOM))
+        value = read_json(reply.body.removeprefix(_UTF8_BOM))
     except ValueError as error:
         raise invalid_answer(reply, f"not JSON but {describe_body(reply)}") from error
     if not isinstance(value, dict):

@@ -2,28 +2,25 @@
 
 It follows the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR, LF or
 CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is dropped.
-There is one difference: data stays bytes. The standard replaces invalid UTF-8 by U+FFFD, which would hide that an
-answer is damaged.
+There are two differences. Data stays bytes: the standard replaces invalid UTF-8 by U+FFFD, which would hide that an
+answer is damaged. And what the standard has a reader ignore, an event without its empty line and lines of other fields,
+can be asked for: some servers say there why the answer is none.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.providers.http.dialects.base import HTTPReply
 
 ACCEPT = "text/event-stream, application/json"
 """The `Accept` header of a request for a stream; a server that cannot stream may answer with JSON."""
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_RETRY_DIGITS = 15
-
-
-def is_whole_body(reply: HTTPReply) -> bool:
-    """Return whether `reply` says that its body is JSON or a web page, and so no stream of events."""
-    kind = reply.headers.get("content-type", "").lower()
-    return "json" in kind or "html" in kind
+_KEPT_LINES = 32
+_KEPT_OF_LINE = 4096
 
 
 class Event(NamedTuple):
@@ -47,11 +44,15 @@ class EventParser:
         limit: Maximum bytes in one event, including its comments.
     """
 
-    __slots__ = ("_after_cr", "_data", "_event", "_id", "_limit", "_size", "_start", "_tail", "_too_long", "retry")
+    __slots__ = (
+        "_after_cr", "_data", "_event", "_id", "_limit", "_size", "_start", "_tail", "_too_long", "retry", "unknown",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
         self.retry: int | None = None
         """Milliseconds to wait before connecting again, if the stream has said so."""
+        self.unknown: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        """The last lines that were no fields, each cut to 4096 bytes."""
         self._limit = limit
         self._start: bytes | None = b""
         self._after_cr = False
@@ -92,6 +93,19 @@ class EventParser:
             raise InvalidResponseError(f"an event of the stream is longer than {self._limit} bytes", final=True)
         return events
 
+    def unfinished(self) -> Event | None:
+        """Return the event that has come without its empty line; None if there is none. For the end of the body."""
+        tail = b"".join(self._tail)
+        self._tail.clear()
+        self._size -= len(tail)
+        if tail and not self._too_long:
+            self._take([tail], [])
+        if not self._data or self._too_long:
+            return None
+        data = b"\n".join(self._data)
+        self._data.clear()
+        return Event(data, self._event or "message", self._id)
+
     def _without_bom(self, data: bytes) -> bytes:
         """Return `data` without a byte order mark; nothing while fewer than three bytes have come that may be one."""
         data = (self._start or b"") + data
@@ -128,8 +142,11 @@ class EventParser:
             self._event = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
-            self.retry = int(value)
+        elif name == b"retry":
+            if value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
+                self.retry = int(value)
+        elif name and name != b"id":
+            self.unknown.append(line[:_KEPT_OF_LINE])
 
     def _count(self, part: bytes) -> None:
         self._size += len(part)

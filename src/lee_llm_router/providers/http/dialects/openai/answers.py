@@ -1,39 +1,26 @@
-"""Reads the parts that a whole chat completion and its streamed chunks have in common. Pure."""
+"""Reads what a whole chat completion and its streamed chunks have in common: text, reasoning, token counts. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
-from lee_llm_router._util.numbers import count
-from lee_llm_router.errors import ContentFilterError, FailureType, LLMRouterError, error_for
+from lee_llm_router._util.numbers import amount, count
+from lee_llm_router.errors import ContentFilterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping
+from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.response import LLMResponse, LLMUsage
 
-_BROKEN_OFF: dict[str, FailureType] = {
-    "content_filter": FailureType.CONTENT_FILTER,
-    "sensitive": FailureType.CONTENT_FILTER,  # Zhipu
-    "error": FailureType.PROVIDER_ERROR,  # OpenRouter
-    "network_error": FailureType.PROVIDER_ERROR,  # Zhipu
-    "abort": FailureType.PROVIDER_ERROR,  # vLLM, SGLang
-    "insufficient_system_resource": FailureType.OVERLOADED,  # DeepSeek
-    "incomplete": FailureType.INVALID_RESPONSE,
-}
-"""Finish reasons that mean the answer is not whole."""
-
+_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+"""Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""
+_READ = frozenset({"role", "name", "content", "refusal", "tool_calls", "function_call", *_REASONING})
+_ABOUT = frozenset(
+    {"id", "index", "type", "logprobs", "token_ids", "metadata", "provider_specific_fields", "content_filter_results"}
+)
+"""Fields of a message that say something about the answer, and are no part of it."""
+_ANNOTATING = ("reasoning", "thinking", "thought", "annotation", "citation", "signature")
+"""What the names of fields begin with that go along with an answer, and are none without one."""
 _UNREPORTED = LLMUsage()
-
-
-def broken_off(reply: HTTPReply, reason: str, response: LLMResponse | None = None) -> LLMRouterError | None:
-    """Return the error that a finish reason stands for; None for an ordinary one."""
-    kind = _BROKEN_OFF.get(reason)
-    if kind is None:
-        return None
-    message = f"the answer was broken off ({reason})"
-    final = kind is FailureType.INVALID_RESPONSE
-    return error_for(kind, message, status_code=reply.status, response=response, final=final)
 
 
 def refused(reply: HTTPReply, refusal: str, response: LLMResponse | None = None) -> ContentFilterError:
@@ -52,29 +39,109 @@ def text_of(reply: HTTPReply, content: Any) -> str | None:
         return content
     if not isinstance(content, list):
         raise invalid_answer(reply, "without text (content is neither text nor a list of parts)")
-    # Parts of other types (Mistral's thinking, images) stay in `raw` only.
     texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def arguments_text(arguments: Any) -> str:
-    """Return the arguments of a tool call, or a part of them, as JSON text."""
-    if arguments is None:
-        return ""
-    # Some servers send the arguments as an object.
-    return arguments if isinstance(arguments, str) else to_json(arguments).decode()
+def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:
+    """Return the reasoning in a message or delta, under the first name that holds any; empty if there is none.
+
+    Args:
+        message: The message or delta.
+        details: Whether `reasoning_details` are looked at, which OpenRouter sends beside the same text.
+    """
+    for name in _REASONING:
+        text = message.get(name)
+        if isinstance(text, str) and text:
+            return text
+    content = message.get("content")
+    found = _thoughts(content) if isinstance(content, list) else ""
+    if not found and details and isinstance(message.get("reasoning_details"), list):
+        parts = map(mapping, message["reasoning_details"])
+        found = "".join(string(part.get("text")) or string(part.get("summary")) or "" for part in parts)
+    return found
+
+
+def _thoughts(content: list[Any]) -> str:
+    """Return the text of the thinking parts in `content`: of a part itself, or of the parts that it holds."""
+    found = []
+    for part in map(mapping, content):
+        if part.get("type") in ("thinking", "reasoning"):
+            for name in ("thinking", "reasoning", "text", "summary"):
+                inner = part.get(name)
+                if isinstance(inner, list):
+                    inner = "".join(string(mapping(item).get("text")) or "" for item in inner)
+                if isinstance(inner, str) and inner:
+                    found.append(inner)
+                    break
+    return "".join(found)
+
+
+def has_unread_output(message: Mapping[str, Any]) -> bool:
+    """Return whether a message or delta holds a part of the answer that only `raw` keeps."""
+    content = message.get("content")
+    if isinstance(content, list):
+        for part in content:
+            if mapping(part).get("type") not in ("text", "thinking", "reasoning"):
+                return True
+    return any(
+        value and name not in _READ and name not in _ABOUT and isinstance(value, (str, list, dict))
+        for name, value in message.items()
+    )
+
+
+def has_content(message: Mapping[str, Any]) -> bool:
+    """Return whether a message or delta has content of any kind: text, even an empty one, a picture, a sound."""
+    if message.get("content") is not None:
+        return True
+    return any(
+        value and name not in _READ and name not in _ABOUT and isinstance(value, (list, dict))
+        for name, value in message.items()
+        if not name.startswith(_ANNOTATING)
+    )
+
+
+def says_more(message: Mapping[str, Any]) -> bool:
+    """Return whether a message or delta has content that is not an empty text."""
+    return bool(message.get("content")) or has_content({**message, "content": None})
+
+
+def usage_in(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
+    """Return what an answer or event says of its usage, wherever it says so."""
+    # Moonshot puts it in the choice, Groq's streams in a field of their own.
+    return answer.get("usage") or choice.get("usage") or mapping(answer.get("x_groq")).get("usage")
 
 
 def usage_of(usage: Any) -> LLMUsage | None:
     """Return the token counts reported; an impossible number counts as unreported, and None means nothing was."""
     if not isinstance(usage, dict):
         return None
-    prompt, completion = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    prompt = mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
+    completion = mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
     found = LLMUsage(
-        prompt_tokens=count(usage.get("prompt_tokens")),
-        completion_tokens=count(usage.get("completion_tokens")),
+        prompt_tokens=_first(usage, "prompt_tokens", "input_tokens"),
+        completion_tokens=_first(usage, "completion_tokens", "output_tokens"),
         total_tokens=count(usage.get("total_tokens")),
-        cached_tokens=count(mapping(prompt).get("cached_tokens")) if prompt else None,
-        reasoning_tokens=count(mapping(completion).get("reasoning_tokens")) if completion else None,
-    )
+        # Beside: Moonshot and others, DeepSeek, gateways to Anthropic.
+        cached_tokens=_first(
+            {**usage, **prompt} if prompt else usage,
+            "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens",
+        ),
+        reasoning_tokens=_first({**usage, **completion} if completion else usage, "reasoning_tokens"),
+    )  # fmt: skip
     return None if found.total_tokens is None and found == _UNREPORTED else found
+
+
+def _first(numbers: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first believable number of tokens under one of `names`."""
+    for name in names:
+        number = count(numbers.get(name))
+        if number is not None:
+            return number
+    return None
+
+
+def cost_of(usage: Any) -> float | None:
+    """Return the price in US dollars that stands in a usage, as a number or as the total of several."""
+    cost = mapping(usage).get("cost")
+    return amount(mapping(cost).get("total_cost") if isinstance(cost, dict) else cost)

@@ -11,18 +11,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router._util.numbers import amount
-from lee_llm_router.errors import InvalidRequestError, LLMRouterError
+from lee_llm_router.errors import InvalidRequestError, InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.json_body import decode_json, invalid_answer, mapping, string
-from lee_llm_router.providers.http.dialects.openai.answers import arguments_text, broken_off, refused, text_of, usage_of
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
-from lee_llm_router.providers.http.dialects.openai.errors import failure, failure_within
+from lee_llm_router.providers.http.dialects.openai.errors import failure
+from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
+from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of
-from lee_llm_router.response import LLMRequest, LLMResponse, Message, ToolCall
+from lee_llm_router.providers.streams import AnswerParts
+from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
 
 class ChatDialect:
@@ -75,90 +75,55 @@ class ChatDialect:
         return body
 
     def decode(self, reply: HTTPReply) -> LLMResponse:
-        """Return the answer in the body of a 200.
+        """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
 
-        The finish reason may be missing, since a few small servers never send one. In the API's reference null means
-        "still being written", so that is no whole answer. Empty text is an answer. No text (null) is one only beside
-        tool calls, or where the bound on tokens was used up before the first word.
+        What the body holds decides, not what the server calls it.
 
         Raises:
-            InvalidResponseError: the body holds no answer.
+            InvalidResponseError: the body holds no whole answer; see `whole_answer` and `chat_stream`.
             ContentFilterError: the answer was refused; `response` holds what came of it.
             LLMRouterError: an error came in place of an answer; of the type that it names.
         """
-        answer = decode_json(reply)
-        if answer.get("error"):
-            raise failure_within(reply, answer["error"])
-        choice, message = _first_choice(reply, answer)
-        response = LLMResponse(
-            text=text_of(reply, message.get("content")) or "",
-            tool_calls=_tool_calls(reply, message.get("tool_calls")),
-            reasoning=string(message.get("reasoning_content")) or string(message.get("reasoning")),
-            finish_reason=string(choice.get("finish_reason")),
-            usage=usage_of(answer.get("usage")),
-            cost_usd=amount(mapping(answer.get("usage")).get("cost")),
-            model=string(answer.get("model")),
-            raw=answer,
-            request_bytes=reply.request_bytes,
-        )
-        _check_whole(reply, choice, message, response)
-        return response
+        if is_stream(reply):
+            return _read_stream(reply)
+        try:
+            answer = decode_answer(reply)
+        except InvalidResponseError:
+            if not events_in(reply.body):
+                raise
+            return _read_stream(reply)
+        return whole_answer(reply, answer)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
         return failure(reply)
 
-    def decoder(self, reply: HTTPReply, settings: OpenAIChatConfig) -> ChatDecoder | None:
-        """Return what reads the events of a stream; None where the server sends JSON or a web page instead."""
-        if sse.is_whole_body(reply):
-            return None
-        return ChatDecoder(reply, settings.max_response_bytes, settings.stream_end == "done")
+    def decoder(self, reply: HTTPReply, settings: OpenAIChatConfig) -> ChatDecoder:
+        """Return what reads the body, be it a stream of events or whole JSON."""
+        return ChatDecoder(reply, settings.max_response_bytes, settings.stream_end)
 
 
-def _first_choice(reply: HTTPReply, answer: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the first choice and its message."""
-    choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise invalid_answer(reply, "without choices")
-    choice: dict[str, Any] = choices[0]
-    if choice.get("error"):
-        raise failure_within(reply, choice["error"])
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        raise invalid_answer(reply, "without a message")
-    return choice, message
+def _read_stream(reply: HTTPReply) -> LLMResponse:
+    """Return the answer in a whole body that is a stream of events.
 
-
-def _check_whole(reply: HTTPReply, choice: dict[str, Any], message: dict[str, Any], response: LLMResponse) -> None:
-    refusal = string(message.get("refusal"))
-    if refusal:
-        raise refused(reply, refusal, response)
-    reason = choice.get("finish_reason", "")
-    if not isinstance(reason, str):
-        raise invalid_answer(reply, "not finished (finish_reason is no text)")
-    failed = broken_off(reply, reason, response)
-    if failed is not None:
-        raise failed
-    if message.get("content") is None and not response.tool_calls and reason != "length":
-        raise invalid_answer(reply, "without text and without tool calls")
-
-
-def _tool_calls(reply: HTTPReply, calls: Any) -> tuple[ToolCall, ...]:
-    if calls is None:
-        return ()
-    if not isinstance(calls, list):
-        raise invalid_answer(reply, "malformed (tool_calls is not a list)")
-    return tuple(_tool_call(reply, call, number) for number, call in enumerate(calls))
-
-
-def _tool_call(reply: HTTPReply, call: Any, number: int) -> ToolCall:
-    function = mapping(call).get("function") or mapping(call).get("custom")
-    name = string(mapping(function).get("name"))
-    if name is None:
-        raise invalid_answer(reply, f"malformed (tool_calls[{number}] names no function)")
-    arguments = arguments_text(mapping(function).get("arguments", mapping(function).get("input")))
-    # Some local servers send no ids; the position is enough to pair call and result.
-    return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
+    Raises:
+        LLMRouterError: it is none, with what there is of it as `response`.
+    """
+    decoder = ChatDecoder(reply, len(reply.body) + 1, getattr(reply.settings, "stream_end", "done"))
+    parts = AnswerParts()
+    try:
+        for data in (reply.body, b""):
+            if data or not decoder.done:
+                decoder.feed(data)
+            while (chunk := decoder.next()) is not None:
+                parts.add(chunk)
+    except LLMRouterError as error:
+        if parts.texts:
+            error.response = error.response or parts.response(decoder.whole_raw())
+        if type(error) is InvalidResponseError:
+            error.args = (f"the answer is a stream, and {error.message}",)
+        raise
+    return parts.response(decoder.whole_raw())
 
 
 def _json_wanted(request: LLMRequest, settings: OpenAIChatConfig) -> tuple[dict[str, Any] | None, Sequence[Message]]:

@@ -1,72 +1,134 @@
 """Reads streamed chat completions: server-sent events, one for each chunk of the answer. Pure.
 
-How this works. `EventParser` splits the bytes into events. An event holds a JSON object (a "chat completion chunk
-object" of the OpenAI API reference), the end mark `[DONE]`, or an error. `next` turns one event after the other into a
-`StreamChunk`, until bytes are needed again.
+How this works. The first byte that is no blank says what the body is, whatever its label: ``{``, ``[`` or ``<`` begin
+JSON or a web page, which is read as a whole at its end; anything else is a stream. `EventParser` splits that into
+events. An event holds a JSON object (a "chat completion chunk object" of the OpenAI API reference), the end mark
+`[DONE]`, or an error. `next` turns one event after the other into a `StreamChunk`, until bytes are needed again.
 
-A stream is whole only with a finish reason and the end mark: nothing else tells a cut stream from a whole one. So
+A stream is whole only with a finish reason and the end mark, unless the settings say that one of them does: nothing
+else tells a cut stream from a whole one. So
 
 - an event that is not JSON, or not of the known shape, is an error, never skipped (an empty one is);
-- at the end mark `_finish` checks that the answer is one: text, or tool calls that all have a name;
+- at the end mark `_finish` checks that the answer is one: text or other content, or tool calls that all have a name;
 - a finish reason that stands for a failure is raised after the chunk that carries it, whose text is still handed on;
-- a body without any event (a web page, say) is kept, up to `_KEPT_BYTES`, for the error to say what it is.
+- an event that has come without its empty line counts only if it makes the answer whole;
+- what is no event and names an error is the cause, if the answer does not become whole.
 
-Other servers than OpenAI's number tool calls in ways of their own; `_ToolCalls` sorts that out.
+The common event is read by the shortest way. What is rare has a function of its own: several choices in one event, a
+whole answer in an event, half a character at the end of a piece (`_whole_pieces`). The bytes are kept, so that
+`raw` can be put together when it is looked at.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
 
-from lee_llm_router._util.numbers import amount
+from lee_llm_router._util.deferred import Deferred
+from lee_llm_router._util.lenient_json import read_json, read_odd_json, whole_characters
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
-from lee_llm_router.providers.http.dialects.openai.answers import arguments_text, broken_off, refused, text_of, usage_of
+from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, string
+from lee_llm_router.providers.http.dialects.openai.answers import (
+    cost_of,
+    has_content,
+    has_unread_output,
+    reasoning_of,
+    refused,
+    says_more,
+    text_of,
+    usage_in,
+    usage_of,
+)
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
+from lee_llm_router.providers.http.dialects.openai.event_bodies import (
+    BLANK,
+    BOM,
+    END_MARK,
+    events_in,
+    ignored_error,
+    is_event,
+)
+from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
+from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
+from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
+from lee_llm_router.providers.http.dialects.openai.whole_answer import (
+    asks_for_several,
+    choice_number,
+    decode_answer,
+    error_in,
+    graver,
+    raised_within,
+    whole_answer,
+)
 from lee_llm_router.providers.http.dialects.sse import Event, EventParser
+from lee_llm_router.providers.streams import chunk_of
 from lee_llm_router.response import StreamChunk, ToolCallDelta
 
-_END_MARK = b"[DONE]"
-_KEPT_BYTES = 4096
-"""Bytes kept of a body without events, to say in the error what it is."""
+_WHOLE_BODIES = (b"{", b"[", b"<")
+_NO_CHOICE: dict[str, Any] = {}
 
 
 class ChatDecoder:
-    """A `Decoder` of chat completion chunks.
+    """A `Decoder` of chat completion chunks, or of a whole answer where the server sends one.
 
     Args:
         reply: Status and headers of the answer.
         limit: Maximum bytes in one event.
-        end_mark: Whether `[DONE]` must come. If not, the answer ends with the body, after a finish reason.
+        ends_with: What ends a stream: `done`, a finish reason and `[DONE]`; `finish_reason`, the end of the body after
+            one; `mark`, `[DONE]` alone.
     """
 
-    def __init__(self, reply: HTTPReply, limit: int, end_mark: bool) -> None:
+    def __init__(self, reply: HTTPReply, limit: int, ends_with: str = "done") -> None:
         self.done = False
         self._reply = reply
         self._parser = EventParser(limit)
-        self._end_mark = end_mark
+        self._ends_with = ends_with
+        self._several = asks_for_several(reply)
         self._events: deque[Event] = deque()
-        self._without_events: bytes | None = None if "event-stream" in reply.headers.get("content-type", "") else b""
+        self._body = bytearray()
+        """All that has come."""
+        self._head: bytes | None = b""
+        """The first bytes while they say nothing; then None."""
+        self._is_stream = True
+        self._has_ended = False
+        self._has_events = False
         self._failure: LLMRouterError | None = None
         self._request_bytes = reply.request_bytes
-        self._finish_reason: str | None = None
+        self._finish_reason = ""
         self._has_text = False
-        self._refusal = ""
-        self._tools = _ToolCalls()
+        self._has_content = False
+        """Whether any content has come, if only an empty text."""
+        self._has_named_reasoning = False
+        self._has_tool_calls = False
+        self._refusals: list[str] = []
+        self._tools = ToolCallSorter()
+        self._is_lone_answer = False
+        """Whether all that came is one event with a whole message."""
+        self._note: bytes = b""
+        """The last event without choices."""
+        self._whole_raw: Any = None
+        self._halves: HalfCharacters | None = None
+        """What waits for its other half; None while every character came whole."""
 
     def feed(self, data: bytes) -> None:
         """As `Decoder.feed`."""
-        events = self._parser.feed(data)
-        self._events.extend(events)
-        if self._without_events is not None:
-            self._without_events = None if events else (self._without_events + data)[:_KEPT_BYTES]
         if not data:
-            self._body_ended()
+            self._has_ended = True
+            return
+        self._body += data
+        if self._head is not None:
+            data = self._begin(data)
+        if self._is_stream:
+            events = self._parser.feed(data)
+            if events:
+                self._has_events = True
+                self._events.extend(events)
 
     def next(self) -> StreamChunk | None:
         """As `Decoder.next`."""
@@ -76,165 +138,294 @@ class ChatDecoder:
             chunk = self._read_event(self._events.popleft())
             if chunk is not None:
                 return chunk
-        return None
+        return self._end_body() if self._has_ended and not self.done else None
+
+    def whole_raw(self) -> Any:
+        """Return the answer as an unstreamed one would be, put together when it is looked at."""
+        return self._whole_raw or Deferred(partial(merged_raw, self._body, several=self._several))
+
+    def _begin(self, data: bytes) -> bytes:
+        """Return `data` without blanks and a byte order mark before it; find out whether it is a stream."""
+        head = (self._head or b"") + data
+        if len(head) < len(BOM) and BOM.startswith(head):
+            self._head = head
+            return b""
+        head = head.removeprefix(BOM).lstrip(BLANK)
+        self._head = None if head else b""
+        self._is_stream = not head.startswith(_WHOLE_BODIES)
+        return head
 
     def _read_event(self, event: Event) -> StreamChunk | None:
         """Return the chunk in `event`; None for the end mark and for an empty event."""
-        data = event.data
         try:
-            value = from_json(data)
-        except ValueError as error:
-            data = data.strip()
-            if data == _END_MARK:
-                self._finish()
-                return None
-            text = data.decode("utf-8", "replace")
-            if event.event == "error":
-                raise failure_within(self._reply, text) from error
-            if not data:
-                return None
-            raise self._invalid_stream(f"holds what is not JSON: {self._reply.quote(text, 100)!r}") from error
-        if event.event == "error":
-            raise failure_within(self._reply, value.get("error") or value if isinstance(value, dict) else value)
-        if not isinstance(value, dict):
-            raise self._invalid_stream("holds what is not a JSON object")
-        if value.get("error") or value.get("object") == "error":
-            raise failure_within(self._reply, value.get("error") or value)
-        return self._build_chunk(value, self._first_choice(value.get("choices")))
+            value = from_json(event.data, allow_inf_nan=False)
+        except ValueError:
+            return self._read_odd_event(event)
+        if type(value) is not dict or event.event == "error":
+            raise self._no_chunk(event, value)
+        return self._read_value(event, value)
 
-    def _first_choice(self, choices: Any) -> dict[str, Any]:
-        """Return the first choice, which is the answer. Events without one carry only usage and the like."""
-        if choices is None:
-            return {}
-        if not isinstance(choices, list):
-            raise self._invalid_stream("holds malformed choices")
-        for choice in choices:
-            if not isinstance(choice, dict):
-                raise self._invalid_stream("holds malformed choices")
-            if not choice.get("index"):
-                if choice.get("error"):
-                    raise failure_within(self._reply, choice["error"])
-                return choice
-        return {}
+    def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:
+        choices = value.get("choices")
+        if not choices or value.get("error"):
+            choices = self._odd_choices(event, value, choices)
+        if type(choices) is not list:
+            raise self._broken("holds malformed choices")
+        if len(choices) > 1 or self._several:
+            choices = self._own_choices(choices)
+            if len(choices) > 1:
+                return _joined([self._build_chunk(value, choice) for choice in choices])
+        return self._build_chunk(value, choices[0])
+
+    def _odd_choices(self, event: Event, value: dict[str, Any], choices: Any) -> Any:
+        """Return the choices of an event that may have none.
+
+        Raises:
+            LLMRouterError: the event is an error.
+        """
+        error = raised_within(self._reply, value, is_answer=bool(choices))
+        if error is not None:
+            raise error
+        if choices:
+            return choices
+        self._note = event.data
+        return [_NO_CHOICE] if choices is None or choices == [] else choices
+
+    def _own_choices(self, choices: list[Any]) -> list[Any]:
+        """Return the entries that are the answer: all, or those with the number 0 where several were asked for."""
+        if not self._several or not all(isinstance(choice, dict) for choice in choices):
+            return choices
+        return [choice for choice in choices if choice_number(choice) == 0] or [_NO_CHOICE]
 
     def _build_chunk(self, value: dict[str, Any], choice: dict[str, Any]) -> StreamChunk:
-        delta = choice.get("delta") or {}
-        if not isinstance(delta, dict):
-            raise self._invalid_stream("holds a malformed delta")
+        if type(choice) is not dict:
+            raise self._broken("holds malformed choices")
+        if choice.get("error"):
+            raise failure_within(self._reply, error_in(choice))
+        delta = choice.get("delta") or self._message_of(choice)
+        if type(delta) is not dict:
+            raise self._broken("holds a malformed delta")
         content = delta.get("content")
-        if content is None:
-            text = ""
-        else:
-            self._has_text = True
-            text = content if isinstance(content, str) else text_of(self._reply, content) or ""
-        reasoning = ""
+        text, reasoning, in_raw = "", "", False
         tools: tuple[ToolCallDelta, ...] = ()
-        if len(delta) > 1 or content is None:  # most deltas hold content alone
-            reasoning = string(delta.get("reasoning_content")) or string(delta.get("reasoning")) or ""
-            if delta.get("tool_calls") is not None:
-                tools = self._tool_calls(delta["tool_calls"])
-            if delta.get("refusal"):
-                self._refusal += string(delta["refusal"]) or ""
+        if type(content) is str:
+            text = content
+            if text:
+                self._has_text = True
+            else:
+                self._has_content = True
+        if len(delta) > 1 or (delta and type(content) is not str):  # most deltas hold content alone
+            if type(content) is not str and content is not None:
+                text = text_of(self._reply, content) or ""
+            reasoning, tools, in_raw = self._read_more(delta)
         finish_reason = choice.get("finish_reason")
         if finish_reason is not None:
             finish_reason = self._note_finish_reason(finish_reason)
-        usage = value.get("usage") or choice.get("usage")  # Moonshot puts it in the choice
+        if self._halves is not None:
+            text, reasoning, tools = self._halves.join(text, reasoning, tools)
+        usage = value.get("usage")
+        if usage is None and (finish_reason is not None or choice is _NO_CHOICE):
+            usage = usage_in(value, choice)
         request_bytes, self._request_bytes = self._request_bytes, None
+        model = value.get("model")
         return StreamChunk(
             text=text,
             reasoning=reasoning,
             tool_calls=tools,
             finish_reason=finish_reason,
             usage=usage_of(usage) if usage else None,
-            cost_usd=amount(mapping(usage).get("cost")) if usage else None,
-            model=string(value.get("model")),
+            cost_usd=cost_of(usage) if usage else None,
+            model=model if type(model) is str else None,
             request_bytes=request_bytes,
             raw=value,
+            output_in_raw=in_raw,
         )
 
-    def _tool_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
+    def _message_of(self, choice: dict[str, Any]) -> Any:
+        """Return what a choice without a delta holds in its place: a message, whole or a piece; else nothing."""
+        message = choice.get("message")
+        if not message:
+            return {}
+        seen = self._has_text or self._has_content or self._has_named_reasoning or self._tools.calls
+        self._is_lone_answer = not seen and choice.get("finish_reason", "") is not None
+        return message
+
+    def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
+        """Return the reasoning and the tool calls in a delta, and whether it holds output that has no field."""
+        reasoning = reasoning_of(delta, details=not self._has_named_reasoning)
+        if reasoning and not delta.get("reasoning_details"):
+            self._has_named_reasoning = True
+        tools: tuple[ToolCallDelta, ...] = ()
+        if delta.get("tool_calls") is not None:
+            self._has_tool_calls = True
+            tools = self._sorted_calls(delta["tool_calls"])
+        elif delta.get("function_call") and not self._has_tool_calls:
+            tools = self._sorted_calls(calls_in(delta))
+        if delta.get("refusal"):
+            self._refusals.append(string(delta["refusal"]) or "")
+        self._has_content = self._has_content or has_content(delta)
+        self._has_text = self._has_text or says_more(delta)
+        return reasoning, tools, has_unread_output(delta)
+
+    def _sorted_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
         if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise self._invalid_stream("holds malformed tool calls")
-        return tuple(map(self._tools.delta, calls))
+            raise self._broken("holds malformed tool calls")
+        return tuple(delta for delta in map(self._tools.delta, calls) if delta is not None)
 
     def _note_finish_reason(self, reason: Any) -> str | None:
-        """Return `reason`, and remember what it means for the rest of the stream."""
+        """Return `reason` in the usual words, and remember what it means for the rest of the stream."""
         if not isinstance(reason, str):
-            raise self._invalid_stream("holds a malformed finish reason")
-        self._finish_reason = reason or self._finish_reason
+            raise self._broken("holds a malformed finish reason")
         # Raised by the next call of `next`, so that the text of this event is handed on first.
-        self._failure = broken_off(self._reply, reason)
-        return reason or None
+        self._failure = self._failure or broken_off(self._reply, reason)
+        self._finish_reason = graver(self._reply, self._finish_reason, reason)
+        return known_word(self._finish_reason, calls_tools=bool(self._tools.calls)) if reason else None
 
-    def _body_ended(self) -> None:
-        """Take note of the end of the body; an error unless the answer is whole."""
-        if self.done:
-            return
-        if self._without_events is not None:
-            seen = replace(self._reply, body=self._without_events)
-            raise invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
-        if self._end_mark and self._finish_reason is not None:
-            raise self._invalid_stream("ended before its end mark")
-        self._finish()
+    # What is rare
 
-    def _finish(self) -> None:
-        """Mark the answer as done.
+    def _read_odd_event(self, event: Event) -> StreamChunk | None:
+        """Return the chunk in an event that is not plain JSON; None for the end mark and for an empty event."""
+        data = event.data.strip()
+        if data == END_MARK:
+            return self._finish()
+        try:
+            value = read_odd_json(data)
+        except ValueError:
+            value = None
+        if event.event == "error":
+            raise self._no_chunk(event, data.decode("utf-8", "replace") if value is None else value)
+        if type(value) is dict:
+            self._halves = self._halves or HalfCharacters()
+            chunk = self._read_value(event, value)
+            clean = whole_characters(value)
+            return replace(chunk, raw=clean, model=string(clean.get("model")))
+        lines = [line for line in data.split(b"\n") if line.strip()]
+        if len(lines) > 1 and all(map(is_event, lines)):  # events with one newline between them, not two
+            self._events.extendleft(Event(line) for line in reversed(lines))
+        elif data:
+            text = data.decode("utf-8", "replace")
+            raise self._broken(f"holds what is not JSON: {self._reply.quote(text, 100)!r}")
+        return None
+
+    def _no_chunk(self, event: Event, value: Any) -> LLMRouterError:
+        """Return the error for an event that is none of an answer: it says that it is an error, or is no object."""
+        if event.event == "error":
+            return failure_within(self._reply, error_in(value) if isinstance(value, dict) else value)
+        return self._broken("holds what is not a JSON object")
+
+    # The end
+
+    def _end_body(self) -> StreamChunk | None:
+        """Take note of the end of the body; return what it completes.
+
+        Raises:
+            LLMRouterError: the answer is not whole.
+        """
+        if not self._is_stream:
+            return self._read_whole_body()
+        pending = self._parser.unfinished()
+        if pending is not None and self._completes(pending):
+            self._events.append(pending)
+            self._has_events = True
+            return self.next()
+        if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
+            seen = replace(self._reply, body=bytes(self._body[:4096]))
+            said = ignored_error(self._reply, self._parser.unknown)
+            raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
+        if self._finish_reason and self._ends_with != "finish_reason" and not self._is_lone_answer:
+            raise self._not_whole("ended before its end mark")
+        if self._ends_with == "mark" and not self._is_lone_answer:
+            raise self._not_whole("ended before its end mark")
+        return self._finish()
+
+    def _completes(self, event: Event) -> bool:
+        """Return whether an event without its empty line makes the answer whole, or says that there is none."""
+        if event.data.strip() == END_MARK:
+            return True
+        try:
+            value = read_json(event.data)
+        except ValueError:
+            return False
+        if not isinstance(value, dict):
+            return False
+        choices = value.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        ends = self._ends_with == "finish_reason" and bool(self._finish_reason or choice.get("finish_reason"))
+        return ends or bool(value.get("error") or choice.get("message"))
+
+    def _read_whole_body(self) -> StreamChunk | None:
+        """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
+        reply = replace(self._reply, body=bytes(self._body))
+        try:
+            response = whole_answer(reply, decode_answer(reply))
+        except InvalidResponseError:
+            events = events_in(reply.body)
+            if not events:
+                raise
+            self._is_stream = self._has_events = True
+            self._events.extend(events)
+            return self.next()
+        self.done = True
+        self._whole_raw = response.raw
+        return chunk_of(response)
+
+    def _finish(self) -> StreamChunk | None:
+        """Mark the answer as done; return what its end adds to it.
 
         Raises:
             LLMRouterError: what came is not a whole answer.
         """
-        if self._finish_reason is None:
-            raise self._invalid_stream("ended before the answer was finished")
-        if self._refusal:
-            raise refused(self._reply, self._refusal)
+        if not self._finish_reason and not self._is_lone_answer:
+            if self._ends_with != "mark":
+                raise self._not_whole("ended before the answer was finished")
+            error = ignored_error(self._reply, self._parser.unknown)
+            if error is not None:
+                raise error
+        if self._refusals:
+            raise refused(self._reply, "".join(self._refusals))
         nameless = self._tools.nameless()
         if nameless is not None:
-            raise self._invalid_stream(f"is malformed (tool_calls[{nameless}] names no function)")
-        if not self._has_text and not self._tools.calls and self._finish_reason != "length":
-            raise self._invalid_stream("ended without text and without tool calls")
+            raise self._broken(f"is malformed (tool_calls[{nameless}] names no function)")
+        calls = bool(self._tools.calls)
+        reason = known_word(self._finish_reason, calls_tools=calls)
+        if not self._has_text and not calls and reason != "length":
+            if not self._has_content:
+                raise self._not_whole("ended without text and without tool calls")
+            if not may_be_empty(self._finish_reason):
+                said = self._reply.quote(self._finish_reason, 60)
+                raise self._not_whole(f"is empty, and ended for an unknown reason ({said})")
         self.done = True
+        return self._last_chunk(reason, calls)
 
-    def _invalid_stream(self, what: str) -> InvalidResponseError:
+    def _last_chunk(self, reason: str | None, calls: bool) -> StreamChunk | None:
+        text, reasoning, tools = ("", "", ()) if self._halves is None else self._halves.left()
+        tools += () if reason == "length" else self._tools.missing_arguments()
+        end = None if reason else "tool_calls" if calls else "stop"
+        if not (tools or end or text or reasoning):
+            return None
+        return StreamChunk(text=text, reasoning=reasoning, tool_calls=tools, finish_reason=end, raw={})
+
+    def _not_whole(self, what: str) -> LLMRouterError:
+        """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
+        error = ignored_error(self._reply, self._parser.unknown)
+        if error is not None:
+            return error
+        if self._note and not self._has_text:
+            what += f", after {self._reply.quote(self._note.decode('utf-8', 'replace'), 100)!r}"
+        return self._broken(what)
+
+    def _broken(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
 
 
-class _ToolCalls:
-    """Assigns the pieces of tool calls to their calls.
-
-    The index of a piece says which call it belongs to. Some servers send no index, or the same one for all calls; then
-    a piece with a name and another id begins a new call. A new id alone does not: other servers give each piece one.
-    """
-
-    def __init__(self) -> None:
-        self.calls: dict[int, tuple[str | None, str | None]] = {}
-        """Position of a call -> its id and name, as far as they are known."""
-        self._positions: dict[int | None, int] = {}
-
-    def delta(self, call: dict[str, Any]) -> ToolCallDelta:
-        """Return the piece `call` with its position; id and name only where they are new."""
-        function = mapping(call.get("function") or call.get("custom"))
-        call_id, name, index = string(call.get("id")), string(function.get("name")), call.get("index")
-        arguments = arguments_text(function.get("arguments", function.get("input")))
-        index = index if isinstance(index, int) and index >= 0 else None
-        position = self._positions.get(index)
-        if position is not None and not self._is_another(self.calls[position], call_id, name, index):
-            known_id, known_name = self.calls[position]
-            self.calls[position] = (known_id, known_name or name)
-            return ToolCallDelta(index=position, name=None if known_name else name, arguments=arguments)
-        position = max(self.calls, default=-1) + 1 if index is None or index in self.calls else index
-        self._positions[index] = position
-        self.calls[position] = (call_id, name)
-        # Some local servers send no ids; the position is enough to pair call and result.
-        return ToolCallDelta(index=position, id=call_id or f"call_{position}", name=name, arguments=arguments)
-
-    def nameless(self) -> int | None:
-        """Return the position of the first call without a name; None if all have one."""
-        return next((position for position, (_, name) in sorted(self.calls.items()) if name is None), None)
-
-    @staticmethod
-    def _is_another(
-        known: tuple[str | None, str | None], call_id: str | None, name: str | None, index: int | None
-    ) -> bool:
-        if name is None or known[1] is None:
-            return False
-        return index is None if call_id is None else call_id != known[0]
+def _joined(chunks: list[StreamChunk]) -> StreamChunk:
+    """Return the chunks that came in one event as one."""
+    reasons = [chunk.finish_reason for chunk in chunks if chunk.finish_reason]
+    return replace(
+        chunks[0],
+        text="".join(chunk.text for chunk in chunks),
+        reasoning="".join(chunk.reasoning for chunk in chunks),
+        tool_calls=tuple(call for chunk in chunks for call in chunk.tool_calls),
+        finish_reason=reasons[-1] if reasons else None,
+        output_in_raw=any(chunk.output_in_raw for chunk in chunks),
+    )

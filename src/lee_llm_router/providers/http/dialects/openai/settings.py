@@ -43,12 +43,11 @@ class OpenAIChatConfig(HTTPConfig):
     stream_usage: bool = Field(
         True, description="Ask streams for the tokens used (stream_options). Off for servers that refuse to be asked."
     )
-    stream_end: Literal["done", "finish_reason"] = Field(
+    stream_end: Literal["done", "finish_reason", "mark"] = Field(
         "done",
-        description="What ends a stream: done, the mark [DONE] after a finish reason; or finish_reason, the end of the"
-        " connection after one, for servers that send no mark.",
+        description="What ends an answer: done, the mark [DONE] after a finish reason; finish_reason, the end of the"
+        " connection after one, for servers that send no mark; or mark, [DONE] alone, for servers that send no reason.",
     )
-
     structured_output: Literal["json_schema", "json_object", "prompt"] = Field(
         "json_schema",
         description="How JSON is asked for: response_format json_schema, or json_object with the schema in words, or"

@@ -1,0 +1,72 @@
+"""Looks at bodies and lines that are not quite server-sent events. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lee_llm_router._util.lenient_json import read_json, split_json
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.openai.errors import failure_within
+from lee_llm_router.providers.http.dialects.openai.whole_answer import error_in, raised_within
+from lee_llm_router.providers.http.dialects.sse import Event, EventParser
+
+END_MARK = b"[DONE]"
+BOM = b"\xef\xbb\xbf"
+BLANK = b" \t\r\n"
+_FIELD = re.compile(rb"(?:data|event|id|retry|error)?:")
+
+
+def is_stream(reply: HTTPReply) -> bool:
+    """Return whether a whole body is a stream of events: by its first line, whatever the server calls it."""
+    body = reply.body
+    if body.startswith(b"{"):  # nearly all
+        return False
+    start = re.match(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*", body)
+    return _FIELD.match(body, start.end() if start else 0) is not None
+
+
+def is_event(data: bytes) -> bool:
+    """Return whether `data` is that of a whole event: an object, or the end mark."""
+    try:
+        return data.strip() == END_MARK or isinstance(read_json(data), dict)
+    except ValueError:
+        return False
+
+
+def events_in(body: bytes) -> list[Event]:
+    """Return the events in a body that begins with JSON: its objects, and the events behind them; else nothing."""
+    try:
+        texts, rest = split_json(body.removeprefix(BOM).decode("utf-8", "surrogatepass"))
+    except ValueError:
+        return []
+    if not texts or not all(text.startswith("{") for text in texts):
+        return []
+    behind = rest.encode("utf-8", "surrogatepass")
+    if behind and not _FIELD.match(behind):
+        return []
+    parser = EventParser(len(body) + 1)
+    events = [Event(text.encode("utf-8", "surrogatepass")) for text in texts]
+    if len(texts) == 1 and not behind:
+        return []
+    events += parser.feed(behind)
+    last = parser.unfinished()
+    return [*events, last] if last is not None and is_event(last.data) else events
+
+
+def ignored_error(reply: HTTPReply, lines: Sequence[bytes]) -> LLMRouterError | None:
+    """Return the error that lines name which are no part of an event: a field `error`, or JSON; None if none does."""
+    for line in (b"\n".join(lines), *reversed(lines)):
+        name, _, rest = line.partition(b":")
+        is_named = name.strip() == b"error"
+        try:
+            value = read_json(rest if is_named else line)
+        except ValueError:
+            if is_named and rest.strip():
+                return failure_within(reply, rest.decode("utf-8", "replace").strip())
+            continue
+        if isinstance(value, dict):
+            error = failure_within(reply, error_in(value)) if is_named else None
+            return error or raised_within(reply, value, is_answer=False)
+    return None

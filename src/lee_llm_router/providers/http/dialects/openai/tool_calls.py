@@ -1,0 +1,227 @@
+"""Reads tool calls, whole and in pieces. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
+from lee_llm_router.response import ToolCall, ToolCallDelta
+
+_NO_ARGUMENTS = "{}"
+
+
+def arguments_text(arguments: Any) -> str:
+    """Return the arguments of a tool call, or a part of them, as JSON text."""
+    if arguments is None:
+        return ""
+    # Some servers send the arguments as an object.
+    return arguments if isinstance(arguments, str) else to_json(arguments).decode()
+
+
+def calls_in(message: Mapping[str, Any]) -> Any:
+    """Return the tool calls of a message or delta as the server has them; a legacy `function_call` as a list of one."""
+    calls = message.get("tool_calls")
+    legacy = message.get("function_call")
+    return [{"index": 0, "function": legacy}] if not calls and legacy else calls
+
+
+def whole_calls(reply: HTTPReply, calls: Any, *, first: int = 0, cut: bool = False) -> list[ToolCall]:
+    """Return whole tool calls.
+
+    Args:
+        reply: What they came in.
+        calls: The list of them, as the server has it; None for none.
+        first: The position of the first of them in the answer.
+        cut: Whether the answer was cut by length; missing arguments are then not taken for none.
+
+    Raises:
+        InvalidResponseError: they are malformed.
+    """
+    if calls is None:
+        return []
+    if not isinstance(calls, list):
+        raise invalid_answer(reply, "malformed (tool_calls is not a list)")
+    return [_whole_call(reply, call, number, cut) for number, call in enumerate(calls, first)]
+
+
+def _whole_call(reply: HTTPReply, call: Any, number: int, cut: bool) -> ToolCall:
+    function = mapping(call).get("function") or mapping(call).get("custom")
+    name = string(mapping(function).get("name"))
+    if name is None:
+        raise invalid_answer(reply, f"malformed (tool_calls[{number}] names no function)")
+    arguments = arguments_text(mapping(function).get("arguments", mapping(function).get("input")))
+    if not arguments.strip() and not cut and "input" not in mapping(function):
+        arguments = _NO_ARGUMENTS
+    # Some local servers send no ids; the position is enough to pair call and result.
+    return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
+
+
+def with_own_ids(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
+    """Return `calls` with another id for each that has the id of an earlier one, so that results find their call."""
+    if len({call.id for call in calls}) == len(calls):
+        return tuple(calls)
+    seen: set[str] = set()
+    found = []
+    for number, call in enumerate(calls):
+        own = _own_id(call.id, number, seen)
+        seen.add(own)
+        found.append(call if own == call.id else ToolCall(id=own, name=call.name, arguments=call.arguments))
+    return tuple(found)
+
+
+def _own_id(call_id: str, number: int, taken: set[str]) -> str:
+    while call_id in taken:
+        call_id = f"{call_id}_{number}"
+    return call_id
+
+
+_BRACKETS = re.compile(r'["\\{}\[\]]')
+_IN_TEXT = re.compile(r'["\\]')
+
+
+class _JSONEnd:
+    """Finds out whether pieces of text put together are a whole JSON object or list. Looks at each piece once."""
+
+    __slots__ = ("_began", "_depth", "_escaped", "_in_text", "_unread")
+
+    def __init__(self) -> None:
+        self._unread: list[str] = []
+        self._depth = 0
+        self._in_text = self._escaped = self._began = False
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        if piece:
+            self._unread.append(piece)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no piece has come that says anything."""
+        return not self._began and not any(piece.strip() for piece in self._unread)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every bracket that was opened is closed."""
+        for piece in self._unread:
+            self._read(piece)
+        self._unread.clear()
+        return self._began and self._depth <= 0 and not self._in_text
+
+    def _read(self, piece: str) -> None:
+        position = 1 if self._escaped else 0
+        self._escaped = False
+        while found := (_IN_TEXT if self._in_text else _BRACKETS).search(piece, position):
+            position = found.end()
+            mark = found[0]
+            if mark == "\\":
+                self._escaped = position == len(piece)
+                position += 1
+            elif mark == '"':
+                self._in_text = not self._in_text
+            else:
+                self._began = True
+                self._depth += 1 if mark in "{[" else -1
+
+
+class _CallSoFar:
+    """One call of which pieces have come."""
+
+    __slots__ = ("arguments", "id", "is_custom", "name")
+
+    def __init__(self, call_id: str | None, name: str | None, is_custom: bool) -> None:
+        self.id = call_id
+        self.name = name
+        self.is_custom = is_custom
+        self.arguments = _JSONEnd()
+
+
+class ToolCallSorter:
+    """Assigns the pieces of tool calls to their calls.
+
+    The index of a piece says which call it belongs to. Some servers send no index, or the same one for all calls. So a
+    piece that names a function begins a new call if the call at its index
+
+    - has another name;
+    - or came with another id. A new id alone does not: other servers give each piece one;
+    - or has whole JSON for its arguments, and the piece brings more. Other servers name the function in each piece.
+
+    A name again, without an id and without arguments, after whole arguments may be either an echo or the beginning of
+    the next call to the same function: it is the latter if arguments follow.
+    """
+
+    def __init__(self) -> None:
+        self.calls: dict[int, _CallSoFar] = {}
+        """The calls by their position."""
+        self._positions: dict[int | None, int] = {}
+        self._named_again: set[int | None] = set()
+        """Indexes at which a name came again after whole arguments."""
+        self._ids: set[str] = set()
+        self._next = 0
+        """The first position behind all calls."""
+
+    def delta(self, call: Mapping[str, Any]) -> ToolCallDelta | None:
+        """Return the piece `call` with its position, id and name only where they are new; None if it says nothing."""
+        is_custom = not call.get("function") and bool(call.get("custom"))
+        function = mapping(call.get("function") or call.get("custom"))
+        call_id, name, index = string(call.get("id")), string(function.get("name")), call.get("index")
+        arguments = arguments_text(function.get("arguments", function.get("input")))
+        index = index if type(index) is int and index >= 0 else None
+        position = self._positions.get(index)
+        if position is not None:
+            known = self.calls[position]
+            if index in self._named_again and arguments.strip():
+                self._named_again.discard(index)
+                return self._begin(index, call_id, name or known.name, arguments, is_custom)
+            if not self._is_another(known, call_id, name, index, arguments):
+                return self._go_on(position, name, arguments)
+        return self._begin(index, call_id, name, arguments, is_custom)
+
+    def nameless(self) -> int | None:
+        """Return the position of the first call without a name; None if all have one."""
+        return next((position for position, call in sorted(self.calls.items()) if call.name is None), None)
+
+    def missing_arguments(self) -> tuple[ToolCallDelta, ...]:
+        """Return a piece for each call that ended without arguments: an empty object."""
+        return tuple(
+            ToolCallDelta(index=position, arguments=_NO_ARGUMENTS)
+            for position, call in sorted(self.calls.items())
+            if not call.is_custom and call.arguments.is_empty
+        )
+
+    def _begin(
+        self, index: int | None, call_id: str | None, name: str | None, arguments: str, is_custom: bool
+    ) -> ToolCallDelta:
+        position = self._next if index is None or index in self.calls else index
+        self._next = max(self._next, position + 1)
+        self._positions[index] = position
+        self.calls[position] = begun = _CallSoFar(call_id, name, is_custom)
+        begun.arguments.add(arguments)
+        # Some local servers send no ids; the position is enough to pair call and result.
+        own_id = _own_id(call_id or f"call_{position}", position, self._ids)
+        self._ids.add(own_id)
+        return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
+
+    def _go_on(self, position: int, name: str | None, arguments: str) -> ToolCallDelta:
+        known = self.calls[position]
+        known.arguments.add(arguments)
+        new_name = None if known.name else name
+        known.name = known.name or name
+        return ToolCallDelta(index=position, name=new_name, arguments=arguments)
+
+    def _is_another(
+        self, known: _CallSoFar, call_id: str | None, name: str | None, index: int | None, arguments: str
+    ) -> bool:
+        if name is None or known.name is None:
+            return False
+        if name != known.name or call_id is not None:
+            return name != known.name or call_id != known.id
+        if known.is_custom or not known.arguments.is_whole:
+            return known.is_custom  # free text has no end that could be seen
+        if not arguments.strip():
+            self._named_again.add(index)
+        return bool(arguments.strip())

@@ -1,0 +1,227 @@
+"""Reads a whole chat completion, and the errors that come in its place with 200. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from lee_llm_router._util.lenient_json import read_json
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping, string
+from lee_llm_router.providers.http.dialects.openai.answers import (
+    cost_of,
+    has_content,
+    reasoning_of,
+    refused,
+    says_more,
+    text_of,
+    usage_in,
+    usage_of,
+)
+from lee_llm_router.providers.http.dialects.openai.errors import failure_within
+from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
+from lee_llm_router.response import LLMResponse, ToolCall
+
+_STATUS_NAMES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
+_MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg", "errors")
+
+
+def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
+    """Return the answer in the JSON object of a 200.
+
+    The finish reason may be missing, since a few small servers never send one. In the API's reference null means
+    "still being written", so that is no whole answer, unless the settings say that the server sends no reasons
+    (``stream_end: mark``). Empty text is an answer. No text (null) is one only beside tool calls or other content, or
+    where the bound on tokens was used up before the first word.
+
+    Raises:
+        InvalidResponseError: it holds no answer.
+        ContentFilterError: the answer was refused; `response` holds what came of it.
+        LLMRouterError: an error came in place of an answer; of the type that it names.
+    """
+    choices = own_choices(answer.get("choices"), several=asks_for_several(reply))
+    error = error_within(answer, is_answer=bool(choices), in_words=True)
+    if error is not None:
+        raise failure_within(reply, error)
+    if not choices:
+        raise invalid_answer(reply, f"without choices: {describe_body(reply)}")
+    messages = [_message_of(reply, choice) for choice in choices]
+    reason = _finish_reason(reply, choices)
+    calls: list[ToolCall] = []
+    for message in messages:
+        cut = known_word(reason, calls_tools=False) == "length"
+        calls += whole_calls(reply, calls_in(message), first=len(calls), cut=cut)
+    usage = usage_in(answer, choices[0])
+    response = LLMResponse(
+        text="".join(text_of(reply, message.get("content")) or "" for message in messages),
+        tool_calls=with_own_ids(calls),
+        reasoning="".join(map(reasoning_of, messages)) or None,
+        finish_reason=known_word(reason, calls_tools=bool(calls)),
+        usage=usage_of(usage),
+        cost_usd=cost_of(usage),
+        model=string(answer.get("model")),
+        raw=answer,
+        request_bytes=reply.request_bytes,
+    )
+    _check_whole(reply, reason, messages, response)
+    return response
+
+
+def decode_answer(reply: HTTPReply) -> dict[str, Any]:
+    """Return the JSON object in the body; that of an error may stand in a list, as Google's do.
+
+    Raises:
+        InvalidResponseError: the body is anything else.
+    """
+    if reply.body[:16].lstrip().startswith(b"["):
+        with suppress(ValueError):
+            value = read_json(reply.body)
+            if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("error"):
+                return value[0]
+    return decode_json(reply)
+
+
+def asks_for_several(reply: HTTPReply) -> bool:
+    """Return whether the request asked for more than one choice, so that their numbers tell them apart."""
+    wanted = reply.asked.get("n")
+    return wanted is not None and wanted != 1
+
+
+def own_choices(choices: Any, *, several: bool) -> list[dict[str, Any]]:
+    """Return the entries of `choices` that are the answer; empty if there are none.
+
+    Where one choice was asked for, all entries are of it, whatever they are numbered: some servers give text and tool
+    calls an entry each, or count tokens. Else the first is the answer, and all entries with its number.
+    """
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        return []
+    if not several or len(choices) < 2:
+        return choices
+    lowest = min(map(choice_number, choices))
+    return [choice for choice in choices if choice_number(choice) == lowest]
+
+
+def choice_number(choice: Mapping[str, Any]) -> int:
+    """Return the number of a choice; 0 where it has none."""
+    index = choice.get("index")
+    return index if type(index) is int else 0
+
+
+def _message_of(reply: HTTPReply, choice: Mapping[str, Any]) -> dict[str, Any]:
+    if choice.get("error"):
+        raise failure_within(reply, error_in(choice))
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise invalid_answer(reply, f"without a message: {describe_body(reply)}")
+    return message
+
+
+def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> str:
+    """Return the finish reason of all entries; empty if they have none.
+
+    Raises:
+        InvalidResponseError: it is null, so that the answer is still being written.
+    """
+    reasons = [choice.get("finish_reason", "") for choice in choices]
+    texts = [reason for reason in reasons if isinstance(reason, str)]
+    unfinished = None in reasons and not any(texts) and not expects_no_reason(reply)
+    if unfinished or not all(reason is None or isinstance(reason, str) for reason in reasons):
+        raise invalid_answer(reply, "not finished (finish_reason is no text)")
+    found = ""
+    for reason in texts:
+        found = graver(reply, found, reason)
+    return found
+
+
+def graver(reply: HTTPReply, known: str, newer: str) -> str:
+    """Return which of two finish reasons of one answer counts: the later, unless the earlier says more."""
+    if not newer or not known:
+        return newer or known
+    return known if broken_off(reply, known) is not None or known_word(known, calls_tools=False) == "length" else newer
+
+
+def expects_no_reason(reply: HTTPReply) -> bool:
+    """Return whether the server is known to send no finish reasons."""
+    return getattr(reply.settings, "stream_end", None) == "mark"
+
+
+def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, Any]], response: LLMResponse) -> None:
+    refusal = "".join(string(message.get("refusal")) or "" for message in messages)
+    if refusal:
+        raise refused(reply, refusal, response)
+    failed = broken_off(reply, reason, response)
+    if failed is not None:
+        raise failed
+    if response.text or response.tool_calls:
+        return
+    content = any(map(has_content, messages))
+    if not content and response.finish_reason != "length":
+        raise invalid_answer(reply, f"without text and without tool calls: {describe_body(reply)}")
+    if not any(map(says_more, messages)) and not may_be_empty(reason):
+        raise invalid_answer(reply, f"empty, and ended for an unknown reason ({reply.quote(reason, 60)})")
+
+
+def error_in(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the error that an object holds as `error`, or is itself, with the status that stands beside it."""
+    error = value.get("error")
+    if isinstance(error, dict):
+        beside = {name: value[name] for name in _STATUS_NAMES if isinstance(value.get(name), (int, str))}
+        if isinstance(value.get("message"), str):
+            beside["message"] = value["message"]
+        return {**beside, **{name: part for name, part in error.items() if part is not None}}
+    if isinstance(error, (list, str)) and error:
+        return {**value, "message": string(value.get("message")) or (error if isinstance(error, str) else str(error))}
+    status = mapping(value.get("base_resp"))  # MiniMax
+    if status.get("status_code"):
+        return {**value, "code": status["status_code"], "message": status.get("status_msg")}
+    return {**value, "message": next(_messages(value), None)}
+
+
+def _messages(value: Mapping[str, Any]) -> Iterator[str]:
+    for name in _MESSAGE_NAMES:
+        said = value.get(name)
+        if isinstance(said, str) and said:
+            yield said
+        elif said and isinstance(said, (list, dict)) and name in ("detail", "errors"):
+            yield str(said)
+
+
+def error_within(value: Mapping[str, Any], *, is_answer: bool, in_words: bool) -> dict[str, Any] | None:
+    """Return the error that came with 200 in place of an answer; None if `value` is none.
+
+    Args:
+        value: A whole answer, or an event of a stream.
+        is_answer: Whether it has choices. Then only `error` makes it an error.
+        in_words: Whether an object that has no choices and a message is one. An event may be a note.
+    """
+    error = value.get("error")
+    if error and not (is_answer and _is_success(error)):
+        return error_in(value)
+    if is_answer and value.get("object") != "error":
+        return None
+    status = mapping(value.get("base_resp")).get("status_code")
+    says_so = "error" in (value.get("object"), value.get("type")) or value.get("success") is False or bool(status)
+    if says_so or any(map(_is_failure, (value.get(name) for name in _STATUS_NAMES))):
+        return error_in(value)
+    return error_in(value) if in_words and next(_messages(value), None) is not None else None
+
+
+def _is_success(error: Any) -> bool:
+    """Return whether an `error` beside an answer says that there was none: a code of zero and no word."""
+    return isinstance(error, dict) and all(part in (0, "0", "", None, False, 200) for part in error.values())
+
+
+def _is_failure(status: Any) -> bool:
+    """Return whether `status` is an HTTP status that stands for a failure."""
+    if isinstance(status, str) and len(status) == 3 and status.isdecimal():
+        status = int(status)
+    return type(status) is int and 400 <= status < 600
+
+
+def raised_within(reply: HTTPReply, value: Mapping[str, Any], *, is_answer: bool) -> LLMRouterError | None:
+    """Return the error for an event of a stream that is one; None if it is not."""
+    error = error_within(value, is_answer=is_answer, in_words=False)
+    return None if error is None else failure_within(reply, error)
