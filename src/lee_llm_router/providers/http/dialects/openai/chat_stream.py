@@ -51,7 +51,7 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     END_MARK,
     events_in,
     ignored_error,
-    is_event,
+    lines_of,
 )
 from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
@@ -299,8 +299,8 @@ class ChatDecoder:
             chunk = self._read_value(event, value)
             clean = whole_characters(value)
             return replace(chunk, raw=clean, model=string(clean.get("model")))
-        lines = [line for line in data.split(b"\n") if line.strip()]
-        if len(lines) > 1 and all(map(is_event, lines)):  # events with one newline between them, not two
+        lines = lines_of(data)
+        if len(lines) > 1:  # events with one newline between them, not two
             self._events.extendleft(Event(line) for line in reversed(lines))
         elif data:
             text = data.decode("utf-8", "replace")
@@ -324,8 +324,9 @@ class ChatDecoder:
         if not self._is_stream:
             return self._read_whole_body()
         pending = self._parser.unfinished()
-        if pending is not None and self._completes(pending):
-            self._events.append(pending)
+        last = [] if pending is None else lines_of(pending.data)
+        if last and (self._completes(last[-1]) or len(last) > 1):
+            self._events.extend(map(Event, last))
             self._has_events = True
             return self.next()
         if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
@@ -338,12 +339,12 @@ class ChatDecoder:
             raise self._not_whole("ended before its end mark")
         return self._finish()
 
-    def _completes(self, event: Event) -> bool:
+    def _completes(self, data: bytes) -> bool:
         """Return whether an event without its empty line makes the answer whole, or says that there is none."""
-        if event.data.strip() == END_MARK:
+        if data.strip() == END_MARK:
             return True
         try:
-            value = read_json(event.data)
+            value = read_json(data)
         except ValueError:
             return False
         if not isinstance(value, dict):

@@ -35,6 +35,12 @@ def is_event(data: bytes) -> bool:
         return False
 
 
+def lines_of(data: bytes) -> list[bytes]:
+    """Return the lines of an event if each is an event of its own; else `data` alone."""
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    return lines if len(lines) > 1 and all(map(is_event, lines)) else [data]
+
+
 def events_in(body: bytes) -> list[Event]:
     """Return the events in a body that begins with JSON: its objects, and the events behind them; else nothing."""
     try:

@@ -19,7 +19,7 @@ _BROKEN_OFF: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
     for kind, pattern in (
         (
             _F.CONTENT_FILTER,
-            r"filter|safety|sensitive|moderat|prohibit|block(?:ed|list)|recitation|spii|policy|refus|guardrail|violat",
+            r"filter|safety|sensitive|moderat|prohibit|block(?:ed|list)|recitation|spii|policy|refus|guardrail|violat|toxic",
         ),
         (_F.OVERLOADED, r"overload|capacity|insufficient_system_resource"),
         (_F.TIMEOUT, r"time_?d?_?out"),
