@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from lee_llm_router._util.lenient_json import whole_escapes
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.engine.json_text import json_text
 from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
@@ -57,7 +58,8 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
     except ValueError as error:
         raise _violation(response, str(error)) from None
     try:
-        return _checked(request.schema, json_text(response.text))
+        # Half characters, as a model or a server that counts in UTF-16 leaves them, are no JSON for the parsers used.
+        return _checked(request.schema, json_text(whole_escapes(response.text)))
     except ValueError as error:
         raise _violation(response, str(error)) from None
 

@@ -368,7 +368,9 @@ class ChatDecoder:
             return self.next()
         self.done = True
         self._whole_raw = response.raw
-        return chunk_of(response)
+        chunk = chunk_of(response)
+        in_raw = any(has_unread_output(choice.get("message") or {}) for choice in response.raw["choices"])
+        return replace(chunk, output_in_raw=True) if in_raw else chunk
 
     def _finish(self) -> StreamChunk | None:
         """Mark the answer as done; return what its end adds to it.
