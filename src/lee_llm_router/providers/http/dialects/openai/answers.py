@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lee_llm_router._util.numbers import amount, count
 from lee_llm_router.errors import ContentFilterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
-from lee_llm_router.response import LLMResponse, LLMUsage
+from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk
 
 _REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""
-_READ = frozenset({"role", "name", "content", "refusal", "tool_calls", "function_call", *_REASONING})
+USUAL_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content"})
+"""Fields of nearly all deltas: one that has no others holds nothing that has to be looked for."""
+_READ = USUAL_FIELDS | {"name", *_REASONING}
+_READ_PARTS = ("text", "thinking", "reasoning")
+"""Types of content parts that are read."""
 _ABOUT = frozenset(
     {"id", "index", "type", "logprobs", "token_ids", "metadata", "provider_specific_fields", "content_filter_results"}
 )
@@ -66,7 +71,7 @@ def _thoughts(content: list[Any]) -> str:
     """Return the text of the thinking parts in `content`: of a part itself, or of the parts that it holds."""
     found = []
     for part in map(mapping, content):
-        if part.get("type") in ("thinking", "reasoning"):
+        if part.get("type") in _READ_PARTS[1:]:
             for name in ("thinking", "reasoning", "text", "summary"):
                 inner = part.get(name)
                 if isinstance(inner, list):
@@ -80,11 +85,9 @@ def _thoughts(content: list[Any]) -> str:
 def has_unread_output(message: Mapping[str, Any]) -> bool:
     """Return whether a message or delta holds a part of the answer that only `raw` keeps."""
     content = message.get("content")
-    if isinstance(content, list):
-        for part in content:
-            if mapping(part).get("type") not in ("text", "thinking", "reasoning"):
-                return True
-    return any(
+    if isinstance(content, list) and any(mapping(part).get("type") not in _READ_PARTS for part in content):
+        return True
+    return not message.keys() <= _READ and any(
         value and name not in _READ and name not in _ABOUT and isinstance(value, (str, list, dict))
         for name, value in message.items()
     )
@@ -145,3 +148,17 @@ def cost_of(usage: Any) -> float | None:
     """Return the price in US dollars that stands in a usage, as a number or as the total of several."""
     cost = mapping(usage).get("cost")
     return amount(mapping(cost).get("total_cost") if isinstance(cost, dict) else cost)
+
+
+def joined(chunks: Sequence[StreamChunk]) -> StreamChunk:
+    """Return the chunks that came in one event as one."""
+    reasons = [chunk.finish_reason for chunk in chunks if chunk.finish_reason]
+    return replace(
+        chunks[0],
+        text="".join(chunk.text for chunk in chunks),
+        reasoning="".join(chunk.reasoning for chunk in chunks),
+        tool_calls=tuple(call for chunk in chunks for call in chunk.tool_calls),
+        finish_reason=reasons[-1] if reasons else None,
+        usage=next((chunk.usage for chunk in chunks if chunk.usage is not None), None),
+        output_in_raw=any(chunk.output_in_raw for chunk in chunks),
+    )

@@ -15,7 +15,7 @@ else tells a cut stream from a whole one. So
 - what is no event and names an error is the cause, if the answer does not become whole.
 
 The common event is read by the shortest way. What is rare has a function of its own: several choices in one event, a
-whole answer in an event, half a character at the end of a piece (`_whole_pieces`). The bytes are kept, so that
+whole answer in an event, half a character at the end of a piece. The bytes are kept, so that
 `raw` can be put together when it is looked at.
 """
 
@@ -29,14 +29,16 @@ from typing import Any
 from pydantic_core import from_json
 
 from lee_llm_router._util.deferred import Deferred
-from lee_llm_router._util.lenient_json import read_json, read_odd_json, whole_characters
+from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.answers import (
+    USUAL_FIELDS,
     cost_of,
     has_content,
     has_unread_output,
+    joined,
     reasoning_of,
     refused,
     says_more,
@@ -49,6 +51,7 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
     BOM,
     END_MARK,
+    ends_answer,
     events_in,
     ignored_error,
     lines_of,
@@ -59,11 +62,11 @@ from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
 from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
 from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     asks_for_several,
-    choice_number,
     decode_answer,
     error_in,
     graver,
     raised_within,
+    streamed_choices,
     whole_answer,
 )
 from lee_llm_router.providers.http.dialects.sse import Event, EventParser
@@ -101,9 +104,10 @@ class ChatDecoder:
         self._failure: LLMRouterError | None = None
         self._request_bytes = reply.request_bytes
         self._finish_reason = ""
-        self._has_text = False
         self._has_content = False
         """Whether any content has come, if only an empty text."""
+        self._some_text = ""
+        """A piece of the text, or of other content, that is not empty."""
         self._has_named_reasoning = False
         self._has_tool_calls = False
         self._refusals: list[str] = []
@@ -172,17 +176,13 @@ class ChatDecoder:
         if type(choices) is not list:
             raise self._broken("holds malformed choices")
         if len(choices) > 1 or self._several:
-            choices = self._own_choices(choices)
+            choices = streamed_choices(choices, several=self._several) or [_NO_CHOICE]
             if len(choices) > 1:
-                return _joined([self._build_chunk(value, choice) for choice in choices])
+                return joined([self._build_chunk(value, choice) for choice in choices])
         return self._build_chunk(value, choices[0])
 
     def _odd_choices(self, event: Event, value: dict[str, Any], choices: Any) -> Any:
-        """Return the choices of an event that may have none.
-
-        Raises:
-            LLMRouterError: the event is an error.
-        """
+        """Return the choices of an event that may have none; raise the error that it may be."""
         error = raised_within(self._reply, value, is_answer=bool(choices))
         if error is not None:
             raise error
@@ -191,18 +191,16 @@ class ChatDecoder:
         self._note = event.data
         return [_NO_CHOICE] if choices is None or choices == [] else choices
 
-    def _own_choices(self, choices: list[Any]) -> list[Any]:
-        """Return the entries that are the answer: all, or those with the number 0 where several were asked for."""
-        if not self._several or not all(isinstance(choice, dict) for choice in choices):
-            return choices
-        return [choice for choice in choices if choice_number(choice) == 0] or [_NO_CHOICE]
-
     def _build_chunk(self, value: dict[str, Any], choice: dict[str, Any]) -> StreamChunk:
         if type(choice) is not dict:
             raise self._broken("holds malformed choices")
         if choice.get("error"):
             raise failure_within(self._reply, error_in(choice))
-        delta = choice.get("delta") or self._message_of(choice)
+        delta = choice.get("delta")
+        if not delta:
+            delta = self._message_of(choice)
+        elif self._is_lone_answer:
+            self._is_lone_answer = False
         if type(delta) is not dict:
             raise self._broken("holds a malformed delta")
         content = delta.get("content")
@@ -210,14 +208,12 @@ class ChatDecoder:
         tools: tuple[ToolCallDelta, ...] = ()
         if type(content) is str:
             text = content
-            if text:
-                self._has_text = True
-            else:
-                self._has_content = True
-        if len(delta) > 1 or (delta and type(content) is not str):  # most deltas hold content alone
+            self._has_content = True
+        if len(delta) > 1 or (delta and type(content) is not str):  # most hold content alone
             if type(content) is not str and content is not None:
                 text = text_of(self._reply, content) or ""
             reasoning, tools, in_raw = self._read_more(delta)
+        self._some_text = text or self._some_text
         finish_reason = choice.get("finish_reason")
         if finish_reason is not None:
             finish_reason = self._note_finish_reason(finish_reason)
@@ -246,14 +242,18 @@ class ChatDecoder:
         message = choice.get("message")
         if not message:
             return {}
-        seen = self._has_text or self._has_content or self._has_named_reasoning or self._tools.calls
+        seen = self._has_content or self._has_named_reasoning or self._tools.calls
         self._is_lone_answer = not seen and choice.get("finish_reason", "") is not None
         return message
 
     def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
         """Return the reasoning and the tool calls in a delta, and whether it holds output that has no field."""
-        reasoning = reasoning_of(delta, details=not self._has_named_reasoning)
-        if reasoning and not delta.get("reasoning_details"):
+        named = delta.get("reasoning_content")
+        reasoning = named if type(named) is str else ""
+        is_odd = type(delta.get("content")) is list or not delta.keys() <= USUAL_FIELDS
+        if is_odd and not reasoning:
+            reasoning = reasoning_of(delta, details=not self._has_named_reasoning)
+        if reasoning and not (is_odd and delta.get("reasoning_details")):
             self._has_named_reasoning = True
         tools: tuple[ToolCallDelta, ...] = ()
         if delta.get("tool_calls") is not None:
@@ -263,14 +263,19 @@ class ChatDecoder:
             tools = self._sorted_calls(calls_in(delta))
         if delta.get("refusal"):
             self._refusals.append(string(delta["refusal"]) or "")
-        self._has_content = self._has_content or has_content(delta)
-        self._has_text = self._has_text or says_more(delta)
-        return reasoning, tools, has_unread_output(delta)
+        if not is_odd:
+            return reasoning, tools, False
+        in_raw = has_unread_output(delta)
+        if in_raw or type(delta.get("content")) is list:
+            self._has_content = self._has_content or has_content(delta)
+            self._some_text = self._some_text or ("other" if says_more(delta) else "")
+        return reasoning, tools, in_raw
 
     def _sorted_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        pieces = self._tools.deltas(calls)
+        if pieces is None:
             raise self._broken("holds malformed tool calls")
-        return tuple(delta for delta in map(self._tools.delta, calls) if delta is not None)
+        return pieces
 
     def _note_finish_reason(self, reason: Any) -> str | None:
         """Return `reason` in the usual words, and remember what it means for the rest of the stream."""
@@ -280,8 +285,6 @@ class ChatDecoder:
         self._failure = self._failure or broken_off(self._reply, reason)
         self._finish_reason = graver(self._reply, self._finish_reason, reason)
         return known_word(self._finish_reason, calls_tools=bool(self._tools.calls)) if reason else None
-
-    # What is rare
 
     def _read_odd_event(self, event: Event) -> StreamChunk | None:
         """Return the chunk in an event that is not plain JSON; None for the end mark and for an empty event."""
@@ -313,19 +316,14 @@ class ChatDecoder:
             return failure_within(self._reply, error_in(value) if isinstance(value, dict) else value)
         return self._broken("holds what is not a JSON object")
 
-    # The end
-
     def _end_body(self) -> StreamChunk | None:
-        """Take note of the end of the body; return what it completes.
-
-        Raises:
-            LLMRouterError: the answer is not whole.
-        """
+        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
         if not self._is_stream:
             return self._read_whole_body()
         pending = self._parser.unfinished()
         last = [] if pending is None else lines_of(pending.data)
-        if last and (self._completes(last[-1]) or len(last) > 1):
+        reason_ends = self._ends_with == "finish_reason"
+        if len(last) > 1 or (last and ends_answer(last[0], by_reason=reason_ends, reason=self._finish_reason)):
             self._events.extend(map(Event, last))
             self._has_events = True
             return self.next()
@@ -333,30 +331,15 @@ class ChatDecoder:
             seen = replace(self._reply, body=bytes(self._body[:4096]))
             said = ignored_error(self._reply, self._parser.unknown)
             raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
-        if self._finish_reason and self._ends_with != "finish_reason" and not self._is_lone_answer:
-            raise self._not_whole("ended before its end mark")
-        if self._ends_with == "mark" and not self._is_lone_answer:
+        needs_mark = self._ends_with == "mark" or (self._finish_reason and not reason_ends)
+        if needs_mark and not self._is_lone_answer:
             raise self._not_whole("ended before its end mark")
         return self._finish()
-
-    def _completes(self, data: bytes) -> bool:
-        """Return whether an event without its empty line makes the answer whole, or says that there is none."""
-        if data.strip() == END_MARK:
-            return True
-        try:
-            value = read_json(data)
-        except ValueError:
-            return False
-        if not isinstance(value, dict):
-            return False
-        choices = value.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        ends = self._ends_with == "finish_reason" and bool(self._finish_reason or choice.get("finish_reason"))
-        return ends or bool(value.get("error") or choice.get("message"))
 
     def _read_whole_body(self) -> StreamChunk | None:
         """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
         reply = replace(self._reply, body=bytes(self._body))
+        self._body.clear()
         try:
             response = whole_answer(reply, decode_answer(reply))
         except InvalidResponseError:
@@ -365,6 +348,7 @@ class ChatDecoder:
                 raise
             self._is_stream = self._has_events = True
             self._events.extend(events)
+            self._body += b"".join(b"data: %b\n\n" % event.data for event in events)
             return self.next()
         self.done = True
         self._whole_raw = response.raw
@@ -373,11 +357,7 @@ class ChatDecoder:
         return replace(chunk, output_in_raw=True) if in_raw else chunk
 
     def _finish(self) -> StreamChunk | None:
-        """Mark the answer as done; return what its end adds to it.
-
-        Raises:
-            LLMRouterError: what came is not a whole answer.
-        """
+        """Mark the answer as done and return what its end adds to it, or raise why it is not whole."""
         if not self._finish_reason and not self._is_lone_answer:
             if self._ends_with != "mark":
                 raise self._not_whole("ended before the answer was finished")
@@ -391,7 +371,7 @@ class ChatDecoder:
             raise self._broken(f"is malformed (tool_calls[{nameless}] names no function)")
         calls = bool(self._tools.calls)
         reason = known_word(self._finish_reason, calls_tools=calls)
-        if not self._has_text and not calls and reason != "length":
+        if not self._some_text and not calls and reason != "length":
             if not self._has_content:
                 raise self._not_whole("ended without text and without tool calls")
             if not may_be_empty(self._finish_reason):
@@ -413,22 +393,9 @@ class ChatDecoder:
         error = ignored_error(self._reply, self._parser.unknown)
         if error is not None:
             return error
-        if self._note and not self._has_text:
+        if self._note and not self._some_text:
             what += f", after {self._reply.quote(self._note.decode('utf-8', 'replace'), 100)!r}"
         return self._broken(what)
 
     def _broken(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
-
-
-def _joined(chunks: list[StreamChunk]) -> StreamChunk:
-    """Return the chunks that came in one event as one."""
-    reasons = [chunk.finish_reason for chunk in chunks if chunk.finish_reason]
-    return replace(
-        chunks[0],
-        text="".join(chunk.text for chunk in chunks),
-        reasoning="".join(chunk.reasoning for chunk in chunks),
-        tool_calls=tuple(call for chunk in chunks for call in chunk.tool_calls),
-        finish_reason=reasons[-1] if reasons else None,
-        output_in_raw=any(chunk.output_in_raw for chunk in chunks),
-    )

@@ -35,6 +35,28 @@ def is_event(data: bytes) -> bool:
         return False
 
 
+def ends_answer(data: bytes, *, by_reason: bool, reason: str) -> bool:
+    """Return whether an event that came without its empty line makes the answer whole, or says that there is none.
+
+    Args:
+        data: Its data.
+        by_reason: Whether a finish reason ends the answer, without a mark.
+        reason: The finish reason that has come before.
+    """
+    if data.strip() == END_MARK:
+        return True
+    try:
+        value = read_json(data)
+    except ValueError:
+        return False
+    if not isinstance(value, dict):
+        return False
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    ends = by_reason and bool(reason or choice.get("finish_reason"))
+    return ends or bool(value.get("error") or choice.get("message"))
+
+
 def lines_of(data: bytes) -> list[bytes]:
     """Return the lines of an event if each is an event of its own; else `data` alone."""
     lines = [line for line in data.split(b"\n") if line.strip()]

@@ -164,8 +164,24 @@ class ToolCallSorter:
         self._next = 0
         """The first position behind all calls."""
 
+    def deltas(self, calls: Any) -> tuple[ToolCallDelta, ...] | None:
+        """Return the pieces in a list of them, as `delta` does; None if it is none."""
+        if type(calls) is not list:
+            return None
+        pieces = []
+        for call in calls:
+            if type(call) is not dict:
+                return None
+            piece = self.delta(call)
+            if piece is not None:
+                pieces.append(piece)
+        return tuple(pieces)
+
     def delta(self, call: Mapping[str, Any]) -> ToolCallDelta | None:
         """Return the piece `call` with its position, id and name only where they are new; None if it says nothing."""
+        further = self._further_arguments(call)
+        if further is not None:
+            return further
         is_custom = not call.get("function") and bool(call.get("custom"))
         function = mapping(call.get("function") or call.get("custom"))
         call_id, name, index = string(call.get("id")), string(function.get("name")), call.get("index")
@@ -180,6 +196,17 @@ class ToolCallSorter:
             if not self._is_another(known, call_id, name, index, arguments):
                 return self._go_on(position, name, arguments)
         return self._begin(index, call_id, name, arguments, is_custom)
+
+    def _further_arguments(self, call: Mapping[str, Any]) -> ToolCallDelta | None:
+        """Return the piece if it is one of nearly all: arguments for a call that is known by its index."""
+        function, index = call.get("function"), call.get("index")
+        if type(function) is not dict or type(index) is not int or self._named_again or function.get("name"):
+            return None
+        position, arguments = self._positions.get(index), function.get("arguments")
+        if position is None or type(arguments) is not str:
+            return None
+        self.calls[position].arguments.add(arguments)
+        return ToolCallDelta(index=position, arguments=arguments)
 
     def nameless(self) -> int | None:
         """Return the position of the first call without a name; None if all have one."""

@@ -104,6 +104,13 @@ def own_choices(choices: Any, *, several: bool) -> list[dict[str, Any]]:
     return [choice for choice in choices if choice_number(choice) == lowest]
 
 
+def streamed_choices(choices: list[Any], *, several: bool) -> list[Any]:
+    """As `own_choices`, of one event: where several were asked for, those with the number 0."""
+    if not several or not all(isinstance(choice, dict) for choice in choices):
+        return choices
+    return [choice for choice in choices if choice_number(choice) == 0]
+
+
 def choice_number(choice: Mapping[str, Any]) -> int:
     """Return the number of a choice; 0 where it has none."""
     index = choice.get("index")
