@@ -241,14 +241,14 @@ def test_many_tiny_events_leave_the_event_loop_its_turns() -> None:
 
     async def main() -> str:
         counter = asyncio.create_task(count_turns())
-        router = router_to(server.url)
+        router = router_to(server.url, role={"timeout": 60, "deadline": 120})
         stream = router.stream_async("r", "hi")
         text = "".join([chunk.text async for chunk in stream])
         counter.cancel()
         await router.aclose()
         return text
 
-    body = _tiny(100_000)
+    body = _tiny(20_000)
     with Server(once(http(200, body, {"Content-Type": EVENTS}))) as server:
         assert asyncio.run(main()) == "hello"
     assert turns >= len(body) // (16 * 1024) // 2

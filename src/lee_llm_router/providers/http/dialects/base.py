@@ -71,7 +71,9 @@ class HTTPReply:
 class Decoder(Protocol):
     """Turns the body of a streamed answer into chunks.
 
-    It is fed only when `next` has nothing left to give.
+    It is fed only when `next` has nothing left to give. After the end of the body `next` returns what is left, until
+    the answer is `done`, or raises. A decoder may have a method `whole_raw` beside these: it returns the vendor's
+    answer, put together, for `LLMResponse.raw`; a `Deferred` if that takes long.
     """
 
     done: bool
@@ -125,7 +127,7 @@ class Dialect(Protocol[SettingsT_contra]):
         ...
 
     def decode(self, reply: HTTPReply) -> LLMResponse:
-        """Return the answer in a `reply` that is `ok`.
+        """Return the answer in a `reply` that is `ok`. A server may stream though nobody asked it to.
 
         Raises:
             LLMRouterError: it holds no whole answer.
@@ -139,7 +141,8 @@ class Dialect(Protocol[SettingsT_contra]):
     def decoder(self, reply: HTTPReply, settings: SettingsT_contra) -> Decoder | None:
         """Return what reads the body of a streamed answer; None where the server did not stream.
 
-        The provider then reads the whole body and calls `decode`.
+        The provider then reads the whole body and calls `decode`. Labels may be wrong: a decoder that looks at the body
+        itself can read both.
 
         Args:
             reply: Status and headers of an answer that is `ok`.

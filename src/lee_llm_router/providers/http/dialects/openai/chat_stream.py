@@ -331,8 +331,7 @@ class ChatDecoder:
             seen = replace(self._reply, body=bytes(self._body[:4096]))
             said = ignored_error(self._reply, self._parser.unknown)
             raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
-        needs_mark = self._ends_with == "mark" or (self._finish_reason and not reason_ends)
-        if needs_mark and not self._is_lone_answer:
+        if not self._is_lone_answer and (self._ends_with == "mark" or (self._finish_reason and not reason_ends)):
             raise self._not_whole("ended before its end mark")
         return self._finish()
 
