@@ -63,9 +63,8 @@ from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSor
 from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     asks_for_several,
     decode_answer,
-    error_in,
     graver,
-    raised_within,
+    is_error,
     streamed_choices,
     whole_answer,
 )
@@ -183,9 +182,8 @@ class ChatDecoder:
 
     def _odd_choices(self, event: Event, value: dict[str, Any], choices: Any) -> Any:
         """Return the choices of an event that may have none; raise the error that it may be."""
-        error = raised_within(self._reply, value, is_answer=bool(choices))
-        if error is not None:
-            raise error
+        if is_error(value, has_choices=bool(choices)):
+            raise failure_within(self._reply, value)
         if choices:
             return choices
         self._note = event.data
@@ -195,7 +193,7 @@ class ChatDecoder:
         if type(choice) is not dict:
             raise self._broken("holds malformed choices")
         if choice.get("error"):
-            raise failure_within(self._reply, error_in(choice))
+            raise failure_within(self._reply, choice["error"])
         delta = choice.get("delta")
         if not delta:
             delta = self._message_of(choice)
@@ -313,7 +311,7 @@ class ChatDecoder:
     def _no_chunk(self, event: Event, value: Any) -> LLMRouterError:
         """Return the error for an event that is none of an answer: it says that it is an error, or is no object."""
         if event.event == "error":
-            return failure_within(self._reply, error_in(value) if isinstance(value, dict) else value)
+            return failure_within(self._reply, value)
         return self._broken("holds what is not a JSON object")
 
     def _end_body(self) -> StreamChunk | None:

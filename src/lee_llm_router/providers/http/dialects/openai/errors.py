@@ -108,7 +108,7 @@ def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
     kind = said or (F.PROVIDER_ERROR if status == reply.status else failure_of_status(status))
     return http_error(
         reply,
-        _message(reply, found) or "an error without a message",
+        _message(reply, found) or f"an error without a message: {reply.quote(str(error), 100)}",
         kind=kind,
         status=status,
         wait=_wait(reply, found, kind, wait),

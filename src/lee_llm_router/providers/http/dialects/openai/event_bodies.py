@@ -9,7 +9,7 @@ from lee_llm_router._util.lenient_json import read_json, split_json
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
-from lee_llm_router.providers.http.dialects.openai.whole_answer import error_in, raised_within
+from lee_llm_router.providers.http.dialects.openai.whole_answer import is_error
 from lee_llm_router.providers.http.dialects.sse import Event, EventParser
 
 END_MARK = b"[DONE]"
@@ -95,6 +95,6 @@ def ignored_error(reply: HTTPReply, lines: Sequence[bytes]) -> LLMRouterError | 
                 return failure_within(reply, rest.decode("utf-8", "replace").strip())
             continue
         if isinstance(value, dict):
-            error = failure_within(reply, error_in(value)) if is_named else None
-            return error or raised_within(reply, value, is_answer=False)
+            said = is_named or is_error(value, has_choices=bool(value.get("choices")))
+            return failure_within(reply, value) if said else None
     return None

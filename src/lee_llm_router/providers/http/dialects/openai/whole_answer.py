@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from lee_llm_router._util.lenient_json import read_json
-from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.answers import (
@@ -26,7 +25,7 @@ from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, w
 from lee_llm_router.response import LLMResponse, ToolCall
 
 _STATUS_NAMES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
-_MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg", "errors")
+_MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg")
 
 
 def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
@@ -43,9 +42,8 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
         LLMRouterError: an error came in place of an answer; of the type that it names.
     """
     choices = own_choices(answer.get("choices"), several=asks_for_several(reply))
-    error = error_within(answer, is_answer=bool(choices), in_words=True)
-    if error is not None:
-        raise failure_within(reply, error)
+    if is_error(answer, has_choices=bool(choices)) or (not choices and _has_message(answer)):
+        raise failure_within(reply, answer)
     if not choices:
         raise invalid_answer(reply, f"without choices: {describe_body(reply)}")
     messages = [_message_of(reply, choice) for choice in choices]
@@ -119,7 +117,7 @@ def choice_number(choice: Mapping[str, Any]) -> int:
 
 def _message_of(reply: HTTPReply, choice: Mapping[str, Any]) -> dict[str, Any]:
     if choice.get("error"):
-        raise failure_within(reply, error_in(choice))
+        raise failure_within(reply, choice["error"])
     message = choice.get("message")
     if not isinstance(message, dict):
         raise invalid_answer(reply, f"without a message: {describe_body(reply)}")
@@ -171,49 +169,28 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
         raise invalid_answer(reply, f"empty, and ended for an unknown reason ({reply.quote(reason, 60)})")
 
 
-def error_in(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error that an object holds as `error`, or is itself, with the status that stands beside it."""
-    error = value.get("error")
-    if isinstance(error, dict):
-        beside = {name: value[name] for name in _STATUS_NAMES if isinstance(value.get(name), (int, str))}
-        if isinstance(value.get("message"), str):
-            beside["message"] = value["message"]
-        return {**beside, **{name: part for name, part in error.items() if part is not None}}
-    if isinstance(error, (list, str)) and error:
-        return {**value, "message": string(value.get("message")) or (error if isinstance(error, str) else str(error))}
-    status = mapping(value.get("base_resp"))  # MiniMax
-    if status.get("status_code"):
-        return {**value, "code": status["status_code"], "message": status.get("status_msg")}
-    return {**value, "message": next(_messages(value), None)}
-
-
-def _messages(value: Mapping[str, Any]) -> Iterator[str]:
-    for name in _MESSAGE_NAMES:
-        said = value.get(name)
-        if isinstance(said, str) and said:
-            yield said
-        elif said and isinstance(said, (list, dict)) and name in ("detail", "errors"):
-            yield str(said)
-
-
-def error_within(value: Mapping[str, Any], *, is_answer: bool, in_words: bool) -> dict[str, Any] | None:
-    """Return the error that came with 200 in place of an answer; None if `value` is none.
+def is_error(value: Mapping[str, Any], *, has_choices: bool) -> bool:
+    """Return whether an object that came with 200, a whole body or an event, is an error and no answer.
 
     Args:
-        value: A whole answer, or an event of a stream.
-        is_answer: Whether it has choices. Then only `error` makes it an error.
-        in_words: Whether an object that has no choices and a message is one. An event may be a note.
+        value: The object.
+        has_choices: Whether it has choices. Then only `error` makes it an error.
     """
     error = value.get("error")
-    if error and not (is_answer and _is_success(error)):
-        return error_in(value)
-    if is_answer and value.get("object") != "error":
-        return None
-    status = mapping(value.get("base_resp")).get("status_code")
-    says_so = "error" in (value.get("object"), value.get("type")) or value.get("success") is False or bool(status)
-    if says_so or any(map(_is_failure, (value.get(name) for name in _STATUS_NAMES))):
-        return error_in(value)
-    return error_in(value) if in_words and next(_messages(value), None) is not None else None
+    if error and not (has_choices and _is_success(error)):
+        return True
+    if "error" in (value.get("object"), value.get("type")):
+        return True
+    if has_choices:
+        return False
+    status = mapping(value.get("base_resp")).get("status_code")  # MiniMax
+    return bool(status) or value.get("success") is False or any(_is_failure(value.get(name)) for name in _STATUS_NAMES)
+
+
+def _has_message(value: Mapping[str, Any]) -> bool:
+    """Return whether an object says something. An event that does may be a note; a whole body is an error."""
+    said = (value.get(name) for name in _MESSAGE_NAMES)
+    return any(isinstance(message, str) and message for message in said) or bool(value.get("errors"))
 
 
 def _is_success(error: Any) -> bool:
@@ -226,9 +203,3 @@ def _is_failure(status: Any) -> bool:
     if isinstance(status, str) and len(status) == 3 and status.isdecimal():
         status = int(status)
     return type(status) is int and 400 <= status < 600
-
-
-def raised_within(reply: HTTPReply, value: Mapping[str, Any], *, is_answer: bool) -> LLMRouterError | None:
-    """Return the error for an event of a stream that is one; None if it is not."""
-    error = error_within(value, is_answer=is_answer, in_words=False)
-    return None if error is None else failure_within(reply, error)
