@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
-
 from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.http.transport.inflater import Inflater
 
 ERROR_BODY_LIMIT = 65536
 """Bytes kept of an answer that is not a success: enough for any error message."""
 MAX_DIGITS = 20
 """Digits a Content-Length may have: as many as 2**64. Python refuses to read numbers of thousands of digits."""
+_RAW_SLACK = 65536
+_FOREIGN_CODINGS = frozenset({
+    "aes128gcm", "br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd",
+})  # fmt: skip
+"""Registered content codings (IANA) that are not decoded here: nobody asked for them."""
+_OURS = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 class BodyDecoder:
@@ -25,31 +30,36 @@ class BodyDecoder:
         limit: Bytes allowed, decoded.
 
     Raises:
-        InvalidResponseError: a success announces more than `limit` bytes.
+        InvalidResponseError: a success announces more than `limit` bytes, or a coding that is not known here.
     """
 
-    __slots__ = ("_coding", "_first_bytes", "_inflater", "_is_success", "_limit", "_size", "cut")
+    __slots__ = ("_inflater", "_is_success", "_limit", "_raw_size", "_size", "cut")
 
     def __init__(self, status: int, coding: str | None, length: str | None, limit: int) -> None:
         self._is_success = 200 <= status < 300
         self._limit = limit if self._is_success else min(limit, ERROR_BODY_LIMIT)
-        self._coding = (coding or "identity").strip().lower()
-        self._size = 0
-        self._first_bytes = b""
-        self._inflater: zlib._Decompress | None = None
+        self._size = self._raw_size = 0
         self.cut = False
+        self._inflater = None if coding is None else self._inflater_for(coding)
         if self._is_success and length is not None and _is_above(length, limit):
             raise self._too_long()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `decode` has more to give without further data: it decompresses a bounded piece each time."""
+        return self._inflater is not None and self._inflater.has_more and not self.cut
+
     def decode(self, data: bytes) -> bytes:
-        """Decode the next piece. Return nothing and set `cut` if the rest of the body is not wanted.
+        """Decode the next piece, and the rest of the one before. Return nothing and set `cut` if no more is wanted.
 
         Raises:
             InvalidResponseError: the body of a success is too long or cannot be decoded.
         """
+        if self.cut:
+            return b""
         try:
-            if self._coding != "identity":
-                data = self._inflate(data)
+            if self._inflater is not None:
+                data = self._inflate(self._inflater, data)
             self._size += len(data)
             if self._size > self._limit:
                 raise self._too_long()
@@ -70,22 +80,32 @@ class BodyDecoder:
         Raises:
             InvalidResponseError: the compressed data of a success is incomplete.
         """
-        is_compressed = self._inflater is not None or self._first_bytes
-        if is_compressed and not (self._inflater and self._inflater.eof):
+        if self._inflater is not None and not self._inflater.is_complete:
             self.fail(InvalidResponseError("the answer's compressed data ends early"))
 
-    def _inflate(self, data: bytes) -> bytes:
-        if self._inflater is None:
-            # The two kinds of deflate differ in their first two bytes.
-            self._first_bytes = data = self._first_bytes + data
-            if len(data) < 2:
-                return b""
-            self._inflater = zlib.decompressobj(_window_bits(self._coding, data))
-        try:
-            # One byte more than allowed is enough to see that it is too much.
-            return self._inflater.decompress(data, self._limit - self._size + 1)
-        except zlib.error as error:
-            raise InvalidResponseError("the answer's compressed data is corrupt") from error
+    def _inflate(self, inflater: Inflater, data: bytes) -> bytes:
+        self._raw_size += len(data)
+        if self._raw_size > 2 * self._limit + _RAW_SLACK:
+            # Empty members and padding give nothing that would count, and yet take time.
+            raise self._too_long()
+        if data:
+            inflater.feed(data)
+        # One byte more than allowed is enough to see that it is too much.
+        return inflater.step(self._limit - self._size + 1)
+
+    def _inflater_for(self, codings: str) -> Inflater | None:
+        """Return what undoes `codings`; None where there is nothing to undo.
+
+        A word that is no coding ("none", "utf-8") says nothing of the body.
+        """
+        words = [word.strip().lower() for word in codings.split(",")]
+        real = [word for word in words if word in _FOREIGN_CODINGS or word in _OURS]
+        if not real:
+            return None
+        if len(real) > 1 or real[0] in _FOREIGN_CODINGS:
+            self.fail(InvalidResponseError("the answer's Content-Encoding is none that was asked for", final=True))
+            return None
+        return Inflater(is_gzip=real[0] != "deflate")
 
     def _too_long(self) -> InvalidResponseError:
         return InvalidResponseError(f"the answer is longer than {self._limit} bytes", final=True)
@@ -94,13 +114,3 @@ class BodyDecoder:
 def _is_above(number: str, limit: int) -> bool:
     digits = number.lstrip("0")
     return digits.isdecimal() and (len(digits) > MAX_DIGITS or int(digits) > limit)
-
-
-def _window_bits(coding: str, first_bytes: bytes) -> int:
-    """Return zlib's number for `coding`. "deflate" is zlib's format by RFC 9110; some servers send raw deflate."""
-    if coding in {"gzip", "x-gzip"}:
-        return 16 + zlib.MAX_WBITS
-    if coding == "deflate":
-        has_zlib_header = first_bytes[0] & 0x0F == zlib.DEFLATED and int.from_bytes(first_bytes[:2], "big") % 31 == 0
-        return zlib.MAX_WBITS if has_zlib_header else -zlib.MAX_WBITS
-    raise InvalidResponseError("the answer's Content-Encoding is none that was asked for", final=True)

@@ -69,7 +69,13 @@ class _ConnectSocket:
     timeout: float
 
 
-IOStep: TypeAlias = bytes | int | _ResolveHost | _ConnectSocket
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Step: let the event loop do other things, if there is one, and look at the clock. It comes between pieces of work
+    that takes long."""
+
+
+IOStep: TypeAlias = bytes | int | _ResolveHost | _ConnectSocket | Pause
 """Bytes to send, the most bytes to receive, or one of the steps above."""
 IOSteps: TypeAlias = Generator[IOStep, Any, T]
 """Yields the steps it wants performed; receives their results and their errors."""
@@ -226,6 +232,8 @@ def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
             return sock.recv(step)
         if isinstance(step, bytes):
             return _send(connection, sock, step)
+        if isinstance(step, Pause):
+            return connection.time_left()
         if isinstance(step, _ConnectSocket):
             step.sock.settimeout(step.timeout)
             return step.sock.connect(step.address)
@@ -257,6 +265,9 @@ async def _perform_async(connection: Connection, sock: Any, step: IOStep) -> Any
     if isinstance(step, bytes):
         connection.awaiting_reply = True
         return await loop.sock_sendall(sock, step)
+    if isinstance(step, Pause):
+        await asyncio.sleep(0)
+        return connection.time_left()
     if isinstance(step, _ConnectSocket):
         step.sock.setblocking(False)
         async with asyncio.timeout(step.timeout):

@@ -35,7 +35,7 @@ from weakref import ref
 from lee_llm_router.errors import LLMRouterError, ProviderError
 from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
-from lee_llm_router.providers.http.transport.connection import Connection, IOSteps, run, run_async
+from lee_llm_router.providers.http.transport.connection import Connection, IOSteps, Pause, run, run_async
 from lee_llm_router.providers.http.transport.idle_pool import IdlePool, PooledClient
 
 T = TypeVar("T")
@@ -149,6 +149,8 @@ class Exchange:
         self._closed_by_server = False
         self._ambiguous_framing = False
         """Whether the answer gave its end in two ways, so that a proxy may have read it otherwise (RFC 9112, 6.3)."""
+        self._has_all = False
+        """Whether all of the body was received, decoded or not."""
         self._ended = False
         """Whether the body was read to its end, or no more of it is wanted."""
         self._handed_over = False
@@ -184,16 +186,22 @@ class Exchange:
         """
         body = self._body
         while not self._ended:
-            try:
-                data, ended = yield from self._next_raw_part()
-            except ProviderError as error:
-                if not (closing_ends and self._closed_by_server):
-                    body.fail(error)
-                data, ended = b"", True
-            part = body.decode(data) if data else b""
-            if ended and not body.cut:
+            if body.has_more:
+                yield Pause()
+                part = body.decode(b"")
+            else:
+                try:
+                    data, self._has_all = yield from self._next_raw_part()
+                except ProviderError as error:
+                    if not (closing_ends and self._closed_by_server):
+                        body.fail(error)
+                    data, self._has_all = b"", True
+                part = body.decode(data) if data else b""
+            if body.cut:
+                self._ended = True
+            elif self._has_all and not body.has_more:
                 body.finish()
-            self._ended = ended or body.cut
+                self._ended = True
             if part:
                 return part
         return b""
