@@ -74,6 +74,8 @@ class LLMRouterError(Exception):
         response: The part of an answer that was received (truncated text, usage), if any.
         ask_again: Whether the provider asks differently from now on, so that the same target is worth another attempt
             at once, whatever the type says. It costs none of the target's attempts; that of a call are its bound.
+        local_shortage: Whether this machine has run out of something (descriptors, ports, memory, threads). Such a
+            failure says nothing of the target, and does not count against it.
     """
 
     default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
@@ -93,6 +95,7 @@ class LLMRouterError(Exception):
         sent: bool = True,
         response: LLMResponse | None = None,
         ask_again: bool = False,
+        local_shortage: bool = False,
     ) -> None:
         super().__init__(message)
         self.failure_type = failure_type or self.default_failure_type
@@ -106,6 +109,7 @@ class LLMRouterError(Exception):
         self.sent = sent
         self.response = response
         self.ask_again = ask_again
+        self.local_shortage = local_shortage
 
     @property
     def message(self) -> str:

@@ -235,6 +235,19 @@ SCENARIOS = [
         [*["a PROVIDER_ERROR retry"] * 2, "a PROVIDER_ERROR raise"], "PROVIDER_ERROR", waits=[0.25, 0.5],
         role={"retry": {"patience": 3}},
     ),
+    # This machine has run out of something.
+    Scenario(
+        "a shortage of this machine opens no breaker, and costs no attempt while there is patience",
+        {"a": [*[fail("PROVIDER_ERROR", sent=False, local_shortage=True)] * 4, "yes"]},
+        [*["a PROVIDER_ERROR retry"] * 4, "a ok return"], "yes", waits=[0.25, 0.5, 1, 2],
+        role={"retry": {"attempts": 1, "max_attempts": 1, "patience": 20}},
+    ),
+    Scenario(
+        "a shortage of this machine that lasts ends the call at the end of patience",
+        {"a": [Took(1, fail("PROVIDER_ERROR", sent=False, local_shortage=True))]},
+        [*["a PROVIDER_ERROR retry"] * 2, "a PROVIDER_ERROR raise"], "PROVIDER_ERROR", waits=[0.25, 0.5],
+        role={"retry": {"patience": 3}},
+    ),
     # An outage
     Scenario(
         "a breaker that opens in a call turns its attempts into waits, whatever attempts says",

@@ -54,8 +54,8 @@ INSIDE = {
         ["httpx_transport", "httptools_transport"],
         ["exchange"],
         ["channel", "idle_pool", "head_cache"],
-        ["tls"],
-        ["connection", "address", "trust", "body_decoder", "api"],
+        ["tls", "connecting"],
+        ["connection", "address", "proxies", "trust", "body_decoder", "inflater", "api"],
     ],
 }
 """The floors within a folder. What a folder on a floor holds stands there too, unless it has a floor of its own; `*` is

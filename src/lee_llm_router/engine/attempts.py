@@ -172,7 +172,10 @@ class _CallRun:
         is_probe = self.permit is not None and self.permit.probe
         closed_for = error.retry_after if rule.closes_gate else None
         rests = rule.rests and not closed_for and not error.ask_again
-        self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests)
+        if error.local_shortage:
+            self._settle(attempt, FailureType.CANCELLED)  # nothing was learnt of the target, good or bad
+        else:
+            self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests)
         return self._after_failure(candidate, attempt, error, is_probe)
 
     def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
@@ -232,7 +235,8 @@ class _CallRun:
         again_after = 0.0 if is_outage and not error.final else decision.again_after
         candidate.exhausted = again_after is None
         candidate.ready_at = now + (again_after or 0.0)
-        candidate.retry_paid = decision.named or is_outage or decision.free
+        paid = decision.named or is_outage or decision.free
+        candidate.retry_paid = paid or error.local_shortage
         if decision.free:
             self._ask_otherwise(candidate, error)
         if decision.other_provider:

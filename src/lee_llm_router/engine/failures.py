@@ -10,6 +10,7 @@ from typing import Any
 
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
 from lee_llm_router._util.scrubbing import bounded, scrub, scrub_exception
+from lee_llm_router._util.shortage import lacking
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import (
     LLMRouterError,
@@ -115,6 +116,7 @@ def final_error(
         final=error.final,
         sent=error.sent,
         response=error.response,
+        local_shortage=error.local_shortage,
     )
 
 
@@ -130,7 +132,12 @@ def _translated(caught: Exception, timeout: float) -> LLMRouterError:
     if isinstance(caught, TimeoutError):
         return LLMTimeoutError(f"no answer within {timeout:.4g} s")
     text = f"{type(caught).__name__}: {caught}"
-    return ProviderError(text) if isinstance(caught, OSError) else UnknownFailureError(text)
+    if not isinstance(caught, OSError):
+        return UnknownFailureError(text)
+    what = lacking(caught)
+    if what is None:
+        return ProviderError(text)
+    return ProviderError(f"this machine has run out of {what}: {text}", local_shortage=True)
 
 
 def _secrets_of(provider: Provider[Any]) -> Iterable[str]:

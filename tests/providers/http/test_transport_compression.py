@@ -231,9 +231,9 @@ def test_nor_does_it_beside_one_that_is(send: Send, label: str) -> None:
 
 @pytest.mark.parametrize("label", ["br", "zstd", "gzip, br", "deflate, gzip", "compress", "ZSTD"])
 def test_a_coding_that_nobody_asked_for_is_a_final_error(send: Send, label: str) -> None:
-    with Server(once(_coded(gzip.compress(BODY), label))) as server:
-        with pytest.raises(InvalidResponseError, match="Content-Encoding") as caught:
-            send(server.url)
+    script = once(_coded(gzip.compress(BODY), label))
+    with Server(script) as server, pytest.raises(InvalidResponseError, match="Content-Encoding") as caught:
+        send(server.url)
     assert caught.value.final
 
 

@@ -14,13 +14,13 @@ import socket
 import ssl
 from typing import Any, TypeVar
 
+from lee_llm_router.providers.http.transport.connecting import connect
 from lee_llm_router.providers.http.transport.connection import (
     FLUSH_SIZE,
     READ_SIZE,
     WAITING,
     Connection,
     IOSteps,
-    connect,
     run,
     run_async,
 )

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import Literal, TypeAlias, cast, get_args
 
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.http.transport.address import proxy_for
@@ -43,9 +44,19 @@ def choose_transport(wanted: TransportChoice, url: str) -> TransportName:
         return "httptools"
     if wanted == "auto":
         return "httpx"
+    if isinstance(problem, OSError):
+        raise _unbuilt_error(problem) from problem
     raise ProviderError(
         'the transport httptools needs an extra: pip install "lee-llm-router[fast]"', final=True, sent=False
     ) from problem
+
+
+def _unbuilt_error(error: OSError) -> ProviderError:
+    """Return the error for a transport that cannot be built because the system refuses something."""
+    short_of = lacking(error)
+    reason = error.strerror or type(error).__name__ if short_of is None else f"this machine has run out of {short_of}"
+    message = f"no HTTP library can be loaded: {reason}"
+    return ProviderError(message, sent=False, local_shortage=short_of is not None)
 
 
 def _httptools_problem() -> Exception | None:
@@ -101,7 +112,10 @@ class LazyTransport:
         """
         transport = self._transport
         if transport is None:
-            built = self._build()
+            try:
+                built = self._build()
+            except OSError as error:  # the files of the library cannot be opened
+                raise _unbuilt_error(error) from error
             with self._lock:
                 # If two threads have built one, the first is used. The other has no connection that needs closing.
                 self._transport = transport = self._transport or built
@@ -132,7 +146,7 @@ class LazyTransport:
         try:
             return start_in_thread(self._get_loaded)
         except BlockingIOError as error:
-            raise ProviderError(f"no HTTP library can be loaded: {error}", sent=False) from error
+            raise ProviderError(f"no HTTP library can be loaded: {error}", sent=False, local_shortage=True) from error
 
     def _get_loaded(self) -> Transport:
         transport = self.get()

@@ -1,4 +1,4 @@
-"""One socket under one deadline: connecting, sending and receiving, for threads and for asyncio.
+"""One socket under one deadline: waiting, sending and receiving, for threads and for asyncio.
 
 How this works:
 
@@ -6,7 +6,7 @@ A timeout for each read does not bound an attempt: a server that sends a byte no
 step (look-up, connect, handshake, write, read) gets only the time left until the deadline of its `Connection`.
 
 The logic is written once, as generators (`IOSteps`) that yield the system calls they want: bytes to send, a number of
-bytes to receive, a host to resolve, a socket to connect. `run` performs them with blocking calls, `run_async` on the
+bytes to receive, a host to resolve, sockets to wait for. `run` performs them with blocking calls, `run_async` on the
 running event loop. Results are sent into the generator, and errors are thrown into it.
 
 The deadline is enforced in two ways:
@@ -16,8 +16,6 @@ The deadline is enforced in two ways:
   which calls `Connection.expire`. This module only yields to the event loop now and then, so that a server that sends
   without pause cannot keep timers from running.
 
-In both, each of several addresses of a host gets a share of the time, so that a dead one cannot use up all of it.
-
 Sockets are plain ones, also under asyncio, where the loop only reports that one is readable or writable. So a
 connection can be closed from any thread and at any time, without its event loop.
 """
@@ -25,16 +23,18 @@ connection can be closed from any thread and at any time, without its event loop
 from __future__ import annotations
 
 import asyncio
-import encodings.idna  # noqa: F401 - else the first look-up loads it, on the event loop
+import select
 import socket
 import ssl
 from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
+from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, ProviderError
@@ -48,12 +48,10 @@ _MAX_WAIT = 1e6
 """Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
 _CONTINUING = "waiting for more of the answer"
-_ADDRESS_TIMEOUT = 10.0
-"""Seconds for one address while others are left: a dead IPv6 route must not use up the whole attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class _ResolveHost:
+class ResolveHost:
     """Step: look up the addresses of a host, in the form of `socket.getaddrinfo`."""
 
     host: str
@@ -61,12 +59,11 @@ class _ResolveHost:
 
 
 @dataclass(frozen=True, slots=True)
-class _ConnectSocket:
-    """Step: connect `sock` to `address` within `timeout` seconds."""
+class WaitUntilWritable:
+    """Step: wait until one of `sockets` is connected or has failed, for `seconds` at most; None: any time."""
 
-    sock: socket.socket
-    address: Any
-    timeout: float
+    sockets: tuple[socket.socket, ...]
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ class Pause:
     that takes long."""
 
 
-IOStep: TypeAlias = bytes | int | _ResolveHost | _ConnectSocket | Pause
+IOStep: TypeAlias = bytes | int | ResolveHost | WaitUntilWritable | Pause
 """Bytes to send, the most bytes to receive, or one of the steps above."""
 IOSteps: TypeAlias = Generator[IOStep, Any, T]
 """Yields the steps it wants performed; receives their results and their errors."""
@@ -132,29 +129,34 @@ class Connection:
             raise self.timeout_error()
         return min(left, _MAX_WAIT)
 
-    def address_timeout(self, addresses: int) -> float:
-        """Seconds for the next address, while `addresses` are left to try, this one included."""
-        left = self.time_left()
-        return left if addresses == 1 else min(left / addresses, _ADDRESS_TIMEOUT)
-
     def timeout_error(self) -> LLMTimeoutError:
         """Return the error for an attempt whose time is up."""
         if self.phase is _CONTINUING:
             return LLMTimeoutError(f"the answer did not go on within {self.timeout:.4g} s", sent=self.sent)
         return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.phase})", sent=self.sent)
 
-    def broken_error(self, what: str, error: BaseException | None) -> ProviderError:
-        """Return the error for a broken connection: `what`, and the system's reason where it adds something."""
+    def broken_error(self, what: str, error: BaseException | None, short_of: str | None = None) -> ProviderError:
+        """Return the error for a broken connection: `what`, and the system's reason where it adds something.
+
+        Args:
+            what: What is broken.
+            error: Why, as the system says it.
+            short_of: What this machine has run out of, where `error` does not say so itself.
+        """
+        short_of = short_of or lacking(error)
+        if short_of is not None:
+            message = f"{what}: this machine has run out of {short_of}"
+            return ProviderError(message, sent=self.sent, local_shortage=True)
         reason = "" if isinstance(error, ConnectionRefusedError) else _reason(error)
         return ProviderError(f"{what}: {reason}" if reason else what, sent=self.sent)
 
-    def connect_error(self, host: str, port: int, error: OSError | None) -> LLMRouterError:
-        """Return the error for a connection that could not be made."""
+    def connect_error(self, host: str, port: int, error: OSError | None, short_of: str | None) -> LLMRouterError:
+        """Return the error for a connection that could not be made. `short_of` is as for `broken_error`."""
         if isinstance(error, TimeoutError):
             return LLMTimeoutError(f"no connection to {host}:{port}: timed out", sent=False)
         if isinstance(error, ConnectionRefusedError):
             return self.broken_error(f"connection refused by {host}:{port}", error)
-        return self.broken_error(f"no connection to {host}:{port}", error)
+        return self.broken_error(f"no connection to {host}:{port}", error, short_of)
 
     @property
     def is_open(self) -> bool:
@@ -183,40 +185,6 @@ def _reason(error: BaseException | None) -> str:
     return "" if error is None else str(error)
 
 
-def connect(connection: Connection, host: str, port: int) -> IOSteps[socket.socket]:
-    """Look up `host` and connect to the first of its addresses that answers."""
-    connection.phase = f"looking up {host}"
-    try:
-        addresses = _numeric_addresses(host, port) or (yield _ResolveHost(host, port))
-    except (OSError, UnicodeError) as error:
-        raise connection.broken_error(f"cannot look up {host}", error) from error
-    connection.phase = f"connecting to {host}:{port}"
-    failure: OSError | None = None
-    for tried, (family, kind, protocol, _, address) in enumerate(addresses):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            yield _ConnectSocket(sock, address, connection.address_timeout(len(addresses) - tried))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException as error:
-            sock.close()
-            if not isinstance(error, OSError):
-                raise
-            failure = error
-        else:
-            connection.sock = sock
-            connection.phase = WAITING
-            return sock
-    raise connection.connect_error(host, port, failure) from failure
-
-
-def _numeric_addresses(host: str, port: int) -> list[Any]:
-    """Return the address if `host` is a numeric one, else nothing. Asks no name server, so it needs no thread."""
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
-        return []
-
-
 # Performed with blocking calls
 
 
@@ -234,9 +202,8 @@ def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
             return _send(connection, sock, step)
         if isinstance(step, Pause):
             return connection.time_left()
-        if isinstance(step, _ConnectSocket):
-            step.sock.settimeout(step.timeout)
-            return step.sock.connect(step.address)
+        if isinstance(step, WaitUntilWritable):
+            return _wait_until_writable(step, connection.time_left())
         return call_in_thread(_resolve, step, timeout=connection.time_left())
     except TimeoutError:
         connection.time_left()  # raises if it is our own deadline that has passed
@@ -248,6 +215,14 @@ def _send(connection: Connection, sock: socket.socket, data: bytes) -> None:
     while view:
         sock.settimeout(connection.time_left())
         view = view[sock.send(view) :]
+
+
+def _wait_until_writable(step: WaitUntilWritable, time_left: float) -> None:
+    poll = select.poll()
+    for sock in step.sockets:
+        poll.register(sock, select.POLLOUT)
+    seconds = time_left if step.seconds is None else min(step.seconds, time_left)
+    poll.poll(ceil(max(0.0, seconds) * 1000))
 
 
 # Performed on the running event loop
@@ -268,10 +243,8 @@ async def _perform_async(connection: Connection, sock: Any, step: IOStep) -> Any
     if isinstance(step, Pause):
         await asyncio.sleep(0)
         return connection.time_left()
-    if isinstance(step, _ConnectSocket):
-        step.sock.setblocking(False)
-        async with asyncio.timeout(step.timeout):
-            return await loop.sock_connect(step.sock, step.address)
+    if isinstance(step, WaitUntilWritable):
+        return await _wait_until_writable_async(step)
     # Not `loop.getaddrinfo`: `asyncio.run` waits at its end for the threads of the loop's executor.
     return await call_in_thread_async(_resolve, step)
 
@@ -301,10 +274,31 @@ async def _receive(connection: Connection, sock: socket.socket, size: int) -> by
             return sock.recv(size)
 
 
-def _set_done(readable: asyncio.Future[None]) -> None:
-    if not readable.done():
-        readable.set_result(None)
+async def _wait_until_writable_async(step: WaitUntilWritable) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    timer = None if step.seconds is None else loop.call_later(step.seconds, _set_done, ready)
+    descriptors = [sock.fileno() for sock in step.sockets]
+    try:
+        for descriptor in descriptors:
+            loop.add_writer(descriptor, _set_done, ready)
+        await ready
+    finally:
+        for descriptor in descriptors:
+            loop.remove_writer(descriptor)
+        if timer is not None:
+            timer.cancel()
 
 
-def _resolve(step: _ResolveHost) -> list[Any]:
-    return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
+def _set_done(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _resolve(step: ResolveHost) -> list[Any]:
+    try:
+        return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        # Where no file and no socket can be opened, the system says that the name cannot be found.
+        socket.socket().close()
+        raise

@@ -46,7 +46,7 @@ _GRACE = 0.05
 Translation: TypeAlias = tuple[tuple[type[Exception], ...], Callable[[BaseException, Connection], LLMRouterError]]
 _TRANSLATIONS: tuple[Translation, ...] = (
     ((TimeoutError,), lambda _, connection: connection.timeout_error()),
-    ((OSError,), lambda error, connection: ProviderError(f"connection lost: {error}", sent=connection.sent)),
+    ((OSError,), lambda error, connection: connection.broken_error("connection lost", error)),
 )
 
 

@@ -17,14 +17,8 @@ from lee_llm_router.providers.http.transport.address import Address, address_of,
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, RawHeaders, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import MAX_DIGITS, BodyDecoder
 from lee_llm_router.providers.http.transport.channel import Channel
-from lee_llm_router.providers.http.transport.connection import (
-    READ_SIZE,
-    Connection,
-    IOSteps,
-    connect,
-    run,
-    run_async,
-)
+from lee_llm_router.providers.http.transport.connecting import connect
+from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps, run, run_async
 from lee_llm_router.providers.http.transport.exchange import AsyncExchange, ErrorTranslator, Exchange, SyncExchange
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 from lee_llm_router.providers.http.transport.idle_pool import IdlePool, IdlePoolPerLoop, PooledClient
