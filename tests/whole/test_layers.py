@@ -39,7 +39,7 @@ INSIDE = {
         ["registry"],
         ["mock", "http", "codex_cli", "http.dialects.*.provider", "wrapper"],
         ["http.provider"],
-        ["http.event_stream"],
+        ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "child_process"],
         ["json_schema", "base"],
         ["streams"],
@@ -55,7 +55,7 @@ INSIDE = {
         ["exchange"],
         ["channel", "idle_pool", "head_cache"],
         ["tls", "connecting"],
-        ["connection", "address", "proxies", "trust", "body_decoder", "inflater", "api"],
+        ["connection", "address", "proxies", "trust", "watchers", "body_decoder", "inflater", "api"],
     ],
 }
 """The floors within a folder. What a folder on a floor holds stands there too, unless it has a floor of its own; `*` is

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from lee_llm_router._util.hosts import host_port
 from lee_llm_router._util.scrubbing import looks_like_key
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -39,7 +40,7 @@ def _names_a_variable(value: str) -> str:
 def _is_base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
+        host: str | None = host_port(parts.netloc).host
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or not value.isprintable() or " " in value:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from pydantic import ValidationError
 
@@ -82,6 +83,10 @@ def test_the_doctor_is_told_of_a_missing_ca_file(tmp_path: Path) -> None:
     missing = tmp_path / "ca.pem"
     assert ("error", f"ca_file {missing} does not exist") in _checked(ca_file=str(missing))
     missing.write_text("")
+    assert ("error", "ca_file cannot be used: it holds no certificate that can be read") in _checked(
+        ca_file=str(missing)
+    )
+    missing.write_bytes(Path(certifi.where()).read_bytes())
     assert "error" not in dict(_checked(ca_file=str(missing)))
 
 

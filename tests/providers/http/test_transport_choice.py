@@ -125,7 +125,7 @@ def _config(url: str = URL, **settings: Any) -> dict[str, Any]:
 def test_the_doctor_says_which_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def said(**settings: Any) -> list[tuple[str, str]]:
         found = diagnose(_config(**settings))
-        return [(finding.level, finding.message) for finding in found if "carrie" in finding.message]
+        return [(finding.level, finding.message) for finding in found if "are carried" in finding.message]
 
     assert said() == [("ok", "requests are carried by httptools")]
     assert said(transport="httpx") == [("ok", "requests are carried by httpx")]

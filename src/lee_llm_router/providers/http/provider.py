@@ -19,20 +19,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._util.scrubbing import is_sensitive_header
-from lee_llm_router.errors import AuthenticationError, LLMRouterError, ProviderError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig, read_key
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers.http.headers import CheckedHeaders, checked_headers, raw_headers, secret_values
 from lee_llm_router.providers.http.settings import HTTPConfig
-from lee_llm_router.providers.http.transport.address import is_loopback
 from lee_llm_router.providers.http.transport.api import (
     AsyncWireStream,
     RawHeaders,
@@ -40,7 +36,7 @@ from lee_llm_router.providers.http.transport.api import (
     WireResponse,
     WireStream,
 )
-from lee_llm_router.providers.http.transport.choice import LazyTransport, choose_transport
+from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
 
@@ -88,7 +84,11 @@ class HTTPProvider(Provider[SettingsT]):
         """For whole answers (False) and for streams (True)."""
         self._fixed_secrets = (*config.filled_values(), *secret_values(config.headers))
         self._carrier = LazyTransport(
-            config.transport, config.base_url, ca_file=config.ca_file, max_response_bytes=config.max_response_bytes
+            config.transport,
+            config.base_url,
+            ca_file=config.ca_file,
+            trust=config.trust,
+            max_response_bytes=config.max_response_bytes,
         )
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
@@ -133,26 +133,10 @@ class HTTPProvider(Provider[SettingsT]):
         self._carrier.close()
 
     def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
-        """Check that the key is there, travels encrypted, and that `ca_file` and the transport can be used."""
-        config = self.config
-        parts = urlsplit(config.base_url)
-        if config.api_key_env is None:
-            yield "ok", f"{parts.netloc} is asked without a key"
-        else:
-            try:
-                read_key(config.api_key_env, self.name)
-                yield "ok", f"environment variable {config.api_key_env} is set"
-            except AuthenticationError as error:
-                yield "error", error.message
-        has_key = config.api_key_env is not None or any(map(is_sensitive_header, config.headers))
-        if has_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
-        if config.ca_file is not None and not Path(config.ca_file).is_file():
-            yield "error", f"ca_file {config.ca_file} does not exist"
-        try:
-            yield "ok", f"requests are carried by {choose_transport(config.transport, config.base_url)}"
-        except ProviderError as error:
-            yield "error", error.message
+        """As `Provider.check`: the key, the authorities trusted, the way to the server."""
+        from lee_llm_router.providers.http.checks import check_http  # noqa: PLC0415 - only the doctor needs it
+
+        yield from check_http(self.config, self.name)
 
     def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
         """Return the settings by which the dialect writes `request`: those of the provider, unless overridden."""

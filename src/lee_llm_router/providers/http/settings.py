@@ -30,6 +30,11 @@ class HTTPConfig(ProviderConfig):
     ca_file: str | None = Field(
         None, min_length=1, description="PEM file with authorities to trust, in addition to the usual ones."
     )
+    trust: Literal["certifi", "system"] = Field(
+        "certifi",
+        description="Whose authorities are trusted: certifi's (or those of SSL_CERT_FILE, SSL_CERT_DIR), or those of"
+        " the system (the extra [trust]).",
+    )
     transport: Literal["auto", "httpx", "httptools"] = Field(
         "auto",
         description="What carries the requests: httpx, httptools (the extra [fast]), or auto: what"

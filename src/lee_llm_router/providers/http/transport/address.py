@@ -1,14 +1,14 @@
-"""Reads URLs: where a server is, and which proxy the environment names for it."""
+"""Reads URLs: where a server is."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from lee_llm_router.errors import InvalidRequestError, LLMRouterError, ProviderError
+from lee_llm_router._util.hosts import host_port
+from lee_llm_router.errors import InvalidRequestError
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%!$&'()*+,;=:@~-._"
@@ -44,18 +44,18 @@ def address_of(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        host, port = host_port(parts.netloc)
         host = host if host.isascii() else _to_ascii(host)
     except ValueError as error:
         raise bad_request() from error
     default_port = _PORTS.get(parts.scheme)
-    if not host or default_port is None:
+    if default_port is None:
         raise bad_request()
     name = f"[{host}]" if ":" in host else host
     target = quote(parts.path or "/", safe=_SAFE) + (f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else "")
     authority = name if port in (None, default_port) else f"{name}:{port}"
     authorization = _basic_authorization(parts.username, parts.password)
-    return Address(parts.scheme, host, port or default_port, authority, target, authorization)
+    return Address(parts.scheme, host, default_port if port is None else port, authority, target, authorization)
 
 
 def _to_ascii(host: str) -> str:
@@ -74,32 +74,3 @@ def _basic_authorization(user: str | None, password: str | None) -> bytes | None
 def bad_request() -> InvalidRequestError:
     """Return the error for a request that HTTP cannot carry. It does not repeat the request, which may hold a key."""
     return InvalidRequestError("the request's URL or headers cannot be put into HTTP", sent=False)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, judged by its name alone."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the URL of the proxy that the environment names for `url`; None for this machine itself."""
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - it takes 40 ms to load
-
-    parts = urlsplit(url)
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-def bad_proxy(error: Exception | None = None) -> LLMRouterError:
-    """Return the error for a proxy that cannot be used. It leaves out the address, which may hold a password."""
-    failure = ProviderError("the proxy in the environment is not a URL of a kind that is known", final=True, sent=False)
-    failure.__cause__ = error
-    return failure

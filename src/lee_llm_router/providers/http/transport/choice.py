@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import Future
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import ProviderError
-from lee_llm_router.providers.http.transport.address import proxy_for
 from lee_llm_router.providers.http.transport.api import Transport
+from lee_llm_router.providers.http.transport.proxies import proxy_for
+from lee_llm_router.providers.http.transport.trust import TrustSource
 
 TransportName: TypeAlias = Literal["httpx", "httptools"]
 TransportChoice: TypeAlias = Literal["auto", "httpx", "httptools"]
@@ -91,13 +92,23 @@ class LazyTransport:
         wanted: The setting `transport`.
         url: Where requests will go.
         ca_file: PEM file with authorities to trust in addition to the usual ones.
+        trust: Whose authorities are trusted otherwise.
         max_response_bytes: Limit on the decoded body of an answer, in bytes.
     """
 
-    def __init__(self, wanted: TransportChoice, url: str, *, ca_file: str | None, max_response_bytes: int) -> None:
+    def __init__(
+        self,
+        wanted: TransportChoice,
+        url: str,
+        *,
+        ca_file: str | None,
+        trust: TrustSource = "certifi",
+        max_response_bytes: int,
+    ) -> None:
         self._wanted = wanted
         self._url = url
         self._ca_file = ca_file
+        self._trust: TrustSource = trust
         self._limit = max_response_bytes
         self._transport: Transport | None = None
         self._pending: Future[Transport] | None = None
@@ -163,10 +174,11 @@ class LazyTransport:
 
     def _build(self) -> Transport:
         name = choose_transport(self._wanted, self._url)
+        options: Any = {"ca_file": self._ca_file, "trust": self._trust, "max_response_bytes": self._limit}
         if name == "httpx":
             from lee_llm_router.providers.http.transport.httpx_transport import HTTPXTransport  # noqa: PLC0415
 
-            return HTTPXTransport(self._url, ca_file=self._ca_file, max_response_bytes=self._limit)
+            return HTTPXTransport(self._url, **options)
         from lee_llm_router.providers.http.transport.httptools_transport import HTTPToolsTransport  # noqa: PLC0415
 
-        return HTTPToolsTransport(self._url, ca_file=self._ca_file, max_response_bytes=self._limit)
+        return HTTPToolsTransport(self._url, **options)

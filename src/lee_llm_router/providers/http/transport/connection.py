@@ -38,6 +38,7 @@ from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, ProviderError
+from lee_llm_router.providers.http.transport.trust import certificate_refused
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ class Connection:
 
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate refused: {error.verify_message}"
+        return certificate_refused(error)
     if isinstance(error, ssl.SSLError):
         return (error.reason or "").replace("_", " ").lower()
     if isinstance(error, OSError) and error.strerror:

@@ -12,8 +12,8 @@ from typing import cast
 
 import httptools
 
-from lee_llm_router.errors import InvalidRequestError, ProviderError
-from lee_llm_router.providers.http.transport.address import Address, address_of, bad_proxy, proxy_for
+from lee_llm_router.errors import ProviderError
+from lee_llm_router.providers.http.transport.address import Address, address_of
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, RawHeaders, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import MAX_DIGITS, BodyDecoder
 from lee_llm_router.providers.http.transport.channel import Channel
@@ -22,7 +22,8 @@ from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connec
 from lee_llm_router.providers.http.transport.exchange import AsyncExchange, ErrorTranslator, Exchange, SyncExchange
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 from lee_llm_router.providers.http.transport.idle_pool import IdlePool, IdlePoolPerLoop, PooledClient
-from lee_llm_router.providers.http.transport.trust import context_for
+from lee_llm_router.providers.http.transport.proxies import check_proxy, proxy_address, proxy_for
+from lee_llm_router.providers.http.transport.trust import TrustSource, context_for
 
 _MAX_BYTES_WITHOUT_BODY = 100 * 1024
 """Bytes that may be received in a row with none of a body among them: headers, trailers, extensions of chunks."""
@@ -43,15 +44,18 @@ class HTTPToolsTransport:
     Args:
         url: Where requests will go; decides which proxy of the environment is used (`HTTPS_PROXY`, `NO_PROXY` etc.).
         ca_file: PEM file with authorities to trust in addition to the usual ones.
+        trust: Which the usual ones are.
         max_response_bytes: Limit on the decoded body of an answer, in bytes.
 
     Raises:
         ProviderError: `ca_file` or the proxy cannot be used.
     """
 
-    def __init__(self, url: str, *, ca_file: str | None = None, max_response_bytes: int) -> None:
+    def __init__(
+        self, url: str, *, ca_file: str | None = None, trust: TrustSource = "certifi", max_response_bytes: int
+    ) -> None:
         self._limit = max_response_bytes
-        self._tunnel = _Tunnel(url, ca_file)
+        self._tunnel = _Tunnel(url, ca_file, trust)
         self._heads = HeadCache(self._tunnel.server.origin, self._tunnel.head)
         self._pool: IdlePool[Channel] = IdlePool()
         self._pools: IdlePoolPerLoop[Channel] = IdlePoolPerLoop()
@@ -134,14 +138,15 @@ class _Tunnel:
     Args:
         url: Where requests will go.
         ca_file: PEM file with authorities to trust in addition to the usual ones.
+        trust: Which the usual ones are.
     """
 
-    def __init__(self, url: str, ca_file: str | None) -> None:
+    def __init__(self, url: str, ca_file: str | None, trust: TrustSource) -> None:
         self.server = address_of(url)
-        self._context = context_for(url, ca_file)
+        self._context = context_for(url, ca_file, trust)
         proxy = proxy_for(url)
         self._proxy = None if proxy is None else _proxy_address(proxy)
-        self._proxy_context = context_for(proxy or "http:", ca_file)
+        self._proxy_context = context_for(proxy or "http:", ca_file, trust)
         first_hop = self._proxy or self.server
         self.host, self.port = first_hop.host, first_hop.port
         self.peer = f"{self.host}:{self.port}"
@@ -188,16 +193,8 @@ class _Tunnel:
 
 
 def _proxy_address(url: str) -> Address:
-    if url.startswith("socks"):
-        raise ProviderError(
-            "the environment names a SOCKS proxy: set transport: httpx, and install httpx[socks]",
-            final=True,
-            sent=False,
-        )
-    try:
-        return address_of(url)
-    except InvalidRequestError as error:
-        raise bad_proxy(error) from error
+    check_proxy(url, ())
+    return proxy_address(url)
 
 
 def _proxy_header(proxy: Address) -> bytes:

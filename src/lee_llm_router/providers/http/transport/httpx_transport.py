@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from importlib import import_module
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, ClassVar, cast
 
@@ -25,7 +24,7 @@ import h11
 import httpx
 
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError, ProviderError
-from lee_llm_router.providers.http.transport.address import address_of, bad_proxy, bad_request, proxy_for
+from lee_llm_router.providers.http.transport.address import address_of, bad_request
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
 from lee_llm_router.providers.http.transport.channel import AsyncBackend, SyncBackend
@@ -39,7 +38,8 @@ from lee_llm_router.providers.http.transport.exchange import (
 )
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 from lee_llm_router.providers.http.transport.idle_pool import KEEP_ALIVE, IdlePool, IdlePoolPerLoop, PooledClient
-from lee_llm_router.providers.http.transport.trust import context_for
+from lee_llm_router.providers.http.transport.proxies import SOCKS_SCHEMES, bad_proxy, check_proxy, proxy_for
+from lee_llm_router.providers.http.transport.trust import TrustSource, context_for
 
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
 
@@ -98,17 +98,20 @@ class HTTPXTransport:
     Args:
         url: Where requests will go; decides which proxy of the environment is used (`HTTPS_PROXY`, `NO_PROXY` etc.).
         ca_file: PEM file with authorities to trust in addition to the usual ones.
+        trust: Which the usual ones are.
         max_response_bytes: Limit on the decoded body of an answer, in bytes.
 
     Raises:
         ProviderError: `ca_file` or the proxy cannot be used.
     """
 
-    def __init__(self, url: str, *, ca_file: str | None = None, max_response_bytes: int) -> None:
+    def __init__(
+        self, url: str, *, ca_file: str | None = None, trust: TrustSource = "certifi", max_response_bytes: int
+    ) -> None:
         self._limit = max_response_bytes
         self._heads = HeadCache(address_of(url).origin, _head)
-        self._ssl_context = context_for(url, ca_file)
-        self._proxy = _proxy(url, ca_file)
+        self._ssl_context = context_for(url, ca_file, trust)
+        self._proxy = _proxy(url, ca_file, trust)
         self._pool: IdlePool[httpx.HTTPTransport] = IdlePool()
         self._pools: IdlePoolPerLoop[httpx.AsyncHTTPTransport] = IdlePoolPerLoop()
 
@@ -280,13 +283,13 @@ def http_connection_of(pooled: PooledClient[Any]) -> Any:
     return connection
 
 
-def _proxy(url: str, ca_file: str | None) -> httpx.Proxy | None:
+def _proxy(url: str, ca_file: str | None, trust: TrustSource) -> httpx.Proxy | None:
     proxy = proxy_for(url)
     if proxy is None:
         return None
-    if proxy.startswith("socks") and find_spec("socksio") is None:
-        raise ProviderError("the environment names a SOCKS proxy: install httpx[socks]", final=True, sent=False)
+    check_proxy(proxy, SOCKS_SCHEMES)
     try:
-        return httpx.Proxy(proxy, ssl_context=context_for(proxy, ca_file) if proxy.startswith("https:") else None)
+        context = context_for(proxy, ca_file, trust) if proxy.startswith("https:") else None
+        return httpx.Proxy(proxy, ssl_context=context)
     except (ValueError, httpx.InvalidURL) as error:
         raise bad_proxy(error) from error

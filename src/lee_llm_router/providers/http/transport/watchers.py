@@ -1,0 +1,47 @@
+"""Finds what instruments httpx: it sees nothing of the requests that another library carries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+_WATCHERS = {
+    "opentelemetry-instrumentation-httpx": "OpenTelemetry's instrumentation of httpx",
+    "respx": "respx",
+    "pytest-httpx": "pytest-httpx",
+    "vcrpy": "VCR",
+}
+"""Packages that look at, or take the place of, the class of httpx that this library uses."""
+_FOR_PRODUCTION = frozenset({"opentelemetry-instrumentation-httpx"})
+"""Those that are hardly installed for tests alone."""
+
+
+def blind_watchers() -> Iterator[tuple[Literal["ok", "warning"], str]]:
+    """Yield what sees nothing while httptools carries the requests, as findings of the doctor. Imports nothing."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - it takes 10 ms to load
+
+    remedy = "sees nothing of requests carried by httptools: set transport: httpx if it should"
+    patched_by = _patched_by()
+    if patched_by is not None:
+        yield "warning", f"httpx is instrumented ({patched_by}), which {remedy}"
+    for package, name in _WATCHERS.items():
+        try:
+            version(package)
+        except PackageNotFoundError:
+            continue
+        yield "warning" if package in _FOR_PRODUCTION else "ok", f"{name} is installed, and {remedy}"
+
+
+def _patched_by() -> str | None:
+    """Return the module whose function stands in the place of httpx's own; None if none does."""
+    httpx: Any = sys.modules.get("httpx")
+    for owner, method in (("HTTPTransport", "handle_request"), ("AsyncHTTPTransport", "handle_async_request")):
+        function = getattr(getattr(httpx, owner, None), method, None)
+        module = str(getattr(function, "__module__", None) or "")
+        wrapper = type(function).__module__
+        if function is not None and wrapper not in ("builtins", "function"):
+            return wrapper  # wrapt's objects pass for what they wrap
+        if function is not None and (hasattr(function, "__wrapped__") or not module.startswith("httpx.")):
+            return module or "an unknown module"
+    return None
