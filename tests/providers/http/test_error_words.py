@@ -613,6 +613,8 @@ REFINED: list[tuple[int, str, F]] = [
     (429, "You have reached your weekly usage limit", F.QUOTA),
     (429, "Rate limit exceeded: 10 requests per minute. Add credits to raise it.", F.RATE_LIMIT),
     (429, "Quota exceeded for requests per minute", F.RATE_LIMIT),
+        (429, "Quota exceeded for metric generate_content_requests_per_minute, limit: 15", F.RATE_LIMIT),
+        (429, "Quota exceeded for quota GenerateRequestsPerDayPerProjectPerModel", F.RATE_LIMIT),
     (429, "Quota exceeded, please retry in 17.3s", F.RATE_LIMIT),
     (429, "Too many tokens per minute: the prompt is too long for your limit of tokens", F.RATE_LIMIT),
     (429, "Input token limit exceeded", F.RATE_LIMIT),
