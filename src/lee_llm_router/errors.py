@@ -28,9 +28,11 @@ unchanged. Its failure type is CANCELLED, for which there is no class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 
 if TYPE_CHECKING:
     from lee_llm_router.response import LLMResponse
@@ -76,6 +78,7 @@ class LLMRouterError(Exception):
             at once, whatever the type says. It costs none of the target's attempts; that of a call are its bound.
         local_shortage: Whether this machine has run out of something (descriptors, ports, memory, threads). Such a
             failure says nothing of the target, and does not count against it.
+        headers: Header fields of the answer that said so, by name in any case; empty if there was none.
     """
 
     default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
@@ -96,6 +99,7 @@ class LLMRouterError(Exception):
         response: LLMResponse | None = None,
         ask_again: bool = False,
         local_shortage: bool = False,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         super().__init__(message)
         self.failure_type = failure_type or self.default_failure_type
@@ -110,6 +114,12 @@ class LLMRouterError(Exception):
         self.response = response
         self.ask_again = ask_again
         self.local_shortage = local_shortage
+        self.headers = headers
+
+    @property
+    def provider_request_id(self) -> str | None:
+        """The id that the vendor gave the failed request, to be named to its support; None where it named none."""
+        return request_id_in(self.headers)
 
     @property
     def message(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
+from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.deferred import deferrable
 from lee_llm_router._util.frozen import copier, fast_init
 
@@ -130,6 +131,16 @@ class LLMResponse(Generic[ParsedT_co]):
     """
     request_bytes: int | None = field(default=None, repr=False)
     """Size of what was sent, in bytes, where the provider knows it."""
+    headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False, compare=False)
+    """Header fields of the answer, by name in any case; empty for a provider that has none.
+
+    Keys are taken out, and each value is bounded.
+    """
+
+    @property
+    def provider_request_id(self) -> str | None:
+        """The id that the vendor gave the request, to be named to its support; None where it named none."""
+        return request_id_in(self.headers)
 
 
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
@@ -140,6 +151,8 @@ with_numbers: Callable[[LLMResponse, LLMUsage | None, float | None, int | None],
     LLMResponse, "usage", "cost_usd", "request_bytes"
 )
 """``with_numbers(response, usage, cost_usd, request_bytes)``: return a copy with these numbers."""
+with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(LLMResponse, "headers")
+"""``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 
 
 @fast_init

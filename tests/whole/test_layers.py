@@ -40,7 +40,7 @@ INSIDE = {
         ["mock", "http", "codex_cli", "http.dialects.*.provider", "wrapper"],
         ["http.provider"],
         ["http.event_stream", "http.checks"],
-        ["http.transport", "http.dialects", "http.settings", "http.headers", "child_process"],
+        ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],
         ["json_schema", "base"],
         ["streams"],
     ],

@@ -36,6 +36,16 @@ def is_sensitive_header(name: str) -> bool:
     return _SENSITIVE_HEADER.search(name) is not None
 
 
+_SENSITIVE_PARAMETER = re.compile(
+    r"(?:auth|authorization|key|token|secret|password|sig|signature|code|credentials?)$", re.I
+)
+
+
+def is_sensitive_parameter(name: str) -> bool:
+    """Whether the query parameter `name` commonly carries a key: key, api-key, access_token, sig, code and the like."""
+    return _SENSITIVE_PARAMETER.search(name) is not None
+
+
 _RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 

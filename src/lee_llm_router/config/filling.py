@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from lee_llm_router._util.scrubbing import is_sensitive_header
+from lee_llm_router._util.scrubbing import is_sensitive_header, is_sensitive_parameter
 from lee_llm_router.config.environment import fill_references
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.tree import TOP_KEY, Entry, Node, Position
@@ -82,7 +82,10 @@ class _Filler:
 def _literal_secret(text: str, path: KeyPath) -> str | None:
     """Return why `text`, written in the file, is a secret that does not belong there; None if it is not one."""
     parent, key = (None, "", *path)[-2:]
-    if parent == "headers" and is_sensitive_header(str(key)) and text:
+    is_key = (parent == "headers" and is_sensitive_header(str(key))) or (
+        parent == "query" and is_sensitive_parameter(str(key))
+    )
+    if (is_key or (key == "base_url" and _has_sensitive_query(text))) and text:
         return "a key is never written in the file: put ${NAME} in its place, NAME being its environment variable"
     if str(key).endswith("url") and "@" in text:
         try:
@@ -92,3 +95,9 @@ def _literal_secret(text: str, path: KeyPath) -> str | None:
         if has_login:
             return "no user or password goes into an address: name the key with api_key_env"
     return None
+
+
+def _has_sensitive_query(url: str) -> bool:
+    """Whether a query parameter of `url` is written out that commonly carries a key."""
+    parameters = parse_qsl(url.partition("#")[0].partition("?")[2])
+    return any(is_sensitive_parameter(name) for name, _ in parameters)

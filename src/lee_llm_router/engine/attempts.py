@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
 from lee_llm_router.engine.failures import believable, final_error, forget_frames, scrubbed, to_router_error
@@ -168,6 +169,8 @@ class _CallRun:
         """Return what follows the failure, or raise the call's final error."""
         error = to_router_error(caught, attempt.target, attempt.provider, attempt.timeout, self.parts.secrets)
         error.response = error.response or self._partial()
+        if self.assembler is not None and not error.headers:
+            error.headers = self.assembler.headers
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe
         closed_for = error.retry_after if rule.closes_gate else None
@@ -208,6 +211,7 @@ class _CallRun:
             on_start=lambda now: self.recorder.first_output(attempt, now),
         )
         stream = yield OpenStreamStep(attempt.provider, attempt.request, timeout)
+        self.assembler.headers = getattr(stream, "headers", NO_HEADERS)
         response: LLMResponse = yield ReadStreamStep(stream, self.assembler, attempt.provider.capabilities.bounded)
         return response
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
 from lee_llm_router._util.scrubbing import bounded, scrub, scrub_exception
 from lee_llm_router._util.shortage import lacking
@@ -20,7 +21,7 @@ from lee_llm_router.errors import (
     error_for,
 )
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMResponse, LLMUsage, with_numbers
+from lee_llm_router.response import LLMResponse, LLMUsage, with_headers, with_numbers
 from lee_llm_router.telemetry.records import TraceRecord, target_name
 
 
@@ -38,6 +39,8 @@ def to_router_error(
     error.retry_after = wait_seconds(error.retry_after)
     error.status_code = error.status_code if type(error.status_code) is int else None
     error.response = believable(error.response) if isinstance(error.response, LLMResponse) else None
+    if type(error.headers) is not AnswerHeaders:
+        error.headers = AnswerHeaders.from_mapping(error.headers, secrets)
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
     return error
@@ -46,8 +49,10 @@ def to_router_error(
 def believable(response: LLMResponse) -> LLMResponse:
     """Return `response` without numbers that cannot be true: its cost, its tokens, its size.
 
-    A usage that is no `LLMUsage` counts as unreported.
+    A usage that is no `LLMUsage` counts as unreported. Header fields that a provider made itself are bounded.
     """
+    if type(response.headers) is not AnswerHeaders:
+        return believable(with_headers(response, AnswerHeaders.from_mapping(response.headers)))
     usage: Any = response.usage
     size = response.request_bytes
     if usage is not None and not isinstance(usage, LLMUsage):
@@ -117,6 +122,7 @@ def final_error(
         sent=error.sent,
         response=error.response,
         local_shortage=error.local_shortage,
+        headers=error.headers,
     )
 
 

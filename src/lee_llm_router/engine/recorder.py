@@ -146,7 +146,7 @@ class CallRecorder:
         if error is not None:
             rare.update(
                 failure_type=error.failure_type.value, status_code=error.status_code, error=error.message,
-                retry_after=error.retry_after,
+                retry_after=error.retry_after, provider_request_id=error.provider_request_id,
             )  # fmt: skip
         if reason is not None:
             rare.update(failure_type=_CANCELLED, error=_name(reason))

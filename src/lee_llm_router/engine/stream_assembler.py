@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.frozen import copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.providers.streams import AnswerParts
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response import LLMResponse, StreamChunk, with_headers
 
 _with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
 """Return a copy of a chunk with another index."""
@@ -46,6 +47,8 @@ class StreamAssembler:
         self._on_start = on_start
         self._parts = AnswerParts()
         self._keep = self._parts.add
+        self.headers: Mapping[str, str] = NO_HEADERS
+        """Header fields of the answer, once its stream is open."""
 
     @property
     def texts(self) -> Sequence[str]:
@@ -90,11 +93,11 @@ class StreamAssembler:
         """
         if self._parts.finish_reason is None:
             raise InvalidResponseError("the stream ended without a finish reason")
-        return self._parts.response(raw)
+        return with_headers(self._parts.response(raw), self.headers)
 
     def partial(self) -> LLMResponse:
         """Return the answer as far as it has come in; it is whole only once the stream has ended."""
-        return self._parts.response()
+        return with_headers(self._parts.response(), self.headers)
 
     def _numbered(self, chunk: StreamChunk) -> StreamChunk:
         index = self.index

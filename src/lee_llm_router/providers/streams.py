@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import fields, replace
 from typing import Any
 
+from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import InvalidResponseError
@@ -110,6 +112,9 @@ def _filled_in(known: LLMUsage, newer: LLMUsage) -> LLMUsage:
 class ChunkStream(ABC):
     """One streamed answer, pulled chunk by chunk by one caller at a time."""
 
+    headers: Mapping[str, str] = NO_HEADERS
+    """Header fields of the answer, where it has any."""
+
     def buffered(self) -> StreamChunk | None:
         """Return the next chunk if it has already arrived; None means unknown, so call `pull`.
 
@@ -164,6 +169,7 @@ class SingleChunkStream(ChunkStream):
     def __init__(self, response: LLMResponse) -> None:
         self._response: LLMResponse | None = ensure_response(response)
         self._raw = response.raw
+        self.headers = response.headers
 
     def whole_raw(self) -> Any:
         """As `ChunkStream.whole_raw`."""

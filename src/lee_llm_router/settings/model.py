@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router._util.scrubbing import MASK, is_sensitive_header
+from lee_llm_router._util.scrubbing import MASK, is_sensitive_header, is_sensitive_parameter
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list indexes that lead to a value, the outermost first."""
@@ -57,7 +57,11 @@ class RedactingModel(BaseModel):
 
     def _masked(self, shown: dict[Any, Any]) -> dict[Any, Any]:
         """Return `shown`, a mapping by field name or alias, with its secrets masked."""
-        paths = [*self._filled, *(("headers", name) for name in _sensitive(shown.get("headers")))]
+        paths = [
+            *self._filled,
+            *(("headers", name) for name in _sensitive(shown.get("headers"), is_sensitive_header)),
+            *(("query", name) for name in _sensitive(shown.get("query"), is_sensitive_parameter)),
+        ]
         for head, *rest in paths:
             key = head if head in shown else type(self)._alias(head)
             if key in shown:
@@ -142,8 +146,8 @@ def _models(value: Any) -> Iterator[RedactingModel]:
         yield from _models(item)
 
 
-def _sensitive(headers: Any) -> list[str]:
-    return [name for name in headers if is_sensitive_header(str(name))] if isinstance(headers, Mapping) else []
+def _sensitive(fields: Any, is_sensitive: Callable[[str], bool]) -> list[str]:
+    return [name for name in fields if is_sensitive(str(name))] if isinstance(fields, Mapping) else []
 
 
 def _mask(value: Any, rest: list[str | int]) -> Any:

@@ -63,6 +63,8 @@ class TraceRecord:
     """The message of the failure, without secrets and bounded in length."""
     retry_after: float | None = None
     """Seconds, as the vendor stated them."""
+    provider_request_id: str | None = None
+    """The id that the vendor gave a request that failed."""
     verdict: NextStep
     """What the router did next."""
     wait_ms: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router.providers.http.dialects.base import Decoder
@@ -23,7 +24,8 @@ def _whole_raw(decoder: Decoder) -> Any:
 class EventStream(ChunkStream):
     """The stream of a synchronous call. A buffered chunk is returned without reading the clock."""
 
-    def __init__(self, wire: WireStream, decoder: Decoder) -> None:
+    def __init__(self, wire: WireStream, decoder: Decoder, headers: Mapping[str, str]) -> None:
+        self.headers = headers
         self._wire = wire
         self._decoder = decoder
 
@@ -56,7 +58,8 @@ class AsyncEventStream(ChunkStream):
     loop gets its turn: a body of many tiny events must not hold up what else runs there.
     """
 
-    def __init__(self, wire: AsyncWireStream, decoder: Decoder) -> None:
+    def __init__(self, wire: AsyncWireStream, decoder: Decoder, headers: Mapping[str, str]) -> None:
+        self.headers = headers
         self._wire = wire
         self._decoder = decoder
         self._received = b""

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig, read_key
@@ -28,6 +29,7 @@ from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPRe
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers.http.headers import CheckedHeaders, checked_headers, raw_headers, secret_values
+from lee_llm_router.providers.http.query import query_text, secret_query_values
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.providers.http.transport.api import (
     AsyncWireStream,
@@ -38,7 +40,7 @@ from lee_llm_router.providers.http.transport.api import (
 )
 from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import LLMRequest, LLMResponse, with_headers
 
 SettingsT = TypeVar("SettingsT", bound=HTTPConfig)
 
@@ -82,7 +84,12 @@ class HTTPProvider(Provider[SettingsT]):
         super().__init__(name, config, clock)
         self._key_headers: dict[bool, _KeyHeaders] = {}
         """For whole answers (False) and for streams (True)."""
-        self._fixed_secrets = (*config.filled_values(), *secret_values(config.headers))
+        self._query = query_text(config.query)
+        self._fixed_secrets = (
+            *config.filled_values(),
+            *secret_values(config.headers),
+            *secret_query_values(config.query, config.filled_values()),
+        )
         self._carrier = LazyTransport(
             config.transport,
             config.base_url,
@@ -111,7 +118,7 @@ class HTTPProvider(Provider[SettingsT]):
         answer = self._carrier.get().open(asked.wire, timeout)
         decoder = self._decoder(asked, answer)
         if decoder is not None:
-            return EventStream(answer, decoder)
+            return EventStream(answer, decoder, AnswerHeaders(answer.raw_headers, asked.secrets))
         return SingleChunkStream(self._answer(asked, answer.whole()))
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
@@ -120,7 +127,7 @@ class HTTPProvider(Provider[SettingsT]):
         answer = await (await self._carrier.get_async()).open_async(asked.wire, timeout)
         decoder = self._decoder(asked, answer)
         if decoder is not None:
-            return AsyncEventStream(answer, decoder)
+            return AsyncEventStream(answer, decoder, AnswerHeaders(answer.raw_headers, asked.secrets))
         return SingleChunkStream(self._answer(asked, await answer.whole()))
 
     def secrets(self) -> Iterable[str]:
@@ -163,6 +170,8 @@ class HTTPProvider(Provider[SettingsT]):
             raw = raw_headers({**shared.headers, **checked_headers(request.headers)})
             secrets = (*secrets, *secret_values(request.headers))
         url = config.base_url + self.dialect.path(request, config, stream=stream)
+        if self._query:
+            url += ("&" if "?" in url else "?") + self._query
         body = self.dialect.encode(request, settings, stream=stream)
         body.update(config.extra_body)
         body.update(request.extra_body)
@@ -191,9 +200,14 @@ class HTTPProvider(Provider[SettingsT]):
 
     def _answer(self, asked: _Asked, answer: WireResponse) -> LLMResponse:
         reply = self._reply(asked, answer, answer.body)
-        if not reply.ok:
-            raise self.failure(asked.request, asked.settings, reply)
-        return self.dialect.decode(reply)
+        headers = AnswerHeaders(answer.raw_headers, asked.secrets)
+        try:
+            if not reply.ok:
+                raise self.failure(asked.request, asked.settings, reply)
+            return with_headers(self.dialect.decode(reply), headers)
+        except LLMRouterError as error:
+            error.headers = headers
+            raise
 
     def _reply(self, asked: _Asked, answer: WireResponse | WireStream | AsyncWireStream, body: bytes) -> HTTPReply:
         now, size = self.clock.time(), len(asked.wire.body)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from lee_llm_router._util.scrubbing import MASK
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.http.headers import HeaderFields
+from lee_llm_router.providers.http.query import QueryFields, with_query_apart
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -17,10 +22,17 @@ class HTTPConfig(ProviderConfig):
     """Settings of an HTTP API, whatever its dialect. A dialect adds its own by subclassing."""
 
     base_url: BaseUrl = Field(description="Where the API is; paths are added to it.")
+    _query_apart = model_validator(mode="before")(with_query_apart)
+
     api_key_env: EnvName | None = Field(
         None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
     )
     headers: HeaderFields = Field(default_factory=dict, description="Headers added to each request.")
+    query: QueryFields = Field(
+        default_factory=dict,
+        description="Query parameters added to the address of each request: {api-version: ...}. Those in base_url count"
+        " among them.",
+    )
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."
     )
@@ -40,3 +52,17 @@ class HTTPConfig(ProviderConfig):
         description="What carries the requests: httpx, httptools (the extra [fast]), or auto: what"
         " LEE_LLM_ROUTER_TRANSPORT names, else httptools where it is installed.",
     )
+
+    def changed(self, overrides: Mapping[str, Any]) -> Self:
+        """As `RedactingModel.changed`. Parameters in another `base_url` replace those of the same name."""
+        with suppress(PydanticCustomError):  # the validation of the copy raises it again, as it should be raised
+            apart = with_query_apart(overrides)
+            if apart is not overrides and "query" not in overrides:
+                overrides = {**apart, "query": {**self.query, **apart["query"]}}
+        return super().changed(overrides)
+
+    def _masked(self, shown: dict[Any, Any]) -> dict[Any, Any]:
+        shown = super()._masked(shown)
+        if ("base_url",) in self._filled and shown.get("query"):  # it may have come from there
+            shown = {**shown, "query": dict.fromkeys(shown["query"], MASK)}
+        return shown

@@ -1,0 +1,107 @@
+"""Header fields of an answer, as a mapping that is made when somebody first looks at it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lee_llm_router._util.scrubbing import MASK, MAX_TEXT, bounded, is_sensitive_header, scrub
+
+MAX_HEADERS = 100
+"""The most header fields that are kept of one answer."""
+_MAX_NAME = 100
+
+_REQUEST_ID = re.compile(r"(?:^|-)request-?id$")
+_OTHER_IDS = ("x-correlation-id", "x-trace-id", "cf-ray")
+
+
+class AnswerHeaders(Mapping[str, str]):
+    """Header fields by name, whatever its case; repeated ones joined by commas (RFC 9110, 5.3).
+
+    Keys are taken out, unprintable characters escaped, and fields that carry a key (`Set-Cookie`) masked. Of each value
+    there are at most `MAX_TEXT` characters, and at most `MAX_HEADERS` names. Names are listed in lower case.
+
+    Args:
+        raw: Names and values as they came.
+        secrets: Values to take out.
+    """
+
+    __slots__ = ("_fields", "_raw", "_secrets")
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]] = (), secrets: Iterable[str] = ()) -> None:
+        self._raw = raw
+        self._secrets = secrets
+        self._fields: dict[str, str] | None = None
+
+    @classmethod
+    def from_mapping(cls, fields: Any, secrets: Iterable[str] = ()) -> AnswerHeaders:
+        """Return the fields of a mapping that somebody else made; none where it is no such mapping."""
+        try:
+            pairs = [(name, value) for name, value in fields.items() if isinstance(value, str)]
+            raw = [(_bytes(name), _bytes(value)) for name, value in pairs if isinstance(name, str)]
+        except Exception:  # noqa: BLE001 - it may be anything, and raise anything
+            return NO_HEADERS
+        return cls(raw, tuple(secrets))
+
+    def __getitem__(self, name: str) -> str:
+        return self._made()[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __bool__(self) -> bool:
+        return bool(self._raw)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._made().items()))
+
+    def __repr__(self) -> str:
+        return repr(self._made())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What it was made from holds keys: a copy, pickled or not, is made from what it shows.
+        return AnswerHeaders.from_mapping, (dict(self._made()),)
+
+    def _made(self) -> dict[str, str]:
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = _made(self._raw, tuple(self._secrets))
+        return fields
+
+
+NO_HEADERS = AnswerHeaders()
+"""Those of a provider that has none."""
+
+
+def request_id_in(headers: Mapping[str, str]) -> str | None:
+    """Return the id that the other side gave the request; None if it named none.
+
+    Vendors call it ``x-request-id``, ``request-id``, ``x-amzn-requestid``, ``apim-request-id`` and so on. An id that
+    the client gave (``x-ms-client-request-id``) is none of them.
+    """
+    named = [name for name in headers if _REQUEST_ID.search(name) and "client" not in name]
+    named.sort(key=len)  # the plainest first
+    return next((headers[name] for name in (*named, *_OTHER_IDS) if headers.get(name)), None)
+
+
+def _made(raw: Sequence[tuple[bytes, bytes]], secrets: tuple[str, ...]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name[:_MAX_NAME].decode("latin-1").lower()
+        value = raw_value[: 4 * MAX_TEXT].decode("latin-1")
+        if name not in joined and len(joined) >= MAX_HEADERS:
+            continue
+        if len(joined.get(name, "")) < 4 * MAX_TEXT:
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return {
+        bounded(scrub(name, secrets)): MASK if is_sensitive_header(name) else bounded(scrub(value, secrets))
+        for name, value in joined.items()
+    }
+
+
+def _bytes(text: str) -> bytes:
+    return text[: 4 * MAX_TEXT].encode("latin-1", "replace")

@@ -1,0 +1,68 @@
+"""Query parameters of requests: where they may stand in the settings, and which of their values are secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, TypeAlias
+from urllib.parse import parse_qsl, quote
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._util.scrubbing import is_sensitive_parameter
+
+
+def _as_text(fields: Any) -> Any:
+    """Return `fields` with numbers as text: a version is easily written as one."""
+    if not isinstance(fields, Mapping):
+        return fields
+    return {
+        name: str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        for name, value in fields.items()
+    }
+
+
+def _checked(fields: dict[str, str]) -> dict[str, str]:
+    for name, value in fields.items():
+        if not name or not name.isprintable() or not value.isprintable():
+            raise PydanticCustomError("wanted_query", "a query parameter needs a name, and printable characters")
+    return fields
+
+
+QueryFields: TypeAlias = Annotated[dict[str, str], BeforeValidator(_as_text), AfterValidator(_checked)]
+"""Type of a setting that is sent as query parameters, by name."""
+
+
+def with_query_apart(data: Any) -> Any:
+    """Return the settings in `data` with the query of their `base_url` moved into `query`, which wins over it.
+
+    Anything else is returned as it is, for pydantic to refuse.
+    """
+    url = data.get("base_url") if isinstance(data, Mapping) else None
+    if not isinstance(url, str) or "?" not in url or "#" in url:
+        return data
+    base, _, text = url.partition("?")
+    pairs = parse_qsl(text, keep_blank_values=True)
+    if len(dict(pairs)) < len(pairs):
+        raise PydanticCustomError("wanted_url", "the query of base_url names a parameter twice")
+    query = data.get("query", {})
+    if not isinstance(query, Mapping):
+        return data
+    return {**data, "base_url": base, "query": {**dict(pairs), **query}}
+
+
+def query_text(query: Mapping[str, str]) -> str:
+    """Return `query` as it stands in a URL, after the question mark."""
+    return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in query.items())
+
+
+def secret_query_values(query: Mapping[str, str], filled: Collection[str]) -> Iterator[str]:
+    """Yield the values of parameters whose name sounds like a secret, or that hold one of `filled`; as sent, too."""
+    for name, value in query.items():
+        if is_sensitive_parameter(name) or any(secret and secret in value for secret in filled):
+            yield value
+            yield _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
