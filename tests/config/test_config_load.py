@@ -392,7 +392,7 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
          " a host, perhaps a path"),
         ("type: probe, base_url: 'http://[::1'", "3:32: llm.providers.p.base_url: an address is wanted: http:// or "
          "https://, a host, perhaps a path"),
-        ("type: probe, base_url: 'http://h/v1?key=1'",
+        ("type: probe, base_url: 'http://h/v1?v=1'",
          "3:32: llm.providers.p.base_url: an address ends with its path: nothing after ? or #"),
         ("type: probe, base_url: 'http://me:pw@h/v1'", "3:32: llm.providers.p.base_url: no user or password goes into "
          "an address: name the key with api_key_env"),

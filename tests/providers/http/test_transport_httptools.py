@@ -9,7 +9,7 @@ import weakref
 import pytest
 
 from helpers.servers import Server, answering, completion, eventually, json_answer
-from lee_llm_router.providers.http.transport import httptools_transport
+from lee_llm_router.providers.http.transport import httptools_parser, httptools_transport
 from lee_llm_router.providers.http.transport.api import WireRequest
 from lee_llm_router.providers.http.transport.httptools_transport import HTTPToolsTransport
 
@@ -28,7 +28,7 @@ def test_what_interrupts_the_parser_comes_out_as_it_is(
     def interrupt(*_: object) -> None:
         raise interruption
 
-    monkeypatch.setattr(httptools_transport._ResponseParser, place, interrupt)
+    monkeypatch.setattr(httptools_parser.ResponseParser, place, interrupt)
     with Server(answering(OK)) as server:
         transport = HTTPToolsTransport(server.url, max_response_bytes=1000)
         with pytest.raises(interruption):
@@ -41,7 +41,7 @@ def test_an_answer_that_was_read_leaves_nothing_to_the_garbage_collector() -> No
     """The parser and what it calls hold each other, until the end of the answer."""
     made: list[weakref.ref[object]] = []
 
-    class Parser(httptools_transport._ResponseParser):
+    class Parser(httptools_parser.ResponseParser):
         __slots__ = ("__weakref__",)
 
         def __init__(self) -> None:
@@ -49,7 +49,7 @@ def test_an_answer_that_was_read_leaves_nothing_to_the_garbage_collector() -> No
             made.append(weakref.ref(self))
 
     with Server(answering(OK)) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httptools_transport, "_ResponseParser", Parser)
+        patch.setattr(httptools_transport, "ResponseParser", Parser)
         transport = HTTPToolsTransport(server.url, max_response_bytes=1000)
         gc.disable()
         try:

@@ -32,6 +32,8 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeAlias, TypeVar
 from weakref import ref
 
+from pydantic_core import from_json
+
 from lee_llm_router.errors import LLMRouterError, ProviderError
 from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
@@ -168,10 +170,18 @@ class Exchange:
             self._pooled.close()
 
     def read_all(self) -> IOSteps[WireResponse]:
-        """Return the answer with all that is left of its body."""
-        parts = []
-        while part := (yield from self._next_part()):
-            parts.append(part)
+        """Return the answer with all that is left of its body.
+
+        One JSON object is whole whatever else is wrong: to ask again would be to pay again for what is here.
+        """
+        parts: list[bytes] = []
+        try:
+            while part := (yield from self._next_part()):
+                parts.append(part)
+        except ProviderError:
+            if not _is_json_object(b"".join(parts)):
+                raise
+            self.close()
         return WireResponse(self.status, self.raw_headers, b"".join(parts), self._body.cut)
 
     def _drain(self) -> IOSteps[None]:
@@ -228,6 +238,18 @@ class Exchange:
             self._pooled.close()
         else:
             self._pool.give(self._pooled)
+
+
+def _is_json_object(body: bytes) -> bool:
+    """Whether `body` is one JSON object, from its first brace to its last."""
+    body = body.strip()
+    if not (body.startswith(b"{") and body.endswith(b"}")):
+        return False
+    try:
+        from_json(body)
+    except ValueError:
+        return False
+    return True
 
 
 class SyncExchange(Exchange):

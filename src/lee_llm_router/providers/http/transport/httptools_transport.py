@@ -8,9 +8,6 @@ in one piece, after a head that is written once, and an answer of usual size is 
 from __future__ import annotations
 
 import asyncio
-from typing import cast
-
-import httptools
 
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.http.transport.address import Address, address_of
@@ -21,21 +18,17 @@ from lee_llm_router.providers.http.transport.connecting import connect
 from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps, run, run_async
 from lee_llm_router.providers.http.transport.exchange import AsyncExchange, ErrorTranslator, Exchange, SyncExchange
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
+from lee_llm_router.providers.http.transport.httptools_parser import ResponseParser
 from lee_llm_router.providers.http.transport.idle_pool import IdlePool, IdlePoolPerLoop, PooledClient
 from lee_llm_router.providers.http.transport.proxies import check_proxy, proxy_address, proxy_for
 from lee_llm_router.providers.http.transport.trust import TrustSource, context_for
 
-_MAX_BYTES_WITHOUT_BODY = 100 * 1024
-"""Bytes that may be received in a row with none of a body among them: headers, trailers, extensions of chunks."""
-_FIRST_STATUS = 100
-_FINAL_STATUS = 200
-"""A status below this is that of an interim answer."""
 _CODING_SIZE, _LENGTH_SIZE, _TRANSFER_SIZE = map(len, ("content-encoding", "content-length", "transfer-encoding"))
 
 
 def check_httptools() -> None:
     """Raise what the first call would raise if httptools is too old: uvicorn alone accepts 0.6.0."""
-    _ResponseParser()
+    ResponseParser()
 
 
 class HTTPToolsTransport:
@@ -164,7 +157,7 @@ class _Tunnel:
         host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
         target = f"{host}:{self.server.port}".encode()
         channel.enqueue(b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (target, target, _proxy_header(proxy)))
-        parser = _ResponseParser()
+        parser = ResponseParser()
         while not parser.has_headers:
             received = yield from channel.receive(READ_SIZE)
             if not received:
@@ -201,91 +194,6 @@ def _proxy_header(proxy: Address) -> bytes:
     return b"" if proxy.authorization is None else b"Proxy-Authorization: %b\r\n" % proxy.authorization
 
 
-class _ResponseParser:
-    """Collects what httptools reports of one answer. Skips interim answers (100 Continue, 103 Early Hints)."""
-
-    __slots__ = (
-        "_bytes_without_body", "_parser", "done", "fault", "has_extra", "has_headers", "headers", "keep_alive",
-        "parts", "status",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.status = 0
-        self.parts: list[bytes] = []
-        """Parts of the body that have not been taken yet."""
-        self.has_headers = False
-        """Whether the status and all headers have been received."""
-        self.done = False
-        """Whether the answer is complete."""
-        self.keep_alive = False
-        """Whether the server keeps the connection open after it."""
-        self.has_extra = False
-        """Whether bytes past its end were received."""
-        self.fault: object = None
-        """What is wrong with it, if anything is."""
-        self._bytes_without_body = 0
-        parser = httptools.HttpResponseParser(self)
-        self._parser: httptools.HttpResponseParser | None = parser
-        """Dropped at the end of the answer: the two refer to each other."""
-        # RFC 9112: a line may end with LF alone (2.2); chunks take precedence over a length (6.3), and here such a
-        # connection is closed. A space between a chunk's size and the end of its line is harmless; some servers pad.
-        parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
-
-    def feed(self, data: bytes) -> bool:
-        """Parse what was received; return whether it is sound."""
-        try:
-            cast(httptools.HttpResponseParser, self._parser).feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.fault = "it changes the protocol"
-            return False
-        except httptools.HttpParserCallbackError as error:
-            # Raised within a callback, by an interruption or a bug: it is not a fault of the answer.
-            raise (error.__context__ or error) from None
-        except httptools.HttpParserError as error:
-            if not self.done:
-                self.fault = error
-                return False
-            self.has_extra = True
-        if self.parts or self.done:
-            self._bytes_without_body = 0
-            return True
-        self._bytes_without_body += len(data)
-        if self._bytes_without_body > _MAX_BYTES_WITHOUT_BODY:
-            self.fault = "endless headers"
-        return self.fault is None
-
-    def on_message_begin(self) -> None:
-        if self.done:
-            self.has_extra = True
-        else:
-            self.headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.has_headers:  # else it is a trailer
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._parser is not None:
-            self.status = self._parser.get_status_code()
-            if self.status < _FIRST_STATUS:
-                self.fault = "a status below 100"
-            self.has_headers = self.status >= _FINAL_STATUS and self.fault is None
-
-    def on_body(self, data: bytes) -> None:
-        if self.has_headers and not self.done:
-            self.parts.append(data)
-
-    def on_message_complete(self) -> None:
-        self._bytes_without_body = 0
-        if self.has_headers and self._parser is not None:
-            self.done = True
-            self.keep_alive = self._parser.should_keep_alive()
-            self._parser = None
-
-
 class _HTTPToolsExchange(Exchange):
     """Sends a request, and reads the answer with httptools.
 
@@ -305,8 +213,9 @@ class _HTTPToolsExchange(Exchange):
         self._channel.enqueue(b"%b%d\r\n\r\n" % (head, len(body)))
         self._channel.enqueue(body)
         self._limit = limit
-        self._parser = _ResponseParser()
+        self._parser = ResponseParser()
         self._ends_with_connection = False
+        self._is_chunked = False
 
     def begin(self) -> IOSteps[None]:
         """Send the request, and read the answer's status and headers."""
@@ -321,6 +230,7 @@ class _HTTPToolsExchange(Exchange):
             if transfer.lower().rstrip(b" ") != b"chunked":
                 raise self._broken("a transfer coding nobody asked for")
             self._ambiguous_framing, length = length is not None, None
+        self._is_chunked = transfer is not None
         self._ends_with_connection = transfer is None and length is None
         if length is not None and len(length) > MAX_DIGITS:
             raise self._broken("a length of too many digits")
@@ -364,7 +274,7 @@ class _HTTPToolsExchange(Exchange):
 
     def _is_reusable(self) -> bool:
         parser = self._parser
-        if parser.has_extra or self._ambiguous_framing or self._channel.is_broken:
+        if self._ambiguous_framing or self._channel.is_broken or parser.has_rest(self._is_chunked):
             return False
         return parser.keep_alive and self._connection.is_open
 

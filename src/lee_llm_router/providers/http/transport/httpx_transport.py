@@ -22,12 +22,14 @@ from typing import Any, ClassVar, cast
 
 import h11
 import httpx
+from h11._readers import ChunkedReader
 
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError, ProviderError
 from lee_llm_router.providers.http.transport.address import address_of, bad_request
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
 from lee_llm_router.providers.http.transport.channel import AsyncBackend, SyncBackend
+from lee_llm_router.providers.http.transport.chunks import ReaderWithoutExtensions
 from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps
 from lee_llm_router.providers.http.transport.exchange import (
     AsyncExchange,
@@ -42,6 +44,9 @@ from lee_llm_router.providers.http.transport.proxies import SOCKS_SCHEMES, bad_p
 from lee_llm_router.providers.http.transport.trust import TrustSource, context_for
 
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
+
+_STREAM_MODULE = "httpx._transports.default"
+"""Where httpx keeps the classes of bodies that are still to be read from a connection."""
 
 _is_our_call: ContextVar[bool] = ContextVar("lee_llm_router_is_our_call", default=False)
 
@@ -71,6 +76,10 @@ class HTTPXErrorTranslator(ErrorTranslator):
         ((httpx.ConnectError,), lambda error, _: ProviderError(f"no connection: {error}", sent=False)),
         ((httpx.ProxyError,), lambda error, _: ProviderError(f"the proxy refused: {error}", sent=False)),
         ((httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL), lambda *_: bad_request()),
+        (
+            (httpx.StreamError,),
+            lambda _, connection: ProviderError("somebody else has read the answer and kept it", sent=connection.sent),
+        ),
         ((httpx.DecodingError,), lambda *_: InvalidResponseError("the answer cannot be decoded")),
         (
             (httpx.RemoteProtocolError,),
@@ -130,7 +139,9 @@ class HTTPXTransport:
         with HTTPXErrorTranslator(connection):
             connection.start(timeout)
             response = pooled.client.handle_request(self._httpx_request(request, connection))
-            loaded = None if connection.is_open else b"".join(response.iter_raw())
+            loaded = None
+            if not _is_unread(response, connection):
+                loaded = response.content if _is_read(response) else b"".join(response.iter_raw())
             exchange = SyncHTTPXExchange(pooled, self._pool)
             exchange.begin(response, self._limit, loaded)
             return exchange
@@ -144,7 +155,10 @@ class HTTPXTransport:
             connection.start(timeout)
             async with asyncio.timeout(timeout):
                 response = await pooled.client.handle_async_request(self._httpx_request(request, connection))
-                loaded = None if connection.is_open else b"".join([part async for part in response.aiter_raw()])
+                loaded = None
+                if not _is_unread(response, connection):
+                    is_read = _is_read(response)
+                    loaded = response.content if is_read else b"".join([part async for part in response.aiter_raw()])
             exchange = AsyncHTTPXExchange(pooled, pool)
             exchange.begin(response, self._limit, loaded)
             return exchange
@@ -176,6 +190,22 @@ class HTTPXTransport:
         url, head = self._heads.get(request)
         headers = [*head, (b"Content-Length", b"%d" % len(request.body))]
         return httpx.Request(request.method, url, headers=headers, stream=_Content(request.body, connection))
+
+
+def _is_unread(response: httpx.Response, connection: Connection) -> bool:
+    """Whether the body of `response` is still to be read from `connection`.
+
+    It is not where a mocking library made the answer, and where somebody who wraps httpx's transport (a recorder, a
+    cache, a log of bodies) has read it or put a stream of his own in its place.
+    """
+    if not connection.is_open or response.is_closed or response.is_stream_consumed or _is_read(response):
+        return False
+    return type(response.stream).__module__ == _STREAM_MODULE
+
+
+def _is_read(response: httpx.Response) -> bool:
+    """Whether `response` holds its body, decoded."""
+    return hasattr(response, "_content")
 
 
 def _head(request: WireRequest) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
@@ -216,7 +246,7 @@ class _HTTPXExchange(Exchange):
         Args:
             response: Its status and headers.
             limit: Bytes allowed for its body, decoded.
-            loaded: The raw body, if the answer did not come over a connection of ours (a mocking library made it).
+            loaded: The body, if it is not to be read from the connection. Raw, unless `response` holds it.
         """
         get = response.headers.get
         self.status = response.status_code
@@ -227,7 +257,14 @@ class _HTTPXExchange(Exchange):
         length = get("content-length")
         if length is not None and "transfer-encoding" in response.headers:
             self._ambiguous_framing, length = True, None
-        self._body = BodyDecoder(self.status, get("content-encoding"), length, limit)
+        coding = get("content-encoding")
+        if loaded is not None and _is_read(response):
+            coding = length = None  # the length is that of the raw body, too
+        self._body = BodyDecoder(self.status, coding, length, limit)
+        if loaded is None and "transfer-encoding" in response.headers:
+            parser = self._http_connection._h11_state
+            if isinstance(parser._reader, ChunkedReader):
+                parser._reader = ReaderWithoutExtensions(parser._reader)
 
     def _next_raw_part(self) -> IOSteps[tuple[bytes, bool]]:
         if self._loaded is not None:

@@ -1,0 +1,209 @@
+"""Parses the bytes of one answer with httptools, and refuses what llhttp lets pass although it is not HTTP."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import httptools
+
+from lee_llm_router.providers.http.transport.chunks import ChunkReader
+
+_MAX_BYTES_WITHOUT_BODY = 100 * 1024
+"""Bytes that may be received in a row with none of a body among them: headers, trailers, extensions of chunks."""
+_FIRST_STATUS = 100
+_FINAL_STATUS = 200
+"""A status below this is that of an interim answer."""
+_START = b"HTTP/"
+_OTHER_START = re.compile(rb"\n(?:RTSP|ICE)/[0-9.]+ [0-9]{3}")
+"""The first line of an answer in other protocols that llhttp knows."""
+_REASON = re.compile(rb"(?:[ \t]|[^\x00\s])*")
+"""What h11 takes for one."""
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_TAIL_SIZE = 8
+"""Bytes at the end of what was received in which the end of an answer is looked for: two ends of lines, and more."""
+
+
+class ResponseParser:
+    """Collects what httptools reports of one answer. Skips interim answers (100 Continue, 103 Early Hints)."""
+
+    __slots__ = (
+        "_beginning", "_body_in_data", "_bytes_without_body", "_chunks", "_data", "_has_body", "_heads", "_last_part",
+        "_parser", "_tail", "_was_in_body", "done", "fault", "has_extra", "has_headers", "headers", "keep_alive",
+        "parts", "status",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.status = 0
+        self.parts: list[bytes] = []
+        """Parts of the body that have not been taken yet."""
+        self.has_headers = False
+        """Whether the status and all headers have been received."""
+        self.done = False
+        """Whether the answer is complete."""
+        self.keep_alive = False
+        """Whether the server keeps the connection open after it."""
+        self.has_extra = False
+        """Whether bytes past its end were received."""
+        self.fault: object = None
+        """What is wrong with it, if anything is."""
+        self._bytes_without_body = 0
+        self._beginning: list[bytes] = []
+        """What was received before the body."""
+        self._heads = 0
+        """Answers begun, interim ones included."""
+        self._has_body = False
+        """Whether any of the body was received."""
+        self._chunks: ChunkReader | None = None
+        """Reads the body where httptools cannot."""
+        self._data = self._tail = self._last_part = b""
+        """What was received last, the end of all that was, and the last part of the body in it."""
+        self._body_in_data = 0
+        self._was_in_body = False
+        """Whether the headers had been received before that."""
+        parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = parser
+        """Dropped at the end of the answer: the two refer to each other."""
+        # RFC 9112: a line may end with LF alone (2.2); chunks take precedence over a length (6.3), and here such a
+        # connection is closed. A space between a chunk's size and the end of its line is harmless; some servers pad.
+        # After "Connection: close", or HTTP/1.0, of an interim answer comes the real one.
+        parser.set_dangerous_leniencies(
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+            lenient_keep_alive=True,
+        )
+
+    def feed(self, data: bytes) -> bool:
+        """Parse what was received; return whether it is sound."""
+        self._data, self._was_in_body, self._body_in_data = data, self.has_headers, 0
+        self._tail = data[-_TAIL_SIZE:] if len(data) >= _TAIL_SIZE else (self._tail + data)[-_TAIL_SIZE:]
+        if not self._has_body:
+            self._beginning.append(data)
+            if not self.has_headers and not self._begins_well():
+                return False
+        if self._chunks is not None:
+            self._feed_chunks(self._chunks, data)
+        else:
+            self._feed_parser(data)
+        if self.fault is not None and not self.done:
+            return False
+        if self.parts or self.done:
+            self._bytes_without_body = 0
+            return True
+        self._bytes_without_body += len(data)
+        if self._bytes_without_body > _MAX_BYTES_WITHOUT_BODY:
+            self.fault = "endless headers"
+        return self.fault is None
+
+    def has_rest(self, is_chunked: bool) -> bool:
+        """Whether bytes past the end of the answer were received. llhttp passes over ends of lines there.
+
+        Args:
+            is_chunked: Whether the answer came in chunks.
+        """
+        if self.has_extra:
+            return True
+        if self._body_in_data and not is_chunked:
+            if self._was_in_body:
+                return self._body_in_data != len(self._data)
+            return not self._data.endswith(self._last_part)
+        # The last line, and the blank one behind it.
+        end = self._tail[len(self._tail.rstrip(b"\r\n")) :]
+        return end.endswith(b"\r") or end.count(b"\n") > 2
+
+    def _feed_parser(self, data: bytes) -> None:
+        try:
+            cast(httptools.HttpResponseParser, self._parser).feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.fault = "it changes the protocol"
+        except httptools.HttpParserCallbackError as error:
+            # Raised within a callback, by an interruption or a bug: it is not a fault of the answer.
+            raise (error.__context__ or error) from None
+        except httptools.HttpParserError as error:
+            if self.done:
+                self.has_extra = True
+            elif self.has_headers and not self._has_body and "chunk ext" in str(error).lower():
+                self._read_chunks_ourselves()
+            else:
+                self.fault = error
+        else:
+            if self._heads > 1 and not self._was_in_body and _OTHER_START.search(b"".join(self._beginning)):
+                self.fault, self.done, self.has_headers = "it is not HTTP", False, False
+                self.parts.clear()
+        if self._has_body and self._beginning:
+            self._beginning.clear()
+
+    def _begins_well(self) -> bool:
+        """Whether the answer begins as one of HTTP does, as far as it has come: llhttp knows other protocols too."""
+        first = self._beginning[0]
+        if len(first) < len(_START):
+            first = b"".join(self._beginning)[: len(_START)]
+        if first.startswith(_START) or (len(first) < len(_START) and _START.startswith(first)):
+            return True
+        self.fault = "it is not HTTP"
+        return False
+
+    def _read_chunks_ourselves(self) -> None:
+        """Begin the body anew, with a reader that takes extensions in any form. The connection is closed afterwards."""
+        beginning = b"".join(self._beginning)
+        at = 0
+        for _ in range(self._heads):
+            blank = _BLANK_LINE.search(beginning, at)
+            at = len(beginning) if blank is None else blank.end()
+        self._parser = None
+        self._chunks = ChunkReader()
+        self._feed_chunks(self._chunks, beginning[at:])
+
+    def _feed_chunks(self, chunks: ChunkReader, data: bytes) -> None:
+        try:
+            parts = chunks.feed(data)
+        except ValueError as error:
+            self.fault = error
+            return
+        self.parts += parts
+        self._has_body = self._has_body or bool(parts)
+        self.done, self.has_extra = chunks.done, chunks.has_extra
+
+    def on_message_begin(self) -> None:
+        """Called by httptools: an answer begins."""
+        if self.done:
+            self.has_extra = True
+        else:
+            self._heads += 1
+            self.headers = []
+
+    def on_status(self, reason: bytes) -> None:
+        """Called by httptools: the reason phrase."""
+        if not (reason.isalnum() or _REASON.fullmatch(reason)):
+            self.fault = "a reason that holds control characters"
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools: a header field, or one of the trailer."""
+        if not self.has_headers:  # else it is a trailer
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Called by httptools: the status and all headers have been received."""
+        if self._parser is not None:
+            self.status = self._parser.get_status_code()
+            if self.status < _FIRST_STATUS:
+                self.fault = "a status below 100"
+            self.has_headers = self.status >= _FINAL_STATUS and self.fault is None
+
+    def on_body(self, data: bytes) -> None:
+        """Called by httptools: a part of the body."""
+        if self.has_headers and not self.done:
+            self.parts.append(data)
+            self._last_part = data
+            self._body_in_data += len(data)
+            self._has_body = True
+
+    def on_message_complete(self) -> None:
+        """Called by httptools: the answer has ended."""
+        self._bytes_without_body = 0
+        if self.has_headers and self._parser is not None:
+            self.done = True
+            self.keep_alive = self._parser.should_keep_alive()
+            self._parser = None
