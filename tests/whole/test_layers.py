@@ -224,7 +224,7 @@ def test_an_import_from_a_face_is_found() -> None:
 
 
 def test_its_files_know_each_http_library_and_one_starts_processes() -> None:
-    """Each HTTP library is named in the files of its transport alone, subprocess in `providers/child_process/` alone."""
+    """Each HTTP library is named in its transport's files alone, subprocess in `providers/child_process/` alone."""
     owners = {"httpx": "httpx", "httpcore": "httpx", "h11": "httpx", "httptools": "httptools", "anyio": "none"}
     for module, path in MODULES.items():
         names = {name.partition(".")[0] for name in _runtime_imports(ast.parse(path.read_text()))}

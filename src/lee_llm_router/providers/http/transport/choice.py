@@ -1,7 +1,7 @@
 """Chooses the HTTP library that carries a provider's requests, and loads it when it is first used.
 
-Only `httpx_transport`, `httptools_transport` and `httptools_parser` know such a library. Both keep the same promises over the same
-connections (`channel`, `connection`), and the same tests run for both.
+Only `httpx_transport`, `httptools_transport` and `httptools_parser` know such a library. Both transports keep the same
+promises over the same connections (`channel`, `connection`), and the same tests run for both.
 """
 
 from __future__ import annotations

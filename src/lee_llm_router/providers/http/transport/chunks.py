@@ -7,7 +7,6 @@ second.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _MAX_LINE = 16_384
@@ -70,33 +69,8 @@ class ChunkReader:
             self._in_trailer = not self._left
 
 
-class ReaderWithoutExtensions:
-    """A reader of h11 for chunked bodies that is shown the lines with sizes without their extensions."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def __call__(self, buffer: Any) -> Any:
-        """As h11's reader."""
-        return self._reader(_Buffer(buffer))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)
-
-
-class _Buffer:
-    """h11's buffer of received bytes."""
-
-    def __init__(self, buffer: Any) -> None:
-        self._buffer = buffer
-
-    def maybe_extract_next_line(self) -> Any:
-        line = self._buffer.maybe_extract_next_line()
-        if line is None or b";" not in line:
-            return line
-        match = _SIZE_LINE.fullmatch(bytes(line).rstrip(b"\r\n"))
-        # h11 refuses a space there, and lets pass what is no extension.
-        return bytes(line).replace(b";", b" ;", 1) if match is None else match[1] + b"\r\n"
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._buffer, name)
+def without_extension(size_line: bytes) -> bytes:
+    """Return the line with a chunk's size, as it was received, without what follows the size."""
+    match = _SIZE_LINE.fullmatch(size_line.rstrip(b"\r\n"))
+    # h11 refuses a space there, and lets pass what is no extension.
+    return size_line.replace(b";", b" ;", 1) if match is None else match[1] + b"\r\n"

@@ -29,8 +29,8 @@ class ResponseParser:
 
     __slots__ = (
         "_beginning", "_body_in_data", "_bytes_without_body", "_chunks", "_data", "_has_body", "_heads", "_last_part",
-        "_parser", "_tail", "_was_in_body", "done", "fault", "has_extra", "has_headers", "headers", "keep_alive",
-        "parts", "status",
+        "_parser", "_parts_before", "_tail", "_was_in_body", "done", "fault", "has_extra", "has_headers", "headers",
+        "keep_alive", "parts", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,6 +60,8 @@ class ResponseParser:
         self._data = self._tail = self._last_part = b""
         """What was received last, the end of all that was, and the last part of the body in it."""
         self._body_in_data = 0
+        self._parts_before = 0
+        """Parts that were there before it."""
         self._was_in_body = False
         """Whether the headers had been received before that."""
         parser = httptools.HttpResponseParser(self)
@@ -77,7 +79,7 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> bool:
         """Parse what was received; return whether it is sound."""
-        self._data, self._was_in_body, self._body_in_data = data, self.has_headers, 0
+        self._data, self._was_in_body, self._parts_before = data, self.has_headers, len(self.parts)
         self._tail = data[-_TAIL_SIZE:] if len(data) >= _TAIL_SIZE else (self._tail + data)[-_TAIL_SIZE:]
         if not self._has_body:
             self._beginning.append(data)
@@ -87,6 +89,9 @@ class ResponseParser:
             self._feed_chunks(self._chunks, data)
         else:
             self._feed_parser(data)
+        if self.parts and not self._has_body:
+            self._has_body = True
+            self._beginning.clear()
         if self.fault is not None and not self.done:
             return False
         if self.parts or self.done:
@@ -132,8 +137,6 @@ class ResponseParser:
             if self._heads > 1 and not self._was_in_body and _OTHER_START.search(b"".join(self._beginning)):
                 self.fault, self.done, self.has_headers = "it is not HTTP", False, False
                 self.parts.clear()
-        if self._has_body and self._beginning:
-            self._beginning.clear()
 
     def _begins_well(self) -> bool:
         """Whether the answer begins as one of HTTP does, as far as it has come: llhttp knows other protocols too."""
@@ -163,7 +166,6 @@ class ResponseParser:
             self.fault = error
             return
         self.parts += parts
-        self._has_body = self._has_body or bool(parts)
         self.done, self.has_extra = chunks.done, chunks.has_extra
 
     def on_message_begin(self) -> None:
@@ -196,14 +198,14 @@ class ResponseParser:
         """Called by httptools: a part of the body."""
         if self.has_headers and not self.done:
             self.parts.append(data)
-            self._last_part = data
-            self._body_in_data += len(data)
-            self._has_body = True
 
     def on_message_complete(self) -> None:
         """Called by httptools: the answer has ended."""
         self._bytes_without_body = 0
         if self.has_headers and self._parser is not None:
             self.done = True
+            received = self.parts[self._parts_before :]
+            self._body_in_data = sum(map(len, received))
+            self._last_part = received[-1] if received else b""
             self.keep_alive = self._parser.should_keep_alive()
             self._parser = None

@@ -22,14 +22,14 @@ from typing import Any, ClassVar, cast
 
 import h11
 import httpx
-from h11._readers import ChunkedReader
+from h11._receivebuffer import ReceiveBuffer
 
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError, ProviderError
 from lee_llm_router.providers.http.transport.address import address_of, bad_request
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, WireRequest, WireResponse
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
 from lee_llm_router.providers.http.transport.channel import AsyncBackend, SyncBackend
-from lee_llm_router.providers.http.transport.chunks import ReaderWithoutExtensions
+from lee_llm_router.providers.http.transport.chunks import without_extension
 from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps
 from lee_llm_router.providers.http.transport.exchange import (
     AsyncExchange,
@@ -231,6 +231,15 @@ class _Content(httpx.SyncByteStream, httpx.AsyncByteStream):
         yield self._data
 
 
+class _BufferWithoutExtensions(ReceiveBuffer):
+    """What h11 has received and not parsed yet. It shows the lines with sizes of chunks without their extensions."""
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        """Return the next line, which is one with a size: h11 reads all others together."""
+        line = super().maybe_extract_next_line()
+        return line if line is None or b";" not in line else bytearray(without_extension(bytes(line)))
+
+
 class _HTTPXExchange(Exchange):
     """Reads the body of an answer from h11, httpx's HTTP parser."""
 
@@ -262,9 +271,7 @@ class _HTTPXExchange(Exchange):
             coding = length = None  # the length is that of the raw body, too
         self._body = BodyDecoder(self.status, coding, length, limit)
         if loaded is None and "transfer-encoding" in response.headers:
-            parser = self._http_connection._h11_state
-            if isinstance(parser._reader, ChunkedReader):
-                parser._reader = ReaderWithoutExtensions(parser._reader)
+            self._http_connection._h11_state._receive_buffer.__class__ = _BufferWithoutExtensions
 
     def _next_raw_part(self) -> IOSteps[tuple[bytes, bool]]:
         if self._loaded is not None:
