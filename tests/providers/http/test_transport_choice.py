@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,9 +47,16 @@ def _old() -> ModuleType:
 
 
 @pytest.fixture(params=["not installed", "too old"])
-def _no_httptools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_httptools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    modules = [
+        f"lee_llm_router.providers.http.transport.{name}" for name in ("httptools_transport", "httptools_parser")
+    ]
     monkeypatch.setitem(sys.modules, "httptools", None if request.param == "not installed" else _old())
-    monkeypatch.delitem(sys.modules, "lee_llm_router.providers.http.transport.httptools_transport", raising=False)
+    for name in modules:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield
+    for name in modules:
+        sys.modules.pop(name, None)  # made of what is only for this test
 
 
 def _lazy(url: str, wanted: TransportChoice = "auto", **settings: Any) -> LazyTransport:
