@@ -320,10 +320,11 @@ def test_a_call_that_waits_gets_the_place_of_a_stream_that_was_collected() -> No
 # The end of the program
 
 ENDING = """
-import asyncio, gc, sys, threading
+import asyncio, gc, logging, sys, threading
 from lee_llm_router import LeeLLMRouter
 
 gc.disable()
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # it reports steps that a busy machine takes long for
 router = LeeLLMRouter({"llm": {
     "providers": {"p": {"type": "mock", "response_text": "one two three"}},
     "roles": {"r": {"provider": "p", "model": "m"}},
