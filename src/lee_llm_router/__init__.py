@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
     from lee_llm_router.engine.operation import Operation
-    from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         ConfigError,
@@ -56,7 +56,7 @@ else:
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
         "engine.operation": "Operation",
-        "engine.settings": "ContractConfig RetryConfig StreamConfig",
+        "engine.settings": "AcceptConfig ContractConfig RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
             "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
@@ -102,6 +102,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AcceptConfig",
     "AsyncCompletionStream",
     "AuthenticationError",
     "Capabilities",

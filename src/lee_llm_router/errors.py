@@ -102,7 +102,7 @@ class LLMRouterError(Exception):
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         super().__init__(message)
-        self.failure_type = failure_type or self.default_failure_type
+        self.failure_type = self._known_type(failure_type)
         self.provider = provider
         self.model = model
         self.status_code = status_code
@@ -120,6 +120,14 @@ class LLMRouterError(Exception):
     def provider_request_id(self) -> str | None:
         """The id that the vendor gave the failed request, to be named to its support; None where it named none."""
         return request_id_in(self.headers)
+
+    @classmethod
+    def _known_type(cls, failure_type: object) -> FailureType:
+        """Return `failure_type`, also given as text; that of the class if it is none."""
+        try:
+            return FailureType(failure_type) if failure_type else cls.default_failure_type  # type: ignore[arg-type]
+        except ValueError:
+            return cls.default_failure_type
 
     @property
     def message(self) -> str:

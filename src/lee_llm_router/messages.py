@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError
 from lee_llm_router.response import MESSAGE_ROLES, Message
 
 _USUAL_ROLES = ("user", "assistant", "system")
@@ -30,6 +30,15 @@ def normalize_messages(messages: Messages) -> tuple[Message, ...]:
         raise _wrong(f"messages must be a string or a list of messages, not {type(messages).__name__}")
     if not messages:
         raise _wrong("messages is empty")
+    try:
+        return _checked(messages)
+    except LLMRouterError:
+        raise
+    except Exception as error:  # noqa: BLE001 - lists and mappings of the caller's own may raise anything
+        raise _wrong(f"messages cannot be read ({type(error).__name__})") from None
+
+
+def _checked(messages: Sequence[Message]) -> tuple[Message, ...]:
     checked = []
     for index, message in enumerate(messages):
         if type(message) is dict:
@@ -53,9 +62,10 @@ def _check(message: Any, where: str) -> None:
     if not isinstance(message, Mapping):
         raise _wrong(f"{where} must be a mapping with role and content, not {type(message).__name__}")
     role = message.get("role")
-    if role not in MESSAGE_ROLES:
+    if not isinstance(role, str) or role not in MESSAGE_ROLES:
         known = ", ".join(sorted(MESSAGE_ROLES))
-        raise _wrong(f"{where}.role must be one of {known}" + (f", not {role!r:.40}" if "role" in message else ""))
+        given = repr(role[:40]) if isinstance(role, str) else f"of the type {type(role).__name__}"
+        raise _wrong(f"{where}.role must be one of {known}" + (f", not {given}" if "role" in message else ""))
     content = message.get("content")
     if isinstance(content, str):
         _check_text(content, f"{where}.content")

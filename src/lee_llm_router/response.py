@@ -84,6 +84,14 @@ class LLMUsage:
     reasoning_tokens: int | None = None
     """The part of `completion_tokens` spent on reasoning."""
 
+    def __bool__(self) -> bool:
+        """Whether anything was reported."""
+        return self != UNREPORTED
+
+
+UNREPORTED = LLMUsage()
+"""The usage of an answer for which none was reported."""
+
 
 @fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +117,8 @@ class LLMResponse(Generic[ParsedT_co]):
     """The model's reasoning, where the provider shows it."""
     finish_reason: str | None = None
     """`stop`, `length`, `tool_calls`, or another word of the vendor."""
-    usage: LLMUsage | None = None
+    usage: LLMUsage = UNREPORTED
+    """Never None: where nothing was reported its fields are, and it is false."""
     cost_usd: float | None = None
     """Price of the attempt in US dollars, where the provider reports one."""
     model: str | None = None
@@ -147,10 +156,6 @@ with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMRespon
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "parsed")
 """``with_parsed(response, parsed)``: return a copy with the value that its text holds."""
-with_numbers: Callable[[LLMResponse, LLMUsage | None, float | None, int | None], LLMResponse] = copier(
-    LLMResponse, "usage", "cost_usd", "request_bytes"
-)
-"""``with_numbers(response, usage, cost_usd, request_bytes)``: return a copy with these numbers."""
 with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(LLMResponse, "headers")
 """``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 

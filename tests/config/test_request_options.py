@@ -21,6 +21,7 @@ OF_A_CALL_ONLY = {
     "model": "RoleConfig and FallbackConfig declare it for the file",
     "tools": "tools are functions of the calling program",
     "tool_choice": "goes with tools",
+    "accept": "RoleConfig declares it for the file: it holds for a role as a whole",
     "contract": "RoleConfig declares it for the file: it holds for a role as a whole",
     "deadline": "RoleConfig declares it for the file: it holds for a role as a whole",
     "metadata": "RoleConfig declares it for the file: it holds for a role as a whole",

@@ -72,7 +72,7 @@ def test_the_numbers_of_a_failed_attempt_are_checked_too() -> None:
     with pytest.raises(OverloadedError) as raised:
         router.complete("r", "hi")
     record = memory.records[0]
-    assert (record.status_code, record.cost_usd, record.usage) == (None, None, LLMUsage())
+    assert (record.status_code, record.cost_usd, record.usage) == (None, None, None)
     assert raised.value.response is not None and raised.value.response.cost_usd is None
 
 
@@ -82,7 +82,7 @@ def test_a_usage_of_another_type_counts_as_unreported() -> None:
     answer = LLMResponse(text="x", finish_reason="stop", usage=usage)
     router, memory, _ = router_for(config_for({"a": [answer]}))
     response = router.complete("r", "hi")
-    assert (response.text, response.usage, memory.records[0].usage) == ("x", None, None)
+    assert (response.text, response.usage, memory.records[0].usage) == ("x", LLMUsage(), None)
 
 
 @pytest.mark.parametrize("response", ["partial", LLMResponse(text="x", usage={"total": 1})])  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 MAX_TEXT = 500
 """The most characters of outside text kept in an error or a trace."""
@@ -21,7 +21,7 @@ _KEY_SHAPES = re.compile(
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` with each of `secrets`, and whatever looks like a key, replaced by ``***``."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= 4:
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, MASK)
     return _KEY_SHAPES.sub(MASK, text)
 
@@ -46,6 +46,23 @@ def is_sensitive_parameter(name: str) -> bool:
     return _SENSITIVE_PARAMETER.search(name) is not None
 
 
+def secrets_in(value: object, name: str = "") -> Iterator[str]:
+    """Yield the texts in `value`, a mapping or a list, that are named or shaped like keys; `name` is its own name.
+
+    Of a text of several words ("Bearer abc") also the words after the first.
+    """
+    if isinstance(value, str):
+        if is_sensitive_header(name) or looks_like_key(value[:_CUT_SPARE]):
+            yield value.strip()
+            yield from value.split()[1:]
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from secrets_in(part, key if isinstance(key, str) else "")
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from secrets_in(part, name)
+
+
 _RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 
@@ -61,53 +78,118 @@ def bounded(text: str, limit: int = MAX_TEXT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def scrubbed_start(text: str, secrets: Iterable[str], limit: int = MAX_TEXT) -> str:
-    """Return what `bounded(scrub(text, secrets), limit)` would, or less, in a time that a long text does not add to."""
-    secrets = list(secrets)
-    longest = max(map(len, secrets), default=0)
-    cut = limit * 32 + longest
-    if len(text) <= cut:
-        return bounded(scrub(text, secrets), limit)
-    clean = scrub(text[:cut], secrets)
-    # The cut may have left half of a secret at the end.
-    return bounded(clean[: max(0, len(clean) - longest)] + " …", limit)
+def quoted(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
+    """Return `text` from outside ready to be shown: cut, without keys, on one line, printable.
+
+    It is cut before it is searched for keys, since it may be of any length; no part of a key is left at the cut.
+    """
+    return bounded(_cut_and_scrubbed(text, tuple(secrets), limit * 4), limit)
+
+
+def _cut_and_scrubbed(text: str, secrets: tuple[str, ...], limit: int) -> str:
+    """Return `text` without keys, cut to about `limit` characters if it is much longer."""
+    window = limit + _CUT_SPARE
+    if len(text) <= window:
+        return scrub(text, secrets)
+    cut = text[:window]
+    # What stands at the cut may be the beginning of a key: of a known one, or of a word that looks like one.
+    beginnings = (_beginning_at_end(cut, secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    clean = scrub(cut[: window - max(beginnings, default=0)], secrets)
+    return clean[: max(*map(clean.rfind, " \t\r\n"), len(clean) - _CUT_WORD, 0)] + "…"
+
+
+def _beginning_at_end(text: str, secret: str) -> int:
+    """Return how many of the last characters of `text` are the beginning of `secret`, the whole left out."""
+    longest = min(len(secret) - 1, len(text))
+    return next((length for length in range(longest, 0, -1) if text.endswith(secret[:length])), 0)
+
+
+def text_of_exception(error: BaseException) -> str:
+    """Return the type and the text of `error`, also of one whose text cannot be made."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the exception is somebody else's
+        return f"{name} (its text cannot be shown)"
+    return f"{name}: {text}" if text else name
 
 
 def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
-    """Remove `secrets` from `error` and from the exceptions it was raised from, in place.
+    """Remove `secrets` from `error`, from the exceptions it was raised from and from those in its group, in place.
 
     An exception in that chain that still shows a secret (its text may be computed) is dropped from the chain, together
-    with those behind it.
+    with those behind it. Long texts are cut.
 
     Returns:
         Whether `error` itself no longer shows a secret.
     """
-    return _scrub_chain(error, tuple(secrets), set())
+    return _Scrubber(tuple(secrets)).clean(error)
 
 
-def _scrub_chain(error: BaseException, secrets: tuple[str, ...], seen: set[int]) -> bool:
-    if id(error) in seen:
-        return True
-    seen.add(id(error))
-    error.args = tuple(_scrub_value(arg, secrets) for arg in error.args)
-    if isinstance(error, OSError) and isinstance(error.strerror, str):
-        error.strerror = scrub(error.strerror, secrets)
-    for name, value in list(vars(error).items()):
-        if isinstance(value, str | list):
-            vars(error)[name] = _scrub_value(value, secrets)
-    if error.__cause__ is not None and not _scrub_chain(error.__cause__, secrets, seen):
-        error.__cause__ = None
-    if error.__context__ is not None and not _scrub_chain(error.__context__, secrets, seen):
-        error.__context__ = None
-    shown = f"{error!s} {error!r}"
-    return not any(secret in shown for secret in secrets if secret)
+class _Scrubber:
+    """Cleans one exception with all that it refers to."""
+
+    def __init__(self, secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self._seen: dict[int, bool] = {}
+
+    def clean(self, error: BaseException) -> bool:
+        """As `scrub_exception`."""
+        known = self._seen.get(id(error))
+        if known is not None:
+            return known
+        self._seen[id(error)] = True
+        try:
+            is_clean = self._clean_own(error)
+        except Exception:  # noqa: BLE001 - the exception is somebody else's, and may refuse anything
+            is_clean = False
+        for name in ("__cause__", "__context__"):
+            behind = getattr(error, name)
+            if behind is not None and not self.clean(behind):
+                hidden = error.__suppress_context__
+                setattr(error, name, None)
+                error.__suppress_context__ = hidden
+        self._seen[id(error)] = is_clean
+        return is_clean
+
+    def _clean_own(self, error: BaseException) -> bool:
+        error.args = tuple(self._value(arg) for arg in error.args)
+        for name in _SHOWN_ATTRIBUTES:
+            value = getattr(error, name, None)
+            if isinstance(value, str | bytes) and (clean := self._value(value)) is not value:
+                setattr(error, name, clean)
+        for name, value in list(vars(error).items()):
+            if isinstance(value, str | bytes | list | tuple | dict):
+                vars(error)[name] = self._value(value)
+        members = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+        are_clean = [self.clean(member) for member in members]
+        shown = f"{error!s} {error!r}"
+        return all(are_clean) and not any(secret in shown for secret in self._secrets if secret)
+
+    def _value(self, value: object, depth: int = 0) -> object:
+        if depth < _MAX_NESTING and isinstance(value, list | tuple):
+            items = [self._value(item, depth + 1) for item in value]
+            if all(new is old for new, old in zip(items, value, strict=True)):
+                return value
+            return items if isinstance(value, list) else tuple(items)
+        if depth < _MAX_NESTING and isinstance(value, dict):
+            return {self._value(name, depth + 1): self._value(item, depth + 1) for name, item in value.items()}
+        if not isinstance(value, str | bytes | bytearray | BaseException):
+            return value
+        if isinstance(value, bytes | bytearray) and len(value) > _MAX_KEPT:
+            value = value[: _MAX_KEPT + _CUT_SPARE]
+        text = value if isinstance(value, str) else str(value)
+        clean = _cut_and_scrubbed(text, self._secrets, _MAX_KEPT)
+        return value if clean == text else clean
 
 
-def _scrub_value(value: object, secrets: tuple[str, ...]) -> object:
-    if isinstance(value, list):
-        return [_scrub_value(item, secrets) for item in value]
-    if not isinstance(value, str | bytes | bytearray | BaseException):
-        return value
-    text = value if isinstance(value, str) else str(value)
-    clean = scrub(text, secrets)
-    return value if clean == text else clean
+_SHOWN_ATTRIBUTES = ("strerror", "filename", "filename2", "msg", "text")
+"""What a traceback or `str` shows of built-in exceptions besides their arguments."""
+_CUT_SPARE = 8192
+"""Characters looked at beyond those that are kept: longer than any key."""
+_CUT_WORD = 1024
+"""Characters left out at a cut where no word ends."""
+_MAX_KEPT = 10_000
+"""The most characters of a text kept in an exception of somebody else's."""
+_MAX_NESTING = 5
+_SHORTEST_SECRET = 4

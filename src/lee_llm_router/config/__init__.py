@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from lee_llm_router.config.provider_section import AnyProvider, Name, validate_provider
     from lee_llm_router.config.schema import json_schema, schema_text, template_text
-    from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, ContractConfig, RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.health.settings import HealthConfig
     from lee_llm_router.telemetry.settings import TraceConfig
 else:
@@ -36,6 +36,7 @@ else:
 __all__ = [
     "DEFAULT_DEADLINE",
     "DEFAULT_TIMEOUT",
+    "AcceptConfig",
     "AnyProvider",
     "CallSettings",
     "ChainEntry",

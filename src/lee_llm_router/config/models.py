@@ -11,11 +11,11 @@ from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
-from lee_llm_router.engine.settings import ContractConfig, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import AnyAccept, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.providers.base import ProviderConfig
-from lee_llm_router.providers.json_schema import is_type
+from lee_llm_router.providers.json_schema import is_type, schema_problem
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
 from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, Section
@@ -36,6 +36,13 @@ def _is_type(value: Any) -> Any:
     return value
 
 
+def _is_schema(value: dict[str, Any]) -> dict[str, Any]:
+    problem = schema_problem(value)
+    if problem is not None:
+        raise PydanticCustomError("wanted_schema", "{problem}", {"problem": f"a JSON Schema is wanted; this {problem}"})
+    return value
+
+
 class CallSettings(Section):
     """What a role, a fallback, a policy or a caller may ask of a call. Unset means: not sent."""
 
@@ -48,9 +55,11 @@ class CallSettings(Section):
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
     reasoning_effort: str | None = Field(None, description="How much to think: the vendor's word (low, high...).")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
-    response_schema: dict[str, Any] | SkipJsonSchema[Annotated[Any, AfterValidator(_is_type)]] | None = Field(
-        None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked."
-    )
+    response_schema: (
+        Annotated[dict[str, Any], AfterValidator(_is_schema)]
+        | SkipJsonSchema[Annotated[Any, AfterValidator(_is_type)]]
+        | None
+    ) = Field(None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked.")
     extra_body: dict[str, Any] | None = Field(None, description="Fields merged into the request body as they are.")
     headers: dict[str, str] | None = Field(None, description="HTTP headers added to the request.")
     timeout: Seconds | None = Field(None, description="Seconds one attempt may take. Default 120.")
@@ -81,6 +90,7 @@ class RoleConfig(CallSettings):
     contract: ContractConfig = Field(
         default_factory=ContractConfig, description="What follows when an answer breaks json_mode or schema."
     )
+    accept: AnyAccept | None = Field(None, description="What an acceptable answer is. Default: any answer.")
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")
     fallback_on: frozenset[Literal["INVALID_REQUEST", "CONTENT_FILTER"]] = Field(
         frozenset(), description="Failures that end a call by default and shall go on to the next target instead."

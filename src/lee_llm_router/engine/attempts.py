@@ -20,13 +20,24 @@ until the collection is over (`outside_collection`).
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
+from lee_llm_router._util.work_limit import WorkLimitError
+from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
 from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
-from lee_llm_router.engine.failures import believable, final_error, forget_frames, scrubbed, to_router_error
+from lee_llm_router.engine.failures import (
+    believable_part,
+    final_error,
+    foreign_error,
+    forget_frames,
+    to_router_error,
+)
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
+from lee_llm_router.engine.preparation import prepare
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
 from lee_llm_router.engine.settings import StreamConfig
@@ -55,11 +66,8 @@ SHORTEST_ATTEMPT = 0.001
 """Seconds: with less than this left before the deadline no attempt is started."""
 
 
-def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:
-    """Make attempts until one is good.
-
-    Returns:
-        The answer, as the plan's operation accepted it.
+def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR0912 - one loop, and what may end it
+    """Make attempts until one is good, and return the answer, as the plan's operation accepted it.
 
     Raises:
         LLMRouterError: no target gave an answer; carries a record of every attempt.
@@ -68,24 +76,39 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:
     run = _CallRun(plan, parts)
     operation = plan.operation
     try:
-        action = run.first_action()
-        while True:
-            while action.permit is None:
-                action = yield from run.wait(action)
-            attempt = run.begin(action.candidate)
-            try:
-                if plan.stream is None:
-                    answer = yield AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
+        try:
+            action = run.first_action()
+            while True:
+                while action.permit is None:
+                    action = yield from run.wait(action)
+                attempt = run.begin(action.candidate)
+                try:
+                    if plan.stream is None:
+                        answer = yield AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
+                    else:
+                        answer = yield from run.ask_stream(attempt, plan.stream)
+                    try:
+                        answer = operation.accepted(plan, attempt.target, attempt.request, answer)
+                    except WorkLimitError:
+                        answer = yield check_at_length(plan, attempt, answer, run.time_left(attempt))
+                    if plan.accept is not None and may_refuse(plan, run.assembler):
+                        yield from judge(plan, parts, answer, partial(run.time_left, attempt))
+                except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
+                    action = run.failed(action.candidate, attempt, caught)
+                except BaseException as cancelled:
+                    outside_collection(run.cancelled, attempt, cancelled)
+                    raise
                 else:
-                    answer = yield from run.ask_stream(attempt, plan.stream)
-                answer = operation.accepted(plan, attempt.target, attempt.request, answer)
-            except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
-                action = run.failed(action.candidate, attempt, caught)
-            except BaseException as cancelled:
-                outside_collection(run.cancelled, attempt, cancelled)
+                    return run.succeeded(attempt, answer)
+        except Exception as caught:
+            # Nothing foreign leaves: a clock or an operation of somebody else's has failed, say.
+            if caught is run.final:
                 raise
-            else:
-                return run.succeeded(attempt, answer)
+            raise run.broken(caught) from None
+    except LLMRouterError as error:
+        # Python puts there what was being handled, which may hold what was taken out of the error's own causes.
+        error.__context__ = None
+        raise
     finally:
         outside_collection(run.release)
 
@@ -94,8 +117,8 @@ class _CallRun:
     """The state of one call, and what follows from it."""
 
     __slots__ = (
-        "assembler", "charged", "clock", "deadline_at", "last_error", "last_start", "made", "parts", "permit", "plan",
-        "recorder", "selector", "waited",
+        "assembler", "charged", "clock", "deadline_at", "final", "last_error", "last_start", "made", "parts", "permit",
+        "plan", "recorder", "selector", "waited",
     )  # fmt: skip
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
@@ -113,12 +136,13 @@ class _CallRun:
         self.selector = TargetSelector(
             plan.targets,
             parts.health,
-            prepare=self._prepare,
+            prepare=partial(prepare, plan, parts),
             last_start=self.last_start,
             retry=plan.role_settings.retry,
         )
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
+        self.final: LLMRouterError | None = None
         self.assembler: StreamAssembler | None = None
         """Of the answer that comes in, or came in last; None in an unstreamed call."""
 
@@ -167,7 +191,7 @@ class _CallRun:
 
     def failed(self, candidate: Candidate, attempt: Attempt, caught: Exception) -> NextAction:
         """Return what follows the failure, or raise the call's final error."""
-        error = to_router_error(caught, attempt.target, attempt.provider, attempt.timeout, self.parts.secrets)
+        error = to_router_error(caught, attempt, self.parts.secrets)
         error.response = error.response or self._partial()
         if self.assembler is not None and not error.headers:
             error.headers = self.assembler.headers
@@ -185,6 +209,10 @@ class _CallRun:
         """Record that the caller gave up during the attempt."""
         self.recorder.cancelled(attempt, reason, self._partial())
 
+    def broken(self, caught: Exception) -> LLMRouterError:
+        """Return the final error of a call that ends by `caught`, which nobody expected; traced."""
+        return self._ended(foreign_error(caught, "the call broke", self.parts.secrets))
+
     def release(self) -> None:
         """Give back what this call holds: its permit, its place in a queue, the providers it has opened."""
         if self.permit is not None:
@@ -194,7 +222,7 @@ class _CallRun:
             if candidate.provider is not None and candidate.target.provider_overrides:
                 self.parts.pool.release(candidate.target.provider, candidate.target.provider_overrides)
         # Break the reference cycles, so that the call's messages are freed at once.
-        self.assembler = None
+        self.assembler = self.final = None
         del self.selector
         self.recorder.call_ended(self.made)
 
@@ -208,12 +236,25 @@ class _CallRun:
             StreamDeadlines(attempt.started_monotonic + timeout, how.idle_timeout, self.deadline_at),
             index=before.index if before else 0,
             restart=before is not None and before.index > 0,
-            on_start=lambda now: self.recorder.first_output(attempt, now),
+            on_start=partial(self._first_output, attempt),
         )
         stream = yield OpenStreamStep(attempt.provider, attempt.request, timeout)
         self.assembler.headers = getattr(stream, "headers", NO_HEADERS)
         response: LLMResponse = yield ReadStreamStep(stream, self.assembler, attempt.provider.capabilities.bounded)
         return response
+
+    def _first_output(self, attempt: Attempt, now: float) -> None:
+        if self.plan.accept is not None and self.assembler is not None:
+            judge_whole_chunk(self.plan, self.parts, attempt, self.assembler)
+        self.recorder.first_output(attempt, now)
+
+    def time_left(self, attempt: Attempt) -> float:
+        """Return the seconds that are left to check the answer of `attempt`; raise if none are."""
+        until = self.deadline_at if self.plan.stream else attempt.started_monotonic + attempt.timeout
+        left = until - self.clock.monotonic()
+        if left <= 0:
+            raise LLMTimeoutError("no time was left to check the answer")
+        return left
 
     def _after_failure(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool
@@ -295,23 +336,8 @@ class _CallRun:
         """What the caller has received of the current attempt's answer."""
         if self.assembler is None or not self.assembler.started:
             return None
-        return believable(self.assembler.partial())
-
-    def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
-        """Build what the target needs, once; return the reason if it cannot serve this request."""
-        target, operation, refusal = candidate.target, self.plan.operation, None
-        try:
-            provider = candidate.provider = self.parts.pool.open(target.provider, target.provider_overrides)
-            candidate.has_effects = provider.effects != "none"
-            request = operation.request_for(self.plan, target, self.parts.reporter)
-            refusal = operation.refusal(provider, request)
-        except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
-            name, what = target.provider, "cannot be built" if candidate.provider is None else "is broken"
-            reason = str(error) if isinstance(error, LLMRouterError) else f"{type(error).__name__}: {error}"
-            return scrubbed(UnavailableError(f"provider {name!r} {what}: {reason}", sent=False), self.parts.secrets)
-        if refusal is not None:
-            return UnavailableError(refusal, sent=False)
-        candidate.request = candidate.first_request = request
+        with suppress(Exception):  # pieces of somebody else's that do not fit together
+            return believable_part(self.assembler.partial())
         return None
 
     def _settle(
@@ -371,7 +397,8 @@ class _CallRun:
 
     def _final(self, error: LLMRouterError) -> LLMRouterError:
         role, request_id = self.plan.role_settings.role, self.plan.request_id
-        return final_error(role, request_id, error, self.recorder.records, self._elapsed())
+        self.final = final_error(role, request_id, error, self.recorder.records, self._elapsed())
+        return self.final
 
     def _elapsed(self) -> float:
         return self.clock.monotonic() - self.plan.started

@@ -13,7 +13,7 @@ from typing import Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.outside_collection import outside_collection
-from lee_llm_router._util.threads import call_in_thread
+from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
 from lee_llm_router.engine.abandoning import (
     AbandonableStream,
@@ -29,6 +29,7 @@ from lee_llm_router.engine.steps import (
     QueueStep,
     ReadStreamStep,
     SleepStep,
+    WorkStep,
 )
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.streams import ChunkStream, close_quietly
@@ -136,10 +137,8 @@ def _perform(clock: Clock, step: CallStep) -> Any:
         if step.provider.capabilities.bounded:
             return step.operation.ask(step.provider, step.request, step.timeout)
         return call_in_thread(step.operation.ask, step.provider, step.request, step.timeout, timeout=step.timeout)
-    if isinstance(step, SleepStep):
-        return clock.sleep(step.seconds)
-    if isinstance(step, QueueStep):
-        return clock.wait(step.woken, step.seconds)
+    if isinstance(step, SleepStep | QueueStep | WorkStep):
+        return _perform_own(clock, step)
     assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
     if step.provider.capabilities.bounded:
         return step.provider.stream(step.request, step.timeout)
@@ -147,19 +146,32 @@ def _perform(clock: Clock, step: CallStep) -> Any:
     return call_in_thread(step.provider.stream, step.request, step.timeout, timeout=step.timeout, late=close)
 
 
+def _perform_own(clock: Clock, step: SleepStep | QueueStep | WorkStep) -> Any:
+    """Perform a step that asks no provider."""
+    if isinstance(step, SleepStep):
+        return clock.sleep(step.seconds)
+    return step.work() if isinstance(step, WorkStep) else clock.wait(step.woken, step.seconds)
+
+
 async def _perform_async(clock: Clock, step: CallStep) -> Any:
     if isinstance(step, AskStep):
         answer = step.operation.ask_async(step.provider, step.request, step.timeout)
         return await (answer if step.provider.capabilities.bounded else await_or_abandon(answer, step.timeout))
-    if isinstance(step, SleepStep):
-        return await clock.sleep_async(step.seconds)
-    if isinstance(step, QueueStep):
-        return await clock.wait_async(step.woken, step.seconds)
+    if isinstance(step, SleepStep | QueueStep | WorkStep):
+        return await _perform_own_async(clock, step)
     assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
     opened = step.provider.stream_async(step.request, step.timeout)
     if step.provider.capabilities.bounded:
         return await opened
     return await await_or_abandon(opened, step.timeout, late=close_later)
+
+
+async def _perform_own_async(clock: Clock, step: SleepStep | QueueStep | WorkStep) -> Any:
+    if isinstance(step, SleepStep):
+        return await clock.sleep_async(step.seconds)
+    if isinstance(step, WorkStep):
+        return await await_or_abandon(call_in_thread_async(step.work), step.seconds)
+    return await clock.wait_async(step.woken, step.seconds)
 
 
 def _bounded(step: ReadStreamStep) -> ChunkStream:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import fields
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
+from lee_llm_router._util.frozen import copier
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
-from lee_llm_router._util.scrubbing import bounded, scrub, scrub_exception
+from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, secrets_in, text_of_exception
 from lee_llm_router._util.shortage import lacking
-from lee_llm_router.engine.plan import Target
+from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.errors import (
+    InvalidResponseError,
     LLMRouterError,
     LLMTimeoutError,
     ProviderError,
@@ -21,66 +24,188 @@ from lee_llm_router.errors import (
     error_for,
 )
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMResponse, LLMUsage, with_headers, with_numbers
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
 from lee_llm_router.telemetry.records import TraceRecord, target_name
 
 
-def to_router_error(
-    caught: Exception, target: Target, provider: Provider[Any], timeout: float, secrets: Iterable[str]
-) -> LLMRouterError:
-    """Return `caught` as a typed error of `target`; secrets, the provider's too, are taken out of it and its causes."""
-    secrets = (*secrets, *_secrets_of(provider))
+def to_router_error(caught: Exception, attempt: Attempt, secrets: Iterable[str]) -> LLMRouterError:
+    """Return `caught`, with which `attempt` failed, as a typed error of its target.
+
+    `secrets`, and the keys of the provider and of the request, are taken out of it and its causes.
+    """
+    secrets = (*secrets, *_secrets_of(attempt.provider), *_secrets_in(attempt.request))
+    target = attempt.target
+    try:
+        error = _typed(caught, attempt.timeout, secrets)
+    except Exception:  # noqa: BLE001 - an error of somebody else's whose parts cannot be read or set
+        error = UnknownFailureError(quoted(text_of_exception(caught), secrets))
+    error.provider = error.provider or target.provider
+    error.model = error.model or target.model
+    return error
+
+
+def foreign_error(caught: Exception, what: str, secrets: Iterable[str] = ()) -> LLMRouterError:
+    """Return `caught`, which code of somebody else's has raised in the router, as a typed error; `what` says where."""
+    secrets = tuple(secrets)
+    if isinstance(caught, LLMRouterError):
+        whole = caught if vars(caught).keys() >= _FIELDS else _rebuilt(caught)
+        return _sound(scrubbed(whole, secrets), secrets)
+    clean = scrub_exception(caught, secrets)
+    error = UnknownFailureError(quoted(f"{what}: {text_of_exception(caught)}", secrets), sent=False)
+    error.__cause__ = caught if clean else None
+    return error
+
+
+def scrubbed(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
+    """Take `secrets` out of `error` and all its causes, bound its message, and return it."""
+    secrets = tuple(secrets)
+    message = quoted(_message_of(error), secrets)
+    scrub_exception(error, secrets)
+    error.args = (message,)
+    return error
+
+
+def _typed(caught: Exception, timeout: float, secrets: tuple[str, ...]) -> LLMRouterError:
     if isinstance(caught, LLMRouterError):
         error = scrubbed(_own(caught), secrets)
     else:
         clean = scrub_exception(caught, secrets)
         error = scrubbed(_translated(caught, timeout), secrets)
         error.__cause__ = caught if clean else None
+    return _sound(error, secrets)
+
+
+def _sound(error: LLMRouterError, secrets: tuple[str, ...]) -> LLMRouterError:
+    """Return `error` with its fields checked: a number, a type or an answer that cannot be counts as missing."""
+    error.failure_type = error._known_type(error.failure_type)
     error.retry_after = wait_seconds(error.retry_after)
     error.status_code = error.status_code if type(error.status_code) is int else None
-    error.response = believable(error.response) if isinstance(error.response, LLMResponse) else None
+    error.response = believable_part(error.response)
+    error.provider, error.model = _name(error.provider), _name(error.model)
+    error.final, error.sent, error.ask_again = bool(error.final), bool(error.sent), bool(error.ask_again)
     if type(error.headers) is not AnswerHeaders:
         error.headers = AnswerHeaders.from_mapping(error.headers, secrets)
-    error.provider = error.provider or target.provider
-    error.model = error.model or target.model
     return error
+
+
+def _message_of(error: LLMRouterError) -> str:
+    try:
+        return str(error.args[0]) if error.args else ""
+    except Exception:  # noqa: BLE001 - an argument of somebody else's that has no text
+        return ""
+
+
+def _name(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def believable_part(response: object) -> LLMResponse | None:
+    """Return what was received despite a failure, as `believable`; None if it is no answer."""
+    try:
+        return believable(response) if isinstance(response, LLMResponse) else None
+    except InvalidResponseError:
+        return None
 
 
 def believable(response: LLMResponse) -> LLMResponse:
-    """Return `response` without numbers that cannot be true: its cost, its tokens, its size.
+    """Return `response` without what cannot be true: numbers, a usage or words of another type.
 
-    A usage that is no `LLMUsage` counts as unreported. Header fields that a provider made itself are bounded.
+    Raises:
+        InvalidResponseError: it has no text, or tool calls that are none.
     """
-    if type(response.headers) is not AnswerHeaders:
-        return believable(with_headers(response, AnswerHeaders.from_mapping(response.headers)))
+    # Written out, since nearly all responses end here: by a function for each field it takes 1 us more.
     usage: Any = response.usage
-    size = response.request_bytes
-    if usage is not None and not isinstance(usage, LLMUsage):
-        return believable(with_numbers(response, None, response.cost_usd, size))
-    sound = response.cost_usd is None and (size is None or (type(size) is int and 0 <= size <= MAX_COUNT))
-    if sound and usage is not None:
-        # Written out, since nearly all responses end here: by a function for each number it takes 1 us more.
+    size, model, reason = response.request_bytes, response.model, response.finish_reason
+    if not (
+        type(response.text) is str
+        and response.cost_usd is None
+        and (size is None or (type(size) is int and 0 <= size <= MAX_COUNT))
+        and (model is None or (type(model) is str and len(model) <= _LONGEST_WORD))
+        and (reason is None or (type(reason) is str and len(reason) <= _LONGEST_WORD))
+        and (response.reasoning is None or type(response.reasoning) is str)
+        and (response.tool_calls == () or _are_tool_calls(response.tool_calls))
+        and type(response.headers) is AnswerHeaders
+    ):
+        return _made_believable(response)
+    if usage is not UNREPORTED:
+        if type(usage) is not LLMUsage:
+            return _made_believable(response)
         for number in _tokens(usage):
             if number is not None and (type(number) is not int or not 0 <= number <= MAX_COUNT):
-                sound = False
-                break
-    if sound:
-        return response
-    if usage is not None:
-        usage = LLMUsage(**{name: count(number) for name, number in zip(_TOKENS, _tokens(usage), strict=True)})
-    return with_numbers(response, usage, amount(response.cost_usd), count(size))
+                return _made_believable(response)
+    return response
 
 
+def _made_believable(response: LLMResponse) -> LLMResponse:
+    usage: Any = response.usage
+    if not isinstance(usage, LLMUsage):
+        usage = UNREPORTED
+    tokens = {name: count(number) for name, number in zip(_TOKENS, _tokens(usage), strict=True)}
+    return _with_sound_fields(
+        response,
+        _text_of(response),
+        _tool_calls_of(response),
+        response.reasoning if isinstance(response.reasoning, str) else None,
+        _bounded_word(response.finish_reason),
+        _bounded_word(response.model),
+        LLMUsage(**tokens),
+        amount(response.cost_usd),
+        count(response.request_bytes),
+        _headers_of(response),
+    )
+
+
+_with_sound_fields: Callable[..., LLMResponse] = copier(
+    LLMResponse,
+    "text",
+    "tool_calls",
+    "reasoning",
+    "finish_reason",
+    "model",
+    "usage",
+    "cost_usd",
+    "request_bytes",
+    "headers",
+)
+
+
+def _headers_of(response: LLMResponse) -> AnswerHeaders:
+    headers = response.headers
+    return headers if type(headers) is AnswerHeaders else AnswerHeaders.from_mapping(headers)
+
+
+def _text_of(response: LLMResponse) -> str:
+    text: Any = response.text
+    if text is not None and not isinstance(text, str):
+        raise InvalidResponseError(f"the answer's text is of the type {type(text).__name__}", final=True)
+    return str(text or "")
+
+
+def _tool_calls_of(response: LLMResponse) -> tuple[ToolCall, ...]:
+    calls: Any = response.tool_calls
+    if calls is None:
+        return ()
+    calls = tuple(calls) if isinstance(calls, list) else calls
+    if not _are_tool_calls(calls):
+        raise InvalidResponseError("the answer's tool calls are of another type", final=True)
+    return calls  # type: ignore[no-any-return]
+
+
+def _are_tool_calls(calls: Any) -> bool:
+    return type(calls) is tuple and all(
+        isinstance(call, ToolCall) and all(isinstance(part, str) for part in (call.id, call.name, call.arguments))
+        for call in calls
+    )
+
+
+def _bounded_word(value: Any) -> str | None:
+    return bounded(value, _LONGEST_WORD) if isinstance(value, str) else None
+
+
+_LONGEST_WORD = 200
+"""The most characters of a finish reason and of a model's name."""
 _TOKENS = tuple(field.name for field in fields(LLMUsage))
 _tokens = attrgetter(*_TOKENS)
-
-
-def scrubbed(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
-    """Take `secrets` out of `error` and all its causes, bound its message, and return it."""
-    secrets = tuple(secrets)
-    scrub_exception(error, secrets)
-    error.args = (bounded(scrub(error.message, secrets)),)
-    return error
 
 
 def forget_frames(error: BaseException) -> None:
@@ -128,16 +253,39 @@ def final_error(
 
 def _own(caught: LLMRouterError) -> LLMRouterError:
     """Return a copy to write into: a provider may raise one object again and again, for different calls."""
-    error = copy(caught)
+    try:
+        error = copy(caught) if vars(caught).keys() >= _FIELDS else _rebuilt(caught)
+    except Exception:  # noqa: BLE001 - a class of somebody else's that cannot be copied, or that left fields out
+        error = _rebuilt(caught)
     error.__cause__, error.__context__ = caught.__cause__, caught.__context__
     error.__suppress_context__ = caught.__suppress_context__
     return error.with_traceback(caught.__traceback__)
 
 
+def _rebuilt(caught: LLMRouterError) -> LLMRouterError:
+    details = {name: getattr(caught, name) for name in _DETAILS if hasattr(caught, name)}
+    kind = caught._known_type(getattr(caught, "failure_type", None))
+    return error_for(kind, text_of_exception(caught).partition(": ")[2], **details)
+
+
+_FIELDS = vars(LLMRouterError()).keys()
+_DETAILS = (
+    "provider",
+    "model",
+    "status_code",
+    "retry_after",
+    "final",
+    "sent",
+    "response",
+    "ask_again",
+    "local_shortage",
+)
+
+
 def _translated(caught: Exception, timeout: float) -> LLMRouterError:
     if isinstance(caught, TimeoutError):
         return LLMTimeoutError(f"no answer within {timeout:.4g} s")
-    text = f"{type(caught).__name__}: {caught}"
+    text = text_of_exception(caught)
     if not isinstance(caught, OSError):
         return UnknownFailureError(text)
     what = lacking(caught)
@@ -148,6 +296,17 @@ def _translated(caught: Exception, timeout: float) -> LLMRouterError:
 
 def _secrets_of(provider: Provider[Any]) -> Iterable[str]:
     try:
-        return tuple(secret for secret in provider.secrets() if isinstance(secret, str))
+        return tuple(secret for secret in islice(provider.secrets(), _MAX_SECRETS) if isinstance(secret, str))
     except Exception:  # noqa: BLE001 - a broken provider must not hide the failure that is being handled
         return ()
+
+
+def _secrets_in(request: Any) -> Iterable[str]:
+    """Return the keys that go with `request` alone: values of its headers and its body named or shaped like keys."""
+    try:
+        return tuple(secrets_in((request.headers, request.extra_body)))
+    except Exception:  # noqa: BLE001 - another operation's request may be of any kind
+        return ()
+
+
+_MAX_SECRETS = 1000

@@ -1,28 +1,37 @@
 """The JSON contract of an answer: `json_mode` and `schema`; and the words in which a model hears that it broke one.
 
-A type is checked by pydantic; a JSON Schema given as a mapping by the `jsonschema` library (the extra
-``lee-llm-router[schema]``). References in a schema are never fetched.
+A type is checked by pydantic; a JSON Schema given as a mapping by `schema_check`. What is said of a broken contract
+is the path and the rule: it goes into traces and logs, and those hold no word of an answer unless asked to. The answer
+itself is the error's `response`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import ErrorDetails, from_json
+from pydantic_core.core_schema import ErrorType
 
 from lee_llm_router._util.lenient_json import whole_escapes
 from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router._util.work_limit import WorkLimit
 from lee_llm_router.engine.json_text import json_text
-from lee_llm_router.errors import ContractViolationError, InvalidRequestError, LLMRouterError
-from lee_llm_router.providers.json_schema import adapter_of, type_name
+from lee_llm_router.engine.schema_check import schema_check_of, shown_path, words_of
+from lee_llm_router.errors import ContractViolationError, LLMRouterError
+from lee_llm_router.providers.json_schema import adapter_of, json_schema_of, type_name
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
+
+MAX_CHECKED = 4_000_000
+"""The most characters of an answer that is checked; longer than any model writes."""
 
 _BROKEN = "the answer breaks its contract: "
 _KEPT_OF_CUT_ANSWER = 2000
 """Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
+_CHARACTERS_A_STEP = 100
+_SAID_BY_PYDANTIC = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
+"""Kinds of errors whose words are pydantic's own, and not those of a validator of somebody else's."""
 
 
 def check_schema(schema: object) -> None:
@@ -32,12 +41,12 @@ def check_schema(schema: object) -> None:
         InvalidRequestError: it is no schema, or the library that checks it is not installed.
     """
     if isinstance(schema, Mapping):
-        _compiled_check(_as_json(schema))
+        schema_check_of(schema)
     elif schema is not None:
         adapter_of(schema)
 
 
-def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
+def parse_answer(request: LLMRequest, response: LLMResponse, limit: WorkLimit) -> Any:
     """Return the parsed answer, if it keeps the contract; None for one that only calls tools.
 
     The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
@@ -46,51 +55,86 @@ def parse_answer(request: LLMRequest, response: LLMResponse) -> Any:
 
     Raises:
         ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
+        WorkLimitError: to find out takes longer than `limit` allows.
     """
     if response.tool_calls and not response.text.strip():
         return None
     if response.finish_reason == "length":
         raise _violation(response, "the answer was cut by length (finish_reason length)")
+    if len(response.text) > MAX_CHECKED:
+        raise _violation(response, f"it is too long to be checked ({len(response.text)} characters)")
     try:
-        return _checked(request.schema, response.text)
+        return _checked(request.schema, response.text, limit)
     except _NotJSONError:
         pass
     except ValueError as error:
         raise _violation(response, str(error)) from None
     try:
         # Half characters, as a model or a server that counts in UTF-16 leaves them, are no JSON for the parsers used.
-        return _checked(request.schema, json_text(whole_escapes(response.text)))
+        return _checked(request.schema, json_text(whole_escapes(response.text)), limit)
     except ValueError as error:
         raise _violation(response, str(error)) from None
+
+
+def unchecked(response: LLMResponse) -> ContractViolationError:
+    """Return the error for an answer whose check takes too long. Asking again is no use: the next may be the same."""
+    return ContractViolationError(f"{_BROKEN}to check it takes too long", response=response, final=True)
 
 
 class _NotJSONError(ValueError):
     """The text is no JSON."""
 
 
-def _checked(schema: Any, text: str) -> Any:
+def _checked(schema: Any, text: str, limit: WorkLimit) -> Any:
     """Return the value in `text`, if it fits `schema`.
 
     Raises:
         ValueError: it does not; says why.
+        WorkLimitError: as `parse_answer`.
     """
+    limit.spend(1 + len(text) // _CHARACTERS_A_STEP)
     if schema is not None and not isinstance(schema, Mapping):
-        try:
-            return adapter_of(schema).validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            if first["type"] == "json_invalid":
-                raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}") from None
-            where = "".join(f".{part}" for part in first["loc"])
-            raise ValueError(f"does not fit {type_name(schema)}{where}: {first['msg']}") from None
+        return _validated(schema, text)
     try:
         value = from_json(text, allow_inf_nan=False)
     except ValueError as error:
         raise _NotJSONError(f"not JSON: {error}") from None
-    problem = None if schema is None else _compiled_check(_as_json(schema))(value)
+    problem = None if schema is None else schema_check_of(schema)(value, limit)
     if problem:
         raise ValueError(f"does not fit the schema: {problem}")
     return value
+
+
+def _validated(schema: Any, text: str) -> Any:
+    """Return the value in `text`, of the type `schema`.
+
+    Raises:
+        ValueError: as `_checked`.
+    """
+    try:
+        return adapter_of(schema).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    except Exception as error:  # noqa: BLE001 - a validator of somebody else's may raise anything
+        raise ValueError(f"does not fit {type_name(schema)}: its validator raised {type(error).__name__}") from None
+    if first["type"] == "json_invalid":
+        raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
+    where = shown_path(first["loc"], _words_of_type(schema))
+    raise ValueError(f"does not fit {type_name(schema)}{where}: {_said(first)}")
+
+
+def _said(error: ErrorDetails) -> str:
+    """Return what a pydantic error says, if it says nothing of the value."""
+    quotes_value = {"tag", "error"} & error.get("ctx", {}).keys()
+    return error["msg"] if error["type"] in _SAID_BY_PYDANTIC and not quotes_value else bounded(error["type"], 60)
+
+
+def _words_of_type(schema: Any) -> frozenset[str]:
+    """Return the words that a path within a value of the type may show: those of its JSON Schema."""
+    try:
+        return words_of(json_schema_of(schema))
+    except LLMRouterError:  # JSON Schema cannot express it
+        return frozenset()
 
 
 def _violation(response: LLMResponse, message: str) -> ContractViolationError:
@@ -113,42 +157,3 @@ def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
         {"role": "assistant", "content": text if text.strip() else "(no text)"},
         {"role": "user", "content": f"That answer cannot be used: {error.message.removeprefix(_BROKEN)}. {ask}"},
     )
-
-
-def _as_json(schema: Any) -> bytes:
-    try:
-        return to_json(schema)
-    except ValueError as error:
-        raise InvalidRequestError(f"schema is not JSON: {error}", sent=False) from None
-
-
-@lru_cache(maxsize=128)
-def _compiled_check(schema_text: bytes) -> Callable[[Any], str | None]:
-    """A function that says what is wrong with a value, or None; compiled once for a schema."""
-    try:
-        from jsonschema.exceptions import SchemaError, best_match  # noqa: PLC0415 - an extra, loaded when needed
-        from jsonschema.validators import validator_for  # noqa: PLC0415
-        from referencing import Registry  # noqa: PLC0415
-        from referencing.exceptions import Unresolvable  # noqa: PLC0415
-    except ImportError:
-        raise InvalidRequestError(
-            'checking answers against a JSON Schema needs an extra: pip install "lee-llm-router[schema]"'
-            " (a type as schema needs none)",
-            sent=False,
-        ) from None
-    schema = from_json(schema_text)
-    validator_class = validator_for(schema)
-    try:
-        validator_class.check_schema(schema)
-    except SchemaError as error:
-        raise InvalidRequestError(f"schema is not a JSON Schema: {error.message}", sent=False) from None
-    validator = validator_class(schema, registry=Registry())
-
-    def problem(value: Any) -> str | None:
-        try:
-            error = best_match(validator.iter_errors(value))
-        except Unresolvable as unresolvable:
-            return f"a reference in it leads nowhere: {unresolvable}"
-        return None if error is None else f"{error.json_path}: {error.message}"
-
-    return problem

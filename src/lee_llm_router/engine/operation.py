@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
@@ -66,7 +67,12 @@ class Operation(ABC):
 
         Raises:
             LLMRouterError: it is no answer to `request`. The attempt has failed.
+            WorkLimitError: to find out takes too long for an event loop: `accepted_within` is asked.
         """
+
+    def accepted_within(self, plan: CallPlan, target: Target, request: Any, answer: Any, seconds: float) -> Any:  # noqa: ARG002
+        """As `accepted`, which has raised `WorkLimitError`: now for up to `seconds`, and not on an event loop."""
+        return self.accepted(plan, target, request, answer)
 
     def repaired(self, request: Any, error: LLMRouterError) -> Any:  # noqa: ARG002 - most have no words for it
         """Return `request` as it is asked again after an answer that broke its contract, as `error` says."""
@@ -116,10 +122,21 @@ class Completion(Operation):
 
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
         """Return the response, held to its JSON contract, naming who served it in which call."""
-        response = answer if type(answer) is LLMResponse else ensure_response(answer)
+        response = believable(answer if type(answer) is LLMResponse else ensure_response(answer))
         if request.wants_json:
-            response = with_parsed(response, json_contract.parse_answer(request, response))
-        return with_provider(believable(response), target.provider, plan.request_id)
+            response = with_parsed(response, json_contract.parse_answer(request, response, quick_limit()))
+        return with_provider(response, target.provider, plan.request_id)
+
+    def accepted_within(
+        self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any, seconds: float
+    ) -> LLMResponse:
+        """As `accepted`, with a longer limit; an answer that takes even longer to check breaks its contract."""
+        response = believable(ensure_response(answer))
+        try:
+            parsed = json_contract.parse_answer(request, response, limit_of(seconds))
+        except WorkLimitError:
+            raise json_contract.unchecked(response) from None
+        return with_provider(with_parsed(response, parsed), target.provider, plan.request_id)
 
     def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:
         """Return `request` with the broken answer, and a message that says what is wrong with it."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, ContractConfig, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
+    from lee_llm_router.engine.acceptance import AcceptHook
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.providers.base import Provider
     from lee_llm_router.providers.pool import ProviderPool
@@ -82,6 +83,8 @@ class RoleSettings:
     """None: the messages go out as they are."""
     stream: StreamConfig
     contract: ContractConfig
+    accept: AcceptConfig | AcceptHook | None = None
+    """None: any answer is acceptable."""
 
 
 @dataclass(slots=True)
@@ -98,6 +101,8 @@ class CallPlan:
     metadata: Mapping[str, Any]
     contract: ContractConfig
     """What follows an answer that breaks its JSON contract."""
+    accept: AcceptConfig | AcceptHook | None = None
+    """What an acceptable answer is; None: any."""
     payload: Any = ()
     """What the caller asks, as the operation's `checked` returned it: the messages of a completion."""
     targets: Sequence[Target] = ()

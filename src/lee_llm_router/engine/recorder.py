@@ -69,7 +69,7 @@ class CallRecorder:
             self._end = ("ok", None, attempt.target)
             self._event(
                 "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
-                usage=response.usage,
+                usage=response.usage or None,
             )  # fmt: skip
 
     def failed(
@@ -165,7 +165,7 @@ class CallRecorder:
             started_at=utc_timestamp(attempt.started_at),
             elapsed_ms=_ms(self._parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome,
             verdict=verdict, wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason,
-            usage=answer.usage, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
+            usage=answer.usage or None, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=self._parts.workspace, **rare,
         ))  # fmt: skip

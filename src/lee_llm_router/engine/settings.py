@@ -1,10 +1,21 @@
-"""What a configuration says about retries, streams and JSON contracts."""
+"""What a configuration says about retries, streams, JSON contracts and what answers are acceptable."""
 
-from typing import Literal
+import inspect
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializeAsAny,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 
-from lee_llm_router.settings.fields import Integer, Number, Seconds
+from lee_llm_router._util.text_pattern import MAX_PATTERN, PatternError, compile_pattern
+from lee_llm_router.settings.fields import AllowString, Integer, Seconds, Wait
 from lee_llm_router.settings.model import Section
 
 DEFAULT_TIMEOUT = 120.0
@@ -18,10 +29,10 @@ class RetryConfig(Section):
 
     attempts: Integer = Field(3, ge=1, le=100, description="Attempts at one target, the first included.")
     max_attempts: Integer = Field(6, ge=1, le=1000, description="Attempts of the whole call, over all targets.")
-    backoff: Number = Field(0.5, ge=0, description="Seconds: the upper end of the first wait.")
-    max_backoff: Number = Field(8.0, ge=0, description="Seconds: no wait of our own choosing is longer.")
-    patience: Number = Field(
-        10.0, ge=0, description="Seconds to wait while every target is shut or cannot be reached; 0: fail at once."
+    backoff: Wait = Field(0.5, description="Seconds: the upper end of the first wait.")
+    max_backoff: Wait = Field(8.0, description="Seconds: no wait of our own choosing is longer.")
+    patience: Wait = Field(
+        10.0, description="Seconds to wait while every target is shut or cannot be reached; 0: fail at once."
     )
 
 
@@ -46,3 +57,56 @@ class ContractConfig(Section):
     on_failure: Literal["next", "raise"] = Field(
         "next", description="What follows then. next: the next target. raise: the call ends with the error."
     )
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        compile_pattern(pattern)
+    except PatternError as error:
+        raise PydanticCustomError("wanted_pattern", "{problem}", {"problem": str(error)}) from None
+    return pattern
+
+
+_Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN), AfterValidator(_check_pattern)]
+_Patterns = Annotated[tuple[_Pattern, ...], BeforeValidator(_one_or_many), AllowString()]
+
+
+class AcceptConfig(Section):
+    """What an acceptable answer is. One that is not counts as a failed attempt, of the type INVALID_RESPONSE."""
+
+    min_chars: Integer = Field(
+        0, ge=0, le=1_000_000, description="Characters of text at least, white space around it not counted."
+    )
+    must_match: _Patterns = Field(
+        (), description="A regular expression (Python's), or a list of them, that must all be found in the text."
+    )
+    must_not_match: _Patterns = Field(
+        (), description="A regular expression, or a list of them, none of which may be found in the text."
+    )
+    finish_reasons: Annotated[tuple[str, ...], BeforeValidator(_one_or_many), AllowString()] | None = Field(
+        None, min_length=1, description="Why an acceptable answer may end: stop, tool_calls... Default: for any reason."
+    )
+
+
+def _rules_or_function(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    if not callable(value):
+        return check(value)
+    if inspect.iscoroutinefunction(value):
+        raise PydanticCustomError("wanted_function", "a function that judges an answer cannot be async")
+    return value
+
+
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, AcceptConfig) else type(value).__name__
+
+
+AnyAccept: TypeAlias = Annotated[
+    SerializeAsAny[AcceptConfig],
+    WrapValidator(_rules_or_function),
+    PlainSerializer(_shown, return_type=Any, when_used="json"),
+]
+"""An `AcceptConfig`, or, in code, a function that judges an answer (`acceptance.AcceptHook`)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -44,6 +44,14 @@ class ReadStreamStep:
 
 
 @dataclass(slots=True)
+class WorkStep:
+    """Do `work`, which may take up to `seconds` and is not done on an event loop; send back what it returns."""
+
+    work: Callable[[], Any]
+    seconds: float
+
+
+@dataclass(slots=True)
 class SleepStep:
     """Let `seconds` pass."""
 
@@ -58,6 +66,6 @@ class QueueStep:
     seconds: float
 
 
-CallStep: TypeAlias = AskStep | OpenStreamStep | ReadStreamStep | SleepStep | QueueStep
+CallStep: TypeAlias = AskStep | OpenStreamStep | ReadStreamStep | WorkStep | SleepStep | QueueStep
 CallSteps: TypeAlias = Generator[CallStep, Any, Any]
 """A call under way: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""

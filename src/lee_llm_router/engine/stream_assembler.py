@@ -34,7 +34,7 @@ class StreamAssembler:
         deadlines: The bounds on its chunks.
         index: Number of the next chunk handed on, counted over the call.
         restart: Whether the caller already has output of an earlier attempt, to be discarded with the first chunk.
-        on_start: Called with the moment of the first real output.
+        on_start: Called with the moment of the first real output, before it is handed on. If it raises, it is not.
     """
 
     def __init__(
@@ -74,14 +74,16 @@ class StreamAssembler:
 
     def add(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
         """Take a chunk; return the chunks to hand on. Chunks that say nothing are kept back."""
+        if type(chunk) is not StreamChunk or type(chunk.text) is not str:
+            _check_chunk(chunk)
         self._keep(chunk)
         if self.started:
             says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage
             return (self._numbered(chunk),) if says else ()
         if not chunk.is_output:
             return ()
-        self.started = True
         self._on_start(clock())
+        self.started = True
         first = (self._numbered(StreamChunk(restart=True)),) if self._restart else ()
         return (*first, self._numbered(chunk))
 
@@ -103,3 +105,11 @@ class StreamAssembler:
         index = self.index
         self.index += 1
         return chunk if chunk.index == index else _with_index(chunk, index)
+
+
+def _check_chunk(chunk: Any) -> None:
+    """Raise if `chunk` is none."""
+    if not isinstance(chunk, StreamChunk):
+        raise InvalidResponseError(f"the provider gave back {type(chunk).__name__}, not a chunk", final=True)
+    if not isinstance(chunk.text, str):
+        raise InvalidResponseError(f"the text of a chunk is of the type {type(chunk.text).__name__}", final=True)

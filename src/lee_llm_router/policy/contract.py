@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.scrubbing import text_of_exception
+from lee_llm_router.config.references import MAX_CHAIN
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
@@ -68,7 +70,7 @@ def takes_context(policy: RoutingPolicy) -> bool:
     """Whether the policy's `choose` has a parameter `context` or takes any keyword; False if that cannot be known."""
     try:
         parameters = inspect.signature(policy.choose).parameters.values()
-    except (TypeError, ValueError):  # many functions written in C have no signature
+    except Exception:  # noqa: BLE001 - many functions written in C have no signature, and others may raise anything
         return False
     return any(p.name == "context" or p.kind is p.VAR_KEYWORD for p in parameters)
 
@@ -84,7 +86,42 @@ def choose(policy: RoutingPolicy, role: str, config: LLMConfig, context: Routing
     except LLMRouterError:
         raise
     except Exception as error:
-        raise PolicyError(f"{type(policy).__name__}.choose raised {type(error).__name__}: {error}") from error
+        raise PolicyError(f"{type(policy).__name__}.choose raised {text_of_exception(error)}") from error
     if not isinstance(choice, ProviderChoice):
         raise PolicyError(f"{type(policy).__name__}.choose gave back {type(choice).__name__}, not a ProviderChoice")
     return choice
+
+
+def check_choice(choice: ProviderChoice) -> None:
+    """Check the types in a policy's choice.
+
+    Raises:
+        PolicyError: one is wrong; says where.
+    """
+    fallbacks: Any = choice.fallbacks
+    problem = _problem_of(choice)
+    if problem is None and fallbacks is not None:
+        if not isinstance(fallbacks, list | tuple):
+            problem = f"fallbacks are {type(fallbacks).__name__}, not a list"
+        elif len(fallbacks) > MAX_CHAIN:
+            problem = f"there are more than {MAX_CHAIN} fallbacks"
+        else:
+            problems = (_problem_of(one) for one in fallbacks if not isinstance(one, str))
+            problem = next((f"a fallback's {found}" for found in problems if found), None)
+    if problem is not None:
+        raise PolicyError(f"the routing policy's choice cannot be used: {problem}")
+
+
+def _problem_of(choice: Any) -> str | None:
+    if not isinstance(choice, ProviderChoice):
+        return f"type is {type(choice).__name__}, not ProviderChoice"
+    name: Any = choice.provider_name
+    if not isinstance(name, str):
+        return f"provider_name is {type(name).__name__}, not text"
+    for name in ("request_overrides", "provider_overrides"):
+        value = getattr(choice, name)
+        if not isinstance(value, Mapping):
+            return f"{name} are {type(value).__name__}, not a mapping"
+        if not all(isinstance(key, str) for key in value):
+            return f"{name} have a name that is no text"
+    return None

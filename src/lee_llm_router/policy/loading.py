@@ -40,5 +40,6 @@ def ensure_policy(policy: object) -> RoutingPolicy:
         ConfigError: it has no method `choose`.
     """
     if not isinstance(policy, RoutingPolicy) or isinstance(policy, type) or not callable(policy.choose):
-        raise ConfigError(f"a routing policy is an object with choose(role, config); this is {policy!r}")
+        shown = policy.__name__ if isinstance(policy, type) else f"of the type {type(policy).__name__}"
+        raise ConfigError(f"a routing policy is an object with choose(role, config); this is {shown}")
     return policy

@@ -52,8 +52,12 @@ class ProviderConfig(PluginSettings):
 
     type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")
     model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
-    max_concurrency: Integer | None = Field(None, ge=1, description="Attempts at once, of this router. Default: any.")
-    rpm: Integer | None = Field(None, ge=1, description="Attempts started within 60 seconds. Default: any.")
+    max_concurrency: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts at once, of this router. Default: any."
+    )
+    rpm: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts started within 60 seconds. Default: any."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

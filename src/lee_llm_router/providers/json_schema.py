@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import isfinite
 from types import UnionType
 from typing import Any, TypeVar, get_origin
 
@@ -26,6 +27,12 @@ from lee_llm_router.errors import InvalidRequestError, LLMRouterError
 from lee_llm_router.response import LLMRequest
 
 ResultT = TypeVar("ResultT")
+
+MAX_DEPTH = 180
+"""Levels of mappings and lists in a JSON Schema. The libraries that read it have no more room than 200."""
+_MAX_PARTS = 200_000
+_GREATEST_NUMBER = 10**400
+"""Below what a number can be to be written and read again everywhere."""
 
 
 def json_schema_of(schema: Any) -> dict[str, Any]:
@@ -114,6 +121,42 @@ def json_instructions(request: LLMRequest) -> str:
     return f"Answer with one JSON value that fits this JSON Schema, and nothing else:\n{shape}"
 
 
+def schema_problem(schema: Mapping[Any, Any]) -> str | None:
+    """Return why `schema` is no JSON Schema that can be sent and checked, as far as its shape tells; None if it is."""
+    level: list[Any] = [schema]
+    parts = 0
+    for _ in range(MAX_DEPTH):
+        parts += len(level)
+        if not level:
+            return None
+        if parts > _MAX_PARTS:
+            return f"has more than {_MAX_PARTS} parts"
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, Mapping):
+                if any(not isinstance(name, str) for name in node):
+                    return "has a key that is no text"
+                if "$schema" in node and not isinstance(node["$schema"], (str, Mapping)):
+                    return "has a $schema that is no text"
+                below += node.values()
+            elif isinstance(node, (list, tuple)):
+                below += node
+            elif not _is_json_value(node):
+                return "holds what JSON cannot, or a number of too many digits"
+        level = below
+    return f"is nested more than {MAX_DEPTH} deep" if level else None
+
+
+def _is_json_value(value: Any) -> bool:
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < _GREATEST_NUMBER
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    return value is None
+
+
 def is_strict(schema: Mapping[str, Any]) -> bool:
     """Return whether `schema` keeps the rules of strict mode as it stands."""
     return strict_schema(schema) == schema
@@ -121,55 +164,125 @@ def is_strict(schema: Mapping[str, Any]) -> bool:
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return `schema` tightened for strict mode; None where strict mode cannot express it."""
+    if schema_problem(schema) is not None:
+        return None
     try:
-        tight = _tightened(schema)
+        tight = _tightened(schema, 0)
+        _check_references(tight, tight)
     except _NotStrictError:
         return None
-    return tight if isinstance(tight, dict) and tight.get("type") == "object" else None
+    return tight if tight.get("type") == "object" else None
 
 
 class _NotStrictError(Exception):
     """The schema uses what strict mode refuses."""
 
 
-_REFUSED = frozenset({
-    "not", "if", "then", "else", "oneOf", "patternProperties", "dependentRequired", "dependentSchemas",
-    "unevaluatedProperties",
+_SCHEMAS_BY_NAME = ("properties", "$defs", "definitions")
+_TAKEN = frozenset({
+    "type", "enum", "const", "anyOf", "items", "required", "additionalProperties", "title", "description",
+    "pattern", "format", "minLength", "maxLength", "multipleOf", "minimum", "maximum", "exclusiveMinimum",
+    "exclusiveMaximum", "minItems", "maxItems", *_SCHEMAS_BY_NAME,
 })  # fmt: skip
-"""Keywords that strict mode does not know."""
+"""Keywords that strict mode takes (API guide, "Supported schemas"). `$ref` and an allOf of one are treated apart."""
+_NOTES = frozenset({
+    "default", "title", "description", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema",
+})  # fmt: skip
+"""Keywords that say nothing of what fits."""
+_TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+_MAX_STRICT_DEPTH = 10
+"""Levels of objects that strict mode takes."""
 
 
-def _tightened(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_tightened(one) for one in node]
-    if not isinstance(node, Mapping):
-        return node
-    if "$ref" in node:
-        # Strict mode allows nothing beside a reference.
-        return {"$ref": node["$ref"]}
-    combined = node.get("allOf")
-    if isinstance(combined, list):
-        # Pydantic writes a reference with a description or a default as an allOf of one schema.
-        if len(combined) != 1 or not isinstance(combined[0], Mapping):
-            raise _NotStrictError
-        return _tightened({**{k: v for k, v in node.items() if k != "allOf"}, **combined[0]})
-    properties = node.get("properties")
-    is_object = node.get("type") == "object" or properties is not None
-    if _REFUSED & node.keys() or (is_object and (not properties or isinstance(node.get("additionalProperties"), dict))):
+def _tightened(node: Any, depth: int) -> dict[str, Any]:
+    """Return the schema `node`, `depth` objects below the root, tightened."""
+    if not isinstance(node, Mapping) or depth > _MAX_STRICT_DEPTH:
         raise _NotStrictError
-    result = {key: _tightened_field(key, value) for key, value in node.items() if key != "default"}
+    for alone in ("$ref", "allOf"):
+        if alone in node:
+            return _tightened_alone(node, alone, depth)
+    if not node.keys() <= _TAKEN | _NOTES or not _says_type(node):
+        raise _NotStrictError
+    kinds = node.get("type")
+    is_object = "properties" in node or kinds == "object" or (isinstance(kinds, list) and "object" in kinds)
     if is_object:
-        result["required"] = list(result["properties"])
+        _check_object(node)
+    result = {
+        name: _tightened_keyword(name, value, depth + is_object) for name, value in node.items() if name in _TAKEN
+    }
+    if is_object:
+        result.setdefault("type", "object")
+        if set(result.get("required", ())) != set(result["properties"]):
+            result["required"] = list(result["properties"])
         result["additionalProperties"] = False
     return result
 
 
-def _tightened_field(key: str, value: Any) -> Any:
-    if key in ("properties", "$defs", "definitions"):
-        return _tightened_values(value)
-    # The values of these are data, not schemas.
-    return value if key in ("const", "enum", "examples", "required") else _tightened(value)
+def _tightened_alone(node: Mapping[str, Any], keyword: str, depth: int) -> dict[str, Any]:
+    """Return what a reference, or an allOf of one schema, comes to: pydantic writes both, with notes beside them."""
+    definitions = {name: node[name] for name in ("$defs", "definitions") if name in node}
+    if node.keys() - {keyword} - _NOTES - definitions.keys():
+        raise _NotStrictError
+    if keyword == "$ref":
+        # Strict mode allows nothing beside a reference.
+        return {"$ref": node["$ref"]}
+    schemas = node["allOf"]
+    if not isinstance(schemas, list) or len(schemas) != 1 or not isinstance(schemas[0], Mapping):
+        raise _NotStrictError
+    notes = {name: node[name] for name in ("title", "description") if name in node}
+    if definitions.keys() & schemas[0].keys():
+        raise _NotStrictError
+    return _tightened({**notes, **definitions, **schemas[0]}, depth)
 
 
-def _tightened_values(schemas: Any) -> Any:
-    return {name: _tightened(one) for name, one in schemas.items()} if isinstance(schemas, Mapping) else schemas
+def _says_type(node: Mapping[str, Any]) -> bool:
+    """Whether `node` says what is wanted in a way that strict mode takes."""
+    if "anyOf" in node:
+        # Beside other rules, tightened objects of the two sides would exclude each other.
+        beside = node.keys() - _NOTES - {"anyOf", "$defs", "definitions"}
+        return isinstance(node["anyOf"], list) and bool(node["anyOf"]) and not beside
+    if "type" not in node:
+        return "enum" in node or "const" in node or "properties" in node
+    kinds = node["type"]
+    known = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(known, list) or not known or not all(kind in _TYPES for kind in map(str, known)):
+        return False
+    return ("array" not in known or "items" in node) and node.get("format", "uuid") in _FORMATS
+
+
+def _check_object(node: Mapping[str, Any]) -> None:
+    properties, required = node.get("properties"), node.get("required", [])
+    if not isinstance(properties, Mapping) or not properties or "object" not in str(node.get("type", "object")):
+        raise _NotStrictError
+    # A required name without a property, or a rule for all other names, would be lost.
+    if not isinstance(required, list) or not set(map(str, required)) <= properties.keys():
+        raise _NotStrictError
+    if not isinstance(node.get("additionalProperties", False), bool):
+        raise _NotStrictError
+
+
+def _tightened_keyword(name: str, value: Any, depth: int) -> Any:
+    if name in _SCHEMAS_BY_NAME:
+        if not isinstance(value, Mapping):
+            raise _NotStrictError
+        return {key: _tightened(one, 0 if name != "properties" else depth) for key, one in value.items()}
+    if name == "anyOf":
+        return [_tightened(one, depth) for one in value]
+    return _tightened(value, depth) if name == "items" else value
+
+
+def _check_references(node: Any, root: Mapping[str, Any]) -> None:
+    """Raise if a reference leads nowhere, or anywhere but to the root or its definitions."""
+    if isinstance(node, list):
+        for one in node:
+            _check_references(one, root)
+    elif isinstance(node, Mapping):
+        if isinstance(target := node.get("$ref"), str) and target != "#":
+            place, _, name = target.removeprefix("#/").partition("/")
+            name = name.replace("~1", "/").replace("~0", "~")
+            if place not in ("$defs", "definitions") or name not in root.get(place, {}):
+                raise _NotStrictError
+        for name, one in node.items():
+            if name not in ("const", "enum"):
+                _check_references(one, root)

@@ -300,7 +300,7 @@ def _stream_chunks(answer: LLMResponse, texts: Sequence[str] | None) -> list[Str
             StreamChunk(tool_calls=(ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments),))
             for index, call in calls
         ),
-        StreamChunk(finish_reason=answer.finish_reason, usage=answer.usage, model=answer.model),
+        StreamChunk(finish_reason=answer.finish_reason, usage=answer.usage or None, model=answer.model),
     ]
 
 

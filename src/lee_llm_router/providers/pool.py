@@ -117,8 +117,12 @@ class ProviderPool:
                 problems = error.errors(include_url=False, include_input=False, include_context=False)
                 text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
                 raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
-        provider = registry.get(config.type)(name, config, self._clock)
-        return provider if self._wrap is None else self._wrap(provider)
+        provider: Any = registry.get(config.type)(name, config, self._clock)
+        if self._wrap is not None:
+            provider = self._wrap(provider)
+        if not isinstance(provider, Provider):
+            raise ConfigError(f"what was built for {name!r} is of the type {type(provider).__name__}, no Provider")
+        return provider
 
 
 def _close_all(providers: Iterable[Provider[Any]]) -> None:

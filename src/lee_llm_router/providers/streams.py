@@ -12,7 +12,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 
 
 def ensure_response(response: object) -> LLMResponse:
@@ -36,7 +36,7 @@ def chunk_of(response: LLMResponse) -> StreamChunk:
             for index, call in enumerate(response.tool_calls)
         ),
         finish_reason=response.finish_reason or "stop",
-        usage=response.usage,
+        usage=response.usage or None,
         cost_usd=response.cost_usd,
         model=response.model,
         request_bytes=response.request_bytes,
@@ -87,7 +87,7 @@ class AnswerParts:
             reasoning="".join(self._reasoning) or None,
             tool_calls=tuple(tools),
             finish_reason=self.finish_reason,
-            usage=self._usage,
+            usage=self._usage or UNREPORTED,
             cost_usd=self._cost_usd,
             model=self._model,
             request_bytes=self._request_bytes,

@@ -12,7 +12,8 @@ from typing_extensions import TypedDict
 
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.models import CallSettings
-from lee_llm_router.engine.settings import ContractConfig
+from lee_llm_router.engine.acceptance import AcceptHook
+from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
 
@@ -36,6 +37,8 @@ class OptionsWithoutSchema(TypedDict, total=False):
     """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
     contract: Mapping[str, Any]
     """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
+    accept: AcceptConfig | Mapping[str, Any] | AcceptHook
+    """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
     tool_choice: str | Mapping[str, Any]
     extra_body: Mapping[str, Any]
     headers: Mapping[str, str]
@@ -60,7 +63,7 @@ class CallOptions(OptionsWithoutSchema, total=False):
     tools: Sequence[Mapping[str, Any]]
 
 
-OF_WHOLE_CALL = ("contract", "deadline", "metadata")
+OF_WHOLE_CALL = ("accept", "contract", "deadline", "metadata")
 """Options that are about a call, and not about the request to one of its targets."""
 
 
@@ -77,6 +80,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
         "deadline": Seconds | None,
         "metadata": dict[str, Any] | None,
         "contract": ContractConfig | None,
+        "accept": AnyAccept | None,
     }
     for name, field in CallSettings.model_fields.items():
         fields[field.alias or name] = (
@@ -109,12 +113,20 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
         checked = _checker().validate_python(dict(overrides))
         return {name: value for name, value in checked.items() if value is not None}
     except ValidationError as error:
-        suggester, problems = Suggester(), []
-        for problem in error.errors(include_url=False, include_input=False, include_context=False):
-            name = str(problem["loc"][0]) if problem["loc"] else "options"
-            if problem["type"] == "extra_forbidden":
-                near = suggester.closest(name, _NAMES)
-                problems.append(f"{name}: no such option" + (f" (did you mean {near}?)" if near else ""))
-            else:
-                problems.append(f"{name}: {problem['msg']}")
-        raise InvalidRequestError("; ".join(dict.fromkeys(problems)), sent=False) from None
+        invalid = error
+    except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
+        raise InvalidRequestError(f"an option cannot be read ({type(error).__name__})", sent=False) from None
+    raise InvalidRequestError(_problems(invalid), sent=False)
+
+
+def _problems(error: ValidationError) -> str:
+    """Return what is wrong with options, and what was meant, in one line."""
+    suggester, problems = Suggester(), []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "options"
+        if problem["type"] == "extra_forbidden":
+            near = suggester.closest(name, _NAMES)
+            problems.append(f"{name}: no such option" + (f" (did you mean {near}?)" if near else ""))
+        else:
+            problems.append(f"{name}: {problem['msg']}")
+    return "; ".join(dict.fromkeys(problems))

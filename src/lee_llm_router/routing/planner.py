@@ -14,12 +14,19 @@ from lee_llm_router._util.log import logger
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
-from lee_llm_router.engine.failures import scrubbed
+from lee_llm_router.engine.failures import foreign_error
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import CallPlan, RoleSettings, RouterParts, Target
 from lee_llm_router.engine.recorder import CallRecorder
-from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy, choose, takes_context
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError
+from lee_llm_router.policy.contract import (
+    ProviderChoice,
+    RoutingContext,
+    RoutingPolicy,
+    check_choice,
+    choose,
+    takes_context,
+)
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
 from lee_llm_router.routing.options import validate_options
@@ -52,6 +59,8 @@ class CallPlanner:
         self._wants_context = takes_context(policy)
         self._compression = compression
         self._warned_roles: set[str] = set()
+        self._sound_choice: ProviderChoice | None = None
+        """The choice checked last: a simple policy gives the same one each time."""
         # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
         # chain of a call without overrides.
         self._role_settings: dict[str, RoleSettings] = {}
@@ -72,30 +81,41 @@ class CallPlanner:
         Raises:
             LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
         """
-        name = role if role in self._config.roles else self._known_role(role)
+        name = role if type(role) is str and role in self._config.roles else self._known_role(role)
         plan = self._bare_plan(name, new_request_id(self.parts.clock.time()), operation)
         if stream:
             plan.stream = plan.role_settings.stream
         if plan.wants_debug_events:
             CallRecorder(plan, self.parts).call_started()
+        failure = None
         try:
+            _check_role(role)
             self._fill(plan, payload, overrides)
-        except BaseException as error:
-            self._record_refusal(plan, error)
+        except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are somebody else's
+            failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
+        except BaseException as interrupted:
+            self._record_refusal(plan, interrupted)
             raise
+        if failure is not None:
+            self._record_refusal(plan, failure)
+            raise failure
         return plan
 
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
         """As `LeeLLMRouter.resolve`."""
-        plan, fields = self._bare_plan(self._known_role(role), "", COMPLETION), validate_options(overrides)
-        self._take_options(plan, fields)
-        return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
+        try:
+            _check_role(role)
+            plan, fields = self._bare_plan(self._known_role(role), "", COMPLETION), validate_options(overrides)
+            self._take_options(plan, fields)
+            return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
+        except Exception as caught:  # noqa: BLE001 - as in `plan`
+            failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
+        raise failure
 
     def _record_refusal(self, plan: CallPlan, error: BaseException) -> None:
         """Record that the call has ended before its first attempt, and complete its final error."""
         recorder = CallRecorder(plan, self.parts)
         if isinstance(error, LLMRouterError):
-            scrubbed(error, self.parts.secrets)
             recorder.ended_without_attempt(error, self.parts.clock.monotonic() - plan.started)
             error.request_id, error.attempts = plan.request_id, tuple(recorder.records)
         recorder.call_ended(attempts=0)
@@ -117,6 +137,7 @@ class CallPlanner:
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
         """Move what is about the call, not about a request, from `fields` to `plan`."""
         plan.deadline = fields.pop("deadline", plan.deadline)
+        plan.accept = fields.pop("accept", plan.accept)
         contract = fields.pop("contract", None)
         if contract is not None:
             plan.contract = plan.contract.model_copy(
@@ -131,6 +152,7 @@ class CallPlanner:
         started = self.parts.clock.monotonic()
         plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata,
                         settings.contract)  # fmt: skip
+        plan.accept = settings.accept
         plan.wants_debug_events = self.parts.reporter.wants_debug_events
         return plan
 
@@ -147,6 +169,7 @@ class CallPlanner:
             compress=for_role(self._compression, role),
             stream=config.stream,
             contract=config.contract,
+            accept=config.accept,
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
@@ -158,7 +181,11 @@ class CallPlanner:
                 messages=messages, role=role, request_id=plan.request_id, metadata=plan.metadata, **asked
             )
             context = RoutingContext(request=request, metadata=plan.metadata, health=self.parts.health.snapshot())
-        return choose(self._policy, role, self._config, context)
+        choice = choose(self._policy, role, self._config, context)
+        if choice is not self._sound_choice:
+            check_choice(choice)
+            self._sound_choice = choice
+        return choice
 
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
         """Return the targets of a call, their schemas checked."""
@@ -182,10 +209,17 @@ class CallPlanner:
 
     def _known_role(self, role: str | None) -> str:
         """Return `role` if the configuration has it, else the default role."""
-        if role is not None and role in self._config.roles:
+        if isinstance(role, str) and role in self._config.roles:
             return role
         default = self._config.default_role or next(iter(self._config.roles))
-        if role is not None and role not in self._warned_roles and len(self._warned_roles) < _MAX_WARNED_ROLES:
+        if not isinstance(role, str):
+            return default
+        if role not in self._warned_roles and len(self._warned_roles) < _MAX_WARNED_ROLES:
             self._warned_roles.add(role)
             logger.warning("unknown role %r: using the default role %r", role, default)
         return default
+
+
+def _check_role(role: object) -> None:
+    if role is not None and not isinstance(role, str):
+        raise InvalidRequestError(f"role must be the name of a role, not of the type {type(role).__name__}", sent=False)

@@ -58,8 +58,12 @@ Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_n
 """A finite number. Neither text nor a boolean is taken for one."""
 Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
 """A whole number. Neither text nor a boolean is taken for one."""
-Seconds: TypeAlias = Annotated[Number, Field(gt=0)]
-"""A duration greater than 0."""
+MAX_SECONDS = 2_000_000.0
+"""The longest duration: 23 days. A system's own waits hold no more than 24."""
+Seconds: TypeAlias = Annotated[Number, Field(gt=0, le=MAX_SECONDS)]
+"""A duration greater than 0, and at most `MAX_SECONDS`."""
+Wait: TypeAlias = Annotated[Number, Field(ge=0, le=MAX_SECONDS)]
+"""A duration that may be 0."""
 EnvName: TypeAlias = Annotated[
     str,
     Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),

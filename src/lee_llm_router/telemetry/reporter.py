@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.log import logger
+from lee_llm_router._util.scrubbing import text_of_exception
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.events import EventSink, RouterEvent, event_level
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore
@@ -86,7 +87,7 @@ class Reporter:
             self.errors += 1
             if kind not in self._warned:
                 self._warned.add(kind)
-                reason = f"{type(error).__name__}: {error}"
+                reason = text_of_exception(error)
                 logger.log(logging.ERROR, "%s failed (further failures are only counted): %s", kind, reason)
             return None
 

@@ -17,7 +17,7 @@ import pytest
 from helpers import fake_codex
 from helpers.codex_support import FOREVER, HANG, ask, complete, failure, provider
 from helpers.fake_codex import FakeCodex
-from lee_llm_router import LLMRouterError
+from lee_llm_router import LLMRouterError, LLMUsage
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process import owned_folder
 
@@ -52,7 +52,7 @@ def test_the_last_message_is_the_answer_and_reasoning_is_kept_apart(codex: FakeC
 
 def test_unreported_usage_is_none(codex: FakeCodex) -> None:
     codex.script(fake_codex.answer("hi", {"input_tokens": 0, "output_tokens": 0}))
-    assert complete(provider(codex)).usage is None
+    assert complete(provider(codex)).usage == LLMUsage()
 
 
 def test_a_line_of_a_megabyte_and_lines_that_are_no_events_do_no_harm(codex: FakeCodex) -> None:

@@ -16,7 +16,7 @@ from helpers.codex_support import KEY, TOKEN, complete, failure, provider, servi
 from helpers.fake_codex import FakeCodex
 from helpers.servers import eventually
 from lee_llm_router import LeeLLMRouter
-from lee_llm_router._util.scrubbing import MASK, bounded, scrub, scrubbed_start
+from lee_llm_router._util.scrubbing import MASK, bounded, quoted, scrub
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli.login import login_secrets
 
@@ -221,10 +221,10 @@ def test_the_start_of_a_long_text_is_scrubbed_like_the_whole() -> None:
     """Nothing of a secret shows, wherever a cut falls; a short text is treated as ever."""
     secrets = ["s" * 40, "abcdefghijkl", TOKEN, KEY]
     for text in ("", "x", f"{TOKEN} {KEY}", "a" * 499 + TOKEN, f"{KEY}\n" * 40):
-        assert scrubbed_start(text, secrets) == bounded(scrub(text, secrets))
+        assert quoted(text, secrets) == bounded(scrub(text, secrets))
     for shift in range(60):
         text = "-" * shift + f"{TOKEN},{KEY};abcdefghijkl" * 5000
-        shown = scrubbed_start(text, secrets)
+        shown = quoted(text, secrets)
         assert len(shown) <= 500
         assert MASK in shown
         for secret in (TOKEN, KEY, "abcdefghijkl"):
@@ -234,7 +234,7 @@ def test_the_start_of_a_long_text_is_scrubbed_like_the_whole() -> None:
 def test_masks_that_shorten_a_text_bring_no_half_secret_into_view() -> None:
     secret = "q" * 3000
     text = "".join(f"{n}{secret}" for n in range(40))
-    assert "qq" not in scrubbed_start(text, [secret])
+    assert "qq" not in quoted(text, [secret])
 
 
 # No home

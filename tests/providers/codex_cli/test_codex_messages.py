@@ -126,10 +126,12 @@ def test_other_servers_get_the_schema_in_the_instructions_too(codex: FakeCodex) 
 
 STRICT: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "nested": (
-        {"type": "object", "properties": {"a": {"type": "array", "items": {"properties": {"b": {"default": 1}}}}}},
+        {"type": "object", "properties": {"a": {"type": "array", "items": {
+            "properties": {"b": {"type": "null", "default": 1}}}}}},
         {"type": "object", "required": ["a"], "additionalProperties": False, "properties": {
             "a": {"type": "array", "items": {
-                "properties": {"b": {}}, "required": ["b"], "additionalProperties": False}}}}),
+                "type": "object", "properties": {"b": {"type": "null"}}, "required": ["b"],
+                "additionalProperties": False}}}}),
     "a property named like a keyword": (
         {"type": "object", "properties": {"default": {"enum": [{"default": 1}]}, "not": {"const": {"not": 1}}}},
         {"type": "object", "required": ["default", "not"], "additionalProperties": False,

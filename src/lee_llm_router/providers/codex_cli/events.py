@@ -12,7 +12,7 @@ from typing import Any
 
 from lee_llm_router._util.numbers import count
 from lee_llm_router.providers.http.dialects.json_body import mapping
-from lee_llm_router.response import LLMResponse, LLMUsage
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
 
 _KEPT_EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})
 
@@ -79,7 +79,7 @@ class CodexTurn:
             text=self.text,
             reasoning="\n\n".join(self._reasoning) or None,
             finish_reason="stop",
-            usage=self.usage,
+            usage=self.usage or UNREPORTED,
             raw=self.events,
             request_bytes=request_bytes,
         )

@@ -25,7 +25,7 @@ from time import monotonic
 from typing import ClassVar, Literal, TypeAlias
 
 from lee_llm_router._util.home_paths import NoHomeError, expand_home
-from lee_llm_router._util.scrubbing import bounded, scrubbed_start
+from lee_llm_router._util.scrubbing import bounded, quoted
 from lee_llm_router.errors import (
     AuthenticationError,
     InvalidResponseError,
@@ -54,7 +54,7 @@ from lee_llm_router.providers.codex_cli.prompt import render_instructions, rende
 from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
 from lee_llm_router.providers.codex_cli.time_budget import TimeBudget
 from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response import UNREPORTED, LLMRequest, LLMResponse
 
 KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
 """The child's variable for the key of `base_url`, whatever the variable is called here."""
@@ -148,7 +148,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             return self._attempt(request, model, budget, secrets)
         except LLMRouterError as error:
             error.provider, error.model = self.name, model
-            error.args = (scrubbed_start(error.message, secrets),)
+            error.args = (quoted(error.message, secrets),)
             raise
 
     def _attempt(self, request: LLMRequest, model: str | None, budget: TimeBudget, secrets: list[str]) -> LLMResponse:
@@ -238,7 +238,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
         """Return the error for a run without an answer, by how the child ended."""
         received = None
         if turn.text or turn.usage:
-            received = LLMResponse(text=turn.text, usage=turn.usage)
+            received = LLMResponse(text=turn.text, usage=turn.usage or UNREPORTED)
         if result.end == "flood":
             limit = self.config.max_output_bytes
             return InvalidResponseError(f"codex printed more than {limit} bytes", sent=turn.started, response=received)

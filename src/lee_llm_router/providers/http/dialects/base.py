@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
-from lee_llm_router._util.scrubbing import bounded, scrub
+from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 
@@ -65,7 +65,7 @@ class HTTPReply:
 
     def quote(self, text: str, limit: int = 300) -> str:
         """Return the vendor's `text` ready for an error: no secrets, one line, at most `limit` characters."""
-        return bounded(scrub(text, self.secrets), limit)
+        return quoted(text, self.secrets, limit)
 
 
 class Decoder(Protocol):

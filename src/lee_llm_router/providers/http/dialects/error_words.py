@@ -42,8 +42,8 @@ class _Rule:
 
 
 _THROTTLE = (
-    r"(?<![a-z])(?:per|each|every)[ _-]?(?:sec(?:ond)?|min(?:ute)?|hour|day)s?(?![a-z])|s_?per(?:second|minute|hour|day)"
-    r"|/ ?min(?:ute)?\b"
+    r"(?<![a-z])(?:per|each|every)[ _-]?(?:sec(?:ond)?|min(?:ute)?|hour|day)s?(?![a-z])"
+    r"|s_?per(?:second|minute|hour|day)|/ ?min(?:ute)?\b"
     r"|\brate[ _-]?limit|\b(?:[rt]p[smhd]|qp[smd])\b|\bthrottl|\btoo many requests|\bslow down"
     r"|\bretry(?:ing)? (?:again )?(?:in|after)\b|\btry again (?:in|after)\b|\bwait\b|\bconcurren|频繁|限流|速率|并发"
 )

@@ -67,7 +67,8 @@ def describe_body(reply: HTTPReply) -> str:
         return "an empty body"
     text = reply.body[:4096].decode("utf-8", "replace").strip()
     if not text.startswith("<"):
-        return f"{reply.quote(text, 100)!r}"
+        # What came with a good status may be an answer, or a part of one, and no message quotes those.
+        return f"{len(reply.body)} bytes of text" if reply.ok else f"{reply.quote(text, 100)!r}"
     title = re.search(r"<title[^>]*>([^<]{1,300})</title", text, re.IGNORECASE)
     return f"a web page ({reply.quote(title[1], 100)})" if title else "a web page"
 

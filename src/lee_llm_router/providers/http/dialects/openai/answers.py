@@ -29,9 +29,9 @@ _UNREPORTED = LLMUsage()
 
 
 def refused(reply: HTTPReply, refusal: str, response: LLMResponse | None = None) -> ContentFilterError:
-    """Return the error for an answer that is a refusal."""
-    message = f"the model refused: {reply.quote(refusal)}"
-    return ContentFilterError(message, status_code=reply.status, response=response)
+    """Return the error for an answer that is a refusal; its words stand in the error's `response`, as its text."""
+    said = LLMResponse(text=refusal) if response is None else replace(response, text=response.text or refusal)
+    return ContentFilterError("the model refused to answer", status_code=reply.status, response=said)
 
 
 def text_of(reply: HTTPReply, content: Any) -> str | None:

@@ -22,7 +22,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
-from lee_llm_router.response import LLMResponse, ToolCall
+from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall
 
 _STATUS_NAMES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
 _MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg")
@@ -58,7 +58,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
         tool_calls=with_own_ids(calls),
         reasoning="".join(map(reasoning_of, messages)) or None,
         finish_reason=known_word(reason, calls_tools=bool(calls)),
-        usage=usage_of(usage),
+        usage=usage_of(usage) or UNREPORTED,
         cost_usd=cost_of(usage),
         model=string(answer.get("model")),
         raw=answer,

@@ -1,0 +1,114 @@
+"""Regular expressions over text that others wrote: no text makes a search take for ever.
+
+How this works. Python's `re` may take a time that doubles with each letter, and holds up every thread meanwhile. So a
+pattern is given to an engine whose time grows with the text alone (Rust's, which comes with pydantic). That engine has
+no look-around and no backreferences; a pattern with those, or with syntax that means something else there, goes to the
+`regex` library (the extra ``lee-llm-router[schema]``), which ends a search after a time and lets other threads run.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import SchemaError, SchemaValidator
+from pydantic_core.core_schema import str_schema
+
+from lee_llm_router._util.work_limit import WorkLimit, WorkLimitError
+
+MAX_PATTERN = 10_000
+"""The most characters of a pattern."""
+_CHARACTERS_A_STEP = 500
+
+_OTHERWISE_IN_RUST = re.compile(r"\\[<>zuUxbB]|\[\[|&&|--|~~|\[\^?\[|\(\?<(?![=!])")
+"""Syntax that is none in Python, or means something else in Rust: word borders, classes within classes, ..."""
+_POSSESSIVE = re.compile(r"[+*?}]\+")
+_SAME_IN_RUST = re.compile(r"\\[bB](?!\{)|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}")
+
+
+class PatternError(ValueError):
+    """It is no pattern, or needs a library that is not installed; the text says which."""
+
+
+class TextPattern:
+    """One pattern. Make it by `compile_pattern`."""
+
+    def __init__(self, linear: SchemaValidator | None, timed: Any) -> None:
+        self._linear = linear
+        self._timed = timed
+
+    def is_in(self, text: str, limit: WorkLimit) -> bool:
+        """Return whether the pattern matches anywhere in `text`.
+
+        Raises:
+            WorkLimitError: to find out takes longer than `limit` allows.
+        """
+        limit.spend(1 + len(text) // _CHARACTERS_A_STEP)
+        if self._linear is not None:
+            return self._linear.isinstance_python(_encodable(text))
+        try:
+            return self._timed.search(text, timeout=limit.seconds(), concurrent=True) is not None
+        except TimeoutError:
+            raise WorkLimitError from None
+
+
+@lru_cache(maxsize=512)
+def compile_pattern(pattern: str) -> TextPattern:
+    """Return `pattern`, in the syntax of Python's `re`, ready to search by.
+
+    Raises:
+        PatternError: it is none, or no engine that bounds a search takes it.
+    """
+    if len(pattern) > MAX_PATTERN:
+        raise PatternError(f"longer than {MAX_PATTERN} characters")
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError, Warning) as error:
+        reason = error.msg if isinstance(error, re.error) else type(error).__name__
+        raise PatternError(f"no regular expression: {reason}") from None
+    if _means_the_same_in_rust(pattern):
+        try:
+            return TextPattern(SchemaValidator(str_schema(pattern=_in_rust(pattern), regex_engine="rust-regex")), None)
+        except SchemaError:
+            pass
+    return TextPattern(None, _timed_pattern(pattern))
+
+
+def _means_the_same_in_rust(pattern: str) -> bool:
+    if _POSSESSIVE.search(re.sub(r"\\.", "", pattern, flags=re.DOTALL)):
+        return False
+    return _OTHERWISE_IN_RUST.search(_SAME_IN_RUST.sub("", pattern)) is None
+
+
+def _in_rust(pattern: str) -> str:
+    """Return `pattern` with the ends of a text as Rust writes them."""
+    # A `$` of Python's also matches before a line's end that ends the text.
+    return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", _end_in_rust, pattern, flags=re.DOTALL)
+
+
+def _end_in_rust(found: re.Match[str]) -> str:
+    text = found[0]
+    return r"\z" if text == r"\Z" else r"(?:$|\n\z)" if text == "$" else text
+
+
+def _timed_pattern(pattern: str) -> Any:
+    try:
+        import regex  # noqa: PLC0415 - an extra, loaded when needed
+    except ImportError:
+        raise PatternError(
+            'look-around, backreferences and the like need an extra: pip install "lee-llm-router[schema]"'
+        ) from None
+    try:
+        return regex.compile(pattern, regex.VERSION0)
+    except (regex.error, RecursionError, OverflowError) as error:
+        raise PatternError(f"no regular expression: {error}") from None
+
+
+def _encodable(text: str) -> str:
+    """Return `text` with stand-ins for half surrogates, which only Python's strings can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

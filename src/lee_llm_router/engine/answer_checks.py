@@ -1,0 +1,72 @@
+"""The checks of an answer that has come: what is quick is done at once, what may take long is a step of the call.
+
+A streamed answer is judged while the caller has none of it: at its end if it had no output, and with its first chunk
+if that is the whole. With ``on_break: restart`` it is judged at its end in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
+from lee_llm_router.engine.acceptance import not_accepted, refusal_of
+from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
+from lee_llm_router.engine.steps import CallStep, WorkStep
+from lee_llm_router.engine.stream_assembler import StreamAssembler
+
+
+def check_at_length(plan: CallPlan, attempt: Attempt, answer: Any, seconds: float) -> WorkStep:
+    """Return the step that finds out within `seconds` whether `answer` is one, where that takes long."""
+    check = plan.operation.accepted_within
+    return WorkStep(partial(check, plan, attempt.target, attempt.request, answer, seconds), seconds)
+
+
+def may_refuse(plan: CallPlan, assembler: StreamAssembler | None) -> bool:
+    """Whether an answer that is not acceptable may still be refused: the caller has none of it, or is told so."""
+    return plan.stream is None or plan.stream.on_break == "restart" or assembler is None or not assembler.started
+
+
+def judge(
+    plan: CallPlan, parts: RouterParts, answer: Any, time_left: Callable[[], float]
+) -> Generator[CallStep, Any, None]:
+    """Find out whether `answer` is acceptable.
+
+    Raises:
+        InvalidResponseError: it is not.
+    """
+    assert plan.accept is not None  # noqa: S101 - asked only where something is wanted of answers
+    facts = plan.operation.facts(answer)
+    judged = partial(refusal_of, plan.accept, answer, facts, reporter=parts.reporter)
+    try:
+        try:
+            reason = judged(limit=quick_limit())
+        except WorkLimitError:
+            seconds = time_left()
+            reason = yield WorkStep(partial(judged, limit=limit_of(seconds)), seconds)
+    except WorkLimitError:
+        raise not_accepted("to judge it takes too long", facts, final=True) from None
+    if reason is not None:
+        raise not_accepted(reason, facts)
+
+
+def judge_whole_chunk(plan: CallPlan, parts: RouterParts, attempt: Attempt, assembler: StreamAssembler) -> None:
+    """Judge a streamed answer before its first output is handed on, if it has come whole with that.
+
+    Where it takes long it is handed on: the first output does not wait for that.
+
+    Raises:
+        LLMRouterError: it is not acceptable, or breaks its JSON contract.
+    """
+    whole = assembler.partial()
+    if whole.finish_reason is None or not may_refuse(plan, assembler):
+        return
+    assert plan.accept is not None  # noqa: S101 - as in `judge`
+    try:
+        answer = plan.operation.accepted(plan, attempt.target, attempt.request, whole)
+        reason = refusal_of(plan.accept, answer, plan.operation.facts(answer), quick_limit(), parts.reporter)
+    except WorkLimitError:
+        return
+    if reason is not None:
+        raise not_accepted(reason, plan.operation.facts(answer))

@@ -1,0 +1,27 @@
+"""Prepares a target of a call: opens its provider, and builds the request for it."""
+
+from __future__ import annotations
+
+from lee_llm_router._util.scrubbing import text_of_exception
+from lee_llm_router.engine.failures import scrubbed
+from lee_llm_router.engine.plan import CallPlan, RouterParts
+from lee_llm_router.engine.selection import Candidate
+from lee_llm_router.errors import LLMRouterError, UnavailableError
+
+
+def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRouterError | None:
+    """Build what the target needs, once; return the reason if it cannot serve this request."""
+    target, operation, refusal = candidate.target, plan.operation, None
+    try:
+        provider = candidate.provider = parts.pool.open(target.provider, target.provider_overrides)
+        candidate.has_effects = provider.effects != "none"
+        request = operation.request_for(plan, target, parts.reporter)
+        refusal = operation.refusal(provider, request)
+    except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
+        what = "cannot be built" if candidate.provider is None else "is broken"
+        reason = error.message if isinstance(error, LLMRouterError) else text_of_exception(error)
+        return scrubbed(UnavailableError(f"provider {target.provider!r} {what}: {reason}", sent=False), parts.secrets)
+    if refusal is not None:
+        return UnavailableError(refusal, sent=False)
+    candidate.request = candidate.first_request = request
+    return None
