@@ -1,23 +1,42 @@
 """Records to JSON and back, whatever they hold.
 
-Writing never fails: `metadata` may hold anything, and no record is lost because of it. Reading accepts what an older or
-newer version of this library has written.
+Writing never fails: `metadata` may hold anything, and no record is lost because of it. What is written is read again:
+no number is longer than a reader takes, and no line. Reading accepts what an older or newer version of this library has
+written, and what anybody else has; a value that cannot be true counts as missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from math import isfinite
 from types import UnionType
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic_core import SchemaSerializer, core_schema, from_json, to_json, to_jsonable_python
 
+from lee_llm_router._util.numbers import MAX_COUNT
+
+ItemT = TypeVar("ItemT")
 JsonType: TypeAlias = type | tuple[type, ...]
 
 _MAX_DEPTH = 50
 """Levels of nesting kept in a stand-in; deeper nesting is a cycle or a mistake."""
+
+MAX_LINE = 8_000_000
+"""Bytes of the longest line that is written or read."""
+
+_FIELD_SIZE = 150_000
+"""Characters kept of each field of a record whose line would be longer. Six bytes a character, for eight long fields,
+are a line."""
+_LONGEST_WORD = 10_000
+"""Characters of the longest text that is read into a field which holds a name, a reason or a time."""
+_MOST_DIGITS = 600
+"""Digits of the longest number that is written; some readers take no more than 640, none more than 4,300."""
+_TOO_LARGE = 10**_MOST_DIGITS
+SHORT_LINE = 1000
+"""Bytes of the shortest line of a record that may have such a number on it."""
 
 
 def json_text(value: Any, indent: int | None = None, exclude: set[str] | None = None) -> bytes:
@@ -56,6 +75,47 @@ def json_writer(cls: type[Any], exclude: set[str]) -> Callable[[Any], bytes]:
     return write
 
 
+def readable_line(line: bytes, value: Any, exclude: set[str]) -> bytes:
+    """Return `line`, the JSON of the dataclass `value`, or the JSON of a shortened `value` if nobody could read it."""
+    if len(line) <= MAX_LINE and not (len(line) >= SHORT_LINE and _holds_large_number(value)):
+        return line
+    shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in exclude}
+    return to_json({name: plain_value(item, _FIELD_SIZE) for name, item in shown.items()}, inf_nan_mode="null")
+
+
+def _holds_large_number(value: Any) -> bool:
+    """Return whether a number in `value`, at any depth, has more digits than can be read again."""
+    queue, seen = [value], set()
+    try:
+        while queue:
+            item = queue.pop()
+            if isinstance(item, int):
+                if not -_TOO_LARGE < item < _TOO_LARGE:
+                    return True
+            elif not isinstance(item, (str, bytes, bytearray, memoryview)) and id(item) not in seen:
+                seen.add(id(item))
+                if is_dataclass(item) and not isinstance(item, type):
+                    item = {f.name: getattr(item, f.name) for f in fields(item)}
+                if isinstance(item, Mapping):
+                    queue += [*item, *item.values()]
+                elif isinstance(item, (Sequence, Set)):
+                    queue += item
+    except Exception:  # noqa: BLE001 - as above
+        return True
+    return False
+
+
+def plain_value(value: Any, size: int, change: Callable[[str], str] = str) -> Any:
+    """Return `value` as plain JSON types with at most `size` characters in all; what does not fit is ``...``.
+
+    Args:
+        value: Anything.
+        size: Characters of all texts and names in it; a number or a bracket counts as eight.
+        change: Applied to each text before it is kept.
+    """
+    return _Shortener(size, change).plain(value)
+
+
 def json_object(line: bytes | str) -> dict[str, Any]:
     """Parse the JSON object on `line`.
 
@@ -72,16 +132,31 @@ def json_object(line: bytes | str) -> dict[str, Any]:
     return data
 
 
-def known_fields(cls: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `data` that are fields of the dataclass `cls` and have the field's type."""
+def known_fields(
+    cls: type[Any], data: Mapping[str, Any], *, long: Set[str] = frozenset(), signed: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """Return the entries of `data` that are fields of the dataclass `cls` and hold what the field can hold.
+
+    Args:
+        cls: The dataclass.
+        data: A parsed JSON object.
+        long: Fields whose text may have any length.
+        signed: Fields whose number may be below zero.
+    """
     known = {}
     for name, kind, optional in _fields_of(cls):  # type: ignore[arg-type] # for mypy, not every class is hashable
         value = data.get(name)
         if value is None:
             fits = optional and name in data
+        elif isinstance(value, str):
+            fits = kind is str and (len(value) <= _LONGEST_WORD or name in long)
+        elif isinstance(value, bool):
+            fits = kind is bool  # a bool is an int for Python, but not for a record
+        elif isinstance(value, (int, float)):
+            lowest = -MAX_COUNT if name in signed else 0
+            fits = isinstance(value, kind) and lowest <= value <= MAX_COUNT and isfinite(value)
         else:
-            # A bool is an int for Python, but not for a record.
-            fits = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+            fits = isinstance(value, kind)
         if fits:
             known[name] = value
     return known
@@ -120,27 +195,69 @@ def _parse_deeply(line: bytes | str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-def _json_stand_in(value: Any, parents: frozenset[int] = frozenset()) -> Any:
-    """Return `value` as plain JSON types, with a readable stand-in for what JSON cannot hold.
+def _json_stand_in(value: Any) -> Any:
+    """Return `value` as plain JSON types, with a readable stand-in for what JSON cannot hold."""
+    return _Shortener().plain(value)
+
+
+class _Shortener:
+    """Makes plain JSON types of anything, with a readable stand-in for what JSON cannot hold or has no room.
 
     Args:
-        value: Anything.
-        parents: Ids of the values that contain it, to stop at a cycle.
+        size: As for `plain_value`; None means any.
+        change: As for `plain_value`.
     """
-    if isinstance(value, str):
-        value = value.encode("utf-8", "backslashreplace").decode()
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    if id(value) in parents or len(parents) >= _MAX_DEPTH:
-        return "..."
-    parents |= {id(value)}
-    try:
+
+    def __init__(self, size: int | None = None, change: Callable[[str], str] | None = None) -> None:
+        self._size = size
+        self._change = change
+
+    def plain(self, value: Any, parents: frozenset[int] = frozenset()) -> Any:
+        """Return `value`; `parents` are the ids of the values that contain it, to stop at a cycle."""
+        if isinstance(value, str):
+            return self._text(value)
+        self._take(8)
+        if value is None or isinstance(value, (bool, float)):
+            return value
+        if isinstance(value, int):
+            return value if -_TOO_LARGE < value < _TOO_LARGE else f"<number of {value.bit_length()} bits>"
+        if id(value) in parents or len(parents) >= _MAX_DEPTH or self._is_full:
+            return "..."
+        try:
+            return self._container(value, parents | {id(value)})
+        except Exception:  # noqa: BLE001 - as above
+            return f"<{type(value).__name__}>"
+
+    def _container(self, value: Any, parents: frozenset[int]) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
             value = {f.name: getattr(value, f.name) for f in fields(value)}
         if isinstance(value, Mapping):
-            return {_json_stand_in(str(key)): _json_stand_in(item, parents) for key, item in value.items()}
+            return {self._name(key): self.plain(item, parents) for key, item in self._fitting(value.items())}
         if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
-            return [_json_stand_in(item, parents) for item in value]
-        return _json_stand_in(to_jsonable_python(value, bytes_mode="base64"), parents)
-    except Exception:  # noqa: BLE001 - as above
-        return f"<{type(value).__name__}>"
+            return [self.plain(item, parents) for item in self._fitting(value)]
+        return self.plain(to_jsonable_python(value, bytes_mode="base64"), parents)
+
+    def _name(self, key: Any) -> str:
+        return self._text(str(self.plain(key) if isinstance(key, int) else key))
+
+    def _text(self, text: str) -> str:
+        if self._size is not None and len(text) > self._size:
+            text = text[: max(0, self._size)] + "..."
+        if self._change is not None:
+            text = self._change(text)
+        self._take(len(text))
+        return text.encode("utf-8", "backslashreplace").decode()
+
+    def _fitting(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        for item in items:
+            if self._is_full:
+                return
+            yield item
+
+    @property
+    def _is_full(self) -> bool:
+        return self._size is not None and self._size <= 0
+
+    def _take(self, size: int) -> None:
+        if self._size is not None:
+            self._size -= size

@@ -12,7 +12,14 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.response import LLMUsage
-from lee_llm_router.telemetry.record_json import json_object, json_text, json_writer, known_fields
+from lee_llm_router.telemetry.record_json import (
+    SHORT_LINE,
+    json_object,
+    json_text,
+    json_writer,
+    known_fields,
+    readable_line,
+)
 
 SCHEMA_VERSION = 1
 
@@ -21,7 +28,10 @@ AttemptOutcome: TypeAlias = Literal["ok", "error", "cancelled", "skipped"]
 NextStep: TypeAlias = Literal["return", "retry", "next", "raise"]
 """What follows an attempt."""
 
-_CAPTURED = {"messages", "text"}
+_CAPTURED = {"messages", "tools", "settings", "text", "reasoning", "tool_calls"}
+_LISTS = ("messages", "tools", "tool_calls")
+_LONG = {"text", "reasoning"}
+_SIGNED = {"status_code"}
 
 
 def target_name(provider: str | None, model: str | None) -> str:
@@ -78,9 +88,15 @@ class TraceRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     workspace: str | None = None
     messages: Sequence[Mapping[str, Any]] | None = None
-    """Only with ``capture: full``."""
+    """What was asked. This field and all below: only with ``capture: full``."""
+    tools: Sequence[Mapping[str, Any]] | None = None
+    """The tools that were offered."""
+    settings: Mapping[str, Any] | None = None
+    """What else was asked for, temperature and schema for example, as fields of `LLMRequest`."""
     text: str | None = None
-    """Only with ``capture: full``."""
+    reasoning: str | None = None
+    tool_calls: Sequence[Mapping[str, Any]] | None = None
+    """What the answer calls: `id`, `name`, and `arguments` as JSON text."""
 
     @property
     def target(self) -> str:
@@ -90,36 +106,42 @@ class TraceRecord:
     def to_json(self) -> bytes:
         """Return the record as one line of JSON, without the newline. Never fails.
 
-        Every field is present, null where the value is not known; `messages` and `text` only if captured. What JSON
-        cannot hold (lone surrogates, objects, cycles) is written as a readable stand-in.
+        Every field is present, null where the value is not known; those of ``capture: full`` only if one of them is
+        known. What JSON cannot hold (lone surrogates, objects, cycles) and numbers too long to be read are written as a
+        readable stand-in; of a record longer than a reader takes only the beginning of its long fields.
         """
-        if self.messages is not None or self.text is not None:
-            return json_text(self)
-        if type(self) is TraceRecord:
-            return _uncaptured_json(self)
-        return json_text(self, exclude=_CAPTURED)
+        if (
+            self.messages is None and self.text is None and self.tool_calls is None and self.reasoning is None
+            and self.settings is None and self.tools is None
+        ):  # fmt: skip
+            line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_CAPTURED)
+            return line if len(line) < SHORT_LINE else readable_line(line, self, _CAPTURED)
+        return readable_line(json_text(self), self, set())
 
     @classmethod
     def from_json(cls, line: bytes | str) -> TraceRecord:
         """Return the record on `line`, which a newer or older version of this library may have written.
 
-        Unknown fields are ignored. A field that is missing or has another type than here gets its default.
+        Unknown fields are ignored. A field that is missing, has another type than here, or holds what cannot be true
+        (a number that is not finite, or above 10**12) gets its default.
 
         Raises:
             ValueError: not a JSON object, or a field without a default is missing.
         """
-        known = known_fields(cls, json_object(line))
+        known = known_fields(cls, json_object(line), long=_LONG, signed=_SIGNED)
         if known.get("usage") is not None:
             known["usage"] = LLMUsage(**known_fields(LLMUsage, known["usage"]))
-        if known.get("messages") is not None:
-            known["messages"] = tuple(known["messages"])
+        for name in _LISTS:
+            items = known.get(name)
+            if items is not None:
+                known[name] = tuple(item for item in items if isinstance(item, dict))
         try:
             return cls(**known)
         except TypeError as error:
             raise ValueError(f"not a trace record: {error}") from None
 
 
-_uncaptured_json = json_writer(TraceRecord, exclude=_CAPTURED)
+_bare_json = json_writer(TraceRecord, exclude=_CAPTURED)
 
 
 @runtime_checkable

@@ -7,17 +7,19 @@ writes apart, so lines of many threads and processes never mix, and a written li
 (not a power cut). Nothing touches the disk before the first `write`.
 
 The descriptor is checked every `_CHECK_EVERY` seconds and at midnight: if its file was deleted, moved or closed by
-someone else, or if the day is over, the day's file is opened anew. A write that was cut short (a full disk, a kill)
-leaves a line without its newline; the next write starts with one, so that only the cut record is lost.
+someone else, if it is full, or if the day is over, the file that comes next is opened (`day_files` says which). Old
+files are deleted only then, so a record costs the same however many files there are. A write that was cut short (a full
+disk, a kill) leaves a line without its newline; the next write starts with one, so that only the cut record is lost.
 
 Reading. `last` and `find` never load the history. Files are read in blocks from their end, newest file first, and only
 lines that may matter are parsed: `find` skips blocks that do not contain the id. A line holds a cut record and a whole
-one behind it where two processes were involved; the whole one is recovered.
+one behind it where two processes were involved; the whole one is recovered. What is no record, no line of a record's
+length or no plain file is passed over and counted: anything may lie in a folder.
 
 Both have to know when they have seen every record of a call, although the records of many calls alternate and a call
 may run past midnight. An id is a UUIDv7, which says when its call began: no record of that call is older. `last` stops
 at a record written before the earliest of its calls began; `find` starts at the file of that day and goes forward. For
-ids that say nothing, a call is taken to last no longer than `_LONGEST_CALL`.
+ids that say nothing, or nothing that can be true, a call is taken to last no longer than `_LONGEST_CALL`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -35,6 +38,19 @@ from typing import TYPE_CHECKING, Self
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.stores.day_files import (
+    MEGABYTE,
+    SECONDS_A_DAY,
+    DayFile,
+    day_files,
+    day_name,
+    full_size,
+    hide_from_git,
+    open_to_append,
+    open_to_read,
+    tidy,
+)
+from lee_llm_router.telemetry.stores.line_reader import lines_backwards
 
 if TYPE_CHECKING:
     from lee_llm_router.settings.plugins import PluginSettings
@@ -45,10 +61,6 @@ DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
 
 DEFAULT_KEEP_DAYS = 30
 
-_DAY = 86_400
-_BLOCK = 1 << 16
-_FILE_NAME = re.compile(r"\d{8}\.jsonl", re.ASCII)
-_GITIGNORE = ".gitignore"
 _LINE_START = b'{"schema":'
 _CHECK_EVERY = 0.01
 """Seconds between two checks that the file is still in its place. A check before every write doubles its time: `stat`
@@ -57,6 +69,12 @@ _SLACK = 1.0
 """Seconds that may pass between the end of an attempt and the write of its record."""
 _LONGEST_CALL = 3600.0
 """Seconds that a call is taken to last if its id does not say when it began."""
+_OLDEST_CALL = 7 * 86_400.0
+"""Seconds before an attempt at which its call may have begun, if its id is to be believed."""
+_MOST_RECORDS = 2000
+"""Records of one call that `last` holds, the newest: twice as many as a call can make attempts."""
+_MOST_STARTS = 16
+"""Places on a line at which a record is looked for."""
 
 
 class LocalFileTraceStore:
@@ -71,6 +89,8 @@ class LocalFileTraceStore:
         workspace: Default: the current directory.
         keep_days: Day files older than this many days are deleted whenever a file is opened; 0 keeps all.
         clock: Tells the day.
+        max_mb: Megabytes (of 1,000,000 bytes) that all day files may have together; 0 means any number. The oldest
+            files are deleted, whole; a day's records go on in a further file when an eighth of this is reached.
     """
 
     def __init__(
@@ -79,30 +99,44 @@ class LocalFileTraceStore:
         workspace: str | os.PathLike[str] | None = None,
         keep_days: int = DEFAULT_KEEP_DAYS,
         clock: Clock = SYSTEM_CLOCK,
+        max_mb: float = 0,
     ) -> None:
-        folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER).expanduser()
+        folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER)
+        self._has_no_home = False
+        try:
+            folder = folder.expanduser()
+        except RuntimeError:  # `~` for a user without a home; `write` will raise an OSError
+            self._has_no_home = True
         # A later chdir must not move the traces. OSError: the current directory is gone; `write` will raise it.
         with suppress(OSError):
             folder = folder.absolute()
         self.trace_dir = folder
         self.keep_days = keep_days
+        self.max_mb = max_mb
         self.skipped = 0
-        """Number of unreadable lines that the latest `last` or `find` skipped."""
+        """Number of unreadable lines that the latest `last` or `find` skipped; a file that cannot be read counts as
+        one."""
         self._clock = clock
         # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
         self._lock = ForkLock(reentrant=True)
         self._fd = -1
         self._identity: os.stat_result | None = None
         self._day = -1
+        self._tidied: tuple[int, int, int] | None = None
+        """The day on which the folder was tidied last, and the file that was opened then."""
         self._checked_at = -inf
         self._check_at = -inf
         self._path = ""
+        self._max_bytes = max_mb * MEGABYTE or inf
+        self._full_size = full_size(self._max_bytes)
+        self._room = inf
         self._ends_in_cut_line = False
+        self._is_closed = False
 
     @classmethod
     def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
         """Return the store that the section `trace` of a configuration describes; see `open_store`."""
-        return cls(trace.dir, trace.workspace, trace.keep_days, clock)
+        return cls(trace.dir, trace.workspace, trace.keep_days, clock, trace.max_mb)
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"
@@ -123,24 +157,34 @@ class LocalFileTraceStore:
             now = self._clock.time()
             # A clock that was set back may have left the day, too.
             if not self._checked_at <= now < self._check_at:
-                self._ensure_file(now)
+                self._ensure_file(now, len(line))
+            size = len(line)
+            if size > self._room:
+                self._open(self._day, size)
             if self._ends_in_cut_line:
                 line = b"\n" + line
-            written = os.write(self._fd, line)
-            self._ends_in_cut_line = written != len(line)
-        if written != len(line):
-            raise OSError(errno.EIO, f"only {written} of {len(line)} bytes of a trace record were written", self._path)
+                size += 1
+            try:
+                written = os.write(self._fd, line)
+                self._room -= written
+                self._ends_in_cut_line = written != size
+            finally:
+                if self._is_closed:
+                    self._replace_descriptor(-1)
+        if written != size:
+            raise OSError(errno.EIO, f"only {written} of {size} bytes of a trace record were written", self._path)
 
     def close(self) -> None:
-        """Close the file. A later `write` opens it again."""
+        """Close the file. A later `write`, of a call that still ran, opens it for its one record."""
         with self._lock:
+            self._is_closed = True
             self._replace_descriptor(-1)
 
     def last(self, n: int = 1) -> list[TraceRecord]:
         """Return the records of the `n` calls written to last: oldest call first, the records of a call together.
 
         Raises:
-            OSError: a file cannot be read. A missing folder counts as an empty one.
+            OSError: the folder cannot be read. A missing one counts as empty.
         """
         self.skipped = 0
         calls: dict[str, list[TraceRecord]] = {}
@@ -153,68 +197,71 @@ class LocalFileTraceStore:
                     continue
                 calls[record.request_id] = []
                 earliest = min(earliest, _began_at(record))
-            calls[record.request_id].append(record)
+            if len(calls[record.request_id]) < _MOST_RECORDS:
+                calls[record.request_id].append(record)
         return [record for found in reversed(calls.values()) for record in reversed(found)]
 
     def find(self, request_id: str) -> list[TraceRecord]:
         """Return the records of one call in the order they were written; empty if there are none.
 
         Raises:
-            OSError: a file cannot be read. A missing folder counts as an empty one.
+            OSError: the folder cannot be read. A missing one counts as empty.
         """
         self.skipped = 0
-        files = self._files()
+        days = [list(files) for _, files in groupby(self._files(), key=lambda file: file.day)]
         began = _time_of_id(request_id)
-        first = "" if began is None else _file_name(int(began // _DAY))
+        first = "" if began is None else day_name(int(began // SECONDS_A_DAY))
         # A call may end on a later day than it began, so the days from that of its id on are searched, first to last.
         # The days before it come last, in case a clock was wrong.
-        since = [path for path in files if path.name >= first]
-        before = [path for path in reversed(files) if path.name < first]
+        since = [files for files in days if files[0].day >= first]
+        before = [files for files in reversed(days) if files[0].day < first]
         needle = request_id.encode(errors="replace")
         found: list[TraceRecord] = []
-        for path in since + before:
-            here = [r for r in self._records_backwards([path], needle) if r.request_id == request_id]
+        for files in since + before:
+            here = [r for r in self._records_backwards(reversed(files), needle) if r.request_id == request_id]
             if found and not here:
                 break
             found += reversed(here)
         return found
 
-    def _ensure_file(self, now: float) -> None:
-        """Open the day's file unless the descriptor is that file: not deleted, moved or closed by someone else."""
+    def _ensure_file(self, now: float, size: int) -> None:
+        """Open the file for the next `size` bytes, unless the descriptor is one: not full, deleted, moved or closed."""
         self._check_at = -inf
-        day = int(now // _DAY)
+        day = int(now // SECONDS_A_DAY)
         in_place = False
         if day == self._day:
             with suppress(OSError):
-                in_place = os.path.samestat(os.fstat(self._fd), os.stat(self._path))  # noqa: PTH116 - a third of the time
+                found = os.fstat(self._fd)
+                in_place = os.path.samestat(found, os.lstat(self._path))
+                self._room = self._full_size - found.st_size
         if in_place:
-            self._checked_at, self._check_at = now, min(now + _CHECK_EVERY, (day + 1.0) * _DAY)
+            self._checked_at, self._check_at = now, min(now + _CHECK_EVERY, (day + 1.0) * SECONDS_A_DAY)
         else:
-            self._open(day)
+            self._open(day, size)
 
-    def _open(self, day: int) -> None:
-        """Open the file of `day` for writing, and tidy the folder."""
+    def _open(self, day: int, size: int) -> None:
+        """Open the file of `day` for the next `size` bytes, and tidy the folder."""
+        if self._has_no_home:
+            raise OSError(errno.ENOENT, "the home folder is not known", str(self.trace_dir))
         self.trace_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = str(self.trace_dir / _file_name(day))
-        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folder = str(self.trace_dir)
+        fd, path = open_to_append(folder, day, size, self._full_size)
         self._replace_descriptor(fd)
+        self._path = path
         self._day = day
-        size = os.fstat(fd).st_size
+        found = os.fstat(fd)
+        held = found.st_size
+        # An empty file takes a record of any size.
+        self._room = self._full_size - held if held else max(self._full_size, size)
         # A process killed in the middle of a line leaves it without its newline.
-        self._ends_in_cut_line = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-        with suppress(OSError):
-            self._tidy(day)
-
-    def _tidy(self, day: int) -> None:
-        """Hide the folder from git if it holds nothing but traces, and delete files that are too old."""
-        names = {path.name for path in self.trace_dir.iterdir()}
-        if all(_FILE_NAME.fullmatch(name) for name in names):
-            (self.trace_dir / _GITIGNORE).write_text("*\n")
-        if self.keep_days > 0:
-            oldest = _file_name(max(0, day - self.keep_days))
-            for name in names:
-                if _FILE_NAME.fullmatch(name) and name < oldest:
-                    (self.trace_dir / name).unlink(missing_ok=True)
+        self._ends_in_cut_line = held > 0 and os.pread(fd, 1, held - 1) != b"\n"
+        opened = (day, found.st_dev, found.st_ino)
+        if opened != self._tidied:
+            self._tidied = opened
+            with suppress(OSError):
+                hide_from_git(folder)
+                reserved = max(self._full_size, held + size)
+                tidy(folder, os.path.basename(path), day, self.keep_days, self._max_bytes - reserved)  # noqa: PTH119
 
     def _replace_descriptor(self, fd: int) -> None:
         """Write to `fd` from now on (-1: to nothing), and close the old descriptor if it is still ours."""
@@ -227,52 +274,38 @@ class LocalFileTraceStore:
                 if os.path.samestat(os.fstat(old), ours):
                     os.close(old)
 
-    def _files(self) -> list[Path]:
-        """Return the day files, oldest first."""
+    def _files(self) -> list[DayFile]:
+        """Return the day files, oldest first. A file in the folder's place counts as an unreadable line."""
         try:
-            return sorted(path for path in self.trace_dir.iterdir() if _FILE_NAME.fullmatch(path.name))
-        except FileNotFoundError:
+            return day_files(self.trace_dir)
+        except NotADirectoryError:
+            self.skipped += 1
             return []
 
-    def _records_backwards(self, files: Iterable[Path], needle: bytes = b"") -> Iterator[TraceRecord]:
+    def _records_backwards(self, files: Iterable[DayFile], needle: bytes = b"") -> Iterator[TraceRecord]:
         """Yield the records on lines that contain `needle`, each file from its end."""
-        for path in files:
-            for line in _lines_backwards(path, needle):
-                record, intact = _record_on(line)
+        for file in files:
+            for line in self._lines_backwards(file, needle):
+                record, intact = (None, False) if line is None else _record_on(line)
                 self.skipped += not intact
                 if record is not None:
                     yield record
 
-
-def _lines_backwards(path: Path, needle: bytes = b"") -> Iterator[bytes]:
-    """Yield the lines of a file that contain `needle` and are not empty, last line first.
-
-    The file is read in blocks from its end. A file that does not exist has no lines.
-    """
-    try:
-        file = path.open("rb", buffering=0)
-    except FileNotFoundError:
-        return
-    with file:
-        end = file.seek(0, os.SEEK_END)
-        rest: list[bytes] = []
-        while end > 0:
-            start = max(0, end - _BLOCK)
-            block = os.pread(file.fileno(), end - start, start)
-            end = start
-            first = block.find(b"\n")
-            if first >= 0:
-                # A block without the needle is not split. Only its last line, which ends in the block read before, may
-                # still contain it.
-                lines = block[first + 1 :].split(b"\n") if needle in block else [block[block.rfind(b"\n") + 1 :]]
-                rest.append(lines.pop())
-                lines.append(b"".join(reversed(rest)))
-                yield from (line for line in reversed(lines) if line and needle in line)
-                rest = []
-            rest.append(block[:first] if first >= 0 else block)
-        line = b"".join(reversed(rest))
-        if line and needle in line:
-            yield line
+    def _lines_backwards(self, file: DayFile, needle: bytes) -> Iterator[bytes | None]:
+        """As `lines_backwards`; None stands also for a file that cannot be read. One that is gone has no lines."""
+        try:
+            fd = open_to_read(self.trace_dir / file.name)
+        except FileNotFoundError:
+            return
+        except OSError:
+            yield None
+            return
+        try:
+            yield from lines_backwards(fd, needle)
+        except OSError:
+            yield None
+        finally:
+            os.close(fd)
 
 
 def _record_on(line: bytes) -> tuple[TraceRecord | None, bool]:
@@ -281,17 +314,14 @@ def _record_on(line: bytes) -> tuple[TraceRecord | None, bool]:
     A line cut short by a kill or a full disk may have the record of another process right behind it.
     """
     start = 0
-    while start >= 0:
+    for _ in range(_MOST_STARTS):
         try:
             return TraceRecord.from_json(line[start:]), start == 0
         except ValueError:
             start = line.find(_LINE_START, start + 1)
+        if start < 0:
+            break
     return None, False
-
-
-def _file_name(day: int) -> str:
-    """Return the name of the file of `day`, which counts from 1970."""
-    return f"{datetime.fromtimestamp(day * _DAY, UTC):%Y%m%d}.jsonl"
 
 
 def _time_of_id(request_id: str) -> float | None:
@@ -309,15 +339,16 @@ def _started_at(record: TraceRecord) -> float:
     """Return when the attempt started, in seconds since 1970; infinity if the record does not say."""
     try:
         time = datetime.fromisoformat(record.started_at)
-    except ValueError:
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return inf
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _began_at(record: TraceRecord) -> float:
     """Return the earliest time at which a record of the same call may have been written."""
-    began = _time_of_id(record.request_id)
-    return _started_at(record) - _LONGEST_CALL if began is None else began
+    began, started = _time_of_id(record.request_id), _started_at(record)
+    is_believed = began is not None and (started == inf or abs(started - began) <= _OLDEST_CALL)
+    return began if began is not None and is_believed else started - _LONGEST_CALL
 
 
 def _written_at(record: TraceRecord) -> float:
