@@ -100,6 +100,7 @@ class LeeLLMRouter:
                 sinks=(*self._own_sinks, *((event_sink,) if isinstance(event_sink, EventSink) else event_sink)),
                 on_token_usage=on_token_usage,
                 observer=getattr(self.policy, "observe", None),
+                secrets=self.config.filled_values(),
             ),
             health=Health(self.config.health, self.config.providers, clock, random),
             pool=ProviderPool(self.config.providers, clock, wrap=wrap_provider),

@@ -323,12 +323,27 @@ def test_colours_at_a_terminal_only_and_not_against_the_users_wish(
     assert "\x1b" not in run("trace")[1]
 
 
-def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(run: Run, here: Path) -> None:
-    """The system's error message is printed."""
+def test_a_folder_with_the_name_of_a_day_hides_no_calls(run: Run, here: Path) -> None:
+    """It is passed over, and counted."""
     (here / "t" / "20270115.jsonl").mkdir(parents=True)
     code, out, err = run("trace", "--dir", "t")
+    assert (code, out) == (0, "no calls traced\n")
+    assert err == "unreadable lines passed over: 1\n"
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_without_a_traceback(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's error message is printed."""
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (here / "t").mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, out, err = run("trace", "--dir", "t")
     assert (code, out) == (1, "")
-    assert "IsADirectoryError" in err
+    assert "PermissionError" in err
     assert "Traceback" not in err
 
 

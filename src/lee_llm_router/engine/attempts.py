@@ -38,6 +38,7 @@ from lee_llm_router.engine.failures import (
 )
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare
+from lee_llm_router.engine.recorded_text import error_text
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
 from lee_llm_router.engine.settings import StreamConfig
@@ -153,7 +154,7 @@ class _CallRun:
         """Let time pass; a call cancelled or out of time meanwhile ends with a record of its own."""
         now = self.clock.monotonic()
         seconds = max(0.0, action.at - now)
-        self.waited = (now, f"{action.candidate.target.provider}: {action.reason}")
+        self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}")
         try:
             if seconds:
                 yield SleepStep(seconds) if action.ticket is None else QueueStep(action.ticket.woken, seconds)
@@ -380,7 +381,7 @@ class _CallRun:
             retry_after = None if opens_at is None else max(0.0, opens_at - now)
             why = f" ({self.selector.shut_reason})" if self.selector.shut_reason else ""
             last = self.last_error
-            after = f", after {last.failure_type}: {last.message}" if last is not None else ""
+            after = f", after {last.failure_type}: {error_text(last, quotes=False)}" if last is not None else ""
             error = UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)
         return self._ended(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
@@ -19,6 +19,7 @@ from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.json_schema import json_schema_of, type_name
 from lee_llm_router.providers.streams import ensure_response
 from lee_llm_router.response import (
     LLMRequest,
@@ -88,6 +89,14 @@ class Operation(ABC):
         messages: Sequence[Mapping[str, Any]] = request.messages
         return messages
 
+    def tools(self, request: Any) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002 - most have none
+        """Return the tools that `request` offers, for ``capture: full``."""
+        return ()
+
+    def settings(self, request: Any) -> Mapping[str, Any]:  # noqa: ARG002 - most have none that this class knows
+        """Return what else `request` asks for, for ``capture: full``: what is not set is left out."""
+        return {}
+
 
 class Completion(Operation):
     """Chat completion: messages in, one `LLMResponse` out."""
@@ -111,6 +120,17 @@ class Completion(Operation):
         if not provider.capabilities.content_parts and needs_content_parts(request.messages):
             return "the provider takes text only"
         return None
+
+    def tools(self, request: LLMRequest) -> Sequence[Mapping[str, Any]]:
+        """Return the tools as they were given."""
+        return request.tools or ()
+
+    def settings(self, request: LLMRequest) -> Mapping[str, Any]:
+        """Return the fields of `request` that are set; a type given as schema as its JSON Schema, if it has one."""
+        asked = {name: value for name in _SETTINGS if _is_set(value := getattr(request, name))}
+        if request.schema is not None:
+            asked["schema"] = _shown_schema(request.schema)
+        return asked
 
     def ask(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
         """As `Provider.complete`."""
@@ -144,6 +164,23 @@ class Completion(Operation):
 
 
 COMPLETION = Completion()
+
+_SETTINGS = [
+    field.name
+    for field in fields(LLMRequest)
+    if field.name not in ("messages", "model", "tools", "schema", "role", "request_id", "metadata")
+]
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value is not False and not (isinstance(value, Mapping) and not value)
+
+
+def _shown_schema(schema: Any) -> Any:
+    try:
+        return json_schema_of(schema)
+    except Exception:  # noqa: BLE001 - a record is not worth a call
+        return type_name(schema)
 
 
 def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:

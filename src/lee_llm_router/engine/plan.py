@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.printable import printable
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.health.tracker import Health
@@ -32,6 +33,8 @@ class Target:
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
     key: TargetKey = field(init=False, repr=False, compare=False)
     """Provider and model: the key of its health."""
+    names: tuple[str, str | None] = field(init=False, repr=False, compare=False)
+    """Provider and model as records, events and messages have them: printable, and of bounded length."""
     timeout: float = field(init=False, repr=False, compare=False)
     """Seconds one attempt may take."""
     request_template: LLMRequest = field(init=False, repr=False, compare=False)
@@ -40,6 +43,7 @@ class Target:
     def __post_init__(self) -> None:
         asked = dict(self.fields)
         object.__setattr__(self, "key", (self.provider, self.model))
+        object.__setattr__(self, "names", (printable(self.provider), printable(self.model)))
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
         object.__setattr__(self, "request_template", LLMRequest(messages=(), model=self.model, **asked))
 
@@ -65,6 +69,8 @@ class RouterParts:
     capture_full: bool = False
     """Whether records hold prompts and answers."""
     workspace: str | None = None
+    provider_words: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Short texts of providers that have been cleaned before; `recorded_text.provider_word` keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,11 @@ class RoleSettings:
     contract: ContractConfig
     accept: AcceptConfig | AcceptHook | None = None
     """None: any answer is acceptable."""
+    shown_role: str = field(init=False)
+    """`role`, printable and of bounded length."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shown_role", printable(self.role))
 
 
 @dataclass(slots=True)

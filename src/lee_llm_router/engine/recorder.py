@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
 
+from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
+from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
@@ -87,11 +89,11 @@ class CallRecorder:
         wait_ms = _ms(wait)
         record = self._ended(attempt, "error", verdict, sent=error.sent, response=error.response, error=error,
                              wait_ms=wait_ms)  # fmt: skip
-        self._ended_badly(record, attempt.target)
+        self._ended_badly(record, attempt.target, error)
         if verdict == "retry":
             self._event("llm.retry", attempt.target, attempt.index, wait_ms=wait_ms)
         elif verdict == "next" and following is not None:
-            self._event("policy.fallback", following, attempt.index + 1, after=attempt.target.provider,
+            self._event("policy.fallback", following, attempt.index + 1, after=attempt.target.names[0],
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
     def breaker(self, attempt: Attempt, change: Transition) -> None:
@@ -106,10 +108,10 @@ class CallRecorder:
 
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
         """`target` was skipped without an attempt; with `last`, no other target is left."""
+        provider, model = target.names
         self._without_attempt(
-            provider=target.provider, model=target.model, outcome="skipped",
-            verdict="raise" if last else "next", failure_type=reason.failure_type.value, error=reason.message,
-            retry_after=reason.retry_after,
+            provider=provider, model=model, outcome="skipped", verdict="raise" if last else "next",
+            failure_type=reason.failure_type.value, error=self._text(reason), retry_after=reason.retry_after,
         )  # fmt: skip
 
     def ended_without_attempt(self, error: BaseException, elapsed: float) -> None:
@@ -120,14 +122,14 @@ class CallRecorder:
             outcome = "error"
             details = {
                 "failure_type": error.failure_type.value,
-                "error": error.message,
+                "error": self._text(error),
                 "retry_after": error.retry_after,
             }
         record = self._without_attempt(
             outcome=outcome, verdict="raise", started_at=utc_timestamp(self._parts.clock.time() - elapsed),
             elapsed_ms=_ms(elapsed), **details,
         )  # fmt: skip
-        self._ended_badly(record, None)
+        self._ended_badly(record, None, error)
 
     def _ended(
         self,
@@ -145,36 +147,36 @@ class CallRecorder:
         rare: dict[str, Any] = {}
         if error is not None:
             rare.update(
-                failure_type=error.failure_type.value, status_code=error.status_code, error=error.message,
+                failure_type=error.failure_type.value, status_code=_status(error.status_code), error=self._text(error),
                 retry_after=error.retry_after, provider_request_id=error.provider_request_id,
             )  # fmt: skip
         if reason is not None:
             rare.update(failure_type=_CANCELLED, error=_name(reason))
         if attempt.first_output is not None:
             rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
-        if self._parts.capture_full:
-            rare.update(
-                messages=self._plan.operation.messages(attempt.request),
-                text=None if response is None else response.text,
-            )
-        plan, target, answer = self._plan, attempt.target, response or _NO_ANSWER
+        plan, answer, parts = self._plan, response or _NO_ANSWER, self._parts
+        if parts.capture_full:
+            rare.update(captured_fields(plan.operation, attempt, response, parts.secrets))
+        provider, model = attempt.target.names
         return self._keep(TraceRecord(
             request_id=plan.request_id, attempt=attempt.index, target_attempt=attempt.target_index, sent=sent,
-            role=plan.role_settings.role, provider=target.provider, provider_type=attempt.provider.config.type,
-            model=target.model, served_model=answer.model, policy=plan.role_settings.policy,
+            role=plan.role_settings.shown_role, provider=provider, model=model,
+            provider_type=attempt.provider.config.type, served_model=provider_word(answer.model, attempt, parts),
+            policy=plan.role_settings.policy,
             started_at=utc_timestamp(attempt.started_at),
-            elapsed_ms=_ms(self._parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome,
-            verdict=verdict, wait_ms=wait_ms, stream=plan.stream is not None, finish_reason=answer.finish_reason,
+            elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
+            wait_ms=wait_ms, stream=plan.stream is not None,
+            finish_reason=provider_word(answer.finish_reason, attempt, parts),
             usage=answer.usage or None, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
-            workspace=self._parts.workspace, **rare,
+            workspace=parts.workspace, **rare,
         ))  # fmt: skip
 
     def _without_attempt(self, *, started_at: str | None = None, **details: Any) -> TraceRecord:
         """Write a record that belongs to no attempt, and return it."""
-        plan = self._plan
+        plan, role = self._plan, self._plan.role_settings
         return self._keep(TraceRecord(
-            request_id=plan.request_id, attempt=None, role=plan.role_settings.role, policy=plan.role_settings.policy,
+            request_id=plan.request_id, attempt=None, role=role.shown_role, policy=role.policy,
             metadata=plan.metadata, workspace=self._parts.workspace, stream=plan.stream is not None,
             started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
         ))  # fmt: skip
@@ -184,19 +186,25 @@ class CallRecorder:
         self._parts.reporter.record(record)
         return record
 
-    def _ended_badly(self, record: TraceRecord, target: Target | None) -> None:
+    def _text(self, error: LLMRouterError) -> str:
+        return error_text(error, quotes=self._parts.capture_full)
+
+    def _ended_badly(self, record: TraceRecord, target: Target | None, error: BaseException | None = None) -> None:
         """Send the event of the failure in `record`; it ends the call if nothing follows."""
         if record.verdict == "raise":
             self._end = ("cancelled" if record.outcome == "cancelled" else "error", record.failure_type, None)
+        # An answer is quoted nowhere but in a record that holds it anyway.
+        text = error_text(error, quotes=False) if isinstance(error, LLMRouterError) else record.error
         self._event(
             "llm.complete.error", target, record.attempt, failure_type=record.failure_type,
-            elapsed_ms=record.elapsed_ms, error=record.error, verdict=record.verdict,
+            elapsed_ms=record.elapsed_ms, error=text, verdict=record.verdict,
         )  # fmt: skip
 
     def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
+        provider, model = (None, None) if target is None else target.names
         self._parts.reporter.event(
-            name, self._plan.request_id, self._plan.role_settings.role, provider=target.provider if target else None,
-            model=target.model if target else None, attempt=attempt, **data,
+            name, self._plan.request_id, self._plan.role_settings.shown_role, provider=provider, model=model,
+            attempt=attempt, **data,
         )  # fmt: skip
 
 
@@ -210,6 +218,10 @@ def utc_timestamp(now: float) -> str:
 def _whole_second(seconds: int) -> str:
     # Not by `strftime`, which imports a module each time: none can be imported when the interpreter ends.
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+
+
+def _status(code: int | None) -> int | None:
+    return code if code is None or -MAX_COUNT <= code <= MAX_COUNT else None
 
 
 def _ms(seconds: float) -> float:

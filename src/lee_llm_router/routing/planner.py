@@ -130,8 +130,9 @@ class CallPlanner:
         reporter = self.parts.reporter
         if plan.wants_debug_events:
             reporter.event(
-                "policy.choice", plan.request_id, role, provider=targets[0].provider, model=targets[0].model,
-                policy=self._policy_name, chain=[target_name(t.provider, t.model) for t in targets],
+                "policy.choice", plan.request_id, plan.role_settings.shown_role, provider=targets[0].names[0],
+                model=targets[0].names[1], policy=self._policy_name,
+                chain=[target_name(t.provider, t.model) for t in targets],
             )  # fmt: skip
 
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.printable import printable
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.record_json import (
     SHORT_LINE,
@@ -35,10 +36,10 @@ _SIGNED = {"status_code"}
 
 
 def target_name(provider: str | None, model: str | None) -> str:
-    """Return ``provider/model`` as people read it; a dash if there is no target."""
+    """Return ``provider/model`` as people read it, printable and of bounded length; a dash if there is no target."""
     if provider is None:
         return "-"
-    return f"{provider}/{model}" if model else provider
+    return f"{printable(provider)}/{printable(model)}" if model else printable(provider)
 
 
 @fast_init

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.log import logger
-from lee_llm_router._util.scrubbing import text_of_exception
+from lee_llm_router._util.printable import printable
+from lee_llm_router._util.scrubbing import quoted, text_of_exception
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.events import EventSink, RouterEvent, event_level
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore
@@ -15,6 +16,9 @@ from lee_llm_router.telemetry.sinks.logging import LoggingSink
 
 TokenUsageHook: TypeAlias = Callable[[LLMUsage, str, str], None]
 """`on_token_usage(usage, role, provider)`: called once for each attempt that reports usage."""
+
+_SEE_TEXTS = frozenset({"compression"})
+"""Listeners that are given prompts; what they raise may quote them."""
 
 
 class Reporter:
@@ -31,6 +35,7 @@ class Reporter:
         sinks: Iterable[EventSink] = (),
         on_token_usage: TokenUsageHook | None = None,
         observer: Callable[[TraceRecord], Any] | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self.store = store
         self.errors = 0
@@ -38,6 +43,7 @@ class Reporter:
         self._logging = LoggingSink()
         self._on_token_usage = on_token_usage
         self._observer = observer
+        self._secrets = tuple(secrets)
         self._warned: set[str] = set()
         self.wants_records = store is not None or observer is not None or on_token_usage is not None
         """Whether any listener is given records."""
@@ -87,9 +93,15 @@ class Reporter:
             self.errors += 1
             if kind not in self._warned:
                 self._warned.add(kind)
-                reason = text_of_exception(error)
+                reason = self._reason(kind, error)
                 logger.log(logging.ERROR, "%s failed (further failures are only counted): %s", kind, reason)
             return None
+
+    def _reason(self, kind: str, error: Exception) -> str:
+        """Return what the log says of an error: one line without keys, and without what was asked or answered."""
+        if kind in _SEE_TEXTS:
+            return printable(type(error).__name__)
+        return quoted(text_of_exception(error), self._secrets)
 
 
 # Looked up within the guard: an object of another shape (a store that has `append`, say) must not break a call either.

@@ -5,8 +5,12 @@ from __future__ import annotations
 from logging import Logger
 
 from lee_llm_router._util.log import logger
+from lee_llm_router._util.printable import printable
 from lee_llm_router.telemetry.events import RouterEvent, event_level
 from lee_llm_router.telemetry.records import target_name
+
+_MAX_DETAILS = 2000
+"""The most characters of an event's data on a line of the log."""
 
 
 class LoggingSink:
@@ -26,8 +30,14 @@ class LoggingSink:
             "llm_provider": event.provider, "llm_model": event.model, "llm_attempt": event.attempt,
             **{f"llm_{key}": value for key, value in event.data.items()},
         }  # fmt: skip
-        details = " ".join(f"{key}={value}" for key, value in event.data.items())
+        details = printable(" ".join(f"{key}={value}" for key, value in event.data.items()), _MAX_DETAILS)
         target = target_name(event.provider, event.model)
         self._logger.log(
-            event_level(event.event), "%s role=%s target=%s %s", event.event, event.role, target, details, extra=extra
+            event_level(event.event),
+            "%s role=%s target=%s %s",
+            event.event,
+            printable(event.role),
+            target,
+            details,
+            extra=extra,
         )

@@ -101,12 +101,7 @@ class LocalFileTraceStore:
         clock: Clock = SYSTEM_CLOCK,
         max_mb: float = 0,
     ) -> None:
-        folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER)
-        self._has_no_home = False
-        try:
-            folder = folder.expanduser()
-        except RuntimeError:  # `~` for a user without a home; `write` will raise an OSError
-            self._has_no_home = True
+        folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER).expanduser()
         # A later chdir must not move the traces. OSError: the current directory is gone; `write` will raise it.
         with suppress(OSError):
             folder = folder.absolute()
@@ -241,8 +236,6 @@ class LocalFileTraceStore:
 
     def _open(self, day: int, size: int) -> None:
         """Open the file of `day` for the next `size` bytes, and tidy the folder."""
-        if self._has_no_home:
-            raise OSError(errno.ENOENT, "the home folder is not known", str(self.trace_dir))
         self.trace_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = str(self.trace_dir)
         fd, path = open_to_append(folder, day, size, self._full_size)

@@ -1,0 +1,138 @@
+"""What of the texts of a call a record holds: of an error, of a provider's words, and with ``capture: full`` of all.
+
+How this works
+--------------
+Without ``capture: full`` no word of an answer may reach a record, an event or a log. The message of an error may quote
+one: a refusal, a body that is no JSON, an exception of a parser that shows its input. What an error says of its own
+stands before what it quotes, and a quotation begins with a colon or a quotation mark. So where an answer may have come,
+the message is kept up to there. Errors that vendors send in place of an answer stay whole, as do messages that the
+engine makes of its own rules; the latter quote nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router._util.printable import printable
+from lee_llm_router._util.scrubbing import MASK, bounded, is_sensitive_header, scrub
+from lee_llm_router.engine.plan import Attempt, RouterParts
+from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.response import LLMResponse
+from lee_llm_router.telemetry.record_json import plain_value
+
+if TYPE_CHECKING:
+    from lee_llm_router.engine.operation import Operation
+
+MAX_CAPTURED = 1_000_000
+"""The most characters of each text field that ``capture: full`` adds to a record."""
+
+_MAX_WORD = 100
+"""The most characters of a finish reason or of the name of a model that served."""
+_MAX_WORDS = 500
+"""How many of them are remembered."""
+_MAY_QUOTE = frozenset(
+    {FailureType.INVALID_RESPONSE, FailureType.CONTENT_FILTER, FailureType.UNKNOWN, FailureType.CONTRACT_VIOLATION}
+)
+"""Failures after which an answer may have come."""
+_OWN_SENTENCES = ("the answer breaks its contract", "the answer was not accepted")
+"""How messages of the engine begin that quote nothing of the answer (`json_contract`, `acceptance`)."""
+_QUOTATION = re.compile(r":\s|[\"'`“”‘’«»„]")
+
+
+def error_text(error: LLMRouterError, *, quotes: bool) -> str:
+    """Return the message of `error` as a record has it.
+
+    Args:
+        error: The error, without secrets by now.
+        quotes: Whether it may quote an answer.
+    """
+    message = error.message
+    if not quotes and _may_quote(error):
+        message = _without_quotation(message)
+    return bounded(message)
+
+
+def _may_quote(error: LLMRouterError) -> bool:
+    if not error.sent or error.failure_type not in _MAY_QUOTE or error.message.startswith(_OWN_SENTENCES):
+        return False
+    # With such a status a vendor sends an error in place of an answer. Exit codes of programs are below.
+    return error.status_code is None or error.status_code < 300
+
+
+def _without_quotation(message: str) -> str:
+    found = _QUOTATION.search(message)
+    return message if found is None else message[: found.start()].rstrip(" (") + " …"
+
+
+def provider_word(text: Any, attempt: Attempt, parts: RouterParts) -> str | None:
+    """Return a finish reason or a served model printable, bounded and without secrets; None if it is no text.
+
+    These words are the same in nearly all answers, so what came of each is remembered.
+    """
+    if text is None or text in ("stop", "length", "tool_calls"):
+        return text  # type: ignore[no-any-return]
+    target = attempt.target
+    if text == target.model:
+        return target.names[1]
+    if not isinstance(text, str):
+        return None
+    if len(text) > _MAX_WORD:
+        return bounded(scrub(text[: 40 * _MAX_WORD], secrets_of(attempt, parts.secrets)), _MAX_WORD)
+    known, words = parts.provider_words.get((target.provider, text)), parts.provider_words
+    if known is None:
+        if len(words) >= _MAX_WORDS:
+            words.clear()
+        known = printable(scrub(text, secrets_of(attempt, parts.secrets)), _MAX_WORD)
+        words[target.provider, text] = known
+    return known
+
+
+def secrets_of(attempt: Attempt, secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return `secrets`, the keys of the attempt's provider, and those among the request's headers."""
+    try:
+        own = [secret for secret in attempt.provider.secrets() if isinstance(secret, str)]
+    except Exception:  # noqa: BLE001 - a broken provider must not cost the record
+        own = []
+    headers = getattr(attempt.request, "headers", None)
+    if isinstance(headers, Mapping):
+        own += [value for name, value in headers.items() if isinstance(value, str) and is_sensitive_header(str(name))]
+    return (*secrets, *own)
+
+
+def captured_fields(
+    operation: Operation, attempt: Attempt, response: LLMResponse | None, secrets: Iterable[str]
+) -> dict[str, Any]:
+    """Return the fields that ``capture: full`` adds to a record: each bounded, and without known keys."""
+    shown = partial(_shown, change=partial(scrub, secrets=secrets_of(attempt, secrets)))
+    request = attempt.request
+    fields: dict[str, Any] = {
+        "messages": tuple(shown(operation.messages(request))),
+        "tools": _optional(shown(operation.tools(request))),
+        "settings": shown(_masked(operation.settings(request))),
+    }
+    if response is not None:
+        fields["text"] = shown(response.text)
+        fields["reasoning"] = shown(response.reasoning) if response.reasoning else None
+        fields["tool_calls"] = _optional(shown(response.tool_calls))
+    return fields
+
+
+def _shown(value: Any, change: Callable[[str], str]) -> Any:
+    return plain_value(value, MAX_CAPTURED, change)
+
+
+def _optional(items: list[Any]) -> tuple[Any, ...] | None:
+    return tuple(items) or None
+
+
+def _masked(value: Any) -> Any:
+    """Return `value` with a mask for each text in it whose name is that of a key."""
+    if isinstance(value, Mapping):
+        return {
+            name: MASK if isinstance(item, str) and is_sensitive_header(str(name)) else _masked(item)
+            for name, item in value.items()
+        }
+    return [_masked(item) for item in value] if isinstance(value, (list, tuple)) else value
