@@ -108,8 +108,9 @@ def captured_fields(
     """Return the fields that ``capture: full`` adds to a record: each bounded, and without known keys."""
     shown = partial(_shown, change=partial(scrub, secrets=secrets_of(attempt, secrets)))
     request = attempt.request
+    messages = operation.messages(request)
     fields: dict[str, Any] = {
-        "messages": tuple(shown(operation.messages(request))),
+        "messages": tuple(shown(messages)) if isinstance(messages, tuple) else shown(messages),
         "tools": _optional(shown(operation.tools(request))),
         "settings": shown(_masked(operation.settings(request))),
     }
