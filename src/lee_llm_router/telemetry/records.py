@@ -115,7 +115,10 @@ class TraceRecord:
             self.messages is None and self.text is None and self.tool_calls is None and self.reasoning is None
             and self.settings is None and self.tools is None
         ):  # fmt: skip
-            line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_CAPTURED)
+            try:
+                line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_CAPTURED)
+            except Exception:  # noqa: BLE001 - metadata may contain objects whose methods raise
+                line = json_text(self, exclude=_CAPTURED)
             return line if len(line) < SHORT_LINE else readable_line(line, self, _CAPTURED)
         return readable_line(json_text(self), self, set())
 

@@ -124,6 +124,7 @@ class LocalFileTraceStore:
         self._path = ""
         self._max_bytes = max_mb * MEGABYTE or inf
         self._full_size = full_size(self._max_bytes)
+        self._is_limited = max_mb > 0
         self._room = inf
         self._ends_in_cut_line = False
         self._is_closed = False
@@ -148,26 +149,25 @@ class LocalFileTraceStore:
                 affected.
         """
         line = record.to_json() + b"\n"
+        closes = False
         with self._lock:
             now = self._clock.time()
             # A clock that was set back may have left the day, too.
             if not self._checked_at <= now < self._check_at:
                 self._ensure_file(now, len(line))
-            size = len(line)
-            if size > self._room:
-                self._open(self._day, size)
+                closes = self._is_closed
+            if self._is_limited:
+                self._make_room(len(line))
             if self._ends_in_cut_line:
                 line = b"\n" + line
-                size += 1
             try:
                 written = os.write(self._fd, line)
-                self._room -= written
-                self._ends_in_cut_line = written != size
+                self._ends_in_cut_line = written != len(line)
             finally:
-                if self._is_closed:
+                if closes:
                     self._replace_descriptor(-1)
-        if written != size:
-            raise OSError(errno.EIO, f"only {written} of {size} bytes of a trace record were written", self._path)
+        if written != len(line):
+            raise OSError(errno.EIO, f"only {written} of {len(line)} bytes of a trace record were written", self._path)
 
     def close(self) -> None:
         """Close the file. A later `write`, of a call that still ran, opens it for its one record."""
@@ -233,6 +233,12 @@ class LocalFileTraceStore:
             self._checked_at, self._check_at = now, min(now + _CHECK_EVERY, (day + 1.0) * SECONDS_A_DAY)
         else:
             self._open(day, size)
+
+    def _make_room(self, size: int) -> None:
+        """Count `size` bytes that are about to be written, and open the next file if this one is full."""
+        if size > self._room:
+            self._open(self._day, size)
+        self._room -= size
 
     def _open(self, day: int, size: int) -> None:
         """Open the file of `day` for the next `size` bytes, and tidy the folder."""
