@@ -280,8 +280,11 @@ def _attempt_lines(attempts: Sequence[TraceRecord], message: str) -> list[str]:
     There is none where `message` has told of the only one.
     """
     shown = [record for record in attempts if record.provider is not None]
-    if len(shown) == 1 and message.endswith(f" at {shown[0].target}: {shown[0].error}"):
-        return []
+    if len(shown) == 1:
+        # A record leaves out what the message quotes of an answer.
+        told = (shown[0].error or "").removesuffix(" …")
+        if f" at {shown[0].target}: {told}" in message:
+            return []
     width = max((len(record.target) for record in shown), default=0)
     lines = []
     for record in shown:

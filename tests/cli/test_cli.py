@@ -327,7 +327,7 @@ def test_a_folder_with_the_name_of_a_day_hides_no_calls(run: Run, here: Path) ->
     """It is passed over, and counted."""
     (here / "t" / "20270115.jsonl").mkdir(parents=True)
     code, out, err = run("trace", "--dir", "t")
-    assert (code, out) == (0, "no calls traced\n")
+    assert code == 0 and out.startswith("no calls traced")
     assert err == "unreadable lines passed over: 1\n"
 
 

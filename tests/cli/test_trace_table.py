@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,3 +195,16 @@ def test_long_names_give_way_with_an_ellipsis() -> None:
     assert "openai/deepseek/de…  CONTRACT_VIOLATION 200    123 s" in narrow
     assert "openai/deepseek/deepseek-chat-v3.1-instruct:free  CONTRACT_VIOLATION 200    123 s" in wide
     assert max(map(len, wide.splitlines())) < 120
+
+
+@pytest.mark.parametrize("number", [10**400, 10**5000, -(10**400), float("inf"), float("nan"), -1.0], ids=range(6))
+@pytest.mark.parametrize("started", ["2027-01-15T08:00:00Z", "no time", "9999-12-31T23:59:59Z"])
+def test_numbers_that_cannot_be_true_are_shown_as_none(number: Any, started: str) -> None:
+    """A store of somebody else's may give them: each in every place of a record, alone and together."""
+    usage = LLMUsage(total_tokens=number)
+    odd: dict[str, Any] = {"elapsed_ms": number, "wait_ms": number, "status_code": number, "usage": usage,
+                           "attempt": number, "verdict": "retry", "outcome": "error"}  # fmt: skip
+    for fields in ({"started_at": started, **odd}, *({"started_at": started, name: odd[name]} for name in odd)):
+        records = [replace(make("a", 0), **fields), replace(make("a", 1), **fields), make("b")]
+        for width in (30, 80):
+            assert len(render_calls(records, width).splitlines()) >= 5

@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
+from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.telemetry.records import TraceRecord
 
@@ -29,6 +30,7 @@ _GAP = "  "
 _NARROW_INDENT = 3
 _MAX_CHARACTERS = 1000
 
+NumberT = TypeVar("NumberT", int, float)
 _Colour: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", ""]
 _SGR = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
 _COLOUR_OF: dict[str, _Colour] = {"ok": "green", "error": "red", "cancelled": "yellow", "skipped": "yellow"}
@@ -95,7 +97,8 @@ def _lines_of(records: Iterable[TraceRecord]) -> list[_Row | _Note]:
 
 def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
     last = call[-1]
-    tokens = [record.usage.total_tokens for record in call if record.usage and record.usage.total_tokens is not None]
+    totals = (record.usage.total_tokens for record in call if record.usage)
+    tokens = [_believed(total) for total in totals if total is not None]
     outcome, colour = _outcome(last)
     if last.verdict in ("retry", "next"):
         # The process ended, or has not made the next attempt yet.
@@ -106,7 +109,7 @@ def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
 
 
 def _attempt_row(record: TraceRecord) -> _Row:
-    number = "-" if record.attempt is None else str(record.attempt + 1)
+    number = "-" if record.attempt is None else str(_believed(record.attempt) + 1)
     outcome, colour = _outcome(record)
     cells = (number, record.target, outcome, _duration(record.elapsed_ms), _what_next(record))
     return _Row(cells, ("dim", "", colour, "", "dim"))
@@ -118,7 +121,7 @@ def _outcome(record: TraceRecord) -> tuple[str, _Colour]:
             return "ok", "green"
         # Whatever else ended it is worth a look: a cut answer, a call of tools, a vendor's own word.
         return f"ok ({record.finish_reason})", "yellow" if record.finish_reason == "length" else "green"
-    status = "" if record.status_code is None else f" {record.status_code}"
+    status = "" if record.status_code is None or abs(record.status_code) > MAX_COUNT else f" {record.status_code}"
     return (record.failure_type or record.outcome) + status, _COLOUR_OF.get(record.outcome, "")
 
 
@@ -132,10 +135,10 @@ def _total_ms(call: Sequence[TraceRecord]) -> float:
     """Return the time from the start of the first attempt to the end of the last, waits included."""
     first, last = _time(call[0].started_at), _time(call[-1].started_at)
     if first is None or last is None:
-        return sum(record.elapsed_ms + record.wait_ms for record in call)
-    between = max(0.0, (last - first) / timedelta(milliseconds=1))
+        return sum(_believed(record.elapsed_ms) + _believed(record.wait_ms) for record in call)
+    between, took = max(0.0, (last - first) / timedelta(milliseconds=1)), _believed(call[-1].elapsed_ms)
     # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
-    return max(between, call[-1].elapsed_ms) if call[-1].attempt is None else between + call[-1].elapsed_ms
+    return max(between, took) if call[-1].attempt is None else between + took
 
 
 def _time(text: str) -> datetime | None:
@@ -146,7 +149,13 @@ def _time(text: str) -> datetime | None:
         return None
 
 
+def _believed(number: NumberT) -> NumberT | int:
+    """Return `number` if it can be true, else 0. The store of daily files reads no others; another store may."""
+    return number if 0 <= number <= MAX_COUNT else 0
+
+
 def _duration(milliseconds: float) -> str:
+    milliseconds = _believed(milliseconds)
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     return f"{milliseconds / 1000:.1f} s" if milliseconds < 99_950 else f"{milliseconds / 1000:.0f} s"
