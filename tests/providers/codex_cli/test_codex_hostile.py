@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from helpers.servers import eventually
 from lee_llm_router import LeeLLMRouter
 from lee_llm_router._util.scrubbing import MASK, bounded, quoted, scrub
 from lee_llm_router.errors import FailureType as F
+from lee_llm_router.providers.child_process import owned_folder
 from lee_llm_router.providers.codex_cli.login import login_secrets
 
 pytest_plugins = ["helpers.codex_fixtures"]
@@ -72,10 +74,29 @@ def test_a_login_of_the_user_that_is_no_regular_file_is_an_error_at_once(
 
 
 @pytest.mark.parametrize("depth", [50, 1100])
-def test_folders_of_any_depth_are_removed(codex: FakeCodex, depth: int) -> None:
+def test_folders_of_any_depth_are_removed(codex: FakeCodex, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the answer counts (the fixture looks whether the folder for temporary files is empty)."""
+    monkeypatch.setattr(owned_folder, "REMOVAL_TIMEOUT", HANG)
     codex.script(before=f"os.chdir(os.environ['TMPDIR'])\nfor _ in range({depth}): os.mkdir('d'); os.chdir('d')")
     assert complete(provider(codex)).text == "hello"
+
+
+def test_a_removal_that_takes_long_does_not_delay_the_answer(
+    codex: FakeCodex, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on in a thread."""
+    go_on = threading.Event()
+    removed = owned_folder.remove_folder
+
+    def slow(folder: Path) -> bool:
+        assert go_on.wait(HANG)
+        return removed(folder)
+
+    monkeypatch.setattr(owned_folder, "remove_folder", slow)
+    monkeypatch.setattr(owned_folder, "REMOVAL_TIMEOUT", 0.01)
+    assert complete(provider(codex)).text == "hello"
+    go_on.set()
+    assert eventually(lambda: not list((machine.parent / "temp").iterdir()), HANG)
 
 
 # Events

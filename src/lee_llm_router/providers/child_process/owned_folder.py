@@ -56,14 +56,21 @@ def owned_folder(prefix: str) -> Iterator[tuple[Path, OwnerWatch]]:
 
 def sweep(prefix: str) -> None:
     """Clean up after owners that are gone: end their children, keep what these renewed, and remove their folders."""
+    _sweep(_folders(prefix))
+
+
+def _folders(prefix: str) -> list[Path]:
     with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
-        for entry in entries:
-            if not entry.name.startswith(prefix):
-                continue
-            with suppress(OSError), FileLock(Path(entry.path), _FOLDER) as lock:
-                # Another user's folder is left alone even by a program that may remove it.
-                if os.fstat(lock.descriptor).st_uid == os.geteuid() and lock.is_taken:
-                    clean_up_after(Path(entry.path))
+        return [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
+    return []
+
+
+def _sweep(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError), FileLock(folder, _FOLDER) as lock:
+            # Another user's folder is left alone even by a program that may remove it.
+            if os.fstat(lock.descriptor).st_uid == os.geteuid() and lock.is_taken:
+                clean_up_after(folder)
 
 
 def _create(prefix: str) -> tuple[Path, FileLock]:
@@ -86,9 +93,12 @@ def _sweep_once(prefix: str) -> None:
     place = (tempfile.gettempdir(), prefix)
     if place not in _swept:
         _swept.add(place)
-        # In a thread, since a call should not wait for what others have left. If none can be started, the next does it.
-        with suppress(BlockingIOError):
-            start_in_thread(sweep, prefix)
+        # Listed here, so that a folder which this process creates meanwhile is not taken for a leftover. Swept in a
+        # thread, since a call should not wait for what others have left; if none can be started, the next does it.
+        folders = _folders(prefix)
+        if folders:
+            with suppress(BlockingIOError):
+                start_in_thread(_sweep, folders)
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -152,10 +152,9 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             raise
 
     def _attempt(self, request: LLMRequest, model: str | None, budget: TimeBudget, secrets: list[str]) -> LLMResponse:
-        try:
+        with suppress(_OutdatedLoginError):
             return self._run_once(request, model, budget, secrets)
-        except _OutdatedLoginError:
-            return self._run_once(request, model, budget, secrets, may_repeat=False)
+        return self._run_once(request, model, budget, secrets, may_repeat=False)
 
     def _run_once(
         self, request: LLMRequest, model: str | None, budget: TimeBudget, secrets: list[str], may_repeat: bool = True
