@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.config.ownership import reason_for_distrust, trusted_owners
 from lee_llm_router.errors import ConfigError
 
 CONFIG_VARIABLE = "LEE_LLM_ROUTER_CONFIG"
@@ -15,12 +18,18 @@ CONFIG_NAMES = ("lee-llm-router.yaml", "config/llm.yaml")
 def find_config(path: str | os.PathLike[str] | None = None) -> Path:
     """Return the configuration file to use: `path`, else what LEE_LLM_ROUTER_CONFIG names, else the nearest one upward.
 
+    One that was named is used whoever owns it. One that was only found is used if no stranger can have written it; see
+    `ownership`.
+
     Raises:
-        ConfigError: none is named and none is found, or the current folder is gone.
+        ConfigError: none is named and none is found, or a stranger can have written the nearest one.
     """
     named = path or os.environ.get(CONFIG_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        try:
+            return expand_home(Path(named))
+        except NoHomeError as error:
+            raise ConfigError(f"the configuration {bounded(str(named))}: {error.strerror}", sent=False) from None
     try:
         here = Path.cwd()
     except OSError as error:
@@ -29,10 +38,26 @@ def find_config(path: str | os.PathLike[str] | None = None) -> Path:
         ) from error
     for folder in (here, *here.parents):
         for name in CONFIG_NAMES:
-            if (folder / name).is_file():
-                return folder / name
+            found = folder / name
+            # Not `Path.is_file`, which raises where a folder may not be looked into.
+            if os.path.isfile(found):  # noqa: PTH113
+                _refuse_distrusted(found)
+                return found
     raise ConfigError(
         f"no configuration: give --config, set {CONFIG_VARIABLE}, or put {' or '.join(CONFIG_NAMES)} here or in a"
-        " folder above (`lee-llm-router template > lee-llm-router.yaml` makes one to start from)",
+        f" folder above (`lee-llm-router template > {CONFIG_NAMES[0]}` makes one to start from)",
         sent=False,
     )
+
+
+def _refuse_distrusted(found: Path) -> None:
+    try:
+        reason = reason_for_distrust(found, trusted_owners())
+    except OSError as error:
+        reason = f"it cannot be looked at ({error.strerror})"
+    if reason is not None:
+        raise ConfigError(
+            f"the configuration {bounded(str(found))} was found and is not used: {reason}. If you trust it, name it"
+            f" with --config, or set {CONFIG_VARIABLE}",
+            sent=False,
+        )
