@@ -136,7 +136,7 @@ def test_an_unreadable_file_is_a_finding(tmp_path: Path) -> None:
         ("é: é\n".encode() + b"\xe9\n", "2:1: not UTF-8 text (a binary file?)"),
         (b"\x7fELF\x00\x01", "1:1: a character that no YAML file may hold (a binary file?)"),
         (b"llm:\n  a: \x00\n", "2:6: a character that no YAML file may hold (a binary file?)"),
-        (GOOD.encode("utf-16"), "1:1: not UTF-8 text (a binary file?)"),
+        (GOOD.encode("utf-16"), "UTF-16 text, not UTF-8: save it as UTF-8"),
         (b"a: 1\n" * 200_001, "larger than 1,000,000 bytes"),
         (b"x" * 10_000_000, "larger than 1,000,000 bytes"),
         (b"llm:\n\ta: 1\n", "2:1: a tab: indent with spaces"),
@@ -314,7 +314,7 @@ def test_llm_written_twice_is_a_finding(either_parser: None) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ("temperature: '0.5'", "6:18: llm.roles.r.temperature: a number is wanted"),
+        ("temperature: '0,5'", "6:18: llm.roles.r.temperature: a number is wanted"),
         ("temperature: true", "6:18: llm.roles.r.temperature: a number is wanted"),
         ("temperature: -1", "6:18: llm.roles.r.temperature: must be at least 0"),
         ("temperature: .nan", "6:18: llm.roles.r.temperature: a finite number is wanted"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -10,13 +10,21 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lee_llm_router._util.scrubbing import scrub
+from lee_llm_router._util.suggestions import sharing_suggester
 from lee_llm_router.config.filling import FilledData
-from lee_llm_router.config.findings import KEY_WORDS, SCALAR_KINDS, Findings, message_of
+from lee_llm_router.config.findings import GENERIC_MESSAGE, KEY_WORDS, SCALAR_KINDS, Findings, message_of
 from lee_llm_router.config.known_keys import known_keys
 from lee_llm_router.config.references import check_references
+from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, locate, value_at
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
+
+_MAX_SEARCHES = 500_000
+"""Searches of one value of the environment in one message that checking a configuration may make."""
+
+_MAX_SEARCHED = 2000
+"""Characters of a value in which an invisible one is looked for."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -42,6 +50,7 @@ class _Checker(Generic[ModelT]):
     section: Entry
     model: type[ModelT]
     findings: Findings
+    searches_left: int = _MAX_SEARCHES
 
     def checked(self) -> ModelT:
         # On the written data, since the model checks its references only once all its fields are right.
@@ -56,14 +65,15 @@ class _Checker(Generic[ModelT]):
     def _validated(self) -> ModelT | None:
         """Return the model; None after every error was reported."""
         errors: list[ErrorDetails] = []
-        # Twice, if the text of a variable has to be read as a number, a boolean or null.
+        # Twice, if a text has to be read as a number, a boolean or null.
         for _ in range(2):
             try:
-                return self.model.model_validate(self.filled.data)
+                with sharing_suggester(self.findings.suggester):
+                    return self.model.model_validate(self.filled.data)
             except ValidationError as invalid:
                 errors = invalid.errors(include_url=False)
             wanted = {self._path_of(error) for error in errors if error["type"] in SCALAR_KINDS}
-            if not self._read_as_scalars(wanted & self.filled.whole_references):
+            if not self._read_as_scalars(wanted):
                 break
         seen: set[KeyPath] = set()
         for error in errors:
@@ -85,7 +95,8 @@ class _Checker(Generic[ModelT]):
             value = read_scalar(text) if isinstance(text, str) else text
             if value is not text and not isinstance(value, str) and not isinstance(holder, tuple):
                 holder[path[-1]] = value
-                self.filled.from_environment[path] = ()
+                if path in self.filled.from_environment:
+                    self.filled.from_environment[path] = ()  # a number or a boolean is no secret
                 changed = True
         return changed
 
@@ -104,10 +115,12 @@ class _Checker(Generic[ModelT]):
     def _report_error(self, error: ErrorDetails, path: KeyPath) -> None:
         """Add the finding that a pydantic error amounts to."""
         kind, context = error["type"], error.get("ctx") or {}
-        message = message_of(error, self.filled.environment_values())
+        message = message_of(error, self._secrets)
         if isinstance(ours := context.get("mistake"), Mistake):
             # Its message may quote an exception of a provider type, so the values of variables are taken out of it.
-            self._add_finding(ours._replace(path=path, message=scrub(ours.message, self.filled.environment_values())))
+            secrets = self._secrets()
+            message = GENERIC_MESSAGE if secrets is None else scrub(ours.message, secrets)
+            self._add_finding(ours._replace(path=path, message=message))
         elif kind == "extra_forbidden":
             self._add_finding(self._unknown_key(path, message))
         elif kind in ("literal_error", "enum"):
@@ -118,11 +131,21 @@ class _Checker(Generic[ModelT]):
             self._add_finding(Mistake(path, message, at="parent"))
         elif error["loc"][-1:] == ("[key]",):
             self._add_finding(Mistake(path, f"as a name, {message}", at="key"))
+        elif isinstance(error["input"], str) and (odd := invisible_character(error["input"][:_MAX_SEARCHED])):
+            self._add_finding(Mistake(path, f"{message}; here is an invisible character, U+{ord(odd):04X}"))
         else:
             self._add_finding(Mistake(path, message))
 
+    def _secrets(self) -> Collection[str] | None:
+        """Return what must be taken out of others' words; None once that has taken too long: then they are left out."""
+        secrets = self.filled.environment_values
+        self.searches_left -= len(secrets)
+        return secrets if self.searches_left >= 0 else None
+
     def _unknown_key(self, path: KeyPath, message: str) -> Mistake:
         key, known = str(path[-1]), known_keys(self.model, path[:-1], self.filled.data)
+        if odd := invisible_character(key[:_MAX_SEARCHED]):
+            message += f", with an invisible character in it (U+{ord(odd):04X})"
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,9 +27,10 @@ class FilledData:
     reported: set[KeyPath] = field(default_factory=set)
     """Places with a finding already: a second one would only follow from the first."""
 
-    def environment_values(self) -> set[str]:
-        """Return the values of all variables used."""
-        return {value for values in self.from_environment.values() for value in values}
+    @cached_property
+    def environment_values(self) -> frozenset[str]:
+        """The values of all variables used. Looked at only once all are noted."""
+        return frozenset(value for values in self.from_environment.values() for value in values)
 
 
 def fill_section(section: Entry, environ: Mapping[str, str], findings: Findings) -> FilledData:

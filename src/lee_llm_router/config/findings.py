@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
@@ -103,10 +103,15 @@ SCALAR_KINDS = frozenset(
 """Types of error that say: a number, a boolean or nothing is wanted here, not text."""
 
 
-def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
+GENERIC_MESSAGE = "not a value that fits here"
+"""What is said where a validator's own words cannot be shown."""
+
+
+def message_of(error: ErrorDetails, secrets: Callable[[], Collection[str] | None] = tuple) -> str:
     """Return what a pydantic error says, in our words and without the value.
 
-    A validator's own words are kept, without the value it checked and without `secrets`.
+    A validator's own words are kept, without the value it checked and without what `secrets` returns; they are left out
+    where that is None.
     """
     kind, context = str(error["type"]), error.get("ctx") or {}
     if kind in _BY_TYPE:
@@ -120,11 +125,13 @@ def message_of(error: ErrorDetails, secrets: Iterable[str] = ()) -> str:
         return "must not be empty" if context["min_length"] == 1 else f"must have at least {context['min_length']}"
     if kind in ("too_long", "string_too_long"):
         return f"must have at most {context['max_length']}"
-    return _words_of_validator(error, secrets)
+    return _words_of_validator(error, secrets())
 
 
-def _words_of_validator(error: ErrorDetails, secrets: Iterable[str]) -> str:
+def _words_of_validator(error: ErrorDetails, secrets: Collection[str] | None) -> str:
     kind = error["type"]
+    if secrets is None:
+        return GENERIC_MESSAGE
     if kind in ("value_error", "assertion_error"):
         text = str((error.get("ctx") or {}).get("error", ""))
     else:
@@ -137,7 +144,7 @@ def _without(value: Any, text: str, secrets: Iterable[str]) -> str:
     whole = [str(value)] if isinstance(value, (str, int, float)) and not isinstance(value, bool) else []
     hidden = [*whole, *(item for item in _texts(value) if len(item) >= 8)]
     hidden += [repr(item)[1:-1] for item in hidden]
-    return scrub(text, [*hidden, *secrets]) or "not a value that fits here"
+    return scrub(text, [*hidden, *secrets]) or GENERIC_MESSAGE
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -45,12 +45,15 @@ def reason_for_distrust(path: Path, owners: Collection[int]) -> str | None:
         return f"it belongs to user {info.st_uid}"
     if info.st_mode & stat.S_IWOTH:
         return "everybody may write to it"
-    for folder in dict.fromkeys((path.parent, real.parent)):
-        about = folder.stat()
-        if about.st_uid not in owners:
-            return f"its folder belongs to user {about.st_uid}"
-        if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
-            return "everybody may write to its folder"
+    return _problem_of_folder(path.parent, owners) or _problem_of_folder(real.parent, owners)
+
+
+def _problem_of_folder(folder: Path, owners: Collection[int]) -> str | None:
+    info = folder.stat()
+    if info.st_uid not in owners:
+        return f"its folder belongs to user {info.st_uid}"
+    if info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX:
+        return "everybody may write to its folder"
     return None
 
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.suggestions import MAX_WORD
 from lee_llm_router.config.findings import Findings
+from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, Node, UnreadableSourceError, from_python
 
 MAX_BYTES = 1_000_000
@@ -53,6 +55,11 @@ def router_section(root: Node, findings: Findings) -> Entry:
         if problem.key == TOP_KEY:
             findings.add(problem.position, (TOP_KEY,), problem.message)
     section: Entry = root.value[TOP_KEY]
+    if section.node.value is None:
+        for key, entry in root.value.items():
+            if odd := invisible_character(key[:MAX_WORD]):
+                message = f"indented by an invisible character (U+{ord(odd):04X}): write plain spaces"
+                findings.add(entry.position, (key,), message)
     return section
 
 
@@ -84,6 +91,8 @@ def _parse_yaml(source: Any) -> Node:
     data = _read_file(os.fsdecode(source))
     text = data.decode(errors="surrogateescape")
     # Searched for, because the error of a strict decode would carry the whole file.
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (data[:2].count(0) == 1 and data.count(0) * 3 > len(data)):
+        raise UnreadableSourceError("UTF-16 text, not UTF-8: save it as UTF-8")
     if bad := _UNDECODED.search(text):
         raise UnreadableSourceError("not UTF-8 text (a binary file?)", position_at(text, bad.start()))
     return parse(text)

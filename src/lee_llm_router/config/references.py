@@ -34,7 +34,7 @@ def _unknown_provider(target: Any, path: KeyPath, providers: Mapping[str, Any]) 
     if isinstance(target, Mapping):
         target, path = target.get("provider"), (*path, "provider")
     if isinstance(target, str) and target not in providers:
-        yield Mistake(path, "no such provider", word=target, known=list(providers))
+        yield Mistake(path, "no such provider", word=target, known=providers)
 
 
 def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lee_llm_router.config.syntax_causes import likely_cause
 from lee_llm_router.config.tree import MAX_DEPTH, Entry, Node, NodeProblem, Position, UnreadableSourceError
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -19,6 +20,11 @@ _SCALAR_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float"
 # To YAML 1.1 these plain scalars are dates, "=" and "<<". A configuration has no use for them: they are read as text.
 _TEXT_TAGS = frozenset(_TAG + name for name in ("timestamp", "value", "merge"))
 _MERGE = _TAG + "merge"
+
+# Numbers as YAML 1.2 has them. To YAML 1.1, and so to PyYAML, `1e-3` and `1.5e3` are text: it wants a dot and a sign.
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+")
+_MAX_NUMBER = 400
+"""Characters of the longest number that is read. A longer one takes time with the square of its length."""
 
 
 def parse(text: str) -> Node:
@@ -44,14 +50,18 @@ def parse(text: str) -> Node:
 
 
 def read_scalar(text: str) -> Any:
-    """Return what `text` means as a plain YAML scalar: a number, a boolean, None, or the text itself."""
-    loader = _Loader("")
+    """Return what `text` means as a plain YAML scalar: a number, a boolean, None, or the text itself.
+
+    White space around it does not count, as around a plain scalar in a file.
+    """
+    loader, plain = _Loader(""), text.strip()
     try:
-        return _scalar(loader, text, loader.resolve(yaml.ScalarNode, text, (True, False)))
+        value = _scalar(loader, plain, _tag_of_plain(plain, loader.resolve(yaml.ScalarNode, plain, (True, False))))
     except ValueError:
         return text
     finally:
         loader.dispose()
+    return text if isinstance(value, str) else value
 
 
 def position_at(text: str, offset: int) -> Position:
@@ -60,10 +70,17 @@ def position_at(text: str, offset: int) -> Position:
     return Position(before.count("\n") + 1, offset - before.rfind("\n"))
 
 
+def _tag_of_plain(text: str, tag: str) -> str:
+    """Return the tag of the plain scalar `text`, which is `tag` to YAML 1.1."""
+    return _TAG + "float" if tag == _TAG + "str" and _FLOAT.fullmatch(text, 0, _MAX_NUMBER) else tag
+
+
 def _scalar(loader: Any, text: str, tag: str) -> Any:
     """Return the value of `text`; ValueError if it is not of the type that `tag` says."""
     if tag == _TAG + "str" or tag in _TEXT_TAGS:
         return text
+    if len(text) > _MAX_NUMBER:
+        raise ValueError(tag)
     try:
         return getattr(loader, "construct_yaml_" + tag.removeprefix(_TAG))(yaml.ScalarNode(tag, text))
     except (ValueError, KeyError, IndexError, OverflowError):
@@ -78,7 +95,7 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> UnreadableSourceErr
     if line[: len(line) - len(line.lstrip())].count("\t"):
         return UnreadableSourceError("a tab: indent with spaces", position)
     said = ", ".join(part for part in (error.problem, error.context) if part)
-    return UnreadableSourceError(f"not YAML: {said}", position)
+    return UnreadableSourceError(f"not YAML: {said}{likely_cause(lines, position, said)}", position)
 
 
 def _position(mark: Any) -> Position:
@@ -128,6 +145,8 @@ class _Composer:
         position, tag = _position(event.start_mark), event.tag
         if tag in (None, "!"):
             tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)
+            if event.implicit[0] and not self._is_at_key():
+                tag = _tag_of_plain(event.value, tag)
             allowed = True
         else:
             allowed = tag in _SCALAR_TAGS
@@ -145,6 +164,10 @@ class _Composer:
         if event.anchor:
             self._anchors[event.anchor] = node
         self._add(node, is_merge=tag == _MERGE)
+
+    def _is_at_key(self) -> bool:
+        """Whether what comes next is the key of a mapping."""
+        return bool(self._stack) and isinstance(self._stack[-1].node.value, dict) and self._stack[-1].key is None
 
     def _alias(self, event: Any) -> None:
         position = _position(event.start_mark)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router._util.suggestions import current_suggester
 from lee_llm_router.settings.model import KeyPath
 
 PointsAt: TypeAlias = Literal["key", "value", "parent"]
@@ -24,7 +24,7 @@ class Mistake(NamedTuple):
     at: PointsAt = "value"
     word: Any = None
     """What was written, for a suggestion; never shown."""
-    known: Iterable[str] = ()
+    known: Collection[str] = ()
     """What could have been meant."""
     hint: str = ""
     """The suggestion, if it was made already."""
@@ -35,7 +35,7 @@ def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
 
     The context holds the mistake, so that the configuration's own report needs no parsing of that text.
     """
-    suggester = Suggester()
+    suggester = current_suggester()
     details = []
     for mistake in mistakes:
         hint = suggester.did_you_mean(mistake.word, mistake.known)

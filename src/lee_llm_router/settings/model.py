@@ -57,16 +57,18 @@ class RedactingModel(BaseModel):
 
     def _masked(self, shown: dict[Any, Any]) -> dict[Any, Any]:
         """Return `shown`, a mapping by field name or alias, with its secrets masked."""
-        paths = [
+        places: _Places = {}
+        paths = (
             *self._filled,
             *(("headers", name) for name in _sensitive(shown.get("headers"), is_sensitive_header)),
             *(("query", name) for name in _sensitive(shown.get("query"), is_sensitive_parameter)),
-        ]
+        )
         for head, *rest in paths:
-            key = head if head in shown else type(self)._alias(head)
-            if key in shown:
-                shown = {**shown, key: _mask(shown[key], rest)}
-        return shown
+            place = places.setdefault(head if head in shown else type(self)._alias(head), {})
+            for key in rest:
+                place = place.setdefault(key, {})
+            place[_HERE] = {}
+        return {key: _mask(value, places[key]) if key in places else value for key, value in shown.items()}
 
     @classmethod
     def _alias(cls, name: str | int) -> str | int:
@@ -150,11 +152,19 @@ def _sensitive(fields: Any, is_sensitive: Callable[[str], bool]) -> list[str]:
     return [name for name in fields if is_sensitive(str(name))] if isinstance(fields, Mapping) else []
 
 
-def _mask(value: Any, rest: list[str | int]) -> Any:
-    if rest and isinstance(value, Mapping) and rest[0] in value:
-        return {**value, rest[0]: _mask(value[rest[0]], rest[1:])}
-    if rest and isinstance(value, (list, tuple)) and isinstance(rest[0], int) and rest[0] < len(value):
-        return [_mask(item, rest[1:]) if i == rest[0] else item for i, item in enumerate(value)]
+_Places: TypeAlias = "dict[str | int | None, _Places]"
+"""Paths as a tree: what follows each key. A path ends where `_HERE` follows."""
+_HERE = None
+
+
+def _mask(value: Any, places: _Places) -> Any:
+    """Return `value` with what stands at `places` masked; all of it where one of them is not found in it."""
+    if _HERE in places:
+        return MASK
+    if isinstance(value, Mapping) and places.keys() <= value.keys():
+        return {key: _mask(item, places[key]) if key in places else item for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and all(isinstance(key, int) and key < len(value) for key in places):
+        return [_mask(item, places[index]) if index in places else item for index, item in enumerate(value)]
     return MASK
 
 

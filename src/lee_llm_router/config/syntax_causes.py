@@ -1,0 +1,47 @@
+"""What is likely wrong where a YAML parser only says what it did not find."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from unicodedata import category
+
+from lee_llm_router.config.tree import Position
+
+_MAX_LINE = 2000
+"""Characters of a line in which a cause is looked for."""
+
+# What is in quotes, an escaped character in double quotes included.
+_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
+_SECOND_COLON = re.compile(r":\s.*:(?:\s|$)")
+
+
+def likely_cause(lines: Sequence[str], position: Position | None, said: str) -> str:
+    """Return what is likely wrong in `lines` near `position`; empty if nothing comes to mind.
+
+    Args:
+        lines: Those of the file.
+        position: Where the parser stopped.
+        said: What the parser said.
+    """
+    if position is None or position.line > len(lines):
+        return ""
+    line = lines[position.line - 1][:_MAX_LINE]
+    here = line[position.column - 1 : position.column]
+    plain = _QUOTED.sub("", line)
+    # The parser notices some mistakes only in the line that follows them.
+    before = lines[position.line - 2][:_MAX_LINE] if position.line > 1 else ""
+    if odd := invisible_character(before + line):
+        return f" (there is an invisible character, U+{ord(odd):04X}: write a plain space)"
+    if "${" in plain and ("flow" in said or any(bracket in plain.replace("${", "") for bracket in "{[")):
+        return ' (a reference inside braces or brackets needs quotes: "${NAME}")'
+    if here and here in "@`%":
+        return f" (text that begins with {here} needs quotes)"
+    if "mapping values" in said and _SECOND_COLON.search(plain):
+        return " (text with a colon and a space in it needs quotes)"
+    return ""
+
+
+def invisible_character(text: str) -> str | None:
+    """Return the first character of `text` that looks like a space, or like nothing, and is no plain space."""
+    return next((char for char in text if char != " " and category(char) in ("Zs", "Cf")), None)
