@@ -17,6 +17,7 @@ from helpers.codex_support import KEY, TOKEN, complete, failure, provider, servi
 from helpers.fake_codex import FakeCodex
 from helpers.servers import eventually
 from lee_llm_router import LeeLLMRouter
+from lee_llm_router._util.folder_removal import remove_folder
 from lee_llm_router._util.scrubbing import MASK, bounded, quoted, scrub
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process import owned_folder
@@ -86,7 +87,7 @@ def test_a_removal_that_takes_long_does_not_delay_the_answer(
 ) -> None:
     """It goes on in a thread."""
     go_on = threading.Event()
-    removed = owned_folder.remove_folder
+    removed = remove_folder
 
     def slow(folder: Path) -> bool:
         assert go_on.wait(HANG)
