@@ -74,7 +74,8 @@ def looks_like_key(text: str) -> bool:
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
     """Return `text` on one line, cut to `limit` characters, with unprintable characters escaped."""
     text = " ".join(text[: limit * 4].split())
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -76,7 +76,10 @@ class _Checker(Generic[ModelT]):
             if not self._read_as_scalars(wanted):
                 break
         seen: set[KeyPath] = set()
-        for error in errors:
+        for index, error in enumerate(errors):
+            if self.findings.is_full:
+                self.findings.left_out += len(errors) - index
+                break
             path = self._path_of(error)
             # The first error at a place is the cause of the others there.
             if path not in seen and not (error["type"] == "reference" and self.findings):

@@ -23,6 +23,10 @@ KEY_WORDS = frozenset({
 """Keys under which people write a secret itself."""
 
 
+MAX_FINDINGS = 10_000
+"""The most findings that are put into words: far more than anyone reads, and it bounds the time that they take."""
+
+
 class Findings:
     """Collects the findings of one source.
 
@@ -33,11 +37,18 @@ class Findings:
     def __init__(self, name: str) -> None:
         self.name = bounded(name)
         self._lines: dict[str, Position] = {}
+        self.left_out = 0
+        """How many findings were not put into words, since there are `MAX_FINDINGS` already."""
         self.suggester = Suggester()
         """Shared by all findings, since its budget is for the whole source."""
 
     def __bool__(self) -> bool:
         return bool(self._lines)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more findings are put into words."""
+        return len(self._lines) >= MAX_FINDINGS
 
     def add(self, position: Position | None, path: KeyPath, message: str, hint: str = "") -> None:
         """Add one finding; the same line twice counts once.
@@ -48,6 +59,9 @@ class Findings:
             message: What is wrong, without a value.
             hint: A suggestion of known words, appended as it is.
         """
+        if self.is_full:
+            self.left_out += 1
+            return
         place = f":{position.line}:{position.column}" if position is not None and position.line else ""
         at = f"{bounded(dotted(path), 300)}: " if path else ""
         text = scrub(at + bounded(message)) + hint
@@ -56,7 +70,9 @@ class Findings:
     def error(self) -> ConfigError:
         """Return all findings as one error."""
         lines = sorted(self._lines, key=lambda line: self._lines[line])
-        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        count = "1 mistake" if len(lines) == 1 else f"{len(lines) + self.left_out} mistakes"
+        if self.left_out:
+            lines.append(f"{self.name}: and {self.left_out} more")
         return ConfigError(f"{count} in the configuration {self.name}", findings=lines, sent=False)
 
 
