@@ -97,14 +97,14 @@ def test_a_path_a_text_and_a_mapping_give_the_same(tmp_path: Path) -> None:
     [
         ("", "the path is empty"),
         ("nowhere.yaml", "cannot be read: No such file or directory"),
-        ("llm=a: b", "cannot be read: No such file or directory (YAML text would have a newline in it)"),
+        ("llm=a: b", "1:1: llm: the top key llm is missing"),
         ("a\0b", "not a path"),
         ("x" * 5000, "cannot be read: File name too long"),
         (os.curdir, "a directory, not a file"),
         ("/dev/null", "not a regular file"),
-        (5, "a path, YAML text (with a newline in it) or a mapping is wanted"),
-        (None, "a path, YAML text (with a newline in it) or a mapping is wanted"),
-        (b"llm.yaml", "a path, YAML text (with a newline in it) or a mapping is wanted"),
+        (5, "a path, YAML text or a mapping is wanted"),
+        (None, "a path, YAML text or a mapping is wanted"),
+        (b"llm.yaml", "a path, YAML text or a mapping is wanted"),
     ],
 )
 def test_what_is_no_readable_file_is_one_finding(source: Any, said: str) -> None:
@@ -576,3 +576,41 @@ def test_every_finding_has_the_promised_shape(tmp_path: Path) -> None:
     places = [tuple(map(int, match.groups())) for line in caught.value.findings if (match := shape.fullmatch(line))]
     assert len(places) == len(caught.value.findings)
     assert places == sorted(places)
+
+
+SECRET = "s3cr3t-value-98765"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"llm": {"providers": {"p": {"type": "moc", "token": "%s"}}}}',
+        '{"llm":{"a":"%s"}}',
+        " {llm: {a: %s}}",
+        "['%s']",
+        "llm: {providers: {p: {type: mock, note: '%s'}}}",
+        "token: %s",
+        '"%s": 1',
+        "%s" + "x" * 5000,
+        "llm: [%s",
+        "{%s",
+    ],
+)
+def test_text_on_one_line_is_not_taken_for_a_path(text: str) -> None:
+    """An error names a path, and text may hold keys."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(text % SECRET)
+    assert SECRET not in str(caught.value) + repr(caught.value)
+    assert caught.value.message.endswith("<text>")
+
+
+def test_json_on_one_line_loads() -> None:
+    config = '{"llm": {"providers": {"p": {"type": "mock"}}, "roles": {"r": {"provider": "p"}}}}'
+    assert load_config(config).default_role == "r"
+
+
+@pytest.mark.parametrize("name", ["a: b.yaml", "{a}.yaml", "[x]"])
+def test_a_file_whose_name_looks_like_text_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(GOOD)
+    assert load_config(name).default_role == "r"

@@ -20,11 +20,26 @@ MAX_BYTES = 1_000_000
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
+_MAX_PATH = 4096
+"""Characters of the longest path that a system takes."""
+
+
+def is_text(source: object) -> bool:
+    """Whether `source` is YAML or JSON text, and not the path of a file.
+
+    Text has a newline in it, or the look of YAML or JSON on one line. What only looks so is a path if that file exists.
+    """
+    if not isinstance(source, str):
+        return False
+    looks = source.lstrip().startswith(("{", "[", '"', "'")) or ": " in source or len(source) > _MAX_PATH
+    return "\n" in source or (looks and not os.path.exists(source))  # noqa: PTH110 - does not raise
+
+
 def name_of_source(source: Any) -> str:
     """Return what findings call `source`: the file's path, ``<text>`` or ``<mapping>``."""
     if isinstance(source, Mapping):
         return "<mapping>"
-    if isinstance(source, str) and "\n" in source:
+    if is_text(source):
         return "<text>"
     return os.fsdecode(source) or "<path>" if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
 
@@ -82,12 +97,12 @@ def _parse_yaml(source: Any) -> Node:
     # Imported here, so that a program whose configuration is a mapping loads no YAML library.
     from lee_llm_router.config.yaml_reader import parse, position_at  # noqa: PLC0415
 
-    if isinstance(source, str) and "\n" in source:
+    if isinstance(source, str) and is_text(source):
         if len(source) > MAX_BYTES:
             raise UnreadableSourceError(f"longer than {MAX_BYTES:,} characters")
         return parse(source)
     if not isinstance(source, (str, os.PathLike)):
-        raise UnreadableSourceError("a path, YAML text (with a newline in it) or a mapping is wanted")
+        raise UnreadableSourceError("a path, YAML text or a mapping is wanted")
     data = _read_file(os.fsdecode(source))
     text = data.decode(errors="surrogateescape")
     # Searched for, because the error of a strict decode would carry the whole file.
@@ -109,8 +124,7 @@ def _read_file(path: str) -> bytes:
         with open(path, "rb", opener=_open_without_blocking) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        hint = " (YAML text would have a newline in it)" if ": " in path else ""
-        raise UnreadableSourceError(f"cannot be read: {error.strerror or type(error).__name__}{hint}") from None
+        raise UnreadableSourceError(f"cannot be read: {error.strerror or type(error).__name__}") from None
     except ValueError:
         raise UnreadableSourceError("not a path") from None
     if len(data) > MAX_BYTES:
