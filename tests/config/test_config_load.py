@@ -97,7 +97,7 @@ def test_a_path_a_text_and_a_mapping_give_the_same(tmp_path: Path) -> None:
     [
         ("", "the path is empty"),
         ("nowhere.yaml", "cannot be read: No such file or directory"),
-        ("llm=a: b", "1:1: llm: the top key llm is missing"),
+        ("llm=a: b", "cannot be read: No such file or directory (YAML text would have a newline in it)"),
         ("a\0b", "not a path"),
         ("x" * 5000, "cannot be read: File name too long"),
         (os.curdir, "a directory, not a file"),

@@ -37,8 +37,9 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
     """Read a configuration.
 
     Args:
-        source: A path; or YAML or JSON text; or a mapping. A string is text if it has a newline in it, or looks like YAML
-            or JSON and is no file's name. The router's section stands under the key ``llm``; a file's other top-level keys are left to the application.
+        source: A path; or YAML or JSON text; or a mapping. A string is text if it has a newline in it, or begins
+            with a brace and is no file's name. The router's section stands under the key ``llm``; a file's other
+            top-level keys are left to the application.
 
     Raises:
         ConfigError: anything is wrong. Its `findings` hold every mistake at once, in the order of the file, each as

@@ -20,6 +20,9 @@ MAX_BYTES = 1_000_000
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
 
+TEXT_NAME = "<text>"
+"""What findings call a source that is text, or may be."""
+
 _MAX_PATH = 4096
 """Characters of the longest path that a system takes."""
 
@@ -27,12 +30,21 @@ _MAX_PATH = 4096
 def is_text(source: object) -> bool:
     """Whether `source` is YAML or JSON text, and not the path of a file.
 
-    Text has a newline in it, or the look of YAML or JSON on one line. What only looks so is a path if that file exists.
+    Text has a newline in it, or is a mapping in braces on one line; a file of that name goes first.
     """
     if not isinstance(source, str):
         return False
-    looks = source.lstrip().startswith(("{", "[", '"', "'")) or ": " in source or len(source) > _MAX_PATH
-    return "\n" in source or (looks and not os.path.exists(source))  # noqa: PTH110 - does not raise
+    return "\n" in source or (source.lstrip().startswith("{") and not _exists(source))
+
+
+def _may_be_shown(path: str) -> bool:
+    """Whether `path` is not rather text, on one line and perhaps with keys in it."""
+    looks_like_text = path.lstrip().startswith(("[", '"', "'")) or ": " in path or len(path) > _MAX_PATH
+    return not looks_like_text or _exists(path)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - the method of Path raises for what can be no path
 
 
 def name_of_source(source: Any) -> str:
@@ -40,8 +52,11 @@ def name_of_source(source: Any) -> str:
     if isinstance(source, Mapping):
         return "<mapping>"
     if is_text(source):
-        return "<text>"
-    return os.fsdecode(source) or "<path>" if isinstance(source, (str, os.PathLike)) else f"<{type(source).__name__}>"
+        return TEXT_NAME
+    if not isinstance(source, (str, os.PathLike)):
+        return f"<{type(source).__name__}>"
+    path = os.fsdecode(source) or "<path>"
+    return path if _may_be_shown(path) else TEXT_NAME
 
 
 def read_tree(source: Any, findings: Findings) -> Node:
@@ -124,7 +139,8 @@ def _read_file(path: str) -> bytes:
         with open(path, "rb", opener=_open_without_blocking) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UnreadableSourceError(f"cannot be read: {error.strerror or type(error).__name__}") from None
+        hint = " (YAML text would have a newline in it)" if ": " in path else ""
+        raise UnreadableSourceError(f"cannot be read: {error.strerror or type(error).__name__}{hint}") from None
     except ValueError:
         raise UnreadableSourceError("not a path") from None
     if len(data) > MAX_BYTES:

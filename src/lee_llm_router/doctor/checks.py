@@ -19,7 +19,7 @@ from lee_llm_router._util.scrubbing import bounded, scrub
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.config.reading import is_text
+from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.engine import json_contract
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
@@ -56,7 +56,7 @@ def diagnose(
     Raises:
         OSError: there is no such file, or it cannot be opened.
     """
-    if isinstance(source, (str, os.PathLike)) and not is_text(source):
+    if isinstance(source, (str, os.PathLike)) and name_of_source(source) != TEXT_NAME:
         _must_open(source)
     try:
         config = source if isinstance(source, LLMConfig) else load_config(source)
@@ -156,7 +156,8 @@ def _must_open(path: str | os.PathLike[str]) -> None:
 
 
 def _name_of_source(source: object) -> str:
-    return str(source) if isinstance(source, (str, os.PathLike)) and not is_text(source) else "configuration"
+    name = name_of_source(source) if isinstance(source, (str, os.PathLike)) else TEXT_NAME
+    return "configuration" if name == TEXT_NAME else name
 
 
 def _finding(source: str, text: str) -> CheckResult:
