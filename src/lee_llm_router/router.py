@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
@@ -35,6 +36,7 @@ from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
+from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
 
@@ -82,7 +84,6 @@ class LeeLLMRouter:
         self._closed = False
         self._clock = clock
         trace = self.config.trace
-        folder = str(workspace) if workspace is not None else trace.workspace
         if trace_store is None and trace.enabled:
             trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
         self._own_sinks: list[EventSink] = []
@@ -106,7 +107,7 @@ class LeeLLMRouter:
             pool=ProviderPool(self.config.providers, clock, wrap=wrap_provider),
             secrets=self.config.filled_values(),
             capture_full=trace.capture == "full",
-            workspace=folder,
+            workspace=_workspace(trace, workspace),
         )
         self._planner = CallPlanner(self.config, self.policy, parts, compression)
 
@@ -333,6 +334,18 @@ def _close_listeners(store: object, sinks: Iterable[object], call: Callable[...,
         close = getattr(listener, "close", None)
         if close is not None:
             close() if call is None else call(what, close)
+
+
+def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | None:
+    """Return the folder that traces belong to, as records have it; None if there is no current directory."""
+    if given is not None:
+        return str(given)
+    try:
+        return str(trace.workspace_folder.absolute())
+    except NoHomeError as error:
+        raise ConfigError(f"trace.workspace: {error.strerror}", sent=False) from None
+    except OSError:
+        return None
 
 
 LLMRouter = LeeLLMRouter

@@ -41,6 +41,7 @@ INSIDE = {
         ["http.provider"],
         ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],
+         ["keys"],
         ["json_schema", "base"],
         ["streams"],
     ],
@@ -265,6 +266,7 @@ def test_a_package_hands_on_what_it_lists(face: str) -> None:
 
 HEAVY = {
     "httpx", "httpcore", "anyio", "h11", "httptools", "certifi", "yaml", "typer", "click", "rich", "jsonschema",
+    "dotenv",
 }  # fmt: skip
 
 

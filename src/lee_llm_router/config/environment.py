@@ -17,8 +17,8 @@ class FilledText(NamedTuple):
     """Values of the variables used, in order, without empty ones."""
     references: int = 0
     """How many references the text had."""
-    is_whole_reference: bool = False
-    """Whether the text was one reference and nothing else."""
+    names: tuple[str, ...] = ()
+    """Names of the variables used, in order."""
     problem: str | None = None
     """Why it cannot be filled; it names variables, never values."""
 
@@ -32,6 +32,7 @@ def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
         return FilledText(text)
     problems: list[str] = []
     values: list[str] = []
+    names: list[str] = []
     references = 0
 
     def replace(match: re.Match[str]) -> str:
@@ -43,6 +44,7 @@ def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
         if name is None:
             problems.append("not a reference: write ${NAME} or ${NAME:-default}, and $${ for a plain ${")
             return ""
+        names.append(name)
         value = environ.get(name)
         if default is not None and not value:
             return default
@@ -56,6 +58,4 @@ def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
         return value
 
     result = _REFERENCE.sub(replace, text)
-    match = _REFERENCE.fullmatch(text)
-    is_whole = match is not None and match["name"] is not None
-    return FilledText(result, tuple(values), references, is_whole, problems[0] if problems else None)
+    return FilledText(result, tuple(values), references, tuple(names), problems[0] if problems else None)

@@ -22,8 +22,8 @@ class FilledData:
     data: Any = None
     from_environment: dict[KeyPath, tuple[str, ...]] = field(default_factory=dict)
     """Places that held a reference, and the values of the variables used there."""
-    whole_references: set[KeyPath] = field(default_factory=set)
-    """Those of them that are one reference and nothing else: only these may mean something other than text."""
+    variables: set[str] = field(default_factory=set)
+    """Names of the variables that references asked for."""
     reported: set[KeyPath] = field(default_factory=set)
     """Places with a finding already: a second one would only follow from the first."""
 
@@ -69,8 +69,7 @@ class _Filler:
             self.filled.from_environment[path] = result.values
         elif problem is None:
             problem = _literal_secret(result.text, path)
-        if result.is_whole_reference:
-            self.filled.whole_references.add(path)
+        self.filled.variables.update(result.names)
         if problem is not None:
             self._report(position, path, problem)
             return None

@@ -6,11 +6,13 @@ How this works: five steps, each of which takes what the one before returned. No
                tree (`tree`) knows its position, so that later steps can say where a mistake stands.
 2. `reading`   tree -> section: the entry of the key ``llm``. Other top keys belong to the application.
 3. `filling`   section -> plain data. ``${VAR}`` is replaced (`environment`) before anything is validated, so a number
-               may come from the environment. Records which values came from there: they may be secrets.
+               may come from the environment, or from the `.env` beside the file (`env_file`). Records which values
+               came from there: they may be secrets.
 4. `checking`  data -> model. Names of providers and roles are looked up (`references`), then pydantic validates. Each
                error becomes a `Mistake` in our own words (`findings`); its field `at` says whether it stands at a key,
                a value or the key around it, and the tree gives line and column.
-5. `note_filled` (in settings/model.py) tells the models which of their values to mask.
+5. `note_filled` (in settings/model.py) tells the models which of their values to mask, and `note_origin` where they
+   came from: paths and names of variables are looked up later.
 
 All steps add to the same `Findings`. The first two raise on their first mistake: without a tree there is nothing to
 check. The other two collect all they find and raise at the end of step 4, so that one run shows every mistake. A place
@@ -23,14 +25,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from lee_llm_router.config.checking import check_section
+from lee_llm_router.config.env_file import read_env_file
 from lee_llm_router.config.filling import fill_section
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.config.reading import name_of_source, read_tree, router_section
-from lee_llm_router.settings.model import note_filled
+from lee_llm_router.config.reading import is_text, name_of_source, read_tree, router_section
+from lee_llm_router.settings.model import note_filled, note_origin
+from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
 
 def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig:
@@ -48,7 +53,20 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
     findings = Findings(name_of_source(source))
     tree = read_tree(source, findings)
     section = router_section(tree, findings)
-    filled = fill_section(section, os.environ, findings)
+    origin = _origin_of(source)
+    filled = fill_section(section, origin.environment(), findings)
     config = check_section(filled, section, LLMConfig, findings)
     note_filled(config, filled.from_environment)
+    note_origin(config, replace(origin, used=frozenset(filled.variables)))
     return config
+
+
+def _origin_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> ConfigOrigin:
+    """Return where the readable `source` is, and what the `.env` beside it says."""
+    if isinstance(source, Mapping) or is_text(source):
+        return NO_ORIGIN
+    file = os.path.abspath(os.fsdecode(source))  # noqa: PTH100 - links are kept
+    beside = read_env_file(file)
+    if beside is None:
+        return ConfigOrigin(file)
+    return ConfigOrigin(file, beside.path, beside.problem, beside.variables)

@@ -18,7 +18,7 @@ from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.json_schema import is_type, schema_problem
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
 from lee_llm_router.settings.mistakes import validation_error
-from lee_llm_router.settings.model import KeyPath, Section
+from lee_llm_router.settings.model import KeyPath, OriginSection, Section
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import AnySink
 from lee_llm_router.telemetry.settings import TraceConfig
@@ -110,7 +110,7 @@ class ChainEntry(Section):
     """What is asked of the call, the role's settings included. Unset means: not sent."""
 
 
-class LLMConfig(Section):
+class LLMConfig(OriginSection):
     """The whole of ``llm:``. Built from a mapping directly, it checks the same things as `load_config`."""
 
     default_role: str | None = Field(

@@ -23,7 +23,9 @@ from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.engine import json_contract
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
+from lee_llm_router.providers.keys import oddity_of_value
 from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.settings.origin import ConfigOrigin
 from lee_llm_router.telemetry.records import target_name
 from lee_llm_router.telemetry.stores.open import open_store
 
@@ -63,7 +65,8 @@ def diagnose(
     except ConfigError as error:
         return [_finding(_name_of_source(source), text) for text in error.findings or (error.message,)]
     counted = ", ".join((_count(config.providers, "provider"), _count(config.roles, "role")))
-    results = [_result("ok", "file", _name_of_source(source), f"reads well: {counted}")]
+    name = config.origin.file or _name_of_source(source) if isinstance(source, LLMConfig) else _name_of_source(source)
+    results = [_result("ok", "file", name, f"reads well: {counted}"), *_check_variables(config)]
     try:
         router = LeeLLMRouter(config, trace_store=False)
     except LLMRouterError as error:
@@ -76,6 +79,31 @@ def diagnose(
             results += _check_provider(config, name)
     results.append(_check_traces(config))
     return results + [result for result, _ in roles]
+
+
+def _check_variables(config: LLMConfig) -> Iterator[CheckResult]:
+    """Say which variables come from where, and which of their values look as if a tool had passed them on wrongly."""
+    origin = config.origin
+    if origin.env_file is not None:
+        if origin.env_problem is not None:
+            yield _result("warning", "file", origin.env_file, f"not read: {origin.env_problem}")
+        else:
+            yield _result("ok", "file", origin.env_file, _shares(config, origin))
+    for name in sorted(origin.used):
+        if odd := oddity_of_value(origin.variable(name) or ""):
+            yield _result("warning", "file", f"variable {name}", odd)
+
+
+def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
+    """Return which variables the `.env` gives, and which the environment has itself."""
+    asked = set(origin.used)
+    for settings in config.providers.values():
+        named = getattr(settings, "api_key_env", None)
+        asked.update(name for name in (named, *getattr(settings, "env", ())) if isinstance(name, str))
+    known = asked & origin.variables.keys()
+    given, own = sorted(known - os.environ.keys()), sorted(known & os.environ.keys())
+    text = f"gives {', '.join(given)}" if given else "gives nothing that the configuration asks for"
+    return text + (f"; the environment has its own {', '.join(own)}" if own else "")
 
 
 def _check_roles(router: LeeLLMRouter, role: str | None) -> Iterator[tuple[CheckResult, set[str]]]:
@@ -103,7 +131,9 @@ def _check_provider(config: LLMConfig, name: str) -> list[CheckResult]:
     try:
         provider = registry.get(settings.type)(name, settings)
         try:
-            results = [_result(level, "provider", name, text) for level, text in provider.check()]
+            # Settings that were filled from the environment may be secrets, and a check may name any of them.
+            filled = settings.filled_values()
+            results = [_result(level, "provider", name, scrub(text, filled)) for level, text in provider.check()]
         finally:
             provider.close()
     except LLMRouterError as error:
@@ -130,7 +160,7 @@ def _check_traces(config: LLMConfig) -> CheckResult:
         level, message = "error", f"cannot be used: {error.strerror}"
     if level == "ok" and trace.capture == "full":
         message += "; prompts and answers are stored"
-    return _result(level, "traces", str(folder), message)
+    return _result(level, "traces", scrub(str(folder), trace.filled_values()), message)
 
 
 def _check_folder(folder: Path) -> tuple[Level, str]:

@@ -160,11 +160,19 @@ def read_key(name: str, provider: str) -> str:
     Raises:
         AuthenticationError: it is unset or empty, or holds characters that no header can carry.
     """
-    value = os.environ.get(name, "").strip()
+    return checked_key(f"environment variable {name}", os.environ.get(name), provider)
+
+
+def checked_key(what: str, value: str | None, provider: str) -> str:
+    """Return `value`, the key of `provider` that was read from `what`, without white space around it.
+
+    Raises:
+        AuthenticationError: it is missing or empty, or holds characters that no header can carry.
+    """
+    value = (value or "").strip()
     if not value:
-        raise AuthenticationError(f"environment variable {name} is not set", provider=provider, sent=False)
+        missing = "is empty" if what.startswith("api_key_file") else "is not set"
+        raise AuthenticationError(f"{what} {missing}", provider=provider, sent=False)
     if not value.isascii() or not value.isprintable():
-        raise AuthenticationError(
-            f"environment variable {name} holds characters no HTTP header can carry", provider=provider, sent=False
-        )
+        raise AuthenticationError(f"{what} holds characters no HTTP header can carry", provider=provider, sent=False)
     return value

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapH
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.scrubbing import MASK, is_sensitive_header, is_sensitive_parameter
+from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list indexes that lead to a value, the outermost first."""
@@ -83,6 +84,8 @@ class RedactingModel(BaseModel):
         """
         other = type(self).model_validate({**dict(self), **overrides})
         other._filled.update({path: used for path, used in self._filled.items() if path[0] not in overrides})
+        if isinstance(self, OriginModel) and isinstance(other, OriginModel):
+            other._origin = self._origin
         return other
 
     def filled_values(self) -> tuple[str, ...]:
@@ -98,6 +101,24 @@ class RedactingModel(BaseModel):
             for value in values
         }
         return tuple(found)
+
+
+class OriginModel(RedactingModel):
+    """A model that reads paths or variables later, and so keeps where it came from."""
+
+    _origin: ConfigOrigin = PrivateAttr(default_factory=lambda: NO_ORIGIN)
+
+    @property
+    def origin(self) -> ConfigOrigin:
+        """Where the configuration came from that this model is part of."""
+        return self._origin
+
+
+def note_origin(model: RedactingModel, origin: ConfigOrigin) -> None:
+    """Record in `model`, and in the models inside it, where they came from."""
+    for one in _models(model):
+        if isinstance(one, OriginModel):
+            one._origin = origin
 
 
 def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]) -> None:
@@ -172,3 +193,7 @@ class Section(RedactingModel):
     """A section of a configuration. Its keys may be written by alias or by name."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+
+class OriginSection(Section, OriginModel):
+    """A section that keeps where it came from."""

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.mistakes import Mistake, validation_error
-from lee_llm_router.settings.model import Section
+from lee_llm_router.settings.model import OriginSection
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,10 +26,15 @@ if TYPE_CHECKING:
 PluginT = TypeVar("PluginT")
 
 
-class PluginSettings(Section):
+class PluginSettings(OriginSection):
     """Settings every plugin has; a plugin adds its own by subclassing, and names the class in `config_model`."""
 
     type: str = Field(description="Name of the plugin.")
+
+    @classmethod
+    def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+        """Return the settings `written`, and an alias's `defaults` for those that are left out."""
+        return {**defaults, **written}
 
 
 class PluginRegistry(Generic[PluginT]):
@@ -183,7 +188,7 @@ def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSet
     except ConfigError as error:
         raise validation_error("unknown_type", [_unknown(registry, name, error)]) from error
     try:
-        return model.model_validate({**defaults, **value, "type": type_name})
+        return model.model_validate(model.with_defaults(dict(value), dict(defaults)) | {"type": type_name})
     except ValidationError:
         raise
     except Exception as error:

@@ -1,16 +1,18 @@
 """The section `trace` of a configuration."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.settings.fields import Integer, Number
-from lee_llm_router.settings.model import Section
+from lee_llm_router.settings.model import OriginSection
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import AnyStore
 
 
-class TraceConfig(Section):
+class TraceConfig(OriginSection):
     """Where traces go, and what is in them."""
 
     enabled: bool = Field(True, description="Write traces.")
@@ -20,9 +22,33 @@ class TraceConfig(Section):
         description="Store of the traces: its name, or its type and settings. Default: jsonl.",
     )
     dir: str | None = Field(None, description="Folder. Default: .lee-llm-router/traces under the workspace.")
-    workspace: str | None = Field(None, description="Folder traces belong to, noted in each. Default: here.")
+    workspace: str | None = Field(
+        None, description="Folder traces belong to, noted in each. Default: that of the configuration file."
+    )
     keep_days: Integer = Field(30, ge=0, description="Days to keep; 0 keeps all.")
     max_mb: Number = Field(
         0, ge=0, description="Megabytes that all traces may have together; the oldest files go. 0: any number."
     )
     capture: Literal["meta", "full"] = Field("meta", description="full: prompts and answers are stored too.")
+
+    @property
+    def workspace_folder(self) -> Path:
+        """The folder that the traces belong to: `workspace`, else that of the configuration file, else here.
+
+        A relative `workspace` starts at the configuration file.
+
+        Raises:
+            OSError: the path begins with ``~``, and there is no home.
+        """
+        return self.origin.path(self.workspace or "")
+
+    @property
+    def trace_folder(self) -> Path:
+        """The folder of the default store: `dir`, a relative one under the `workspace_folder`.
+
+        Raises:
+            OSError: as `workspace_folder`.
+        """
+        from lee_llm_router.telemetry.stores.jsonl import DEFAULT_FOLDER  # noqa: PLC0415 - only the store needs it
+
+        return self.workspace_folder / (DEFAULT_FOLDER if self.dir is None else expand_home(self.dir))

@@ -170,7 +170,7 @@ def levels(subject: CodexCLIProvider) -> list[str]:
 
 def test_the_doctor_names_program_version_and_key(codex: FakeCodex) -> None:
     found = list(provider(codex).check())
-    assert found == [("ok", f"{codex.path}: codex-cli 0.169.0"), ("ok", "LEE_TEST_KEY is set")]
+    assert found == [("ok", f"{codex.path}: codex-cli 0.169.0"), ("ok", "environment variable LEE_TEST_KEY is set")]
     assert KEY not in str(found)
 
 

@@ -107,7 +107,7 @@ def parse_flags(help_text: str) -> frozenset[str] | None:
 
 
 def child_environment(
-    parent: Mapping[str, str], allowed: Sequence[str], own: Mapping[str, str | None]
+    parent: Mapping[str, str], allowed: Sequence[str], own: Mapping[str, str | None], beside: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the child's whole environment.
 
@@ -115,10 +115,12 @@ def child_environment(
         parent: The environment to choose from.
         allowed: Names passed on in addition to `PASSED_ON`; they override `own`.
         own: Variables that the provider sets (None: not set).
+        beside: What `allowed` may name as well, where `parent` lacks it: the `.env` beside the configuration.
     """
     passed = {name: value for name, value in parent.items() if name in PASSED_ON or name.startswith("LC_")}
     set_here = {name: value for name, value in own.items() if value is not None}
-    return {**passed, **set_here, **{name: parent[name] for name in allowed if name in parent}}
+    named = {**beside, **parent} if beside else parent
+    return {**passed, **set_here, **{name: named[name] for name in allowed if name in named}}
 
 
 def toml(value: Any) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from time import monotonic
 from typing import ClassVar, Literal, TypeAlias
 
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.home_paths import NoHomeError, expand_home
 from lee_llm_router._util.scrubbing import bounded, quoted
 from lee_llm_router.errors import (
@@ -34,7 +35,7 @@ from lee_llm_router.errors import (
     ProviderError,
     error_for,
 )
-from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, read_key
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
 from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.codex_cli.attempt_dirs import AttemptDirs, attempt_dirs
@@ -54,6 +55,7 @@ from lee_llm_router.providers.codex_cli.prompt import render_instructions, rende
 from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
 from lee_llm_router.providers.codex_cli.time_budget import TimeBudget
 from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
+from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.response import UNREPORTED, LLMRequest, LLMResponse
 
 KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
@@ -90,6 +92,10 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
 
     config_model: ClassVar[type[ProviderConfig]] = CodexCLIConfig
     capabilities: ClassVar[Capabilities] = Capabilities(bounded=True)
+
+    def __init__(self, name: str, config: CodexCLIConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(name, config, clock)
+        self._key_source = KeySource(config, name)
 
     # What any CLI agent needs: this part becomes `AgentProvider`.
 
@@ -161,7 +167,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
     ) -> LLMResponse:
         """Run codex. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
         prompt = render_prompt(request).encode()
-        key = self._key()
+        key = self._key_source.read()
         turn = CodexTurn()
         may_be_sent = False
         try:
@@ -257,19 +263,14 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
     def secrets(self) -> Iterable[str]:
         """Return the key or the tokens of the borrowed login, and settings taken from environment variables."""
         yield from super().secrets()
-        name = self.config.api_key_env
-        key = os.environ.get(name, "").strip() if name else ""
-        if key:
-            yield key
+        yield from self._key_source.known()
         if self._uses_login:
             with suppress(NoHomeError):
                 yield from login_secrets(self._login_home)
 
     def _check_login(self) -> Iterator[tuple[_CheckLevel, str]]:
-        name = self.config.api_key_env
-        if name is not None:
-            found = bool(os.environ.get(name, "").strip())
-            yield ("ok", f"{name} is set") if found else ("error", f"environment variable {name} is not set")
+        if self._key_source.is_named:
+            yield from self._key_source.check()
         elif self._uses_login:
             # The login of a configured home may be in the system's keyring, which cannot be looked into from here.
             level: _CheckLevel = "warning" if self.config.codex_home else "error"
@@ -283,7 +284,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
 
     @property
     def _uses_login(self) -> bool:
-        return self.config.base_url is None and self.config.api_key_env is None
+        return self.config.base_url is None and not self._key_source.is_named
 
     @property
     def _login_home(self) -> Path:
@@ -292,10 +293,6 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
 
     def _login_settings(self) -> dict[str, str]:
         return credentials_store(self._login_home) if self._uses_login and self.config.codex_home else {}
-
-    def _key(self) -> str | None:
-        name = self.config.api_key_env
-        return read_key(name, self.name) if name else None
 
     @contextmanager
     def _dirs(self, budget: TimeBudget) -> Iterator[tuple[AttemptDirs, BorrowedLogin | None]]:
@@ -321,7 +318,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             "TMPDIR": str(dirs.temp),
             KEY_VARIABLE if self.config.base_url else SERVICE_KEY_VARIABLE: key,
         }
-        return child_environment(os.environ, self.config.env, own)
+        return child_environment(os.environ, self.config.env, own, self.config.origin.variables)
 
     def _command(
         self, request: LLMRequest, prompt: bytes, *, model: str | None, executable: str, flags: frozenset[str] | None,
@@ -342,7 +339,7 @@ class CodexCLIProvider(Provider[CodexCLIConfig]):
             folder=expand_home(config.workspace).absolute() if config.workspace else dirs.work,
             model=model,
             base_url=config.base_url,
-            key_variable=KEY_VARIABLE if config.api_key_env else None,
+            key_variable=KEY_VARIABLE if self._key_source.is_named else None,
             instructions=None if instructions is None else dirs.write("instructions.md", instructions),
             schema=dirs.write_json("schema.json", schema) if by_flag else None,
             reasoning_effort=request.reasoning_effort or config.reasoning_effort,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number
 
 
@@ -21,7 +21,7 @@ def _check_config_keys(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-class CodexCLIConfig(ProviderConfig):
+class CodexCLIConfig(KeyedConfig):
     """Settings of a `codex_cli` provider."""
 
     type: str = Field("codex_cli", description="codex_cli")

@@ -10,40 +10,35 @@ from urllib.parse import urlsplit
 
 from lee_llm_router._util.hosts import is_this_machine
 from lee_llm_router._util.scrubbing import is_sensitive_header
-from lee_llm_router.errors import AuthenticationError, LLMRouterError
-from lee_llm_router.providers.base import read_key
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.providers.http.transport.choice import choose_transport
 from lee_llm_router.providers.http.transport.proxies import SOCKS_SCHEMES, check_proxy, proxy_for, shown_proxy
 from lee_llm_router.providers.http.transport.trust import context_for
 from lee_llm_router.providers.http.transport.watchers import blind_watchers
+from lee_llm_router.providers.keys import KeySource
 
 Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
 
 
-def check_http(config: HTTPConfig, provider: str) -> Iterator[Finding]:
+def check_http(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
     """Check all that a request needs before it is sent.
 
     Args:
         config: The provider's settings.
-        provider: Its name.
+        keys: Where its key comes from.
     """
-    yield from _check_key(config, provider)
+    yield from _check_key(config, keys)
     yield from _check_authorities(config)
     yield from _check_way(config)
 
 
-def _check_key(config: HTTPConfig, provider: str) -> Iterator[Finding]:
+def _check_key(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
     parts = urlsplit(config.base_url)
-    if config.api_key_env is None:
+    if not keys.is_named:
         yield "ok", f"{parts.netloc} is asked without a key"
-    else:
-        try:
-            read_key(config.api_key_env, provider)
-            yield "ok", f"environment variable {config.api_key_env} is set"
-        except AuthenticationError as error:
-            yield "error", error.message
-    has_key = config.api_key_env is not None or any(map(is_sensitive_header, config.headers))
+    yield from keys.check()
+    has_key = keys.is_named or any(map(is_sensitive_header, config.headers))
     if has_key and parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
         yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
 

@@ -11,12 +11,11 @@ belongs to one vendor:
 - `stream` opens the answer, and hands an `EventStream` on if the dialect has a decoder for it. If the server failed or
   did not stream, the whole body is read and decoded, and comes as one chunk.
 
-It makes one try; retries are the router's. The key is read from the environment at each attempt.
+It makes one try; retries are the router's. The key is read at each attempt.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
@@ -24,7 +23,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig, read_key
+from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
@@ -39,6 +38,7 @@ from lee_llm_router.providers.http.transport.api import (
     WireStream,
 )
 from lee_llm_router.providers.http.transport.choice import LazyTransport
+from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse, with_headers
 
@@ -84,6 +84,7 @@ class HTTPProvider(Provider[SettingsT]):
         super().__init__(name, config, clock)
         self._key_headers: dict[bool, _KeyHeaders] = {}
         """For whole answers (False) and for streams (True)."""
+        self._key_source = KeySource(config, name)
         self._query = query_text(config.query)
         self._fixed_secrets = (
             *config.filled_values(),
@@ -132,8 +133,7 @@ class HTTPProvider(Provider[SettingsT]):
 
     def secrets(self) -> Iterable[str]:
         """Return the key as the environment has it now, values filled in from there, and those of secret headers."""
-        key = os.environ.get(self.config.api_key_env or "", "").strip()
-        return (*((key,) if key else ()), *self._fixed_secrets)
+        return (*self._key_source.known(), *self._fixed_secrets)
 
     def close(self) -> None:
         """Close idle connections now, busy ones when they are done. Needs no event loop."""
@@ -143,7 +143,7 @@ class HTTPProvider(Provider[SettingsT]):
         """As `Provider.check`: the key, the authorities trusted, the way to the server."""
         from lee_llm_router.providers.http.checks import check_http  # noqa: PLC0415 - only the doctor needs it
 
-        yield from check_http(self.config, self.name)
+        yield from check_http(self.config, self._key_source)
 
     def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
         """Return the settings by which the dialect writes `request`: those of the provider, unless overridden."""
@@ -180,7 +180,7 @@ class HTTPProvider(Provider[SettingsT]):
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:
         """Return what requests with the key of this moment share, worked out anew when the key has changed."""
         config = self.config
-        key = None if config.api_key_env is None else read_key(config.api_key_env, self.name)
+        key = self._key_source.read()
         known = self._key_headers.get(stream)
         if known is not None and known.key == key:
             return known

@@ -10,23 +10,20 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.scrubbing import MASK
-from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.http.headers import HeaderFields
 from lee_llm_router.providers.http.query import QueryFields, with_query_apart
-from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
+from lee_llm_router.providers.keys import KeyedConfig
+from lee_llm_router.settings.fields import BaseUrl, Integer
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 
 
-class HTTPConfig(ProviderConfig):
+class HTTPConfig(KeyedConfig):
     """Settings of an HTTP API, whatever its dialect. A dialect adds its own by subclassing."""
 
     base_url: BaseUrl = Field(description="Where the API is; paths are added to it.")
     _query_apart = model_validator(mode="before")(with_query_apart)
 
-    api_key_env: EnvName | None = Field(
-        None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
-    )
     headers: HeaderFields = Field(default_factory=dict, description="Headers added to each request.")
     query: QueryFields = Field(
         default_factory=dict,

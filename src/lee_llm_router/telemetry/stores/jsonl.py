@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Self
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.stores.day_files import (
     MEGABYTE,
@@ -101,7 +102,7 @@ class LocalFileTraceStore:
         clock: Clock = SYSTEM_CLOCK,
         max_mb: float = 0,
     ) -> None:
-        folder = Path(workspace or "", trace_dir or DEFAULT_FOLDER).expanduser()
+        folder = Path(expand_home(Path(workspace or "")), expand_home(Path(trace_dir or DEFAULT_FOLDER)))
         # A later chdir must not move the traces. OSError: the current directory is gone; `write` will raise it.
         with suppress(OSError):
             folder = folder.absolute()
@@ -132,7 +133,7 @@ class LocalFileTraceStore:
     @classmethod
     def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
         """Return the store that the section `trace` of a configuration describes; see `open_store`."""
-        return cls(trace.dir, trace.workspace, trace.keep_days, clock, trace.max_mb)
+        return cls(trace.trace_folder, keep_days=trace.keep_days, clock=clock, max_mb=trace.max_mb)
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
 if TYPE_CHECKING:  # the command `trace --dir` needs no settings, and so no pydantic
@@ -38,6 +40,18 @@ def open_store(
         return LocalFileTraceStore(trace_dir, workspace, clock=clock)
     from lee_llm_router.telemetry.plugins import STORES  # noqa: PLC0415 - see above
 
-    places = {"workspace": workspace, "dir": trace_dir}
-    named = {key: os.fspath(place) for key, place in places.items() if place is not None}
+    named: dict[str, str] = {}
+    # What is named in code is relative to the current directory, not to the configuration file.
+    if workspace is not None:
+        named["workspace"] = _absolute(workspace)
+    if trace_dir is not None:
+        under = workspace is not None or trace.workspace is not None
+        named["dir"] = os.fspath(trace_dir) if under else _absolute(trace_dir)
     return STORES.build(trace.store, trace=trace.changed(named) if named else trace, clock=clock)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    try:
+        return str(expand_home(Path(path)).absolute())
+    except OSError:  # no home, or no current directory: the store says so
+        return os.fspath(path)

@@ -1,0 +1,68 @@
+"""The `.env` beside a configuration: variables that its references and keys may use. It changes no environment.
+
+It is read where it lies, with python-dotenv, and only if no stranger can have written it: the rule for a configuration
+that was found (`ownership`). The owner of the configuration counts as no stranger, since that file was trusted.
+References within it are not followed: few lines that each double the last would fill the memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from lee_llm_router._util.log import logger
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router._util.small_files import read_small_file
+from lee_llm_router.config.ownership import reason_for_distrust, trusted_owners
+
+ENV_FILE = ".env"
+
+MAX_ENV_BYTES = 65_536
+"""Size of the largest `.env` that is read."""
+
+# python-dotenv looks through a run of white space again from each character of it.
+_LONG_BLANK = re.compile(r"[^\S\r\n]{256}")
+
+
+class EnvFile(NamedTuple):
+    """A `.env`: what it says, or why it was not read."""
+
+    path: str
+    variables: Mapping[str, str]
+    problem: str | None = None
+
+
+def read_env_file(config_file: str) -> EnvFile | None:
+    """Return the `.env` beside `config_file`, an absolute path; None if there is none."""
+    path = Path(config_file).parent / ENV_FILE
+    # A folder of that name is somebody's virtual environment.
+    if not os.path.lexists(path) or os.path.isdir(path):  # noqa: PTH112
+        return None
+    try:
+        owner = Path(config_file).stat().st_uid
+        problem = reason_for_distrust(path, trusted_owners() | {owner})
+        if problem is None:
+            return EnvFile(str(path), _parsed(read_small_file(path, MAX_ENV_BYTES)[0]))
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    except ValueError as error:
+        problem = str(error)
+    logger.warning("%s is not read: %s", bounded(str(path)), problem)
+    return EnvFile(str(path), {}, problem)
+
+
+def _parsed(data: bytes) -> Mapping[str, str]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    if "\0" in text or _LONG_BLANK.search(text):
+        raise ValueError("it holds a NUL, or a very long run of spaces")
+    from dotenv import dotenv_values  # noqa: PLC0415 - most configurations have no such file
+
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,154 @@
+"""The key of a provider: from an environment variable or from a file, read at each attempt."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._util.small_files import read_small_file
+from lee_llm_router.errors import AuthenticationError
+from lee_llm_router.providers.base import ProviderConfig, checked_key
+from lee_llm_router.settings.fields import EnvName
+
+MAX_KEY_BYTES = 16_384
+"""Size of the largest file that is taken for a key."""
+
+_Finding = tuple[Literal["ok", "warning", "error"], str]
+
+
+class KeyedConfig(ProviderConfig):
+    """Settings of a provider that may need a key."""
+
+    api_key_env: EnvName | None = Field(
+        None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
+    )
+    api_key_file: str | None = Field(
+        None, min_length=1, description="File that holds the key and nothing else, in place of a variable."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> Self:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise PydanticCustomError("two_keys", "give api_key_env or api_key_file, not both")
+        return self
+
+    @classmethod
+    def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+        """Return the settings `written` with an alias's `defaults`: a file that is named replaces its variable."""
+        if written.get("api_key_file") is not None:
+            defaults = {name: value for name, value in defaults.items() if name != "api_key_env"}
+        return super().with_defaults(written, defaults)
+
+
+class KeySource:
+    """Reads the key of one provider.
+
+    Args:
+        config: Says where it is.
+        provider: Name of the provider, for errors.
+    """
+
+    def __init__(self, config: KeyedConfig, provider: str) -> None:
+        self._config = config
+        self._provider = provider
+        self._from_file: tuple[tuple[int, ...], str] | None = None
+        """The key read last, and what the file looked like then."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the settings name a key."""
+        return self._config.api_key_env is not None or self._config.api_key_file is not None
+
+    def read(self) -> str | None:
+        """Return the key of this moment; None if the settings name none.
+
+        Raises:
+            AuthenticationError: it is not there, or cannot be a key.
+        """
+        config = self._config
+        if config.api_key_file is not None:
+            return self._read_file(config.api_key_file)
+        name = config.api_key_env
+        if name is None:
+            return None
+        return checked_key(f"environment variable {name}", config.origin.variable(name), self._provider)
+
+    def known(self) -> Iterable[str]:
+        """Return what must be kept out of every output: the key of this moment, if there is one."""
+        name = self._config.api_key_env
+        if name is not None:
+            key = (self._config.origin.variable(name) or "").strip()
+            return (key,) if key else ()
+        if self._config.api_key_file is not None and self._from_file is None:
+            try:
+                self.read()
+            except AuthenticationError:
+                return ()
+        return () if self._from_file is None else (self._from_file[1],)
+
+    def check(self) -> Iterator[_Finding]:
+        """Say whether the key is there, where it comes from, and what is odd about it."""
+        config = self._config
+        try:
+            key = self.read()
+        except AuthenticationError as error:
+            yield "error", error.message
+            return
+        if key is None:
+            return
+        if config.api_key_file is not None:
+            what = f"api_key_file {config.api_key_file}"
+            yield "ok", f"{what} holds a key"
+            mode = config.origin.path(config.api_key_file).stat().st_mode
+            if mode & (stat.S_IROTH | stat.S_IWOTH):
+                yield "warning", f"{what} is open to other users (mode {stat.S_IMODE(mode):04o}): chmod 600"
+        else:
+            what = f"environment variable {config.api_key_env}"
+            elsewhere = config.api_key_env not in os.environ
+            yield "ok", f"{what} is set" + (f" by {config.origin.env_file}" if elsewhere else "")
+        if odd := oddity_of_value(key):
+            yield "warning", f"{what}: {odd}"
+        elif any(char.isspace() for char in key):
+            yield "warning", f"{what}: there is white space in the key"
+
+    def _read_file(self, written: str) -> str:
+        what = f"api_key_file {written}"
+        try:
+            path = self._config.origin.path(written)
+            info = path.stat()
+            known = self._from_file
+            if known is not None and known[0] == _look(info):
+                return known[1]
+            data, info = read_small_file(path, MAX_KEY_BYTES)
+            text = data.decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or no path"
+            raise AuthenticationError(f"{what}: {reason}", provider=self._provider, sent=False) from None
+        key = checked_key(what, text.removesuffix("\n").removesuffix("\r"), self._provider)
+        self._from_file = (_look(info), key)
+        return key
+
+
+def _look(info: os.stat_result) -> tuple[int, ...]:
+    """Return what changes when a file is written or replaced."""
+    return info.st_mtime_ns, info.st_ino, info.st_dev, info.st_size
+
+
+def oddity_of_value(value: str) -> str | None:
+    """Return what is odd about the value of a variable, without any part of it; None if nothing is.
+
+    Containers and notebooks pass a line of a `.env` on as it is, with quotes and with the end of a Windows line.
+    """
+    text = value.strip()
+    if len(text) > 1 and (text[0] in "\"'" or text[-1] in "\"'"):
+        return "the quotes are part of its value: leave them out"
+    if text.lower().startswith("bearer "):
+        return "its value begins with Bearer, which is added to a key anyway: leave it out"
+    if text != value:
+        return "there is white space, or the end of a line, around its value"
+    return None
