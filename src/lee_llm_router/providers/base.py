@@ -163,7 +163,7 @@ def read_key(name: str, provider: str) -> str:
     return checked_key(f"environment variable {name}", os.environ.get(name), provider)
 
 
-def checked_key(what: str, value: str | None, provider: str) -> str:
+def checked_key(what: str, value: str | None, provider: str, *, missing: str = "is not set") -> str:
     """Return `value`, the key of `provider` that was read from `what`, without white space around it.
 
     Raises:
@@ -171,7 +171,6 @@ def checked_key(what: str, value: str | None, provider: str) -> str:
     """
     value = (value or "").strip()
     if not value:
-        missing = "is empty" if what.startswith("api_key_file") else "is not set"
         raise AuthenticationError(f"{what} {missing}", provider=provider, sent=False)
     if not value.isascii() or not value.isprintable():
         raise AuthenticationError(f"{what} holds characters no HTTP header can carry", provider=provider, sent=False)

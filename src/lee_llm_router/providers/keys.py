@@ -129,14 +129,14 @@ class KeySource:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or no path"
             raise AuthenticationError(f"{what}: {reason}", provider=self._provider, sent=False) from None
-        key = checked_key(what, text.removesuffix("\n").removesuffix("\r"), self._provider)
+        key = checked_key(what, text.removesuffix("\n").removesuffix("\r"), self._provider, missing="is empty")
         self._from_file = (_look(info), key)
         return key
 
 
 def _look(info: os.stat_result) -> tuple[int, ...]:
     """Return what changes when a file is written or replaced."""
-    return info.st_mtime_ns, info.st_ino, info.st_dev, info.st_size
+    return info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev, info.st_size
 
 
 def oddity_of_value(value: str) -> str | None:
