@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random as _random
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, NoReturn, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._util.home_paths import NoHomeError
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.assembly import Assembly, RouterOptions
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
@@ -20,24 +24,16 @@ from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.health.states import TargetHealth
-from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
-from lee_llm_router.policy.loading import ensure_policy, load_policy
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
-from lee_llm_router.routing.planner import CallPlanner
-from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
-from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.telemetry.records import TraceStore
-from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
-from lee_llm_router.telemetry.settings import TraceConfig
-from lee_llm_router.telemetry.stores.open import open_store
+from lee_llm_router.telemetry.reporter import TokenUsageHook
 
 
 class LeeLLMRouter:
@@ -78,43 +74,85 @@ class LeeLLMRouter:
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        self.config = config if isinstance(config, LLMConfig) else load_config(config)
-        chosen = self.config.policy if policy is None else policy
-        self.policy = load_policy(chosen) if isinstance(chosen, str | PluginSettings) else ensure_policy(chosen)
-        self._closed = False
-        self._clock = clock
-        trace = self.config.trace
-        if trace_store is None and trace.enabled:
-            trace_store = open_store(trace, workspace=workspace, trace_dir=trace_dir, clock=clock)
-        self._own_sinks: list[EventSink] = []
-        try:
-            for settings in self.config.sinks:
-                self._own_sinks.append(SINKS.build(settings))
-        except ConfigError:
-            _close_listeners(trace_store, self._own_sinks)
-            raise
-        parts = RouterParts(
+        self._options = RouterOptions(
+            policy=policy,
+            trace_store=trace_store,
+            event_sinks=(event_sink,) if isinstance(event_sink, EventSink) else tuple(event_sink),
+            on_token_usage=on_token_usage,
+            compression=compression,
+            trace_dir=trace_dir,
+            workspace=workspace,
+            wrap_provider=wrap_provider,
             clock=clock,
             random=random,
-            reporter=Reporter(
-                store=None if trace_store is False else trace_store,  # an empty one may be false
-                sinks=(*self._own_sinks, *((event_sink,) if isinstance(event_sink, EventSink) else event_sink)),
-                on_token_usage=on_token_usage,
-                observer=getattr(self.policy, "observe", None),
-                secrets=self.config.filled_values(),
-            ),
-            health=Health(self.config.health, self.config.providers, clock, random),
-            pool=ProviderPool(self.config.providers, clock, wrap=wrap_provider),
-            secrets=self.config.filled_values(),
-            capture_full=trace.capture == "full",
-            workspace=_workspace(trace, workspace),
         )
-        self._planner = CallPlanner(self.config, self.policy, parts, compression)
+        self._clock = clock
+        self._closed = False
+        self._replacing = ForkLock(reentrant=True)
+        """Held while one assembly takes the place of another, or is closed for good."""
+        self._retired: list[weakref.finalize[..., Any]] = []
+        loaded = config if isinstance(config, LLMConfig) else load_config(config)
+        self._assembly = Assembly(loaded, self._options)
 
     @classmethod
-    def from_file(cls, path: str | PathLike[str], **options: Any) -> Self:
-        """Return a router for the configuration file `path`. `options` as for the class."""
-        return cls(path, **options)
+    def from_file(
+        cls,
+        path: str | PathLike[str],
+        *,
+        policy: RoutingPolicy | str | None = None,
+        trace_store: TraceStore | Literal[False] | None = None,
+        event_sink: EventSink | Iterable[EventSink] = (),
+        on_token_usage: TokenUsageHook | None = None,
+        compression: Compressor | Mapping[str, Compressor] | None = None,
+        trace_dir: str | PathLike[str] | None = None,
+        workspace: str | PathLike[str] | None = None,
+        wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        random: Callable[[], float] = _random.random,
+    ) -> Self:
+        """Return a router for the configuration file `path`. The other arguments are those of the class."""
+        return cls(
+            path, policy=policy, trace_store=trace_store, event_sink=event_sink, on_token_usage=on_token_usage,
+            compression=compression, trace_dir=trace_dir, workspace=workspace, wrap_provider=wrap_provider,
+            clock=clock, random=random,
+        )  # fmt: skip
+
+    @property
+    def config(self) -> LLMConfig:
+        """The configuration in force."""
+        return self._assembly.config
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """The policy in force."""
+        policy: RoutingPolicy = self._assembly.policy
+        return policy
+
+    def reload(self) -> None:
+        """Read the configuration file again, and the `.env` beside it, and use it for every call from now on.
+
+        Calls under way end under the old one. What is known of a provider stays, unless its settings, its key or the
+        section `health` have changed; so do a policy, store and sinks whose settings have not. A file that cannot be
+        used leaves the old configuration in force.
+
+        Raises:
+            ConfigError: the file cannot be used, or the router was not built from a file.
+            RouterClosedError: the router is closed.
+        """
+        with self._replacing:
+            if self._closed:
+                raise RouterClosedError("the router is closed", sent=False)
+            old = self._assembly
+            if old.config.origin.file is None:
+                raise ConfigError("this router was not built from a file, so there is none to read again", sent=False)
+            new = Assembly(load_config(Path(old.config.origin.file)), self._options, before=old)
+            self._retired = [closing for closing in self._retired if closing.alive]
+            self._retired.append(old.retire(new))
+            self._assembly = new
+
+    async def reload_async(self) -> None:
+        """As `reload`, without keeping the event loop waiting."""
+        await call_in_thread_async(self.reload)
 
     @overload
     def complete(
@@ -273,23 +311,31 @@ class LeeLLMRouter:
         Raises:
             LLMRouterError: as `complete` does for a wrong option or policy.
         """
-        return self._planner.resolve(role, overrides)
+        return self._assembly.planner.resolve(role, overrides)
 
     def close(self) -> None:
         """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""
-        if not self._closed:
-            self._closed = True
-            self._parts.pool.close()
-            _close_listeners(self._parts.reporter.store, self._own_sinks, self._parts.reporter.call_listener)
+        if self._close_retired():
+            self._assembly.close()
 
     async def aclose(self) -> None:
         """As `close`, also for what belongs to the running event loop."""
-        if not self._closed:
-            self._closed = True
-            try:
-                await self._parts.pool.aclose()
-            finally:
-                _close_listeners(self._parts.reporter.store, self._own_sinks, self._parts.reporter.call_listener)
+        if self._close_retired():
+            await self._assembly.aclose()
+
+    def _close_retired(self) -> bool:
+        """Close what earlier configurations have left, and return whether the rest is still to be closed."""
+        with self._replacing:
+            was_open, self._closed = not self._closed, True
+        for closing in self._retired:
+            closing()
+        return was_open
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied: it holds connections and locks. Build one in each"
+            " process; its configuration (`router.config`) can be pickled"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -310,7 +356,7 @@ class LeeLLMRouter:
 
     @property
     def _parts(self) -> RouterParts:
-        return self._planner.parts
+        return self._assembly.parts
 
     def _steps(
         self,
@@ -324,28 +370,9 @@ class LeeLLMRouter:
         """Return one call, planned, for a driver to run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
-        plan = self._planner.plan(role, payload, overrides, operation=operation, stream=stream)
-        return call_steps(plan, self._planner.parts)
-
-
-def _close_listeners(store: object, sinks: Iterable[object], call: Callable[..., Any] | None = None) -> None:
-    """Close a store and sinks, each that can be closed; by ``call(what, close)`` if given."""
-    for what, listener in (("trace store", store), *(("event sink", sink) for sink in sinks)):
-        close = getattr(listener, "close", None)
-        if close is not None:
-            close() if call is None else call(what, close)
-
-
-def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | None:
-    """Return the folder that traces belong to, as records have it; None if there is no current directory."""
-    if given is not None:
-        return str(given)
-    try:
-        return str(trace.workspace_folder.absolute())
-    except NoHomeError as error:
-        raise ConfigError(f"trace.workspace: {error.strerror}", sent=False) from None
-    except OSError:
-        return None
+        planner = self._assembly.planner
+        plan = planner.plan(role, payload, overrides, operation=operation, stream=stream)
+        return call_steps(plan, planner.parts)
 
 
 LLMRouter = LeeLLMRouter

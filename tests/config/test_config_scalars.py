@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from helpers.config_support import findings, role
 from lee_llm_router.config import load_config, yaml_reader
@@ -20,7 +21,7 @@ NUMBERS = {
 def either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with both parsers: PyYAML may be installed without libyaml."""
     if request.param == "python":
-        monkeypatch.setattr(yaml_reader, "_Loader", yaml_reader.yaml.SafeLoader)
+        monkeypatch.setattr(yaml_reader, "_Loader", yaml.SafeLoader)
 
 
 @pytest.mark.parametrize("text", NUMBERS)

@@ -54,9 +54,9 @@ class Target:
         return Target(self.provider, model or self.model, fields, self.provider_overrides)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class RouterParts:
-    """The parts of a router that the engine works with. They outlive every call."""
+    """The parts of a router that the engine works with. They outlive every call, since each call holds them."""
 
     clock: Clock
     random: Callable[[], float]

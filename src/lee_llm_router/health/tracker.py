@@ -27,7 +27,7 @@ thread holds the lock. A forked child keeps what is known, but not the permits a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from heapq import nsmallest
@@ -76,9 +76,30 @@ class Health:
         self._clock = clock
         self._random = random
         self._lock = ForkLock(reentrant=True, in_child=self._reset_in_child)
+        self._own_lock = self._lock
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
         self._providers: dict[str, ProviderState] = {}
+
+    def successor(
+        self, config: HealthConfig, providers: Mapping[str, ProviderConfig], unchanged: Iterable[str]
+    ) -> Health:
+        """Return the health under new settings. It shares with this one all that is known of some providers.
+
+        Both may be used at once: calls that began under the old settings end there.
+
+        Args:
+            config: Thresholds and times.
+            providers: Settings of the providers.
+            unchanged: Providers of both whose settings are the same.
+        """
+        other = Health(config, providers, self._clock, self._random)
+        with self._lock:
+            # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
+            other._own_lock, other._lock = other._lock, self._lock
+            other._providers.update({name: self._provider_state(name) for name in unchanged})
+            other._targets.update({key: one for key, one in self._targets.items() if key[0] in other._providers})
+        return other
 
     def acquire(
         self,

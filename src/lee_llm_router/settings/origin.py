@@ -14,7 +14,7 @@ from lee_llm_router._util.home_paths import expand_home
 class ConfigOrigin:
     """The origin of a configuration, known to those of its models that read paths or variables later.
 
-    Two origins are equal if they give variables the same values: models compare theirs.
+    All are equal, since models that say the same shall be, wherever they came from.
     """
 
     file: str | None = field(default=None, compare=False)
@@ -23,7 +23,7 @@ class ConfigOrigin:
     """Path of the `.env` that was read; None if there is none."""
     env_problem: str | None = field(default=None, compare=False)
     """Why the `.env` beside the file was not read."""
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What the `.env` says. The environment itself goes first."""
     used: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of the variables that the file's references have asked for."""

@@ -11,17 +11,22 @@ pytest, the fixture `llm_router` of `lee_llm_router.pytest_plugin` makes such ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 from lee_llm_router._util.outside_collection import outside_collection
+from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.steps import CallSteps
+from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.records import TraceStore
+from lee_llm_router.telemetry.reporter import TokenUsageHook
 from lee_llm_router.testing.fake_clock import FakeClock
 from lee_llm_router.testing.recorder import Recorder
 from lee_llm_router.testing.scripts import Answers, Script, ScriptedProvider
@@ -34,11 +39,13 @@ class ScriptedRouter(LeeLLMRouter):
         config: The application's own configuration, or anything `load_config` takes. Without one, every name in
             `answers` is a role with a provider of that name.
         answers: What each provider answers, by its name. A provider without answers must not be asked.
-        options: As for `LeeLLMRouter`.
+        trace_store: As for `LeeLLMRouter`; default: the `recorder`.
+        event_sink: As for `LeeLLMRouter`; default: the `recorder`.
+        random: As for `LeeLLMRouter`; default: always 0. The others are those of `LeeLLMRouter`.
 
     Attributes:
         clock: The `FakeClock` it runs on.
-        recorder: The `Recorder` of its traces and events, unless `options` say otherwise.
+        recorder: The `Recorder` of its traces and events, unless these are given.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -50,7 +57,15 @@ class ScriptedRouter(LeeLLMRouter):
         config: LLMConfig | str | PathLike[str] | Mapping[str, Any] | None = None,
         *,
         answers: Mapping[str, Answers],
-        **options: Any,
+        policy: RoutingPolicy | str | None = None,
+        trace_store: TraceStore | Literal[False] | None = None,
+        event_sink: EventSink | Iterable[EventSink] | None = None,
+        on_token_usage: TokenUsageHook | None = None,
+        compression: Compressor | Mapping[str, Compressor] | None = None,
+        trace_dir: str | PathLike[str] | None = None,
+        workspace: str | PathLike[str] | None = None,
+        wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        random: Callable[[], float] = lambda: 0.0,
     ) -> None:
         loaded = config if isinstance(config, LLMConfig) else load_config(_roles(answers) if config is None else config)
         unknown = sorted(set(answers) - set(loaded.providers))
@@ -60,14 +75,19 @@ class ScriptedRouter(LeeLLMRouter):
         self.clock = FakeClock()
         self.recorder = Recorder()
         self._scripts = {name: Script(name, answers.get(name)) for name in loaded.providers}
-        wrap = options.pop("wrap_provider", None)
 
         def scripted(real: Provider[Any]) -> Provider[Any]:
-            played = ScriptedProvider(real, self.clock, self._scripts[real.name])
-            return played if wrap is None else wrap(played)
+            # A provider that a reloaded file has added must not be asked: nothing was said of it.
+            script = self._scripts.setdefault(real.name, Script(real.name, None))
+            played = ScriptedProvider(real, self.clock, script)
+            return played if wrap_provider is None else wrap_provider(played)
 
-        defaults = {"trace_store": self.recorder, "event_sink": self.recorder, "random": lambda: 0.0}
-        super().__init__(loaded, **{**defaults, **options, "clock": self.clock, "wrap_provider": scripted})
+        super().__init__(
+            loaded, policy=policy, trace_store=self.recorder if trace_store is None else trace_store,
+            event_sink=self.recorder if event_sink is None else event_sink, on_token_usage=on_token_usage,
+            compression=compression, trace_dir=trace_dir, workspace=workspace, wrap_provider=scripted,
+            clock=self.clock, random=random,
+        )  # fmt: skip
 
     def requests(self, provider: str) -> list[LLMRequest]:
         """Return the requests `provider` was asked, in order."""

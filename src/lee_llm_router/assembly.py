@@ -1,0 +1,211 @@
+"""What a router works with under one configuration: built from it, handed over to the next one, and closed.
+
+A router that reads its file again builds a second assembly beside the first. Calls under way hold the parts of the
+first until they end; only then are its providers and listeners closed. What both have in common, by their settings, is
+handed over: the policy, the trace store, the sinks, and what is known of each provider that has not changed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.home_paths import NoHomeError
+from lee_llm_router._util.outside_collection import outside_collection
+from lee_llm_router.compression import Compressor
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.plan import RouterParts
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.health.tracker import Health
+from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.policy.loading import ensure_policy, load_policy
+from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.pool import ProviderPool
+from lee_llm_router.routing.planner import CallPlanner
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.plugins import SINKS
+from lee_llm_router.telemetry.records import TraceStore
+from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
+from lee_llm_router.telemetry.settings import TraceConfig
+from lee_llm_router.telemetry.stores.open import open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterOptions:
+    """What an application gives its router besides the configuration; see `LeeLLMRouter`."""
+
+    policy: RoutingPolicy | str | None
+    trace_store: TraceStore | Literal[False] | None
+    event_sinks: tuple[EventSink, ...]
+    on_token_usage: TokenUsageHook | None
+    compression: Compressor | Mapping[str, Compressor] | None
+    trace_dir: str | PathLike[str] | None
+    workspace: str | PathLike[str] | None
+    wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
+    clock: Clock
+    random: Callable[[], float]
+
+
+class Assembly:
+    """The parts of a router under one configuration.
+
+    Args:
+        config: The configuration.
+        options: What the application gave.
+        before: The assembly that this one replaces.
+
+    Raises:
+        ConfigError: the configuration or the policy cannot be used. Nothing stays open.
+    """
+
+    def __init__(self, config: LLMConfig, options: RouterOptions, before: Assembly | None = None) -> None:
+        self.config = config
+        self._options = options
+        self.policy = self._chosen_policy(before)
+        store = self._opened_store(before)
+        self._own_sinks: list[EventSink] = []
+        try:
+            self._open_sinks(before)
+            workspace = _workspace(config.trace, options.workspace)
+        except ConfigError:
+            self._close_all(store, before)
+            raise
+        reporter = Reporter(
+            store=store,
+            sinks=(*self._own_sinks, *options.event_sinks),
+            on_token_usage=options.on_token_usage,
+            observer=getattr(self.policy, "observe", None),
+            secrets=config.filled_values(),
+        )
+        if before is not None:
+            reporter.errors = before.parts.reporter.errors
+        parts = RouterParts(
+            clock=options.clock,
+            random=options.random,
+            reporter=reporter,
+            health=self._health(before),
+            pool=ProviderPool(config.providers, options.clock, wrap=options.wrap_provider),
+            secrets=config.filled_values(),
+            capture_full=config.trace.capture == "full",
+            workspace=workspace,
+        )
+        self.planner = CallPlanner(config, self.policy, parts, options.compression)
+
+    @property
+    def parts(self) -> RouterParts:
+        """What the calls of this assembly hold."""
+        return self.planner.parts
+
+    def close(self) -> None:
+        """Close the providers, the store and the sinks."""
+        self.parts.pool.close()
+        self._close_listeners()
+
+    async def aclose(self) -> None:
+        """As `close`, also for what belongs to the running event loop."""
+        try:
+            await self.parts.pool.aclose()
+        finally:
+            self._close_listeners()
+
+    def retire(self, successor: Assembly) -> weakref.finalize[..., RouterParts]:
+        """Close what `successor` has not taken over, once the last call that holds these parts has ended.
+
+        Returns:
+            What closes it now, when called.
+        """
+        reporter = self.parts.reporter
+        kept = [successor.parts.reporter.store, *successor._own_sinks]
+        left = [pair for pair in _listeners(reporter.store, self._own_sinks) if not any(pair[1] is one for one in kept)]
+        closing = weakref.finalize(
+            self.parts, outside_collection, _close_retired, self.parts.pool, left, reporter.call_listener
+        )
+        closing.atexit = False  # a router that nobody closes is not closed then either
+        return closing
+
+    def _chosen_policy(self, before: Assembly | None) -> Any:
+        given = self._options.policy
+        chosen = self.config.policy if given is None else given
+        if before is not None and (given is not None or chosen == before.config.policy):
+            return before.policy
+        return load_policy(chosen) if isinstance(chosen, str | PluginSettings) else ensure_policy(chosen)
+
+    def _opened_store(self, before: Assembly | None) -> TraceStore | None:
+        given, trace = self._options.trace_store, self.config.trace
+        if given is False or (given is None and not trace.enabled):
+            return None
+        if given is not None:  # an empty one may be false
+            return given
+        if before is not None and before.parts.reporter.store is not None and before.config.trace == trace:
+            return before.parts.reporter.store
+        return open_store(
+            trace, workspace=self._options.workspace, trace_dir=self._options.trace_dir, clock=self._options.clock
+        )
+
+    def _open_sinks(self, before: Assembly | None) -> None:
+        if before is not None and before.config.sinks == self.config.sinks:
+            self._own_sinks = before._own_sinks
+            return
+        for settings in self.config.sinks:
+            self._own_sinks.append(SINKS.build(settings))
+
+    def _health(self, before: Assembly | None) -> Health:
+        config, options = self.config, self._options
+        if before is None or before.config.health != config.health:
+            return Health(config.health, config.providers, options.clock, options.random)
+        old = before.config.providers
+        unchanged = [name for name, one in config.providers.items() if name in old and _asks_alike(one, old[name])]
+        return before.parts.health.successor(config.health, config.providers, unchanged)
+
+    def _close_listeners(self) -> None:
+        reporter = self.parts.reporter
+        _close(_listeners(reporter.store, self._own_sinks), reporter.call_listener)
+
+    def _close_all(self, store: TraceStore | None, before: Assembly | None) -> None:
+        """Close what this assembly has opened itself, since it cannot be finished."""
+        if before is None or store is not before.parts.reporter.store:
+            _close(_listeners(store, ()))
+        if before is None or self._own_sinks is not before._own_sinks:
+            _close(_listeners(None, self._own_sinks))
+
+
+def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | None:
+    """Return the folder that traces belong to, as records have it; None if there is no current directory."""
+    if given is not None:
+        return str(given)
+    try:
+        return str(trace.workspace_folder.absolute())
+    except NoHomeError as error:
+        raise ConfigError(f"trace.workspace: {error.strerror}", sent=False) from None
+    except OSError:
+        return None
+
+
+def _asks_alike(one: ProviderConfig, other: ProviderConfig) -> bool:
+    """Whether two providers have the same settings, and the variables that they name have the same values."""
+    named = [getattr(one, "api_key_env", None), *getattr(one, "env", ())]
+    return one == other and all(
+        one.origin.variable(name) == other.origin.variable(name) for name in named if isinstance(name, str)
+    )
+
+
+def _listeners(store: object, sinks: Iterable[object]) -> list[tuple[str, object]]:
+    return [("trace store", store), *(("event sink", sink) for sink in sinks)]
+
+
+def _close(listeners: Iterable[tuple[str, object]], call: Callable[..., Any] | None = None) -> None:
+    """Close a store and sinks, each that can be closed; by ``call(what, close)`` if given."""
+    for what, listener in listeners:
+        close = getattr(listener, "close", None)
+        if close is not None:
+            close() if call is None else call(what, close)
+
+
+def _close_retired(pool: ProviderPool, listeners: Iterable[tuple[str, object]], call: Callable[..., Any]) -> None:
+    pool.close()
+    _close(listeners, call)
