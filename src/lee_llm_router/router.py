@@ -171,8 +171,8 @@ class LeeLLMRouter:
         """Ask `role`, and wait for the whole answer.
 
         Args:
-            role: A role of the configuration. None or an unknown name means the default role (an unknown one is
-                logged once).
+            role: A role of the configuration. None means the default role, and so does an unknown name, with a
+                `UserWarning` once; or it is an error, if the configuration says ``unknown_role: error``.
             messages: Chat messages in the OpenAI shape, or a plain string for one user message.
             **overrides: What to ask for differently this time; see `CallOptions`.
 

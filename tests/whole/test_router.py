@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import pickle
 import threading
 from typing import Any
@@ -46,16 +45,10 @@ def test_an_answer_names_its_call_and_its_provider() -> None:
     assert memory.records[0].sent and memory.records[0].response_chars == 5
 
 
-@pytest.mark.parametrize("role", [None, "nobody"])
-def test_no_role_or_an_unknown_one_means_the_default_role(role: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    """An unknown role is warned of once, however often it is asked for."""
+def test_no_role_means_the_default_role() -> None:
     router, memory, _ = router_for(config_for({"a": ["hello"]}))
-    with caplog.at_level(logging.WARNING, "lee_llm_router"):
-        for _ in range(3):
-            assert router.complete(role, "hi").text == "hello"
-    assert memory.records[0].role == "r"
-    warnings = [record for record in caplog.records if "unknown role" in record.message]
-    assert len(warnings) == (0 if role is None else 1)
+    assert router.complete(None, "hi").text == "hello"
+    assert (memory.records[0].role, memory.records[0].asked_role) == ("r", None)
 
 
 def test_a_string_is_one_user_message_and_lists_go_as_they_are() -> None:

@@ -116,6 +116,10 @@ class LLMConfig(OriginSection):
     default_role: str | None = Field(
         None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
     )
+    unknown_role: Literal["default", "error"] = Field(
+        "default",
+        description="What a call to a role that is not here gets: the default role and a warning, or an error.",
+    )
     policy: AnyPolicy = Field(
         # Made when needed: an instance here would build its model at import.
         default_factory=lambda: PluginSettings(type="simple"),

@@ -119,6 +119,8 @@ class CallPlan:
     targets: Sequence[Target] = ()
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
+    asked_role: str | None = None
+    """What the caller named, if it is no role and the default role takes its place."""
     wants_debug_events: bool = False
     """Whether anyone receives the events of a call that goes well; they share one level."""
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router._util.log import logger
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
@@ -18,7 +17,7 @@ from lee_llm_router.engine.failures import foreign_error
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import CallPlan, RoleSettings, RouterParts, Target
 from lee_llm_router.engine.recorder import CallRecorder
-from lee_llm_router.errors import InvalidRequestError, LLMRouterError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.policy.contract import (
     ProviderChoice,
     RoutingContext,
@@ -28,11 +27,10 @@ from lee_llm_router.policy.contract import (
     takes_context,
 )
 from lee_llm_router.response import LLMRequest
+from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
 from lee_llm_router.routing.options import validate_options
 from lee_llm_router.telemetry.records import target_name
-
-_MAX_WARNED_ROLES = 1000
 
 
 class CallPlanner:
@@ -58,9 +56,9 @@ class CallPlanner:
         self._policy_name = type(policy).__name__
         self._wants_context = takes_context(policy)
         self._compression = compression
-        self._warned_roles: set[str] = set()
         self._sound_choice: ProviderChoice | None = None
         """The choice checked last: a simple policy gives the same one each time."""
+        self._roles = AskedRoles(config)
         # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
         # chain of a call without overrides.
         self._role_settings: dict[str, RoleSettings] = {}
@@ -81,15 +79,16 @@ class CallPlanner:
         Raises:
             LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
         """
-        name = role if type(role) is str and role in self._config.roles else self._known_role(role)
-        plan = self._bare_plan(name, new_request_id(self.parts.clock.time()), operation)
+        served = role if role.__class__ is str and role in self._config.roles else self._roles.served(role)
+        plan = self._bare_plan(served, new_request_id(self.parts.clock.time()), operation)
         if stream:
             plan.stream = plan.role_settings.stream
         if plan.wants_debug_events:
             CallRecorder(plan, self.parts).call_started()
         failure = None
         try:
-            _check_role(role)
+            if served is not role:
+                plan.asked_role = self._roles.check(role)
             self._fill(plan, payload, overrides)
         except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are somebody else's
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
@@ -104,8 +103,8 @@ class CallPlanner:
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
         """As `LeeLLMRouter.resolve`."""
         try:
-            _check_role(role)
-            plan, fields = self._bare_plan(self._known_role(role), "", COMPLETION), validate_options(overrides)
+            self._roles.check(role)
+            plan, fields = self._bare_plan(self._roles.served(role), "", COMPLETION), validate_options(overrides)
             self._take_options(plan, fields)
             return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
         except Exception as caught:  # noqa: BLE001 - as in `plan`
@@ -207,20 +206,3 @@ class CallPlanner:
     def _configured_chain(self, role: str) -> tuple[Target, ...]:
         chain = self._configured_chains.get(role)
         return chain or self._configured_chains.setdefault(role, configured_chain(role, self._config))
-
-    def _known_role(self, role: str | None) -> str:
-        """Return `role` if the configuration has it, else the default role."""
-        if isinstance(role, str) and role in self._config.roles:
-            return role
-        default = self._config.default_role or next(iter(self._config.roles))
-        if not isinstance(role, str):
-            return default
-        if role not in self._warned_roles and len(self._warned_roles) < _MAX_WARNED_ROLES:
-            self._warned_roles.add(role)
-            logger.warning("unknown role %r: using the default role %r", role, default)
-        return default
-
-
-def _check_role(role: object) -> None:
-    if role is not None and not isinstance(role, str):
-        raise InvalidRequestError(f"role must be the name of a role, not of the type {type(role).__name__}", sent=False)

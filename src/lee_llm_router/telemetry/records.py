@@ -57,6 +57,8 @@ class TraceRecord:
     sent: bool = False
     """False: certainly nothing was sent to the provider. True: something may have been."""
     role: str
+    asked_role: str | None = None
+    """What the caller named, if no such role exists and the default role answered instead."""
     provider: str | None = None
     provider_type: str | None = None
     model: str | None = None
