@@ -475,7 +475,8 @@ llm:
 """) == [
         "2:17: llm.default_role: no such role",
         "4:33: llm.providers.openai.pool: a whole number is wanted",
-        "5:19: llm.providers.codex.type: unknown provider type",
+        "5:19: llm.providers.codex.type: unknown provider type (any server with an OpenAI-compatible API is"
+        " {type: http, base_url: https://SERVER/v1, api_key_env: NAME_OF_A_VARIABLE})",
         "8:17: llm.roles.planner.provider: no such provider (did you mean 'openai'?)",
         "9:20: llm.roles.planner.temperature: a number is wanted",
         "10:28: llm.roles.planner.fallback_providers[0]: no such provider (did you mean 'codex'?)",

@@ -42,8 +42,8 @@ INSIDE = {
         ["http.provider"],
         ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],
-         ["keys"],
-        ["json_schema", "base"],
+        ["keys"],
+        ["json_schema", "base", "known_servers"],
         ["streams"],
     ],
     "providers.child_process": [

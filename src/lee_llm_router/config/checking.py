@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router._util.suggestions import sharing_suggester
 from lee_llm_router.config.filling import FilledData
@@ -19,6 +20,8 @@ from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, locate, value_at
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
+
+_PLACES = {"providers": "provider", "roles": "role"}
 
 _MAX_SEARCHES = 500_000
 """Searches of one value of the environment in one message that checking a configuration may make."""
@@ -152,7 +155,9 @@ class _Checker(Generic[ModelT]):
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key")
-        return Mistake(path, message, at="key", word=key, known=known)
+        return Mistake(
+            path, message, at="key", word=key, known=known, hint=peer_hint(key, known, _PLACES.get(path[0], ""))
+        )
 
     def _add_finding(self, mistake: Mistake) -> None:
         """Add a finding, unless an earlier step has reported its place already."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.suggestions import MAX_WORD
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.syntax_causes import invisible_character
@@ -16,6 +17,9 @@ from lee_llm_router.config.tree import TOP_KEY, Entry, Node, UnreadableSourceErr
 
 MAX_BYTES = 1_000_000
 """Size of the largest configuration; a larger one is refused unread."""
+
+_MAX_HINTS = 20
+"""Top keys of other libraries that are told of where the router's own is missing."""
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
 
@@ -105,6 +109,8 @@ def _explain_missing_section(root: Node, findings: Findings) -> None:
         hint = findings.suggester.did_you_mean(misspelt, [TOP_KEY])
         findings.add(root.value[misspelt].position, (misspelt,), f"the top key {TOP_KEY} is missing", hint)
     else:
+        for key in [key for key in root.value if peer_hint(key)][:_MAX_HINTS]:
+            findings.add(root.value[key].position, (key,), "not a key of this router", peer_hint(key))
         findings.add(root.position, (TOP_KEY,), f"the top key {TOP_KEY} is missing")
 
 

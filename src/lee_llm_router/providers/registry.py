@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.known_servers import hint_for_type, known_server
 from lee_llm_router.settings.plugins import PluginRegistry
 
 
 def _problem(loaded: object) -> str | None:
     return None if isinstance(loaded, type) and issubclass(loaded, Provider) else "not a Provider class"
+
+
+def _hint(name: str, near: str | None) -> str:
+    # A known vendor's name says more than that it is close to one of ours: `openai` is not `openai_http` misspelt.
+    return hint_for_type(name) if near is None or known_server(name) is not None else ""
 
 
 PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
@@ -29,6 +35,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         }),
     },
     problem=_problem,
+    hint=_hint,
 )  # fmt: skip
 
 ENTRY_POINT_GROUP = PROVIDERS.group

@@ -10,7 +10,9 @@ from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router._util.peer_words import peer_hint
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router._util.suggestions import MAX_WORD, Suggester
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.acceptance import AcceptHook
 from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
@@ -126,7 +128,8 @@ def _problems(error: ValidationError) -> str:
         name = str(problem["loc"][0]) if problem["loc"] else "options"
         if problem["type"] == "extra_forbidden":
             near = suggester.closest(name, _NAMES)
-            problems.append(f"{name}: no such option" + (f" (did you mean {near}?)" if near else ""))
+            hint = peer_hint(name, _NAMES, "call") or (f" (did you mean {near}?)" if near else "")
+            problems.append(f"{bounded(name, MAX_WORD)}: no such option{hint}")
         else:
             problems.append(f"{name}: {problem['msg']}")
     return "; ".join(dict.fromkeys(problems))

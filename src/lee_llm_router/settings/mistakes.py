@@ -38,7 +38,7 @@ def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
     suggester = current_suggester()
     details = []
     for mistake in mistakes:
-        hint = suggester.did_you_mean(mistake.word, mistake.known)
+        hint = mistake.hint or suggester.did_you_mean(mistake.word, mistake.known)
         # Without the word: a context is shown by pydantic, and what was written must not be.
         shown = mistake._replace(word=None, known=(), hint=hint)
         error = PydanticCustomError(kind, "{text}", {"text": mistake.message + hint, "mistake": shown})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import Field, ValidationError
 
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.suggestions import current_suggester
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.mistakes import Mistake, validation_error
 from lee_llm_router.settings.model import OriginSection
@@ -46,6 +47,8 @@ class PluginRegistry(Generic[PluginT]):
         built_in: Dotted paths ``package.module:Class`` by name.
         aliases: Other names of built-in ones: the real name, and defaults for settings that are left out.
         problem: Returns what is wrong with a loaded plugin, as the end of a sentence; None if it is one.
+        hint: Returns what was meant by an unknown name, as the end of a finding; empty if it cannot tell. Its argument
+            `near` is the known name that is closest.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class PluginRegistry(Generic[PluginT]):
         *,
         aliases: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
         problem: Callable[[object], str | None] = lambda plugin: None if isinstance(plugin, type) else "not a class",
+        hint: Callable[[str, str | None], str] = lambda name, near: "",  # noqa: ARG005
     ) -> None:
         self.kind = kind
         self.group = group
@@ -65,6 +69,7 @@ class PluginRegistry(Generic[PluginT]):
         self._plugins: dict[str, str | type[PluginT]] = dict(built_in)
         self._aliases = dict(aliases or {})
         self._problem = problem
+        self.hint = hint
         self._lock = ForkLock()
 
     def register(self, name: str, plugin: str | type[PluginT], *, replace: bool = False) -> None:
@@ -211,7 +216,8 @@ def _unknown(registry: PluginRegistry[Any], name: str, error: ConfigError) -> Mi
     known = registry.available()
     if name in known:
         return Mistake(("type",), error.message)  # installed, but it cannot be loaded
-    return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known)
+    hint = registry.hint(name, current_suggester().closest(name, known))
+    return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known, hint=hint)
 
 
 def _load(path: str) -> Any:

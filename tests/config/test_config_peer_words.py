@@ -1,0 +1,128 @@
+"""Words of other libraries: a finding says what each is called here, in files and in calls."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from helpers.config_support import findings, role
+from lee_llm_router._util.peer_words import _BY_WORD, peer_hint
+from lee_llm_router.config import json_schema, load_config
+from lee_llm_router.config.models import LLMConfig, RoleConfig
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.providers.known_servers import _OTHER_NAMES, _SERVERS, known_server
+from lee_llm_router.routing.options import CallOptions, validate_options
+
+IN_PROVIDER = {
+    "api_base": "base_url", "apiBase": "base_url", "openai_api_base": "base_url", "endpoint": "base_url",
+    "baseURL": "base_url", "base-url": "base_url", "openai_api_key": "api_key_env", "org_id": "organization",
+    "default_model": "model", "deploymentId": "model", "azure_deployment": "model", "defaultHeaders": "headers",
+    "model_kwargs": "extra_body", "verify_ssl": "ca_file", "max_parallel_requests": "max_concurrency",
+    "requests_per_minute": "rpm", "request_timeout": "timeout", "num_retries": "attempts", "fallbacks": "fallback",
+    "max_completion_tokens": "max_tokens", "custom_llm_provider": "type",
+}  # fmt: skip
+IN_ROLE = {
+    "fallbacks": "fallback_providers", "fallback-models": "fallback_providers", "max_retries": "attempts",
+    "numRetries": "attempts", "response_format": "schema", "responseModel": "schema", "output_type": "schema",
+    "result_type": "schema", "api_base": "base_url", "api_key": "api_key_env", "request_timeout": "timeout",
+    "timeout_seconds": "timeout", "max_completion_tokens": "max_tokens", "maxOutputTokens": "max_tokens",
+    "num_predict": "max_tokens", "deployment_name": "model", "model_name": "model", "system_prompt": "role: system",
+    "top_k": "extra_body: {top_k", "presence_penalty": "extra_body: {presence_penalty", "stop_sequences": "stop",
+    "stopSequences": "stop", "thinking": "reasoning_effort", "cooldown_time": "cooldown", "tags": "metadata",
+    "stream_timeout": "first_token_timeout", "organization": "organization", "callbacks": "sinks",
+    "model_list": "providers and roles", "priority": "order of fallback_providers",
+}  # fmt: skip
+IN_CALL = {
+    "fallbacks": "fallback_providers", "max_retries": "retry: {attempts", "num_retries": "retry: {attempts",
+    "response_format": "schema", "response_model": "schema", "api_base": "base_url", "api_key": "api_key_env",
+    "model_list": "providers and roles", "request_timeout": "timeout", "stream": "router.stream",
+    "max_completion_tokens": "max_tokens", "functions": "tools", "function_call": "tool_choice",
+    "system_prompt": "role: system", "n": "extra_body: {n", "logprobs": "extra_body: {logprobs",
+    "api_version": "query", "organization": "organization", "default_headers": "headers", "tags": "metadata",
+    "maxTokens": "max_tokens", "topP": "top_p", "deployment_id": "model", "callbacks": "sinks",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "here"), IN_PROVIDER.items())
+def test_in_a_provider(word: str, here: str) -> None:
+    (found,) = findings(role(provider=f"type: http, base_url: 'https://a.test/v1', {word}: x"))
+    assert re.search(rf"\((here|did you mean).*{here}", found), found
+
+
+@pytest.mark.parametrize(("word", "here"), IN_ROLE.items())
+def test_in_a_role(word: str, here: str) -> None:
+    (found,) = findings(role(f"{word}: x"))
+    assert re.search(rf"\((here|did you mean).*{re.escape(here)}", found), found
+
+
+@pytest.mark.parametrize(("word", "here"), IN_CALL.items())
+def test_in_a_call(word: str, here: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"{word}: no such option \((here|did you mean).*{re.escape(here)}"):
+        validate_options({word: 1})
+
+
+def test_at_the_top_and_in_sections_of_a_section() -> None:
+    """Where the key `llm` is missing, words of others at the top say why; inside `retry` the inner name is shown."""
+    found = findings("model_list:\n  - model_name: x\nrouter_settings: {}\n")
+    assert "1:1: model_list: not a key of this router (here: providers and roles" in found[0]
+    (found_inner,) = findings(role("retry: {max_retries: 2}"))
+    assert found_inner.endswith("(here: attempts, the first one counted)")
+
+
+def test_a_provider_that_takes_no_address_is_not_told_of_one() -> None:
+    """What could stand there in another type does not exist for this one."""
+    (found,) = findings(role(provider="type: mock, api_base: x"))
+    assert found.endswith("unknown key")
+
+
+def test_a_misspelt_word_of_ours_is_still_suggested() -> None:
+    (found,) = findings(role("fallback_provider: [p]"))
+    assert found.endswith("(did you mean 'fallback_providers'?)")
+
+
+def test_no_word_of_the_table_is_one_of_ours() -> None:
+    """A known name that stood in it would be shadowed: where it may stand, it is no mistake."""
+    ours = {*RoleConfig.model_fields, *LLMConfig.model_fields, *CallOptions.__annotations__, "base_url", "api_key_env"}
+    assert not (ours & _BY_WORD.keys()) - {"organization", "stream"}
+    assert peer_hint("x" * 100_000) == peer_hint(5) == peer_hint("nothing of the kind") == ""
+
+
+def test_every_name_that_is_suggested_exists() -> None:
+    """Each first word of a hint is a key of the file, an option of a call, or words about one."""
+    text = str(json_schema()) + " ".join(CallOptions.__annotations__) + " query router"
+    for here in set(_BY_WORD.values()):
+        name = here.partition("|")[0].partition(":")[0]
+        if name.isidentifier():
+            assert name in text, here
+
+
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("ollama", "http://localhost:11434/v1"), ("Ollama", ":11434"), ("ollama_chat", ":11434"),
+        ("anthropic", "https://api.anthropic.com/v1"), ("claude", "api.anthropic.com"),
+        ("openai", "https://api.openai.com/v1"), ("OpenAI-Compatible", "https://api.openai.com/v1"),
+        ("azure", "openai.azure.com/openai/v1"), ("azure_openai", "openai.azure.com"), ("groq", "api.groq.com/openai/v1"),
+        ("google-genai", "generativelanguage.googleapis.com"), ("vertex_ai", "aiplatform.googleapis.com"),
+        ("together_ai", "api.together.xyz"), ("mistralai", "api.mistral.ai"), ("lm-studio", ":1234"),
+        ("llama.cpp", ":8080"), ("vLLM", ":8000"), ("hf", "router.huggingface.co"), ("xAI", "api.x.ai"),
+        ("openrouter", "https://openrouter.ai/api/v1"), ("bedrock", "bedrock-runtime"), ("zai", "bigmodel"),
+        ("acme", "https://SERVER/v1"), ("my-gateway", "https://SERVER/v1"), ("日本", "https://SERVER/v1"),
+        ("x" * 5000, "https://SERVER/v1"),
+    ],
+)  # fmt: skip
+def test_an_unknown_type_is_told_how_to_reach_that_server(kind: str, address: str) -> None:
+    """A known server by its documented address, any other by the rule for all."""
+    (found,) = findings({"llm": {"providers": {"p": {"type": kind}}, "roles": {"r": {"provider": "p"}}}})
+    assert found.startswith("llm.providers.p.type: unknown provider type (")
+    assert "{type: http, base_url: " in found and address in found
+
+
+@pytest.mark.parametrize("name", sorted({*_SERVERS, *_OTHER_NAMES}))
+def test_what_is_suggested_loads(name: str) -> None:
+    """Each address of the table is one that `http` takes."""
+    server = known_server(name)
+    assert server is not None
+    settings = {"type": "http", "base_url": server.base_url, "api_key_env": server.key_variable}
+    assert load_config({"llm": {"providers": {"p": settings}, "roles": {"r": {"provider": "p"}}}})
