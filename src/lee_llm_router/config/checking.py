@@ -155,9 +155,8 @@ class _Checker(Generic[ModelT]):
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key")
-        return Mistake(
-            path, message, at="key", word=key, known=known, hint=peer_hint(key, known, _PLACES.get(path[0], ""))
-        )
+        hint = peer_hint(key, known, _PLACES.get(str(path[0]), ""))
+        return Mistake(path, message, at="key", word=key, known=known, hint=hint)
 
     def _add_finding(self, mistake: Mistake) -> None:
         """Add a finding, unless an earlier step has reported its place already."""
