@@ -53,7 +53,7 @@ class LLMRequest:
     """
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Fields merged into the request body as they are: for a vendor's own options."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     role: str = ""
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 MAX_TEXT = 500
 """The most characters of outside text kept in an error or a trace."""
@@ -61,6 +62,13 @@ def secrets_in(value: object, name: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for part in value:
             yield from secrets_in(part, name)
+
+
+def masked_headers(headers: Any) -> Any:
+    """Return `headers` as they may be shown: those that carry a key masked. What is no mapping is returned as it is."""
+    if not isinstance(headers, Mapping):
+        return headers
+    return {name: MASK if is_sensitive_header(str(name)) else value for name, value in headers.items()}
 
 
 _RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")

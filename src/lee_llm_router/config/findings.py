@@ -23,7 +23,7 @@ KEY_WORDS = frozenset({
 """Keys under which people write a secret itself."""
 
 
-MAX_FINDINGS = 10_000
+MAX_FINDINGS = 2_000
 """The most findings that are put into words: far more than anyone reads, and it bounds the time that they take."""
 
 

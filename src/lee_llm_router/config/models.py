@@ -1,6 +1,7 @@
 """The models of a configuration file: frozen pydantic models, one for each part of ``llm:``."""
 
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
+from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -72,6 +73,24 @@ class FallbackConfig(CallSettings):
     model: str | None = Field(None, min_length=1, description="Default: the provider's model, else the role's.")
 
 
+# One of each for all roles that say nothing: a file may have many roles, and the models are frozen.
+
+
+@cache
+def _default_retry() -> RetryConfig:
+    return RetryConfig()
+
+
+@cache
+def _default_stream() -> StreamConfig:
+    return StreamConfig()
+
+
+@cache
+def _default_contract() -> ContractConfig:
+    return ContractConfig()
+
+
 def _from_provider_name(value: Any) -> Any:
     return {"provider": value} if isinstance(value, str) else value
 
@@ -85,10 +104,10 @@ class RoleConfig(CallSettings):
     provider: str = Field(description="Name of the provider that is asked first.")
     model: str | None = Field(None, min_length=1, description="Model; default: the provider's own.")
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
-    retry: RetryConfig = Field(default_factory=RetryConfig, description="How often to try.")
-    stream: StreamConfig = Field(default_factory=StreamConfig, description="How to stream.")
+    retry: RetryConfig = Field(default_factory=_default_retry, description="How often to try.")
+    stream: StreamConfig = Field(default_factory=_default_stream, description="How to stream.")
     contract: ContractConfig = Field(
-        default_factory=ContractConfig, description="What follows when an answer breaks json_mode or schema."
+        default_factory=_default_contract, description="What follows when an answer breaks json_mode or schema."
     )
     accept: AnyAccept | None = Field(None, description="What an acceptable answer is. Default: any answer.")
     fallback_providers: tuple[Fallback, ...] = Field((), max_length=MAX_CHAIN, description="Further targets, in order.")

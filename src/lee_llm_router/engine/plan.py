@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.printable import printable
+from lee_llm_router._util.scrubbing import masked_headers
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.health.tracker import Health
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Target:
     """One entry of a chain: a provider with a model and overrides."""
 
@@ -46,6 +47,15 @@ class Target:
         object.__setattr__(self, "names", (printable(self.provider), printable(self.model)))
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
         object.__setattr__(self, "request_template", LLMRequest(messages=(), model=self.model, **asked))
+
+    def __repr__(self) -> str:
+        fields = {**self.fields, "headers": masked_headers(self.fields.get("headers"))}
+        if "headers" not in self.fields:
+            del fields["headers"]
+        overrides = {**self.provider_overrides}
+        if "headers" in overrides:
+            overrides["headers"] = masked_headers(overrides["headers"])
+        return f"Target(provider={self.provider!r}, model={self.model!r}, {fields=!r}, provider_{overrides=!r})"
 
     def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
         """Return the same target with other request fields and, if one is named, another model."""

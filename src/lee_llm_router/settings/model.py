@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.masked_text import MaskedText, masked_paths
 from lee_llm_router._util.scrubbing import MASK, is_sensitive_header, is_sensitive_parameter
 from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
@@ -21,13 +30,22 @@ class RedactingModel(BaseModel):
     """A frozen model without unknown keys that shows ``***`` in place of values that came from the environment.
 
     `repr`, `str` and JSON dumps (``model_dump_json``, ``model_dump(mode="json")``) are masked; attributes and Python
-    dumps hold the values. Sensitive headers are always masked.
+    dumps hold the values, as text whose own `repr` is masked. Sensitive headers are always masked.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     _filled: dict[KeyPath, tuple[str, ...]] = PrivateAttr(default_factory=dict)
     """Paths inside this model whose values came from ``${...}``, with the values of the variables used there."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_masks(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Mask in the model what masks itself in `value`, which may be a dump of another."""
+        made = handler(value)
+        if isinstance(value, Mapping) and (filled := {path: text.used for path, text in masked_paths(value)}):
+            note_filled(made, filled)
+        return made
 
     @classmethod
     def model_rebuild(
@@ -135,7 +153,30 @@ def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]
                 owner, start = current, depth + 1
         rest = tuple(key if i else field_name(type(owner), key) for i, key in enumerate(path[start:]))
         for place in [rest] if rest else [(name,) for name in owner.model_fields_set]:
-            owner._filled[place] = owner._filled.get(place, ()) + values
+            owner._filled[place] = tuple(dict.fromkeys(owner._filled.get(place, ()) + values))
+            if place not in _NAMES:
+                name = str(place[0])
+                owner.__dict__[name] = _with_mask(owner.__dict__.get(name), place[1:], values)
+
+
+_NAMES = frozenset({("model",), ("provider",), ("default_role",), ("type",)})
+"""Places of names, which traces show anyway."""
+
+
+def _with_mask(value: Any, rest: KeyPath, used: tuple[str, ...]) -> Any:
+    """Return `value` with the text at `rest` as one that masks itself; changed in place where that can be done."""
+    if not rest:
+        return MaskedText(value, used) if isinstance(value, str) else value
+    key = rest[0]
+    if isinstance(value, (list, tuple)):
+        if isinstance(key, int) and key < len(value):
+            inner = _with_mask(value[key], rest[1:], used)
+            if isinstance(value, tuple):
+                return (*value[:key], inner, *value[key + 1 :])
+            value[key] = inner
+    elif isinstance(value, dict) and key in value:
+        value[key] = _with_mask(value[key], rest[1:], used)
+    return value
 
 
 def _step(container: Any, key: str | int) -> Any:
