@@ -145,6 +145,7 @@ def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]
     Each path is recorded in the innermost model on it. Where a path ends early, because a value was converted to
     something else, all from there inwards counts as filled.
     """
+    marked: dict[int, tuple[RedactingModel, dict[KeyPath, tuple[str, ...]]]] = {}
     for path, values in filled.items():
         owner, start, current = model, 0, model
         for depth, key in enumerate(path):
@@ -154,28 +155,42 @@ def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]
         rest = tuple(key if i else field_name(type(owner), key) for i, key in enumerate(path[start:]))
         for place in [rest] if rest else [(name,) for name in owner.model_fields_set]:
             owner._filled[place] = tuple(dict.fromkeys(owner._filled.get(place, ()) + values))
-            if place not in _NAMES:
-                name = str(place[0])
-                owner.__dict__[name] = _with_mask(owner.__dict__.get(name), place[1:], values)
+            marked.setdefault(id(owner), (owner, {}))[1][place] = owner._filled[place]
+    for owner, places in marked.values():
+        for name, inner in _grouped((place, used) for place, used in places.items() if place not in _NAMES).items():
+            owner.__dict__[str(name)] = _with_masks(owner.__dict__.get(str(name)), inner)
 
 
 _NAMES = frozenset({("model",), ("provider",), ("default_role",), ("type",)})
 """Places of names, which traces show anyway."""
 
+_Used: TypeAlias = tuple[KeyPath, tuple[str, ...]]
 
-def _with_mask(value: Any, rest: KeyPath, used: tuple[str, ...]) -> Any:
-    """Return `value` with the text at `rest` as one that masks itself; changed in place where that can be done."""
-    if not rest:
-        return MaskedText(value, used) if isinstance(value, str) else value
-    key = rest[0]
+
+def _grouped(places: Iterable[_Used]) -> dict[str | int, list[_Used]]:
+    """Return `places` by their first key, without it."""
+    groups: dict[str | int, list[_Used]] = {}
+    for (key, *rest), used in places:
+        groups.setdefault(key, []).append((tuple(rest), used))
+    return groups
+
+
+def _with_masks(value: Any, places: list[_Used]) -> Any:
+    """Return `value` with the texts at `places` as ones that mask themselves; changed in place where it can be."""
+    if isinstance(value, str):
+        return MaskedText(value, tuple(dict.fromkeys(one for _, used in places for one in used)))
     if isinstance(value, (list, tuple)):
-        if isinstance(key, int) and key < len(value):
-            inner = _with_mask(value[key], rest[1:], used)
-            if isinstance(value, tuple):
-                return (*value[:key], inner, *value[key + 1 :])
-            value[key] = inner
-    elif isinstance(value, dict) and key in value:
-        value[key] = _with_mask(value[key], rest[1:], used)
+        items = list(value)
+        for key, rest in _grouped(place for place in places if place[0]).items():
+            if isinstance(key, int) and key < len(items):
+                items[key] = _with_masks(items[key], rest)
+        if isinstance(value, list):
+            value[:] = items
+        return tuple(items) if isinstance(value, tuple) else value
+    if isinstance(value, dict):
+        for key, rest in _grouped(place for place in places if place[0]).items():
+            if key in value:
+                value[key] = _with_masks(value[key], rest)
     return value
 
 
