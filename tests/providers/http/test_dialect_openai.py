@@ -392,7 +392,8 @@ def test_an_answer_the_vendor_calls_broken_off_is_none(reason: str, expected: Fa
 def test_a_refusal_is_the_content_filters() -> None:
     error = _refused(completion(None, refusal="I cannot help with that."))
     assert isinstance(error, ContentFilterError)
-    assert "I cannot help with that." in error.message
+    assert error.response is not None and error.response.text == "I cannot help with that."
+    assert "help" not in error.message
     assert error.response is not None
 
 
