@@ -54,6 +54,7 @@ def test_no_network_at_import_nor_when_a_router_is_built() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.filterwarnings("ignore:no such role")
 def test_memory_does_not_grow_over_calls(caplog: pytest.LogCaptureFixture) -> None:
     """Good ones and failing ones, with ever new names of roles, ids and metadata."""
     plays: dict[str, list[Any]] = {"a": [*[ProviderError("x")] * 3, "ok"], "b": ["ok"]}

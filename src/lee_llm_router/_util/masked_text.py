@@ -38,3 +38,9 @@ def masked_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple
         for index, item in enumerate(value):
             if isinstance(item, (MaskedText, Mapping, list, tuple)):
                 yield from masked_paths(item, (*path, index))
+
+
+def values_used(value: Any) -> Iterator[str]:
+    """Yield the values of variables that texts within plain data were made with."""
+    for _, text in masked_paths(value):
+        yield from text.used

@@ -143,7 +143,7 @@ BROKE = FailureType.PROVIDER_ERROR
 GONE = {"message": "gone", "code": 502}
 TOO_LONG = {"object": "error", "message": "maximum context length is 8", "code": 400}
 NO_ANSWERS: dict[str, tuple[list[bytes], FailureType, str]] = {
-    "a refusal": ([event(delta(refusal="I ")), event(delta(refusal="won't")), STOP, DONE], FILTERED, "I won't"),
+    "a refusal": ([event(delta(refusal="I ")), event(delta(refusal="won't")), STOP, DONE], FILTERED, "refused"),
     "a filter in the middle": ([HEL, event(delta("content_filter", content="p")), DONE], FILTERED, "content_filter"),
     "a vendor that breaks off": ([event(delta("network_error")), DONE], BROKE, "network_error"),
     "an incomplete answer": ([event(delta("incomplete")), DONE], INVALID, "incomplete"),

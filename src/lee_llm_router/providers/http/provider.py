@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.masked_text import values_used
+from lee_llm_router._util.scrubbing import secrets_in
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
@@ -169,6 +171,8 @@ class HTTPProvider(Provider[SettingsT]):
         if request.headers:
             raw = raw_headers({**shared.headers, **checked_headers(request.headers)})
             secrets = (*secrets, *secret_values(request.headers))
+        if request.extra_body:
+            secrets = (*secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
         url = config.base_url + self.dialect.path(request, config, stream=stream)
         if self._query:
             url += ("&" if "?" in url else "?") + self._query

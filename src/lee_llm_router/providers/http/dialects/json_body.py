@@ -61,14 +61,17 @@ def decode_json(reply: HTTPReply) -> dict[str, Any]:
     return value
 
 
-def describe_body(reply: HTTPReply) -> str:
-    """Return what an unexpected body looks like, in a few words."""
+def describe_body(reply: HTTPReply, *, is_no_answer: bool = False) -> str:
+    """Return what an unexpected body looks like, in a few words; `is_no_answer` allows to quote one that came as good.
+
+    Otherwise such a body may be an answer, or a part of one, and no message quotes those.
+    """
     if not reply.body:
         return "an empty body"
     text = reply.body[:4096].decode("utf-8", "replace").strip()
     if not text.startswith("<"):
-        # What came with a good status may be an answer, or a part of one, and no message quotes those.
-        return f"{len(reply.body)} bytes of text" if reply.ok else f"{reply.quote(text, 100)!r}"
+        is_quoted = is_no_answer or not reply.ok
+        return f"{reply.quote(text, 100)!r}" if is_quoted else f"{len(reply.body)} bytes of text"
     title = re.search(r"<title[^>]*>([^<]{1,300})</title", text, re.IGNORECASE)
     return f"a web page ({reply.quote(title[1], 100)})" if title else "a web page"
 

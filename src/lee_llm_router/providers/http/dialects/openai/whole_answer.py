@@ -45,7 +45,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     if is_error(answer, has_choices=bool(choices)) or (not choices and _has_message(answer)):
         raise failure_within(reply, answer)
     if not choices:
-        raise invalid_answer(reply, f"without choices: {describe_body(reply)}")
+        raise invalid_answer(reply, f"without choices: {describe_body(reply, is_no_answer=True)}")
     messages = [_message_of(reply, choice) for choice in choices]
     reason = _finish_reason(reply, choices)
     calls: list[ToolCall] = []
@@ -120,7 +120,7 @@ def _message_of(reply: HTTPReply, choice: Mapping[str, Any]) -> dict[str, Any]:
         raise failure_within(reply, choice["error"])
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise invalid_answer(reply, f"without a message: {describe_body(reply)}")
+        raise invalid_answer(reply, f"without a message: {describe_body(reply, is_no_answer=True)}")
     return message
 
 
@@ -164,7 +164,7 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
         return
     content = any(map(has_content, messages))
     if not content and response.finish_reason != "length":
-        raise invalid_answer(reply, f"without text and without tool calls: {describe_body(reply)}")
+        raise invalid_answer(reply, f"without text and without tool calls: {describe_body(reply, is_no_answer=True)}")
     if not any(map(says_more, messages)) and not may_be_empty(reason):
         raise invalid_answer(reply, f"empty, and ended for an unknown reason ({reply.quote(reason, 60)})")
 
