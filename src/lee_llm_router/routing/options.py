@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.peer_words import peer_hint
@@ -76,7 +75,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
     It gives a dict of what was passed; a model costs 6 us more a call, of 60.
     """
     fields: dict[str, Any] = {
-        "model": Annotated[str, MinLen(1)] | None,
+        "model": Annotated[str, Field(min_length=1)] | None,
         "tools": tuple[dict[str, Any], ...] | None,
         "tool_choice": str | dict[str, Any] | None,
         "deadline": Seconds | None,
