@@ -303,7 +303,8 @@ def calls(draw: DrawFn) -> Call:
     """Return arguments of `complete`; at times a few of them, at times all."""
     names = draw(st.sets(st.sampled_from(sorted(OPTIONS)), max_size=5))
     drawn = draw(broken({name: OPTIONS[name] for name in names}, 2))
-    options = {name: value for name, value in drawn.items() if name not in ("role", "messages", "self")}
+    given = drawn if isinstance(drawn, dict) else {}
+    options = {name: value for name, value in given.items() if name not in ("role", "messages", "self")}
     role = draw(st.sampled_from(["r", "r", "r", "web", None]) | values)
     return Call(role, draw(broken(MESSAGES) | texts | values), options)
 

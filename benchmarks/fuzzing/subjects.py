@@ -216,7 +216,7 @@ def _calling() -> Iterator[Try]:
 def _reading() -> Iterator[Try]:
     """Read a trace file as `trace` does."""
     with _folder() as folder:
-        path = folder / "2026-11-26.jsonl"
+        path = folder / "20261126.jsonl"
 
         def read(item: bytes) -> Iterable[str]:
             path.write_bytes(item)

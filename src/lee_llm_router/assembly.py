@@ -8,7 +8,7 @@ handed over: the policy, the trace store, the sinks, and what is known of each p
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
@@ -75,12 +75,13 @@ class Assembly:
         except ConfigError:
             self._close_all(store, before)
             raise
+        secrets = (*config.filled_values(), *_named_keys(config))
         reporter = Reporter(
             store=store,
             sinks=(*self._own_sinks, *options.event_sinks),
             on_token_usage=options.on_token_usage,
             observer=getattr(self.policy, "observe", None),
-            secrets=config.filled_values(),
+            secrets=secrets,
         )
         if before is not None:
             reporter.errors = before.parts.reporter.errors
@@ -90,7 +91,7 @@ class Assembly:
             reporter=reporter,
             health=self._health(before),
             pool=ProviderPool(config.providers, options.clock, wrap=options.wrap_provider),
-            secrets=config.filled_values(),
+            secrets=secrets,
             capture_full=config.trace.capture == "full",
             workspace=workspace,
         )
@@ -209,3 +210,12 @@ def _close(listeners: Iterable[tuple[str, object]], call: Callable[..., Any] | N
 def _close_retired(pool: ProviderPool, listeners: Iterable[tuple[str, object]], call: Callable[..., Any]) -> None:
     pool.close()
     _close(listeners, call)
+
+
+def _named_keys(config: LLMConfig) -> Iterator[str]:
+    """Yield the keys that providers name, as they are now: what ends before a provider is asked may quote one too."""
+    for provider in config.providers.values():
+        name = getattr(provider, "api_key_env", None)
+        key = config.origin.variable(name) if isinstance(name, str) else None
+        if key:
+            yield key.strip()

@@ -163,3 +163,23 @@ llm:
     ]  # fmt: skip
     assert any(tmp_path.rglob("*.jsonl"))
     assert not [text for text in texts if KEY in text or KEY.replace("/", "-") in text]
+
+
+def test_a_key_that_only_a_provider_names_is_known_before_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller who takes the key for an option, a role or a message's role gets it into no error and no trace."""
+    monkeypatch.setenv("NAMED_TEST_KEY", KEY)
+    provider = {"type": "http", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NAMED_TEST_KEY"}
+    config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p", "model": "m"}}, "unknown_role": "error"}
+    with LeeLLMRouter({"llm": config}, trace_store=LocalFileTraceStore(trace_dir=str(tmp_path))) as router:
+        calls: list[Callable[[], object]] = [
+            lambda: router.complete("r", "hi", **{KEY: 1}),  # type: ignore[arg-type]
+            lambda: router.complete(KEY, "hi"),
+            lambda: router.complete("r", [{"role": KEY, "content": "hi"}]),
+        ]
+        for call in calls:
+            with pytest.raises(LLMRouterError) as caught:
+                call()
+            assert KEY not in "".join(traceback.format_exception(caught.value))
+    assert KEY not in "".join(path.read_text() for path in tmp_path.rglob("*.jsonl"))
