@@ -56,8 +56,8 @@ class CallPlanner:
         self._policy_name = type(policy).__name__
         self._wants_context = takes_context(policy)
         self._compression = compression
-        self._sound_choice: ProviderChoice | None = None
-        """The choice checked last: a simple policy gives the same one each time."""
+        self._sound_choices: dict[str, ProviderChoice] = {}
+        """The choice checked last for each role: a simple policy gives the same one each time."""
         self._roles = AskedRoles(config)
         # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
         # chain of a call without overrides.
@@ -182,9 +182,9 @@ class CallPlanner:
             )
             context = RoutingContext(request=request, metadata=plan.metadata, health=self.parts.health.snapshot())
         choice = choose(self._policy, role, self._config, context)
-        if choice is not self._sound_choice:
+        if choice is not self._sound_choices.get(role):
             check_choice(choice)
-            self._sound_choice = choice
+            self._sound_choices[role] = choice
         return choice
 
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
