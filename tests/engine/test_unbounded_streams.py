@@ -148,10 +148,12 @@ class HangingCloseStream(GeneratorStream):
     """Its `close` hangs until `go_on` is set."""
 
     go_on: threading.Event
+    let_go: bool | None = None
+    """How the hanging ended: by `go_on` (True), or because nobody set that for long."""
 
     def close(self) -> None:
         self.closed.set()
-        self.go_on.wait(30)
+        self.let_go = self.go_on.wait(30)
 
 
 @WAYS
@@ -164,6 +166,8 @@ def test_a_stream_whose_close_hangs_holds_nobody(way: str) -> None:
         assert memory.records[0].outcome == "ok" and stream.closed.is_set()
     finally:
         stream.go_on.set()
+    assert eventually(lambda: stream.let_go is not None)
+    assert stream.let_go
 
 
 class LateProvider(StreamProvider):

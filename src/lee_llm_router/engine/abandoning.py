@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from lee_llm_router._util.outside_collection import is_collecting, outside_collection
-from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router._util.threads import call_in_thread_async, start_in_thread
 from lee_llm_router.providers.streams import ChunkStream, close_quietly, note_unclosed
 from lee_llm_router.response import StreamChunk
 
@@ -105,7 +105,9 @@ class AbandonableStream(ChunkStream):
             self._close_after_pull()
             raise
         if pull is None or pull.done():
-            await await_or_abandon(self._inner.aclose(), _CLOSE_SECONDS)
+            inner = self._inner
+            closing = call_in_thread_async(inner.close) if _closes_inline(inner) else inner.aclose()
+            await await_or_abandon(closing, _CLOSE_SECONDS)
         else:
             self._close_after_pull()
 
@@ -150,6 +152,12 @@ def close_unawaited(stream: ChunkStream, loop: asyncio.AbstractEventLoop) -> Non
         stream._pulling.add_done_callback(lambda _: close_quietly(stream))
     else:
         close_quietly(stream)
+
+
+def _closes_inline(stream: ChunkStream) -> bool:
+    """Whether its `aclose` is `close`, called at once: on the event loop, which must not be held up."""
+    is_idle = stream._pulling is None or stream._pulling.done()
+    return type(stream).aclose is ChunkStream.aclose and is_idle
 
 
 def _must_be_awaited(stream: ChunkStream) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from email.utils import formatdate
+from time import process_time
 from typing import Any
 
 import pytest
@@ -231,3 +232,18 @@ def test_no_text_breaks_the_reading_and_every_wait_is_bounded(value: str, text: 
         wait_in_field("retry after", text, NOW),
     ):
         assert wait is None or 0 <= wait <= MAX_WAIT
+
+
+@pytest.mark.parametrize("filler", ["7", "7 ", "3.", "1 h ", "again in ", "wait ", " ", "2030-01-01t00:00 "])
+def test_a_text_eight_times_as_long_takes_no_square_of_the_time(filler: str) -> None:
+    """A quadratic step makes it 64 times; a linear one, with noise, far less than half of that."""
+
+    def work(size: int) -> float:
+        text, times = "try again in " + filler * (size // len(filler)), []
+        for _ in range(3):
+            start = process_time()
+            wait_in_words(text, NOW)
+            times.append(process_time() - start)
+        return min(times)
+
+    assert work(16_000) < 30 * max(work(2_000), 0.002)

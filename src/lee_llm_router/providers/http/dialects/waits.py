@@ -18,7 +18,7 @@ from lee_llm_router._util.numbers import wait_seconds
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _PART = re.compile(
-    r"(?P<amount>[0-9]+(?:\.[0-9]+)?|\ban?\b|\bone\b)\s*"
+    r"(?P<amount>(?<![0-9])[0-9]{1,12}(?:\.[0-9]{1,12})?|\ban?\b|\bone\b)\s{0,3}"
     r"(?P<unit>ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?"
     r"|毫秒|秒钟?|分钟?|小时|天)(?![a-z])"
 )
