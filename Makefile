@@ -16,11 +16,12 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
   tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
   tests/whole/test_pains.py tests/whole/test_burst.py
 
-.PHONY: help demo test test-http test-real lint build bench clean
+.PHONY: help demo test coverage test-http test-real lint build bench clean
 
 help:
 	@echo "make demo       answer a prompt through a chain whose first target fails, offline"
 	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
+	@echo "make coverage   run them with branch coverage, which must be 95%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
 	@echo "make lint       ruff and mypy"
@@ -37,6 +38,9 @@ demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+coverage: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 
 test-http: $(VENV)/.installed
