@@ -305,6 +305,8 @@ def calls(draw: DrawFn) -> Call:
     drawn = draw(broken({name: OPTIONS[name] for name in names}, 2))
     given = drawn if isinstance(drawn, dict) else {}
     options = {name: value for name, value in given.items() if name not in ("role", "messages", "self")}
+    if "metadata" in options:  # an application's own notes, which are stored as they are
+        options["metadata"] = _without_key(options["metadata"])
     role = draw(st.sampled_from(["r", "r", "r", "web", None]) | values)
     return Call(role, draw(broken(MESSAGES) | texts | values), options)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.ids import new_request_id
+from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
@@ -88,7 +89,8 @@ class CallPlanner:
         failure = None
         try:
             if served is not role:
-                plan.asked_role = self._roles.check(role)
+                asked = self._roles.check(role)
+                plan.asked_role = None if asked is None else scrub(asked, self.parts.secrets)
             self._fill(plan, payload, overrides)
         except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are somebody else's
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
