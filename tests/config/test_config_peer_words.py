@@ -76,6 +76,61 @@ def test_a_provider_that_takes_no_address_is_not_told_of_one() -> None:
     assert found.endswith("unknown key")
 
 
+@pytest.mark.parametrize(
+    ("text", "home"),
+    [
+        (role("health: {cooldown: 1}"), "directly under llm"),
+        (role("base_url: 'http://a.test'"), "in a provider of type http"),
+        (role("attempts: 2"), "in retry of a role"),
+        (role("idle_timeout: 2"), "in stream of a role"),
+        (role("keep_days: 2"), "in trace"),
+        (role("retry: {deadline: 9}"), "in a role"),
+        (role("rpm: 5"), "in a provider"),
+        (role(provider="type: mock, temperature: 0"), "in a role"),
+        (role(provider="type: mock, retry: {attempts: 1}"), "in a role"),
+        (role(provider="type: mock, sandbox: read-only"), "in a provider of type codex_cli"),
+    ],
+)
+def test_a_key_of_ours_in_the_wrong_place_is_told_where_it_belongs(text: str, home: str) -> None:
+    """And not what it happens to look like there."""
+    (found,) = findings(text)
+    assert found.endswith(f"unknown key (belongs {home})"), found
+
+
+@pytest.mark.parametrize(
+    ("word", "home"), {"retry": "in a role", "base_url": "in a provider of type http", "max_mb": "in trace"}.items()
+)
+def test_a_key_of_the_file_in_a_call_is_told_where_it_belongs(word: str, home: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"^{word}: no such option \(belongs {home}\)$"):
+        validate_options({word: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"accept": {"min_char": 3}}, "accept.min_char: no such option (did you mean min_chars?)"),
+        ({"accept": {"minimum_length": 3}}, "accept.minimum_length: no such option (here: min_chars)"),
+        ({"accept": {"min_chars": -2}}, "accept.min_chars: must be at least 0"),
+        ({"accept": {"finish_reasons": ["stop", 4]}}, "accept.finish_reasons[1]: text is wanted"),
+        ({"accept": {"must_match": ")"}}, "accept.must_match[0]: not a regular expression: unbalanced parenthesis"),
+        ({"accept": True}, "accept: a mapping is wanted"),
+        ({"contract": {"repairs": 1}}, "contract.repairs: no such option (did you mean repair?)"),
+        ({"contract": {"repair": 6, "on_failure": "stop"}},
+         "contract.repair: must be at most 5; contract.on_failure: one of 'next' or 'raise' is wanted"),
+        ({"tools": 7}, "tools: a list is wanted"),
+        ({"schema": 7}, "schema: a mapping or a type is wanted"),
+        ({"timeout": -3.0}, "timeout: must be greater than 0"),
+        ({"deadline": 1e9}, "deadline: must be at most 2000000"),
+        ({"model": ""}, "model: must not be empty"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_in_a_call_is_told_in_the_words_of_the_file(options: dict[str, object], told: str) -> None:
+    """Which field of `accept` or `contract` it is, what is wanted, and no word of the library that checks it."""
+    with pytest.raises(InvalidRequestError) as caught:
+        validate_options(options)
+    assert caught.value.message == told
+
+
 def test_a_misspelt_word_of_ours_is_still_suggested() -> None:
     (found,) = findings(role("fallback_provider: [p]"))
     assert found.endswith("(did you mean 'fallback_providers'?)")

@@ -66,7 +66,7 @@ def compile_pattern(pattern: str) -> TextPattern:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError, Warning) as error:
         reason = error.msg if isinstance(error, re.error) else type(error).__name__
-        raise PatternError(f"no regular expression: {reason}") from None
+        raise PatternError(f"not a regular expression: {reason}") from None
     if _means_the_same_in_rust(pattern):
         try:
             return TextPattern(SchemaValidator(str_schema(pattern=_in_rust(pattern), regex_engine="rust-regex")), None)
@@ -102,7 +102,7 @@ def _timed_pattern(pattern: str) -> Any:
     try:
         return regex.compile(pattern, regex.VERSION0)
     except (regex.error, RecursionError, OverflowError) as error:
-        raise PatternError(f"no regular expression: {error}") from None
+        raise PatternError(f"not a regular expression: {error}") from None
 
 
 def _encodable(text: str) -> str:

@@ -89,10 +89,13 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
+IN_A_FILE = ": put it in quotes"
+"""How a finding ends that says how text is written in a file."""
+
 _TEXTS = {
     "a mapping is wanted": ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type"),
     "a list is wanted": ("list_type", "tuple_type", "set_type", "frozen_set_type"),
-    "text is wanted: put it in quotes": ("string_type", "string_sub_type"),
+    f"text is wanted{IN_A_FILE}": ("string_type", "string_sub_type"),
     "a whole number is wanted": ("int_type", "int_parsing", "int_from_float", "int_parsing_size", "wanted_integer"),
     "a number is wanted": ("float_type", "float_parsing", "wanted_number"),
     "true or false is wanted": ("bool_type", "bool_parsing"),
@@ -134,7 +137,8 @@ def message_of(error: ErrorDetails, secrets: Callable[[], Collection[str] | None
         return _BY_TYPE[kind]
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
-        return f"{text} {context[name]}"
+        bound = context[name]
+        return f"{text} {bound:.15g}" if isinstance(bound, float) else f"{text} {bound}"
     if kind in ("literal_error", "enum"):
         return f"one of {context['expected']} is wanted"
     if kind in ("too_short", "string_too_short"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -33,6 +34,35 @@ def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
         else:
             current = _model_inside(current)
     return [info.alias or name for name, info in current.model_fields.items()] if _is_model(current) else []
+
+
+def home_hint(word: str) -> str:
+    """Return `` (belongs in ...)`` where `word` is a key of another part of the file; empty if it is none at all."""
+    home = _homes().get(word)
+    return f" (belongs {home})" if home else ""
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Return where each key of the file stands; of several places the one that is told first."""
+    from lee_llm_router.config.models import LLMConfig, RoleConfig  # noqa: PLC0415 - only mistakes need them
+
+    places: list[tuple[str, type[BaseModel]]] = [
+        ("in a role", RoleConfig),
+        ("in a provider", ProviderConfig),
+        ("directly under llm", LLMConfig),
+    ]
+    for holder, whose in ((RoleConfig, " of a role"), (LLMConfig, "")):
+        for name, info in holder.model_fields.items():
+            if _is_model(section := _without_options(info.annotation)):
+                places.append((f"in {name}{whose}", section))
+    for kind in ("http", "codex_cli", "mock"):
+        places.append((f"in a provider of type {kind}", PROVIDERS.settings_model(kind)))
+    homes: dict[str, str] = {}
+    for place, model in places:
+        for name, info in model.model_fields.items():
+            homes.setdefault(info.alias or name, place)
+    return homes
 
 
 _PLUGINS: dict[tuple[str, ...], PluginRegistry[Any]] = {

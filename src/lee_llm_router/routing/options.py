@@ -7,11 +7,14 @@ from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router._util.suggestions import MAX_WORD, Suggester
+from lee_llm_router.config.findings import IN_A_FILE, dotted, message_of
+from lee_llm_router.config.known_keys import home_hint
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.acceptance import AcceptHook
 from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
@@ -92,6 +95,8 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
 
 
 _NAMES = sorted(get_type_hints(CallOptions))
+_SECTIONS: dict[int | str, type[BaseModel]] = {"accept": AcceptConfig, "contract": ContractConfig}
+"""Options whose value has names of its own."""
 
 
 def request_fields(settings: BaseModel) -> dict[str, Any]:
@@ -121,14 +126,29 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problems(error: ValidationError) -> str:
-    """Return what is wrong with options, and what was meant, in one line."""
-    suggester, problems = Suggester(), []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "options"
-        if problem["type"] == "extra_forbidden":
-            near = suggester.closest(name, _NAMES)
-            hint = peer_hint(name, _NAMES, "call") or (f" (did you mean {near}?)" if near else "")
-            problems.append(f"{bounded(name, MAX_WORD)}: no such option{hint}")
-        else:
-            problems.append(f"{name}: {problem['msg']}")
-    return "; ".join(dict.fromkeys(problems))
+    """Return what is wrong with options, and what was meant, in one line and in the words of the file's findings."""
+    suggester = Suggester()
+    told = [_told(problem, suggester) for problem in _that_matter(error.errors(include_url=False))]
+    return "; ".join(dict.fromkeys(told))
+
+
+def _that_matter(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out why a `schema` that is no mapping is none, and why one that is a mapping is no type."""
+    as_type = next((problem for problem in problems if problem["type"] == "wanted_type"), None)
+    if as_type is None:
+        return problems
+    was_mapping = isinstance(as_type["input"], Mapping)
+    return [problem for problem in problems if problem["loc"][0] != "schema" or (problem is as_type) != was_mapping]
+
+
+def _told(problem: ErrorDetails, suggester: Suggester) -> str:
+    path = problem["loc"] or ("options",)
+    section = _SECTIONS.get(path[0])
+    is_inside = section is not None and len(path) > 1
+    name = dotted(path) if is_inside else bounded(str(path[0]), MAX_WORD)
+    if problem["type"] != "extra_forbidden":
+        return f"{name}: {message_of(problem).removesuffix(IN_A_FILE)}"
+    word, known = str(path[-1]), list(section.model_fields) if is_inside and section else _NAMES
+    near = suggester.closest(word, known)
+    hint = peer_hint(word, known, "" if is_inside else "call") or home_hint(word)
+    return f"{name}: no such option{hint or (f' (did you mean {near}?)' if near else '')}"
