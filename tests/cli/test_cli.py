@@ -57,14 +57,15 @@ def test_binary_standard_input_is_wrong_usage(run: Run) -> None:
 
 
 def test_the_answer_as_json(run: Run) -> None:
-    """The JSON has every field of the answer except the vendor's raw one."""
+    """The JSON has what the router made of the answer and both ids, but not the vendor's own body and headers."""
     code, out, _ = run("complete", "--json", "--role", "odd", "hi")
     answer = json.loads(out)
     assert code == 0
     assert answer["text"] == "aé"
     assert (answer["provider"], answer["model"], answer["usage"]["prompt_tokens"]) == ("odd", "m", 1)
     assert len(answer["request_id"]) == 36
-    assert "raw" not in answer
+    assert answer["provider_request_id"] is None
+    assert "raw" not in answer and "headers" not in answer
 
 
 def test_an_answer_that_no_terminal_can_show_is_escaped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,8 @@ def complete(
             from dataclasses import fields  # noqa: PLC0415
 
             answer = router.complete(role, messages, **options)
-            write_json({f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}, indent=2)
+            shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
+            write_json(shown | {"provider_request_id": answer.provider_request_id}, indent=2)
         else:
             with router.stream(role, messages, **options) as stream:
                 _print_pieces(stream)

@@ -56,8 +56,8 @@ def _homes() -> dict[str, str]:
         for name, info in holder.model_fields.items():
             if _is_model(section := _without_options(info.annotation)):
                 places.append((f"in {name}{whose}", section))
-    for kind in ("http", "codex_cli", "mock"):
-        places.append((f"in a provider of type {kind}", PROVIDERS.settings_model(kind)))
+    built_in = ("http", "codex_cli", "mock")
+    places += [(f"in a provider of type {kind}", PROVIDERS.settings_model(kind)) for kind in built_in]
     homes: dict[str, str] = {}
     for place, model in places:
         for name, info in model.model_fields.items():
