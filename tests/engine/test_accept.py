@@ -107,6 +107,20 @@ def _checked(accept: Any) -> Any:
 
 
 @EACH_WAY
+@pytest.mark.parametrize("attempts", [1, 2, 4])
+def test_answers_that_will_not_do_are_paid_for_no_more_often_than_attempts_says(
+    ask: Callable[..., LLMResponse], attempts: int
+) -> None:
+    """Also once they have opened the breaker: a probe that brings an answer is an attempt like any other."""
+    config = config_for({"a": ["", *["no"] * 50]}, {"retry": {"attempts": attempts}})
+    router, _, _ = router_for(config)
+    for call in range(1, 9):
+        with pytest.raises(InvalidResponseError):
+            ask(router, accept={"min_chars": 9})
+        assert len(provider_of(router, "a").calls) == call * attempts
+
+
+@EACH_WAY
 def test_after_its_attempts_the_next_target_is_asked_and_the_error_holds_the_answer(
     ask: Callable[..., LLMResponse],
 ) -> None:

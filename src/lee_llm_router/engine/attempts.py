@@ -28,7 +28,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
-from lee_llm_router.engine.failure_rules import RULES, decide, never_reached
+from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,
     final_error,
@@ -197,7 +197,7 @@ class _CallRun:
         if self.assembler is not None and not error.headers:
             error.headers = self.assembler.headers
         rule = RULES[error.failure_type]
-        is_probe = self.permit is not None and self.permit.probe
+        is_probe = self.permit is not None and self.permit.probe and not brought_answer(error)
         closed_for = error.retry_after if rule.closes_gate else None
         rests = rule.rests and not closed_for and not error.ask_again
         if error.local_shortage:
@@ -277,7 +277,10 @@ class _CallRun:
         )
         self.last_error = error
         # In an outage the attempts of a call are no measure: the breaker says when the next one is due.
-        is_outage = RULES[error.failure_type].counts_against_target and self.selector.is_shut(candidate, now)
+        # Unless it answers: what costs tokens is bounded by them.
+        spent = decision.again_after is None or self.charged >= settings.retry.max_attempts
+        counts = RULES[error.failure_type].counts_against_target and not (spent and brought_answer(error))
+        is_outage = counts and self.selector.is_shut(candidate, now)
         again_after = 0.0 if is_outage and not error.final else decision.again_after
         candidate.exhausted = again_after is None
         candidate.ready_at = now + (again_after or 0.0)

@@ -100,6 +100,11 @@ def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> f
     return bound * (0.5 + 0.5 * random())
 
 
+def brought_answer(error: LLMRouterError) -> bool:
+    """Whether an answer came that will not do: it cost tokens, so the attempt is one of `attempts` in any case."""
+    return error.failure_type is FailureType.INVALID_RESPONSE and error.response is not None
+
+
 def never_reached(error: LLMRouterError) -> bool:
     """Whether nothing went out: a refused connection, a failed look-up or TLS. Such a try is free."""
     return error.failure_type is FailureType.PROVIDER_ERROR and not error.sent and not error.final
