@@ -283,6 +283,19 @@ def test_records_as_json_lines(run: Run) -> None:
     assert [record.provider for record in records] == ["busy", "echo"]
 
 
+def test_with_a_broken_configuration_found_above_its_traces_are_still_found(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie beside the file, in whatever folder below it somebody asks for them."""
+    run("complete", "hi")
+    (here / "lee-llm-router.yaml").write_text("llm: {roles: 3}")
+    (here / "below").mkdir()
+    monkeypatch.chdir(here / "below")
+    code, out, err = run("trace")
+    assert code == 0 and " echo " in out
+    assert f"looking in {here}/.lee-llm-router/traces" in err
+
+
 def test_traces_are_looked_for_where_the_configuration_puts_them(run: Run, here: Path) -> None:
     """--dir wins; with a broken configuration it is the default folder, and a warning says so."""
     file = here / "lee-llm-router.yaml"

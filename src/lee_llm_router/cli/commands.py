@@ -269,7 +269,7 @@ def _trace_store(folder: Path | None, config: Path | None = None) -> TraceReader
     except ConfigError as error:
         if config is not None:
             raise
-        files = LocalFileTraceStore()
+        files = LocalFileTraceStore(workspace=path.parent)  # where they lie unless the file says otherwise
         say(f"{error.message}: looking in {files.trace_dir}")
         return files
     store = open_store(settings)
