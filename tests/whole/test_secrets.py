@@ -7,6 +7,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,8 +174,9 @@ def test_a_key_that_only_a_provider_names_is_known_before_it_is_asked(
     provider = {"type": "http", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NAMED_TEST_KEY"}
     config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p", "model": "m"}}, "unknown_role": "error"}
     with LeeLLMRouter({"llm": config}, trace_store=LocalFileTraceStore(trace_dir=str(tmp_path))) as router:
+        wrong: Any = {KEY: 1}
         calls: list[Callable[[], object]] = [
-            lambda: router.complete("r", "hi", **{KEY: 1}),  # type: ignore[arg-type]
+            lambda: router.complete("r", "hi", **wrong),
             lambda: router.complete(KEY, "hi"),
             lambda: router.complete("r", [{"role": KEY, "content": "hi"}]),
         ]
