@@ -66,10 +66,25 @@ def test_it_is_an_error_where_the_file_says_so(role: str, how: str) -> None:
     assert "\n" not in caught.value.message and "\x1b" not in caught.value.message
     assert caught.value.request_id == memory.records[0].request_id
     assert [(one.attempt, one.failure_type) for one in memory.records] == [(None, "INVALID_REQUEST")]
+    assert memory.records[0].asked_role is not None and memory.records[0].asked_role.isprintable()
     with pytest.raises(InvalidRequestError, match="no such role"):
         router.resolve(role)
     ask(router, "r", how)
     ask(router, None, how)
+
+
+@pytest.mark.parametrize("how", ["sync", "async", "stream", "stream async", "resolve"])
+def test_where_warnings_are_errors_each_call_is_refused(how: str) -> None:
+    """By the error that the file could ask for, and not by the first call alone."""
+    router, memory, _ = router_for(config_for({"a": ["hello"]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(InvalidRequestError, match="no such role 'reviewer'"):
+                router.resolve("reviewer") if how == "resolve" else ask(router, "reviewer", how)
+    assert {(one.failure_type, one.asked_role) for one in memory.records} <= {("INVALID_REQUEST", "reviewer")}
+    with pytest.warns(UserWarning, match="no such role 'reviewer'"):
+        ask(router, "reviewer", "sync")
 
 
 def test_a_misspelt_role_is_told_what_it_may_have_meant() -> None:

@@ -38,29 +38,33 @@ class AskedRoles:
         # A plain text also where a member of an enumeration was given.
         return str.__str__(role) if isinstance(role, str) and role in self._roles else self._default
 
-    def check(self, role: Any) -> str | None:
-        """Return `role` as records show it if there is no such role; None if there is, or none was named.
+    def unknown(self, role: Any) -> str | None:
+        """Return `role` as records show it if it is a text and no role; None otherwise."""
+        return bounded(role, _MAX_NAME) if isinstance(role, str) and role not in self._roles else None
 
-        Warns of a name once.
+    def check(self, role: Any) -> None:
+        """Warn of `role` once if there is no such role.
 
         Raises:
-            InvalidRequestError: it is no text, or the configuration wants an error.
+            InvalidRequestError: it is no text; or there is no such role, and the configuration or the application's
+                filter of warnings wants an error.
         """
-        if role is None:
-            return None
-        if not isinstance(role, str):
+        if role is not None and not isinstance(role, str):
             raise InvalidRequestError(f"a role is named by text, not by {type(role).__name__}", sent=False)
-        if role in self._roles:
-            return None
-        shown = bounded(role, _MAX_NAME)
+        shown = self.unknown(role)
+        if shown is None:
+            return
         hint = Suggester().did_you_mean(role, self._roles)
         if self._refuses:
             raise InvalidRequestError(f"no such role {shown!r}{hint}", sent=False)
         if shown not in self._warned and len(self._warned) < _MAX_WARNED:
             self._warned.add(shown)
             message = f"no such role {shown!r}{hint}: the default role {self._default!r} answers"
-            warnings.warn(message, UserWarning, stacklevel=_callers_level())
-        return shown
+            try:
+                warnings.warn(message, UserWarning, stacklevel=_callers_level())
+            except UserWarning:
+                self._warned.discard(shown)  # it is an error the next time too
+                raise InvalidRequestError(f"no such role {shown!r}{hint}", sent=False) from None
 
 
 def _callers_level() -> int:

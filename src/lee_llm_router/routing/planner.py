@@ -89,8 +89,8 @@ class CallPlanner:
         failure = None
         try:
             if served is not role:
-                asked = self._roles.check(role)
-                plan.asked_role = None if asked is None else scrub(asked, self.parts.secrets)
+                plan.asked_role = self._roles.unknown(role)
+                self._roles.check(role)
             self._fill(plan, payload, overrides)
         except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are somebody else's
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)

@@ -58,7 +58,7 @@ class TraceRecord:
     """False: certainly nothing was sent to the provider. True: something may have been."""
     role: str
     asked_role: str | None = None
-    """What the caller named, if no such role exists and the default role answered instead."""
+    """What the caller named, if there is no such role: the default role answered instead, or the call was refused."""
     provider: str | None = None
     provider_type: str | None = None
     model: str | None = None
