@@ -194,8 +194,9 @@ class _CallRun:
         """Return what follows the failure, or raise the call's final error."""
         error = to_router_error(caught, attempt, self.parts.secrets)
         error.response = error.response or self._partial()
-        if self.assembler is not None and not error.headers:
-            error.headers = self.assembler.headers
+        answer = self.assembler or error.response
+        if answer is not None and not error.headers:
+            error.headers = answer.headers
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe and not brought_answer(error)
         closed_for = error.retry_after if rule.closes_gate else None

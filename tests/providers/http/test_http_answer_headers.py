@@ -131,6 +131,23 @@ def test_so_has_the_error_of_an_answer_that_is_none(ask: Ask, transport: str, fa
     assert TraceRecord.from_json(error.attempts[0].to_json()).provider_request_id == "req_1"
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [{"accept": {"must_match": "yes"}}, {"accept": lambda _: "no"}, {"json_mode": True, "contract": {"repair": 0}}],
+)
+def test_so_has_the_error_of_an_answer_that_was_refused(transport: str, wish: dict[str, Any]) -> None:
+    """In each form alike: the router refused it after it had come."""
+    answer = json_answer(completion("hi"), 200, FIELDS)
+    for ask in (
+        lambda router: router.complete("r", "hi", **wish),
+        lambda router: asyncio.run(router.complete_async("r", "hi", **wish)),
+    ):
+        with Server(answering(answer)) as server:
+            error = _error(_router(server.url, transport), ask)
+        _check(error.headers)
+        assert {record.provider_request_id for record in error.attempts} == {"req_1"}
+
+
 @pytest.mark.parametrize("way", ["stream", "async stream"])
 @pytest.mark.parametrize("rest", [b"", b"data: {broken\n\n", b'data: {"error":{"message":"overloaded"}}\n\n'])
 def test_so_has_the_error_of_a_stream_that_breaks(way: str, rest: bytes) -> None:
