@@ -107,9 +107,13 @@ def test_a_renewed_login_is_kept_where_a_link_leads(codex: FakeCodex, machine: P
         "open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write('{broken')",
         "open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write('[]')",
         "os.unlink(os.environ['CODEX_HOME'] + '/auth.json')",
+        "open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write('{}')",
+        "open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write('{\"tokens\": null, \"last_refresh\": \"2027\"}')",
+        "open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write('{\"tokens\": {\"access_token\": \"\"}}')",
+        "open(os.environ['CODEX_HOME'] + '/auth.json', 'w', encoding='utf-16').write('{\"tokens\": {\"a\": \"b\"}}')",
     ],
 )
-def test_a_broken_or_missing_copy_does_not_touch_the_login(codex: FakeCodex, machine: Path, before: str) -> None:
+def test_a_broken_or_emptied_copy_does_not_touch_the_login(codex: FakeCodex, machine: Path, before: str) -> None:
     login = (machine / ".codex/auth.json").read_bytes()
     codex.script(before=before)
     assert complete(service(codex)).text == "hello"

@@ -2,7 +2,7 @@
 
 A child may renew what is in its copy (a login), and that can make the original worthless. So a renewed copy replaces
 the original, at once and not only when the child has ended: others may be waiting for it, and this process may be
-killed. Where the original is renewed by somebody else, the copy follows.
+killed. A copy that was emptied replaces nothing. Where the original is renewed by somebody else, the copy follows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class LentFile:
         mine = _read_object(self.copy, follow=False)
         theirs = _read_object(self.original)
         if mine is not None and mine not in (self.content, self._refused):
-            if theirs != self.content:
+            if theirs != self.content or not _renews(mine, theirs):
                 return
             self._refused = mine
             replace_content(self.original, mine)
@@ -91,7 +91,7 @@ def return_noted(note: Path) -> None:
         theirs = _read_object(original)
         if mine is None or theirs is None or mine == theirs:
             return
-        if hashlib.sha256(theirs).hexdigest() == noted["sha256"]:
+        if hashlib.sha256(theirs).hexdigest() == noted["sha256"] and _renews(mine, theirs):
             replace_content(original, mine)
 
 
@@ -142,6 +142,26 @@ def _read_object(path: Path, *, follow: bool = True) -> bytes | None:
     """Return the content of a file that holds a JSON object; None if it does not, or not yet."""
     try:
         content = read_regular_file(path, MAX_BYTES, follow=follow)
-        return content if isinstance(json.loads(content), dict) else None
+        return content if isinstance(json.loads(content.decode()), dict) else None
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _renews(mine: bytes, theirs: bytes) -> bool:
+    """Whether the object `mine` still holds texts where `theirs` does, so that nothing is lost if it takes the place.
+
+    Single names may be gone: another version of the child may not know them.
+    """
+    new, old = json.loads(mine), json.loads(theirs)
+    parts = [name for name, value in old.items() if isinstance(value, dict) and _has_text(value)]
+    if parts:
+        return all(isinstance(new.get(name), dict) and _has_text(new[name]) for name in parts)
+    return not _has_text(old) or any(_is_text(new.get(name)) for name, value in old.items() if _is_text(value))
+
+
+def _has_text(part: dict[str, object]) -> bool:
+    return any(map(_is_text, part.values()))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
