@@ -51,7 +51,7 @@ _THROTTLE = (
 # The request is longer than the model takes.
 _INPUT = (
     r"\b(?:prompts?|inputs?|messages?|conversations?|chat|history|requests?|requested|contents?|texts?|query|transcript"
-    r"|payload|documents?|instructions)\b"
+    r"|sequence|payload|documents?|instructions)\b"
 )
 _CONTEXT = (
     r"\bmax_(?:model|seq|input)_len\w*|\bcontext of\b"
@@ -61,7 +61,10 @@ _CONTEXT = (
 _EXCEEDS = r"exceed|(?<!be )(?:longer|larger|greater|more|bigger) than|surpass|overflow|\bover the\b|\bbeyond\b"
 _TOO_LONG = r"\btoo (?:long|large|big)\b|\btoo many (?:\w+ ){0,3}(?:tokens|bytes|characters)\b"
 _SIZE = r"\btokens?\b|\blength\b|\bsize\b|\bmax\w*|\blimit\b|\bcharacters\b"
-_BOUND = r"\bmax(?:imum)?\b|\blimit\b|\bat most\b|\bup to\b|<=?|\b(?:less|fewer) than\b|\bshould be \["
+_BOUND = (
+    r"\bmax(?:imum)?\b|\blimit\b|\bat most\b|\bup to\b|<=?|\b(?:less|fewer) than\b|\bshould be \["
+    r"|\bonly (?:accept|take|allow|support|handle)s?\b"
+)
 _PART = (
     r"\b(?:names?|descriptions?|title|stop|metadata|images?|pictures?|photo|video|audio|files?|pdf|urls?|uri|schemas?"
     r"|enum|tools?|tool_\w+|functions?|headers?|cookies?|ids?|\w+_id|\w+_name|keys?|passwords?|batch|arrays?|choices"
@@ -132,8 +135,8 @@ _NOT_OBJECT = "".join(
 )
 _MODEL = rf"{_NOT_OBJECT}\b(?:models?|deployment|engine)\b(?! (?:output|response|param|feature|option|setting)s?\b)"
 _ABSENT = (
-    r"(?:\bnot (?:\w+ ){0,2}(?:exist|found|supported|available|accessible|recogni[sz]ed|known|valid|enabled|allowed"
-    r"|active|deployed|served|offered|hosted|permitted|provisioned)\b"
+    r"(?:\bnot (?:\w+ ){0,2}(?:exist|found|located|loaded|supported|available|accessible|recogni[sz]ed|known|valid"
+    r"|enabled|allowed|active|deployed|served|offered|hosted|permitted|provisioned)\b"
     r"|\bno longer\b|\bonly (?:supported|available) (?:in|on|via|through|with)\b"
     r"|\b(?:is|was|are|been) (?:\w+ )?(?:invalid|unknown|unavailable|deprecated|decommissioned|retired"
     r"|discontinued|removed|sunset|shut ?down|disabled|unsupported|gone|blocked)\b"
@@ -179,12 +182,14 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH)),
     _Rule(F.QUOTA, (_PAYING, _UNPAID), (_THROTTLE, _PATH, r"\bfields?\b")),
     _Rule(F.QUOTA, (
-        r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b|\baccount is (?:not active|inactive)\b",
+        r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b"
+        r"|\baccount (?:is )?(?:not active|inactive|overdue|past due)\b"
+        r"|\bout of (?:\w+ )?(?:usage|quota|requests|messages)\b",
     ), (_THROTTLE,)),
     _Rule(F.QUOTA, (
         r"(?:余额|额度|资源包|套餐|配额|点数|积分).{0,12}(?:不足|用尽|用完|耗尽|不够|过期|到期|超限)|欠费|充值",
     )),
-    _Rule(F.CONTEXT_LENGTH, (_CONTEXT, rf"{_EXCEEDS}|{_TOO_LONG}|{_SIZE}|\bnot enough\b|\bfit\b|\bout of\b"),
+    _Rule(F.CONTEXT_LENGTH, (_CONTEXT, rf"{_EXCEEDS}|{_TOO_LONG}|{_SIZE}|\bnot enough\b|\bfits?\b|\bout of\b"),
           (_NUMBER_WANTED, r"\binvalid (?:value|type)\b"), weak=True),
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b", _TOO_LONG), (*_NOT_LENGTH, _OUTPUT), weak=True),
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b|\btoken (?:limit|count)", _EXCEEDS, _SIZE), (*_NOT_LENGTH, _OUTPUT),
@@ -233,7 +238,8 @@ _RULES: tuple[_Rule, ...] = (
         r"(?:account|organi[sz]ation|plan|tier|subscription|project|team)\b",
     ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (
-        r"\b(?:access|permission|authori[sz]ed|entitled|subscribed|allowed|enabled|permitted)\b (?:\S+ ){0,4}models?\b",
+        r"\b(?:access|permission|authori[sz]ed|entitled|subscribed|allowed|enabled|permitted)\b (?:\S+ ){0,4}models?\b"
+        r"|\bmodel access\b",
         r"\bnot?\b|\bwithout\b|\bdenied\b|\black|\bunable\b",
     ), (_FEATURE,)),
     _Rule(F.MODEL_NOT_FOUND, (
@@ -242,9 +248,10 @@ _RULES: tuple[_Rule, ...] = (
         r"|\bno models? (?:is |are )?loaded\b",
     ), (_THROTTLE, _FEATURE)),
     _Rule(F.MODEL_NOT_FOUND, (
-        r"模型.{0,60}(?:不存在|未找到|找不到|已下线|已弃用|未开通|无可用|不可用|无权)|(?:不支持|无效|未知|找不到|没有|无权)[的该此访问使用]{0,4}模型",
+        r"模型.{0,60}(?:不存在|未找到|找不到|已下线|下架|已弃用|未开通|无可用|不可用|无权)|(?:不支持|无效|未知|找不到|没有|无权)[的该此访问使用]{0,4}模型",
     )),
     _Rule(F.AUTH, (_KEY, _KEY_REFUSED), (_PATH,)),
+    _Rule(F.AUTH, (r"\bkey\b", r"\brevoked\b|\bdeactivated\b|\bleaked\b"), (_PATH,)),
     _Rule(F.AUTH, (
         r"\b(?:invalid|expired|incorrect|revoked|wrong) (?:\w+ )?token\b(?! (?:id|in|at|limit|count|budget)\b)"
         r"|\btoken (?:is |has |was )?(?:been )?(?:invalid|expired|revoked|not valid)\b"
@@ -258,7 +265,7 @@ _RULES: tuple[_Rule, ...] = (
         r"\bpermission[ _]denied\b|\bunauthori[sz]ed\b|\baccess (?:is )?(?:forbidden|denied)\b"
         r"|\binsufficient permission|\bnot authori[sz]ed\b",
     ), (_FEATURE,)),
-    _Rule(F.AUTH, (_PLACE, r"\bnot (?:\w+ )?(?:supported|available|allowed|permitted|served)\b|\bunsupported\b"
+    _Rule(F.AUTH, (_PLACE, r"\bnot (?:\w+ )?(?:supported|available|allowed|permitted|served|offered)\b|\bunsupported\b"
                    r"|\bunavailable\b|\brestricted\b|\bblocked\b|\bprohibited\b"), (_FEATURE,)),
     _Rule(F.AUTH, (
         r"(?:认证|鉴权|身份验证).{0,6}(?:失败|错误)|(?:用户|账号|账户).{0,4}(?:封禁|禁用)|\blog ?in (?:has )?fail"
