@@ -10,7 +10,7 @@ import pytest
 
 from helpers.config_support import register_probe
 from helpers.servers import Server, answering, completion, json_answer
-from lee_llm_router import LeeLLMRouter, LLMRequest
+from lee_llm_router import LeeLLMRouter, LLMRequest, ProviderChoice
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.config.models import RoleConfig
 
@@ -56,6 +56,37 @@ def test_targets_and_requests_show_no_value(config: LLMConfig) -> None:
             assert SECRET not in shown(target) + shown(target.fields["extra_body"]) + shown(target.request_template)
             assert "'stop'" in repr(target)
     assert SECRET not in repr(LLMRequest(messages=(), headers={"X-Api-Key": SECRET}))
+
+
+POLICY_GIVES = [
+    {"provider_overrides": {"headers": {"X-B": f"v-{SECRET}"}, "words": ["plain", f"w {SECRET}"]}},
+    {"provider_overrides": {"base_url": f"https://{SECRET}.test/v1"}},
+    {
+        "request_overrides": {
+            "stop": [SECRET],
+            "headers": {"X-B": SECRET},
+            "extra_body": {"deep": [{"a": f"b{SECRET}"}]},
+        }
+    },
+]
+
+
+@pytest.mark.parametrize("given", POLICY_GIVES)
+def test_what_a_policy_makes_of_a_value_is_masked_too(config: LLMConfig, given: dict[str, Any]) -> None:
+    """A text that was joined or validated has lost its mask; a target that shows it gets a new one."""
+
+    class Joins:
+        def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
+            return ProviderChoice("p", **given)
+
+    with LeeLLMRouter(config, policy=Joins()) as router:
+        (target, *_) = router.resolve("r", metadata={"a": 1})
+    assert SECRET not in shown(target) + shown(target.request_template)
+    for part, fields in given.items():
+        held = target.fields if part == "request_overrides" else target.provider_overrides
+        assert all(name in held for name in fields)
+    with LeeLLMRouter(config) as router:
+        assert SECRET not in shown(router.resolve("r", stop=SECRET, extra_body={"x": (f"<{SECRET}>",)}))
 
 
 @pytest.mark.parametrize("by_alias", [True, False])

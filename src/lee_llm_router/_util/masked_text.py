@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Self
 
-from lee_llm_router._util.scrubbing import MASK
+from lee_llm_router._util.scrubbing import MASK, SHORTEST_SECRET
 
 
 class MaskedText(str):
@@ -38,6 +38,27 @@ def masked_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple
         for index, item in enumerate(value):
             if isinstance(item, (MaskedText, Mapping, list, tuple)):
                 yield from masked_paths(item, (*path, index))
+
+
+def masked_again(value: Any, secrets: Collection[str]) -> Any:
+    """Return plain data with a mask for each text in it that holds one of `secrets`; itself if there is none.
+
+    What is made of a masked text (``f"Bearer {token}"``), and what was validated, has lost its mask.
+    """
+    if isinstance(value, str):
+        used = (
+            ()
+            if isinstance(value, MaskedText)
+            else tuple(one for one in secrets if len(one) >= SHORTEST_SECRET and one in value)
+        )
+        return MaskedText(value, used) if used else value
+    if isinstance(value, Mapping):
+        fields = {name: masked_again(item, secrets) for name, item in value.items()}
+        return fields if any(fields[name] is not item for name, item in value.items()) else value
+    if type(value) in (list, tuple):
+        items = [masked_again(item, secrets) for item in value]
+        return type(value)(items) if any(new is not old for new, old in zip(items, value, strict=True)) else value
+    return value
 
 
 def values_used(value: Any) -> Iterator[str]:

@@ -11,6 +11,9 @@ MAX_TEXT = 500
 
 MASK = "***"
 
+SHORTEST_SECRET = 4
+"""Characters that a secret has at least; shorter ones stand in ordinary text too."""
+
 # The shapes of vendors' keys, for keys that are in no setting: "sk-...", "Bearer ...", "key=..." in a URL.
 _KEY_SHAPES = re.compile(
     r"\b(?:sk|rk|pk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{16,}|\bAIza[A-Za-z0-9_\-]{30,}"
@@ -22,7 +25,7 @@ _KEY_SHAPES = re.compile(
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` with each of `secrets`, and whatever looks like a key, replaced by ``***``."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
+        if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, MASK)
     return _KEY_SHAPES.sub(MASK, text)
 
@@ -102,7 +105,7 @@ def _cut_and_scrubbed(text: str, secrets: tuple[str, ...], limit: int) -> str:
         return scrub(text, secrets)
     cut = text[:window]
     # What stands at the cut may be the beginning of a key: of a known one, or of a word that looks like one.
-    beginnings = (_beginning_at_end(cut, secret) for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    beginnings = (_beginning_at_end(cut, secret) for secret in secrets if len(secret) >= SHORTEST_SECRET)
     clean = scrub(cut[: window - max(beginnings, default=0)], secrets)
     return clean[: max(*map(clean.rfind, " \t\r\n"), len(clean) - _CUT_WORD, 0)] + "…"
 
@@ -201,4 +204,3 @@ _CUT_WORD = 1024
 _MAX_KEPT = 10_000
 """The most characters of a text kept in an exception of somebody else's."""
 _MAX_NESTING = 5
-_SHORTEST_SECRET = 4

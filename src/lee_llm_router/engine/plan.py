@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.masked_text import masked_again
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import masked_headers
 from lee_llm_router.compression import Compressor
@@ -62,6 +63,13 @@ class Target:
         if fields is self.fields and model is None:
             return self
         return Target(self.provider, model or self.model, fields, self.provider_overrides)
+
+    def masked(self, secrets: Collection[str]) -> Target:
+        """Return the same target, which shows none of `secrets`."""
+        fields, overrides = masked_again(self.fields, secrets), masked_again(self.provider_overrides, secrets)
+        if fields is self.fields and overrides is self.provider_overrides:
+            return self
+        return Target(self.provider, self.model, fields, overrides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

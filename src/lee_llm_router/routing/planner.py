@@ -108,7 +108,8 @@ class CallPlanner:
             self._roles.check(role)
             plan, fields = self._bare_plan(self._roles.served(role), "", COMPLETION), validate_options(overrides)
             self._take_options(plan, fields)
-            return self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
+            chain = self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
+            return tuple(target.masked(self.parts.secrets) for target in chain)
         except Exception as caught:  # noqa: BLE001 - as in `plan`
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
         raise failure
@@ -200,6 +201,8 @@ class CallPlanner:
                 json_contract.check_schema(target.fields.get("schema"))
             if plain:
                 self._plain_chains[key] = chain
+            else:
+                chain = tuple(target.masked(self.parts.secrets) for target in chain)
         if fields:
             json_contract.check_schema(fields.get("schema"))
             chain = asked_chain(chain, choice, role, self._config, fields)
