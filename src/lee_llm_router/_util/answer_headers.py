@@ -44,6 +44,10 @@ class AnswerHeaders(Mapping[str, str]):
             return NO_HEADERS
         return cls(raw, tuple(secrets))
 
+    def without(self, secrets: Iterable[str]) -> AnswerHeaders:
+        """Return the same fields with these secrets taken out too."""
+        return AnswerHeaders(self._raw, (*self._secrets, *secrets)) if self._raw else self
+
     def __getitem__(self, name: str) -> str:
         return self._made()[name.lower()]
 

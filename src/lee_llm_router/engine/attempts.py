@@ -34,6 +34,7 @@ from lee_llm_router.engine.failures import (
     final_error,
     foreign_error,
     forget_frames,
+    take_headers,
     to_router_error,
 )
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
@@ -194,9 +195,7 @@ class _CallRun:
         """Return what follows the failure, or raise the call's final error."""
         error = to_router_error(caught, attempt, self.parts.secrets)
         error.response = error.response or self._partial()
-        answer = self.assembler or error.response
-        if answer is not None and not error.headers:
-            error.headers = answer.headers
+        take_headers(error, self.assembler or error.response, self.parts.secrets)
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe and not brought_answer(error)
         closed_for = error.retry_after if rule.closes_gate else None

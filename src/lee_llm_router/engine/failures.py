@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.frozen import copier
@@ -42,6 +42,17 @@ def to_router_error(caught: Exception, attempt: Attempt, secrets: Iterable[str])
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
     return error
+
+
+def take_headers(error: LLMRouterError, answer: _WithHeaders | None, secrets: Iterable[str]) -> None:
+    """Give `error` the header fields of the `answer` that came, unless it has its own, without any of `secrets`."""
+    headers = error.headers or (answer.headers if answer is not None else error.headers)
+    error.headers = headers.without(secrets) if isinstance(headers, AnswerHeaders) else headers
+
+
+class _WithHeaders(Protocol):
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
 
 def foreign_error(caught: Exception, what: str, secrets: Iterable[str] = ()) -> LLMRouterError:

@@ -15,7 +15,7 @@ import pytest
 
 from helpers.servers import Server, answering, completion, http, json_answer, once
 from helpers.transports import TRANSPORTS
-from lee_llm_router import LeeLLMRouter
+from lee_llm_router import LeeLLMRouter, ProviderChoice
 from lee_llm_router._util.answer_headers import MAX_HEADERS, NO_HEADERS, AnswerHeaders, request_id_in
 from lee_llm_router._util.scrubbing import MAX_TEXT
 from lee_llm_router.errors import LLMRouterError, ProviderError, RateLimitError
@@ -146,6 +146,25 @@ def test_so_has_the_error_of_an_answer_that_was_refused(transport: str, wish: di
             error = _error(_router(server.url, transport), ask)
         _check(error.headers)
         assert {record.provider_request_id for record in error.attempts} == {"req_1"}
+
+
+def test_an_error_shows_no_value_that_only_the_router_knows(
+    ask: Ask, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy that replaces the settings which a value was filled into has not made it public."""
+    monkeypatch.setenv("HEADER_FILLED", "filled-8812-value")
+
+    class Replaces:
+        def choose(self, role: str, config: Any) -> ProviderChoice:
+            return ProviderChoice("p", provider_overrides={"extra_body": {config.providers["p"].extra_body["a"]: 1}})
+
+    refusal = json_answer({"error": {"message": "no"}}, 403, {"X-Echo": "got filled-8812-value"})
+    with Server(answering(refusal)) as server:
+        provider = {"type": "http", "base_url": server.url, "model": "m", "transport": transport,
+                    "extra_body": {"a": "${HEADER_FILLED}"}}  # fmt: skip
+        config = {"llm": {"providers": {"p": provider}, "roles": {"r": {"provider": "p"}}}}
+        error = _error(LeeLLMRouter(config, policy=Replaces(), trace_store=False), ask)
+    assert error.headers["x-echo"] == "got ***"
 
 
 @pytest.mark.parametrize("way", ["stream", "async stream"])
