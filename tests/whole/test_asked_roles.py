@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 import pytest
 
-from helpers.support import config_for, router_for
+from helpers.support import Memory, config_for, router_for
+from lee_llm_router import LeeLLMRouter
 from lee_llm_router.errors import FailureType, InvalidRequestError
 from lee_llm_router.telemetry.records import TraceRecord
 
@@ -85,6 +87,20 @@ def test_where_warnings_are_errors_each_call_is_refused(how: str) -> None:
     assert {(one.failure_type, one.asked_role) for one in memory.records} <= {("INVALID_REQUEST", "reviewer")}
     with pytest.warns(UserWarning, match="no such role 'reviewer'"):
         ask(router, "reviewer", "sync")
+
+
+@pytest.mark.parametrize("unknown_role", ["default", "error"])
+def test_a_key_taken_for_a_role_is_not_shown(unknown_role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the warning nor by the trace."""
+    monkeypatch.setenv("ROLE_TEST_KEY", "role-key-5519-value")
+    provider = {"type": "mock", "response_text": "${ROLE_TEST_KEY}"}
+    config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p"}}, "unknown_role": unknown_role}
+    router = LeeLLMRouter({"llm": config}, trace_store=(memory := Memory()))
+    with router, warnings.catch_warnings(record=True) as warned, suppress(InvalidRequestError):
+        warnings.simplefilter("always")
+        router.complete("x role-key-5519-value", "hi")
+    assert memory.records[0].asked_role == "x ***"
+    assert "5519" not in "".join(str(one.message) for one in warned) + memory.records[0].to_json().decode()
 
 
 def test_a_misspelt_role_is_told_what_it_may_have_meant() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
-from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.errors import InvalidRequestError
@@ -25,10 +26,12 @@ class AskedRoles:
 
     Args:
         config: The configuration.
+        secrets: What no name that is shown may hold: a caller may take a key for a role.
     """
 
-    def __init__(self, config: LLMConfig) -> None:
+    def __init__(self, config: LLMConfig, secrets: Iterable[str] = ()) -> None:
         self._roles = config.roles
+        self._secrets = tuple(secrets)
         self._default = config.default_role or next(iter(config.roles))
         self._refuses = config.unknown_role == "error"
         self._warned: set[str] = set()
@@ -40,7 +43,7 @@ class AskedRoles:
 
     def unknown(self, role: Any) -> str | None:
         """Return `role` as records show it if it is a text and no role; None otherwise."""
-        return bounded(role, _MAX_NAME) if isinstance(role, str) and role not in self._roles else None
+        return quoted(role, self._secrets, _MAX_NAME) if isinstance(role, str) and role not in self._roles else None
 
     def check(self, role: Any) -> None:
         """Warn of `role` once if there is no such role.

@@ -59,7 +59,7 @@ class CallPlanner:
         self._compression = compression
         self._sound_choices: dict[str, ProviderChoice] = {}
         """The choice checked last for each role: a simple policy gives the same one each time."""
-        self._roles = AskedRoles(config)
+        self._roles = AskedRoles(config, parts.secrets)
         # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
         # chain of a call without overrides.
         self._role_settings: dict[str, RoleSettings] = {}
