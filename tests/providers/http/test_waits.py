@@ -198,6 +198,7 @@ SAID: list[tuple[str, float | None]] = [
     ("请等待5分钟后再试", 300),
     ("try again in 12 weeks", MAX_WAIT),
     (f"try again in {'9' * 400} s", None),
+    ("try again in -7 seconds", None),
     ("try again later", None),
     ("try again in a few minutes", None),
     ("60 requests per 30 seconds are allowed", None),

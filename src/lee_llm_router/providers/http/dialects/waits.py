@@ -127,6 +127,8 @@ def wait_in_words(text: str, now: float) -> float | None:
     found: list[float | None] = []
     for part in islice(_PART.finditer(text), _MAX_DURATIONS):
         start = part.start()
+        if text[max(0, start - 2) : start] == " -":
+            continue  # below zero
         if _LEAD.search(text[max(0, start - _LEAD_LENGTH) : start]) or text.startswith(_AFTER, part.end()):
             found.append(duration_at(text, start))
     for until in _UNTIL.finditer(text):
