@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine import json_contract
