@@ -122,8 +122,10 @@ def renewed():
 payload = tokens()["access_token"].split(".")[1]
 if json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"] < time.time() + 300:
     renewed()
-if post("/responses", {}, tokens()["access_token"]) is None:
-    if not renewed() or post("/responses", {}, tokens()["access_token"]) is None:
+used = tokens()
+if post("/responses", {}, used["access_token"]) is None:
+    is_other = tokens() != used  # somebody else has renewed it
+    if not (is_other or renewed()) or post("/responses", {}, tokens()["access_token"]) is None:
         text = "Your access token could not be refreshed because your refresh token was already used."
         for event in ({"type": "turn.started"}, {"type": "turn.failed", "error": {"message": text}}):
             print(json.dumps(event), flush=True)

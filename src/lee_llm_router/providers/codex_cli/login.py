@@ -65,7 +65,10 @@ class BorrowedLogin:
         """Let others renew. Called when the service has taken the login, too, which is then not renewed."""
         claim, self._claim = self._claim, None
         if claim is not None:
-            claim.close()
+            try:
+                self._sync(look_closely=True)  # the copy may have been renewed a moment ago
+            finally:
+                claim.close()
 
     def is_outdated(self, budget: TimeBudget) -> bool:
         """Whether somebody else has renewed the login, so that a refusal says nothing; waits for that a moment.
