@@ -332,11 +332,16 @@ def test_a_served_model_and_a_finish_reason_are_bounded_and_without_keys(text: A
         assert len(record.to_json()) < 2000
 
 
-def test_a_key_of_the_call_alone_is_in_no_record() -> None:
-    """A header of this call that a vendor echoes as its model."""
-    answer = LLMResponse(text="x", model=f"m-{KEY}", finish_reason="stop")
+@pytest.mark.parametrize("options", [
+    {"headers": {"X-Api-Key": "own-key-of-this-call"}},
+    {"extra_body": {"api_key": "own-key-of-this-call"}},
+    {"extra_body": {"upstream": [{"auth_token": "own-key-of-this-call"}]}},
+])  # fmt: skip
+def test_a_key_of_the_call_alone_is_in_no_record(options: Any) -> None:
+    """A header of this call, or a part of its body, that a vendor echoes as its model."""
+    answer = LLMResponse(text="x", model="m-own-key-of-this-call", finish_reason="stop")
     router, memory, _ = router_for(config_for({"a": [answer]}))
-    router.complete("r", "hi", headers={"X-Api-Key": KEY})
+    router.complete("r", "hi", **options)
     assert memory.records[0].served_model == "m-***"
 
 

@@ -26,7 +26,8 @@ AcceptHook: TypeAlias = Callable[[LLMResponse], "bool | str"]
 MAX_JUDGED = 4_000_000
 """The most characters of a text in which patterns are searched for."""
 
-_NOT_ACCEPTED = "the answer was not accepted"
+NOT_ACCEPTED = "the answer was not accepted"
+"""How messages about that begin. They quote nothing of the answer."""
 
 
 def refusal_of(
@@ -49,7 +50,7 @@ def refusal_of(
 
 def not_accepted(reason: str, facts: LLMResponse, *, final: bool = False) -> InvalidResponseError:
     """Return the error for an answer that is refused for `reason`."""
-    message = f"{_NOT_ACCEPTED}: {bounded(reason, 300)}" if reason else _NOT_ACCEPTED
+    message = f"{NOT_ACCEPTED}: {bounded(reason, 300)}" if reason else NOT_ACCEPTED
     return InvalidResponseError(message, response=facts, final=final)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
-from itertools import islice
 from operator import attrgetter
 from typing import Any, Protocol
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.frozen import copier
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
-from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, secrets_in, text_of_exception
+from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, text_of_exception
 from lee_llm_router._util.shortage import lacking
+from lee_llm_router.engine.attempt_secrets import secrets_of
 from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.errors import (
     InvalidResponseError,
@@ -23,7 +23,6 @@ from lee_llm_router.errors import (
     UnknownFailureError,
     error_for,
 )
-from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
 from lee_llm_router.telemetry.records import TraceRecord, target_name
 
@@ -33,7 +32,7 @@ def to_router_error(caught: Exception, attempt: Attempt, secrets: Iterable[str])
 
     `secrets`, and the keys of the provider and of the request, are taken out of it and its causes.
     """
-    secrets = (*secrets, *_secrets_of(attempt.provider), *_secrets_in(attempt.request))
+    secrets = secrets_of(attempt, secrets)
     target = attempt.target
     try:
         error = _typed(caught, attempt.timeout, secrets)
@@ -303,21 +302,3 @@ def _translated(caught: Exception, timeout: float) -> LLMRouterError:
     if what is None:
         return ProviderError(text)
     return ProviderError(f"this machine has run out of {what}: {text}", local_shortage=True)
-
-
-def _secrets_of(provider: Provider[Any]) -> Iterable[str]:
-    try:
-        return tuple(secret for secret in islice(provider.secrets(), _MAX_SECRETS) if isinstance(secret, str))
-    except Exception:  # noqa: BLE001 - a broken provider must not hide the failure that is being handled
-        return ()
-
-
-def _secrets_in(request: Any) -> Iterable[str]:
-    """Return the keys that go with `request` alone: values of its headers and its body named or shaped like keys."""
-    try:
-        return tuple(secrets_in((request.headers, request.extra_body)))
-    except Exception:  # noqa: BLE001 - another operation's request may be of any kind
-        return ()
-
-
-_MAX_SECRETS = 1000

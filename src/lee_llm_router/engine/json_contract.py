@@ -26,7 +26,8 @@ from lee_llm_router.response import LLMRequest, LLMResponse, Message
 MAX_CHECKED = 4_000_000
 """The most characters of an answer that is checked; longer than any model writes."""
 
-_BROKEN = "the answer breaks its contract: "
+BROKEN_CONTRACT = "the answer breaks its contract: "
+"""How messages about that begin. They quote nothing of the answer."""
 _KEPT_OF_CUT_ANSWER = 2000
 """Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
 _CHARACTERS_A_STEP = 100
@@ -78,7 +79,7 @@ def parse_answer(request: LLMRequest, response: LLMResponse, limit: WorkLimit) -
 
 def unchecked(response: LLMResponse) -> ContractViolationError:
     """Return the error for an answer whose check takes too long. Asking again is no use: the next may be the same."""
-    return ContractViolationError(f"{_BROKEN}to check it takes too long", response=response, final=True)
+    return ContractViolationError(f"{BROKEN_CONTRACT}to check it takes too long", response=response, final=True)
 
 
 class _NotJSONError(ValueError):
@@ -138,7 +139,7 @@ def _words_of_type(schema: Any) -> frozenset[str]:
 
 
 def _violation(response: LLMResponse, message: str) -> ContractViolationError:
-    return ContractViolationError(f"{_BROKEN}{bounded(message, 300)}", response=response)
+    return ContractViolationError(f"{BROKEN_CONTRACT}{bounded(message, 300)}", response=response)
 
 
 def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
@@ -146,7 +147,7 @@ def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
 
     `error` is scrubbed and bounded by now. Tool calls of the answer are left out: a call without its result is refused.
     """
-    answer = error.response
+    answer, what = error.response, error.message.removeprefix(BROKEN_CONTRACT)
     text = "" if answer is None else answer.text
     ask = "Answer again, with one JSON value as asked for and nothing else."
     if answer is not None and answer.finish_reason == "length":
@@ -155,5 +156,5 @@ def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
     return (
         # Some APIs refuse an empty message.
         {"role": "assistant", "content": text if text.strip() else "(no text)"},
-        {"role": "user", "content": f"That answer cannot be used: {error.message.removeprefix(_BROKEN)}. {ask}"},
+        {"role": "user", "content": f"That answer cannot be used: {what}. {ask}"},
     )

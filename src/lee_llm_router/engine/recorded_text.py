@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import MASK, bounded, is_sensitive_header, scrub
+from lee_llm_router.engine.acceptance import NOT_ACCEPTED
+from lee_llm_router.engine.attempt_secrets import secrets_of
+from lee_llm_router.engine.json_contract import BROKEN_CONTRACT
 from lee_llm_router.engine.plan import Attempt, RouterParts
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.response import LLMResponse
@@ -37,8 +40,8 @@ _MAY_QUOTE = frozenset(
     {FailureType.INVALID_RESPONSE, FailureType.CONTENT_FILTER, FailureType.UNKNOWN, FailureType.CONTRACT_VIOLATION}
 )
 """Failures after which an answer may have come."""
-_OWN_SENTENCES = ("the answer breaks its contract", "the answer was not accepted")
-"""How messages of the engine begin that quote nothing of the answer (`json_contract`, `acceptance`)."""
+_OWN_SENTENCES = (BROKEN_CONTRACT, NOT_ACCEPTED)
+"""How messages of the engine begin that quote nothing of the answer."""
 _QUOTATION = re.compile(r":\s|[\"'`“”‘’«»„]")
 
 
@@ -88,18 +91,6 @@ def provider_word(text: Any, attempt: Attempt, parts: RouterParts) -> str | None
         known = printable(scrub(text, secrets_of(attempt, parts.secrets)), _MAX_WORD)
         words[target.provider, text] = known
     return known
-
-
-def secrets_of(attempt: Attempt, secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return `secrets`, the keys of the attempt's provider, and those among the request's headers."""
-    try:
-        own = [secret for secret in attempt.provider.secrets() if isinstance(secret, str)]
-    except Exception:  # noqa: BLE001 - a broken provider must not cost the record
-        own = []
-    headers = getattr(attempt.request, "headers", None)
-    if isinstance(headers, Mapping):
-        own += [value for name, value in headers.items() if isinstance(value, str) and is_sensitive_header(str(name))]
-    return (*secrets, *own)
 
 
 def captured_fields(
