@@ -53,13 +53,7 @@ from lee_llm_router.engine.steps import (
     SleepStep,
 )
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
-from lee_llm_router.errors import (
-    FailureType,
-    LLMRouterError,
-    LLMTimeoutError,
-    RouterClosedError,
-    UnavailableError,
-)
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError, UnavailableError
 from lee_llm_router.health.states import Permit
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import NextStep
@@ -261,8 +255,7 @@ class _CallRun:
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool
     ) -> NextAction:
         """Decide what comes next and write the record; then return the action or raise the final error."""
-        settings = self.plan.role_settings
-        now = self.clock.monotonic()
+        settings, now = self.plan.role_settings, self.clock.monotonic()
         self._count_failure(candidate, attempt, error, is_probe, now)
         decision = decide(
             error,
@@ -284,8 +277,7 @@ class _CallRun:
         again_after = 0.0 if is_outage and not error.final else decision.again_after
         candidate.exhausted = again_after is None
         candidate.ready_at = now + (again_after or 0.0)
-        paid = decision.named or is_outage or decision.free
-        candidate.retry_paid = paid or error.local_shortage
+        candidate.retry_paid = decision.named or is_outage or decision.free or error.local_shortage
         if decision.free:
             self._ask_otherwise(candidate, error)
         if decision.other_provider:
