@@ -86,7 +86,7 @@ class LLMUsage:
 
     def __bool__(self) -> bool:
         """Whether anything was reported."""
-        return self != UNREPORTED
+        return self is not UNREPORTED and (self.prompt_tokens is not None or self != UNREPORTED)
 
 
 UNREPORTED = LLMUsage()

@@ -25,7 +25,6 @@ _ABOUT = frozenset(
 """Fields of a message that say something about the answer, and are no part of it."""
 _ANNOTATING = ("reasoning", "thinking", "thought", "annotation", "citation", "signature")
 """What the names of fields begin with that go along with an answer, and are none without one."""
-_UNREPORTED = LLMUsage()
 
 
 def refused(reply: HTTPReply, refusal: str, response: LLMResponse | None = None) -> ContentFilterError:
@@ -132,7 +131,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
         ),
         reasoning_tokens=_first({**usage, **completion} if completion else usage, "reasoning_tokens"),
     )  # fmt: skip
-    return None if found.total_tokens is None and found == _UNREPORTED else found
+    return found or None
 
 
 def _first(numbers: Mapping[str, Any], *names: str) -> int | None:
