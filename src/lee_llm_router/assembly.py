@@ -24,6 +24,7 @@ from lee_llm_router.health.tracker import Health
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
 from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
@@ -214,7 +215,10 @@ def _close_retired(pool: ProviderPool, listeners: Iterable[tuple[str, object]], 
 
 def _named_keys(config: LLMConfig) -> Iterator[str]:
     """Yield the keys that providers name, as they are now: what ends before a provider is asked may quote one too."""
-    for provider in config.providers.values():
+    for provider_name, provider in config.providers.items():
+        if isinstance(provider, KeyedConfig):
+            yield from KeySource(provider, provider_name).known()
+            continue
         name = getattr(provider, "api_key_env", None)
         key = config.origin.variable(name) if isinstance(name, str) else None
         if key:

@@ -166,12 +166,16 @@ llm:
     assert not [text for text in texts if KEY in text or KEY.replace("/", "-") in text]
 
 
+@pytest.mark.parametrize("place", ["api_key_env", "api_key_file"])
 def test_a_key_that_only_a_provider_names_is_known_before_it_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A caller who takes the key for an option, a role or a message's role gets it into no error and no trace."""
     monkeypatch.setenv("NAMED_TEST_KEY", KEY)
-    provider = {"type": "http", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NAMED_TEST_KEY"}
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    named = "NAMED_TEST_KEY" if place == "api_key_env" else str(file)
+    provider = {"type": "http", "base_url": "http://127.0.0.1:9/v1", place: named}
     config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p", "model": "m"}}, "unknown_role": "error"}
     with LeeLLMRouter({"llm": config}, trace_store=LocalFileTraceStore(trace_dir=str(tmp_path))) as router:
         wrong: Any = {KEY: 1}
