@@ -58,6 +58,8 @@ class KeySource:
         self._provider = provider
         self._from_file: tuple[tuple[int, ...], str] | None = None
         """The key read last, and what the file looked like then."""
+        self._from_variable: tuple[str | None, str] | None = None
+        """The value of the variable that was read last, and the key in it."""
 
     @property
     def is_named(self) -> bool:
@@ -76,7 +78,12 @@ class KeySource:
         name = config.api_key_env
         if name is None:
             return None
-        return checked_key(f"environment variable {name}", config.origin.variable(name), self._provider)
+        value, known = config.origin.variable(name), self._from_variable
+        if known is not None and known[0] == value:
+            return known[1]
+        key = checked_key(f"environment variable {name}", value, self._provider)
+        self._from_variable = (value, key)
+        return key
 
     def known(self) -> Iterable[str]:
         """Return what must be kept out of every output: the key of this moment, if there is one."""
