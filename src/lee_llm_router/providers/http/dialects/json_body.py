@@ -13,8 +13,7 @@ from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-
-_UTF8_BOM = b"\xef\xbb\xbf"
+from lee_llm_router.providers.http.dialects.sse import BOM
 
 
 def encode_json(body: Mapping[str, Any]) -> bytes:
@@ -53,7 +52,7 @@ def decode_json(reply: HTTPReply) -> dict[str, Any]:
         InvalidResponseError: the body is anything else.
     """
     try:
-        value = read_json(reply.body.removeprefix(_UTF8_BOM))
+        value = read_json(reply.body.removeprefix(BOM))
     except ValueError as error:
         raise invalid_answer(reply, f"not JSON but {describe_body(reply)}") from error
     if not isinstance(value, dict):

@@ -17,7 +17,8 @@ from lee_llm_router.errors import InvalidResponseError
 ACCEPT = "text/event-stream, application/json"
 """The `Accept` header of a request for a stream; a server that cannot stream may answer with JSON."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8, which may stand before any body."""
 _MAX_RETRY_DIGITS = 15
 _KEPT_LINES = 32
 _KEPT_OF_LINE = 4096
@@ -109,11 +110,11 @@ class EventParser:
     def _without_bom(self, data: bytes) -> bytes:
         """Return `data` without a byte order mark; nothing while fewer than three bytes have come that may be one."""
         data = (self._start or b"") + data
-        if len(data) < len(_BOM) and _BOM.startswith(data):
+        if len(data) < len(BOM) and BOM.startswith(data):
             self._start = data
             return b""
         self._start = None
-        return data.removeprefix(_BOM)
+        return data.removeprefix(BOM)
 
     def _take(self, lines: list[bytes], events: list[Event]) -> None:
         for line in lines:

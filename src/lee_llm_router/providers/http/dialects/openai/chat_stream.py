@@ -49,7 +49,6 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
-    BOM,
     END_MARK,
     ends_answer,
     events_in,
@@ -68,7 +67,7 @@ from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     streamed_choices,
     whole_answer,
 )
-from lee_llm_router.providers.http.dialects.sse import Event, EventParser
+from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 from lee_llm_router.providers.streams import chunk_of
 from lee_llm_router.response import StreamChunk, ToolCallDelta
 

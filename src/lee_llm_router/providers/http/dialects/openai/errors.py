@@ -23,6 +23,7 @@ from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import ErrorBody, read_error
 from lee_llm_router.providers.http.dialects.error_words import code_words, failure_in_words, speaks_of_throttling
+from lee_llm_router.providers.http.dialects.sse import BOM
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
 from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_words
 from lee_llm_router.response import LLMResponse
@@ -216,7 +217,7 @@ def _decoded(body: bytes) -> Any:
     """Return the JSON in a body, else its text; nothing of a web page."""
     if len(body) <= _LONGEST_JSON:
         try:
-            return from_json(body.removeprefix(b"\xef\xbb\xbf"))
+            return from_json(body.removeprefix(BOM))
         except ValueError:
             pass
     text = body[:_QUOTED].decode("utf-8", "replace").strip()

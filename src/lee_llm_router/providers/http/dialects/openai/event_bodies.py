@@ -10,10 +10,9 @@ from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai.whole_answer import is_error
-from lee_llm_router.providers.http.dialects.sse import Event, EventParser
+from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 
 END_MARK = b"[DONE]"
-BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:")
 
