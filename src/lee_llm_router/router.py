@@ -18,7 +18,7 @@ from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import call_steps
-from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async
+from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async, need_asyncio
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
@@ -202,7 +202,8 @@ class LeeLLMRouter:
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> LLMResponse[Any]:
         """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
-        response: LLMResponse = await drive_async(lambda: self._steps(role, messages, overrides), self._clock)
+        need_asyncio()
+        response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
         return response
 
     @overload
@@ -278,7 +279,8 @@ class LeeLLMRouter:
         self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]
     ) -> Any:
         """As `perform`, for asyncio."""
-        return await drive_async(lambda: self._steps(role, payload, overrides, operation=operation), self._clock)
+        need_asyncio()
+        return await drive_async(self._steps(role, payload, overrides, operation=operation), self._clock)
 
     @property
     def telemetry_errors(self) -> int:

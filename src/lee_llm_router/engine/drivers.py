@@ -58,10 +58,9 @@ def drive(steps: CallSteps, clock: Clock) -> Any:
     return run_steps(steps, partial(_perform, clock))
 
 
-async def drive_async(start: Callable[[], CallSteps], clock: Clock) -> Any:
-    """Start an unstreamed call and run its steps on the running event loop; return its answer."""
-    _need_asyncio()
-    return await run_steps_async(start(), partial(_perform_async, clock))
+async def drive_async(steps: CallSteps, clock: Clock) -> Any:
+    """Run the `steps` of an unstreamed call on the running event loop; return its answer."""
+    return await run_steps_async(steps, partial(_perform_async, clock))
 
 
 def drive_stream(
@@ -90,7 +89,7 @@ async def drive_stream_async(
     start: Callable[[], CallSteps], clock: Clock, state: StreamState
 ) -> AsyncGenerator[StreamChunk, None]:
     """As `drive_stream`, on the running event loop. Once `state` says `dropped`, closing it awaits nothing."""
-    _need_asyncio()
+    need_asyncio()
     steps = start()
     try:
         step = next(steps)
@@ -120,8 +119,12 @@ async def drive_stream_async(
         state.response = end.value
 
 
-def _need_asyncio() -> None:
-    """Refuse the event loop of another library, before anything is tried that would fail there target by target."""
+def need_asyncio() -> None:
+    """Refuse the event loop of another library, before a call is planned that would fail there target by target.
+
+    Raises:
+        InvalidRequestError: asyncio is not running here.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
