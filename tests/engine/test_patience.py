@@ -230,3 +230,15 @@ def test_no_order_of_events_lets_two_probes_out(events: list[str]) -> None:
         health.release(permit, FailureType.CANCELLED)
     clock.advance(60)
     assert isinstance(health.acquire(key, last_chance=True), Permit), "nothing is shut for ever"
+
+
+def test_a_call_ends_by_its_deadline_though_it_is_told_to_wait_for_a_moment_that_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time passes in every wait, so that no fault of our own becomes a loop without an end."""
+    router, _, clock = router_for(config_for({"a": ["ok"]}, {"deadline": 0.05}))
+    now = clock.monotonic
+    refused = lambda *_, **__: Refusal("limit", "at the limit set for it", now(), now())  # noqa: E731
+    monkeypatch.setattr(router._parts.health, "acquire", refused)
+    with pytest.raises(LLMTimeoutError):
+        router.complete("r", "hi")

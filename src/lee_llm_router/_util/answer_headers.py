@@ -66,6 +66,10 @@ class AnswerHeaders(Mapping[str, str]):
     def __repr__(self) -> str:
         return repr(self._made())
 
+    def __deepcopy__(self, memo: object) -> dict[str, str]:
+        # `dataclasses.asdict` copies so, and its result is to be written as JSON.
+        return dict(self._made())
+
     def __reduce__(self) -> tuple[Any, ...]:
         # What it was made from holds keys: a copy, pickled or not, is made from what it shows.
         return AnswerHeaders.from_mapping, (dict(self._made()),)

@@ -148,11 +148,14 @@ class _CallRun:
     def wait(self, action: NextAction) -> Generator[CallStep, Any, NextAction]:
         """Let time pass; a call cancelled or out of time meanwhile ends with a record of its own."""
         now = self.clock.monotonic()
-        seconds = max(0.0, action.at - now)
+        # Two waits in a row for a moment that has come: there must be no loop in which no time passes.
+        is_again = self.waited is not None and now - self.waited[0] < SHORTEST_ATTEMPT
+        seconds = max(SHORTEST_ATTEMPT if is_again else 0.0, action.at - now)
         self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}")
         try:
             if seconds:
-                yield SleepStep(seconds) if action.ticket is None else QueueStep(action.ticket.woken, seconds)
+                ticket = None if is_again else action.ticket
+                yield SleepStep(seconds) if ticket is None else QueueStep(ticket.woken, seconds)
         except BaseException as error:
             outside_collection(self.recorder.ended_without_attempt, error, self._elapsed())
             raise

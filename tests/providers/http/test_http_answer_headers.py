@@ -227,7 +227,7 @@ def test_a_copy_holds_no_key() -> None:
     response = LLMResponse(text="", headers=headers)
     assert b"hk-4711" not in pickle.dumps(response)
     assert pickle.loads(pickle.dumps(response)).headers == headers == {"x-echo": "***", "date": "today"}
-    assert copy.deepcopy(headers)._secrets == ()
+    assert copy.deepcopy(headers) == {"x-echo": "***", "date": "today"}
     assert "hk-4711" not in str(asdict(response))
     assert replace(response, text="x").headers is headers
     assert response == LLMResponse(text="")
@@ -282,3 +282,9 @@ def test_what_another_provider_gives_as_headers_is_checked(on: str, given: Any, 
 def test_the_mock_has_none() -> None:
     assert LLMResponse(text="").headers is NO_HEADERS
     assert LLMResponse(text="").provider_request_id is None
+
+
+def test_a_response_can_be_written_as_json() -> None:
+    """With its header fields, as `dataclasses.asdict` gives it."""
+    response = LLMResponse(text="x", headers=AnswerHeaders([(b"X-Request-Id", b"r-1")]))
+    assert json.loads(json.dumps(asdict(response)))["headers"] == {"x-request-id": "r-1"}
