@@ -55,6 +55,7 @@ class KeySource:
 
     def __init__(self, config: KeyedConfig, provider: str) -> None:
         self._config = config
+        self._origin = config.origin
         self._provider = provider
         self._from_file: tuple[tuple[int, ...], str] | None = None
         """The key read last, and what the file looked like then."""
@@ -78,7 +79,7 @@ class KeySource:
         name = config.api_key_env
         if name is None:
             return None
-        value, known = config.origin.variable(name), self._from_variable
+        value, known = self._origin.variable(name), self._from_variable
         if known is not None and known[0] == value:
             return known[1]
         key = checked_key(f"environment variable {name}", value, self._provider)
@@ -89,7 +90,7 @@ class KeySource:
         """Return what must be kept out of every output: the key of this moment, if there is one."""
         name = self._config.api_key_env
         if name is not None:
-            key = (self._config.origin.variable(name) or "").strip()
+            key = (self._origin.variable(name) or "").strip()
             return (key,) if key else ()
         if self._config.api_key_file is not None and self._from_file is None:
             try:
@@ -126,7 +127,7 @@ class KeySource:
     def _read_file(self, written: str) -> str:
         what = f"api_key_file {written}"
         try:
-            path = self._config.origin.path(written)
+            path = self._origin.path(written)
             info = path.stat()
             known = self._from_file
             if known is not None and known[0] == _look(info):

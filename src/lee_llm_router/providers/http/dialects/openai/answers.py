@@ -137,9 +137,10 @@ def usage_of(usage: Any) -> LLMUsage | None:
 def _first(numbers: Mapping[str, Any], *names: str) -> int | None:
     """Return the first believable number of tokens under one of `names`."""
     for name in names:
-        number = count(numbers.get(name))
-        if number is not None:
-            return number
+        if name in numbers:
+            number = count(numbers[name])
+            if number is not None:
+                return number
     return None
 
 

@@ -56,6 +56,8 @@ def known_word(reason: str | None, *, calls_tools: bool) -> str | None:
     """
     if not reason:
         return None
+    if reason in _USUAL and not calls_tools:
+        return reason
     words = _lower(reason)
     if _CUT.search(words):
         return "length"
