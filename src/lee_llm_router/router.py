@@ -13,7 +13,6 @@ from typing import Any, Literal, NoReturn, Self, Unpack, overload
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.threads import call_in_thread_async
-from lee_llm_router.assembly import Assembly, RouterOptions
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
@@ -29,6 +28,7 @@ from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse
+from lee_llm_router.routing.assembly import Assembly, RouterOptions
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink

@@ -23,7 +23,6 @@ FLOORS = [
     ["cli", "doctor", "testing"],
     ["__init__", "client"],
     ["router"],
-    ["assembly"],
     ["routing", "policy"],
     ["config"],
     ["engine", "streaming"],

@@ -129,12 +129,9 @@ class _CallRun:
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = CallRecorder(plan, parts)
+        retry, last = plan.role_settings.retry, self.last_start
         self.selector = TargetSelector(
-            plan.targets,
-            parts.health,
-            prepare=partial(prepare, plan, parts),
-            last_start=self.last_start,
-            retry=plan.role_settings.retry,
+            plan.targets, parts.health, prepare=partial(prepare, plan, parts), last_start=last, retry=retry
         )
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
