@@ -148,9 +148,10 @@ def test_usage_and_a_line_of_a_megabyte_arrive_whole(codex_path: str) -> None:
     assert (response.usage.cached_tokens, response.usage.reasoning_tokens) == (40, 5)
 
 
-def test_unreported_usage_is_none(codex_path: str) -> None:
+def test_unreported_usage_is_false_and_holds_no_number(codex_path: str) -> None:
     with rs.serve(rs.answer("hi", None)) as server:
-        assert provider(codex_path, server.base_url).complete(ask(), HANG).usage is None
+        usage = provider(codex_path, server.base_url).complete(ask(), HANG).usage
+        assert not usage and usage.total_tokens is None
 
 
 def test_a_prompt_of_the_longest_length_is_taken(codex_path: str) -> None:
