@@ -21,18 +21,18 @@ from lee_llm_router.config import load_config
 from lee_llm_router.errors import ConfigError, LLMRouterError, ProviderError, RouterClosedError
 from lee_llm_router.policy import SimpleRoutingPolicy
 from lee_llm_router.providers import registry
-from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.testing import FakeClock, ScriptedRouter
 
 
-class GateConfig(ProviderConfig):
+class GateConfig(KeyedConfig):
     says: str = "?"
     fails: bool = False
     waits: bool = False
-    api_key_env: str | None = None
 
 
 class Gate(Provider[GateConfig]):
@@ -254,6 +254,27 @@ def test_a_new_key_ends_what_was_known(file: Path) -> None:
         router.reload()
         assert ("p", "m") in router.health()
         (file.parent / ".env").write_text("GATE_KEY=two\nOTHER=two\n")
+        router.reload()
+        assert ("p", "m") not in router.health()
+
+
+@pytest.mark.parametrize("source", ["variable", "file"])
+def test_a_key_renewed_where_it_stands_ends_what_was_known(
+    file: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings are the same, and the key is another: in the environment of the process, or in a file."""
+    key = file.parent / "key"
+
+    def renew(value: str) -> None:
+        monkeypatch.setenv("GATE_KEY", value)
+        key.write_text(value)
+
+    renew("one")
+    setting = "api_key_env: GATE_KEY" if source == "variable" else f"api_key_file: {key}"
+    with shut(file, SHUT.replace("fails: true", f"fails: true, {setting}")) as router:
+        router.reload()
+        assert ("p", "m") in router.health()
+        renew("another")
         router.reload()
         assert ("p", "m") not in router.health()
 

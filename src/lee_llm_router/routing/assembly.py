@@ -8,8 +8,9 @@ handed over: the policy, the trace store, the sinks, and what is known of each p
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike
 from typing import Any, Literal
 
@@ -76,7 +77,10 @@ class Assembly:
         except ConfigError:
             self._close_all(store, before)
             raise
-        secrets = (*config.filled_values(), *_named_keys(config))
+        keys = {name: _named_keys(name, provider) for name, provider in config.providers.items()}
+        self._named = {name: (keys[name], _named_variables(one)) for name, one in config.providers.items()}
+        """What the settings of each provider name but do not hold, as it was when this was built."""
+        secrets = (*config.filled_values(), *chain.from_iterable(keys.values()))
         reporter = Reporter(
             store=store,
             sinks=(*self._own_sinks, *options.event_sinks),
@@ -160,8 +164,10 @@ class Assembly:
         config, options = self.config, self._options
         if before is None or before.config.health != config.health:
             return Health(config.health, config.providers, options.clock, options.random)
-        old = before.config.providers
-        unchanged = [name for name, one in config.providers.items() if name in old and _asks_alike(one, old[name])]
+        old, named = before.config.providers, before._named
+        unchanged = [
+            name for name, one in config.providers.items() if one == old.get(name) and self._named[name] == named[name]
+        ]
         return before.parts.health.successor(config.health, config.providers, unchanged)
 
     def _close_listeners(self) -> None:
@@ -188,14 +194,6 @@ def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | N
         return None
 
 
-def _asks_alike(one: ProviderConfig, other: ProviderConfig) -> bool:
-    """Whether two providers have the same settings, and the variables that they name have the same values."""
-    named = [getattr(one, "api_key_env", None), *getattr(one, "env", ())]
-    return one == other and all(
-        one.origin.variable(name) == other.origin.variable(name) for name in named if isinstance(name, str)
-    )
-
-
 def _listeners(store: object, sinks: Iterable[object]) -> list[tuple[str, object]]:
     return [("trace store", store), *(("event sink", sink) for sink in sinks)]
 
@@ -213,13 +211,17 @@ def _close_retired(pool: ProviderPool, listeners: Iterable[tuple[str, object]], 
     _close(listeners, call)
 
 
-def _named_keys(config: LLMConfig) -> Iterator[str]:
-    """Yield the keys that providers name, as they are now: what ends before a provider is asked may quote one too."""
-    for provider_name, provider in config.providers.items():
-        if isinstance(provider, KeyedConfig):
-            yield from KeySource(provider, provider_name).known()
-            continue
-        name = getattr(provider, "api_key_env", None)
-        key = config.origin.variable(name) if isinstance(name, str) else None
-        if key:
-            yield key.strip()
+def _named_keys(name: str, provider: ProviderConfig) -> tuple[str, ...]:
+    """Return the keys that a provider names, as they are now: what ends before it is asked may quote one too."""
+    if isinstance(provider, KeyedConfig):
+        return tuple(KeySource(provider, name).known())
+    variable = getattr(provider, "api_key_env", None)
+    key = provider.origin.variable(variable) if isinstance(variable, str) else None
+    return (key.strip(),) if key else ()
+
+
+def _named_variables(provider: ProviderConfig) -> tuple[str | None, ...]:
+    """Return the values of the variables that a provider hands on, as they are now."""
+    names = getattr(provider, "env", ())  # of somebody else's provider it may be anything
+    names = names if isinstance(names, (list, tuple)) else ()
+    return tuple(provider.origin.variable(name) for name in names if isinstance(name, str))

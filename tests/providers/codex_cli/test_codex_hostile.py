@@ -178,7 +178,7 @@ def test_an_answer_is_text_that_can_be_written(codex: FakeCodex, spelt: str, exp
 def test_the_text_of_a_failure_can_be_written_too(codex: FakeCodex, kind: str) -> None:
     where = '"error": {"message": "bad \\udc80 thing"}' if kind == "turn.failed" else '"message": "bad \\udc80 thing"'
     codex.script([*fake_codex.BEGIN, f'{{"type": "{kind}", {where}}}\n'], exit=1)
-    failure(provider(codex)).message.encode()
+    assert failure(provider(codex)).message.encode()
 
 
 # Output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,9 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
+from helpers.all_forms import complete_async, complete_sync
 from helpers.servers import Script, Server, answering, completion, http, json_answer, once
 from helpers.stream_servers import EVENTS, LAST, framed
-from helpers.stream_support import READERS, Ended, Read, router_to
+from helpers.stream_support import READERS, Read, router_to
 from helpers.support import Memory
 from lee_llm_router import Capabilities, ConfigError, LLMRequest, LLMResponse, LLMRouterError, StreamChunk, register
 from lee_llm_router.errors import InvalidResponseError
@@ -129,29 +129,7 @@ def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
     return SAMPLES[request.param]
 
 
-def _complete(router: Any, **options: Any) -> Ended:
-    ended = Ended()
-    try:
-        ended.response = router.complete("r", "hi", **options)
-    except LLMRouterError as error:
-        ended.error = error
-    return ended
-
-
-def _complete_async(router: Any, **options: Any) -> Ended:
-    async def main() -> Ended:
-        ended = Ended()
-        try:
-            ended.response = await router.complete_async("r", "hi", **options)
-        except LLMRouterError as error:
-            ended.error = error
-        await router.aclose()
-        return ended
-
-    return asyncio.run(main())
-
-
-WAYS: dict[str, Read] = {"whole": _complete, "whole, async": _complete_async} | {
+WAYS: dict[str, Read] = {"whole": complete_sync, "whole, async": complete_async} | {
     f"stream, {name}": read for name, read in READERS.items()
 }
 

@@ -135,19 +135,19 @@ def _readings(
 ) -> Iterator[FailureType]:
     """Give what codes and texts mean, the most telling first."""
     texts = error.texts[:_TEXTS_READ]
-    throttled = any(map(speaks_of_throttling, texts))
+    says_so = any(map(speaks_of_throttling, texts))
     telling = [_code_sentence(code, error) for code in codes if code not in _VAGUE_CODES]
     vague = [code for code in codes if code in _VAGUE_CODES]
     yield from (_CODES[code] for code in telling if _CODES.get(code) in kinds)
     for text in telling:
-        kind = failure_in_words(text, kinds, throttled=throttled)
+        kind = failure_in_words(text, kinds, throttled=says_so)
         if kind is not None:
             yield kind
     if error.moderated and status == 403:
         yield F.CONTENT_FILTER
-    throttled = status == 429 and wait is not None and wait <= _SHORT_WAIT
+    waits_shortly = status == 429 and wait is not None and wait <= _SHORT_WAIT
     for text in (*texts, *vague):
-        kind = failure_in_words(text, kinds, throttled=throttled)
+        kind = failure_in_words(text, kinds, throttled=waits_shortly)
         if kind is not None:
             yield kind
     if F.MODEL_NOT_FOUND in kinds and _blames_model(codes, error):
