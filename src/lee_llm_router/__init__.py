@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
+    from lee_llm_router.content import audio_part, file_part, image_part
+    from lee_llm_router.details import AnswerDetails, Citation, NativeTurn, TokenLogprob
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
@@ -55,6 +57,8 @@ else:
         "compression": "Compressor",
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
+        "content": "audio_part file_part image_part",
+        "details": "AnswerDetails Citation NativeTurn TokenLogprob",
         "engine.operation": "Operation",
         "engine.settings": "AcceptConfig ContractConfig RetryConfig StreamConfig",
         "errors": (
@@ -81,8 +85,8 @@ else:
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
-        "client", "compression", "config", "engine", "errors", "health", "policy", "providers", "response", "router",
-        "streaming", "telemetry",
+        "client", "compression", "config", "content", "details", "engine", "errors", "health", "policy", "providers",
+        "response", "router", "streaming", "telemetry",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:
@@ -103,10 +107,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AcceptConfig",
+    "AnswerDetails",
     "AsyncCompletionStream",
     "AuthenticationError",
     "Capabilities",
     "ChunkStream",
+    "Citation",
     "Clock",
     "CompletionStream",
     "Compressor",
@@ -132,6 +138,7 @@ __all__ = [
     "LocalFileTraceStore",
     "Message",
     "ModelNotFoundError",
+    "NativeTurn",
     "Operation",
     "OverloadedError",
     "PluginSettings",
@@ -152,6 +159,7 @@ __all__ = [
     "StreamChunk",
     "StreamConfig",
     "TargetHealth",
+    "TokenLogprob",
     "ToolCall",
     "ToolCallDelta",
     "TraceReader",
@@ -161,6 +169,9 @@ __all__ = [
     "UnknownFailureError",
     "WrapperProvider",
     "__version__",
+    "audio_part",
+    "file_part",
+    "image_part",
     "load_config",
     "register",
     "register_alias",

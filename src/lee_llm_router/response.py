@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.deferred import deferrable
 from lee_llm_router._util.frozen import copier, fast_init
+from lee_llm_router.details import NO_DETAILS, AnswerDetails, with_native
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -22,6 +23,9 @@ ParsedT_co = TypeVar("ParsedT_co", covariant=True, default=Any)
 MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
 _INSTRUCTION_ROLES = ("system", "developer")
+
+REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""The scale of `LLMRequest.reasoning_effort`, from no thinking to all there is. Each dialect maps it to its own."""
 
 
 @fast_init
@@ -40,10 +44,23 @@ class LLMRequest:
     """Upper bound on generated tokens."""
     stop: tuple[str, ...] | None = None
     seed: int | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logprobs: bool | None = None
+    """Whether the probabilities of the tokens chosen are wanted: `AnswerDetails.logprobs`."""
+    top_logprobs: int | None = None
+    """How many of the likeliest tokens are named at each place; means `logprobs` too."""
     reasoning_effort: str | None = None
+    """How much to think: one of `REASONING_EFFORTS`, or a word of the vendor's own."""
+    service_tier: str | None = None
+    """The vendor's word for how dear and how fast: ``flex``, ``priority``."""
     tools: tuple[Mapping[str, Any], ...] | None = None
     """Tools in the OpenAI shape: ``{"type": "function", "function": {"name": ..., "parameters": ...}}``."""
     tool_choice: str | Mapping[str, Any] | None = None
+    """`auto`, `none`, `required`, or one tool: ``{"type": "function", "function": {"name": ...}}``."""
+    parallel_tool_calls: bool | None = None
+    """Whether one answer may call several tools. None leaves it to the vendor."""
     json_mode: bool = False
     """The answer must be one JSON value. It is parsed and handed back as `LLMResponse.parsed`."""
     schema: Any = None
@@ -53,11 +70,22 @@ class LLMRequest:
     """
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Fields merged into the request body as they are: for a vendor's own options."""
+    extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Query parameters added to the address of the request."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    drop_unsupported: bool = False
+    """Whether options that the target cannot express are left out; otherwise the target is skipped."""
     role: str = ""
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The application's notes. They go into the trace, never to a provider."""
+
+    def asks_for(self, option: str) -> bool:
+        """Return whether the field `option` is set to anything that has to be told to the provider."""
+        value = getattr(self, option)
+        if value is None or value is False:
+            return value is not None and option == "parallel_tool_calls"
+        return not isinstance(value, Mapping) or bool(value)
 
     @property
     def wants_json(self) -> bool:
@@ -81,6 +109,8 @@ class LLMUsage:
     total_tokens: int | None = None
     cached_tokens: int | None = None
     """The part of `prompt_tokens` read from the vendor's cache."""
+    cache_write_tokens: int | None = None
+    """The part of `prompt_tokens` written to the vendor's cache."""
     reasoning_tokens: int | None = None
     """The part of `completion_tokens` spent on reasoning."""
 
@@ -145,6 +175,23 @@ class LLMResponse(Generic[ParsedT_co]):
 
     Keys are taken out, and each value is bounded.
     """
+    details: AnswerDetails = field(default=NO_DETAILS, repr=False)
+    """What else the answer holds: citations, pictures, token probabilities, the vendor's id."""
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a message, whole: append it to the messages of the next call.
+
+        It has `role`, `content`, `tool_calls`, and under `provider_data` what the vendor that gave it wants back.
+        Another vendor never gets that; it is there again when the conversation comes back.
+        """
+        message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if self.tool_calls else "")}
+        if self.tool_calls:
+            message["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in self.tool_calls
+            ]
+        return with_native(message, self.details.native)
 
     @property
     def provider_request_id(self) -> str | None:
@@ -193,6 +240,8 @@ class StreamChunk:
     request_bytes: int | None = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)
     """The vendor's event, decoded."""
+    details: AnswerDetails | None = field(default=None, repr=False)
+    """What else the whole answer holds; comes once, with one of its last pieces."""
     output_in_raw: bool = False
     """Whether `raw` holds a part of the answer that has no field here: a picture, a signature, a citation."""
 

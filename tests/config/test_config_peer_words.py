@@ -28,7 +28,7 @@ IN_ROLE = {
     "result_type": "schema", "api_base": "base_url", "api_key": "api_key_env", "request_timeout": "timeout",
     "timeout_seconds": "timeout", "max_completion_tokens": "max_tokens", "maxOutputTokens": "max_tokens",
     "num_predict": "max_tokens", "deployment_name": "model", "model_name": "model", "system_prompt": "role: system",
-    "top_k": "extra_body: {top_k", "presence_penalty": "extra_body: {presence_penalty", "stop_sequences": "stop",
+    "min_p": "extra_body: {min_p", "logit_bias": "extra_body: {logit_bias", "stop_sequences": "stop",
     "stopSequences": "stop", "thinking": "reasoning_effort", "cooldown_time": "cooldown", "tags": "metadata",
     "stream_timeout": "first_token_timeout", "organization": "organization", "callbacks": "sinks",
     "model_list": "providers and roles", "priority": "order of fallback_providers",
@@ -38,7 +38,7 @@ IN_CALL = {
     "response_format": "schema", "response_model": "schema", "api_base": "base_url", "api_key": "api_key_env",
     "model_list": "providers and roles", "request_timeout": "timeout", "stream": "router.stream",
     "max_completion_tokens": "max_tokens", "functions": "tools", "function_call": "tool_choice",
-    "system_prompt": "role: system", "n": "extra_body: {n", "logprobs": "extra_body: {logprobs",
+    "system_prompt": "role: system", "n": "extra_body: {n", "user": "extra_body: {user",
     "api_version": "query", "organization": "organization", "default_headers": "headers", "tags": "metadata",
     "maxTokens": "max_tokens", "topP": "top_p", "deployment_id": "model", "callbacks": "sinks",
 }  # fmt: skip

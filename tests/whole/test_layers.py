@@ -30,7 +30,7 @@ FLOORS = [
     ["providers"],
     ["telemetry"],
     ["settings"],
-    ["messages", "response", "errors", "compression"],
+    ["messages", "response", "content", "details", "errors", "compression"],
     ["_util"],
 ]
 INSIDE = {

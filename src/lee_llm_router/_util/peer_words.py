@@ -28,7 +28,7 @@ _HERE: dict[str, str] = {
     " timeout_ms api_timeout http_timeout default_timeout connect_timeout",
     "deadline|a role or a call|in seconds": "total_timeout max_time time_limit overall_timeout max_execution_time",
     "stream: {first_token_timeout: ..., idle_timeout: ...}|a role|": "stream_timeout streaming_timeout",
-    "query|a provider of type http|": "api_version extra_query default_query query_params query_parameters params",
+    "query|a provider of type http|": "api_version default_query query_params query_parameters params",
     "organization|a provider of type http|": "organization organization_id org org_id openai_organization",
     "project|a provider of type http|": "project_id openai_project",
     "model|a provider, a role or a call|": "default_model deployment_id deployment deployment_name azure_deployment"
@@ -45,9 +45,8 @@ _HERE: dict[str, str] = {
     " request_headers",
     "extra_body|a provider, a role or a call|": "model_kwargs extra_args kwargs extra_params additional_kwargs"
     " optional_params extra options",
-    "extra_body: {WORD: ...}|a provider, a role or a call|": "top_k min_p top_a n presence_penalty"
-    " frequency_penalty repetition_penalty repeat_penalty"
-    " logit_bias logprobs top_logprobs user service_tier store parallel_tool_calls modalities verbosity"
+    "extra_body: {WORD: ...}|a provider, a role or a call|": "min_p top_a n repetition_penalty repeat_penalty"
+    " logit_bias user store modalities verbosity"
     " num_ctx prediction safety_settings generation_config",
     "max_concurrency|a provider|": "max_parallel_requests concurrency max_concurrent_requests parallelism"
     " max_workers max_connections pool_size",

@@ -54,7 +54,27 @@ class CallSettings(Section):
         None, description="A string, or a list of them, at which generation ends."
     )
     seed: Integer | None = Field(None, description="Seed for vendors that sample repeatably.")
-    reasoning_effort: str | None = Field(None, description="How much to think: the vendor's word (low, high...).")
+    top_k: Integer | None = Field(None, ge=1, description="Sampling takes the so many likeliest tokens only.")
+    frequency_penalty: Number | None = Field(
+        None, ge=-2, le=2, description="Lowers the chance of tokens by how often they have come already."
+    )
+    presence_penalty: Number | None = Field(
+        None, ge=-2, le=2, description="Lowers the chance of tokens that have come already."
+    )
+    logprobs: bool | None = Field(None, description="Return the probabilities of the tokens chosen.")
+    top_logprobs: Integer | None = Field(
+        None, ge=0, le=20, description="Return so many of the likeliest tokens at each place; means logprobs too."
+    )
+    reasoning_effort: str | None = Field(
+        None,
+        min_length=1,
+        description="How much to think: none, minimal, low, medium, high, xhigh or max, mapped to what the vendor has;"
+        " or a word of the vendor's own.",
+    )
+    service_tier: str | None = Field(
+        None, min_length=1, description="The vendor's word for how dear and how fast: flex, priority, ..."
+    )
+    parallel_tool_calls: bool | None = Field(None, description="Whether one answer may call several tools.")
     json_mode: bool | None = Field(None, description="The answer must be one JSON value; it is parsed and checked.")
     response_schema: (
         Annotated[dict[str, Any], AfterValidator(_is_schema)]
@@ -62,7 +82,12 @@ class CallSettings(Section):
         | None
     ) = Field(None, alias="schema", description="JSON Schema the answer must fit; it is parsed and checked.")
     extra_body: dict[str, Any] | None = Field(None, description="Fields merged into the request body as they are.")
+    extra_query: dict[str, str] | None = Field(None, description="Query parameters added to the request's address.")
     headers: dict[str, str] | None = Field(None, description="HTTP headers added to the request.")
+    drop_unsupported: bool | None = Field(
+        None,
+        description="Leave out options that a target cannot express, and note it in the trace. Default: skip it.",
+    )
     timeout: Seconds | None = Field(None, description="Seconds one attempt may take. Default 120.")
 
 

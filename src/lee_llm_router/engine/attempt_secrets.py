@@ -29,6 +29,6 @@ def _keys_in(request: Any) -> Iterable[str]:
     """Return the values of the request's headers and of its body that are named or shaped like keys."""
     try:
         # Another operation's request may be of any kind.
-        return tuple(secrets_in([getattr(request, name, None) for name in ("headers", "extra_body")]))
+        return tuple(secrets_in([getattr(request, name, None) for name in ("headers", "extra_body", "extra_query")]))
     except Exception:  # noqa: BLE001 - it is somebody else's
         return ()

@@ -168,9 +168,8 @@ class _CallRun:
         if now >= self.last_start:  # preparing the request (a compression hook) may have taken its time
             raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
-        attempt = Attempt(
-            provider, request, timeout, candidate.target, self.made, candidate.asked, now, self.clock.time()
-        )
+        attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
+                          self.clock.time(), candidate.dropped)  # fmt: skip
         self.made += 1
         self.charged += 1
         candidate.tries += 1

@@ -13,6 +13,7 @@ from lee_llm_router._util.frozen import copier
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
 from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, text_of_exception
 from lee_llm_router._util.shortage import lacking
+from lee_llm_router.details import NO_DETAILS, AnswerDetails
 from lee_llm_router.engine.attempt_secrets import secrets_of
 from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.errors import (
@@ -135,6 +136,7 @@ def believable(response: LLMResponse) -> LLMResponse:
         and (response.reasoning is None or type(response.reasoning) is str)
         and (response.tool_calls == () or _are_tool_calls(response.tool_calls))
         and type(response.headers) is AnswerHeaders
+        and type(response.details) is AnswerDetails
     ):
         return _made_believable(response)
     if usage is not UNREPORTED:
@@ -162,6 +164,7 @@ def _made_believable(response: LLMResponse) -> LLMResponse:
         amount(response.cost_usd),
         count(response.request_bytes),
         _headers_of(response),
+        response.details if isinstance(response.details, AnswerDetails) else NO_DETAILS,
     )
 
 
@@ -176,6 +179,7 @@ _with_sound_fields: Callable[..., LLMResponse] = copier(
     "cost_usd",
     "request_bytes",
     "headers",
+    "details",
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
@@ -53,6 +53,10 @@ class Operation(ABC):
     def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002 - most have none
         """Return why `provider` cannot serve `request`, found without asking it; None if it can."""
         return None
+
+    def fitted(self, provider: Provider[Any], request: Any) -> tuple[Any, tuple[str, ...]]:  # noqa: ARG002 - as above
+        """Return `request` as `provider` can take it, and the names of what was left out of it."""
+        return request, ()
 
     @abstractmethod
     def ask(self, provider: Provider[Any], request: Any, timeout: float) -> Any:
@@ -114,12 +118,23 @@ class Completion(Operation):
         return bind_to_call(target.request_template, messages, settings.role, plan.request_id, plan.metadata)
 
     def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
-        """Return why not: tools or content parts that the provider does not take."""
+        """Return why not: options, tools or content parts that the provider does not take."""
+        missing = provider.unsupported(request, provider.config)
+        if missing:
+            told = "; ".join(f"{option}: {reason}" for option, reason in missing.items())
+            return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
         if request.tools and not provider.capabilities.tools:
             return "the provider does not take tools"
         if not provider.capabilities.content_parts and needs_content_parts(request.messages):
             return "the provider takes text only"
         return None
+
+    def fitted(self, provider: Provider[Any], request: LLMRequest) -> tuple[LLMRequest, tuple[str, ...]]:
+        """Return `request` without what the provider cannot express, where that is wanted."""
+        if not request.drop_unsupported:
+            return request, ()
+        dropped = tuple(provider.unsupported(request, provider.config))
+        return (replace(request, **{name: _DEFAULTS[name] for name in dropped}), dropped) if dropped else (request, ())
 
     def tools(self, request: LLMRequest) -> Sequence[Mapping[str, Any]]:
         """Return the tools as they were given."""
@@ -127,7 +142,7 @@ class Completion(Operation):
 
     def settings(self, request: LLMRequest) -> Mapping[str, Any]:
         """Return the fields of `request` that are set; a type given as schema as its JSON Schema, if it has one."""
-        asked = {name: value for name in _SETTINGS if _is_set(value := getattr(request, name))}
+        asked = {name: getattr(request, name) for name in _SETTINGS if request.asks_for(name)}
         if request.schema is not None:
             asked["schema"] = _shown_schema(request.schema)
         return asked
@@ -168,12 +183,14 @@ COMPLETION = Completion()
 _SETTINGS = [
     field.name
     for field in fields(LLMRequest)
-    if field.name not in ("messages", "model", "tools", "schema", "role", "request_id", "metadata")
+    if field.name not in ("messages", "model", "tools", "schema", "role", "request_id", "metadata", "drop_unsupported")
 ]
 
-
-def _is_set(value: Any) -> bool:
-    return value is not None and value is not False and not (isinstance(value, Mapping) and not value)
+_DEFAULTS: dict[str, Any] = {
+    field.name: field.default if field.default_factory is MISSING else field.default_factory()
+    for field in fields(LLMRequest)
+}
+"""What stands for an option that is not asked for."""
 
 
 def _shown_schema(schema: Any) -> Any:

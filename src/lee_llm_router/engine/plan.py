@@ -160,5 +160,7 @@ class Attempt:
     """The moment it began, on the router's monotonic clock."""
     started_at: float
     """The same moment in seconds since 1970."""
+    dropped: tuple[str, ...] = ()
+    """Options that were left out, since the provider cannot express them."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""

@@ -16,6 +16,7 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
         provider = candidate.provider = parts.pool.open(target.provider, target.provider_overrides)
         candidate.has_effects = provider.effects != "none"
         request = operation.request_for(plan, target, parts.reporter)
+        request, candidate.dropped = operation.fitted(provider, request)
         refusal = operation.refusal(provider, request)
     except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
         what = "cannot be built" if candidate.provider is None else "is broken"

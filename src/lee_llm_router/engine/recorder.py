@@ -154,6 +154,8 @@ class CallRecorder:
             rare.update(failure_type=_CANCELLED, error=_name(reason))
         if attempt.first_output is not None:
             rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
+        if attempt.dropped:
+            rare["dropped"] = attempt.dropped
         plan, answer, parts = self._plan, response or _NO_ANSWER, self._parts
         if parts.capture_full:
             rare.update(captured_fields(plan.operation, attempt, response, parts.secrets))

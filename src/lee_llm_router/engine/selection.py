@@ -58,6 +58,8 @@ class Candidate:
     """None until the provider is open and can serve the call."""
     first_request: Any = None
     """`request` as it was before any repair."""
+    dropped: tuple[str, ...] = ()
+    """Options that were left out of `request`, since its provider cannot express them."""
     has_effects: bool = False
     """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0

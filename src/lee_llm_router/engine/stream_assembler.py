@@ -81,11 +81,11 @@ class StreamAssembler:
             says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage
             return (self._numbered(chunk),) if says else ()
         if not chunk.is_output:
-            return ()
+            # An answer without output replaces what came before it, too.
+            return (*self._restarted(), self._numbered(chunk)) if self._restart and chunk.finish_reason else ()
         self._on_start(clock())
         self.started = True
-        first = (self._numbered(StreamChunk(restart=True)),) if self._restart else ()
-        return (*first, self._numbered(chunk))
+        return (*self._restarted(), self._numbered(chunk))
 
     def finish(self, raw: Any = None) -> LLMResponse:
         """Return the whole answer, equal to that of an unstreamed call, with `raw` as the vendor's.
@@ -100,6 +100,11 @@ class StreamAssembler:
     def partial(self) -> LLMResponse:
         """Return the answer as far as it has come in; it is whole only once the stream has ended."""
         return with_headers(self._parts.response(), self.headers)
+
+    def _restarted(self) -> Sequence[StreamChunk]:
+        """Return the chunk that discards what the caller has of an earlier attempt, where it is still due."""
+        was_due, self._restart = self._restart, False
+        return (self._numbered(StreamChunk(restart=True)),) if was_due else ()
 
     def _numbered(self, chunk: StreamChunk) -> StreamChunk:
         index = self.index

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
@@ -87,6 +87,8 @@ class Provider(ABC, Generic[SettingsT]):
 
     config_model: ClassVar[type[ProviderConfig]] = ProviderConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
+    inexpressible: ClassVar[Mapping[str, str]] = {}
+    """Options of `LLMRequest` that it cannot express, whatever the model: each with the reason."""
 
     def __init__(self, name: str, config: SettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name = name
@@ -100,6 +102,18 @@ class Provider(ABC, Generic[SettingsT]):
     def effects(self) -> Effects:
         """What an attempt may change, apart from giving an answer."""
         return "none"
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: SettingsT) -> Mapping[str, str]:  # noqa: ARG003 - see below
+        """Return the options of `request` that a target cannot express: the field's name, and the reason.
+
+        The target is skipped, or with `drop_unsupported` asked without them. Roles are checked by it when a
+        configuration is loaded, without messages. Unless overridden, these are those of `inexpressible` that are set;
+        an override may look at the model and at the settings too.
+        """
+        if not cls.inexpressible:
+            return cls.inexpressible
+        return {option: reason for option, reason in cls.inexpressible.items() if request.asks_for(option)}
 
     @abstractmethod
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:

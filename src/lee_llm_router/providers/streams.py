@@ -11,6 +11,7 @@ from typing import Any
 from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
+from lee_llm_router.details import NO_DETAILS
 from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 
@@ -41,13 +42,24 @@ def chunk_of(response: LLMResponse) -> StreamChunk:
         model=response.model,
         request_bytes=response.request_bytes,
         raw=response.raw,
+        details=None if response.details is NO_DETAILS else response.details,
     )
 
 
 class AnswerParts:
     """The parts of one streamed answer so far, put together."""
 
-    __slots__ = ("_cost_usd", "_model", "_reasoning", "_request_bytes", "_tools", "_usage", "finish_reason", "texts")
+    __slots__ = (
+        "_cost_usd",
+        "_details",
+        "_model",
+        "_reasoning",
+        "_request_bytes",
+        "_tools",
+        "_usage",
+        "finish_reason",
+        "texts",
+    )
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -59,6 +71,7 @@ class AnswerParts:
         self._cost_usd: float | None = None
         self._model: str | None = None
         self._request_bytes: int | None = None
+        self._details = NO_DETAILS
 
     def add(self, chunk: StreamChunk) -> None:
         """Take the next chunk. What one leaves unset stays as earlier ones have set it."""
@@ -78,6 +91,8 @@ class AnswerParts:
             self._model = chunk.model
         if chunk.request_bytes:
             self._request_bytes = chunk.request_bytes
+        if chunk.details is not None:
+            self._details = chunk.details
 
     def response(self, raw: Any = None) -> LLMResponse:
         """Return the answer as far as it has come in; `raw` may be a `Deferred`."""
@@ -92,6 +107,7 @@ class AnswerParts:
             model=self._model,
             request_bytes=self._request_bytes,
             raw=raw,
+            details=self._details,
         )
 
     def _add_tool(self, delta: ToolCallDelta) -> None:

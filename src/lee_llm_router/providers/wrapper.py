@@ -6,7 +6,7 @@ function that wraps some providers and returns others as they are, to `ProviderP
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
@@ -37,6 +37,10 @@ class WrapperProvider(Provider[ProviderConfig]):
     def effects(self) -> Effects:
         """What an attempt of the inner provider may change."""
         return self.inner.effects
+
+    def unsupported(self, request: LLMRequest, settings: ProviderConfig) -> Mapping[str, str]:  # type: ignore[override]
+        """As `Provider.unsupported`, of the inner provider."""
+        return self.inner.unsupported(request, settings)
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `Provider.complete`."""

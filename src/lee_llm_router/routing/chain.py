@@ -16,7 +16,7 @@ from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.routing.options import OF_WHOLE_CALL, request_fields, validate_options
 
-_MERGED = ("extra_body", "headers")
+_MERGED = ("extra_body", "extra_query", "headers")
 
 
 def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
@@ -125,7 +125,7 @@ def _targets_with_role_model(
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `base` with `over` on top; `extra_body` and `headers` are merged by their keys."""
+    """Return `base` with `over` on top; `extra_body`, `extra_query` and `headers` are merged by their keys."""
     if not over:
         return base
     merged = {**base, **over}

@@ -36,7 +36,13 @@ class OptionsWithoutSchema(TypedDict, total=False):
     max_tokens: int
     stop: str | Sequence[str]
     seed: int
+    top_k: int
+    frequency_penalty: float
+    presence_penalty: float
+    logprobs: bool
+    top_logprobs: int
     reasoning_effort: str
+    service_tier: str
     json_mode: bool
     """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
     contract: Mapping[str, Any]
@@ -44,8 +50,12 @@ class OptionsWithoutSchema(TypedDict, total=False):
     accept: AcceptConfig | Mapping[str, Any] | AcceptHook
     """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
     tool_choice: str | Mapping[str, Any]
+    parallel_tool_calls: bool
     extra_body: Mapping[str, Any]
+    extra_query: Mapping[str, str]
     headers: Mapping[str, str]
+    drop_unsupported: bool
+    """Leave out options that a target cannot express, and note it in the trace; otherwise the target is skipped."""
     timeout: float
     """Seconds one attempt may take."""
     deadline: float

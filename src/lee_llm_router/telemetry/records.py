@@ -78,6 +78,8 @@ class TraceRecord:
     """Seconds, as the vendor stated them."""
     provider_request_id: str | None = None
     """The id that the vendor gave a request that failed."""
+    dropped: Sequence[str] = ()
+    """Options that were left out (`drop_unsupported`), since the target cannot express them."""
     verdict: NextStep
     """What the router did next."""
     wait_ms: float = 0.0
@@ -137,6 +139,8 @@ class TraceRecord:
         known = known_fields(cls, json_object(line), long=_LONG, signed=_SIGNED)
         if known.get("usage") is not None:
             known["usage"] = LLMUsage(**known_fields(LLMUsage, known["usage"]))
+        if "dropped" in known:
+            known["dropped"] = tuple(item for item in known["dropped"] if isinstance(item, str))
         for name in _LISTS:
             items = known.get(name)
             if items is not None:

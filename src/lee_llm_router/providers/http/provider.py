@@ -30,7 +30,7 @@ from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPRe
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers.http.headers import CheckedHeaders, checked_headers, raw_headers, secret_values
-from lee_llm_router.providers.http.query import query_text, secret_query_values
+from lee_llm_router.providers.http.query import query_of, query_text, secret_query_values
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.providers.http.transport.api import (
     AsyncWireStream,
@@ -174,8 +174,12 @@ class HTTPProvider(Provider[SettingsT]):
         if request.extra_body:
             secrets = (*secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
         url = config.base_url + self.dialect.path(request, config, stream=stream)
-        if self._query:
-            url += ("&" if "?" in url else "?") + self._query
+        query = self._query
+        if request.extra_query:
+            query = query_of({**config.query, **request.extra_query})
+            secrets = (*secrets, *secret_query_values(request.extra_query, config.filled_values()))
+        if query:
+            url += ("&" if "?" in url else "?") + query
         body = self.dialect.encode(request, settings, stream=stream)
         body.update(config.extra_body)
         body.update(request.extra_body)
@@ -215,4 +219,5 @@ class HTTPProvider(Provider[SettingsT]):
 
     def _reply(self, asked: _Asked, answer: WireResponse | WireStream | AsyncWireStream, body: bytes) -> HTTPReply:
         now, size = self.clock.time(), len(asked.wire.body)
-        return HTTPReply(answer.status, body, answer.raw_headers, size, asked.secrets, now, asked.body, asked.settings)
+        return HTTPReply(answer.status, body, answer.raw_headers, size, asked.secrets, now, asked.body, asked.settings,
+                         asked.request)  # fmt: skip

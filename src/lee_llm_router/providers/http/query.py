@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.scrubbing import is_sensitive_parameter
+from lee_llm_router.errors import InvalidRequestError
 
 
 def _as_text(fields: Any) -> Any:
@@ -54,6 +55,18 @@ def with_query_apart(data: Any) -> Any:
 def query_text(query: Mapping[str, str]) -> str:
     """Return `query` as it stands in a URL, after the question mark."""
     return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in query.items())
+
+
+def query_of(asked: Mapping[str, Any]) -> str:
+    """As `query_text`, for parameters that a caller passes.
+
+    Raises:
+        InvalidRequestError: one has no name, or holds what an address cannot.
+    """
+    try:
+        return query_text(_checked({name: str(value) for name, value in asked.items()}))
+    except (PydanticCustomError, UnicodeEncodeError):
+        raise InvalidRequestError("a query parameter needs a name, and printable characters", sent=False) from None
 
 
 def secret_query_values(query: Mapping[str, str], filled: Collection[str]) -> Iterator[str]:

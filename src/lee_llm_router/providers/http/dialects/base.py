@@ -48,6 +48,8 @@ class HTTPReply:
     """The body of the request, before it was written as JSON."""
     settings: Any = field(default=None, repr=False)
     """The provider's settings by which it was asked."""
+    request: LLMRequest | None = field(default=None, repr=False)
+    """What was asked, before the dialect wrote it."""
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,258 @@
+"""A caller's messages as a conversation: instructions, and turns that alternate. For dialects that want them so. Pure.
+
+How this works. The messages of a call are in the OpenAI shape, and may have come from anywhere: other vendors' answers,
+a history that somebody cut, a store. `conversation_of` puts them in an order that every vendor takes:
+
+- instructions (`system`, `developer`) are taken out, wherever they stand;
+- neighbours of one side become one turn: results of tools and what the user says after them are one turn of the user;
+- every tool call is followed by its result, in the turn after it: results are found by id, else by order. A call whose
+  result is missing gets one that says so; a result whose call is missing becomes text of the user;
+- ids that are missing, doubled, or not legal for the vendor are replaced, in calls and results alike (`LegalIds`);
+- empty texts are left out, and turns that hold nothing.
+
+What only its own vendor understands stays in the message (`details.native_content`), for the dialect to fetch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, Literal, TypeAlias
+
+from lee_llm_router.content import Media, media_of
+from lee_llm_router.response import Message, ToolCall, is_instruction, message_parts, message_tool_calls
+
+NO_RESULT = "no result is known"
+"""The text of a tool result that the messages do not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextItem:
+    """A piece of text."""
+
+    text: str
+    cache: bool = False
+    """Whether what stands up to here is worth keeping in the vendor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """A picture, a sound or a file."""
+
+    media: Media
+    cache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OtherItem:
+    """A part of a type that is no one's but a vendor's: as it was written."""
+
+    part: Mapping[str, Any]
+    cache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallItem:
+    """A tool call of the assistant."""
+
+    call: ToolCall
+    cache: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResultItem:
+    """The result of a tool call."""
+
+    call_id: str
+    name: str
+    """The name of the tool that was called; empty where the messages do not say."""
+    content: tuple[TextItem | MediaItem | OtherItem, ...]
+    is_error: bool = False
+    cache: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text of the result, its pieces joined by newlines."""
+        return "\n".join(item.text for item in self.content if isinstance(item, TextItem))
+
+
+ContentItem: TypeAlias = TextItem | MediaItem | OtherItem
+Item: TypeAlias = ContentItem | CallItem | ResultItem
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one side says until the other does."""
+
+    role: Literal["user", "assistant"]
+    items: list[Item] = field(default_factory=list)
+    """Results of tools stand first."""
+    sources: list[tuple[Message, list[Item]]] = field(default_factory=list)
+    """The messages of the assistant that it is made of, each with its items: for `native_content`.
+
+    An item of a call has the id that goes out; the message may have had another one.
+    """
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A call's messages, in order."""
+
+    system: list[TextItem]
+    turns: list[Turn]
+    """They alternate. The first may be the assistant's, where the messages begin so."""
+
+
+class LegalIds:
+    """Ids of tool calls as one vendor takes them. The same id always becomes the same one.
+
+    Args:
+        pattern: What a whole legal id matches. None: anything that is not empty.
+        max_length: The most characters of one.
+        length: Its exact length, where the vendor has one.
+    """
+
+    def __init__(
+        self, pattern: str | None = r"[a-zA-Z0-9_-]+", max_length: int = 64, length: int | None = None
+    ) -> None:
+        self._pattern = None if pattern is None else re.compile(pattern)
+        self._max_length = max_length
+        self._length = length
+
+    def legal(self, call_id: str) -> str:
+        """Return `call_id` if it is legal, else a legal one made of it."""
+        if self._is_legal(call_id):
+            return call_id
+        digest = blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return digest[: self._length] if self._length else f"call_{digest[:20]}"[: self._max_length]
+
+    def _is_legal(self, call_id: str) -> bool:
+        if not call_id or len(call_id) > self._max_length or (self._length and len(call_id) != self._length):
+            return False
+        return self._pattern is None or self._pattern.fullmatch(call_id) is not None
+
+
+def conversation_of(messages: Sequence[Message], ids: LegalIds) -> Conversation:
+    """Return `messages` as a conversation, with tool calls and results in order and ids that are legal.
+
+    Raises:
+        InvalidRequestError: a part that should hold a picture, a sound or a file holds none.
+    """
+    system = [item for m in messages if is_instruction(m) for item in content_items(m) if isinstance(item, TextItem)]
+    builder = _Builder(ids)
+    for message in messages:
+        if not is_instruction(message):
+            builder.add(message)
+    builder.settle()
+    return Conversation(system, [turn for turn in builder.turns if turn.items])
+
+
+def content_items(message: Message) -> Iterator[ContentItem]:
+    """Yield the content of a message; empty texts are left out. The mark of a message is that of its last item."""
+    items: list[ContentItem] = []
+    for part in message_parts(message):
+        cache = bool(part.get("cache"))
+        text = part.get("text")
+        media = media_of(part)
+        if media is not None:
+            items.append(MediaItem(media, cache))
+        elif part.get("type") == "text" or part.keys() <= {"type", "text", "cache"}:
+            if isinstance(text, str) and text.strip():
+                items.append(TextItem(text, cache))
+        elif part.get("type") != "refusal":
+            items.append(OtherItem(part, cache))
+        elif isinstance(part.get("refusal"), str) and part["refusal"].strip():
+            items.append(TextItem(part["refusal"], cache))
+    if items and message.get("cache"):
+        items[-1] = replace(items[-1], cache=True)
+    yield from items
+
+
+class _Builder:
+    """Adds messages to turns, and keeps account of the calls that wait for their results."""
+
+    def __init__(self, ids: LegalIds) -> None:
+        self.turns: list[Turn] = []
+        self._ids = ids
+        self._used: set[str] = set()
+        self._open: list[tuple[str, CallItem]] = []
+        """Calls of the last turn of the assistant without a result: the id that the messages have, and the call."""
+        self._count = 0
+
+    def add(self, message: Message) -> None:
+        """Add one message that is no instruction."""
+        role = message.get("role")
+        if role in ("tool", "function"):
+            self._add_result(message)
+        elif role == "assistant":
+            self._add_answer(message)
+        else:
+            items = list(content_items(message))
+            if items:
+                self.settle()
+                self._turn("user").items += items
+
+    def settle(self) -> None:
+        """Give each open call a result that says there is none, unless the assistant spoke last.
+
+        A conversation that ends with open calls gets them too: no vendor goes on from there.
+        """
+        open_calls, self._open = self._open, []
+        for _, item in open_calls:
+            self._insert_result(ResultItem(item.call.id, item.call.name, (TextItem(NO_RESULT),), is_error=True))
+
+    def _add_answer(self, message: Message) -> None:
+        self.settle()
+        items: list[Item] = list(content_items(message))
+        begun: list[tuple[str, CallItem]] = []
+        for call in message_tool_calls(message):
+            item = CallItem(ToolCall(id=self._new_id(call.id), name=call.name, arguments=call.arguments))
+            items.append(item)
+            begun.append((call.id, item))
+        if items:
+            turn = self._turn("assistant")
+            turn.items += items
+            turn.sources.append((message, items))
+        self._open = begun
+
+    def _new_id(self, written: str) -> str:
+        """Return a legal id that no other call has."""
+        self._count += 1
+        new = self._ids.legal(written or f"call_{self._count}")
+        while new in self._used:
+            self._count += 1
+            new = self._ids.legal(f"{written}_{self._count}")
+        self._used.add(new)
+        return new
+
+    def _add_result(self, message: Message) -> None:
+        written, name = str(message.get("tool_call_id") or ""), str(message.get("name") or "")
+        found = self._answered(written, name)
+        content = tuple(content_items(message))
+        if found is None:
+            self.settle()
+            items: list[Item] = [TextItem(f"Result of a tool{f' ({name})' if name else ''}:"), *content]
+            self._turn("user").items += items if content else []
+            return
+        is_error = bool(message.get("is_error"))
+        self._insert_result(ResultItem(found.call.id, found.call.name, content, is_error, bool(message.get("cache"))))
+
+    def _answered(self, written: str, name: str) -> CallItem | None:
+        """Return the open call that a result belongs to: by its id, else by the tool's name, else the first."""
+        for index, (asked, item) in enumerate(self._open):
+            if asked == written if written else item.call.name == name or not name:
+                del self._open[index]
+                return item
+        return None
+
+    def _insert_result(self, result: ResultItem) -> None:
+        items = self._turn("user").items
+        place = next((index for index, item in enumerate(items) if not isinstance(item, ResultItem)), len(items))
+        items.insert(place, result)
+
+    def _turn(self, role: Literal["user", "assistant"]) -> Turn:
+        if not self.turns or self.turns[-1].role != role:
+            self.turns.append(Turn(role))
+        return self.turns[-1]
