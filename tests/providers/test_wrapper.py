@@ -99,7 +99,11 @@ def test_what_a_wrapper_leaves_alone_is_the_inner_providers() -> None:
 
 def test_every_method_of_the_contract_is_passed_on() -> None:
     """A method that `Provider` gains later is not forgotten here."""
-    contract = {name for name in vars(Provider) if not name.startswith("_")} - {"config_model", "capabilities", "inexpressible"}
+    contract = {name for name in vars(Provider) if not name.startswith("_")} - {
+        "config_model",
+        "capabilities",
+        "inexpressible",
+    }
     assert contract <= vars(WrapperProvider).keys()
 
 

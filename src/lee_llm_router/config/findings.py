@@ -67,9 +67,13 @@ class Findings:
         text = scrub(at + bounded(message)) + hint
         self._lines.setdefault(f"{self.name}{place}: {text}", position or Position(0, 0))
 
+    def lines(self) -> list[str]:
+        """Return all findings in the order of the source."""
+        return sorted(self._lines, key=lambda line: self._lines[line])
+
     def error(self) -> ConfigError:
         """Return all findings as one error."""
-        lines = sorted(self._lines, key=lambda line: self._lines[line])
+        lines = self.lines()
         count = "1 mistake" if len(lines) == 1 else f"{len(lines) + self.left_out} mistakes"
         if self.left_out:
             lines.append(f"{self.name}: and {self.left_out} more")

@@ -1,6 +1,6 @@
 """Reads a configuration: a source in, a checked `LLMConfig` or every mistake at once out.
 
-How this works: five steps, each of which takes what the one before returned. Nothing flows back.
+How this works: six steps, each of which takes what the one before returned. Nothing flows back.
 
 1. `reading`   source -> tree. A path is opened, YAML text is parsed (`yaml_reader`), a mapping is walked. A node of the
                tree (`tree`) knows its position, so that later steps can say where a mistake stands.
@@ -13,6 +13,9 @@ How this works: five steps, each of which takes what the one before returned. No
                a value or the key around it, and the tree gives line and column.
 5. `note_filled` (in settings/model.py) tells the models which of their values to mask, and `note_origin` where they
    came from: paths and names of variables are looked up later.
+
+6. `unsupported` says which settings of a role a target of its chain cannot express. That is no mistake: a warning is
+               logged, and calls skip the target.
 
 All steps add to the same `Findings`. The first two raise on their first mistake: without a tree there is nothing to
 check. The other two collect all they find and raise at the end of step 4, so that one run shows every mistake. A place
@@ -28,12 +31,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lee_llm_router._util.log import logger
 from lee_llm_router.config.checking import check_section
 from lee_llm_router.config.env_file import read_env_file
 from lee_llm_router.config.filling import fill_section
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import is_text, name_of_source, read_tree, router_section
+from lee_llm_router.config.tree import TOP_KEY, locate
+from lee_llm_router.config.unsupported import unsupported_settings
 from lee_llm_router.settings.model import note_filled, note_origin
 from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
@@ -50,6 +56,14 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
         ConfigError: anything is wrong. Its `findings` hold every mistake at once, in the order of the file, each as
             ``file:line:column: path: message (did you mean ...?)``, lines and columns from 1. No value is shown.
     """
+    config, warnings = load_with_warnings(source)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return config
+
+
+def load_with_warnings(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[LLMConfig, list[str]]:
+    """As `load_config`, which logs the warnings; here they are returned, each in the form of a finding."""
     findings = Findings(name_of_source(source))
     tree = read_tree(source, findings)
     section = router_section(tree, findings)
@@ -58,7 +72,9 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
     config = check_section(filled, section, LLMConfig, findings)
     note_filled(config, filled.from_environment)
     note_origin(config, replace(origin, used=frozenset(filled.variables)))
-    return config
+    for mistake in unsupported_settings(config):
+        findings.add(locate(section, mistake.path, mistake.at), (TOP_KEY, *mistake.path), mistake.message, mistake.hint)
+    return config, findings.lines()
 
 
 def _origin_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> ConfigOrigin:

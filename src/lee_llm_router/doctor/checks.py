@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.scrubbing import bounded, scrub
 from lee_llm_router._util.suggestions import Suggester
-from lee_llm_router.config.load import load_config
+from lee_llm_router.config.load import load_with_warnings
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.engine import json_contract
@@ -61,12 +61,13 @@ def diagnose(
     if isinstance(source, (str, os.PathLike)) and name_of_source(source) != TEXT_NAME:
         _must_open(source)
     try:
-        config = source if isinstance(source, LLMConfig) else load_config(source)
+        config, warnings = (source, []) if isinstance(source, LLMConfig) else load_with_warnings(source)
     except ConfigError as error:
         return [_finding(_name_of_source(source), text) for text in error.findings or (error.message,)]
     counted = ", ".join((_count(config.providers, "provider"), _count(config.roles, "role")))
     name = config.origin.file or _name_of_source(source) if isinstance(source, LLMConfig) else _name_of_source(source)
     results = [_result("ok", "file", name, f"reads well: {counted}"), *_check_variables(config)]
+    results += [_finding(name, text, "warning") for text in warnings]
     try:
         router = LeeLLMRouter(config, trace_store=False)
     except LLMRouterError as error:
@@ -190,12 +191,12 @@ def _name_of_source(source: object) -> str:
     return "configuration" if name == TEXT_NAME else name
 
 
-def _finding(source: str, text: str) -> CheckResult:
+def _finding(source: str, text: str, level: Level = "error") -> CheckResult:
     """Return a finding of the loader as a result: the place it begins with is the subject, and is not said again."""
     name, position = re.escape(bounded(source)), r"(?::\d+:\d+)?"
     place = re.match(f"({name}{position}): ", text)
     subject, message = (place[1], text[place.end() :]) if place else (source, text)
-    return _result("error", "file", subject, message)
+    return _result(level, "file", subject, message)
 
 
 def _count(things: Mapping[str, Any], what: str) -> str:

@@ -1,0 +1,54 @@
+"""Settings of roles that a target of their chain cannot express: it will be skipped, and whoever loads should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lee_llm_router.config.models import CallSettings, ChainEntry, LLMConfig
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.registry import PROVIDERS
+from lee_llm_router.response import LLMRequest
+from lee_llm_router.settings.mistakes import Mistake
+
+_OF_NO_REQUEST = ("timeout",)
+
+
+def unsupported_settings(config: LLMConfig) -> Iterator[Mistake]:
+    """Yield a mistake for each setting of a role that one of its targets cannot express.
+
+    Where `drop_unsupported` is set for the target there is none: such a setting is left out there.
+    """
+    for name, role in config.roles.items():
+        if not _asks_for_anything(role) and not any(map(_asks_for_anything, role.fallback_providers)):
+            continue
+        for index, entry in enumerate(config.chain(name)):
+            own = role.fallback_providers[index - 1] if index else role
+            for option, reason in _missing(config.providers[entry.provider], entry).items():
+                field = "response_schema" if option == "schema" else option
+                in_fallback = index and field in own.model_fields_set
+                where = ("roles", name, "fallback_providers", index - 1) if in_fallback else ("roles", name)
+                message = f"{entry.provider} cannot express this and will be skipped: {reason}"
+                yield Mistake((*where, option), message, at="key", hint=" (drop_unsupported: true leaves it out)")
+
+
+def _asks_for_anything(settings: CallSettings) -> bool:
+    return bool(settings.model_fields_set & CallSettings.model_fields.keys() - set(_OF_NO_REQUEST))
+
+
+def _missing(settings: ProviderConfig, entry: ChainEntry) -> dict[str, str]:
+    asked = entry.settings
+    if asked.drop_unsupported:
+        return {}
+    try:
+        provider: type[Provider[ProviderConfig]] = PROVIDERS.get(settings.type)
+    except ConfigError:  # a model that was built by hand, of a type that is not registered
+        return {}
+    fields = {name: getattr(asked, name) for name in asked.model_fields_set if name not in _OF_NO_REQUEST}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if "response_schema" in fields:
+        fields["schema"] = fields.pop("response_schema")
+    try:
+        return dict(provider.unsupported(LLMRequest(messages=(), model=entry.model, **fields), settings))
+    except Exception:  # noqa: BLE001 - a foreign provider; at the call it is an error, traced
+        return {}

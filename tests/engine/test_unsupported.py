@@ -1,0 +1,130 @@
+"""What a target cannot express is known before the call: found at load, skipped, or left out with a note."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from helpers.support import Memory
+from lee_llm_router import (
+    LeeLLMRouter,
+    LLMRequest,
+    LLMResponse,
+    Provider,
+    ProviderConfig,
+    UnavailableError,
+    WrapperProvider,
+    register,
+)
+from lee_llm_router.config import load_config
+from lee_llm_router.doctor import diagnose
+
+
+class PlainConfig(ProviderConfig):
+    refuses: tuple[str, ...] = ()
+
+
+class PlainProvider(Provider[PlainConfig]):
+    """Takes no seed; what else it refuses stands in its settings."""
+
+    config_model = PlainConfig
+    inexpressible: ClassVar[dict[str, str]] = {"seed": "its sampling cannot be repeated"}
+    asked: ClassVar[list[LLMRequest]] = []
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: PlainConfig) -> dict[str, str]:
+        more = {option: "it is set so" for option in settings.refuses if request.asks_for(option)}
+        return {**super().unsupported(request, settings), **more}
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        self.asked.append(request)
+        return LLMResponse(text=self.name, finish_reason="stop")
+
+
+@pytest.fixture(autouse=True)
+def _plain_type() -> Iterator[None]:
+    register("plain", PlainProvider, replace=True)
+    PlainProvider.asked.clear()
+    yield
+
+
+def config(refuses: Any = (), **role: Any) -> dict[str, Any]:
+    return {
+        "providers": {"a": {"type": "plain", "refuses": list(refuses)}, "b": {"type": "mock", "response_text": "b"}},
+        "roles": {"r": {"provider": "a", "fallback_providers": ["b"], **role}},
+    }
+
+
+def test_a_target_that_cannot_express_an_option_is_skipped_with_the_reason() -> None:
+    memory = Memory()
+    with LeeLLMRouter({"llm": config()}, trace_store=memory) as router:
+        assert router.complete("r", "hi", seed=1).text == "b"
+    skipped, made = memory.records
+    assert (skipped.outcome, skipped.provider, made.provider) == ("skipped", "a", "b")
+    assert skipped.error is not None and "seed: its sampling cannot be repeated" in skipped.error
+    assert "drop_unsupported" in skipped.error
+    assert PlainProvider.asked == []
+
+
+def test_with_no_other_target_the_call_is_unavailable() -> None:
+    router = LeeLLMRouter({"llm": config(fallback_providers=[])}, trace_store=False)
+    with router, pytest.raises(UnavailableError, match="seed"):
+        router.complete("r", "hi", seed=1)
+
+
+@pytest.mark.parametrize("where", ["role", "call"])
+def test_an_option_is_left_out_where_that_is_wanted_and_the_trace_says_so(where: str) -> None:
+    role, options = ({"drop_unsupported": True}, {}) if where == "role" else ({}, {"drop_unsupported": True})
+    memory = Memory()
+    with LeeLLMRouter({"llm": config(["top_k", "parallel_tool_calls"], **role)}, trace_store=memory) as router:
+        answer = router.complete("r", "hi", seed=1, top_k=5, parallel_tool_calls=False, temperature=0.5, **options)
+    assert answer.text == "a"
+    (record,) = memory.records
+    assert sorted(record.dropped) == ["parallel_tool_calls", "seed", "top_k"]
+    (request,) = PlainProvider.asked
+    assert (request.seed, request.top_k, request.parallel_tool_calls, request.temperature) == (None, None, None, 0.5)
+    line = type(record).from_json(record.to_json())
+    assert line.dropped == record.dropped
+
+
+def test_streams_and_wrapped_providers_keep_to_it_too() -> None:
+    router = LeeLLMRouter({"llm": config()}, trace_store=False, wrap_provider=WrapperProvider)
+    with router, router.stream("r", "hi", seed=1) as stream:
+        assert "".join(chunk.text for chunk in stream) == "b"
+
+
+@pytest.mark.parametrize(
+    ("role", "place"),
+    [
+        ({"seed": 5}, "llm.roles.r.seed"),
+        ({"provider": "b", "fallback_providers": [{"provider": "a", "seed": 5}]}, "fallback_providers[0].seed"),
+        ({"provider": "b", "seed": 5, "fallback_providers": ["a"]}, "llm.roles.r.seed"),
+    ],
+)
+def test_a_setting_of_a_role_is_found_at_load_and_by_the_doctor(
+    role: dict[str, Any], place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_config({"llm": config(**role)})
+    (warning,) = caplog.messages
+    assert place in warning and "its sampling cannot be repeated" in warning
+    (found,) = [result for result in diagnose({"llm": config(**role)}) if result.level == "warning"]
+    assert "a cannot express this" in found.message
+
+
+def test_a_file_is_told_with_line_and_column(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "llm.yaml"
+    path.write_text("llm:\n  providers: {a: {type: plain}}\n  roles:\n    r:\n      provider: a\n      seed: 5\n")
+    with caplog.at_level(logging.WARNING):
+        load_config(path)
+    assert caplog.messages[0].startswith(f"{path}:6:7: llm.roles.r.seed: ")
+
+
+@pytest.mark.parametrize("role", [{}, {"timeout": 5}, {"seed": 5, "drop_unsupported": True}, {"temperature": 1}])
+def test_nothing_is_said_where_nothing_is_lost_unasked(role: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        load_config({"llm": config(**role)})
+    assert caplog.messages == []
