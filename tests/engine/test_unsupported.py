@@ -77,7 +77,8 @@ def test_with_no_other_target_the_call_is_unavailable() -> None:
 
 @pytest.mark.parametrize("where", ["role", "call"])
 def test_an_option_is_left_out_where_that_is_wanted_and_the_trace_says_so(where: str) -> None:
-    role, options = ({"drop_unsupported": True}, {}) if where == "role" else ({}, {"drop_unsupported": True})
+    wanted: dict[str, Any] = {"drop_unsupported": True}
+    role, options = (wanted, {}) if where == "role" else ({}, wanted)
     memory = Memory()
     with LeeLLMRouter({"llm": config(["top_k", "parallel_tool_calls"], **role)}, trace_store=memory) as router:
         answer = router.complete("r", "hi", seed=1, top_k=5, parallel_tool_calls=False, temperature=0.5, **options)
