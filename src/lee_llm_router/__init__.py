@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
     from lee_llm_router.content import audio_part, file_part, image_part
     from lee_llm_router.details import AnswerDetails, Citation, NativeTurn, TokenLogprob
+    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
@@ -59,6 +60,7 @@ else:
         "config.models": "FallbackConfig LLMConfig RoleConfig",
         "content": "audio_part file_part image_part",
         "details": "AnswerDetails Citation NativeTurn TokenLogprob",
+        "embeddings": "EmbeddingRequest EmbeddingResponse",
         "engine.operation": "Operation",
         "engine.settings": "AcceptConfig ContractConfig RetryConfig StreamConfig",
         "errors": (
@@ -85,8 +87,8 @@ else:
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
-        "client", "compression", "config", "content", "details", "engine", "errors", "health", "policy", "providers",
-        "response", "router", "streaming", "telemetry",
+        "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health", "policy",
+        "providers", "response", "router", "streaming", "telemetry",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:
@@ -121,6 +123,8 @@ __all__ = [
     "ContextLengthError",
     "ContractConfig",
     "ContractViolationError",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "EventSink",
     "FailureType",
     "FallbackConfig",

@@ -30,13 +30,14 @@ from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.assembly import Assembly, RouterOptions
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
+from lee_llm_router.routing.performing import OperationCalls
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
 
-class LeeLLMRouter:
+class LeeLLMRouter(OperationCalls):
     """Answers calls to roles. One instance serves any number of threads and event loops.
 
     Args:
@@ -257,30 +258,6 @@ class LeeLLMRouter:
                 lambda: self._steps(role, messages, overrides, stream=True), self._clock, state
             )
         )
-
-    def perform(self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]) -> Any:
-        """Ask `role` by another operation than chat completion; chain, retries, health and traces are the same.
-
-        Args:
-            operation: How to ask a provider, and how to check its answer.
-            role: As for `complete`.
-            payload: What is asked, in the form that `operation` takes.
-            **overrides: As for `complete`.
-
-        Returns:
-            What the operation accepted.
-
-        Raises:
-            LLMRouterError: as `complete`.
-        """
-        return drive(self._steps(role, payload, overrides, operation=operation), self._clock)
-
-    async def perform_async(
-        self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]
-    ) -> Any:
-        """As `perform`, for asyncio."""
-        need_asyncio()
-        return await drive_async(self._steps(role, payload, overrides, operation=operation), self._clock)
 
     @property
     def telemetry_errors(self) -> int:

@@ -199,6 +199,16 @@ def answering(*answers: bytes) -> Script:
     return script
 
 
+def answering_by(answer: Callable[[Received], bytes]) -> Script:
+    """Answers each request with what `answer` makes of it. The connection stays open."""
+
+    def script(conversation: Conversation) -> None:
+        while (received := conversation.receive()) is not None:
+            conversation.send(answer(received))
+
+    return script
+
+
 def once(*steps: bytes | Callable[[Conversation], None]) -> Script:
     """Takes one request, then does `steps`: bytes are sent, functions called; then hangs up."""
 

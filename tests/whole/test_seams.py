@@ -254,10 +254,10 @@ class Embedding(Operation):
         return VectorRequest(plan.payload, target.model)
 
     def refusal(self, provider: Provider[Any], request: Any) -> str | None:
-        return None if hasattr(provider, "embed") else "the provider has no embeddings"
+        return None if hasattr(provider, "measure") else "the provider cannot measure"
 
     def ask(self, provider: Any, request: VectorRequest, timeout: float) -> Vectors:
-        answer: Vectors = provider.embed(request)
+        answer: Vectors = provider.measure(request)
         return answer
 
     async def ask_async(self, provider: Any, request: VectorRequest, timeout: float) -> Vectors:
@@ -283,7 +283,7 @@ class LengthProvider(Provider[ProviderConfig]):
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         raise NotImplementedError
 
-    def embed(self, request: VectorRequest) -> Vectors:
+    def measure(self, request: VectorRequest) -> Vectors:
         self.tries += 1
         wanted = request.inputs[1:] if self.tries == 1 else request.inputs
         return Vectors(tuple((float(len(text)),) for text in wanted), request.model)

@@ -1,7 +1,7 @@
 """What a call wants of a provider: how to ask, how to check what comes back, and what of it to record.
 
-The engine knows attempts, waits and failures; an operation knows its question and its answer. Chat completion is the
-only operation of this package so far. Another one (embeddings, say) is another class here, not another engine.
+The engine knows attempts, waits and failures; an operation knows its question and its answer. Chat completion is here,
+`embedding.py` has another: one more kind of call is one more class, not another engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 
 class Operation(ABC):
     """One kind of call. An instance holds no state and serves every call of its kind."""
+
+    name: ClassVar[str | None] = None
+    """What a trace record calls it; None for chat completion."""
+    options: ClassVar[frozenset[str] | None] = None
+    """The options of `CallOptions` that it takes; None: all."""
+    judged: ClassVar[bool] = True
+    """Whether `accept`, of a role or a call, is about its answers."""
 
     @abstractmethod
     def checked(self, payload: Any) -> Any:

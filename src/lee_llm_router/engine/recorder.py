@@ -164,7 +164,8 @@ class CallRecorder:
             request_id=plan.request_id, attempt=attempt.index, target_attempt=attempt.target_index, sent=sent,
             role=plan.role_settings.shown_role, asked_role=plan.asked_role, provider=provider, model=model,
             provider_type=attempt.provider.config.type, served_model=provider_word(answer.model, attempt, parts),
-            policy=plan.role_settings.policy, started_at=utc_timestamp(attempt.started_at),
+            policy=plan.role_settings.policy, operation=plan.operation.name,
+            started_at=utc_timestamp(attempt.started_at),
             elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, stream=plan.stream is not None,
             finish_reason=provider_word(answer.finish_reason, attempt, parts),
@@ -178,7 +179,8 @@ class CallRecorder:
         plan, role = self._plan, self._plan.role_settings
         return self._keep(TraceRecord(
             request_id=plan.request_id, attempt=None, role=role.shown_role, asked_role=plan.asked_role,
-            policy=role.policy, metadata=plan.metadata, workspace=self._parts.workspace, stream=plan.stream is not None,
+            policy=role.policy, operation=plan.operation.name, metadata=plan.metadata, workspace=self._parts.workspace,
+            stream=plan.stream is not None,
             started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
         ))  # fmt: skip
 

@@ -20,7 +20,8 @@ from pydantic import Field
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.threads import call_in_thread_async
-from lee_llm_router.errors import AuthenticationError
+from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
+from lee_llm_router.errors import AuthenticationError, UnavailableError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
@@ -68,6 +69,8 @@ class Capabilities:
     """Takes `tools` and returns tool calls."""
     content_parts: bool = False
     """Takes messages whose content is a list with parts other than text."""
+    embeddings: bool = False
+    """Has an `embed` of its own."""
     bounded: bool = False
     """Keeps its `timeout` itself, whatever the other side does. Otherwise the router runs every call in a thread or
     task, so that it can abandon one that hangs."""
@@ -148,6 +151,25 @@ class Provider(ABC, Generic[SettingsT]):
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """As `stream`, for asyncio."""
         return SingleChunkStream(await self.complete_async(request, timeout))
+
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:  # noqa: ARG002 - see below
+        """Make one try and return a vector for each text. Only a provider whose `capabilities` say so is asked.
+
+        It takes the texts that `request.batches` still has, appends what each brings to `request.done`, and returns
+        `request.response()`.
+
+        Args:
+            request: What is asked.
+            timeout: Seconds of wall-clock time the try may take, for all batches.
+
+        Raises:
+            LLMRouterError: what failed.
+        """
+        raise UnavailableError("the provider gives no embeddings", sent=False)
+
+    async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `embed`, for asyncio. Unless overridden, runs `embed` in a thread; a cancellation abandons it."""
+        return await call_in_thread_async(self.embed, request, timeout)
 
     def secrets(self) -> Iterable[str]:
         """Return the values that must never appear in a trace, an error or a log: the keys of this moment.

@@ -16,7 +16,9 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from hashlib import shake_256
 from itertools import accumulate
+from math import sqrt
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -24,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_for
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.streams import ChunkStream
@@ -41,6 +44,7 @@ from lee_llm_router.settings.model import RedactingModel
 
 DEFAULT_TEXT = "This answer was made up by the mock provider."
 DEFAULT_MODEL = "mock"
+DEFAULT_DIMENSIONS = 8
 
 _ANSWER_FIELDS = ("text", "chunks", "echo", "tool_calls", "finish_reason")
 _FAILURE_FIELDS = ("message", "status_code", "retry_after", "final", "fail_after")
@@ -144,7 +148,7 @@ class MockProvider(Provider[MockConfig]):
     """Answers and fails as its settings say. See the docstring of this module."""
 
     config_model: ClassVar[type[ProviderConfig]] = MockConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, embeddings=True, bounded=True)
 
     def __init__(self, name: str, config: MockConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)
@@ -187,6 +191,32 @@ class MockProvider(Provider[MockConfig]):
             await self.clock.sleep_async(min(step.delay, timeout))
         return self._play_stream(step, request, timeout)
 
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """Play the next step: its delay and failure count, its answer does not. The same text has the same vector."""
+        step = self._next()
+        if step.delay:
+            self.clock.sleep(min(step.delay, timeout))
+        return self._play_embedding(step, request, timeout)
+
+    async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """Do the same as `embed`, under asyncio."""
+        step = self._next()
+        if step.delay:
+            await self.clock.sleep_async(min(step.delay, timeout))
+        return self._play_embedding(step, request, timeout)
+
+    def _play_embedding(self, step: MockStep, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        self._check_delay(step, request, timeout)
+        if step.error is not None:
+            raise self._failure(step, step.error, request)
+        length = request.dimensions or DEFAULT_DIMENSIONS
+        words = sum(map(_count_words, request.inputs))
+        return EmbeddingResponse(
+            vectors=tuple(_vector_of(text, length) for text in request.inputs),
+            usage=LLMUsage(prompt_tokens=words, total_tokens=words),
+            model=request.model or DEFAULT_MODEL,
+        )
+
     def _next(self) -> MockStep:
         if len(self._script) == 1:
             return self._script[0]
@@ -211,7 +241,7 @@ class MockProvider(Provider[MockConfig]):
         chunks = _stream_chunks(self._answer(step, request), step.chunks)
         return _MockStream(self.clock, chunks if failure is None else chunks[: step.fail_after], step.pause, failure)
 
-    def _check_delay(self, step: MockStep, request: LLMRequest, timeout: float) -> None:
+    def _check_delay(self, step: MockStep, request: LLMRequest | EmbeddingRequest, timeout: float) -> None:
         if step.delay > timeout:
             raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=_model(request))
 
@@ -247,7 +277,7 @@ class MockProvider(Provider[MockConfig]):
         words = _count_words(text or "") + sum(_count_words(call.arguments) for call in calls)
         return _PreparedAnswer(text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words)
 
-    def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest) -> LLMRouterError:
+    def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest | EmbeddingRequest) -> LLMRouterError:
         return error_for(
             kind,
             step.message or f"scripted {kind}",
@@ -304,7 +334,15 @@ def _stream_chunks(answer: LLMResponse, texts: Sequence[str] | None) -> list[Str
     ]
 
 
-def _model(request: LLMRequest) -> str:
+def _vector_of(text: str, length: int) -> tuple[float, ...]:
+    """Return a vector of length 1 that only `text` has, with `length` numbers."""
+    made = shake_256(text.encode()).digest(2 * length)
+    numbers = [int.from_bytes(made[i : i + 2], "big") / 32768 - 1 for i in range(0, 2 * length, 2)]
+    size = sqrt(sum(number * number for number in numbers)) or 1.0
+    return tuple(number / size for number in numbers)
+
+
+def _model(request: LLMRequest | EmbeddingRequest) -> str:
     return request.model or DEFAULT_MODEL
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
@@ -57,6 +58,14 @@ class WrapperProvider(Provider[ProviderConfig]):
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
         """As `Provider.stream_async`."""
         return await self.inner.stream_async(request, timeout)
+
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `Provider.embed`."""
+        return self.inner.embed(request, timeout)
+
+    async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `Provider.embed_async`."""
+        return await self.inner.embed_async(request, timeout)
 
     def secrets(self) -> Iterable[str]:
         """As `Provider.secrets`."""

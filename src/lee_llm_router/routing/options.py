@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
@@ -77,6 +77,22 @@ class CallOptions(OptionsWithoutSchema, total=False):
     tools: Sequence[Mapping[str, Any]]
 
 
+class EmbeddingOptions(TypedDict, total=False):
+    """Keyword arguments of `LeeLLMRouter.embed`. Each replaces what the configuration says, for one call."""
+
+    model: str
+    """Model for the targets that would use the role's."""
+    extra_body: Mapping[str, Any]
+    extra_query: Mapping[str, str]
+    headers: Mapping[str, str]
+    timeout: float
+    """Seconds one attempt may take, for all batches."""
+    deadline: float
+    """Seconds the whole call may take."""
+    metadata: Mapping[str, Any]
+    """Notes for the trace; never sent."""
+
+
 OF_WHOLE_CALL = ("accept", "contract", "deadline", "metadata")
 """Options that are about a call, and not about the request to one of its targets."""
 
@@ -133,6 +149,17 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
         raise InvalidRequestError(f"an option cannot be read ({type(error).__name__})", sent=False) from None
     raise InvalidRequestError(_problems(invalid), sent=False)
+
+
+def refuse_foreign_options(fields: Mapping[str, Any], options: Collection[str]) -> None:
+    """Check that `fields` has only what is among `options`.
+
+    Raises:
+        InvalidRequestError: it has others.
+    """
+    if foreign := sorted(fields.keys() - options):
+        what = ", ".join(foreign)
+        raise InvalidRequestError(f"no such option for this kind of call: {what}", sent=False)
 
 
 def _problems(error: ValidationError) -> str:

@@ -29,7 +29,7 @@ from lee_llm_router.policy.contract import (
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
-from lee_llm_router.routing.options import validate_options
+from lee_llm_router.routing.options import refuse_foreign_options, validate_options
 from lee_llm_router.telemetry.records import target_name
 
 
@@ -123,6 +123,8 @@ class CallPlanner:
 
     def _fill(self, plan: CallPlan, payload: Any, overrides: Mapping[str, Any]) -> None:
         fields = validate_options(overrides) if overrides else {}
+        if fields and plan.operation.options is not None:
+            refuse_foreign_options(fields, plan.operation.options)
         plan.payload = plan.operation.checked(payload)
         if fields:
             self._take_options(plan, fields)
@@ -154,7 +156,7 @@ class CallPlanner:
         started = self.parts.clock.monotonic()
         plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata,
                         settings.contract)  # fmt: skip
-        plan.accept = settings.accept
+        plan.accept = settings.accept if operation.judged else None
         plan.wants_debug_events = self.parts.reporter.wants_debug_events
         return plan
 

@@ -69,6 +69,8 @@ class TraceRecord:
     """UTC, ISO 8601 with microseconds and a Z."""
     elapsed_ms: float = 0.0
     first_token_ms: float | None = None
+    operation: str | None = None
+    """The kind of call, where it is no chat completion: ``embedding``."""
     outcome: AttemptOutcome
     failure_type: str | None = None
     status_code: int | None = None

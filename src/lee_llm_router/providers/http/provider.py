@@ -16,17 +16,18 @@ It makes one try; retries are the router's. The key is read at each attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import secrets_in
-from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse
+from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
-from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, HTTPReply
+from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers.http.headers import CheckedHeaders, checked_headers, raw_headers, secret_values
@@ -63,7 +64,7 @@ class _KeyHeaders:
 class _Asked:
     """One request on its way, with what is needed to read its answer."""
 
-    request: LLMRequest
+    request: Any
     settings: Any
     wire: WireRequest
     secrets: tuple[str, ...]
@@ -77,8 +78,16 @@ class HTTPProvider(Provider[SettingsT]):
     """
 
     dialect: ClassVar[Dialect[Any]]
+    embedding_dialect: ClassVar[EmbeddingDialect[Any] | None] = None
+    """How its API gives embeddings; None where it has none."""
     config_model: ClassVar[type[ProviderConfig]] = HTTPConfig
     capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        gives = cls.embedding_dialect is not None
+        if gives and not cls.capabilities.embeddings:
+            cls.capabilities = replace(cls.capabilities, embeddings=True)
 
     def __init__(self, name: str, config: SettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
         if not hasattr(type(self), "dialect"):
@@ -133,6 +142,24 @@ class HTTPProvider(Provider[SettingsT]):
             return AsyncEventStream(answer, decoder, AnswerHeaders(answer.raw_headers, asked.secrets))
         return SingleChunkStream(self._answer(asked, await answer.whole()))
 
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """Ask once for each batch. `timeout` bounds all of them."""
+        until = self.clock.monotonic() + timeout
+        for texts in request.batches(self.config.embedding_batch):
+            asked = self._asked_embeddings(request, texts)
+            answer = self._carrier.get().send(asked.wire, self._left(until))
+            request.done.append(self._batch(asked, answer, len(texts)))
+        return request.response()
+
+    async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `embed`."""
+        until = self.clock.monotonic() + timeout
+        for texts in request.batches(self.config.embedding_batch):
+            asked = self._asked_embeddings(request, texts)
+            answer = await (await self._carrier.get_async()).send_async(asked.wire, self._left(until))
+            request.done.append(self._batch(asked, answer, len(texts)))
+        return request.response()
+
     def secrets(self) -> Iterable[str]:
         """Return the key as the environment has it now, values filled in from there, and those of secret headers."""
         return (*self._key_source.known(), *self._fixed_secrets)
@@ -165,7 +192,15 @@ class HTTPProvider(Provider[SettingsT]):
 
     def _asked(self, request: LLMRequest, *, stream: bool) -> _Asked:
         """Return `request` as bytes, with what is needed to read the answer."""
-        config, settings = self.config, self.settings_for(request)
+        settings = self.settings_for(request)
+        path = self.dialect.path(request, self.config, stream=stream)
+        return self._written(request, settings, path, self.dialect.encode(request, settings, stream=stream), stream)
+
+    def _written(
+        self, request: LLMRequest | EmbeddingRequest, settings: Any, path: str, body: dict[str, Any], stream: bool
+    ) -> _Asked:
+        """Return the request whose `body` a dialect has made, with what the user adds to it, as bytes."""
+        config = self.config
         shared = self._headers_for_key(stream=stream)
         raw, secrets = shared.raw, shared.secrets
         if request.headers:
@@ -173,17 +208,43 @@ class HTTPProvider(Provider[SettingsT]):
             secrets = (*secrets, *secret_values(request.headers))
         if request.extra_body:
             secrets = (*secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
-        url = config.base_url + self.dialect.path(request, config, stream=stream)
+        url = config.base_url + path
         query = self._query
         if request.extra_query:
             query = query_of({**config.query, **request.extra_query})
             secrets = (*secrets, *secret_query_values(request.extra_query, config.filled_values()))
         if query:
             url += ("&" if "?" in url else "?") + query
-        body = self.dialect.encode(request, settings, stream=stream)
         body.update(config.extra_body)
         body.update(request.extra_body)
         return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets, body)
+
+    def _asked_embeddings(self, request: EmbeddingRequest, texts: Sequence[str]) -> _Asked:
+        """Return the request for the vectors of `texts`."""
+        dialect = self.embedding_dialect
+        if dialect is None:
+            raise UnavailableError("this API gives no embeddings", sent=False)
+        body = dialect.encode(request, texts, self.config)
+        return self._written(request, self.config, dialect.path(request, self.config), body, stream=False)
+
+    def _batch(self, asked: _Asked, answer: WireResponse, wanted: int) -> EmbeddedBatch:
+        assert self.embedding_dialect is not None  # noqa: S101 - it has written the request
+        reply = self._reply(asked, answer, answer.body)
+        headers = AnswerHeaders(answer.raw_headers, asked.secrets)
+        try:
+            if not reply.ok:
+                raise self.dialect.failure(reply)
+            return replace(self.embedding_dialect.decode(reply, wanted), headers=headers)
+        except LLMRouterError as error:
+            error.headers = headers
+            raise
+
+    def _left(self, until: float) -> float:
+        """Return the seconds until `until`; raise if none are left."""
+        left = until - self.clock.monotonic()
+        if left <= 0:
+            raise LLMTimeoutError("the time is up, and not all texts are embedded")
+        return left
 
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:
         """Return what requests with the key of this moment share, worked out anew when the key has changed."""

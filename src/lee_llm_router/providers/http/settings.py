@@ -33,6 +33,9 @@ class HTTPConfig(KeyedConfig):
     extra_body: dict[str, Any] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."
     )
+    embedding_batch: Integer = Field(
+        100, ge=1, le=10_000, description="Texts in one request for embeddings, for APIs that give them."
+    )
     max_response_bytes: Integer = Field(
         DEFAULT_MAX_RESPONSE_BYTES, ge=1024, description="Longest answer taken, in bytes when decompressed."
     )

@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from lee_llm_router._util.scrubbing import quoted
+from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
 
@@ -94,6 +95,26 @@ class Decoder(Protocol):
 
         Raises:
             LLMRouterError: an error came in place of a chunk.
+        """
+        ...
+
+
+class EmbeddingDialect(Protocol[SettingsT_contra]):
+    """How one wire format asks for embeddings, and gives them. Headers and failures are those of its `Dialect`."""
+
+    def path(self, request: EmbeddingRequest, settings: SettingsT_contra) -> str:
+        """Return where `request` goes, after the base URL."""
+        ...
+
+    def encode(self, request: EmbeddingRequest, texts: Sequence[str], settings: SettingsT_contra) -> dict[str, Any]:
+        """Return the body that asks for the vectors of `texts`, one batch, without `extra_body`."""
+        ...
+
+    def decode(self, reply: HTTPReply, wanted: int) -> EmbeddedBatch:
+        """Return the `wanted` vectors in a `reply` that is `ok`.
+
+        Raises:
+            LLMRouterError: it does not hold them.
         """
         ...
 

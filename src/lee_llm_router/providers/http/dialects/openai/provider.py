@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.base import ProviderConfig
-from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
+from lee_llm_router.providers.http.dialects.base import Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
+from lee_llm_router.providers.http.dialects.openai.embeddings import OpenAIEmbeddings
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import (
     FORMS,
@@ -34,6 +35,7 @@ class OpenAIChatProvider(HTTPProvider[OpenAIChatConfig]):
 
     config_model: ClassVar[type[ProviderConfig]] = OpenAIChatConfig
     dialect: ClassVar[Dialect[Any]] = ChatDialect()
+    embedding_dialect: ClassVar[EmbeddingDialect[Any] | None] = OpenAIEmbeddings()
 
     def __init__(self, name: str, config: OpenAIChatConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)

@@ -1,0 +1,83 @@
+"""Embeddings as an `Operation`: chain, retries, health and traces are those of chat completion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from lee_llm_router._util.numbers import amount, count
+from lee_llm_router.embeddings import (
+    EmbeddingInputs,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    checked_inputs,
+    checked_vectors,
+)
+from lee_llm_router.engine.operation import Operation
+from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.telemetry.reporter import Reporter
+
+
+class Embedding(Operation):
+    """Embeddings: texts in, one vector for each out."""
+
+    name = "embedding"
+    judged: ClassVar[bool] = False
+    options: ClassVar[frozenset[str] | None] = frozenset(
+        {"model", "extra_body", "extra_query", "headers", "timeout", "deadline", "metadata"}
+    )
+
+    def checked(self, payload: tuple[Any, Any]) -> EmbeddingInputs:
+        """As `checked_inputs`, of texts and dimensions."""
+        return checked_inputs(*payload)
+
+    def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> EmbeddingRequest:  # noqa: ARG002
+        """Return the request for `target`; what a role asks of chat completions alone is left out."""
+        asked, inputs = target.request_template, plan.payload
+        return EmbeddingRequest(
+            inputs=inputs.texts, dimensions=inputs.dimensions, model=asked.model, extra_body=asked.extra_body,
+            extra_query=asked.extra_query, headers=asked.headers, role=plan.role_settings.role,
+            request_id=plan.request_id, metadata=plan.metadata,
+        )  # fmt: skip
+
+    def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002
+        """Return why not: the provider gives no embeddings."""
+        return None if provider.capabilities.embeddings else "the provider gives no embeddings"
+
+    def ask(self, provider: Provider[Any], request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `Provider.embed`."""
+        return provider.embed(request, timeout)
+
+    async def ask_async(self, provider: Provider[Any], request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `Provider.embed_async`."""
+        return await provider.embed_async(request, timeout)
+
+    def accepted(self, plan: CallPlan, target: Target, request: EmbeddingRequest, answer: Any) -> EmbeddingResponse:
+        """Return the answer, if it has a sound vector for each text, naming who served it in which call."""
+        if not isinstance(answer, EmbeddingResponse):
+            what = f"the provider gave back {type(answer).__name__}, not an EmbeddingResponse"
+            raise InvalidResponseError(what, final=True)
+        vectors = checked_vectors(answer.vectors, len(request.inputs))
+        usage = answer.usage if isinstance(answer.usage, LLMUsage) else UNREPORTED
+        return replace(
+            answer, vectors=vectors, usage=usage, cost_usd=amount(answer.cost_usd), provider=target.provider,
+            request_bytes=count(answer.request_bytes), request_id=plan.request_id,
+        )  # fmt: skip
+
+    def facts(self, answer: EmbeddingResponse) -> LLMResponse:
+        """Return what a record says of it: it has no text."""
+        return LLMResponse(
+            text="", model=answer.model, usage=answer.usage, cost_usd=answer.cost_usd, headers=answer.headers,
+            request_bytes=answer.request_bytes,
+        )  # fmt: skip
+
+    def messages(self, request: EmbeddingRequest) -> Sequence[Mapping[str, Any]]:
+        """Return the texts, each as the content of a message of the user."""
+        return [{"role": "user", "content": text} for text in request.inputs]
+
+
+EMBEDDING = Embedding()
