@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lee_llm_router._util.numbers import MAX_WAIT
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.errors import failure
+from lee_llm_router.providers.http.dialects.errors import failure
 
 F = FailureType
 NOW = 1_800_000_000.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.errors import failure, failure_within
+from lee_llm_router.providers.http.dialects.errors import failure, failure_within
 
 
 def failed(status: int, body: Any, headers: dict[str, str] | None = None) -> LLMRouterError:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lee_llm_router._util.numbers import MAX_WAIT
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.errors import failure, failure_within
+from lee_llm_router.providers.http.dialects.errors import failure, failure_within
 from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_field, wait_in_words
 
 NOW = 1_800_000_000.0

@@ -14,8 +14,8 @@ from typing import Any
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.errors import failure
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
-from lee_llm_router.providers.http.dialects.openai.errors import failure
 from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions

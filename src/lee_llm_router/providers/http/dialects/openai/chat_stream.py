@@ -32,6 +32,9 @@ from lee_llm_router._util.deferred import Deferred
 from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.errors import failure_within
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.answers import (
     USUAL_FIELDS,
@@ -46,7 +49,6 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     usage_in,
     usage_of,
 )
-from lee_llm_router.providers.http.dialects.openai.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
     END_MARK,
@@ -55,8 +57,6 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     ignored_error,
     lines_of,
 )
-from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
-from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
 from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
 from lee_llm_router.providers.http.dialects.openai.whole_answer import (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lee_llm_router._util.lenient_json import read_json, split_json
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.errors import failure_within
+from lee_llm_router.providers.http.dialects.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai.whole_answer import is_error
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.errors import failure_within
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.answers import (
     cost_of,
@@ -19,8 +21,6 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     usage_in,
     usage_of,
 )
-from lee_llm_router.providers.http.dialects.openai.errors import failure_within
-from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
 from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall
 
