@@ -11,7 +11,7 @@ import mimetypes
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -32,6 +32,8 @@ _STARTS = {
     b"ID3": "audio/mpeg", b"\xff\xfb": "audio/mpeg", b"fLaC": "audio/flac", b"OggS": "audio/ogg",
 }  # fmt: skip
 _RIFF = {b"WAVE": "audio/wav", b"WEBP": "image/webp"}
+_KINDS: dict[str, MediaKind] = {"image_url": "image", "input_audio": "audio", "file": "file"}
+"""What a part of each type is."""
 _AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 _AUDIO_TYPES = {"mp3": "audio/mpeg"}
 
@@ -129,6 +131,17 @@ def media_of(part: Mapping[str, Any]) -> Media | None:
     if kind == "file":
         return _file_of(part.get("file"))
     return None
+
+
+def media_kinds(messages: Sequence[Mapping[str, Any]]) -> set[MediaKind]:
+    """Return the kinds of pictures, sounds and files that the parts of `messages` are, by their types."""
+    found: set[MediaKind] = set()
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, Sequence) and not isinstance(content, str):
+            types = (part.get("type") for part in content if isinstance(part, Mapping))
+            found.update(_KINDS[kind] for kind in types if isinstance(kind, str) and kind in _KINDS)
+    return found
 
 
 def _file_of(file: Any) -> Media:

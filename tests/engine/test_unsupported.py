@@ -10,6 +10,7 @@ import pytest
 
 from helpers.support import Memory
 from lee_llm_router import (
+    Capabilities,
     LeeLLMRouter,
     LLMRequest,
     LLMResponse,
@@ -129,3 +130,23 @@ def test_nothing_is_said_where_nothing_is_lost_unasked(role: dict[str, Any], cap
     with caplog.at_level(logging.WARNING):
         load_config({"llm": config(**role)})
     assert caplog.messages == []
+
+
+class PicturesProvider(PlainProvider):
+    capabilities = Capabilities(content_parts=True, media=frozenset({"image"}))
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "https://server.test/cat.png"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+
+
+@pytest.mark.parametrize(("part", "served_by"), [(PICTURE, "a"), (SOUND, "b"), ({"type": "file", "file": {}}, "b")])
+def test_a_target_that_takes_no_such_media_is_skipped(part: dict[str, Any], served_by: str) -> None:
+    """A sound never goes to a provider that takes pictures alone: the next target is asked, and the trace says why."""
+    register("plain", PicturesProvider, replace=True)
+    memory = Memory()
+    with LeeLLMRouter(load_config({"llm": config()}), trace_store=memory) as router:
+        answer = router.complete("r", [{"role": "user", "content": [{"type": "text", "text": "this?"}, part]}])
+    assert answer.text == served_by
+    if served_by == "b":
+        assert "takes no parts of the kind" in (memory.records[0].error or "")

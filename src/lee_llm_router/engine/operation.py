@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
+from lee_llm_router.content import media_kinds
 from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.plan import CallPlan, Target
@@ -134,6 +135,10 @@ class Completion(Operation):
             return "the provider does not take tools"
         if not provider.capabilities.content_parts and needs_content_parts(request.messages):
             return "the provider takes text only"
+        if provider.capabilities.media is not None:
+            foreign = sorted(media_kinds(request.messages) - provider.capabilities.media)
+            if foreign:
+                return f"the provider takes no parts of the kind {' or '.join(foreign)}"
         return None
 
     def fitted(self, provider: Provider[Any], request: LLMRequest) -> tuple[LLMRequest, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.content import MediaKind
 from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import AuthenticationError, UnavailableError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
@@ -71,6 +72,8 @@ class Capabilities:
     """Takes messages whose content is a list with parts other than text."""
     embeddings: bool = False
     """Has an `embed` of its own."""
+    media: frozenset[MediaKind] | None = None
+    """The kinds of such parts that it takes: `image`, `audio`, `file`. None: any."""
     bounded: bool = False
     """Keeps its `timeout` itself, whatever the other side does. Otherwise the router runs every call in a thread or
     task, so that it can abandon one that hangs."""
