@@ -17,6 +17,7 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
 from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
+from lee_llm_router.providers.http.dialects.openai.options import options_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
@@ -51,21 +52,13 @@ class ChatDialect:
         if "stream" in request.extra_body:
             raise InvalidRequestError("extra_body must not set stream: it decides how answers are read", sent=False)
         response_format, messages = _json_wanted(request, settings)
-        options = {
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "stop": request.stop,
-            "seed": request.seed,
-            "reasoning_effort": request.reasoning_effort,
-            "tools": request.tools,
-            "tool_choice": request.tool_choice,
-            "response_format": response_format,
-        }
         # A local server may serve one model only, and need no name for it.
         model = request.model or settings.model
         body: dict[str, Any] = {} if model is None else {"model": model}
         body["messages"] = messages
-        body.update((name, value) for name, value in options.items() if value is not None)
+        body.update(options_of(request, settings))
+        if response_format is not None:
+            body["response_format"] = response_format
         if request.max_tokens is not None:
             body[settings.token_bound_field()] = request.max_tokens
         if stream:

@@ -6,6 +6,7 @@ then on, for the model and the kind of JSON that it refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
@@ -42,6 +43,16 @@ class OpenAIChatProvider(HTTPProvider[OpenAIChatConfig]):
         self._weaker_forms: dict[tuple[str | None, Kind], Form] = {}
         """By model and kind of JSON: the strongest form that has not been refused."""
         self._settings = {form: config.model_copy(update={"structured_output": form}) for form in FORMS}
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, str]:
+        """As `Provider.unsupported`: what OpenAI itself does not take, and what the settings say of other servers."""
+        lacking = settings.lacking
+        found = {option: reason for option, reason in lacking.items() if request.asks_for(option)} if lacking else {}
+        most = settings.stop_bound
+        if most is not None and request.stop is not None and len(request.stop) > most:
+            found["stop"] = f"the server takes at most {most} stop sequences"
+        return found
 
     def settings_for(self, request: LLMRequest) -> OpenAIChatConfig:
         """Return the provider's settings, with a weaker `structured_output` where the server refused a stronger one."""

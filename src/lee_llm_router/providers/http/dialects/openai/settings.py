@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig
-from lee_llm_router.settings.fields import BaseUrl
+from lee_llm_router.settings.fields import BaseUrl, Integer
+from lee_llm_router.settings.model import RedactingModel
+
+OptionName: TypeAlias = Literal[
+    "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "logprobs",
+    "top_logprobs", "reasoning_effort", "service_tier", "tools", "tool_choice", "parallel_tool_calls",
+]  # fmt: skip
+"""Options of a request that a server may call otherwise, or not take."""
+
+_OPENAI = "api.openai.com"
+_AZURE = ".openai.azure.com"
+_OPENAI_STOPS = 4
+_LACKING = "the server does not take it (unsupported, in the settings of the provider)"
 
 
 def _is_api_root(url: str) -> str:
@@ -23,6 +37,26 @@ def _sets_no_stream(body: dict[str, Any]) -> dict[str, Any]:
     if "stream" in body:
         raise PydanticCustomError("reserved", "stream cannot be set here: it decides how answers are read")
     return body
+
+
+def _is_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise PydanticCustomError(
+            "wanted_pattern", "a regular expression is wanted: {why}", {"why": str(error)}
+        ) from None
+    return text
+
+
+class ToolIdConfig(RedactingModel):
+    """Ids of tool calls as a server takes them; others are replaced, in calls and results alike."""
+
+    pattern: Annotated[str, AfterValidator(_is_pattern)] | None = Field(
+        None, description="What a whole id matches. Default: anything."
+    )
+    max_length: Integer = Field(40, ge=1, le=1000, description="The most characters of one.")
+    length: Integer | None = Field(None, ge=1, le=32, description="Its exact length, where the server has one.")
 
 
 class OpenAIChatConfig(HTTPConfig):
@@ -54,8 +88,65 @@ class OpenAIChatConfig(HTTPConfig):
         " prompt: in words alone. A server that refuses one is asked in the next.",
     )
 
+    unsupported: tuple[OptionName, ...] = Field(
+        (), description="Options that the server does not take: the target is skipped, or asked without them."
+    )
+    rename: dict[OptionName, str] = Field(
+        default_factory=dict, description="Fields that options are sent in under other names: {seed: random_seed}."
+    )
+    reasoning_efforts: tuple[str, ...] = Field(
+        (), description="The words for reasoning_effort that the server knows; the nearest one, no higher, is sent."
+    )
+    max_stop: Integer | None = Field(
+        None, ge=1, le=1000, description="The most stop sequences. Default: 4 at OpenAI, else any."
+    )
+    tool_id: ToolIdConfig = Field(default_factory=ToolIdConfig, description="Ids of tool calls: {length: 9}.")
+    cache_marks: Literal["none", "cache_control", "prompt_cache_breakpoint"] = Field(
+        "none",
+        description="How a message with `cache: true` is marked: cache_control, Anthropic's word (OpenRouter, LiteLLM);"
+        " prompt_cache_breakpoint, OpenAI's; or none, for servers that cache by themselves.",
+    )
+    media_in_results: bool = Field(
+        False, description="Whether tool messages may hold pictures; else they follow in a message of the user."
+    )
+
+    _host: str = PrivateAttr("")
+    _is_openai: bool = PrivateAttr(False)
+    _lacking: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _stop_bound: int | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:  # noqa: ARG002 - pydantic passes it
+        """Work out what each request asks for."""
+        host = urlsplit(self.base_url).hostname or ""
+        self._host = urlsplit(self.base_url).netloc.lower()
+        self._is_openai = host == _OPENAI or host.endswith(_AZURE)
+        lacking = {"top_k": "OpenAI's API has no such option"} if self._is_openai else {}
+        self._lacking = lacking | dict.fromkeys(self.unsupported, _LACKING)
+        self._stop_bound = self.max_stop or (_OPENAI_STOPS if self._is_openai else None)
+
+    @property
+    def host(self) -> str:
+        """The server that is asked, with its port if one is named."""
+        return self._host
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether OpenAI serves, or Azure in its place."""
+        return self._is_openai
+
+    @property
+    def lacking(self) -> Mapping[str, str]:
+        """The options that the server does not take, each with the reason."""
+        return self._lacking
+
+    @property
+    def stop_bound(self) -> int | None:
+        """The most stop sequences that one request may name; None for any number."""
+        return self._stop_bound
+
     def token_bound_field(self) -> str:
         """Return the name of the field that bounds the answer: newer models refuse the older name."""
         if self.max_tokens_field is not None:
             return self.max_tokens_field
-        return "max_completion_tokens" if urlsplit(self.base_url).hostname == "api.openai.com" else "max_tokens"
+        is_newer = self.is_openai and (self.host == _OPENAI or urlsplit(self.base_url).path.endswith("/openai/v1"))
+        return "max_completion_tokens" if is_newer else "max_tokens"
