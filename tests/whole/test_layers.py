@@ -37,7 +37,8 @@ INSIDE = {
     "providers": [
         ["pool"],
         ["registry"],
-        ["mock", "http", "codex_cli", "http.dialects.*.provider", "wrapper"],
+        ["mock", "http", "*_cli", "command", "http.dialects.*.provider", "wrapper"],
+        ["agents"],
         ["http.provider"],
         ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],

@@ -19,10 +19,10 @@ from helpers.codex_support import FOREVER
 from helpers.fake_codex import FakeCodex
 from helpers.logins import login
 from helpers.servers import eventually
+from lee_llm_router.providers.agents.attempt_dirs import PREFIX, attempt_dirs
 from lee_llm_router.providers.child_process import owned_folder, owner_watch, process_tree
 from lee_llm_router.providers.child_process.orphans import clean_up_after
 from lee_llm_router.providers.child_process.owned_folder import sweep
-from lee_llm_router.providers.codex_cli.attempt_dirs import PREFIX, attempt_dirs
 
 pytest_plugins = ["helpers.codex_fixtures"]
 
@@ -139,7 +139,7 @@ def an_owner(temp: Path, code: str, before: str = "") -> Iterator[int]:
     lines = [
         "import os, subprocess, sys, time",
         before,
-        "from lee_llm_router.providers.codex_cli.attempt_dirs import attempt_dirs",
+        "from lee_llm_router.providers.agents.attempt_dirs import attempt_dirs",
         "sleeper = subprocess.Popen(['/bin/sleep', '999'], start_new_session=True)",
         "with attempt_dirs() as dirs:",
         *(f"    {line}" for line in code.splitlines()),
@@ -188,7 +188,7 @@ def test_a_forked_child_does_not_keep_its_parent_alive(temp: Path) -> None:
 def test_a_forked_child_does_not_take_the_folder_of_its_parent(temp: Path) -> None:
     """It leaves the block as well."""
     code = (
-        "from lee_llm_router.providers.codex_cli.attempt_dirs import attempt_dirs\n"
+        "from lee_llm_router.providers.agents.attempt_dirs import attempt_dirs\n"
         "import os\n"
         "with attempt_dirs() as dirs:\n"
         "    forked = os.fork()\n"

@@ -1,4 +1,4 @@
-"""The command line and the environment of one `codex exec`. Pure.
+"""The command line of one `codex exec`. Pure.
 
 Neither the prompt nor the key is on the command line. The prompt goes to standard input; of the key, only the name of
 its variable is passed.
@@ -7,7 +7,7 @@ its variable is passed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ PROVIDER = "lee_llm_router"
 OPTIONAL_FLAGS = frozenset({
     "--color", "--skip-git-repo-check", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--output-schema",
 })  # fmt: skip
-"""Flags left out where `codex exec --help` does not list them. The others are always passed because a promise depends
-on them (`--sandbox`): a codex that lacks one refuses to run, with a clear error."""
+"""Flags left out where `codex exec --help` does not list them."""
+NEEDED_FLAGS = frozenset({"--json", "--sandbox", "--cd", "--model", "--config"})
+"""Flags always passed because a promise depends on them: a codex that lacks one refuses to run, with a clear error."""
 
 # For a plain completion. Measured: with these, codex 0.169 opens no other connection and offers the model no tools.
 _COMPLETION_SETTINGS: Mapping[str, Any] = {
@@ -49,15 +50,7 @@ _COMMON_SETTINGS: Mapping[str, Any] = {
 # For an agent. Its commands get only the few variables a shell needs, so never the key.
 _AGENT_SETTINGS: Mapping[str, Any] = {"shell_environment_policy.inherit": "core"}
 
-_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-
-PASSED_ON = frozenset({
-    "PATH", "LANG", "LANGUAGE", "TZ", "USER", "LOGNAME", "SHELL",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS",
-})  # fmt: skip
-"""Variables passed to the child, together with every ``LC_*``. No others: an agent can read its environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,28 +92,6 @@ def build_argv(options: ExecOptions) -> list[str]:
     for key, value in _config(options).items():
         known += ["-c", f"{key}={toml(value)}"]
     return [options.executable, "exec", *known, "--", "-"]
-
-
-def parse_flags(help_text: str) -> frozenset[str] | None:
-    """Return the flags that a help text names; None if it names none, so that it is no help text."""
-    return frozenset(_FLAG.findall(help_text)) or None
-
-
-def child_environment(
-    parent: Mapping[str, str], allowed: Sequence[str], own: Mapping[str, str | None], beside: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the child's whole environment.
-
-    Args:
-        parent: The environment to choose from.
-        allowed: Names passed on in addition to `PASSED_ON`; they override `own`.
-        own: Variables that the provider sets (None: not set).
-        beside: What `allowed` may name as well, where `parent` lacks it: the `.env` beside the configuration.
-    """
-    passed = {name: value for name, value in parent.items() if name in PASSED_ON or name.startswith("LC_")}
-    set_here = {name: value for name, value in own.items() if value is not None}
-    named = {**beside, **parent} if beside else parent
-    return {**passed, **set_here, **{name: named[name] for name in allowed if name in named}}
 
 
 def toml(value: Any) -> str:

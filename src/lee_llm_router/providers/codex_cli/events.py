@@ -6,44 +6,36 @@ does an item of type `error`, which is a warning. An `agent_message` before a fa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.numbers import count
+from lee_llm_router.providers.agents.failures import Failure
+from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
+from lee_llm_router.providers.child_process.runner import ChildResult
+from lee_llm_router.providers.codex_cli.failures import classify
 from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
 
 _KEPT_EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})
 
 
-class CodexTurn:
+class CodexTurn(AgentTurn):
     """The state of one turn, updated with each line of output."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[dict[str, Any]] = []
         """The events worth keeping, in order; `item.started` and `item.updated` are not."""
-        self.text = ""
-        """The text of the last `agent_message`."""
-        self.started = False
-        """Whether the turn has begun: from then on a request may have been sent."""
-        self.acted = False
-        """Whether the service has answered with anything, be it a thought: it has taken the login or key."""
-        self.completed = False
-        self.failure: str | None = None
+        self._failure: str | None = None
         """The message of `turn.failed`."""
-        self.usage: LLMUsage | None = None
         self._reasoning: list[str] = []
         self._stray_error = ""
 
     def feed(self, line: bytes) -> None:
         """Process one line. A line that is not one of the events worth keeping is ignored."""
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        kind = event.get("type") if isinstance(event, dict) else None
-        if not isinstance(kind, str):
+        event = json_event(line)
+        if event is None or not isinstance(kind := event.get("type"), str):
             return
         if kind.startswith("item."):
             # An item of type `error` is a warning of codex itself.
@@ -60,20 +52,29 @@ class CodexTurn:
                 self.completed = True
                 self.usage = _usage(mapping(event.get("usage")))
             case "turn.failed":
-                self.failure = _text(mapping(event.get("error")).get("message"))
+                self._failure = plain_text(mapping(event.get("error")).get("message"))
             case "error":
-                self._stray_error = _text(event.get("message"))
+                self._stray_error = plain_text(event.get("message"))
 
     @property
     def last_error(self) -> str | None:
         """The message of the failure: of `turn.failed`, or of the last `error` event if the turn never ended."""
-        if self.failure is None and not self.completed and self._stray_error:
+        if self._failure is None and not self.completed and self._stray_error:
             return self._stray_error
-        return self.failure
+        return self._failure
+
+    @property
+    def has_failed(self) -> bool:
+        """See `AgentTurn.has_failed`."""
+        return self.last_error is not None
+
+    def failure(self, result: ChildResult, now: float) -> Failure:
+        """See `AgentTurn.failure`."""
+        return classify(self.last_error, result.returncode, result.stderr.decode(errors="replace"), now)
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
         """Return the answer if it is whole: exit code 0, a completed turn, a text that is not empty."""
-        if returncode != 0 or not self.completed or self.failure is not None or not self.text:
+        if returncode != 0 or not self.completed or self._failure is not None or not self.text:
             return None
         return LLMResponse(
             text=self.text,
@@ -87,19 +88,11 @@ class CodexTurn:
     def _take_item(self, item: Mapping[str, Any]) -> None:
         if not isinstance(item.get("text"), str):
             return
-        text = _text(item["text"])
+        text = plain_text(item["text"])
         if item.get("type") == "agent_message":
             self.text = text
         elif item.get("type") == "reasoning":
             self._reasoning.append(text)
-
-
-def _text(value: object) -> str:
-    """Return a value as text that UTF-8 can carry: JSON can spell half of a pair of surrogates."""
-    if value is not None and not isinstance(value, str):
-        # Of any shape and depth: a message should be text.
-        value = json.dumps(value) if isinstance(value, (int, float)) else ""
-    return (value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:

@@ -6,32 +6,26 @@ that failed in every way (`tests/real/test_real_codex.py` repeats that). Pure: n
 
 from __future__ import annotations
 
-import json
 import re
-import signal
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.agents.failures import (
+    Failure,
+    StartupErrors,
+    failure_of_end,
+    json_object,
+    seconds_until_time_of_day,
+)
 from lee_llm_router.providers.http.dialects.error_words import failure_in_words
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status
 from lee_llm_router.providers.http.dialects.waits import wait_in_words
 
 F = FailureType
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The failure to raise; fields as in `LLMRouterError`."""
-
-    failure_type: FailureType
-    message: str
-    status_code: int | None = None
-    retry_after: float | None = None
-    final: bool = False
 
 
 # Error codes in a JSON body, which codex passes on unchanged when the status is 400.
@@ -67,7 +61,7 @@ _SENTENCES: tuple[tuple[str, FailureType, int | None, bool], ...] = (
 )  # fmt: skip
 
 # What codex writes to stderr when it ends before the turn begins.
-_STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
+_STARTUP_ERRORS: StartupErrors = (
     (r"input exceeds the maximum length|input_too_large", F.CONTEXT_LENGTH, False),
     (r"missing environment variable|not logged in|please log in", F.AUTH, False),
     (r"no space left|panicked at|resource temporarily|too many open files|out of memory", F.PROVIDER_ERROR, False),
@@ -93,15 +87,11 @@ def classify(message: str | None, returncode: int | None, stderr: str, now: floa
     """
     if message is not None:
         return _from_message(message, returncode, now)
-    if returncode is None or returncode < 0:
-        return Failure(F.PROVIDER_ERROR, f"codex was killed by {_signal_name(returncode)}", returncode)
-    if returncode == 0:
-        return Failure(F.INVALID_RESPONSE, "codex ended well and gave no answer", 0)
-    return _from_stderr(returncode, stderr)
+    return failure_of_end("codex", returncode, stderr, _STARTUP_ERRORS, usage_exit=2)
 
 
 def _from_message(message: str, returncode: int | None, now: float) -> Failure:
-    body = _json_body(message) if len(message) <= _LONGEST_BODY else None
+    body = json_object(message) if len(message) <= _LONGEST_BODY else None
     if body is not None:
         failure = _from_body(body, message)
         if failure.failure_type is not F.INVALID_REQUEST:
@@ -141,22 +131,6 @@ def _from_body(body: dict[str, Any], text: str) -> Failure:
     return Failure(F.INVALID_REQUEST, said, 400)
 
 
-def _from_stderr(returncode: int, stderr: str) -> Failure:
-    lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING:")]
-    said = "\n".join(lines) or f"codex exited with {returncode} and said nothing"
-    if returncode > 128:
-        return Failure(F.PROVIDER_ERROR, f"codex was killed by {_signal_name(128 - returncode)}: {said}", returncode)
-    if returncode == 2:
-        return Failure(F.INVALID_REQUEST, said, returncode)
-    if returncode in (126, 127):
-        # The exit codes of a shell script that found nothing to run.
-        return Failure(F.PROVIDER_ERROR, said, returncode, final=True)
-    for pattern, kind, final in _STARTUP_ERRORS:
-        if re.search(pattern, said, re.IGNORECASE):
-            return Failure(kind, said, returncode, final=final)
-    return Failure(F.PROVIDER_ERROR, said, returncode)
-
-
 def retry_after(message: str, now: float) -> float | None:
     """Return the seconds to wait that `message` names: "try again in 1h 5m", "try again at 3:45 PM" (local time).
 
@@ -174,35 +148,5 @@ def _wait_until(message: str, now: float) -> float | None:
         if at[1]:
             moment = datetime.strptime(f"{at[1]} {at[2]} {at[3]} {at[4]}".title(), "%b %d %Y %I:%M %p").astimezone()
             return max(0.0, moment.timestamp() - now) + 60
-        return _next_time_of_day(at[4], now)
+        return seconds_until_time_of_day(at[4], "%I:%M %p", now)
     return None
-
-
-def _next_time_of_day(text: str, now: float) -> float:
-    """Return the seconds until the local time `text`. Codex drops the seconds, so a minute is added."""
-    clock = datetime.strptime(text.upper(), "%I:%M %p").time()
-    today = datetime.fromtimestamp(now).astimezone().date()
-    # Yesterday as well: the message may have been written just before midnight, or in the minute before.
-    moments = (
-        datetime.combine(today + timedelta(days=days), clock).astimezone().timestamp() - now for days in (-1, 0, 1)
-    )
-    return max(0.0, next(wait for wait in moments if wait > -120)) + 60
-
-
-def _json_body(text: str) -> dict[str, Any] | None:
-    if not text.lstrip().startswith("{"):
-        return None
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _signal_name(returncode: int | None) -> str:
-    if returncode is None:
-        return "nobody: it could not be killed"
-    try:
-        return signal.Signals(-returncode).name
-    except ValueError:
-        return f"signal {-returncode}"

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from lee_llm_router.providers.keys import KeyedConfig
-from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number
+from lee_llm_router.providers.agents.settings import AgentConfig
+from lee_llm_router.settings.fields import BaseUrl, EnvName
 
 
 def _check_config_keys(value: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def _check_config_keys(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-class CodexCLIConfig(KeyedConfig):
+class CodexCLIConfig(AgentConfig):
     """Settings of a `codex_cli` provider."""
 
     type: str = Field("codex_cli", description="codex_cli")
@@ -33,22 +33,13 @@ class CodexCLIConfig(KeyedConfig):
         None,
         description="Environment variable that holds the key. Default: none for a base_url, else codex's login.",
     )
-    agent: bool = Field(
-        False, description="Give the model codex's tools: it may then read the disk, run commands and change files."
-    )
     sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = Field(
         "read-only", description="What an agent's commands may do."
-    )
-    workspace: str | None = Field(
-        None, min_length=1, description="Folder codex works in. Default: an empty one, for each attempt."
     )
     codex_home: str | None = Field(
         None,
         min_length=1,
         description="Codex home to use as it is, AGENTS.md included. Default: a private one with your login alone.",
-    )
-    env: tuple[EnvName, ...] = Field(
-        (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
     )
     reasoning_effort: str | None = Field(
         None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
@@ -56,10 +47,4 @@ class CodexCLIConfig(KeyedConfig):
     extra_config: Annotated[dict[str, Any], AfterValidator(_check_config_keys)] = Field(
         default_factory=dict,
         description="Further settings of codex, by dotted path. They are visible in the list of processes.",
-    )
-    term_grace: Number = Field(
-        2.0, ge=0, description="Seconds before the timeout at which codex is asked to end, before it is killed."
-    )
-    max_output_bytes: Annotated[Integer, Field(ge=1024)] = Field(
-        1 << 25, description="Bytes codex may print; more is a failure. Default 32 MiB."
     )

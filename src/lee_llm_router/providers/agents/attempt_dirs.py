@@ -1,8 +1,7 @@
 """The private folders of one attempt, which are removed when it ends.
 
 An agent keeps files in its home, and reads settings and instructions from there and from the user's home. So each
-attempt gets homes that hold only what the provider puts there. Any CLI agent needs these folders; in this file only
-the texts name codex.
+attempt gets homes that hold only what the provider puts there.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from lee_llm_router.providers.child_process.orphans import LENT_NOTE
 from lee_llm_router.providers.child_process.owned_folder import owned_folder
 from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
 
-PREFIX = "lee-llm-router-codex-"
+PREFIX = "lee-llm-router-agent-"
 """How the names of all private folders begin, in the folder for temporary files."""
 
 
@@ -38,7 +37,7 @@ class AttemptDirs:
 
     @property
     def agent_home(self) -> Path:
-        """The agent's home (CODEX_HOME)."""
+        """The agent's own home, where it keeps its settings and its login."""
         return self.root / "agent"
 
     @property
@@ -81,5 +80,5 @@ def attempt_dirs() -> Iterator[AttemptDirs]:
             for folder in (dirs.home, dirs.agent_home, dirs.temp, dirs.work):
                 folder.mkdir(mode=0o700)
         except OSError as error:
-            raise ProviderError(f"no private folder for codex: {error.strerror or error}", sent=False) from error
+            raise ProviderError(f"no private folder for the agent: {error.strerror or error}", sent=False) from error
         yield dirs

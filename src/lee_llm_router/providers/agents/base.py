@@ -1,0 +1,282 @@
+"""`AgentProvider`: runs a coding agent's command line once for each attempt, as a model that answers.
+
+How this works
+--------------
+
+An agent is a subclass. It says what is its own, and everything that any agent needs is here:
+
+1. **Ask.** `prompt` renders the request, or refuses it, before anything is started. The prompt goes to standard input,
+   never onto the command line. A key is read, if the settings name one.
+2. **Find.** The program is found by `config.command`, and its flags by its help, once for each program (`programs`).
+3. **Folders.** An attempt gets private folders: a home, the agent's own home, a temporary and an empty working folder.
+   They are removed afterwards, also if this process is killed (`attempt_dirs`). `lend_login` puts a copy of the user's
+   login there and keeps it if the agent renews it (`login`).
+4. **Environment.** `own_environment` and what is on the list of `environment`; nothing else.
+5. **Run.** `command` says what to run, and `new_turn` makes what reads its output: each line goes to `AgentTurn.feed`
+   as it comes. The child has a process group of its own, ends in time with all its descendants, and may not print
+   without bound (`child_process.runner`).
+6. **Judge.** `AgentTurn.answer` gives the answer if it is whole. Otherwise the run is a flood, a timeout, or the
+   `AgentTurn.failure`. An attempt whose login was refused while another has renewed it is made once more.
+
+Every error names provider and model; its text is scrubbed and bounded. Nothing is kept between attempts.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from time import monotonic
+from typing import ClassVar, Literal, TypeAlias, TypeVar
+
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.scrubbing import quoted
+from lee_llm_router.errors import (
+    AuthenticationError,
+    InvalidResponseError,
+    LLMRouterError,
+    LLMTimeoutError,
+    ProviderError,
+    error_for,
+)
+from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs, attempt_dirs
+from lee_llm_router.providers.agents.environment import child_environment
+from lee_llm_router.providers.agents.login import BorrowedLogin
+from lee_llm_router.providers.agents.programs import find_program, known_flags, program_version
+from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
+from lee_llm_router.providers.agents.settings import AgentConfig
+from lee_llm_router.providers.agents.time_budget import TimeBudget
+from lee_llm_router.providers.agents.turn import AgentTurn
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
+from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
+from lee_llm_router.providers.child_process.runner import ChildResult, run_child
+from lee_llm_router.providers.keys import KeySource
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+VERSION_TIMEOUT = 15.0
+"""Seconds the doctor waits for a program that prints its version, and for one that prints its help."""
+
+CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
+AgentSettingsT = TypeVar("AgentSettingsT", bound=AgentConfig)
+
+
+class _OutdatedLoginError(Exception):
+    """The agent's login was refused, and has been renewed by somebody else since it was lent."""
+
+
+class AgentProvider(Provider[AgentSettingsT]):
+    """Runs an agent once for each attempt. Base of all CLI agents."""
+
+    config_model: ClassVar[type[ProviderConfig]] = AgentConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(bounded=True)
+
+    title: ClassVar[str]
+    """What the agent is called in messages."""
+    help_words: ClassVar[tuple[str, ...]] = ("--help",)
+    """What makes the program print the flags that it takes."""
+    version_words: ClassVar[tuple[str, ...]] = ("--version",)
+    """What makes the program print its version."""
+    needed_flags: ClassVar[frozenset[str]] = frozenset()
+    """Flags that are always passed, because a promise depends on them: a program without one refuses to run."""
+    optional_flags: ClassVar[frozenset[str]] = frozenset()
+    """Flags that are left out where the program does not take them."""
+    folder_settings: ClassVar[tuple[str, ...]] = ("workspace",)
+    """Settings that name a folder, which must exist."""
+
+    def __init__(self, name: str, config: AgentSettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(name, config, clock)
+        self._key_source = KeySource(config, name)
+
+    # What an agent says of itself.
+
+    @abstractmethod
+    def prompt(self, request: LLMRequest) -> str:
+        """Return the text for the program's standard input.
+
+        Raises:
+            LLMRouterError: the agent cannot take the request. `sent` is False.
+        """
+
+    @abstractmethod
+    def own_environment(self, dirs: AttemptDirs, key: str | None) -> Mapping[str, str | None]:
+        """Return the variables that the agent needs (None: not set), with the key if it is handed one."""
+
+    @abstractmethod
+    def command(self, run: AgentRun) -> AgentCommand:
+        """Return what to run; the files that the command line names are written."""
+
+    @abstractmethod
+    def new_turn(self, run: AgentRun) -> AgentTurn:
+        """Return what reads the output of a run."""
+
+    @property
+    def uses_login(self) -> bool:
+        """Whether the agent runs with a login of its own, and not with a key or without either."""
+        return not self._key_source.is_named
+
+    def lend_login(self, dirs: AttemptDirs, budget: TimeBudget) -> AbstractContextManager[BorrowedLogin | None]:  # noqa: ARG002
+        """Put a copy of the login in the private folders, if the agent needs one there."""
+        return nullcontext()
+
+    def login_secrets(self, dirs: AttemptDirs | None = None) -> Iterable[str]:  # noqa: ARG002
+        """Return what is secret in the user's login, or in the one that a run in private folders has left."""
+        return ()
+
+    def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
+        """Say for the doctor whether there is a login. Asked where `uses_login`."""
+        yield from ()
+
+    # What all agents do.
+
+    @property
+    def effects(self) -> Effects:
+        """Return `workspace` for an agent; a plain completion changes nothing."""
+        return "workspace" if self.config.agent else "none"
+
+    def secrets(self) -> Iterable[str]:
+        """Return the key or what is secret in the login, and settings taken from environment variables."""
+        yield from super().secrets()
+        yield from self._key_source.known()
+        if self.uses_login:
+            with suppress(NoHomeError):
+                yield from self.login_secrets()
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Run the program once. See `Provider.complete`."""
+        return self._complete(request, timeout, None)
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Run the program once. A cancellation kills it, waits until everything is cleaned up, and is re-raised."""
+        return await cancellable(lambda switch: self._complete(request, timeout, switch))
+
+    def check(self) -> Iterable[tuple[CheckLevel, str]]:
+        """Check that the program, its flags, its login or key, and its folders exist."""
+        yield from self._check_program()
+        if self._key_source.is_named:
+            yield from self._key_source.check()
+        elif self.uses_login:
+            yield from self.check_login()
+        for setting in self.folder_settings:
+            folder = getattr(self.config, setting)
+            try:
+                if folder is not None and not expand_home(folder).is_dir():
+                    yield "error", f"{setting} {folder} is not a folder"
+            except NoHomeError as error:
+                yield "error", f"{setting} {folder}: {error.strerror}"
+
+    def _check_program(self) -> Iterator[tuple[CheckLevel, str]]:
+        try:
+            program = find_program(self.config.command)
+            with attempt_dirs() as dirs:
+                env = self._environment(dirs, None)
+                version = program_version((program, *self.version_words), env, dirs, VERSION_TIMEOUT)
+                yield "ok", f"{program}: {version}"
+                yield from self._check_flags(program, env, dirs)
+        except LLMRouterError as error:
+            yield "error", error.message
+        except NoHomeError:
+            # Reported for the setting that needs a home.
+            return
+
+    def _check_flags(self, program: str, env: dict[str, str], dirs: AttemptDirs) -> Iterator[tuple[CheckLevel, str]]:
+        budget = TimeBudget(total=VERSION_TIMEOUT, deadline=monotonic() + VERSION_TIMEOUT, cancel=None)
+        flags = known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace)
+        if flags is None:
+            return
+        if missing := sorted(self.needed_flags - flags):
+            yield "error", f"{program} has no {', '.join(missing)}: it is too old, or another program"
+        if missing := sorted(self.optional_flags - flags):
+            yield "warning", f"{program} has no {', '.join(missing)}: what they are for is left out"
+
+    def _complete(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
+        """Make one attempt. Its errors name provider and model; their texts are scrubbed and bounded."""
+        budget = TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
+        secrets = list(self.secrets())
+        try:
+            with suppress(_OutdatedLoginError):
+                return self._run_once(request, budget, secrets)
+            return self._run_once(request, budget, secrets, may_repeat=False)
+        except LLMRouterError as error:
+            error.provider, error.model = self.name, request.model or self.config.model
+            error.args = (quoted(error.message, secrets),)
+            raise
+
+    def _run_once(
+        self, request: LLMRequest, budget: TimeBudget, secrets: list[str], *, may_repeat: bool = True
+    ) -> LLMResponse:
+        """Run it. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
+        prompt = self.prompt(request).encode()
+        key = self._key_source.read()
+        may_be_sent = False
+        try:
+            program = find_program(self.config.command)
+            with self._dirs(budget) as (dirs, login):
+                env = self._environment(dirs, key)
+                run = AgentRun(
+                    request=request, model=request.model or self.config.model, prompt=prompt, key=key, dirs=dirs,
+                    executable=program, timeout=budget.total,
+                    flags=known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace),
+                )  # fmt: skip
+                command, turn = self.command(run), self.new_turn(run)
+                # From here on an OSError does not say what the agent did. A failed start raises an error that does.
+                may_be_sent = True
+                result = self._run_child(command, turn, env, dirs=dirs, budget=budget, login=login)
+                # If the agent has renewed its login, the new tokens are secrets too.
+                secrets += self.login_secrets(dirs)
+                answer = turn.answer(result.returncode, command.request_bytes)
+                if answer is not None:
+                    return answer
+                failure = self._failure(turn, result, budget)
+                is_refusal = isinstance(failure, AuthenticationError) and not turn.acted
+                if may_repeat and is_refusal and login is not None and login.is_outdated(budget):
+                    raise _OutdatedLoginError
+                raise failure
+        except NoHomeError as error:
+            raise ProviderError(f"{error.filename}: {error.strerror}", sent=False, final=True) from None
+        except OSError as error:
+            what = f"{self.title} could not be run: {error.strerror or type(error).__name__}"
+            raise ProviderError(what, sent=may_be_sent) from error
+
+    def _run_child(
+        self, command: AgentCommand, turn: AgentTurn, env: dict[str, str], *, dirs: AttemptDirs, budget: TimeBudget,
+        login: BorrowedLogin | None,
+    ) -> ChildResult:  # fmt: skip
+        def on_line(line: bytes) -> None:
+            turn.feed(line)
+            if turn.acted and login is not None:
+                login.give_up_claim()
+
+        return run_child(
+            command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
+            grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
+            cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
+            meanwhile=None if login is None else login.look,
+        )  # fmt: skip
+
+    def _failure(self, turn: AgentTurn, result: ChildResult, budget: TimeBudget) -> LLMRouterError:
+        """Return the error for a run without an answer, by how the child ended."""
+        received = turn.received
+        if result.end == "flood":
+            what = f"{self.title} printed more than {self.config.max_output_bytes} bytes"
+            return InvalidResponseError(what, sent=turn.started, response=received)
+        if result.end == "timeout" and not turn.has_failed:
+            what = f"{self.title} gave no whole answer within {budget.total:g} s"
+            return LLMTimeoutError(what, sent=turn.started, response=received)
+        failure = turn.failure(result, self.clock.time())
+        return error_for(
+            failure.failure_type, failure.message, status_code=failure.status_code, retry_after=failure.retry_after,
+            final=failure.final, sent=turn.started, response=received,
+        )  # fmt: skip
+
+    @contextmanager
+    def _dirs(self, budget: TimeBudget) -> Iterator[tuple[AttemptDirs, BorrowedLogin | None]]:
+        """Create the folders of an attempt, with a copy of the login where the agent needs one."""
+        with ExitStack() as stack:
+            dirs = stack.enter_context(attempt_dirs())
+            yield dirs, stack.enter_context(self.lend_login(dirs, budget))
+
+    def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
+        own = self.own_environment(dirs, key)
+        return child_environment(os.environ, self.config.env, own, self.config.origin.variables)

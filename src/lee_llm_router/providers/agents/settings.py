@@ -1,0 +1,31 @@
+"""Settings that every CLI agent has; an agent adds its own by subclassing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lee_llm_router.providers.keys import KeyedConfig
+from lee_llm_router.settings.fields import EnvName, Integer, Number
+
+
+class AgentConfig(KeyedConfig):
+    """Settings that every CLI agent has."""
+
+    command: str = Field("agent", min_length=1, description="The program: a name on PATH, or a path.")
+    agent: bool = Field(
+        False, description="Give the model the agent's tools: it may then read the disk, run commands and change files."
+    )
+    workspace: str | None = Field(
+        None, min_length=1, description="Folder the agent works in. Default: an empty one, for each attempt."
+    )
+    env: tuple[EnvName, ...] = Field(
+        (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
+    )
+    term_grace: Number = Field(
+        2.0, ge=0, description="Seconds before the timeout at which the agent is asked to end, before it is killed."
+    )
+    max_output_bytes: Annotated[Integer, Field(ge=1024)] = Field(
+        1 << 25, description="Bytes the agent may print; more is a failure. Default 32 MiB."
+    )
