@@ -170,3 +170,14 @@ def test_a_hanging_help_is_a_timeout(new_codex: FakeCodex) -> None:
     new_codex.script(before_help=FOREVER)
     error = failure(provider(new_codex), timeout=0.5)
     assert (error.failure_type, error.sent) == (F.TIMEOUT, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("temperature", 0.5), ("top_p", 0.5), ("max_tokens", 9), ("stop", ("x",)), ("seed", 1), ("logprobs", True),
+     ("service_tier", "flex"), ("extra_body", {"a": 1}), ("headers", {"X-A": "b"}), ("top_k", 3)],
+)  # fmt: skip
+def test_what_codex_has_no_option_for_is_known_before_the_call(codex: FakeCodex, option: str, value: Any) -> None:
+    subject = provider(codex)
+    assert subject.unsupported(ask(**{option: value}), subject.config).keys() == {option}
+    assert subject.unsupported(ask(json_mode=True, reasoning_effort="low"), subject.config) == {}

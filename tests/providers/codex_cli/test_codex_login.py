@@ -76,6 +76,73 @@ def test_a_missing_key_is_reported_before_anything_is_started(
     assert codex.calls == []
 
 
+# A subscription never becomes a bill unasked
+
+SERVICE_KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
+FOUND = "sk-found-in-the-environment"
+
+
+@pytest.mark.parametrize("variable", SERVICE_KEYS)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_key_that_is_found_is_not_handed_to_codex(
+    codex: FakeCodex, monkeypatch: pytest.MonkeyPatch, variable: str, listed: bool
+) -> None:
+    """Not even where the list of variables to pass on names it: that would bill what the login has paid for."""
+    monkeypatch.setenv(variable, FOUND)
+    subject = service(codex, env=[variable] if listed else [])
+    complete(subject)
+    assert FOUND not in codex.run["env"].values()
+    assert "auth.json" in codex.run["home"]
+    assert ("ok", f"{variable} is set and not used: name it in api_key_env to pay by it") in list(subject.check())
+
+
+@pytest.mark.parametrize("variable", SERVICE_KEYS)
+def test_with_paid_ok_a_key_that_is_found_is_used(
+    codex: FakeCodex, machine: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """In the place of the login, and also where there is none; it is a secret then."""
+    monkeypatch.setenv(variable, FOUND)
+    subject = service(codex, paid_ok=True)
+    complete(subject)
+    assert codex.run["env"]["CODEX_API_KEY"] == FOUND
+    assert codex.run["home"] == {}
+    assert list(subject.secrets()) == [FOUND]
+    assert ("warning", f"calls are billed to the key in {variable}, which paid_ok allows") in list(subject.check())
+
+
+def test_with_paid_ok_and_no_key_the_login_is_used(codex: FakeCodex) -> None:
+    complete(service(codex, paid_ok=True))
+    assert "auth.json" in codex.run["home"]
+
+
+def test_a_key_that_is_found_is_for_the_service_alone(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another server does not get it, whatever may be paid."""
+    monkeypatch.setenv("OPENAI_API_KEY", FOUND)
+    complete(provider(codex, api_key_env=None, paid_ok=True))
+    assert FOUND not in codex.run["env"].values()
+
+
+def test_a_key_that_is_named_is_used_beside_a_login_and_the_doctor_says_who_pays(
+    codex: FakeCodex, machine: Path
+) -> None:
+    subject = service(codex, api_key_env="LEE_TEST_KEY")
+    complete(subject)
+    assert codex.run["env"]["CODEX_API_KEY"] == KEY
+    login = machine / ".codex/auth.json"
+    said = ("warning", f"calls are billed to the key of LEE_TEST_KEY, not to the login ({login})")
+    assert said in list(subject.check())
+    login.unlink()
+    assert "warning" not in levels(subject)
+
+
+def test_another_variable_cannot_replace_the_key_that_is_named(
+    codex: FakeCodex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_API_KEY", FOUND)
+    complete(service(codex, api_key_env="LEE_TEST_KEY", env=["CODEX_API_KEY"]))
+    assert codex.run["env"]["CODEX_API_KEY"] == KEY
+
+
 RENEWED = json.dumps({"tokens": {"access_token": "renewed-token-0123456789"}})
 RENEW = f"open(os.environ['CODEX_HOME'] + '/auth.json', 'w').write({RENEWED!r})"
 
@@ -187,6 +254,17 @@ def test_the_doctor_looks_for_the_login(codex: FakeCodex, machine: Path, tmp_pat
     assert level == "error"
     assert "codex login" in sentence
     assert levels(provider(codex, api_key_env=None)) == ["ok"]
+
+
+def test_the_doctor_names_missing_flags(new_codex: FakeCodex) -> None:
+    """Without one that a promise depends on codex would not run; others are left out."""
+    new_codex.script(help="--json --sandbox --cd --model --config --color --skip-git-repo-check --ephemeral")
+    [_, (level, sentence), _] = provider(new_codex).check()
+    assert level == "warning"
+    assert "--ignore-rules, --ignore-user-config, --output-schema" in sentence
+    new_codex.path.write_text(new_codex.path.read_text() + "# another version")
+    new_codex.script(help="--json --cd --model --config")
+    assert [level for level, sentence in provider(new_codex).check() if "--sandbox" in sentence] == ["error"]
 
 
 def test_the_doctor_names_what_is_missing(codex: FakeCodex, monkeypatch: pytest.MonkeyPatch) -> None:

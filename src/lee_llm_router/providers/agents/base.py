@@ -6,15 +6,16 @@ How this works
 An agent is a subclass. It says what is its own, and everything that any agent needs is here:
 
 1. **Ask.** `prompt` renders the request, or refuses it, before anything is started. The prompt goes to standard input,
-   never onto the command line. A key is read, if the settings name one.
+   never onto the command line. A key is read, if the settings name one. A key that is only found in the
+   environment is used with `paid_ok` alone: an agent with a subscription would be billed unasked.
 2. **Find.** The program is found by `config.command`, and its flags by its help, once for each program (`programs`).
 3. **Folders.** An attempt gets private folders: a home, the agent's own home, a temporary and an empty working folder.
    They are removed afterwards, also if this process is killed (`attempt_dirs`). `lend_login` puts a copy of the user's
    login there and keeps it if the agent renews it (`login`).
 4. **Environment.** `own_environment` and what is on the list of `environment`; nothing else.
 5. **Run.** `command` says what to run, and `new_turn` makes what reads its output: each line goes to `AgentTurn.feed`
-   as it comes. The child has a process group of its own, ends in time with all its descendants, and may not print
-   without bound (`child_process.runner`).
+   as it comes, and what that gives goes to a streamed answer (`stream`). The child has a process group of its own, ends
+   in time with all its descendants, and may not print without bound (`child_process.runner`).
 6. **Judge.** `AgentTurn.answer` gives the answer if it is whole. Otherwise the run is a flood, a timeout, or the
    `AgentTurn.failure`. An attempt whose login was refused while another has renewed it is made once more.
 
@@ -28,6 +29,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from time import monotonic
+from types import MappingProxyType
 from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
@@ -49,7 +51,7 @@ from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
 from lee_llm_router.providers.agents.settings import AgentConfig
 from lee_llm_router.providers.agents.time_budget import TimeBudget
 from lee_llm_router.providers.agents.turn import AgentTurn
-from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
+from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, checked_key
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
 from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.keys import KeySource
@@ -57,6 +59,17 @@ from lee_llm_router.response import LLMRequest, LLMResponse
 
 VERSION_TIMEOUT = 15.0
 """Seconds the doctor waits for a program that prints its version, and for one that prints its help."""
+
+_NO_OPTION = "the agent's command line has no option for it"
+_NO_BODY = "the agent makes its own requests"
+INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
+    **dict.fromkeys(
+        ("temperature", "top_p", "top_k", "max_tokens", "stop", "seed", "frequency_penalty", "presence_penalty",
+         "logprobs", "top_logprobs", "service_tier"), _NO_OPTION,
+    ),
+    **dict.fromkeys(("extra_body", "extra_query", "headers"), _NO_BODY),
+})  # fmt: skip
+"""What no agent can express, unless it says otherwise."""
 
 CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
 AgentSettingsT = TypeVar("AgentSettingsT", bound=AgentConfig)
@@ -71,6 +84,7 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     config_model: ClassVar[type[ProviderConfig]] = AgentConfig
     capabilities: ClassVar[Capabilities] = Capabilities(bounded=True)
+    inexpressible: ClassVar[Mapping[str, str]] = INEXPRESSIBLE
 
     title: ClassVar[str]
     """What the agent is called in messages."""
@@ -82,6 +96,8 @@ class AgentProvider(Provider[AgentSettingsT]):
     """Flags that are always passed, because a promise depends on them: a program without one refuses to run."""
     optional_flags: ClassVar[frozenset[str]] = frozenset()
     """Flags that are left out where the program does not take them."""
+    key_variables: ClassVar[tuple[str, ...]] = ()
+    """Variables in which the agent's service has its key, the first one first. See `paid_ok`."""
     folder_settings: ClassVar[tuple[str, ...]] = ("workspace",)
     """Settings that name a folder, which must exist."""
 
@@ -113,8 +129,20 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     @property
     def uses_login(self) -> bool:
-        """Whether the agent runs with a login of its own, and not with a key or without either."""
-        return not self._key_source.is_named
+        """Whether the agent runs with a login of its own: no key is named, found and allowed, or out of place."""
+        return self.is_own_service and not self._key_source.is_named and self.found_key is None
+
+    @property
+    def is_own_service(self) -> bool:
+        """Whether the agent asks its vendor's service, and no other server."""
+        return getattr(self.config, "base_url", None) is None
+
+    @property
+    def found_key(self) -> str | None:
+        """The variable with a key that is used although the settings do not name it; only with `paid_ok`."""
+        if not self.config.paid_ok or self._key_source.is_named or not self.is_own_service:
+            return None
+        return next((name for name in self.key_variables if self.config.origin.variable(name)), None)
 
     def lend_login(self, dirs: AttemptDirs, budget: TimeBudget) -> AbstractContextManager[BorrowedLogin | None]:  # noqa: ARG002
         """Put a copy of the login in the private folders, if the agent needs one there."""
@@ -123,6 +151,10 @@ class AgentProvider(Provider[AgentSettingsT]):
     def login_secrets(self, dirs: AttemptDirs | None = None) -> Iterable[str]:  # noqa: ARG002
         """Return what is secret in the user's login, or in the one that a run in private folders has left."""
         return ()
+
+    def login_place(self) -> str | None:
+        """Return where there is a login, for the doctor; None if none can be seen."""
+        return None
 
     def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
         """Say for the doctor whether there is a login. Asked where `uses_login`."""
@@ -139,6 +171,8 @@ class AgentProvider(Provider[AgentSettingsT]):
         """Return the key or what is secret in the login, and settings taken from environment variables."""
         yield from super().secrets()
         yield from self._key_source.known()
+        if self.found_key is not None:
+            yield self.config.origin.variable(self.found_key) or ""
         if self.uses_login:
             with suppress(NoHomeError):
                 yield from self.login_secrets()
@@ -154,10 +188,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     def check(self) -> Iterable[tuple[CheckLevel, str]]:
         """Check that the program, its flags, its login or key, and its folders exist."""
         yield from self._check_program()
-        if self._key_source.is_named:
-            yield from self._key_source.check()
-        elif self.uses_login:
-            yield from self.check_login()
+        yield from self._check_access()
         for setting in self.folder_settings:
             folder = getattr(self.config, setting)
             try:
@@ -165,6 +196,21 @@ class AgentProvider(Provider[AgentSettingsT]):
                     yield "error", f"{setting} {folder} is not a folder"
             except NoHomeError as error:
                 yield "error", f"{setting} {folder}: {error.strerror}"
+
+    def _check_access(self) -> Iterator[tuple[CheckLevel, str]]:
+        """Say whether there is a key or a login, and who pays where there are both."""
+        login = self.login_place() if self.is_own_service else None
+        if self._key_source.is_named:
+            yield from self._key_source.check()
+            if login is not None:
+                what = self.config.api_key_env or self.config.api_key_file
+                yield "warning", f"calls are billed to the key of {what}, not to the login ({login})"
+        elif self.found_key is not None:
+            yield "warning", f"calls are billed to the key in {self.found_key}, which paid_ok allows"
+        elif self.uses_login:
+            yield from self.check_login()
+            for name in filter(self.config.origin.variable, self.key_variables):
+                yield "ok", f"{name} is set and not used: name it in api_key_env to pay by it"
 
     def _check_program(self) -> Iterator[tuple[CheckLevel, str]]:
         try:
@@ -208,7 +254,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     ) -> LLMResponse:
         """Run it. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
         prompt = self.prompt(request).encode()
-        key = self._key_source.read()
+        key = self._key()
         may_be_sent = False
         try:
             program = find_program(self.config.command)
@@ -279,4 +325,13 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
         own = self.own_environment(dirs, key)
-        return child_environment(os.environ, self.config.env, own, self.config.origin.variables)
+        # A list that names a key must not turn a login into a bill, nor put another key in the place of the one named.
+        barred = self.key_variables if self.uses_login or key is not None else ()
+        allowed = [name for name in self.config.env if name not in barred]
+        return child_environment(os.environ, allowed, own, self.config.origin.variables)
+
+    def _key(self) -> str | None:
+        name = self.found_key
+        if name is None:
+            return self._key_source.read()
+        return checked_key(f"environment variable {name}", self.config.origin.variable(name), self.name)

@@ -23,6 +23,11 @@ class AgentConfig(KeyedConfig):
     env: tuple[EnvName, ...] = Field(
         (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
     )
+    paid_ok: bool = Field(
+        False,
+        description="Let the agent use a key that is found in the environment and not named here. Default: it keeps to"
+        " its login, so that a subscription never becomes a bill unasked.",
+    )
     term_grace: Number = Field(
         2.0, ge=0, description="Seconds before the timeout at which the agent is asked to end, before it is killed."
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.child_process.runner import ChildResult
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 
 class AgentTurn(ABC):
@@ -24,10 +24,12 @@ class AgentTurn(ABC):
         """Whether the service has answered with anything, be it a thought: it has taken the login or key."""
         self.completed = False
         """Whether all that is wanted of the output has been read."""
+        self.over = False
+        """Whether the run is to be ended at once: nothing that may still come is wanted."""
 
     @abstractmethod
-    def feed(self, line: bytes) -> None:
-        """Process one line. A line that means nothing is ignored."""
+    def feed(self, line: bytes) -> StreamChunk | None:
+        """Process one line, and return what it adds to a streamed answer. A line that means nothing is ignored."""
 
     @property
     @abstractmethod
@@ -36,7 +38,12 @@ class AgentTurn(ABC):
 
     @abstractmethod
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole; None if it is not, or if the run failed."""
+        """Return the answer if it is whole; None if it is not, or if the run failed.
+
+        Args:
+            returncode: The exit code of the program; None if it was ended because the turn is `over`.
+            request_bytes: Size of the request.
+        """
 
     @abstractmethod
     def failure(self, result: ChildResult, now: float) -> Failure:

@@ -1,7 +1,6 @@
 """The provider `codex_cli`: runs OpenAI's Codex CLI (`codex exec`) for each attempt.
 
-Codex takes no `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `extra_body` or `headers`: they are not sent. A
-`schema` goes to `--output-schema` in the strict form the service requires, or into the instructions where strict mode
+A `schema` goes to `--output-schema` in the strict form the service requires, or into the instructions where strict mode
 cannot express it; `json_mode` goes into the instructions. As with every provider, the router checks the answer.
 
 What any agent needs is in `AgentProvider`; here is what is codex's own: login and key, environment, command line (see
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,6 +54,7 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
     help_words: ClassVar[tuple[str, ...]] = ("exec", "--help")
     needed_flags: ClassVar[frozenset[str]] = NEEDED_FLAGS
     optional_flags: ClassVar[frozenset[str]] = OPTIONAL_FLAGS
+    key_variables: ClassVar[tuple[str, ...]] = (SERVICE_KEY_VARIABLE, "OPENAI_API_KEY")
     folder_settings: ClassVar[tuple[str, ...]] = ("workspace", "codex_home")
 
     def prompt(self, request: LLMRequest) -> str:
@@ -104,11 +104,6 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
         size = len(run.prompt) + len((instructions or "").encode())
         return AgentCommand(argv=build_argv(options), stdin=run.prompt, folder=options.folder, request_bytes=size)
 
-    @property
-    def uses_login(self) -> bool:
-        """Whether codex runs with a ChatGPT login."""
-        return self.config.base_url is None and super().uses_login
-
     def lend_login(self, dirs: AttemptDirs, budget: TimeBudget) -> AbstractContextManager[BorrowedLogin | None]:
         """See `AgentProvider.lend_login`."""
         if not self.uses_login or self.config.codex_home is not None:
@@ -135,6 +130,13 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
             return
         found = login.is_file()
         yield ("ok", f"logged in by {login}") if found else (level, no_login(f"{login} does not exist"))
+
+    def login_place(self) -> str | None:
+        """See `AgentProvider.login_place`."""
+        with suppress(NoHomeError):
+            login = self._login_home / AUTH_FILE
+            return str(login) if login.is_file() else None
+        return None
 
     @property
     def _login_home(self) -> Path:
