@@ -25,6 +25,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "mock": "lee_llm_router.providers.mock:MockProvider",
         "http": "lee_llm_router.providers.http.dialects.openai.provider:OpenAIChatProvider",
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
+        "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
     },
     aliases={
         "openai_http": ("http", {

@@ -1,0 +1,169 @@
+"""The command line of one run of gemini, and its settings.json. Pure.
+
+Neither the prompt nor the key is on the command line. What a call asks of the model goes into the settings, where
+gemini takes any field of the API's `GenerationConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lee_llm_router.response import LLMRequest
+
+NEEDED_FLAGS = frozenset({"--output-format", "--skip-trust", "--approval-mode", "--extensions", "--model"})
+"""Flags without which a promise would break."""
+OPTIONAL_FLAGS = frozenset({"--raw-output", "--accept-raw-output-risk"})
+"""Flags left out where `gemini --help` does not list them: without these, gemini takes escape sequences out of an
+answer."""
+RECORD_FLAG = "--record-responses"
+"""Writes what the service sent to a file. Its help does not list it, its manual does. Only there stands why an answer
+ended: gemini takes one that was cut off or filtered for a whole one."""
+
+_EFFORT_BUDGETS = {
+    "none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576,
+}  # fmt: skip
+"""Tokens of thought for the models 2.5, which take a number."""
+_LEAST_OF_PRO = 128
+"""The 2.5 models named "pro" cannot be kept from thinking."""
+_EFFORT_LEVELS = {
+    "none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH",
+    "max": "HIGH",
+}  # fmt: skip
+_FIELDS = {
+    "temperature": "temperature", "top_p": "topP", "top_k": "topK", "max_tokens": "maxOutputTokens", "seed": "seed",
+    "frequency_penalty": "frequencyPenalty", "presence_penalty": "presencePenalty",
+}  # fmt: skip
+
+_CONTEXT = {"fileFiltering": {"enableRecursiveFileSearch": False}}
+"""Without it, a name behind an ``@`` in the prompt is looked for in the whole workspace."""
+
+# The keywords of JSON Schema that the API reads (Gemini API reference, `GenerationConfig.responseJsonSchema`).
+_SCHEMA_KEYWORDS = frozenset({
+    "$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",
+    "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required",
+})  # fmt: skip
+_MAX_SCHEMA_DEPTH = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Everything that determines the command line of one run."""
+
+    executable: str
+    flags: frozenset[str] | None
+    """The flags it knows; None: unknown, so all are used."""
+    approval: str
+    record: Path
+    model: str | None
+
+
+def build_argv(options: RunOptions) -> list[str]:
+    """Return the command line. Gemini reads the prompt from standard input because that is no terminal."""
+    words = ["--output-format=stream-json", f"--approval-mode={options.approval}", "--skip-trust", "--extensions=none"]
+    words.append(f"{RECORD_FLAG}={options.record}")
+    words += sorted(flag for flag in OPTIONAL_FLAGS if options.flags is None or flag in options.flags)
+    if options.model is not None:
+        # In this form a name that begins with a dash is still read as a value.
+        words.append(f"--model={options.model}")
+    return [options.executable, *words]
+
+
+def settings_document(
+    request: LLMRequest, *, model: str | None, agent: bool, login: bool, effort: str | None,
+    schema: Mapping[str, Any] | None, extra: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the settings.json of a run.
+
+    Args:
+        request: What is asked.
+        model: The model asked for.
+        agent: Whether gemini has its tools.
+        login: Whether it runs with the user's login, not with a key.
+        effort: How much to think.
+        schema: The JSON Schema that the service is to keep to; None: none, or one that it cannot.
+        extra: Settings of the user, which go before these.
+    """
+    general = {
+        # Only the router retries.
+        "maxAttempts": 1, "retryFetchErrors": False, "enableAutoUpdate": False, "enableAutoUpdateNotification": False,
+        "disableAutoUpdate": True, "checkpointing": {"enabled": False}, "sessionRetention": {"enabled": False},
+    }  # fmt: skip
+    document: dict[str, Any] = {
+        "general": general,
+        "security": {"auth": {"selectedType": "oauth-personal" if login else "gemini-api-key"}},
+        "telemetry": {"enabled": False},
+        "privacy": {"usageStatisticsEnabled": False},
+        # An answer that repeats itself is an answer; and nobody asks a model who speaks next.
+        "model": {"disableLoopDetection": True, "skipNextSpeakerCheck": True},
+        "hooksConfig": {"enabled": False},
+        "advanced": {"autoConfigureMemory": False, "ignoreLocalEnv": True},
+        "ide": {"enabled": False},
+        "context": _CONTEXT,
+    }
+    if not agent:
+        document |= {
+            "tools": {"core": []},
+            "skills": {"enabled": False},
+            "experimental": {"enableAgents": False},
+            "context": {"includeDirectoryTree": False, **_CONTEXT},
+        }
+    if generation := _generation(request, model, effort, schema, agent=agent):
+        override = {"match": {"overrideScope": "core"}, "modelConfig": {"generateContentConfig": generation}}
+        document["modelConfigs"] = {"overrides": [override]}
+    return _merged(document, extra)
+
+
+def takes_schema(schema: Any, depth: int = 0) -> bool:
+    """Whether the service reads every keyword of a JSON Schema, so that it can keep to it."""
+    if isinstance(schema, bool):
+        return depth > 0
+    if not isinstance(schema, Mapping) or depth > _MAX_SCHEMA_DEPTH or not schema.keys() <= _SCHEMA_KEYWORDS:
+        return False
+    named = [one for name in ("properties", "$defs") for one in _values(schema.get(name, {}))]
+    listed = [one for name in ("anyOf", "oneOf", "prefixItems") for one in _values(schema.get(name, []))]
+    single = [schema[name] for name in ("items", "additionalProperties") if name in schema]
+    return all(takes_schema(one, depth + 1) for one in (*named, *listed, *single))
+
+
+def _values(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list) else [None]
+
+
+def _generation(
+    request: LLMRequest, model: str | None, effort: str | None, schema: Mapping[str, Any] | None, *, agent: bool
+) -> dict[str, Any]:
+    """Return the fields of the API's `GenerationConfig` that a call asks for."""
+    fields = {theirs: value for ours, theirs in _FIELDS.items() if (value := getattr(request, ours)) is not None}
+    if request.stop:
+        fields["stopSequences"] = list(request.stop)
+    # With tools, only newer models take a form for the answer; an agent is asked in words.
+    if request.wants_json and not agent and (schema is not None or request.schema is None):
+        fields["responseMimeType"] = "application/json"
+        if schema is not None:
+            fields["responseJsonSchema"] = dict(schema)
+    if effort is not None:
+        fields["thinkingConfig"] = _thinking(effort, model or "")
+    return fields
+
+
+def _thinking(effort: str, model: str) -> dict[str, Any]:
+    if "2.5" not in model:
+        return {"thinkingLevel": _EFFORT_LEVELS.get(effort, effort.upper())}
+    if effort.isdecimal():
+        return {"thinkingBudget": int(effort)}
+    budget = _EFFORT_BUDGETS.get(effort, -1)
+    return {"thinkingBudget": max(budget, _LEAST_OF_PRO) if "pro" in model and budget >= 0 else budget}
+
+
+def _merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(ours)
+    for name, value in theirs.items():
+        mine = merged.get(name)
+        both = isinstance(mine, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merged(mine, value) if both else value  # type: ignore[arg-type]
+    return merged

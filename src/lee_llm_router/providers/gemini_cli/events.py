@@ -1,0 +1,184 @@
+"""Reads the output of ``gemini --output-format stream-json``, one JSON event a line, and what the service sent.
+
+Measured with gemini 0.61. A `result` event ends a run. Its status is `success` also for an answer that was cut off by
+the token limit or taken back by a filter: why an answer ended stands only in the recorded responses of the service. A
+signal ends gemini with exit code 0 and without a `result`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lee_llm_router._util.numbers import count
+from lee_llm_router._util.regular_files import read_regular_file
+from lee_llm_router.details import AnswerDetails
+from lee_llm_router.providers.agents.failures import Failure
+from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
+from lee_llm_router.providers.child_process.runner import ChildResult
+from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
+from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+
+_FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
+_KEPT_EVENTS = frozenset({"init", "tool_use", "tool_result", "error", "result"})
+MAX_RECORD = 1 << 26
+"""Bytes read of the recorded responses, at most."""
+
+
+class GeminiTurn(AgentTurn):
+    """The state of one run, updated with each line of output.
+
+    Args:
+        record: The file with the responses of the service.
+        prompt_bytes: Size of the prompt.
+    """
+
+    def __init__(self, record: Path, prompt_bytes: int) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+        """The events worth keeping, in order: all but the pieces of text."""
+        self._record = record
+        self._prompt_bytes = prompt_bytes
+        self._pieces: list[str] = []
+        self._session: str | None = None
+        self._result: Mapping[str, Any] | None = None
+        self._model: str | None = None
+        self._error: str | None = None
+
+    def feed(self, line: bytes) -> None:
+        """Process one line. A line that is not one of the events is ignored."""
+        event = json_event(line)
+        if event is None or not isinstance(kind := event.get("type"), str):
+            return
+        if kind in _KEPT_EVENTS:
+            self.events.append(event)
+        match kind:
+            case "init":
+                self.started = True
+                self._session = string(event.get("session_id"))
+            case "message" if event.get("role") == "assistant" and isinstance(event.get("content"), str):
+                self.acted = True
+                self._pieces.append(event["content"])
+            case "tool_use":
+                # What stands before a tool's call is not the answer.
+                self.acted = True
+                self._pieces.clear()
+            case "error" if event.get("severity") == "error":
+                self._error = plain_text(event.get("message"))
+            case "result":
+                self._take_result(event)
+
+    def _take_result(self, event: Mapping[str, Any]) -> None:
+        self.completed = True
+        self._result = event
+        stats = mapping(event.get("stats"))
+        self.usage = _usage(stats)
+        self._model = _served(mapping(stats.get("models")))
+        if event.get("status") != "success":
+            said = plain_text(mapping(event.get("error")).get("message"))
+            self._error = said or self._error or "gemini failed and gave no reason"
+
+    @property
+    def has_failed(self) -> bool:
+        """See `AgentTurn.has_failed`."""
+        return self._error is not None
+
+    @property
+    def received(self) -> LLMResponse | None:
+        """See `AgentTurn.received`."""
+        self.text = plain_text("".join(self._pieces))
+        return super().received
+
+    def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
+        """Return the answer if it is whole: exit code 0, a good result, text, and a good reason for its end."""
+        text = plain_text("".join(self._pieces))
+        if returncode != 0 or self._result is None or self._error is not None or not text:
+            return None
+        reply = _last_reply(self._record)
+        if reply is None or (reason := _finish_reason(reply)) not in _FINISHED:
+            return None
+        return LLMResponse(
+            text=text,
+            reasoning=_thoughts(reply),
+            finish_reason=_FINISHED[reason],
+            usage=self.usage or UNREPORTED,
+            model=self._model,
+            raw=self.events,
+            request_bytes=request_bytes,
+            details=AnswerDetails(id=self._session, finish_reason=reason),
+        )
+
+    def failure(self, result: ChildResult, now: float) -> Failure:
+        """See `AgentTurn.failure`."""
+        reply = _last_reply(self._record)
+        if self._error is None and self._result is not None and result.returncode == 0:
+            return failure_of_finish(None if reply is None else _finish_reason(reply), self._prompt_bytes)
+        blocked = bool(reply) and not any(mapping(one).get("candidates") for one in reply or ())
+        return classify(self._error, result, now, prompt_blocked=blocked)
+
+
+def _last_reply(record: Path) -> list[Any] | None:
+    """Return the pieces of the last answer that the service sent, as they came; None if there is none."""
+    try:
+        lines = read_regular_file(record, MAX_RECORD, follow=False).splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and entry.get("method") == "generateContentStream":
+            return entry["response"] if isinstance(entry.get("response"), list) else None
+    return None
+
+
+def _candidates(reply: list[Any]) -> list[Mapping[str, Any]]:
+    found = []
+    for piece in reply:
+        candidates = mapping(piece).get("candidates")
+        if isinstance(candidates, list) and candidates:
+            found.append(mapping(candidates[0]))
+    return found
+
+
+def _finish_reason(reply: list[Any]) -> str:
+    """Return the service's word for why its answer ended; empty if it gave none."""
+    reasons = [string(candidate.get("finishReason")) for candidate in _candidates(reply)]
+    return next((reason for reason in reversed(reasons) if reason), "")
+
+
+def _thoughts(reply: list[Any]) -> str | None:
+    texts = []
+    for candidate in _candidates(reply):
+        parts = mapping(candidate.get("content")).get("parts")
+        thoughts = (
+            part for part in map(mapping, parts if isinstance(parts, list) else ()) if part.get("thought") is True
+        )
+        texts += [part["text"] for part in thoughts if isinstance(part.get("text"), str)]
+    return plain_text("".join(texts)) or None
+
+
+def _served(models: Mapping[str, Any]) -> str | None:
+    """Return the name of the model that wrote most: others may have been asked which one to take."""
+    written = {name: count(mapping(stats).get("output_tokens")) or 0 for name, stats in models.items()}
+    return plain_text(max(written, key=lambda name: written[name])) if written else None
+
+
+def _usage(stats: Mapping[str, Any]) -> LLMUsage | None:
+    """Return the tokens of the run; None for zeros, which gemini prints where the service reported nothing."""
+    prompt, output, total = (count(stats.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens"))
+    if not prompt and not output:
+        return None
+    # Tokens of thought are in the total alone.
+    thoughts = None if total is None else max(0, total - (prompt or 0) - (output or 0))
+    return LLMUsage(
+        prompt_tokens=prompt,
+        completion_tokens=(output or 0) + (thoughts or 0),
+        total_tokens=total,
+        cached_tokens=count(stats.get("cached")),
+        reasoning_tokens=thoughts,
+    )

@@ -1,0 +1,188 @@
+"""The provider `gemini_cli`: runs Google's Gemini CLI for each attempt.
+
+What a call asks of the model goes into a private settings.json, where gemini takes the API's own fields: `temperature`,
+`top_p`, `top_k`, `max_tokens`, `stop`, `seed`, penalties, `reasoning_effort`, and a `schema` that the service can keep
+to. A completion gets no tools and none of the instructions of gemini as an agent.
+
+What any agent needs is in `AgentProvider`; here is what is gemini's own: login and key, environment, settings, command
+line (see also `settings`, `command`, `prompt`, `login`, `events` and `failures`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from typing import ClassVar
+
+from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.regular_files import read_regular_file
+from lee_llm_router.errors import AuthenticationError
+from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
+from lee_llm_router.providers.agents.base import AgentProvider, CheckLevel
+from lee_llm_router.providers.agents.login import BorrowedLogin, borrowed_login, secrets_in_login
+from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
+from lee_llm_router.providers.agents.time_budget import TimeBudget
+from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.child_process.lent_file import MAX_BYTES
+from lee_llm_router.providers.gemini_cli.command import (
+    NEEDED_FLAGS,
+    OPTIONAL_FLAGS,
+    RunOptions,
+    build_argv,
+    settings_document,
+    takes_schema,
+)
+from lee_llm_router.providers.gemini_cli.events import GeminiTurn
+from lee_llm_router.providers.gemini_cli.login import ACCOUNT_FILE, GEMINI_LOGIN, LOGIN_FILE, no_login, user_folder
+from lee_llm_router.providers.gemini_cli.prompt import guarded, render_instructions, render_prompt
+from lee_llm_router.providers.gemini_cli.settings import GeminiCLIConfig
+from lee_llm_router.providers.json_schema import json_schema_of
+from lee_llm_router.response import LLMRequest
+
+KEY_VARIABLE = "GEMINI_API_KEY"
+"""The variable from which gemini reads a key."""
+_PAID_VARIABLES = frozenset({KEY_VARIABLE, "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"})
+"""Variables that let gemini use a service that bills by use."""
+_SERVICE = "https://generativelanguage.googleapis.com"
+_LOGIN_SERVICE = "https://cloudcode-pa.googleapis.com"
+
+_NO_FLAG = "gemini_cli has no way to ask for it"
+_NO_REQUEST = "gemini_cli makes the request to the service itself"
+
+
+class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
+    """Runs `gemini` once for each attempt. Keeps nothing between attempts."""
+
+    config_model: ClassVar[type[ProviderConfig]] = GeminiCLIConfig
+    inexpressible: ClassVar[Mapping[str, str]] = {
+        "logprobs": "gemini_cli does not print them",
+        "top_logprobs": "gemini_cli does not print them",
+        "service_tier": _NO_FLAG,
+        "tool_choice": _NO_FLAG,
+        "parallel_tool_calls": _NO_FLAG,
+        "extra_body": _NO_REQUEST,
+        "extra_query": _NO_REQUEST,
+        "headers": _NO_REQUEST,
+    }
+    title: ClassVar[str] = "gemini"
+    needed_flags: ClassVar[frozenset[str]] = NEEDED_FLAGS
+    optional_flags: ClassVar[frozenset[str]] = OPTIONAL_FLAGS
+
+    def prompt(self, request: LLMRequest) -> str:
+        """See `AgentProvider.prompt`."""
+        return render_prompt(request)
+
+    def own_environment(self, dirs: AttemptDirs, key: str | None) -> Mapping[str, str | None]:
+        """See `AgentProvider.own_environment`."""
+        return {
+            # Shells find their start-up files in HOME. A completion needs none.
+            "HOME": os.environ.get("HOME") if self.config.agent else str(dirs.home),
+            "GEMINI_CLI_HOME": str(dirs.agent_home),
+            "TMPDIR": str(dirs.temp),
+            # One process, whose signals reach it.
+            "GEMINI_CLI_NO_RELAUNCH": "true",
+            "NO_BROWSER": "true",
+            # Set in any case: gemini would take them from a .env above its folder.
+            "GOOGLE_GEMINI_BASE_URL": self.config.base_url or _SERVICE,
+            "CODE_ASSIST_ENDPOINT": os.environ.get("CODE_ASSIST_ENDPOINT") or _LOGIN_SERVICE,
+            "GOOGLE_CLOUD_PROJECT": os.environ.get("GOOGLE_CLOUD_PROJECT") if self.uses_login else None,
+            KEY_VARIABLE: key if key is not None else self._found_key,
+        }
+
+    def new_turn(self, run: AgentRun) -> GeminiTurn:
+        """See `AgentProvider.new_turn`."""
+        return GeminiTurn(_record_of(run), len(run.prompt))
+
+    def command(self, run: AgentRun) -> AgentCommand:
+        """See `AgentProvider.command`."""
+        config, request, dirs = self.config, run.request, run.dirs
+        folder = expand_home(config.workspace).absolute() if config.workspace else dirs.work
+        schema = None if request.schema is None else json_schema_of(request.schema)
+        by_service = schema is not None and not config.agent and takes_schema(schema)
+        instructions = render_instructions(request, agent=config.agent, schema_in_words=not by_service)
+        document = settings_document(
+            request, model=run.model, agent=config.agent, login=self.uses_login and self._found_key is None,
+            effort=request.reasoning_effort or config.reasoning_effort, schema=schema if by_service else None,
+            extra=config.extra_settings,
+        )  # fmt: skip
+        _write_settings(dirs, document)
+        options = RunOptions(
+            executable=run.executable, flags=run.flags, approval=config.approval if config.agent else "default",
+            record=_record_of(run), model=run.model,
+        )  # fmt: skip
+        prompt = guarded(run.prompt.decode(), folder).encode()
+        system = {} if instructions is None else {"GEMINI_SYSTEM_MD": str(dirs.write("system.md", instructions))}
+        size = len(prompt) + len((instructions or "").encode())
+        return AgentCommand(argv=build_argv(options), stdin=prompt, folder=folder, request_bytes=size, env=system)
+
+    @property
+    def uses_login(self) -> bool:
+        """Whether gemini runs with a Google login: no server and no key are named."""
+        return self.config.base_url is None and super().uses_login
+
+    def lend_login(self, dirs: AttemptDirs, budget: TimeBudget) -> AbstractContextManager[BorrowedLogin | None]:
+        """See `AgentProvider.lend_login`."""
+        if not self.uses_login or self._found_key is not None:
+            return nullcontext()
+        try:
+            source = user_folder(os.environ)
+        except NoHomeError as error:
+            raise AuthenticationError(no_login(error.strerror), sent=False) from None
+        private = _private_folder(dirs)
+        with suppress(OSError):
+            (private / ACCOUNT_FILE).write_bytes(read_regular_file(source / ACCOUNT_FILE, MAX_BYTES))
+        return borrowed_login(
+            GEMINI_LOGIN,
+            source / LOGIN_FILE,
+            private / LOGIN_FILE,
+            dirs.lent_note,
+            budget=budget,
+            now=self.clock.time(),
+        )
+
+    def login_secrets(self, dirs: AttemptDirs | None = None) -> Iterable[str]:
+        """See `AgentProvider.login_secrets`."""
+        found = self._found_key
+        folder = user_folder(os.environ) if dirs is None else dirs.agent_home / ".gemini"
+        return [*secrets_in_login(folder / LOGIN_FILE), *([found] if found else ())]
+
+    def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
+        """See `AgentProvider.check_login`."""
+        if self._found_key is not None:
+            yield "warning", f"there is no login: environment variable {KEY_VARIABLE} serves, and is billed (paid_ok)"
+            return
+        try:
+            login = user_folder(os.environ) / LOGIN_FILE
+        except NoHomeError as error:
+            yield "error", no_login(error.strerror)
+            return
+        yield ("ok", f"logged in by {login}") if login.is_file() else ("error", no_login(f"{login} does not exist"))
+
+    @property
+    def _found_key(self) -> str | None:
+        """The key in the environment, where it may serve: nothing is named, there is no login, and `paid_ok` is set."""
+        if not self.config.paid_ok or not self.uses_login:
+            return None
+        with suppress(NoHomeError):
+            if (user_folder(os.environ) / LOGIN_FILE).is_file():
+                return None
+        return (self.config.origin.variable(KEY_VARIABLE) or "").strip() or None
+
+
+def _private_folder(dirs: AttemptDirs) -> Path:
+    folder = dirs.agent_home / ".gemini"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _write_settings(dirs: AttemptDirs, document: Mapping[str, object]) -> None:
+    (_private_folder(dirs) / "settings.json").write_text(json.dumps(document), encoding="utf-8")
+    # Gemini looks for a .env in its folder and above, and takes the first: above may be anybody's.
+    (dirs.work / ".env").touch(mode=0o600)
+
+
+def _record_of(run: AgentRun) -> Path:
+    return run.dirs.root / "responses.jsonl"
