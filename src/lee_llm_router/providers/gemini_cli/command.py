@@ -40,6 +40,9 @@ _FIELDS = {
 _CONTEXT = {"fileFiltering": {"enableRecursiveFileSearch": False}}
 """Without it, a name behind an ``@`` in the prompt is looked for in the whole workspace."""
 
+EXPRESSED = frozenset({*_FIELDS, "stop"})
+"""Options of a call that reach the model, though no flag of gemini's names them."""
+
 # The keywords of JSON Schema that the API reads (Gemini API reference, `GenerationConfig.responseJsonSchema`).
 _SCHEMA_KEYWORDS = frozenset({
     "$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",

@@ -20,7 +20,7 @@ from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_te
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _KEPT_EVENTS = frozenset({"init", "tool_use", "tool_result", "error", "result"})
@@ -34,25 +34,27 @@ class GeminiTurn(AgentTurn):
     Args:
         record: The file with the responses of the service.
         prompt_bytes: Size of the prompt.
+        agent: Whether gemini has its tools. What it writes before a tool's call is then not its answer.
     """
 
-    def __init__(self, record: Path, prompt_bytes: int) -> None:
+    def __init__(self, record: Path, prompt_bytes: int, *, agent: bool) -> None:
         super().__init__()
         self.events: list[dict[str, Any]] = []
         """The events worth keeping, in order: all but the pieces of text."""
         self._record = record
         self._prompt_bytes = prompt_bytes
+        self._agent = agent
         self._pieces: list[str] = []
         self._session: str | None = None
         self._result: Mapping[str, Any] | None = None
         self._model: str | None = None
         self._error: str | None = None
 
-    def feed(self, line: bytes) -> None:
+    def feed(self, line: bytes) -> StreamChunk | None:
         """Process one line. A line that is not one of the events is ignored."""
         event = json_event(line)
         if event is None or not isinstance(kind := event.get("type"), str):
-            return
+            return None
         if kind in _KEPT_EVENTS:
             self.events.append(event)
         match kind:
@@ -62,14 +64,16 @@ class GeminiTurn(AgentTurn):
             case "message" if event.get("role") == "assistant" and isinstance(event.get("content"), str):
                 self.acted = True
                 self._pieces.append(event["content"])
+                return None if self._agent else StreamChunk(text=plain_text(event["content"]))
             case "tool_use":
-                # What stands before a tool's call is not the answer.
                 self.acted = True
-                self._pieces.clear()
+                if self._agent:
+                    self._pieces.clear()
             case "error" if event.get("severity") == "error":
                 self._error = plain_text(event.get("message"))
             case "result":
                 self._take_result(event)
+        return None
 
     def _take_result(self, event: Mapping[str, Any]) -> None:
         self.completed = True

@@ -21,13 +21,14 @@ from lee_llm_router._util.home_paths import NoHomeError, expand_home
 from lee_llm_router._util.regular_files import read_regular_file
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
-from lee_llm_router.providers.agents.base import AgentProvider, CheckLevel
+from lee_llm_router.providers.agents.base import INEXPRESSIBLE, AgentProvider, CheckLevel
 from lee_llm_router.providers.agents.login import BorrowedLogin, borrowed_login, secrets_in_login
 from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
 from lee_llm_router.providers.agents.time_budget import TimeBudget
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.child_process.lent_file import MAX_BYTES
 from lee_llm_router.providers.gemini_cli.command import (
+    EXPRESSED,
     NEEDED_FLAGS,
     OPTIONAL_FLAGS,
     RunOptions,
@@ -44,13 +45,8 @@ from lee_llm_router.response import LLMRequest
 
 KEY_VARIABLE = "GEMINI_API_KEY"
 """The variable from which gemini reads a key."""
-_PAID_VARIABLES = frozenset({KEY_VARIABLE, "GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"})
-"""Variables that let gemini use a service that bills by use."""
 _SERVICE = "https://generativelanguage.googleapis.com"
 _LOGIN_SERVICE = "https://cloudcode-pa.googleapis.com"
-
-_NO_FLAG = "gemini_cli has no way to ask for it"
-_NO_REQUEST = "gemini_cli makes the request to the service itself"
 
 
 class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
@@ -58,18 +54,12 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
 
     config_model: ClassVar[type[ProviderConfig]] = GeminiCLIConfig
     inexpressible: ClassVar[Mapping[str, str]] = {
-        "logprobs": "gemini_cli does not print them",
-        "top_logprobs": "gemini_cli does not print them",
-        "service_tier": _NO_FLAG,
-        "tool_choice": _NO_FLAG,
-        "parallel_tool_calls": _NO_FLAG,
-        "extra_body": _NO_REQUEST,
-        "extra_query": _NO_REQUEST,
-        "headers": _NO_REQUEST,
+        option: reason for option, reason in INEXPRESSIBLE.items() if option not in EXPRESSED
     }
     title: ClassVar[str] = "gemini"
     needed_flags: ClassVar[frozenset[str]] = NEEDED_FLAGS
     optional_flags: ClassVar[frozenset[str]] = OPTIONAL_FLAGS
+    key_variables: ClassVar[tuple[str, ...]] = (KEY_VARIABLE, "GOOGLE_API_KEY")
 
     def prompt(self, request: LLMRequest) -> str:
         """See `AgentProvider.prompt`."""
@@ -89,12 +79,12 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
             "GOOGLE_GEMINI_BASE_URL": self.config.base_url or _SERVICE,
             "CODE_ASSIST_ENDPOINT": os.environ.get("CODE_ASSIST_ENDPOINT") or _LOGIN_SERVICE,
             "GOOGLE_CLOUD_PROJECT": os.environ.get("GOOGLE_CLOUD_PROJECT") if self.uses_login else None,
-            KEY_VARIABLE: key if key is not None else self._found_key,
+            KEY_VARIABLE: key,
         }
 
     def new_turn(self, run: AgentRun) -> GeminiTurn:
         """See `AgentProvider.new_turn`."""
-        return GeminiTurn(_record_of(run), len(run.prompt))
+        return GeminiTurn(_record_of(run), len(run.prompt), agent=self.config.agent)
 
     def command(self, run: AgentRun) -> AgentCommand:
         """See `AgentProvider.command`."""
@@ -104,7 +94,7 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
         by_service = schema is not None and not config.agent and takes_schema(schema)
         instructions = render_instructions(request, agent=config.agent, schema_in_words=not by_service)
         document = settings_document(
-            request, model=run.model, agent=config.agent, login=self.uses_login and self._found_key is None,
+            request, model=run.model, agent=config.agent, login=self.uses_login,
             effort=request.reasoning_effort or config.reasoning_effort, schema=schema if by_service else None,
             extra=config.extra_settings,
         )  # fmt: skip
@@ -118,14 +108,9 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
         size = len(prompt) + len((instructions or "").encode())
         return AgentCommand(argv=build_argv(options), stdin=prompt, folder=folder, request_bytes=size, env=system)
 
-    @property
-    def uses_login(self) -> bool:
-        """Whether gemini runs with a Google login: no server and no key are named."""
-        return self.config.base_url is None and super().uses_login
-
     def lend_login(self, dirs: AttemptDirs, budget: TimeBudget) -> AbstractContextManager[BorrowedLogin | None]:
         """See `AgentProvider.lend_login`."""
-        if not self.uses_login or self._found_key is not None:
+        if not self.uses_login:
             return nullcontext()
         try:
             source = user_folder(os.environ)
@@ -145,15 +130,11 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
 
     def login_secrets(self, dirs: AttemptDirs | None = None) -> Iterable[str]:
         """See `AgentProvider.login_secrets`."""
-        found = self._found_key
         folder = user_folder(os.environ) if dirs is None else dirs.agent_home / ".gemini"
-        return [*secrets_in_login(folder / LOGIN_FILE), *([found] if found else ())]
+        return secrets_in_login(folder / LOGIN_FILE)
 
     def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
         """See `AgentProvider.check_login`."""
-        if self._found_key is not None:
-            yield "warning", f"there is no login: environment variable {KEY_VARIABLE} serves, and is billed (paid_ok)"
-            return
         try:
             login = user_folder(os.environ) / LOGIN_FILE
         except NoHomeError as error:
@@ -161,15 +142,12 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
             return
         yield ("ok", f"logged in by {login}") if login.is_file() else ("error", no_login(f"{login} does not exist"))
 
-    @property
-    def _found_key(self) -> str | None:
-        """The key in the environment, where it may serve: nothing is named, there is no login, and `paid_ok` is set."""
-        if not self.config.paid_ok or not self.uses_login:
-            return None
+    def login_place(self) -> str | None:
+        """See `AgentProvider.login_place`."""
         with suppress(NoHomeError):
-            if (user_folder(os.environ) / LOGIN_FILE).is_file():
-                return None
-        return (self.config.origin.variable(KEY_VARIABLE) or "").strip() or None
+            login = user_folder(os.environ) / LOGIN_FILE
+            return str(login) if login.is_file() else None
+        return None
 
 
 def _private_folder(dirs: AttemptDirs) -> Path:

@@ -25,11 +25,6 @@ class GeminiCLIConfig(AgentConfig):
     api_key_env: EnvName | None = Field(
         None, description="Environment variable that holds the key. Default: none; your Google login serves."
     )
-    paid_ok: bool = Field(
-        False,
-        description="Whether a key in the environment (GEMINI_API_KEY) may serve where none is named and there is no "
-        "login. Default: no, so that nothing is billed unasked.",
-    )
     approval: Literal["default", "plan", "auto_edit", "yolo"] = Field(
         "default",
         description="What an agent may do unasked: default and plan: read; auto_edit: change files; yolo: anything.",
