@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lee_llm_router.providers.agents.base import AgentProvider
     from lee_llm_router.providers.agents.failures import Failure
     from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
-    from lee_llm_router.providers.agents.settings import AgentConfig
+    from lee_llm_router.providers.agents.settings import AgentConfig, ProgramConfig
     from lee_llm_router.providers.agents.turn import AgentTurn
 else:
     __getattr__ = loaded_when_asked(
@@ -27,4 +27,5 @@ __all__ = [
     "AgentRun",
     "AgentTurn",
     "Failure",
+    "ProgramConfig",
 ]

@@ -8,7 +8,7 @@ An agent is a subclass. It says what is its own, and everything that any agent n
 1. **Ask.** `prompt` renders the request, or refuses it, before anything is started. The prompt goes to standard input,
    never onto the command line. A key is read, if the settings name one. A key that is only found in the
    environment is used with `paid_ok` alone: an agent with a subscription would be billed unasked.
-2. **Find.** The program is found by `config.command`, and its flags by its help, once for each program (`programs`).
+2. **Find.** The program is found by `config.program`, and its flags by its help, once for each program (`programs`).
 3. **Folders.** An attempt gets private folders: a home, the agent's own home, a temporary and an empty working folder.
    They are removed afterwards, also if this process is killed (`attempt_dirs`). `lend_login` puts a copy of the user's
    login there and keeps it if the agent renews it (`login`).
@@ -48,7 +48,7 @@ from lee_llm_router.providers.agents.environment import child_environment
 from lee_llm_router.providers.agents.login import BorrowedLogin
 from lee_llm_router.providers.agents.programs import find_program, known_flags, program_version
 from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
-from lee_llm_router.providers.agents.settings import AgentConfig
+from lee_llm_router.providers.agents.settings import AgentConfig, ProgramConfig
 from lee_llm_router.providers.agents.time_budget import TimeBudget
 from lee_llm_router.providers.agents.turn import AgentTurn
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, checked_key
@@ -72,7 +72,7 @@ INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
 """What no agent can express, unless it says otherwise."""
 
 CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
-AgentSettingsT = TypeVar("AgentSettingsT", bound=AgentConfig)
+AgentSettingsT = TypeVar("AgentSettingsT", bound=ProgramConfig)
 
 
 class _OutdatedLoginError(Exception):
@@ -89,9 +89,9 @@ class AgentProvider(Provider[AgentSettingsT]):
     title: ClassVar[str]
     """What the agent is called in messages."""
     help_words: ClassVar[tuple[str, ...]] = ("--help",)
-    """What makes the program print the flags that it takes."""
+    """What makes the program print the flags that it takes; empty: nothing does, and all flags are passed."""
     version_words: ClassVar[tuple[str, ...]] = ("--version",)
-    """What makes the program print its version."""
+    """What makes the program print its version; empty: nothing does."""
     needed_flags: ClassVar[frozenset[str]] = frozenset()
     """Flags that are always passed, because a promise depends on them: a program without one refuses to run."""
     optional_flags: ClassVar[frozenset[str]] = frozenset()
@@ -140,7 +140,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     @property
     def found_key(self) -> str | None:
         """The variable with a key that is used although the settings do not name it; only with `paid_ok`."""
-        if not self.config.paid_ok or self._key_source.is_named or not self.is_own_service:
+        if not getattr(self.config, "paid_ok", False) or self._key_source.is_named or not self.is_own_service:
             return None
         return next((name for name in self.key_variables if self.config.origin.variable(name)), None)
 
@@ -165,7 +165,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     @property
     def effects(self) -> Effects:
         """Return `workspace` for an agent; a plain completion changes nothing."""
-        return "workspace" if self.config.agent else "none"
+        return "workspace" if getattr(self.config, "agent", False) else "none"
 
     def secrets(self) -> Iterable[str]:
         """Return the key or what is secret in the login, and settings taken from environment variables."""
@@ -214,10 +214,12 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     def _check_program(self) -> Iterator[tuple[CheckLevel, str]]:
         try:
-            program = find_program(self.config.command)
+            program = find_program(self.config.program)
             with attempt_dirs() as dirs:
                 env = self._environment(dirs, None)
-                version = program_version((program, *self.version_words), env, dirs, VERSION_TIMEOUT)
+                version = "found"
+                if self.version_words:
+                    version = program_version((program, *self.version_words), env, dirs, VERSION_TIMEOUT)
                 yield "ok", f"{program}: {version}"
                 yield from self._check_flags(program, env, dirs)
         except LLMRouterError as error:
@@ -228,13 +230,20 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     def _check_flags(self, program: str, env: dict[str, str], dirs: AttemptDirs) -> Iterator[tuple[CheckLevel, str]]:
         budget = TimeBudget(total=VERSION_TIMEOUT, deadline=monotonic() + VERSION_TIMEOUT, cancel=None)
-        flags = known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace)
+        flags = self._known_flags(program, env, dirs, budget)
         if flags is None:
             return
         if missing := sorted(self.needed_flags - flags):
             yield "error", f"{program} has no {', '.join(missing)}: it is too old, or another program"
         if missing := sorted(self.optional_flags - flags):
             yield "warning", f"{program} has no {', '.join(missing)}: what they are for is left out"
+
+    def _known_flags(
+        self, program: str, env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget
+    ) -> frozenset[str] | None:
+        if not self.help_words:
+            return None
+        return known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace)
 
     def _complete(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
         """Make one attempt. Its errors name provider and model; their texts are scrubbed and bounded."""
@@ -257,13 +266,13 @@ class AgentProvider(Provider[AgentSettingsT]):
         key = self._key()
         may_be_sent = False
         try:
-            program = find_program(self.config.command)
+            program = find_program(self.config.program)
             with self._dirs(budget) as (dirs, login):
                 env = self._environment(dirs, key)
                 run = AgentRun(
                     request=request, model=request.model or self.config.model, prompt=prompt, key=key, dirs=dirs,
                     executable=program, timeout=budget.total,
-                    flags=known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace),
+                    flags=self._known_flags(program, env, dirs, budget),
                 )  # fmt: skip
                 command, turn = self.command(run), self.new_turn(run)
                 # From here on an OSError does not say what the agent did. A failed start raises an error that does.

@@ -1,4 +1,4 @@
-"""Settings that every CLI agent has; an agent adds its own by subclassing."""
+"""Settings that everything run as a program has, and every CLI agent; an agent adds its own by subclassing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,14 @@ from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.settings.fields import EnvName, Integer, Number
 
 
-class AgentConfig(KeyedConfig):
-    """Settings that every CLI agent has."""
+class ProgramConfig(KeyedConfig):
+    """Settings of a provider that runs a program."""
 
-    command: str = Field("agent", min_length=1, description="The program: a name on PATH, or a path.")
-    agent: bool = Field(
-        False, description="Give the model the agent's tools: it may then read the disk, run commands and change files."
-    )
     workspace: str | None = Field(
         None, min_length=1, description="Folder the agent works in. Default: an empty one, for each attempt."
     )
     env: tuple[EnvName, ...] = Field(
         (), description="Further environment variables to pass on, by name (a few harmless ones always are)."
-    )
-    paid_ok: bool = Field(
-        False,
-        description="Let the agent use a key that is found in the environment and not named here. Default: it keeps to"
-        " its login, so that a subscription never becomes a bill unasked.",
     )
     term_grace: Number = Field(
         2.0, ge=0, description="Seconds before the timeout at which the agent is asked to end, before it is killed."
@@ -34,3 +25,27 @@ class AgentConfig(KeyedConfig):
     max_output_bytes: Annotated[Integer, Field(ge=1024)] = Field(
         1 << 25, description="Bytes the agent may print; more is a failure. Default 32 MiB."
     )
+
+    @property
+    def program(self) -> str:
+        """The program: a name on PATH, or a path."""
+        raise NotImplementedError
+
+
+class AgentConfig(ProgramConfig):
+    """Settings that every CLI agent has."""
+
+    command: str = Field("agent", min_length=1, description="The program: a name on PATH, or a path.")
+    agent: bool = Field(
+        False, description="Give the model the agent's tools: it may then read the disk, run commands and change files."
+    )
+    paid_ok: bool = Field(
+        False,
+        description="Let the agent use a key that is found in the environment and not named here. Default: it keeps to"
+        " its login, so that a subscription never becomes a bill unasked.",
+    )
+
+    @property
+    def program(self) -> str:
+        """The program: a name on PATH, or a path."""
+        return self.command
