@@ -16,6 +16,8 @@ from helpers.config_support import findings, register_probe, role
 from lee_llm_router.config import LLMConfig, load_config, yaml_reader
 from lee_llm_router.errors import ConfigError, FailureType
 
+OTHER_SERVERS = "any other server is {type: http, base_url: https://SERVER/v1, api_key_env: NAME_OF_A_VARIABLE})"
+
 GOOD = "llm:\n  providers:\n    m: {type: mock}\n  roles:\n    r: {provider: m}\n"
 
 TEN = """\
@@ -63,7 +65,7 @@ def test_ten_mistakes_are_ten_findings_with_line_and_column(tmp_path: Path, eith
     expected = [
         "2:17: llm.default_role: no such role (did you mean 'planner'?)",
         "6:7: llm.providers.main.response_txt: unknown key (did you mean 'response_text'?)",
-        "8:13: llm.providers.coder.type: unknown provider type (did you mean 'codex_cli'?)",
+        f"8:13: llm.providers.coder.type: unknown provider type (did you mean 'codex_cli'? {OTHER_SERVERS}",
         "11:16: llm.providers.cli.sandbox: one of 'read-only', 'workspace-write' or 'danger-full-access' is wanted"
         " (did you mean 'read-only'?)",
         "12:20: llm.providers.cli.api_key_env: the name of an environment variable is wanted (OPENAI_API_KEY, say),"
@@ -363,7 +365,7 @@ def test_wrong_settings_are_findings(settings: str, said: str, either_parser: No
     [
         ("", "3:5: llm.providers.p.type: missing"),
         ("type: 5", "3:15: llm.providers.p.type: text is wanted: put it in quotes"),
-        ("type: mok", "3:15: llm.providers.p.type: unknown provider type (did you mean 'mock'?)"),
+        ("type: mok", f"3:15: llm.providers.p.type: unknown provider type (did you mean 'mock'? {OTHER_SERVERS}"),
         ("type: probe, pol: 1", "3:22: llm.providers.p.pol: unknown key (did you mean 'pool'?)"),
         ("type: probe, limits: {per_minit: 1}",
          "3:31: llm.providers.p.limits.per_minit: unknown key (did you mean 'per_minute'?)"),
@@ -504,7 +506,7 @@ def test_a_mapping_has_paths_for_places() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config({"llm": {"providers": {"p": {"type": "mok"}, 5: {}}, "roles": {"r": {"provider": "q", "x": 1}}}})
     assert caught.value.findings == (
-        "<mapping>: llm.providers.p.type: unknown provider type (did you mean 'mock'?)",
+        f"<mapping>: llm.providers.p.type: unknown provider type (did you mean 'mock'? {OTHER_SERVERS}",
         "<mapping>: llm.providers: a key must be text",
         "<mapping>: llm.roles.r.provider: no such provider",
         "<mapping>: llm.roles.r.x: unknown key",

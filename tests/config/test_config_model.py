@@ -131,7 +131,8 @@ def test_the_models_dispatch_by_type_like_the_file() -> None:
     [
         ({"default_role": "x"}, ("default_role",), "no such role"),
         ({"providers": {"a": {"type": "mok"}}}, ("providers", "a", "type"),
-         "unknown provider type (did you mean 'mock'?)"),
+         "unknown provider type (did you mean 'mock'? any other server is"
+         " {type: http, base_url: https://SERVER/v1, api_key_env: NAME_OF_A_VARIABLE})"),
         ({"providers": {"a": {"type": "mock", "x": 1}}}, ("providers", "a", "x"), "Extra inputs are not permitted"),
         ({"roles": {"r": {"provider": "b"}}}, ("roles", "r", "provider"), "no such provider"),
         ({"roles": {"planner": {"provider": "a"}}, "default_role": "planer"}, ("default_role",),

@@ -8,10 +8,9 @@ import pytest
 
 from helpers.config_support import findings, role
 from lee_llm_router._util.peer_words import _BY_WORD, peer_hint
-from lee_llm_router.config import json_schema, load_config
+from lee_llm_router.config import json_schema
 from lee_llm_router.config.models import LLMConfig, RoleConfig
 from lee_llm_router.errors import InvalidRequestError
-from lee_llm_router.providers.known_servers import _OTHER_NAMES, _SERVERS, known_server
 from lee_llm_router.routing.options import CallOptions, validate_options
 
 IN_PROVIDER = {
@@ -150,35 +149,3 @@ def test_every_name_that_is_suggested_exists() -> None:
         name = here.partition("|")[0].partition(":")[0]
         if name.isidentifier():
             assert name in text, here
-
-
-@pytest.mark.parametrize(
-    ("kind", "address"),
-    [
-        ("ollama", "http://localhost:11434/v1"), ("Ollama", ":11434"), ("ollama_chat", ":11434"),
-        ("anthropic", "https://api.anthropic.com/v1"), ("claude", "api.anthropic.com"),
-        ("openai", "https://api.openai.com/v1"), ("OpenAI-Compatible", "https://api.openai.com/v1"),
-        ("azure", "openai.azure.com/openai/v1"), ("azure_openai", "openai.azure.com"),
-        ("groq", "api.groq.com/openai/v1"),
-        ("google-genai", "generativelanguage.googleapis.com"), ("vertex_ai", "aiplatform.googleapis.com"),
-        ("together_ai", "api.together.xyz"), ("mistralai", "api.mistral.ai"), ("lm-studio", ":1234"),
-        ("llama.cpp", ":8080"), ("vLLM", ":8000"), ("hf", "router.huggingface.co"), ("xAI", "api.x.ai"),
-        ("openrouter", "https://openrouter.ai/api/v1"), ("bedrock", "bedrock-runtime"), ("zai", "bigmodel"),
-        ("acme", "https://SERVER/v1"), ("my-gateway", "https://SERVER/v1"), ("日本", "https://SERVER/v1"),
-        ("x" * 5000, "https://SERVER/v1"),
-    ],
-)  # fmt: skip
-def test_an_unknown_type_is_told_how_to_reach_that_server(kind: str, address: str) -> None:
-    """A known server by its documented address, any other by the rule for all."""
-    (found,) = findings({"llm": {"providers": {"p": {"type": kind}}, "roles": {"r": {"provider": "p"}}}})
-    assert found.startswith("llm.providers.p.type: unknown provider type (")
-    assert "{type: http, base_url: " in found and address in found
-
-
-@pytest.mark.parametrize("name", sorted({*_SERVERS, *_OTHER_NAMES}))
-def test_what_is_suggested_loads(name: str) -> None:
-    """Each address of the table is one that `http` takes."""
-    server = known_server(name)
-    assert server is not None
-    settings = {"type": "http", "base_url": server.base_url, "api_key_env": server.key_variable}
-    assert load_config({"llm": {"providers": {"p": settings}, "roles": {"r": {"provider": "p"}}}})

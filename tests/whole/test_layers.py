@@ -43,7 +43,7 @@ INSIDE = {
         ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],
         ["keys"],
-        ["json_schema", "base", "known_servers"],
+        ["json_schema", "base", "vendors"],
         ["streams"],
     ],
     "providers.child_process": [

@@ -13,6 +13,7 @@ from lee_llm_router.config.tree import TOP_KEY
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.vendors import vendors
 from lee_llm_router.settings.plugins import PluginSettings
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -36,11 +37,14 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
     names, whole = models_json_schema([(one, "validation") for one in ordered])
     refs = {one: names[one, "validation"]["$ref"].rpartition("/")[2] for one in ordered}
     defs = {name: _relaxed(_untitled(part)) for name, part in whole["$defs"].items()}
-    defs["Provider"] = _provider(types, {one: defs[name] for one, name in refs.items()})
+    of_types = {settings: refs[settings] for settings, _ in types.values()}
+    defs["Provider"] = _provider(types, {one: (name, defs[name]) for one, name in of_types.items()})
     defs[refs[LLMConfig]]["properties"]["providers"]["additionalProperties"] = {"$ref": "#/$defs/Provider"}
-    for settings, _ in types.values():
-        defs.pop(refs[settings], None)
-    defs.pop(ProviderConfig.__name__, None)
+    for name in of_types.values():
+        # What must be given stands where the model is referred to, since an alias fills some of it in.
+        defs[name] = {key: part for key, part in defs[name].items() if key != "required"}
+    if ProviderConfig not in of_types:
+        defs.pop(ProviderConfig.__name__, None)
     # What settings a policy, a store or a sink has is known only once it is loaded.
     defs[PluginSettings.__name__]["additionalProperties"] = True
     return {
@@ -81,18 +85,27 @@ def _types(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[type[ProviderCon
 
 
 def _provider(
-    types: Mapping[str, tuple[type[ProviderConfig], Mapping[str, Any]]], schemas: Mapping[type, dict[str, Any]]
+    types: Mapping[str, tuple[type[ProviderConfig], Mapping[str, Any]]],
+    schemas: Mapping[type, tuple[str, dict[str, Any]]],
 ) -> dict[str, Any]:
-    """Return the schema of a mapping whose ``type`` selects the schema of the rest. Unknown types are accepted."""
+    """Return the schema of a mapping whose ``type`` selects the schema of the rest. Unknown types are accepted.
+
+    A type refers to the schema of its settings by name, since most of them are aliases that share one.
+
+    Args:
+        types: The types and aliases by name, with the models of their settings and the defaults of aliases.
+        schemas: By model, the name and the schema of its settings.
+    """
     cases = []
     for name, (settings, defaults) in types.items():
-        schema = schemas[settings]
+        reference, schema = schemas[settings]
         required = sorted(({*schema.get("required", ())} | {"type"}) - defaults.keys())
-        properties = {
-            key: {**part, "default": defaults[key]} if key in defaults else part
-            for key, part in schema["properties"].items()
-        }
-        then = {**schema, "properties": {**properties, "type": {"const": name}}, "required": required}
+        own = {key: {"default": value} for key, value in defaults.items()}
+        # Under `allOf`: editors that follow older drafts overlook what stands beside a reference, or the reference.
+        shared = [{"$ref": f"#/$defs/{reference}"}]
+        then = {"allOf": shared, "properties": {"type": {"const": name}, **own}, "required": required}
+        if vendor := vendors().get(name):
+            then["description"] = vendor.about
         cases.append({"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": then})
     return {
         "type": "object",

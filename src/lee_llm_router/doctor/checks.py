@@ -23,7 +23,7 @@ from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.engine import json_contract
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
-from lee_llm_router.providers.keys import oddity_of_value
+from lee_llm_router.providers.keys import KeyedConfig, oddity_of_value
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.settings.origin import ConfigOrigin
 from lee_llm_router.telemetry.records import target_name
@@ -100,7 +100,8 @@ def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
     asked = set(origin.used)
     for settings in config.providers.values():
         named = getattr(settings, "api_key_env", None)
-        asked.update(name for name in (named, *getattr(settings, "env", ())) if isinstance(name, str))
+        others = settings.other_api_key_envs if isinstance(settings, KeyedConfig) else ()
+        asked.update(name for name in (named, *others, *getattr(settings, "env", ())) if isinstance(name, str))
     known = asked & origin.variables.keys()
     given, own = sorted(known - os.environ.keys()), sorted(known & os.environ.keys())
     text = f"gives {', '.join(given)}" if given else "gives nothing that the configuration asks for"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from typing import Literal, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,8 @@ from lee_llm_router.settings.fields import EnvName
 MAX_KEY_BYTES = 16_384
 """Size of the largest file that is taken for a key."""
 
+_VARIABLES = ("api_key_env", "other_api_key_envs")
+
 _Finding = tuple[Literal["ok", "warning", "error"], str]
 
 
@@ -27,6 +29,9 @@ class KeyedConfig(ProviderConfig):
     api_key_env: EnvName | None = Field(
         None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
     )
+    other_api_key_envs: tuple[EnvName, ...] = Field(
+        (), max_length=10, description="Variables that are looked at, in order, where api_key_env is not set."
+    )
     api_key_file: str | None = Field(
         None, min_length=1, description="File that holds the key and nothing else, in place of a variable."
     )
@@ -35,14 +40,29 @@ class KeyedConfig(ProviderConfig):
     def _has_one_key(self) -> Self:
         if self.api_key_env is not None and self.api_key_file is not None:
             raise PydanticCustomError("two_keys", "give api_key_env or api_key_file, not both")
+        if self.api_key_env is None and self.other_api_key_envs:
+            raise PydanticCustomError("no_first_key", "other_api_key_envs are looked at after api_key_env: give that")
         return self
 
     @classmethod
     def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """Return the settings `written` with an alias's `defaults`: a file that is named replaces its variable."""
-        if written.get("api_key_file") is not None:
-            defaults = {name: value for name, value in defaults.items() if name != "api_key_env"}
+        """Return the settings `written` with an alias's `defaults`: a key that is named replaces all of its variables.
+
+        So does ``api_key_env: null``, by which none is sent.
+        """
+        if written.get("api_key_file") is not None or "api_key_env" in written:
+            defaults = {name: value for name, value in defaults.items() if name not in _VARIABLES}
         return super().with_defaults(written, defaults)
+
+    def changed(self, overrides: Mapping[str, Any]) -> Self:
+        """As `RedactingModel.changed`. A key that is named otherwise replaces all variables named before."""
+        if "api_key_env" in overrides or overrides.get("api_key_file") is not None:
+            overrides = {"api_key_env": None, "other_api_key_envs": (), **overrides}
+        return super().changed(overrides)
+
+    def key_variables(self) -> tuple[str, ...]:
+        """Return the environment variables that the key may be in, in the order in which they are looked at."""
+        return () if self.api_key_env is None else (self.api_key_env, *self.other_api_key_envs)
 
 
 class KeySource:
@@ -76,22 +96,30 @@ class KeySource:
         config = self._config
         if config.api_key_file is not None:
             return self._read_file(config.api_key_file)
-        name = config.api_key_env
+        name = self._variable()
         if name is None:
             return None
         value, known = self._origin.variable(name), self._from_variable
         if known is not None and known[0] == value:
             return known[1]
-        key = checked_key(f"environment variable {name}", value, self._provider)
+        missing = "is not set" + "".join(f", nor is {other}" for other in config.other_api_key_envs)
+        key = checked_key(f"environment variable {name}", value, self._provider, missing=missing)
         self._from_variable = (value, key)
         return key
 
+    def _variable(self) -> str | None:
+        """Return the variable that the key is read from: the first that is set, else the first; None without any."""
+        config = self._config
+        if not config.other_api_key_envs:
+            return config.api_key_env
+        names = config.key_variables()
+        return next((name for name in names if (self._origin.variable(name) or "").strip()), names[0])
+
     def known(self) -> Iterable[str]:
         """Return what must be kept out of every output: the key of this moment, if there is one."""
-        name = self._config.api_key_env
-        if name is not None:
-            key = (self._origin.variable(name) or "").strip()
-            return (key,) if key else ()
+        if self._config.api_key_env is not None:
+            names = self._config.key_variables()
+            return tuple(key for name in names if (key := (self._origin.variable(name) or "").strip()))
         if self._config.api_key_file is not None and self._from_file is None:
             try:
                 self.read()
@@ -116,8 +144,9 @@ class KeySource:
             if mode & (stat.S_IROTH | stat.S_IWOTH):
                 yield "warning", f"{what} is open to other users (mode {stat.S_IMODE(mode):04o}): chmod 600"
         else:
-            what = f"environment variable {config.api_key_env}"
-            elsewhere = config.api_key_env not in os.environ
+            name = self._variable()
+            what = f"environment variable {name}"
+            elsewhere = name not in os.environ
             yield "ok", f"{what} is set" + (f" by {config.origin.env_file}" if elsewhere else "")
         if odd := oddity_of_value(key):
             yield "warning", f"{what}: {odd}"

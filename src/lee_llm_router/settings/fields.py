@@ -13,6 +13,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from lee_llm_router._util.hosts import host_port
 from lee_llm_router._util.scrubbing import looks_like_key
 
+_PLACEHOLDER = re.compile(r"(?<![A-Za-z0-9_])(RESOURCE|REGION|PROJECT|WORKSPACE)(?![A-Za-z0-9_])")
+"""Words that stand for the user's own in addresses of vendors."""
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -51,6 +53,8 @@ def _is_base_url(value: str) -> str:
         )
     if parts.query or parts.fragment:
         raise PydanticCustomError("wanted_url", "an address ends with its path: nothing after ? or #")
+    if word := _PLACEHOLDER.search(value):
+        raise PydanticCustomError("placeholder", "put your own in place of {word}", {"word": word[1]})
     return value.rstrip("/")
 
 

@@ -45,7 +45,8 @@ class PluginRegistry(Generic[PluginT]):
         kind: What one is called in messages: ``provider type``.
         group: The entry-point group of installed ones.
         built_in: Dotted paths ``package.module:Class`` by name.
-        aliases: Other names of built-in ones: the real name, and defaults for settings that are left out.
+        aliases: Returns other names of built-in ones: the real name, and defaults for settings that are left out.
+            Called when an alias is first looked for.
         problem: Returns what is wrong with a loaded plugin, as the end of a sentence; None if it is one.
         hint: Returns what was meant by an unknown name, as the end of a finding; empty if it cannot tell. Its argument
             `near` is the known name that is closest.
@@ -57,20 +58,24 @@ class PluginRegistry(Generic[PluginT]):
         group: str,
         built_in: Mapping[str, str],
         *,
-        aliases: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+        aliases: Callable[[], Mapping[str, tuple[str, Mapping[str, Any]]]] = dict,
         problem: Callable[[object], str | None] = lambda plugin: None if isinstance(plugin, type) else "not a class",
         hint: Callable[[str, str | None], str] = lambda name, near: "",  # noqa: ARG005
     ) -> None:
         self.kind = kind
         self.group = group
         self.built_in_types = tuple(built_in)
-        self.built_in_names = (*built_in, *(aliases or ()))
-        """Built-in types and aliases."""
         self._plugins: dict[str, str | type[PluginT]] = dict(built_in)
-        self._aliases = dict(aliases or {})
+        self._built_in_aliases = aliases
+        self._aliases: dict[str, tuple[str, Mapping[str, Any]]] | None = None
         self._problem = problem
         self.hint = hint
         self._lock = ForkLock()
+
+    @property
+    def built_in_names(self) -> tuple[str, ...]:
+        """Built-in types and aliases."""
+        return tuple(dict.fromkeys((*self.built_in_types, *self._built_in_aliases())))
 
     def register(self, name: str, plugin: str | type[PluginT], *, replace: bool = False) -> None:
         """Make `name` known, for every router of this process.
@@ -85,9 +90,10 @@ class PluginRegistry(Generic[PluginT]):
         """
         if isinstance(plugin, str) and ":" not in plugin:
             raise ValueError(f"write the path of a {self.kind} as package.module:Class, not {plugin!r}")
+        aliases = self._all_aliases()
         with self._lock:
             self._refuse_taken(name, replace)
-            self._aliases.pop(name, None)
+            aliases.pop(name, None)
             self._plugins[name] = plugin
 
     def register_alias(self, name: str, type_name: str, defaults: Mapping[str, Any], *, replace: bool = False) -> None:
@@ -96,13 +102,14 @@ class PluginRegistry(Generic[PluginT]):
         Raises:
             ValueError: the name is taken.
         """
+        aliases = self._all_aliases()
         with self._lock:
             self._refuse_taken(name, replace)
-            self._aliases[name] = (type_name, dict(defaults))
+            aliases[name] = (type_name, dict(defaults))
 
     def resolve(self, name: str) -> tuple[str, Mapping[str, Any]]:
         """Return the real name behind `name`, and the defaults of an alias (empty for all others)."""
-        return self._aliases.get(name, (name, {}))
+        return self._all_aliases().get(name, (name, {}))
 
     def get(self, name: str) -> type[PluginT]:
         """Return the class behind the name or alias `name`, imported if need be.
@@ -131,7 +138,11 @@ class PluginRegistry(Generic[PluginT]):
 
     def available(self) -> tuple[str, ...]:
         """Return the names of all plugins and aliases, installed ones included, sorted."""
-        return tuple(sorted({*self._plugins, *self._aliases, *_entry_points(self.group)}))
+        return tuple(sorted({*self._plugins, *self._all_aliases(), *_entry_points(self.group)}))
+
+    def installed(self) -> tuple[str, ...]:
+        """Return the names of those that installed packages add, sorted. A built-in or registered one goes first."""
+        return tuple(sorted(_entry_points(self.group).keys() - self._all_aliases().keys() - set(self.built_in_types)))
 
     def settings_model(self, name: str) -> type[PluginSettings]:
         """Return the model of the settings of `name`: its `config_model`, else one that takes nothing but a type.
@@ -163,8 +174,15 @@ class PluginRegistry(Generic[PluginT]):
             raise ConfigError(f"{self.kind} {settings.type!r} cannot be built: {error}") from error
         return built
 
+    def _all_aliases(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        if self._aliases is None:
+            with self._lock:
+                if self._aliases is None:
+                    self._aliases = dict(self._built_in_aliases())
+        return self._aliases
+
     def _refuse_taken(self, name: str, replace: bool) -> None:
-        if not replace and (name in self._plugins or name in self._aliases):
+        if not replace and (name in self._plugins or name in self._all_aliases()):
             raise ValueError(f"{self.kind} {name!r} is registered already")
 
 
@@ -189,7 +207,7 @@ def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSet
         return base.model_validate({"type": name} if "type" in value else {})
     type_name, defaults = registry.resolve(name)
     try:
-        model = registry.settings_model(type_name)
+        model = registry.settings_model(name)
     except ConfigError as error:
         raise validation_error("unknown_type", [_unknown(registry, name, error)]) from error
     try:
