@@ -31,6 +31,7 @@ from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.assembly import Assembly, RouterOptions
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.performing import OperationCalls
+from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceStore
@@ -96,27 +97,36 @@ class LeeLLMRouter(OperationCalls):
         self._assembly = Assembly(loaded, self._options)
 
     @classmethod
-    def from_file(
-        cls,
-        path: str | PathLike[str],
-        *,
-        policy: RoutingPolicy | str | None = None,
-        trace_store: TraceStore | Literal[False] | None = None,
-        event_sink: EventSink | Iterable[EventSink] = (),
-        on_token_usage: TokenUsageHook | None = None,
-        compression: Compressor | Mapping[str, Compressor] | None = None,
-        trace_dir: str | PathLike[str] | None = None,
-        workspace: str | PathLike[str] | None = None,
-        wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-        random: Callable[[], float] = _random.random,
-    ) -> Self:
+    def from_file(cls, path: str | PathLike[str], **options: Unpack[RouterArguments]) -> Self:
         """Return a router for the configuration file `path`. The other arguments are those of the class."""
-        return cls(
-            path, policy=policy, trace_store=trace_store, event_sink=event_sink, on_token_usage=on_token_usage,
-            compression=compression, trace_dir=trace_dir, workspace=workspace, wrap_provider=wrap_provider,
-            clock=clock, random=random,
-        )  # fmt: skip
+        return cls(path, **options)
+
+    @classmethod
+    def of(
+        cls,
+        *targets: str,
+        providers: Mapping[str, Mapping[str, Any]] | None = None,
+        **options: Unpack[TargetOptions],
+    ) -> Self:
+        """Return a router without a file: one role, ``default``, whose chain is `targets`, in order.
+
+        Args:
+            *targets: Each ``vendor/model``: ``anthropic/claude-sonnet-5-5``, ``openrouter/meta/llama-3``. The vendor is
+                a provider's type or alias (`lee-llm-router providers` lists them), or a name in `providers`. A type
+                that needs no model may stand alone: ``mock``, ``codex_cli``.
+            providers: Settings of providers, by the names that the targets use: ``{"openai": {"base_url": ...}}``. One
+                that is no type says its `type` itself.
+            **options: Settings of the role (``temperature=0.2``, ``deadline=60``, ``retry={"attempts": 2}``), and the
+                other arguments of the class.
+
+        Raises:
+            ConfigError: a target or an option is wrong, or there is a key for none of the targets. Its `findings`
+                hold every mistake.
+        """
+        from lee_llm_router.routing.named_targets import config_of_targets, split_options  # noqa: PLC0415 - few need it
+
+        role, arguments = split_options(options)
+        return cls(config_of_targets(targets, role, providers or {}), **arguments)
 
     @property
     def config(self) -> LLMConfig:

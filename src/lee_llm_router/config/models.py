@@ -95,7 +95,14 @@ class FallbackConfig(CallSettings):
     """A further target of a role's chain. In the file, the name of a provider alone is enough."""
 
     provider: str = Field(description="Name of a provider in `providers`.")
-    model: str | None = Field(None, min_length=1, description="Default: the provider's model, else the role's.")
+    model: str | None = Field(
+        None, min_length=1, description="Default: the provider's model, else the role's; null: not the role's."
+    )
+
+    @property
+    def may_have_role_model(self) -> bool:
+        """Whether the role's model serves where neither this nor the provider names one: not where null is written."""
+        return "model" not in self.model_fields_set
 
 
 # One of each for all roles that say nothing: a file may have many roles, and the models are frozen.
@@ -203,7 +210,11 @@ class LLMConfig(OriginSection):
         return tuple(self._chain_entry(found, target) for target in targets)
 
     def _chain_entry(self, role: RoleConfig, target: RoleConfig | FallbackConfig) -> ChainEntry:
-        with_model = (layer for layer in (target, self.providers[target.provider], role) if layer.model)
+        own_model = isinstance(target, FallbackConfig) and not target.may_have_role_model
+        layers = (
+            (target, self.providers[target.provider]) if own_model else (target, self.providers[target.provider], role)
+        )
+        with_model = (layer for layer in layers if layer.model)
         model_owner: RoleConfig | FallbackConfig | ProviderConfig = next(with_model, target)
         values: dict[str, Any] = {}
         filled: dict[KeyPath, tuple[str, ...]] = {}

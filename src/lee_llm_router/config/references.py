@@ -43,8 +43,9 @@ def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping
     targets = [_mapping({"provider": item} if isinstance(item, str) else item) for item in _fallbacks(role)]
     for index, target in enumerate([{"provider": role.get("provider"), "model": role.get("model")}, *targets]):
         settings = {**own, **target}
+        role_model = None if settings.get("model", "") is None else role.get("model")
         name, model = settings.pop("provider", None), settings.pop("model", None)
-        model = model or _model_of(providers, name) or role.get("model")
+        model = model or _model_of(providers, name) or role_model
         if not isinstance(name, str) or not isinstance(model, str | None):
             continue
         alike = seen.setdefault((name, model), [])

@@ -120,7 +120,7 @@ def _targets_with_role_model(
     return frozenset(
         (fallback.provider, role_config.model)
         for fallback in role_config.fallback_providers
-        if fallback.model is None and config.providers[fallback.provider].model is None
+        if fallback.may_have_role_model and config.providers[fallback.provider].model is None
     )
 
 

@@ -19,9 +19,9 @@ from lee_llm_router.errors import FailureType
 from lee_llm_router.providers.agents.failures import Failure, failure_of_end, json_object
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.prompt import LONG_PROMPT
+from lee_llm_router.providers.http.dialects import errors as http_errors
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_words import failure_in_words
-from lee_llm_router.providers.http.dialects.openai import errors as http_errors
 
 F = FailureType
 

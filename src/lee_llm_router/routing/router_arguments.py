@@ -1,0 +1,57 @@
+"""What the ways to build a router take, as type checkers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from lee_llm_router._util.clock import Clock
+from lee_llm_router.compression import Compressor
+from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
+from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.records import TraceStore
+from lee_llm_router.telemetry.reporter import TokenUsageHook
+
+
+class RouterArguments(TypedDict, total=False):
+    """Keyword arguments of `LeeLLMRouter`, which says what each means."""
+
+    policy: RoutingPolicy | str | None
+    trace_store: TraceStore | Literal[False] | None
+    event_sink: EventSink | Iterable[EventSink]
+    on_token_usage: TokenUsageHook | None
+    compression: Compressor | Mapping[str, Compressor] | None
+    trace_dir: str | PathLike[str] | None
+    workspace: str | PathLike[str] | None
+    wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
+    clock: Clock
+    random: Callable[[], float]
+
+
+class TargetOptions(RouterArguments, total=False):
+    """Keyword arguments of `LeeLLMRouter.of`: those of the class, and the settings of its one role."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    stop: str | Sequence[str]
+    seed: int
+    reasoning_effort: str
+    json_mode: bool
+    schema: Any
+    extra_body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    timeout: float
+    deadline: float
+    retry: RetryConfig | Mapping[str, Any]
+    stream: StreamConfig | Mapping[str, Any]
+    contract: ContractConfig | Mapping[str, Any]
+    accept: AcceptConfig | Mapping[str, Any]
+    fallback_on: Iterable[Literal["INVALID_REQUEST", "CONTENT_FILTER"]]
+    retry_effects: bool
+    metadata: Mapping[str, Any]
