@@ -26,11 +26,9 @@ Schema: TypeAlias = "type[SchemaT] | TypeAdapter[SchemaT]"
 """A `schema` by which type checkers know `LLMResponse.parsed`."""
 
 
-class OptionsWithoutSchema(TypedDict, total=False):
-    """The `CallOptions` with which type checkers know `LLMResponse.parsed` by the `schema` given beside them."""
+class SharedOptions(TypedDict, total=False):
+    """What a call and a role may ask for alike, but for the `schema`."""
 
-    model: str
-    """Model for the targets that would use the role's."""
     temperature: float
     top_p: float
     max_tokens: int
@@ -45,11 +43,6 @@ class OptionsWithoutSchema(TypedDict, total=False):
     service_tier: str
     json_mode: bool
     """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
-    contract: Mapping[str, Any]
-    """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
-    accept: AcceptConfig | Mapping[str, Any] | AcceptHook
-    """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
-    tool_choice: str | Mapping[str, Any]
     parallel_tool_calls: bool
     extra_body: Mapping[str, Any]
     extra_query: Mapping[str, str]
@@ -62,6 +55,18 @@ class OptionsWithoutSchema(TypedDict, total=False):
     """Seconds the whole call may take."""
     metadata: Mapping[str, Any]
     """Notes for the trace; never sent."""
+
+
+class OptionsWithoutSchema(SharedOptions, total=False):
+    """The `CallOptions` with which type checkers know `LLMResponse.parsed` by the `schema` given beside them."""
+
+    model: str
+    """Model for the targets that would use the role's."""
+    contract: Mapping[str, Any]
+    """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
+    accept: AcceptConfig | Mapping[str, Any] | AcceptHook
+    """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
+    tool_choice: str | Mapping[str, Any]
 
 
 class CallOptions(OptionsWithoutSchema, total=False):

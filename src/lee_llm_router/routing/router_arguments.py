@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.routing.options import SharedOptions
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
@@ -33,25 +34,14 @@ class RouterArguments(TypedDict, total=False):
     random: Callable[[], float]
 
 
-class TargetOptions(RouterArguments, total=False):
+class TargetOptions(RouterArguments, SharedOptions, total=False):
     """Keyword arguments of `LeeLLMRouter.of`: those of the class, and the settings of its one role."""
 
-    temperature: float
-    top_p: float
-    max_tokens: int
-    stop: str | Sequence[str]
-    seed: int
-    reasoning_effort: str
-    json_mode: bool
     schema: Any
-    extra_body: Mapping[str, Any]
-    headers: Mapping[str, str]
-    timeout: float
-    deadline: float
+    """What the answer must fit, as in `CallOptions`."""
     retry: RetryConfig | Mapping[str, Any]
     stream: StreamConfig | Mapping[str, Any]
     contract: ContractConfig | Mapping[str, Any]
     accept: AcceptConfig | Mapping[str, Any]
     fallback_on: Iterable[Literal["INVALID_REQUEST", "CONTENT_FILTER"]]
     retry_effects: bool
-    metadata: Mapping[str, Any]
