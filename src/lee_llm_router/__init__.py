@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.plugins import register_sink, register_store
     from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+    from lee_llm_router.tools import FunctionTool, tool_of
 else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
     _HOMES = {
@@ -84,11 +85,12 @@ else:
         "telemetry.plugins": "register_sink register_store",
         "telemetry.records": "TraceReader TraceRecord TraceStore",
         "telemetry.stores.jsonl": "LocalFileTraceStore",
+        "tools": "FunctionTool tool_of",
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
         "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health", "policy",
-        "providers", "response", "router", "streaming", "telemetry",
+        "providers", "response", "router", "streaming", "telemetry", "tools",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:
@@ -128,6 +130,7 @@ __all__ = [
     "EventSink",
     "FailureType",
     "FallbackConfig",
+    "FunctionTool",
     "InvalidRequestError",
     "InvalidResponseError",
     "LLMClient",
@@ -182,4 +185,5 @@ __all__ = [
     "register_policy",
     "register_sink",
     "register_store",
+    "tool_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -13,6 +13,9 @@ from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.deferred import deferrable
 from lee_llm_router._util.frozen import copier, fast_init
 from lee_llm_router.details import NO_DETAILS, AnswerDetails, with_native
+
+if TYPE_CHECKING:
+    from lee_llm_router.tools import Functions
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
@@ -132,6 +135,11 @@ class ToolCall:
     name: str
     arguments: str
     """JSON text as the model wrote it, unchecked."""
+    parsed: Any = field(default=None, compare=False)
+    """The arguments by name, if they are a JSON object and fit; filled in by the router.
+
+    Where the tool is a function they are checked against its hints and are what these say; else only decoded.
+    """
 
 
 @deferrable("raw")
@@ -193,6 +201,28 @@ class LLMResponse(Generic[ParsedT_co]):
             ]
         return with_native(message, self.details.native)
 
+    def run_tools(self, functions: Functions) -> list[dict[str, Any]]:
+        """Run what the answer calls, in order; return the messages that go back to the model, one for each call.
+
+        Nothing that goes wrong in a call is raised: an unknown tool, arguments that do not fit the hints and exceptions
+        are told to the model in the message, which then has ``is_error: true``.
+
+        Args:
+            functions: The functions, as they were passed as `tools`, or by the names that the model knows.
+
+        Raises:
+            InvalidRequestError: one of `functions` cannot be a tool.
+        """
+        from lee_llm_router.tools import run_tools  # noqa: PLC0415 - most programs have no tools
+
+        return run_tools(self.tool_calls, functions)
+
+    async def run_tools_async(self, functions: Functions) -> list[dict[str, Any]]:
+        """As `run_tools`, for asyncio: at the same time; functions that are not async run in threads."""
+        from lee_llm_router.tools import run_tools_async  # noqa: PLC0415 - as above
+
+        return await run_tools_async(self.tool_calls, functions)
+
     @property
     def provider_request_id(self) -> str | None:
         """The id that the vendor gave the request, to be named to its support; None where it named none."""
@@ -203,6 +233,8 @@ with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMRespon
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "parsed")
 """``with_parsed(response, parsed)``: return a copy with the value that its text holds."""
+with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = copier(LLMResponse, "tool_calls")
+"""``with_tool_calls(response, calls)``: return a copy with other tool calls."""
 with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(LLMResponse, "headers")
 """``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 

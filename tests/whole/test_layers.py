@@ -30,7 +30,7 @@ FLOORS = [
     ["providers"],
     ["telemetry"],
     ["settings"],
-    ["messages", "response", "content", "details", "embeddings", "errors", "compression"],
+    ["messages", "response", "content", "details", "embeddings", "tools", "errors", "compression"],
     ["_util"],
 ]
 INSIDE = {

@@ -30,6 +30,7 @@ from lee_llm_router.response import (
     needs_content_parts,
     with_parsed,
     with_provider,
+    with_tool_calls,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +171,8 @@ class Completion(Operation):
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
         """Return the response, held to its JSON contract, naming who served it in which call."""
         response = believable(answer if type(answer) is LLMResponse else ensure_response(answer))
+        if response.tool_calls:
+            response = _with_parsed_calls(request, response)
         if request.wants_json:
             response = with_parsed(response, json_contract.parse_answer(request, response, quick_limit()))
         return with_provider(response, target.provider, plan.request_id)
@@ -179,6 +182,8 @@ class Completion(Operation):
     ) -> LLMResponse:
         """As `accepted`, with a longer limit; an answer that takes even longer to check breaks its contract."""
         response = believable(ensure_response(answer))
+        if response.tool_calls:
+            response = _with_parsed_calls(request, response)
         try:
             parsed = json_contract.parse_answer(request, response, limit_of(seconds))
         except WorkLimitError:
@@ -203,6 +208,12 @@ _DEFAULTS: dict[str, Any] = {
     for field in fields(LLMRequest)
 }
 """What stands for an option that is not asked for."""
+
+
+def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMResponse:
+    from lee_llm_router.tools import with_parsed_arguments  # noqa: PLC0415 - most answers call nothing
+
+    return with_tool_calls(response, with_parsed_arguments(response.tool_calls, request.tools or ()))
 
 
 def _shown_schema(schema: Any) -> Any:

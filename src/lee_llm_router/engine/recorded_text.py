@@ -108,7 +108,8 @@ def captured_fields(
     if response is not None:
         fields["text"] = shown(response.text)
         fields["reasoning"] = shown(response.reasoning) if response.reasoning else None
-        fields["tool_calls"] = _optional(shown(response.tool_calls))
+        calls = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls]
+        fields["tool_calls"] = _optional(shown(calls))
     return fields
 
 

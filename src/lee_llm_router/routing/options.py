@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.peer_words import peer_hint
@@ -20,6 +20,7 @@ from lee_llm_router.engine.acceptance import AcceptHook
 from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
+from lee_llm_router.tools import ToolFunction, known_tool
 
 SchemaT = TypeVar("SchemaT")
 Schema: TypeAlias = "type[SchemaT] | TypeAdapter[SchemaT]"
@@ -79,7 +80,8 @@ class CallOptions(OptionsWithoutSchema, total=False):
     a union, a `TypeAdapter`. Type checkers know `parsed` by it; by a union only where that is a ``TypeAdapter[A | B]``,
     and not where `tools` are given too, since an answer that only calls tools has nothing parsed.
     """
-    tools: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any] | ToolFunction]
+    """Tools in the OpenAI shape, or plain functions: their hints and docstrings say the rest. See `tools.tool_of`."""
 
 
 class EmbeddingOptions(TypedDict, total=False):
@@ -102,6 +104,27 @@ OF_WHOLE_CALL = ("accept", "contract", "deadline", "metadata")
 """Options that are about a call, and not about the request to one of its targets."""
 
 
+def _as_tools(tools: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
+    """Return `tools` as mappings, functions among them turned into tools."""
+    found: list[Mapping[str, Any]] = []
+    for tool in tools:
+        if isinstance(tool, Mapping):
+            found.append(tool)
+        elif callable(tool):
+            found.append(known_tool(tool))
+        else:
+            raise PydanticCustomError("wanted_tool", "a mapping or a function is wanted for each tool")
+    names = [name for tool in found if isinstance(name := _tool_name(tool), str)]
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("wanted_tool", "two tools have the same name")
+    return tuple(found)
+
+
+def _tool_name(tool: Mapping[str, Any]) -> Any:
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, Mapping) else None
+
+
 @cache
 def _checker() -> TypeAdapter[dict[str, Any]]:
     """Return what checks `CallOptions`, made when first needed: most programs never do.
@@ -110,7 +133,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
     """
     fields: dict[str, Any] = {
         "model": Annotated[str, Field(min_length=1)] | None,
-        "tools": tuple[dict[str, Any], ...] | None,
+        "tools": Annotated[tuple[Any, ...], AfterValidator(_as_tools)] | None,
         "tool_choice": str | dict[str, Any] | None,
         "deadline": Seconds | None,
         "metadata": dict[str, Any] | None,
@@ -149,6 +172,8 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = _checker().validate_python(dict(overrides))
         return {name: value for name, value in checked.items() if value is not None}
+    except InvalidRequestError:
+        raise
     except ValidationError as error:
         invalid = error
     except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
