@@ -21,6 +21,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "http": "lee_llm_router.providers.http.dialects.openai.provider:OpenAIChatProvider",
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
         "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
+        "claude_cli": "lee_llm_router.providers.claude_cli:ClaudeCLIProvider",
     },
     aliases=vendor_aliases,
     problem=_problem,

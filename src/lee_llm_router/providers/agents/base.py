@@ -75,6 +75,10 @@ CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
 AgentSettingsT = TypeVar("AgentSettingsT", bound=ProgramConfig)
 
 
+class _TurnOverError(Exception):
+    """The turn is over, whatever the program still does: it is ended."""
+
+
 class _OutdatedLoginError(Exception):
     """The agent's login was refused, and has been renewed by somebody else since it was lent."""
 
@@ -98,6 +102,8 @@ class AgentProvider(Provider[AgentSettingsT]):
     """Flags that are left out where the program does not take them."""
     key_variables: ClassVar[tuple[str, ...]] = ()
     """Variables in which the agent's service has its key, the first one first. See `paid_ok`."""
+    token_variables: ClassVar[tuple[str, ...]] = ()
+    """Other variables by which its service would bill, which are not passed on beside a login either."""
     folder_settings: ClassVar[tuple[str, ...]] = ("workspace",)
     """Settings that name a folder, which must exist."""
 
@@ -302,13 +308,17 @@ class AgentProvider(Provider[AgentSettingsT]):
             turn.feed(line)
             if turn.acted and login is not None:
                 login.give_up_claim()
+            if turn.over:
+                raise _TurnOverError
 
-        return run_child(
+        with suppress(_TurnOverError):
+            return run_child(
             command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
             grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
             cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
             meanwhile=None if login is None else login.look,
         )  # fmt: skip
+        return ChildResult(returncode=None, end="exit", stderr=b"")
 
     def _failure(self, turn: AgentTurn, result: ChildResult, budget: TimeBudget) -> LLMRouterError:
         """Return the error for a run without an answer, by how the child ended."""
@@ -335,7 +345,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
         own = self.own_environment(dirs, key)
         # A list that names a key must not turn a login into a bill, nor put another key in the place of the one named.
-        barred = self.key_variables if self.uses_login or key is not None else ()
+        barred = (*self.key_variables, *self.token_variables) if self.uses_login or key is not None else ()
         allowed = [name for name in self.config.env if name not in barred]
         return child_environment(os.environ, allowed, own, self.config.origin.variables)
 

@@ -1,4 +1,4 @@
-"""What an agent that ended badly says by its exit code and its stderr, and the times of day in its messages. Pure."""
+"""What an agent that ended badly says by its exit code and its stderr. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from lee_llm_router.errors import FailureType
@@ -61,25 +59,6 @@ def failure_of_end(
 def _said(title: str, returncode: int, stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith("WARNING:")]
     return "\n".join(lines) or f"{title} exited with {returncode} and said nothing"
-
-
-def seconds_until_time_of_day(text: str, form: str, now: float) -> float | None:
-    """Return the seconds until the local time of day `text` is next; None if it is none.
-
-    Args:
-        text: The time, without seconds: they were dropped, so a minute is added.
-        form: How it is written, for `strptime`.
-        now: Seconds since 1970 UTC.
-    """
-    with suppress(ValueError, OverflowError, OSError):
-        clock = datetime.strptime(text.upper(), form).time()
-        today = datetime.fromtimestamp(now).astimezone().date()
-        # Yesterday as well: the message may have been written just before midnight, or in the minute before.
-        moments = (
-            datetime.combine(today + timedelta(days=days), clock).astimezone().timestamp() - now for days in (-1, 0, 1)
-        )
-        return max(0.0, next(wait for wait in moments if wait > -120)) + 60
-    return None
 
 
 def json_object(text: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.numbers import count
+from lee_llm_router.details import NO_DETAILS, AnswerDetails
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
 from lee_llm_router.providers.child_process.runner import ChildResult
@@ -31,6 +32,7 @@ class CodexTurn(AgentTurn):
         """The message of `turn.failed`."""
         self._reasoning: list[str] = []
         self._stray_error = ""
+        self._session_id: str | None = None
 
     def feed(self, line: bytes) -> None:
         """Process one line. A line that is not one of the events worth keeping is ignored."""
@@ -44,6 +46,8 @@ class CodexTurn(AgentTurn):
             return
         self.events.append(event)
         match kind:
+            case "thread.started":
+                self._session_id = plain_text(event.get("thread_id")) or None
             case "turn.started":
                 self.started = True
             case "item.completed":
@@ -83,6 +87,7 @@ class CodexTurn(AgentTurn):
             usage=self.usage or UNREPORTED,
             raw=self.events,
             request_bytes=request_bytes,
+            details=AnswerDetails(id=self._session_id) if self._session_id else NO_DETAILS,
         )
 
     def _take_item(self, item: Mapping[str, Any]) -> None:
@@ -105,5 +110,6 @@ def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:
         completion_tokens=completion,
         total_tokens=(prompt or 0) + (completion or 0),
         cached_tokens=count(usage.get("cached_input_tokens")),
+        cache_write_tokens=count(usage.get("cache_write_input_tokens")),
         reasoning_tokens=count(usage.get("reasoning_output_tokens")),
     )

@@ -7,23 +7,19 @@ that failed in every way (`tests/real/test_real_codex.py` repeats that). Pure: n
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
-from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.errors import FailureType
 from lee_llm_router.providers.agents.failures import (
     Failure,
     StartupErrors,
     failure_of_end,
     json_object,
-    seconds_until_time_of_day,
 )
+from lee_llm_router.providers.agents.reset_times import wait_until_reset
 from lee_llm_router.providers.http.dialects.error_words import failure_in_words
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status
-from lee_llm_router.providers.http.dialects.waits import wait_in_words
 
 F = FailureType
 
@@ -73,7 +69,6 @@ _SEARCHED = 8192
 """Characters searched at each end of a message: a server may send one of many megabytes."""
 _LONGEST_BODY = 131_072
 """Characters of the longest message that is read as JSON."""
-_UNTIL = re.compile(r"try again at (?:(\w{3}) (\d{1,2})\w\w, (\d{4}) )?(\d{1,2}:\d{2} [AP]M)", re.IGNORECASE)
 
 
 def classify(message: str | None, returncode: int | None, stderr: str, now: float) -> Failure:
@@ -107,13 +102,13 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
     if status_named:
         status = int(status_named[1])
         kind = failure_of_status(status)
-        return Failure(kind, message, status, retry_after(plain, now), kind is F.INVALID_RESPONSE)
+        return Failure(kind, message, status, wait_until_reset(plain, now), kind is F.INVALID_RESPONSE)
     for pattern, kind, status_code, final in _SENTENCES:
         if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
-            return Failure(kind, message, status_code or returncode, retry_after(plain, now), final)
+            return Failure(kind, message, status_code or returncode, wait_until_reset(plain, now), final)
     # After the prefix comes an error that the service itself sent in the stream.
     kind = failure_in_words(plain) or (F.PROVIDER_ERROR if is_cut else F.UNKNOWN)
-    return Failure(kind, message or "codex gave no reason", returncode, retry_after(plain, now))
+    return Failure(kind, message or "codex gave no reason", returncode, wait_until_reset(plain, now))
 
 
 def _from_body(body: dict[str, Any], text: str) -> Failure:
@@ -129,24 +124,3 @@ def _from_body(body: dict[str, Any], text: str) -> Failure:
         if kind in (F.CONTEXT_LENGTH, F.MODEL_NOT_FOUND) and re.search(pattern, said, re.IGNORECASE | re.DOTALL):
             return Failure(kind, said, 400)
     return Failure(F.INVALID_REQUEST, said, 400)
-
-
-def retry_after(message: str, now: float) -> float | None:
-    """Return the seconds to wait that `message` names: "try again in 1h 5m", "try again at 3:45 PM" (local time).
-
-    At most a week, as with every other provider.
-    """
-    in_words = wait_in_words(message, now)
-    return wait_seconds(_wait_until(message, now)) if in_words is None else in_words
-
-
-def _wait_until(message: str, now: float) -> float | None:
-    at = _UNTIL.search(message)
-    if not at:
-        return None
-    with suppress(ValueError, OverflowError, OSError):
-        if at[1]:
-            moment = datetime.strptime(f"{at[1]} {at[2]} {at[3]} {at[4]}".title(), "%b %d %Y %I:%M %p").astimezone()
-            return max(0.0, moment.timestamp() - now) + 60
-        return seconds_until_time_of_day(at[4], "%I:%M %p", now)
-    return None

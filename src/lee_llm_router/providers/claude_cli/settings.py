@@ -1,0 +1,52 @@
+"""Settings of a `claude_cli` provider."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router.providers.agents.settings import AgentConfig
+from lee_llm_router.settings.fields import BaseUrl, EnvName
+
+READING_TOOLS = ("Read", "Grep", "Glob")
+
+
+def _check_tools(value: tuple[str, ...]) -> tuple[str, ...]:
+    for tool in value:
+        if not tool.strip() or "," in tool or not tool.isprintable():
+            raise PydanticCustomError("wanted_tool", "a tool is one name, like Read or Bash")
+    return value
+
+
+class ClaudeCLIConfig(AgentConfig):
+    """Settings of a `claude_cli` provider."""
+
+    type: str = Field("claude_cli", description="claude_cli")
+    command: str = Field("claude", min_length=1, description="The program: a name on PATH, or a path.")
+    base_url: BaseUrl | None = Field(
+        None, description="Address of a server with a Messages API; /v1 may be left out. Default: Anthropic's service."
+    )
+    api_key_env: EnvName | None = Field(
+        None,
+        description="Environment variable that holds the key. Default: none for a base_url, else claude's login.",
+    )
+    tools: Annotated[tuple[str, ...], AfterValidator(_check_tools)] = Field(
+        READING_TOOLS, description="The tools an agent has, by claude's names. Default: those that only read."
+    )
+    permission_mode: Literal["default", "acceptEdits", "dontAsk", "plan", "bypassPermissions"] = Field(
+        "default", description="What an agent may do without being asked; whatever needs to be asked for is refused."
+    )
+    claude_home: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of claude's own settings, to use as it is, CLAUDE.md and login included. Default: a private"
+        " one with your login alone.",
+    )
+    reasoning_effort: str | None = Field(
+        None, min_length=1, description="How much to think where the call does not say: low, medium, high..."
+    )
+    extra_config: dict[str, Any] = Field(
+        default_factory=dict, description="Further settings of claude, as in its settings.json."
+    )
