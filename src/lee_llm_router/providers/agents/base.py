@@ -28,9 +28,10 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from time import monotonic
 from types import MappingProxyType
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import ClassVar, TypeVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.home_paths import NoHomeError, expand_home
@@ -44,22 +45,25 @@ from lee_llm_router.errors import (
     error_for,
 )
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs, attempt_dirs
+from lee_llm_router.providers.agents.checks import CheckLevel as CheckLevel
+from lee_llm_router.providers.agents.checks import check_program
 from lee_llm_router.providers.agents.environment import child_environment
 from lee_llm_router.providers.agents.login import BorrowedLogin
-from lee_llm_router.providers.agents.programs import find_program, known_flags, program_version
+from lee_llm_router.providers.agents.programs import find_program, known_flags
 from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
 from lee_llm_router.providers.agents.settings import AgentConfig, ProgramConfig
+from lee_llm_router.providers.agents.stream import AgentStream
 from lee_llm_router.providers.agents.time_budget import TimeBudget
 from lee_llm_router.providers.agents.turn import AgentTurn
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig, checked_key
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, cancellable
 from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.keys import KeySource
+from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
 
-VERSION_TIMEOUT = 15.0
-"""Seconds the doctor waits for a program that prints its version, and for one that prints its help."""
-
+LONGEST_STREAM = 86_400.0
+"""Seconds that a streamed run may take. Whoever pulls keeps shorter limits, and ends the run by closing the stream."""
 _NO_OPTION = "the agent's command line has no option for it"
 _NO_BODY = "the agent makes its own requests"
 INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
@@ -71,7 +75,6 @@ INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """What no agent can express, unless it says otherwise."""
 
-CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
 AgentSettingsT = TypeVar("AgentSettingsT", bound=ProgramConfig)
 
 
@@ -191,9 +194,34 @@ class AgentProvider(Provider[AgentSettingsT]):
         """Run the program once. A cancellation kills it, waits until everything is cleaned up, and is re-raised."""
         return await cancellable(lambda switch: self._complete(request, timeout, switch))
 
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """Run the program once, and give its answer as it comes. See `Provider.stream`."""
+        stream = AgentStream(partial(self._run_streamed, request))
+        try:
+            stream.open(timeout)
+        except BaseException as error:
+            stream.close()
+            self._raise_if_late(error, stream, request, timeout)
+            raise
+        return stream
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `stream`. A cancellation kills the program, waits until everything is cleaned up, and is re-raised."""
+        stream = AgentStream(partial(self._run_streamed, request))
+        try:
+            await stream.open_async(timeout)
+        except BaseException as error:
+            await stream.aclose()
+            self._raise_if_late(error, stream, request, timeout)
+            raise
+        return stream
+
     def check(self) -> Iterable[tuple[CheckLevel, str]]:
         """Check that the program, its flags, its login or key, and its folders exist."""
-        yield from self._check_program()
+        yield from check_program(
+            self.config.program, lambda dirs: self._environment(dirs, None), version_words=self.version_words,
+            help_words=self.help_words, needed_flags=self.needed_flags, optional_flags=self.optional_flags,
+        )  # fmt: skip
         yield from self._check_access()
         for setting in self.folder_settings:
             folder = getattr(self.config, setting)
@@ -218,55 +246,44 @@ class AgentProvider(Provider[AgentSettingsT]):
             for name in filter(self.config.origin.variable, self.key_variables):
                 yield "ok", f"{name} is set and not used: name it in api_key_env to pay by it"
 
-    def _check_program(self) -> Iterator[tuple[CheckLevel, str]]:
-        try:
-            program = find_program(self.config.program)
-            with attempt_dirs() as dirs:
-                env = self._environment(dirs, None)
-                version = "found"
-                if self.version_words:
-                    version = program_version((program, *self.version_words), env, dirs, VERSION_TIMEOUT)
-                yield "ok", f"{program}: {version}"
-                yield from self._check_flags(program, env, dirs)
-        except LLMRouterError as error:
-            yield "error", error.message
-        except NoHomeError:
-            # Reported for the setting that needs a home.
-            return
+    def _run_streamed(self, request: LLMRequest, stream: AgentStream, cancel: CancelSwitch) -> LLMResponse:
+        return self._complete(request, LONGEST_STREAM, cancel, stream)
 
-    def _check_flags(self, program: str, env: dict[str, str], dirs: AttemptDirs) -> Iterator[tuple[CheckLevel, str]]:
-        budget = TimeBudget(total=VERSION_TIMEOUT, deadline=monotonic() + VERSION_TIMEOUT, cancel=None)
-        flags = self._known_flags(program, env, dirs, budget)
-        if flags is None:
-            return
-        if missing := sorted(self.needed_flags - flags):
-            yield "error", f"{program} has no {', '.join(missing)}: it is too old, or another program"
-        if missing := sorted(self.optional_flags - flags):
-            yield "warning", f"{program} has no {', '.join(missing)}: what they are for is left out"
+    def _raise_if_late(self, error: BaseException, stream: AgentStream, request: LLMRequest, timeout: float) -> None:
+        """Raise what a run that has not answered in time stands for, if `error` says that."""
+        if isinstance(error, TimeoutError):
+            budget = TimeBudget(total=timeout, deadline=0.0, cancel=None)
+            end = ChildResult(returncode=None, end="timeout", stderr=b"")
+            with self._naming(request, list(self.secrets())):
+                if stream.turn is None:
+                    raise LLMTimeoutError(f"{self.title} was not started within {timeout:g} s", sent=False) from None
+                raise self._failure(stream.turn, end, budget) from None
 
-    def _known_flags(
-        self, program: str, env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget
-    ) -> frozenset[str] | None:
-        if not self.help_words:
-            return None
-        return known_flags((program, *self.help_words), env, dirs, budget, self.config.term_grace)
-
-    def _complete(self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None) -> LLMResponse:
-        """Make one attempt. Its errors name provider and model; their texts are scrubbed and bounded."""
+    def _complete(
+        self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None, stream: AgentStream | None = None
+    ) -> LLMResponse:
+        """Make one attempt. With `stream`, the pieces of the answer go there as they come."""
         budget = TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
         secrets = list(self.secrets())
-        try:
+        with self._naming(request, secrets):
             with suppress(_OutdatedLoginError):
-                return self._run_once(request, budget, secrets)
-            return self._run_once(request, budget, secrets, may_repeat=False)
+                return self._run_once(request, budget, secrets, stream=stream)
+            return self._run_once(request, budget, secrets, stream=stream, may_repeat=False)
+
+    @contextmanager
+    def _naming(self, request: LLMRequest, secrets: list[str]) -> Iterator[None]:
+        """Let errors name provider and model; their texts are scrubbed and bounded."""
+        try:
+            yield
         except LLMRouterError as error:
             error.provider, error.model = self.name, request.model or self.config.model
             error.args = (quoted(error.message, secrets),)
             raise
 
     def _run_once(
-        self, request: LLMRequest, budget: TimeBudget, secrets: list[str], *, may_repeat: bool = True
-    ) -> LLMResponse:
+        self, request: LLMRequest, budget: TimeBudget, secrets: list[str], *, stream: AgentStream | None,
+        may_repeat: bool = True,
+    ) -> LLMResponse:  # fmt: skip
         """Run it. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
         prompt = self.prompt(request).encode()
         key = self._key()
@@ -278,12 +295,14 @@ class AgentProvider(Provider[AgentSettingsT]):
                 run = AgentRun(
                     request=request, model=request.model or self.config.model, prompt=prompt, key=key, dirs=dirs,
                     executable=program, timeout=budget.total,
-                    flags=self._known_flags(program, env, dirs, budget),
+                    flags=known_flags(program, self.help_words, env, dirs, budget),
                 )  # fmt: skip
                 command, turn = self.command(run), self.new_turn(run)
+                if stream is not None:
+                    stream.turn = turn
                 # From here on an OSError does not say what the agent did. A failed start raises an error that does.
                 may_be_sent = True
-                result = self._run_child(command, turn, env, dirs=dirs, budget=budget, login=login)
+                result = self._run_child(command, turn, env, dirs=dirs, budget=budget, login=login, stream=stream)
                 # If the agent has renewed its login, the new tokens are secrets too.
                 secrets += self.login_secrets(dirs)
                 answer = turn.answer(result.returncode, command.request_bytes)
@@ -302,10 +321,12 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     def _run_child(
         self, command: AgentCommand, turn: AgentTurn, env: dict[str, str], *, dirs: AttemptDirs, budget: TimeBudget,
-        login: BorrowedLogin | None,
+        login: BorrowedLogin | None, stream: AgentStream | None,
     ) -> ChildResult:  # fmt: skip
         def on_line(line: bytes) -> None:
-            turn.feed(line)
+            chunk = turn.feed(line)
+            if chunk is not None and stream is not None:
+                stream.put(chunk)
             if turn.acted and login is not None:
                 login.give_up_claim()
             if turn.over:
@@ -313,11 +334,11 @@ class AgentProvider(Provider[AgentSettingsT]):
 
         with suppress(_TurnOverError):
             return run_child(
-            command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
-            grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
-            cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
-            meanwhile=None if login is None else login.look,
-        )  # fmt: skip
+                command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
+                grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
+                cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
+                meanwhile=None if login is None else login.look,
+            )  # fmt: skip
         return ChildResult(returncode=None, end="exit", stderr=b"")
 
     def _failure(self, turn: AgentTurn, result: ChildResult, budget: TimeBudget) -> LLMRouterError:

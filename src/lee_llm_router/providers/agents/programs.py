@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -41,27 +42,30 @@ def find_program(command: str) -> str:
 
 
 def known_flags(
-    argv: tuple[str, ...], env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget, grace: float
+    program: str, help_words: Sequence[str], env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget
 ) -> frozenset[str] | None:
     """Return the flags that a program's help names, looked up once for each program; None if it names none.
 
     Args:
-        argv: What prints the help; its first word is the program's path.
+        program: Its path.
+        help_words: What makes it print its help; empty: nothing does.
         env: Its environment.
         dirs: The private folders it runs in.
         budget: The time it may take.
-        grace: As for `run_child`.
 
     Raises:
         LLMTimeoutError: it did not end in time. `sent` is False.
     """
-    stat = Path(argv[0]).stat()
+    if not help_words:
+        return None
+    argv = (program, *help_words)
+    stat = Path(program).stat()
     key = (argv, stat.st_ino, stat.st_mtime_ns, stat.st_size)
     known = _flags_by_program.get(key)
     if known is None:
         lines: list[bytes] = []
         result = run_child(
-            argv, env=env, cwd=dirs.work, timeout=budget.left, grace=grace, max_output=_MAX_HELP,
+            argv, env=env, cwd=dirs.work, timeout=budget.left, max_output=_MAX_HELP,
             on_line=lines.append, cancel=budget.cancel, watch=dirs.watch,
         )  # fmt: skip
         if result.end == "timeout":

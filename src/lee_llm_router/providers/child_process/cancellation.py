@@ -63,7 +63,7 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
     """
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
-    switch, future = _start_with_switch(function)
+    switch, future = start_with_switch(function)
 
     def mark_ended() -> None:
         if not ended.done():
@@ -79,18 +79,35 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
         await asyncio.shield(ended)
     except asyncio.CancelledError:
         switch.set()
-        while not ended.done():
-            # A second cancellation must not shorten this wait: the child and its files still exist.
-            with suppress(asyncio.CancelledError):
-                await asyncio.shield(ended)
+        with suppress(asyncio.CancelledError):
+            await until_done(ended)
         raise
     finally:
         switch.set()
     return future.result()
 
 
-def _start_with_switch(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwitch, Future[T]]:
-    """Start `function(switch)` in a thread, which closes the switch when the function has returned."""
+async def until_done(ended: asyncio.Future[None]) -> None:
+    """Await `ended`, whatever happens. A cancellation is re-raised then.
+
+    It must not shorten the wait: the child and its files still exist.
+    """
+    cancelled = False
+    while not ended.done():
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def start_with_switch(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwitch, Future[T]]:
+    """Start `function(switch)` in a thread, which closes the switch when the function has returned.
+
+    Raises:
+        ProviderError: no thread can be started or no descriptor is free (`sent` is False).
+    """
     with ExitStack() as stack:
         try:
             switch = CancelSwitch()

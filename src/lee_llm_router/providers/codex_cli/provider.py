@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from lee_llm_router._util.home_paths import NoHomeError, expand_home
 from lee_llm_router.errors import AuthenticationError
-from lee_llm_router.providers.agents import base
+from lee_llm_router.providers.agents import checks
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
 from lee_llm_router.providers.agents.base import AgentProvider, CheckLevel
 from lee_llm_router.providers.agents.login import BorrowedLogin, borrowed_login
@@ -43,7 +43,7 @@ KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
 """The child's variable for the key of `base_url`, whatever the variable is called here."""
 SERVICE_KEY_VARIABLE = "CODEX_API_KEY"
 """The variable from which codex reads a key for the real service (it does not read OPENAI_API_KEY)."""
-VERSION_TIMEOUT = base.VERSION_TIMEOUT
+VERSION_TIMEOUT = checks.VERSION_TIMEOUT
 
 
 class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
