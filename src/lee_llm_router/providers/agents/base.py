@@ -45,8 +45,7 @@ from lee_llm_router.errors import (
     error_for,
 )
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs, attempt_dirs
-from lee_llm_router.providers.agents.checks import CheckLevel as CheckLevel
-from lee_llm_router.providers.agents.checks import check_program
+from lee_llm_router.providers.agents.checks import CheckLevel, check_program
 from lee_llm_router.providers.agents.environment import child_environment
 from lee_llm_router.providers.agents.login import BorrowedLogin
 from lee_llm_router.providers.agents.programs import find_program, known_flags

@@ -19,7 +19,8 @@ from lee_llm_router._util.home_paths import NoHomeError, expand_home
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents import checks
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
-from lee_llm_router.providers.agents.base import AgentProvider, CheckLevel
+from lee_llm_router.providers.agents.base import AgentProvider
+from lee_llm_router.providers.agents.checks import CheckLevel
 from lee_llm_router.providers.agents.login import BorrowedLogin, borrowed_login
 from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
 from lee_llm_router.providers.agents.time_budget import TimeBudget
