@@ -22,6 +22,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
         "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
         "claude_cli": "lee_llm_router.providers.claude_cli:ClaudeCLIProvider",
+        "command": "lee_llm_router.providers.command:CommandProvider",
     },
     aliases=vendor_aliases,
     problem=_problem,

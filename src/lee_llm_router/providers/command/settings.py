@@ -1,0 +1,176 @@
+"""Settings of a `command` provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router._util.text_pattern import MAX_PATTERN, PatternError, compile_pattern
+from lee_llm_router.errors import FailureType
+from lee_llm_router.providers.agents.settings import ProgramConfig
+from lee_llm_router.providers.base import Effects
+from lee_llm_router.providers.command.json_path import MAX_PATH, parse_path
+from lee_llm_router.providers.command.template import TemplateError, check_template, placeholders_of
+from lee_llm_router.settings.fields import EnvName, Integer, Wait
+from lee_llm_router.settings.model import Section
+
+_OURS = (FailureType.CANCELLED, FailureType.UNAVAILABLE, FailureType.CONTRACT_VIOLATION)
+"""Failures that the router alone can tell."""
+
+
+def _check_word(word: str) -> str:
+    try:
+        check_template(word)
+    except TemplateError as error:
+        raise PydanticCustomError("wanted_template", "{problem}", {"problem": str(error)}) from None
+    return word
+
+
+def _check_path(text: str) -> str:
+    try:
+        parse_path(text)
+    except ValueError as error:
+        raise PydanticCustomError("wanted_path", "{problem}", {"problem": str(error)}) from None
+    return text
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        compile_pattern(pattern)
+    except PatternError as error:
+        raise PydanticCustomError("wanted_pattern", "{problem}", {"problem": str(error)}) from None
+    return pattern
+
+
+def _check_failure(kind: FailureType) -> FailureType:
+    if kind in _OURS:
+        raise PydanticCustomError("wanted_failure", "a program cannot fail like that: the router alone can tell")
+    return kind
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, int) else value
+
+
+_Template: TypeAlias = Annotated[str, AfterValidator(_check_word)]
+_Path: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_PATH), AfterValidator(_check_path)]
+_Pattern: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN), AfterValidator(_check_pattern)]
+_ExitCode: TypeAlias = Annotated[Integer, Field(ge=-64, le=255)]
+
+
+class FailureRule(Section):
+    """What a failed run means. Everything that is given must hold."""
+
+    exit_code: _ExitCode | None = Field(None, description="The program's exit code; a negative one names a signal.")
+    stderr: _Pattern | None = Field(
+        None, description="A regular expression (Python's) found in the end of standard error."
+    )
+    stdout: _Pattern | None = Field(
+        None, description="One found in standard output: a run whose output fits has failed, whatever its exit code."
+    )
+    error: _Pattern | None = Field(None, description="One found in the message at error_path.")
+    type: Annotated[FailureType, AfterValidator(_check_failure)] = Field(
+        description="The failure: RATE_LIMIT, QUOTA, AUTH..."
+    )
+    retry_after: Wait | None = Field(None, description="Seconds to wait. Default: those that the text names.")
+    final: bool = Field(False, description="Whether another attempt at the same target is pointless.")
+
+    @model_validator(mode="after")
+    def _says_when(self) -> Self:
+        if self.exit_code is None and not (self.stderr or self.stdout or self.error):
+            raise PydanticCustomError("wanted_condition", "give exit_code, stderr, stdout or error")
+        return self
+
+
+class UsagePaths(Section):
+    """Where the output holds numbers of tokens."""
+
+    prompt_tokens: _Path | None = Field(None, description="Path to the tokens of the prompt, cached ones included.")
+    completion_tokens: _Path | None = Field(None, description="Path to the tokens of the answer, thoughts included.")
+    total_tokens: _Path | None = Field(None, description="Path to their sum. Default: it is computed.")
+    cached_tokens: _Path | None = Field(None, description="Path to the prompt's tokens that came from a cache.")
+    cache_write_tokens: _Path | None = Field(None, description="Path to the prompt's tokens put into a cache.")
+    reasoning_tokens: _Path | None = Field(None, description="Path to the answer's tokens that were thoughts.")
+
+
+class CommandConfig(ProgramConfig):
+    """Settings of a `command` provider."""
+
+    type: str = Field("command", description="command")
+    argv: Annotated[tuple[_Template | tuple[_Template, ...], ...], Field(min_length=1, max_length=1000)] = Field(
+        description="The command line, word by word, with placeholders like {model}. A list within it is a group of "
+        "words that is left out where a placeholder in it has no value. No shell reads it.",
+    )
+    input: Literal["text", "json"] = Field(
+        "text", description="What standard input holds: the conversation as text, or the request as a JSON object."
+    )
+    output: Literal["stdout", "file", "json"] = Field(
+        "stdout",
+        description="Where the answer is: standard output, the file {output_file}, or JSON on standard output.",
+    )
+    answer_path: _Path | None = Field(
+        None, description="Path to the answer in the JSON output; of several lines of JSON the last that has it counts."
+    )
+    error_path: _Path | None = Field(None, description="Path to an error message: where there is one, the run failed.")
+    model_path: _Path | None = Field(None, description="Path to the name of the model that served.")
+    session_path: _Path | None = Field(None, description="Path to the id of the session or answer.")
+    reasoning_path: _Path | None = Field(None, description="Path to the model's reasoning.")
+    finish_path: _Path | None = Field(
+        None, description="Path to why the answer ended; one that says cut, filtered or failed is understood."
+    )
+    cost_path: _Path | None = Field(None, description="Path to the price in US dollars.")
+    usage_paths: UsagePaths = Field(default_factory=UsagePaths, description="Paths to numbers of tokens.")
+    set_env: dict[EnvName, _Template] = Field(
+        default_factory=dict, description="Environment variables to set; their values may hold placeholders."
+    )
+    key_variable: EnvName | None = Field(
+        None, description="The program's variable for the key. Default: the one that api_key_env names."
+    )
+    success_exits: Annotated[tuple[_ExitCode, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = Field(
+        (0,), description="Exit codes of a run that ended well."
+    )
+    failures: tuple[FailureRule, ...] = Field(
+        (), max_length=100, description="What exit codes and texts mean; the first that fits a failed run counts."
+    )
+    effects: Effects = Field(
+        "external",
+        description="What a run may change: none, workspace, or external, where attempts are not repeated. Default: "
+        "external, since nobody knows.",
+    )
+
+    @property
+    def program(self) -> str:
+        """The program: a name on PATH, or a path, which starts at the folder of the configuration."""
+        name = str(self.argv[0])
+        return str(self.origin.path(name)) if "/" in name else name
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """The placeholders in use."""
+        return placeholders_of((*self.argv, *self.set_env.values()))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if problems := list(self._problems()):
+            raise PydanticCustomError("contradiction", "{problems}", {"problems": "; ".join(problems)})
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        first = self.argv[0]
+        if not isinstance(first, str) or not first.strip() or placeholders_of((first,)):
+            yield "argv begins with the program, as it is"
+        if self.output == "json" and self.answer_path is None:
+            yield "output: json needs answer_path, which says where"
+        if (self.output == "file") != ("output_file" in self.placeholders):
+            yield "output: file and the placeholder {output_file} go together"
+        if self.api_key_file is not None and self.key_variable is None:
+            yield "api_key_file needs key_variable, the program's own name for it"
+        if self.key_variable is not None and self.api_key_env is None and self.api_key_file is None:
+            yield "key_variable needs api_key_env or api_key_file, which say where the key is"
+        if any(rule.exit_code in self.success_exits for rule in self.failures if rule.exit_code is not None):
+            yield "the exit_code of a failure is among success_exits"
+        if self.error_path is None and any(rule.error for rule in self.failures):
+            yield "the error of a failure is looked for at error_path, which is missing"
