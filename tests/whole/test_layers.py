@@ -37,6 +37,7 @@ INSIDE = {
     "providers": [
         ["pool"],
         ["registry"],
+        ["llama_cpp"],
         ["mock", "http", "*_cli", "command", "http.dialects.*.provider", "wrapper"],
         ["agents"],
         ["http.provider"],

@@ -23,6 +23,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
         "claude_cli": "lee_llm_router.providers.claude_cli:ClaudeCLIProvider",
         "command": "lee_llm_router.providers.command:CommandProvider",
+        "llama_cpp": "lee_llm_router.providers.llama_cpp:LlamaCppProvider",
     },
     aliases=vendor_aliases,
     problem=_problem,

@@ -1,0 +1,80 @@
+"""What the doctor is told of a model in this process: library, file, cores and memory. Loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.llama_cpp.gguf import GGUFHeader
+from lee_llm_router.providers.llama_cpp.loading import (
+    context_of,
+    header_of,
+    library_problem,
+    memory_need,
+    memory_problem,
+    shown_size,
+)
+from lee_llm_router.providers.llama_cpp.machine import free_memory, usable_cores
+from lee_llm_router.providers.llama_cpp.native import LoadSettings
+from lee_llm_router.providers.llama_cpp.settings import LlamaCppConfig
+
+Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
+
+
+def check_model(config: LlamaCppConfig, settings: LoadSettings | None) -> Iterator[Finding]:
+    """Check all that loading a model needs.
+
+    Args:
+        config: The provider's settings.
+        settings: How the model is loaded; None if the file cannot be named.
+    """
+    problem = library_problem()
+    yield ("ok", "xllamacpp is installed") if problem is None else ("error", problem)
+    if settings is None:
+        yield "error", f"{config.model_path}: there is no home folder"
+        return
+    try:
+        header = header_of(settings.path)
+    except LLMRouterError as error:
+        yield "error", error.message
+        return
+    yield "ok", _about(settings, header)
+    yield from _check_context(settings, header)
+    yield _cores(config, settings)
+    yield _memory(settings, header)
+
+
+def _about(settings: LoadSettings, header: GGUFHeader) -> str:
+    named = f"{header.name}, " if header.name else ""
+    trained = f", trained with {header.context_length} tokens" if header.context_length else ""
+    return f"{settings.path}: {named}architecture {header.architecture}, {shown_size(header.size)}{trained}"
+
+
+def _check_context(settings: LoadSettings, header: GGUFHeader) -> Iterator[Finding]:
+    context = context_of(settings.context, header)
+    if header.context_length and context > header.context_length:
+        yield "warning", f"n_ctx is {context}, and the model was trained with {header.context_length} tokens"
+    if header.chat_template is None and settings.chat_template is None:
+        yield "warning", "the file holds no chat template: is it a model for conversations? (chat_template sets one)"
+
+
+def _cores(config: LlamaCppConfig, settings: LoadSettings) -> Finding:
+    cores = usable_cores()
+    text = f"computes with {settings.threads} of {cores} core{'s' * (cores != 1)}"
+    if config.n_threads is not None and config.n_threads > cores:
+        return "warning", f"{text}: n_threads {config.n_threads} is more than this process may use"
+    return "ok", text
+
+
+def _memory(settings: LoadSettings, header: GGUFHeader) -> Finding:
+    need, free = memory_need(settings, header), free_memory()
+    problem = memory_problem(need)
+    if problem is not None:
+        return "error", problem.message
+    text = f"needs about {shown_size(need.total)} of memory"
+    if free is None:
+        return "ok", text
+    if need.total > free:
+        return "warning", f"{text}, and {shown_size(free)} are free: parts of the file will be read again and again"
+    return "ok", f"{text}; {shown_size(free)} are free"

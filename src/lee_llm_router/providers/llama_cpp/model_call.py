@@ -1,0 +1,268 @@
+"""One request to a model of this process, in a thread of its own, and its answer as a stream of bytes.
+
+How this works. llama.cpp gives each event of an answer to a function, in the thread of the call. The function puts it
+into a queue and says whether to go on. Whoever made the call takes the events from there as a `WireStream`, in the form
+in which llama.cpp's server would send them over HTTP, so that the dialect of chat completions reads them unchanged.
+
+What goes wrong in the function must not reach C++, which would go on with an event missing: it ends the call, and is
+raised after it. Events that only tell how far the prompt has been read are dropped; the function is called for them all
+the same, and so a call can be stopped before its first token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TypeAlias
+
+from lee_llm_router._util.threads import start_in_thread
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, ProviderError
+from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
+from lee_llm_router.providers.llama_cpp.native import NativeServer
+from lee_llm_router.providers.llama_cpp.shared_model import SharedModel, Stop, StoppedError
+
+_PROGRESS = b'"prompt_progress":{'
+"""In an event that tells of the prompt alone. In a text its quotation marks would be escaped."""
+_END_MARK = b"data: [DONE]\n\n"
+_ERROR = b'{"error":'
+
+_Item: TypeAlias = "bytes | LLMRouterError | None"
+"""An event, what broke the call, or its end."""
+
+
+class ModelCall:
+    """A request on its way. It begins with `start`, and ends at its last event or soon after `stop`.
+
+    Args:
+        model: Who is asked.
+        body: The request, as JSON.
+    """
+
+    def __init__(self, model: SharedModel, body: bytes) -> None:
+        self.items: SimpleQueue[_Item] = SimpleQueue()
+        self.wake: Callable[[], None] | None = None
+        """Called after something was put into `items`, in any thread."""
+        self._model = model
+        self._body = body
+        self._stop = Stop()
+        self._has_begun = False
+        self._broken: LLMRouterError | None = None
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            BlockingIOError: no thread can be started.
+        """
+        start_in_thread(self._run)
+
+    def stop(self) -> None:
+        """Have it end soon. Takes no lock and does not wait."""
+        self._stop.is_set = True
+
+    def late(self) -> LLMTimeoutError:
+        """Return the error for a call whose time is up, and stop it."""
+        self.stop()
+        if self._model.is_loaded:
+            return LLMTimeoutError("the model in this process did not answer in time")
+        return LLMTimeoutError("the model is still being loaded; that goes on, for the next attempt", sent=False)
+
+    def _run(self) -> None:
+        try:
+            self._model.use(self._ask, self._stop)
+        except StoppedError:
+            self._put(ProviderError("the model was closed before it was asked", sent=False))
+        except LLMRouterError as error:
+            self._put(error)
+        except Exception as error:  # noqa: BLE001 - what llama.cpp raises has no types of its own
+            self._put(_native_error(error))
+        else:
+            self._put(self._broken)
+
+    def _ask(self, server: NativeServer) -> None:
+        server.handle_chat_completions(self._body, self._take)
+
+    def _take(self, event: bytes) -> bool:
+        """Take an event; return whether it is to be the last one."""
+        try:
+            if _PROGRESS not in event:
+                self._put(event)
+            elif not self._has_begun:
+                self._put(b"")
+            self._has_begun = True
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._broken = ProviderError(f"an event of the answer was lost: {type(error).__name__}")
+            return True
+        if self._stop.is_set:  # by whoever made the call, who has left; or by a close
+            self._broken = ProviderError("the model was closed while it answered")
+        return self._stop.is_set
+
+    def _put(self, item: _Item) -> None:
+        self.items.put(item)
+        wake = self.wake
+        if wake is not None:
+            wake()
+
+
+class EmbeddingCall(ModelCall):
+    """A request for embeddings. Its answer is one event, and it cannot be stopped once it is computed."""
+
+    def _ask(self, server: NativeServer) -> None:
+        self._put(server.handle_embeddings(self._body.decode()).encode())
+
+
+def _native_error(error: Exception) -> LLMRouterError:
+    """Return what llama.cpp raised before it began to answer, as a typed error."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, ValueError):  # std::invalid_argument: it blames the request
+        return InvalidRequestError(f"llama.cpp refuses the request: {text}", status_code=400)
+    if isinstance(error, MemoryError):
+        return ProviderError("memory is short for this call", local_shortage=True)
+    return ProviderError(f"llama.cpp failed: {text}")
+
+
+class _Answer:
+    """What the two forms of an answer share: how an item is read. Its status is known from the first event."""
+
+    raw_headers: RawHeaders = ()
+
+    def __init__(self, call: ModelCall) -> None:
+        self.status = 200
+        self.refusal: bytes | None = None
+        """The error that came in place of an answer, as JSON."""
+        self._call = call
+        self._deadline = 0.0
+        self._has_ended = False
+        self._waiting: list[bytes] = []
+        """Parts of the body that were read while the answer was opened."""
+
+    def allow(self, timeout: float) -> None:
+        """As `WireStream.allow`."""
+        self._deadline = monotonic() + timeout
+
+    def close(self) -> None:
+        """As `WireStream.close`. Takes no lock."""
+        self._call.stop()
+
+    def __del__(self) -> None:
+        self._call.stop()
+
+    def _left(self) -> float:
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise self._call.late()
+        return left
+
+    def _part(self, item: _Item) -> bytes | None:
+        """Return the part of the body that `item` is; empty after the last one, None if it is nothing of the body."""
+        if isinstance(item, LLMRouterError):
+            self._has_ended = True
+            raise item
+        if item is None:
+            self._has_ended = True
+            return _END_MARK
+        return b"data: " + item + b"\n\n" if item else None
+
+    def _note_opened(self, item: _Item) -> None:
+        if isinstance(item, bytes) and item.startswith(_ERROR):
+            self.status, self.refusal = 500, item
+            return
+        part = self._part(item)
+        if part is not None:
+            self._waiting.append(part)
+
+
+class Answer(_Answer):
+    """The answer to a `ModelCall`, for a synchronous caller: a `WireStream`."""
+
+    def open(self) -> None:
+        """Wait for the first sign of an answer. It raises as `read` does."""
+        self._note_opened(self._next())
+
+    def read(self) -> bytes:
+        """As `WireStream.read`."""
+        if self._waiting:
+            return self._waiting.pop()
+        while not self._has_ended:
+            part = self._part(self._next())
+            if part is not None:
+                return part
+        return b""
+
+    def whole(self) -> WireResponse:
+        """As `WireStream.whole`."""
+        return WireResponse(self.status, (), b"".join(iter(self.read, b"")))
+
+    def finish(self) -> None:
+        """As `WireStream.finish`."""
+        self.close()
+
+    def _next(self) -> _Item:
+        try:
+            return self._call.items.get(timeout=self._left())
+        except Empty:
+            raise self._call.late() from None
+
+
+class AsyncAnswer(_Answer):
+    """As `Answer`, for the event loop that opened it."""
+
+    def __init__(self, call: ModelCall) -> None:
+        super().__init__(call)
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        call.wake = self._wake
+
+    async def open(self) -> None:
+        """As `Answer.open`."""
+        self._note_opened(await self._next())
+
+    async def read(self) -> bytes:
+        """As `AsyncWireStream.read`."""
+        if self._waiting:
+            return self._waiting.pop()
+        while not self._has_ended:
+            part = self._part(await self._next())
+            if part is not None:
+                return part
+        return b""
+
+    async def whole(self) -> WireResponse:
+        """As `AsyncWireStream.whole`."""
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        return WireResponse(self.status, (), b"".join(parts))
+
+    async def finish(self) -> None:
+        """As `AsyncWireStream.finish`."""
+        self.close()
+
+    async def _next(self) -> _Item:
+        items = self._call.items
+        while True:
+            with suppress(Empty):
+                return items.get_nowait()
+            self._waiter = self._loop.create_future()
+            try:
+                if items.empty():  # what came before the waiter was there has not woken it
+                    async with asyncio.timeout(self._left()):
+                        await self._waiter
+            except TimeoutError:
+                raise self._call.late() from None
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(_set, waiter)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

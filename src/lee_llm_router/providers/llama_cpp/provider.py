@@ -1,0 +1,245 @@
+"""The provider type `llama_cpp`: a model in this process, from a GGUF file, with no server and no network.
+
+How this works. `shared_model` keeps the model and loads it when it is first used; `model_call` runs one request in a
+thread; `native` is all that knows xllamacpp. llama.cpp takes and gives what its server does over HTTP, so the dialect
+of chat completions writes the requests and reads the answers. Every answer is asked for as a stream, since only a
+stream can be stopped; one that is wanted whole is put together here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic_core import from_json, to_json
+
+from lee_llm_router._util.answer_headers import NO_HEADERS
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.masked_text import values_used
+from lee_llm_router._util.scrubbing import secrets_in
+from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError, ModelNotFoundError, ProviderError
+from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
+from lee_llm_router.providers.http.dialects.base import Decoder, HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import encode_json
+from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
+from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+from lee_llm_router.providers.http.dialects.openai.structured_output import with_instructions
+from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
+from lee_llm_router.providers.http.transport.api import WireResponse
+from lee_llm_router.providers.llama_cpp.gguf import GGUFError, read_header
+from lee_llm_router.providers.llama_cpp.machine import usable_cores
+from lee_llm_router.providers.llama_cpp.model_call import Answer, AsyncAnswer, ModelCall
+from lee_llm_router.providers.llama_cpp.native import LoadSettings
+from lee_llm_router.providers.llama_cpp.requests import finished_body
+from lee_llm_router.providers.llama_cpp.settings import LlamaCppConfig
+from lee_llm_router.providers.llama_cpp.shared_model import SharedModel, claim, release
+from lee_llm_router.providers.streams import ChunkStream
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+_DIALECT = ChatDialect()
+_MAX_REMEMBERED = 1000
+
+
+@dataclass(slots=True)
+class _Asked:
+    """One request on its way, with what is needed to read its answer."""
+
+    call: ModelCall
+    reply: HTTPReply
+    schema: str | None
+    """The JSON Schema that llama.cpp is to hold the model to, as text; None if it is to hold it to none."""
+
+
+class LlamaCppProvider(Provider[LlamaCppConfig]):
+    """Asks a model in this process."""
+
+    config_model: ClassVar[type[ProviderConfig]] = LlamaCppConfig
+    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, bounded=True)
+    inexpressible: ClassVar[Mapping[str, str]] = {
+        "service_tier": "a model in this process has no tiers",
+        "extra_query": "nothing goes over HTTP",
+    }
+
+    def __init__(self, name: str, config: LlamaCppConfig, clock: Clock = SYSTEM_CLOCK) -> None:
+        super().__init__(name, config, clock)
+        self._secrets = config.filled_values()
+        self._unheld: set[str] = set()
+        """JSON Schemas that llama.cpp makes no grammar of."""
+        self._lock = ForkLock()
+        self._model: SharedModel | None = None
+        self._no_path: LLMRouterError | None = None
+        try:
+            settings = load_settings_of(config)
+        except OSError as error:
+            self._no_path = ModelNotFoundError(f"{config.model_path}: {error.strerror}", final=True, sent=False)
+        else:
+            self._model = claim(settings)
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: LlamaCppConfig) -> Mapping[str, str]:
+        """As `Provider.unsupported`; tools too, if the model's template has no place for them."""
+        found = super().unsupported(request, settings)
+        if request.tools and not _takes_tools(settings):
+            return {**found, "tools": "the model's chat template has no place for tools"}
+        return found
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """Ask once. `timeout` bounds everything, the loading of the model included."""
+        asked = self._asked(request)
+        answer = Answer(asked.call)
+        with self._begun(asked, answer, timeout):
+            answer.open()
+            self._check(asked, answer)
+            return self._response(asked, answer.whole())
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        """As `complete`."""
+        asked = self._asked(request)
+        answer = AsyncAnswer(asked.call)
+        with self._begun(asked, answer, timeout):
+            await answer.open()
+            self._check(asked, answer)
+            return self._response(asked, await answer.whole())
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """Ask once. `timeout` bounds the time until the model has begun to read the prompt."""
+        asked = self._asked(request)
+        answer = Answer(asked.call)
+        with self._begun(asked, answer, timeout):
+            answer.open()
+            self._check(asked, answer)
+        return EventStream(answer, self._decoder(asked), NO_HEADERS)
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        """As `stream`."""
+        asked = self._asked(request)
+        answer = AsyncAnswer(asked.call)
+        with self._begun(asked, answer, timeout):
+            await answer.open()
+            self._check(asked, answer)
+        return AsyncEventStream(answer, self._decoder(asked), NO_HEADERS)
+
+    def secrets(self) -> Iterable[str]:
+        """As `Provider.secrets`; and the values filled into what is sent."""
+        return self._secrets
+
+    def close(self) -> None:
+        """Give the model back. If no other provider uses it, stop its calls and free it."""
+        with self._lock:
+            model, self._model = self._model, None
+        if model is not None:
+            release(model)
+
+    async def aclose(self) -> None:
+        """As `close`, in a thread: calls may have to be waited for."""
+        await call_in_thread_async(self.close)
+
+    def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
+        """As `Provider.check`: the library, the file, cores and memory."""
+        from lee_llm_router.providers.llama_cpp.checks import check_model  # noqa: PLC0415 - only the doctor needs it
+
+        yield from check_model(self.config, None if self._model is None else self._model.settings)
+
+    def _asked(self, request: LLMRequest) -> _Asked:
+        """Return `request` as a call that has not begun."""
+        model = self._model
+        if model is None:
+            raise self._no_path or ProviderError("the provider is closed", sent=False)
+        body = _DIALECT.encode(request, chat_settings(), stream=True)
+        schema = None
+        if request.schema is not None and "response_format" not in request.extra_body:
+            schema = to_json(body.get("response_format")).decode()
+        is_held = schema is None or schema not in self._unheld
+        if not is_held:
+            body["messages"] = with_instructions(request.messages, request)
+        body = finished_body(body, request, self.config.extra_body, hold_to_schema=is_held)
+        data = encode_json(body)
+        secrets = (*self._secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
+        reply = HTTPReply(
+            200, b"", request_bytes=len(data), secrets=secrets, now=self.clock.time(), asked=body,
+            settings=chat_settings(),
+        )  # fmt: skip
+        return _Asked(ModelCall(model, data), reply, schema if is_held else None)
+
+    @contextmanager
+    def _begun(self, asked: _Asked, answer: Answer | AsyncAnswer, timeout: float) -> Iterator[None]:
+        """Begin a call, whose answer is opened, and perhaps read, within the block; stop it if that fails."""
+        answer.allow(timeout)
+        try:
+            asked.call.start()
+            yield
+        except BaseException as error:
+            answer.close()
+            if isinstance(error, InvalidRequestError) and asked.schema is not None:
+                self._ask_without(asked.schema, error)
+            raise
+
+    def _ask_without(self, schema: str, error: InvalidRequestError) -> None:
+        """Ask for JSON in words from now on, where llama.cpp may have refused `schema`."""
+        if len(self._unheld) >= _MAX_REMEMBERED:
+            self._unheld.clear()
+        self._unheld.add(schema)
+        error.ask_again = True
+
+    def _check(self, asked: _Asked, answer: Answer | AsyncAnswer) -> None:
+        """Raise the error that came in place of an answer, if one did."""
+        if answer.refusal is not None:
+            raise _DIALECT.failure(replace(asked.reply, status=_status_in(answer.refusal), body=answer.refusal))
+
+    def _response(self, asked: _Asked, answer: WireResponse) -> LLMResponse:
+        return _DIALECT.decode(replace(asked.reply, body=answer.body))
+
+    def _decoder(self, asked: _Asked) -> Decoder:
+        return _DIALECT.decoder(asked.reply, chat_settings())
+
+
+@lru_cache(maxsize=1)
+def chat_settings() -> OpenAIChatConfig:
+    """Return the settings by which the dialect of chat completions writes and reads."""
+    return OpenAIChatConfig(type="http", base_url="http://in-this-process/v1")
+
+
+def load_settings_of(config: LlamaCppConfig) -> LoadSettings:
+    """Return how the model of a provider with the settings `config` is loaded.
+
+    Raises:
+        OSError: the path begins with ~, and there is no home.
+    """
+    cores = usable_cores()
+    return LoadSettings(
+        path=os.path.abspath(config.origin.path(config.model_path)),  # noqa: PTH100 - links may be changed later
+        context=config.n_ctx,
+        slots=config.max_concurrency,
+        threads=min(config.n_threads or max(1, cores // 2), cores),
+        gpu_layers=config.n_gpu_layers,
+        embeddings=config.embeddings,
+        pooling=config.pooling,
+        chat_template=config.chat_template,
+    )
+
+
+def _takes_tools(config: LlamaCppConfig) -> bool:
+    """Return whether the model's chat template has a place for tools; true if that cannot be told."""
+    template = config.chat_template
+    if template is None:
+        try:
+            template = read_header(Path(load_settings_of(config).path)).chat_template
+        except (OSError, GGUFError):
+            return True  # the attempt says what is wrong with the file
+    return "tools" in (template or "")
+
+
+def _status_in(refusal: bytes) -> int:
+    """Return the status that an error of llama.cpp names."""
+    try:
+        code = from_json(refusal)["error"]["code"]
+    except (ValueError, LookupError, TypeError):
+        return 500
+    return code if type(code) is int and 400 <= code < 600 else 500

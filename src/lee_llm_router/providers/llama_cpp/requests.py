@@ -1,0 +1,120 @@
+"""Writes requests to a model of this process: OpenAI's chat completions, less what llama.cpp cannot do. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.response import LLMRequest
+
+_SAMPLING = (
+    "top_k", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "parallel_tool_calls",
+)  # fmt: skip
+_OURS = ("stream", "return_progress")
+_MAX_REPEATS = 1000
+"""The longest repetition that a grammar is asked for. llama.cpp refuses those above 2000, and prints the grammar."""
+_LENGTHS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+_DATA = frozenset({"const", "enum", "default", "examples", "example", "required"})
+"""Keywords whose values are no schemas."""
+
+_TOKEN = re.compile(
+    r"\\[dws]|\\[^A-Za-z0-9]|\[(?:\^)?(?:[^\]\\\[]|\\[dws]|\\[^A-Za-z0-9])+\]|\((?:\?:)?|\)|\{\d{1,4}(?:,\d{0,4})?\}"
+    r"|[|.*+?]|[^\\^$\[\](){}*+?|.]"
+)
+_CLASSES = {r"\d": "0-9", r"\w": "a-zA-Z0-9_", r"\s": " \\t\\n\\r"}
+
+
+def finished_body(
+    body: dict[str, Any], request: LLMRequest, extra: Mapping[str, Any], *, hold_to_schema: bool
+) -> dict[str, Any]:
+    """Return `body`, what the dialect of chat completions has written for `request`, as llama.cpp takes it.
+
+    Args:
+        body: The body; it is changed.
+        request: What is asked.
+        extra: The provider's own additions.
+        hold_to_schema: Whether llama.cpp is to hold the model to the schema; otherwise to JSON alone.
+
+    Raises:
+        InvalidRequestError: `extra_body` sets what decides how answers are read.
+    """
+    for name in _OURS:
+        if name in request.extra_body:
+            raise InvalidRequestError(f"extra_body must not set {name}: it decides how answers are read", sent=False)
+    body.pop("model", None)  # the answer then says which file has served
+    for name in _SAMPLING:
+        value = getattr(request, name)
+        if value is not None:
+            body.setdefault(name, value)
+    if request.top_logprobs is not None:
+        body.setdefault("logprobs", True)
+    if request.reasoning_effort == "none":
+        # Templates of models that think have this switch.
+        body.setdefault("chat_template_kwargs", {"enable_thinking": False})
+    body.update(extra)
+    body.update(request.extra_body)
+    if "response_format" in body and "response_format" not in request.extra_body:
+        body["response_format"] = _response_format(body["response_format"], hold_to_schema)
+    if body.get("tools"):
+        body["tools"] = [for_grammar(tool) for tool in body["tools"]]
+    body["stream"] = body["return_progress"] = True
+    body["stream_options"] = {"include_usage": True}
+    return body
+
+
+def _response_format(asked: Any, hold_to_schema: bool) -> Any:
+    if not isinstance(asked, Mapping) or asked.get("type") != "json_schema":
+        return asked
+    return for_grammar(asked) if hold_to_schema else {"type": "json_object"}
+
+
+def for_grammar(schema: Any) -> Any:
+    """Return the JSON Schema `schema`, or what holds one, without what llama.cpp makes no grammar of.
+
+    For that it would print a warning to standard error. The answer is checked against the whole schema all the same.
+    """
+    if isinstance(schema, Mapping):
+        kept: dict[str, Any] = {}
+        for key, value in schema.items():
+            if key in _LENGTHS and isinstance(value, (int, float)) and value > _MAX_REPEATS:
+                continue
+            if key == "pattern" and isinstance(value, str):
+                pattern = grammar_pattern(value)
+                if pattern is not None:
+                    kept[key] = pattern
+                continue
+            kept[key] = value if key in _DATA else for_grammar(value)
+        return kept
+    if isinstance(schema, (list, tuple)):
+        return [for_grammar(one) for one in schema]
+    return schema
+
+
+def grammar_pattern(pattern: str) -> str | None:
+    """Return the regular expression `pattern` in the form that llama.cpp knows; None if it has none."""
+    if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) >= 2):
+        return None
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError):
+        return None
+    inner, parts, position = pattern[1:-1], [], 0
+    while position < len(inner):
+        match = _TOKEN.match(inner, position)
+        if match is None:
+            return None
+        token, position = match[0], match.end()
+        if token.startswith("{") and any(int(one) > _MAX_REPEATS for one in re.findall(r"\d+", token)):
+            return None
+        parts.append(_rewritten(token))
+    return f"^{''.join(parts)}$"
+
+
+def _rewritten(token: str) -> str:
+    if token in _CLASSES:
+        return f"[{_CLASSES[token]}]"
+    if token.startswith("["):
+        return re.sub(r"\\[dws]", lambda match: _CLASSES[match[0]], token)
+    return token
