@@ -14,7 +14,7 @@ from lee_llm_router import FailureType, LeeLLMRouter
 from lee_llm_router.config.models import RoleConfig
 from lee_llm_router.errors import AuthenticationError, ConfigError
 from lee_llm_router.providers import registry
-from lee_llm_router.providers.mock import MockProvider
+from lee_llm_router.providers.mock import MockConfig, MockProvider
 from lee_llm_router.providers.vendors import vendors
 from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
 
@@ -99,6 +99,15 @@ def test_a_vendor_is_asked_at_its_address_with_its_key(monkeypatch: pytest.Monke
     request = route.calls[0].request
     assert request.headers["authorization"] == "Bearer gsk-1"
     assert b'"model":"openai/gpt-oss-120b"' in request.content and b'"temperature":0.2' in request.content
+
+
+class FileConfig(MockConfig):
+    setting_in_target_name = "path"
+    path: str
+
+
+class FileProvider(MockProvider):
+    config_model = FileConfig
 
 
 class Trip(BaseModel):
@@ -233,3 +242,14 @@ def test_a_registered_type_or_alias_is_a_vendor_too() -> None:
     registry.register("named_probe", MockProvider, replace=True)
     registry.register_alias("named_alias", "mock", {"response_text": "from the alias"}, replace=True)
     assert chain("named_probe/x", "named_alias") == [("named_probe", "x"), ("named_alias", None)]
+
+
+def test_a_type_may_have_its_file_named_in_place_of_a_model() -> None:
+    """Two files are two providers; each may name its model by itself."""
+    registry.register("named_file", FileProvider, replace=True)
+    with LeeLLMRouter.of("named_file//models/a.gguf", "named_file/~/b.gguf", "mock/x", trace_store=False) as router:
+        files = {name: getattr(one, "path", None) for name, one in router.config.providers.items()}
+        assert files == {"named_file": "/models/a.gguf", "named_file-2": "~/b.gguf", "mock": None}
+        assert [target.model for target in router.resolve()] == [None, None, "x"]
+    assert mistakes("named_file", "mock") == ["providers.named_file.path: missing"]
+    assert chain("named_file", providers={"named_file": {"path": "c.gguf"}}) == [("named_file", None)]

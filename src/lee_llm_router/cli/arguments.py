@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _SHOWN_ROLES = 20
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Configuration file. Default: $LEE_LLM_ROUTER_CONFIG, else lee-llm-router.yaml or config/llm.yaml here"
+        " or in a folder above.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def text_of(given: str | None, name: str) -> str | None:

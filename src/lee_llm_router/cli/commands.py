@@ -7,7 +7,6 @@ configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel wh
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lee_llm_router.cli.arguments import check_role, read_prompt, roles_beginning_with, text_of
+from lee_llm_router.cli.arguments import (
+    ConfigOption,
+    JsonOption,
+    check_role,
+    read_prompt,
+    roles_beginning_with,
+    text_of,
+)
 from lee_llm_router.cli.output import (
     AnswerWriter,
     OutputError,
@@ -24,17 +30,20 @@ from lee_llm_router.cli.output import (
     let_go,
     prepare_streams,
     say,
+    terminal_columns,
     write_json,
     write_json_text,
     write_line,
     write_text,
 )
+from lee_llm_router.cli.setup_commands import init, providers
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lee_llm_router.response import StreamChunk
+    from lee_llm_router.router import LeeLLMRouter
     from lee_llm_router.telemetry.records import TraceReader
 
 PROGRAM = "lee-llm-router"
@@ -48,16 +57,6 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        help="Configuration file. Default: $LEE_LLM_ROUTER_CONFIG, else lee-llm-router.yaml or config/llm.yaml here"
-        " or in a folder above.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -97,6 +96,12 @@ def complete(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Model for the targets that would use the role's.")
     ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", help="Ask this vendor/model, without a configuration. Several are a chain, in their order."
+        ),
+    ] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")] = None,
     temperature: Annotated[
         float | None, typer.Option("--temperature", "-t", min=0, help="Sampling temperature.")
@@ -111,14 +116,14 @@ def complete(
 
     An answer that breaks off may be printed in part; the exit code is then 1. With --json it is printed as a whole.
     """
-    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
-
     role = text_of(role, "--role")
+    targets = [str(text_of(one, "--target")) for one in target or ()]
+    if targets and any(given is not None for given in (role, model, config)):
+        raise typer.BadParameter("it goes without --role, --model and --config", param_hint="--target")
     instructions = text_of(system, "--system")
     named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    with LeeLLMRouter.from_file(find_config(config)) as router:
+    with _router(targets, config) as router:
         check_role(role, router.config.roles)
         messages = [{"role": "user", "content": read_prompt(prompt)}]
         if instructions is not None:
@@ -169,7 +174,7 @@ def doctor(
     if as_json:
         write_json(results, indent=2)
     else:
-        write_line(render_results(results, _columns() if sys.stdout.isatty() else None, verbose))
+        write_line(render_results(results, terminal_columns() if sys.stdout.isatty() else None, verbose))
     bad = {"error", "warning"} if strict else {"error"}
     raise typer.Exit(any(result.level in bad for result in results))
 
@@ -200,7 +205,7 @@ def trace(
         for record in records:
             write_json_text(record.to_json())
     elif records:
-        write_line(render_calls(records, _columns(), _wants_color()))
+        write_line(render_calls(records, terminal_columns(), _wants_color()))
     else:
         place = getattr(store, "trace_dir", None)
         write_line(escaped("no calls traced" if place is None else f"no calls traced in {place}"))
@@ -224,6 +229,21 @@ def schema() -> None:
     from lee_llm_router.config.schema import json_schema  # noqa: PLC0415
 
     write_json(json_schema(installed=True), indent=2)
+
+
+app.command(epilog="Example: lee-llm-router providers --json", short_help="List what may stand as a provider's type.")(
+    providers
+)
+app.command(epilog="Example: lee-llm-router init --output llm.yaml", short_help="Write a configuration to start from.")(
+    init
+)
+
+
+def _router(targets: list[str], config: Path | None) -> LeeLLMRouter:
+    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
+    from lee_llm_router.router import LeeLLMRouter as Router  # noqa: PLC0415
+
+    return Router.of(*targets) if targets else Router.from_file(find_config(config))
 
 
 def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
@@ -276,10 +296,6 @@ def _trace_store(folder: Path | None, config: Path | None = None) -> TraceReader
     if not isinstance(store, Reader):
         raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
     return store
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _wants_color() -> bool:

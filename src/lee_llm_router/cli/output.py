@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from contextlib import suppress
 from typing import IO, Any
@@ -93,6 +94,11 @@ def say(text: str) -> None:
     """Write a message to standard error, its lines escaped. If that cannot be done, there is nobody to tell."""
     with suppress(OSError):
         print(escaped(text), file=sys.stderr, flush=True)
+
+
+def terminal_columns() -> int:
+    """Return how many columns a line of the terminal has; 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def prepare_streams() -> bool:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,14 +38,19 @@ class EnvFile(NamedTuple):
 
 
 def read_env_file(config_file: str) -> EnvFile | None:
-    """Return the `.env` beside `config_file`, an absolute path; None if there is none."""
+    """Return the `.env` beside `config_file`, an absolute path; None if there is none.
+
+    The configuration itself may be still to be written.
+    """
     path = Path(config_file).parent / ENV_FILE
     # A folder of that name is somebody's virtual environment.
     if not os.path.lexists(path) or os.path.isdir(path):  # noqa: PTH112
         return None
     try:
-        owner = Path(config_file).stat().st_uid
-        problem = reason_for_distrust(path, trusted_owners() | {owner})
+        owners = trusted_owners()
+        with suppress(FileNotFoundError):
+            owners |= {Path(config_file).stat().st_uid}
+        problem = reason_for_distrust(path, owners)
         if problem is None:
             return EnvFile(str(path), _parsed(read_small_file(path, MAX_ENV_BYTES)[0]))
     except OSError as error:

@@ -52,6 +52,10 @@ Effects: TypeAlias = Literal["none", "workspace", "external"]
 class ProviderConfig(PluginSettings):
     """Settings every provider has; a provider adds its own by subclassing."""
 
+    setting_in_target_name: ClassVar[str] = "model"
+    """The setting that a target's name gives after the slash (`LeeLLMRouter.of`): where it is not the model, each name
+    is a provider of its own."""
+
     type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")
     model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
     max_concurrency: Integer | None = Field(

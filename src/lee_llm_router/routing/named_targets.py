@@ -69,8 +69,8 @@ def config_of_targets(targets: Sequence[object], role: Mapping[str, Any], provid
     found.extend(_stray_options(role))
     _check_providers(providers, named, found)
     found.raise_any()
-    sections = {name: {"type": name, **providers.get(name, {})} for name in dict.fromkeys(one.vendor for one in named)}
-    first, *others = ({"provider": one.vendor, "model": _literal(one.model)} for one in named)
+    sections: dict[str, dict[str, Any]] = {}
+    first, *others = (_chain_entry(one, providers, sections) for one in named)
     try:
         config = load_config({
             "llm": {"providers": sections, "roles": {ROLE: {**role, **first, "fallback_providers": others}}}
@@ -86,6 +86,32 @@ def config_of_targets(targets: Sequence[object], role: Mapping[str, Any], provid
 def _shown(name: str) -> str:
     """Return a name as messages show it: without what has the shape of a key, which somebody may give in its place."""
     return quoted(name, (), _MAX_SHOWN)
+
+
+def _chain_entry(
+    one: NamedTarget, providers: Mapping[str, Mapping[str, Any]], sections: dict[str, dict[str, Any]]
+) -> dict[str, str | None]:
+    """Return a target as a chain holds it, and add its provider to `sections`.
+
+    The second half of its name is a model, unless the type says that it gives another setting; then each is a provider
+    of its own.
+    """
+    settings = {"type": one.vendor, **providers.get(one.vendor, {})}
+    named = _setting_in_name(str(settings["type"]))
+    if named == "model":
+        sections[one.vendor] = settings
+        return {"provider": one.vendor, "model": _literal(one.model)}
+    name = one.vendor if one.vendor not in sections else f"{one.vendor}-{len(sections) + 1}"
+    sections[name] = settings if one.model is None else {**settings, named: _literal(one.model)}
+    return {"provider": name, "model": None}
+
+
+def _setting_in_name(type_name: str) -> str:
+    try:
+        model = registry.PROVIDERS.settings_model(type_name)
+    except ConfigError:
+        return "model"  # the loader says what is wrong with the type
+    return str(getattr(model, "setting_in_target_name", "model"))
 
 
 def _literal(text: str | None) -> str | None:

