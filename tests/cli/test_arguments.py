@@ -179,7 +179,7 @@ def test_without_a_configuration_the_way_to_one_is_named(run: Run, here: Path) -
     """The sentence holds a command that can be copied, and what it makes works."""
     (here / "lee-llm-router.yaml").unlink()
     code, _, err = run("complete", "hi")
-    assert (code, "lee-llm-router template > lee-llm-router.yaml" in err) == (2, True)
+    assert (code, "`lee-llm-router init` writes one" in err) == (2, True)
     (here / "lee-llm-router.yaml").write_text(run("template")[1])
     assert run("complete", "hi")[0] == 0
 

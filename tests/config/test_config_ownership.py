@@ -194,10 +194,10 @@ def test_a_link_that_leads_in_a_circle_or_nowhere_is_passed_over(
     assert find_config() == file
 
 
-def test_no_configuration_names_the_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_configuration_names_what_writes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below(tmp_path, monkeypatch)
     monkeypatch.setattr(os.path, "isfile", lambda path: False)
-    with pytest.raises(ConfigError, match="lee-llm-router template"):
+    with pytest.raises(ConfigError, match="`lee-llm-router init` writes one"):
         find_config()
 
 

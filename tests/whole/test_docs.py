@@ -268,6 +268,11 @@ def test_the_picture_of_the_architecture_is_drawn_from_the_imports_as_they_are()
     subprocess.run([sys.executable, str(ROOT / "docs/draw_architecture.py"), "--check"], check=True)
 
 
+def test_the_table_of_vendors_in_the_documents_is_made_from_the_data() -> None:
+    """After a change of the table: ``python docs/list_vendors.py``."""
+    subprocess.run([sys.executable, str(ROOT / "docs/list_vendors.py"), "--check"], check=True)
+
+
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:
     again = {
         RetryRule.NEVER: "no",

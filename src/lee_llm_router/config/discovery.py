@@ -45,7 +45,7 @@ def find_config(path: str | os.PathLike[str] | None = None) -> Path:
                 return found
     raise ConfigError(
         f"no configuration: give --config, set {CONFIG_VARIABLE}, or put {' or '.join(CONFIG_NAMES)} here or in a"
-        f" folder above (`lee-llm-router template > {CONFIG_NAMES[0]}` makes one to start from)",
+        " folder above (`lee-llm-router init` writes one from the keys that are set; `complete --target` needs none)",
         sent=False,
     )
 
