@@ -81,7 +81,13 @@ def test_messages_go_out_as_they_are() -> None:
     messages = (
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}},
+            ],
+        },
         {"role": "tool", "tool_call_id": "1", "content": "42"},
     )
     assert _encoded(messages=messages)["messages"] == list(messages)

@@ -71,7 +71,7 @@ def test_without_a_contract_nothing_changes(form: str) -> None:
     ("messages", "first"),
     [
         ([{"role": "user", "content": "hi"}], {"role": "system"}),
-        ([{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}], {"role": "developer"}),
+        ([{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "hi"}], {"role": "system"}),
         ([{"role": "system", "content": "", "name": "n"}, {"role": "user", "content": "hi"}], {"name": "n"}),
         ([{"role": "system", "content": [{"type": "text", "text": "x"}]}, {"role": "user", "content": "hi"}], {}),
     ],

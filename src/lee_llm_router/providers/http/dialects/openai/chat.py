@@ -17,6 +17,7 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
 from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
+from lee_llm_router.providers.http.dialects.openai.messages import legal_messages
 from lee_llm_router.providers.http.dialects.openai.options import options_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
@@ -55,7 +56,7 @@ class ChatDialect:
         # A local server may serve one model only, and need no name for it.
         model = request.model or settings.model
         body: dict[str, Any] = {} if model is None else {"model": model}
-        body["messages"] = messages
+        body["messages"] = legal_messages(messages, request, settings)
         body.update(options_of(request, settings))
         if response_format is not None:
             body["response_format"] = response_format

@@ -47,9 +47,10 @@ class OpenAIChatProvider(HTTPProvider[OpenAIChatConfig]):
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, str]:
         """As `Provider.unsupported`: what OpenAI itself does not take, and what the settings say of other servers."""
-        lacking = settings.lacking
+        facts = settings.facts
+        lacking = facts.lacking
         found = {option: reason for option, reason in lacking.items() if request.asks_for(option)} if lacking else {}
-        most = settings.stop_bound
+        most = facts.max_stop
         if most is not None and request.stop is not None and len(request.stop) > most:
             found["stop"] = f"the server takes at most {most} stop sequences"
         return found

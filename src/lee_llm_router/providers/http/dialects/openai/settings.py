@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router.providers.http.dialects.conversation import LegalIds
 from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.settings.fields import BaseUrl, Integer
@@ -57,6 +59,24 @@ class ToolIdConfig(RedactingModel):
     )
     max_length: Integer = Field(40, ge=1, le=1000, description="The most characters of one.")
     length: Integer | None = Field(None, ge=1, le=32, description="Its exact length, where the server has one.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What follows from the settings, worked out once."""
+
+    host: str
+    """The server that is asked, with its port if one is named."""
+    is_openai: bool = False
+    """Whether OpenAI serves, or Azure in its place."""
+    knows_new_bound: bool = False
+    """Whether the server is known to take `max_completion_tokens`."""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """The options that the server does not take, each with the reason."""
+    max_stop: int | None = None
+    """The most stop sequences that one request may name; None for any number."""
+    ids: LegalIds = field(default_factory=lambda: LegalIds(None, 40))
+    """What makes ids of tool calls legal."""
 
 
 class OpenAIChatConfig(HTTPConfig):
@@ -110,43 +130,38 @@ class OpenAIChatConfig(HTTPConfig):
         False, description="Whether tool messages may hold pictures; else they follow in a message of the user."
     )
 
-    _host: str = PrivateAttr("")
-    _is_openai: bool = PrivateAttr(False)
-    _lacking: Mapping[str, str] = PrivateAttr(default_factory=dict)
-    _stop_bound: int | None = PrivateAttr(None)
+    missing_reasoning: str | None = Field(
+        None,
+        description="What is sent as reasoning_content with tool calls that came from elsewhere, for servers that"
+        " refuse those without (Moonshot, DeepSeek): a blank, say.",
+    )
+
+    _facts: ServerFacts = PrivateAttr(default_factory=lambda: ServerFacts(""))
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002 - pydantic passes it
         """Work out what each request asks for."""
-        host = urlsplit(self.base_url).hostname or ""
-        self._host = urlsplit(self.base_url).netloc.lower()
-        self._is_openai = host == _OPENAI or host.endswith(_AZURE)
-        lacking = {"top_k": "OpenAI's API has no such option"} if self._is_openai else {}
-        self._lacking = lacking | dict.fromkeys(self.unsupported, _LACKING)
-        self._stop_bound = self.max_stop or (_OPENAI_STOPS if self._is_openai else None)
+        url = urlsplit(self.base_url)
+        host = url.hostname or ""
+        is_openai = host == _OPENAI or host.endswith(_AZURE)
+        lacking = {"top_k": "OpenAI's API has no such option"} if is_openai else {}
+        self._facts = ServerFacts(
+            url.netloc.lower(),
+            is_openai=is_openai,
+            knows_new_bound=is_openai and (host == _OPENAI or url.path.endswith("/openai/v1")),
+            lacking=lacking | dict.fromkeys(self.unsupported, _LACKING),
+            max_stop=self.max_stop or (_OPENAI_STOPS if is_openai else None),
+            ids=LegalIds(self.tool_id.pattern, self.tool_id.max_length, self.tool_id.length),
+        )
 
     @property
-    def host(self) -> str:
-        """The server that is asked, with its port if one is named."""
-        return self._host
-
-    @property
-    def is_openai(self) -> bool:
-        """Whether OpenAI serves, or Azure in its place."""
-        return self._is_openai
-
-    @property
-    def lacking(self) -> Mapping[str, str]:
-        """The options that the server does not take, each with the reason."""
-        return self._lacking
-
-    @property
-    def stop_bound(self) -> int | None:
-        """The most stop sequences that one request may name; None for any number."""
-        return self._stop_bound
+    def facts(self) -> ServerFacts:
+        """What follows from the settings."""
+        # A private attribute is found 1 us later, as an attribute.
+        facts: ServerFacts = (self.__pydantic_private__ or {})["_facts"]
+        return facts
 
     def token_bound_field(self) -> str:
         """Return the name of the field that bounds the answer: newer models refuse the older name."""
         if self.max_tokens_field is not None:
             return self.max_tokens_field
-        is_newer = self.is_openai and (self.host == _OPENAI or urlsplit(self.base_url).path.endswith("/openai/v1"))
-        return "max_completion_tokens" if is_newer else "max_tokens"
+        return "max_completion_tokens" if self.facts.knows_new_bound else "max_tokens"

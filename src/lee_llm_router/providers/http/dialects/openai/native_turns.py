@@ -1,0 +1,80 @@
+"""What a server of chat completions wants back of its own answers, and puts into the next request. Pure.
+
+Chat completions have no form of their own for thinking. Each server has added fields, and some refuse the next turn of
+a tool loop without them: `reasoning_content` beside tool calls (DeepSeek, Moonshot), `reasoning_details` (OpenRouter),
+`thinking_blocks` (LiteLLM), a signature in each tool call (`extra_content`, Gemini), parts that hold the thinking
+(Mistral). A field is told by its name, so that the next server's is kept, too. They go back to the server and model
+that gave them, and to no other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lee_llm_router.details import NativeTurn, native_content, native_origin
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+
+DIALECT = "openai_chat"
+"""The dialect's name in `NativeTurn`."""
+
+_KEPT = re.compile(
+    r"(?:reasoning|thinking|thought)_?(?:details|blocks|items|opaque|signature|encrypted|id)"
+    r"|\w*signature|extra_content|provider_specific_fields|encrypted_\w+"
+)
+"""Fields of messages that hold what the server wants back: never plain words, which are for the reader."""
+_BESIDE_CALLS = "reasoning_content"
+_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
+_THINKING = ("thinking", "reasoning", "redacted_thinking")
+
+
+def own_fields(message: Mapping[str, Any], calls: Sequence[Any]) -> dict[str, Any] | None:
+    """Return what of an answer's message goes back to its server; None if there is nothing.
+
+    Args:
+        message: The message.
+        calls: Its tool calls, as the server has them.
+    """
+    fields = {name: value for name, value in message.items() if value and _KEPT.fullmatch(name)}
+    if calls and message.get(_BESIDE_CALLS):
+        fields[_BESIDE_CALLS] = message[_BESIDE_CALLS]
+    content = message.get("content")
+    if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in _THINKING for part in content):
+        fields["content"] = content
+    extras = [call_fields(call) for call in calls]
+    found = {name: value for name, value in (("message", fields), ("calls", extras if any(extras) else None)) if value}
+    return found or None
+
+
+def call_fields(call: Any) -> dict[str, Any]:
+    """Return the fields of a tool call that only its server knows."""
+    if not isinstance(call, dict) or call.keys() <= _OF_CALL:
+        return {}
+    return {name: value for name, value in call.items() if name not in _OF_CALL and value}
+
+
+def native_turn(reply: HTTPReply, content: dict[str, Any] | None) -> NativeTurn | None:
+    """Return the native turn of an answer that came in `reply`; None if it has nothing that goes back."""
+    if content is None:
+        return None
+    host = reply.settings.facts.host if isinstance(reply.settings, OpenAIChatConfig) else ""
+    model = reply.asked.get("model")
+    return NativeTurn(
+        dialect=DIALECT, origin=native_origin(host, model if isinstance(model, str) else None), content=content
+    )
+
+
+def with_own_fields(changed: dict[str, Any], message: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Return `changed`, the `message` as it goes out, with what its server wants back, where it is that server."""
+    content = native_content(message, DIALECT, origin)
+    if not isinstance(content, Mapping):
+        return changed
+    fields, extras, calls = content.get("message"), content.get("calls"), changed.get("tool_calls")
+    if isinstance(fields, Mapping):
+        changed = {**changed, **fields}
+    if isinstance(extras, Sequence) and calls and len(extras) == len(calls):
+        pairs = zip(calls, extras, strict=True)
+        changed["tool_calls"] = [{**call, **extra} if isinstance(extra, Mapping) else call for call, extra in pairs]
+    return changed
