@@ -160,3 +160,23 @@ def test_any_history_ends_up_in_order(messages: list[Any]) -> None:
         assert all(IDS.legal(call_id) == call_id for call_id in open_ids)
         seen.update(open_ids)
     assert open_ids == []
+
+
+def test_a_result_is_found_behind_what_the_user_said_meanwhile() -> None:
+    """And behind a result of a call that is not known."""
+    found = conversation_of(
+        [calls(("a", "look"), ("b", "look")), user("hm"), result("zzz"), result("b"), user("x")], IDS
+    )
+    [_, (role, items)] = told(found)
+    assert role == "user" and [item for item in items if isinstance(item, tuple)] == [
+        ("result", "b", "look", "done", False), ("result", "a", "look", NO_RESULT, True),
+    ]  # fmt: skip
+    assert items[:2] == [item for item in items if isinstance(item, tuple)], "results stand first"
+
+
+def test_calls_in_messages_of_their_own_are_one_turn() -> None:
+    found = conversation_of([user("u"), calls(("a", "look")), calls(("b", "take")), result("a"), result("b")], IDS)
+    assert told(found)[1:] == [
+        ("assistant", [("call", "a", "look"), ("call", "b", "take")]),
+        ("user", [("result", "a", "look", "done", False), ("result", "b", "take", "done", False)]),
+    ]

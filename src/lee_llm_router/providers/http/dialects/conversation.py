@@ -190,8 +190,7 @@ class _Builder:
             self._add_answer(message)
         else:
             items = list(content_items(message))
-            if items:
-                self.settle()
+            if items:  # a result that follows later goes before them
                 self._turn("user").items += items
 
     def settle(self) -> None:
@@ -204,8 +203,11 @@ class _Builder:
             self._insert_result(ResultItem(item.call.id, item.call.name, (TextItem(NO_RESULT),), is_error=True))
 
     def _add_answer(self, message: Message) -> None:
-        self.settle()
         items: list[Item] = list(content_items(message))
+        # Some programs keep calls that were made at once in messages of their own.
+        goes_on = self.turns and self.turns[-1].role == "assistant" and bool(message_tool_calls(message))
+        if not goes_on:
+            self.settle()
         begun: list[tuple[str, CallItem]] = []
         for call in message_tool_calls(message):
             item = CallItem(ToolCall(id=self._new_id(call.id), name=call.name, arguments=call.arguments))
@@ -215,7 +217,7 @@ class _Builder:
             turn = self._turn("assistant")
             turn.items += items
             turn.sources.append((message, items))
-        self._open = begun
+        self._open += begun
 
     def _new_id(self, written: str) -> str:
         """Return a legal id that no other call has."""
@@ -232,7 +234,6 @@ class _Builder:
         found = self._answered(written, name)
         content = tuple(content_items(message))
         if found is None:
-            self.settle()
             items: list[Item] = [TextItem(f"Result of a tool{f' ({name})' if name else ''}:"), *content]
             self._turn("user").items += items if content else []
             return
