@@ -3,7 +3,8 @@
 How this works. The messages of a call are in the OpenAI shape, and may have come from anywhere: other vendors' answers,
 a history that somebody cut, a store. `conversation_of` puts them in an order that every vendor takes:
 
-- instructions (`system`, `developer`) are taken out, wherever they stand;
+- instructions (`system`, `developer`) are taken out, wherever they stand; for a vendor that takes them anywhere, they
+  are turns of their own, but for one between calls and their results, which then follows these;
 - neighbours of one side become one turn: results of tools and what the user says after them are one turn of the user;
 - every tool call is followed by its result, in the turn after it: results are found by id, else by order. A call whose
   result is missing gets one that says so; a result whose call is missing becomes text of the user;
@@ -86,7 +87,7 @@ Item: TypeAlias = ContentItem | CallItem | ResultItem
 class Turn:
     """What one side says until the other does."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant", "system", "developer"]
     items: list[Item] = field(default_factory=list)
     """Results of tools stand first."""
     sources: list[tuple[Message, list[Item]]] = field(default_factory=list)
@@ -134,17 +135,28 @@ class LegalIds:
         return self._pattern is None or self._pattern.fullmatch(call_id) is not None
 
 
-def conversation_of(messages: Sequence[Message], ids: LegalIds) -> Conversation:
+def conversation_of(messages: Sequence[Message], ids: LegalIds, *, instructions_in_place: bool = False) -> Conversation:
     """Return `messages` as a conversation, with tool calls and results in order and ids that are legal.
+
+    Args:
+        messages: A call's messages, from anywhere.
+        ids: What ids of tool calls look like.
+        instructions_in_place: Whether instructions stay where they stand, as turns of their own.
 
     Raises:
         InvalidRequestError: a part that should hold a picture, a sound or a file holds none.
     """
-    system = [item for m in messages if is_instruction(m) for item in content_items(m) if isinstance(item, TextItem)]
+    system: list[TextItem] = []
     builder = _Builder(ids)
     for message in messages:
         if not is_instruction(message):
             builder.add(message)
+            continue
+        texts = [item for item in content_items(message) if isinstance(item, TextItem)]
+        if instructions_in_place:
+            builder.instruct(message, texts)
+        else:
+            system += texts
     builder.settle()
     return Conversation(system, [turn for turn in builder.turns if turn.items])
 
@@ -180,6 +192,14 @@ class _Builder:
         self._open: list[tuple[str, CallItem]] = []
         """Calls of the last turn of the assistant without a result: the id that the messages have, and the call."""
         self._count = 0
+        self._held: list[Turn] = []
+        """Instructions that stand between calls and their results."""
+
+    def instruct(self, message: Message, texts: list[TextItem]) -> None:
+        """Add an instruction as a turn of its own."""
+        if texts:
+            role: Literal["system", "developer"] = "system" if message.get("role") == "system" else "developer"
+            (self._held if self._open else self.turns).append(Turn(role, [*texts]))
 
     def add(self, message: Message) -> None:
         """Add one message that is no instruction."""
@@ -201,6 +221,7 @@ class _Builder:
         open_calls, self._open = self._open, []
         for _, item in open_calls:
             self._insert_result(ResultItem(item.call.id, item.call.name, (TextItem(NO_RESULT),), is_error=True))
+        self._release()
 
     def _add_answer(self, message: Message) -> None:
         items: list[Item] = list(content_items(message))
@@ -239,6 +260,13 @@ class _Builder:
             return
         is_error = bool(message.get("is_error"))
         self._insert_result(ResultItem(found.call.id, found.call.name, content, is_error, bool(message.get("cache"))))
+        if not self._open:
+            self._release()
+
+    def _release(self) -> None:
+        """Add the instructions that were held back, now that no call is open."""
+        self.turns += self._held
+        self._held = []
 
     def _answered(self, written: str, name: str) -> CallItem | None:
         """Return the open call that a result belongs to: by its id, else by the tool's name, else the first."""
