@@ -32,7 +32,7 @@ Kind: TypeAlias = Literal["json_mode", "object", "other"]
 _READ = 8192
 """Characters read of an error."""
 _FEATURE = (
-    r"response[_ ]?format|json[_ ]?schema|json[_ ]?object|json[_ ]mode|structured[ _-]?outputs?"
+    r"response[_ ]?format|\btext\.format|json[_ ]?schema|json[_ ]?object|json[_ ]mode|structured[ _-]?outputs?"
     r"|guided[ _](?:json|decoding)"
 )
 _REFUSAL = (

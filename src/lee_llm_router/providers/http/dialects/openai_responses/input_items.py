@@ -1,0 +1,188 @@
+"""Writes a caller's messages as the input items of the Responses API. Pure.
+
+A list of plain texts goes out as it is: the API takes a message's `role` and `content` (llama.cpp only that of an
+assistant which says that it is a message). Anything else is put in order
+first (`conversation_of`), and then written item by item: messages, calls, results. Answers of the same model at the
+same server go back in their own form (`native_turn`); of others their text and calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lee_llm_router.content import Media
+from lee_llm_router.details import native_content
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.providers.http.dialects.conversation import (
+    CallItem,
+    ContentItem,
+    Item,
+    LegalIds,
+    MediaItem,
+    OtherItem,
+    ResultItem,
+    TextItem,
+    Turn,
+    conversation_of,
+)
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back
+from lee_llm_router.response import Message
+
+IDS = LegalIds()
+"""Ids of calls: at most 64 characters."""
+MAX_BREAKPOINTS = 4
+"""Breakpoints of the cache that one request may write."""
+
+_PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
+_BREAKPOINT = {"mode": "explicit"}
+_TEXT_PARTS = frozenset({"input_text", "output_text"})
+_FAILED = "Error: "
+"""Stands before the result of a tool that failed: the API has no field for that."""
+
+
+def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> list[Any]:
+    """Return `messages` as input items.
+
+    Args:
+        messages: In the OpenAI shape of chat completions.
+        origin: Where they go, as `native_origin` says it.
+        breakpoints: Whether marks for the cache are sent.
+
+    Raises:
+        InvalidRequestError: a part cannot be expressed.
+    """
+    items: list[Any] = []
+    for message in messages:
+        content, role = message.get("content"), message.get("role")
+        if len(message) != 2 or type(content) is not str or not content or role not in _PLAIN_ROLES:
+            return _written(messages, origin, breakpoints=breakpoints)
+        items.append({"type": "message", **message} if role == "assistant" else message)
+    return items
+
+
+def _written(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> list[Any]:
+    writer = _Writer(origin, breakpoints=breakpoints)
+    for turn in conversation_of(messages, IDS, instructions_in_place=True).turns:
+        writer.add(turn)
+    if not writer.items:  # nothing but empty texts: the vendor has its say
+        return [{"role": "user", "content": ""}]
+    for part in writer.marked[:-MAX_BREAKPOINTS]:
+        del part["prompt_cache_breakpoint"]
+    return writer.items
+
+
+class _Writer:
+    """Writes turns as items, in order."""
+
+    def __init__(self, origin: str, *, breakpoints: bool) -> None:
+        self.items: list[dict[str, Any]] = []
+        self.marked: list[dict[str, Any]] = []
+        """The parts that mark what is worth caching."""
+        self._origin = origin
+        self._breakpoints = breakpoints
+        self._custom: set[str] = set()
+        """Ids of calls whose input is free text: their results are items of another type."""
+
+    def add(self, turn: Turn) -> None:
+        """Write a turn."""
+        if turn.role == "assistant":
+            for message, items in turn.sources:
+                self._add_answer(message, items)
+            return
+        content: list[ContentItem] = []
+        for item in turn.items:
+            if isinstance(item, ResultItem):
+                self._add_result(item)
+            elif not isinstance(item, CallItem):
+                content.append(item)
+        self._add_message(turn.role, content)
+
+    def _add_message(self, role: str, content: Sequence[ContentItem]) -> None:
+        if not content:
+            return
+        first = content[0]
+        if len(content) == 1 and isinstance(first, TextItem) and not (first.cache and self._breakpoints):
+            self.items.append({"role": role, "content": first.text})
+        else:
+            self.items.append({"role": role, "content": self._parts(content)})
+
+    def _parts(self, content: Iterable[ContentItem]) -> list[dict[str, Any]]:
+        parts = []
+        for item in content:
+            part = _part(item)
+            parts.append(part)
+            if item.cache and self._breakpoints:
+                part["prompt_cache_breakpoint"] = dict(_BREAKPOINT)
+                self.marked.append(part)
+        return parts
+
+    def _add_result(self, result: ResultItem) -> None:
+        kind = "custom_tool_call_output" if result.call_id in self._custom else "function_call_output"
+        output: str | list[dict[str, Any]]
+        marked = self._breakpoints and (result.cache or any(item.cache for item in result.content))
+        if not marked and all(isinstance(item, TextItem) for item in result.content):
+            output = f"{_FAILED}{result.text}" if result.is_error else result.text
+        else:
+            output = self._parts(result.content)
+            if result.is_error:
+                output.insert(0, {"type": "input_text", "text": _FAILED.strip()})
+            if result.cache and marked and output and "prompt_cache_breakpoint" not in output[-1]:
+                output[-1]["prompt_cache_breakpoint"] = dict(_BREAKPOINT)
+                self.marked.append(output[-1])
+        self.items.append({"type": kind, "call_id": result.call_id, "output": output})
+
+    def _add_answer(self, message: Message, items: Sequence[Item]) -> None:
+        calls = [item.call for item in items if isinstance(item, CallItem)]
+        native = items_to_send_back(native_content(message, DIALECT, self._origin), [call.id for call in calls])
+        if native is not None:
+            self.items += native
+            self._custom.update(one["call_id"] for one in native if one.get("type") == "custom_tool_call")
+            return
+        texts = [text for item in items if (text := _text_of(item))]
+        if texts:
+            self.items.append({"type": "message", "role": "assistant", "content": "\n".join(texts)})
+        # Pictures are the user's to show.
+        self._add_message("user", [item for item in items if isinstance(item, MediaItem)])
+        for call in calls:
+            self.items.append({
+                "type": "function_call", "call_id": call.id, "name": call.name or "tool",
+                "arguments": call.arguments.strip() or "{}",
+            })  # fmt: skip
+
+
+def _text_of(item: Item) -> str:
+    if isinstance(item, TextItem):
+        return item.text
+    if isinstance(item, OtherItem) and item.part.get("type") in _TEXT_PARTS:
+        text = item.part.get("text")
+        return text if isinstance(text, str) else ""
+    return ""
+
+
+def _part(item: ContentItem) -> dict[str, Any]:
+    if isinstance(item, TextItem):
+        return {"type": "input_text", "text": item.text}
+    if isinstance(item, MediaItem):
+        return _media_part(item.media)
+    # What has no form of ours is the caller's own, in the API's words.
+    return {name: value for name, value in item.part.items() if name != "cache"}
+
+
+def _media_part(media: Media) -> dict[str, Any]:
+    if media.kind == "audio":
+        raise InvalidRequestError("the Responses API takes no audio", sent=False)
+    if media.kind == "image" or (media.data is not None and media.media_type.startswith("image/")):
+        return {"type": "input_image", "image_url": media.data_url, "detail": media.detail or "auto"}
+    if media.file_id is not None:
+        return {"type": "input_file", "file_id": media.file_id}
+    if media.url is not None:
+        return {"type": "input_file", "file_url": media.url}
+    return {"type": "input_file", "filename": media.name or _file_name(media), "file_data": media.data_url}
+
+
+def _file_name(media: Media) -> str:
+    """Return a name for a file that has none: the API wants one, and reads its ending."""
+    import mimetypes  # noqa: PLC0415 - rare
+
+    return f"file{mimetypes.guess_extension(media.media_type) or ''}"

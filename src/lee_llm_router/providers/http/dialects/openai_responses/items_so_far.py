@@ -1,0 +1,187 @@
+"""The items of a streamed response as far as they have come in. Pure.
+
+Pieces name their item by `item_id` and by `output_index`. Some servers send only one of them, and gateways may change
+the ids from event to event: an id that is known decides, else the index. A piece of an item that was never announced
+begins one.
+
+What was handed on is remembered, so that at the end, when the whole response is there, only the rest of it is: servers
+leave out pieces, or send none at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lee_llm_router.providers.http.dialects.json_body import string
+from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_text
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS
+from lee_llm_router.providers.http.dialects.openai_responses.output_items import (
+    BETWEEN,
+    COMMENTARY,
+    call_id_of,
+    input_of,
+)
+from lee_llm_router.response import LLMResponse, ToolCallDelta
+
+
+class ItemSoFar:
+    """One item of which something has come."""
+
+    __slots__ = ("call", "done", "given", "kind", "phase", "pieces", "thought")
+
+    def __init__(self, kind: str, given: Mapping[str, Any]) -> None:
+        self.kind = kind
+        self.given = given
+        """The item as it was announced."""
+        self.done: dict[str, Any] | None = None
+        """The item as it was when it was whole."""
+        self.phase = string(given.get("phase"))
+        self.pieces: list[str] = []
+        self.call: int | None = None
+        """Its position among the calls."""
+        self.thought: str | None = None
+        """Which kind of its reasoning is handed on: the first that came."""
+
+    @property
+    def is_commentary(self) -> bool:
+        """Whether its text is no part of the answer's."""
+        return self.phase == COMMENTARY
+
+    def as_item(self) -> dict[str, Any]:
+        """Return it as an item of a whole response."""
+        if self.done is not None:
+            return self.done
+        text = "".join(self.pieces)
+        if self.kind in CALLS:
+            return {**self.given, "type": self.kind, "arguments" if self.kind == "function_call" else "input": text}
+        if self.kind == "reasoning":
+            name = "content" if self.thought == "content" else "summary"
+            return {**self.given, "type": "reasoning", name: [{"text": text}] if text else []}
+        if self.kind == "message" and (text or not self.given.get("content")):
+            kind = "refusal" if self.thought == "refusal" else "output_text"
+            part = {"type": kind, "refusal" if kind == "refusal" else "text": text}
+            return {**self.given, "type": "message", "content": [part] if self.pieces else []}
+        return {**self.given, "type": self.kind}
+
+
+class _Call:
+    """What was handed on of one call."""
+
+    __slots__ = ("arguments", "name")
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+        self.arguments: list[str] = []
+
+
+class ItemsSoFar:
+    """All items of which something has come, and what was handed on."""
+
+    def __init__(self) -> None:
+        self.items: list[ItemSoFar] = []
+        self.calls: list[_Call] = []
+        self.texts: list[str] = []
+        """The pieces of text that were handed on."""
+        self.reasoning: list[str] = []
+        self._by_id: dict[Any, ItemSoFar] = {}
+        self._by_index: dict[Any, ItemSoFar] = {}
+        self._ids: set[str] = set()
+        self._last_thought: tuple[Any, ...] = ()
+
+    def item_of(self, event: Mapping[str, Any], kind: str) -> ItemSoFar:
+        """Return the item that an event is about; one that was not announced begins, as one of `kind`."""
+        item_id, index = event.get("item_id"), event.get("output_index")
+        item = self._by_id.get(item_id) if type(item_id) is str else None
+        if item is None and type(index) is int:
+            item = self._by_index.get(index)
+        if item is None and item_id is None and index is None and self.items and self.items[-1].kind == kind:
+            item = self.items[-1]
+        return item if item is not None else self._begin(kind, {}, item_id, index)
+
+    def announce(self, event: Mapping[str, Any]) -> tuple[ItemSoFar, bool]:
+        """Return the item that an event brings (`output_item.added`, `.done`), and whether it is new."""
+        given = event["item"]
+        item_id, index = given.get("id"), event.get("output_index")
+        item = self._by_id.get(item_id) if type(item_id) is str else None
+        if item is None and event.get("type") == "response.output_item.done" and type(index) is int:
+            item = self._by_index.get(index)
+            if item is not None and (item.done is not None or item.kind != given.get("type")):
+                item = None
+        if item is not None:
+            return item, False
+        return self._begin(str(given.get("type")), given, item_id, index), True
+
+    def _begin(self, kind: str, given: Mapping[str, Any], item_id: Any, index: Any) -> ItemSoFar:
+        item = ItemSoFar(kind, given)
+        self.items.append(item)
+        if type(item_id) is str and item_id:
+            self._by_id[item_id] = item
+        if type(index) is int:
+            self._by_index[index] = item
+        return item
+
+    def output(self) -> list[dict[str, Any]]:
+        """Return the items as the output of a whole response."""
+        return [item.as_item() for item in self.items]
+
+    def thought(self, item: ItemSoFar, kind: str, index: Any, piece: str) -> str:
+        """Return a piece of reasoning as it is handed on: apart from what belongs to another piece."""
+        if item.thought is None:
+            item.thought = kind
+        if not piece or item.thought != kind:
+            return ""
+        key = (id(item), index)
+        between = BETWEEN if self.reasoning and key != self._last_thought else ""
+        self._last_thought = key
+        item.pieces.append(f"{BETWEEN}{piece}" if between and item.pieces else piece)
+        return between + piece
+
+    def call(self, item: ItemSoFar, arguments: str) -> ToolCallDelta:
+        """Return a piece of a call; its id and its name come with the first."""
+        if arguments:
+            item.pieces.append(arguments)
+        if item.call is None:
+            return self._begin_call(item, arguments)
+        known = self.calls[item.call]
+        known.arguments.append(arguments)
+        return ToolCallDelta(index=item.call, arguments=arguments)
+
+    def _begin_call(self, item: ItemSoFar, arguments: str) -> ToolCallDelta:
+        item.call = position = len(self.calls)
+        name = string(item.given.get("name"))
+        self.calls.append(_Call(name))
+        self.calls[position].arguments.append(arguments)
+        own_id = call_id_of(item.given) or f"call_{position}"
+        while own_id in self._ids:
+            own_id = f"{own_id}_{position}"
+        self._ids.add(own_id)
+        return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
+
+    def begin_call(self, item: ItemSoFar) -> ToolCallDelta:
+        """Return the first piece of a call that was announced, with the arguments that came at once."""
+        return self.call(item, arguments_text(input_of(item.given)))
+
+    def rest_of(self, whole: LLMResponse) -> tuple[str, str, tuple[ToolCallDelta, ...]] | None:
+        """Return what of the text, reasoning and calls of `whole` was not handed on; None where it says otherwise."""
+        text, reasoning = "".join(self.texts), "".join(self.reasoning)
+        if not whole.text.startswith(text):
+            return None
+        thought = whole.reasoning or ""
+        more = thought[len(reasoning) :] if thought.startswith(reasoning) else ""
+        return whole.text[len(text) :], more, self._rest_of_calls(whole)
+
+    def _rest_of_calls(self, whole: LLMResponse) -> tuple[ToolCallDelta, ...]:
+        found = []
+        for position, call in enumerate(whole.tool_calls):
+            if position >= len(self.calls):
+                found.append(ToolCallDelta(index=position, id=call.id, name=call.name, arguments=call.arguments))
+                continue
+            known = self.calls[position]
+            given = "".join(known.arguments)
+            rest = call.arguments[len(given) :] if call.arguments.startswith(given) else ""
+            if rest or known.name is None:
+                found.append(ToolCallDelta(
+                    index=position, name=call.name if known.name is None else None, arguments=rest,
+                ))  # fmt: skip
+        return tuple(found)

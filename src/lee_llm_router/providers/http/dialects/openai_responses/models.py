@@ -1,0 +1,81 @@
+"""What is known of OpenAI's models, by their names: what they cannot be asked for. Pure.
+
+A supplement to the rule that what is asked is sent. A model whose name says nothing is asked everything.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from lee_llm_router.response import REASONING_EFFORTS
+
+_GPT = re.compile(r"(?:.*/)?gpt-(\d+)(?:\.(\d+))?(?!\d)(.*)", re.DOTALL)
+_NOT_REASONING = re.compile(r"(?:.*/)?(?:gpt-[34](?!\d)|chatgpt-|gpt-5-chat)", re.DOTALL)
+_O_SERIES = re.compile(r"(?:.*/)?o[134](?:-|$)", re.DOTALL)
+_FIRST_WITH_BREAKPOINTS = (5, 6)
+"""The first version of GPT that takes breakpoints of the cache."""
+
+
+class KnownModel(NamedTuple):
+    """What one model has."""
+
+    efforts: tuple[str, ...] = ()
+    """The words for how much it thinks; empty: not known."""
+    reasons: bool | None = None
+    samples: bool = True
+    """Whether it takes `temperature` and `top_p`, however much it thinks."""
+    samples_unthinking: bool = True
+    """Whether it takes them where it is told not to think."""
+    breakpoints: bool = False
+    """Whether it takes breakpoints of the cache."""
+
+
+_UNKNOWN = KnownModel()
+_USUAL = ("low", "medium", "high")
+_O = KnownModel(_USUAL, reasons=True, samples=False, samples_unthinking=False)
+
+
+@lru_cache(maxsize=256)
+def known_model(name: str | None) -> KnownModel:
+    """Return what is known of the model `name`, which may have a vendor before it (``openai/gpt-5``)."""
+    if name is None or len(name) > 200:
+        return _UNKNOWN
+    if _NOT_REASONING.match(name):
+        return KnownModel(reasons=False)
+    if _O_SERIES.match(name):
+        return _O
+    if re.match(r"(?:.*/)?gpt-oss", name):
+        return KnownModel(_USUAL, reasons=True)
+    match = _GPT.match(name)
+    return _UNKNOWN if match is None else _gpt((int(match[1]), int(match[2] or 0)), match[3])
+
+
+def _gpt(version: tuple[int, int], rest: str) -> KnownModel:
+    if version < (5, 0):
+        return _UNKNOWN
+    if version >= _FIRST_WITH_BREAKPOINTS:
+        return KnownModel(reasons=True, samples=False, breakpoints=True)
+    if version == (5, 0):
+        efforts = ("high",) if "-pro" in rest else _USUAL if "-codex" in rest else ("minimal", *_USUAL)
+        return KnownModel(efforts, reasons=True, samples=False, samples_unthinking=False)
+    more = () if version == (5, 1) and "-codex-max" not in rest else ("xhigh",)
+    if "-chat" in rest:
+        return _UNKNOWN
+    if "-pro" in rest:
+        return KnownModel((*_USUAL[1:], *more), reasons=True, samples=False, samples_unthinking=False)
+    less = () if "-codex" in rest else ("none",)
+    return KnownModel((*less, *_USUAL, *more), reasons=True, samples=False)
+
+
+def nearest_effort(asked: str, known: tuple[str, ...] | list[str]) -> str:
+    """Return the word of `known` that is nearest to `asked` and no higher; the lowest where all are higher.
+
+    A word that is on no scale of ours is a vendor's own, and stays.
+    """
+    if not known or asked in known or asked not in REASONING_EFFORTS:
+        return asked
+    on_scale = [word for word in REASONING_EFFORTS if word in known]
+    lower = [word for word in on_scale if REASONING_EFFORTS.index(word) < REASONING_EFFORTS.index(asked)]
+    return (lower or on_scale[:1] or [asked])[-1]

@@ -1,0 +1,80 @@
+"""What of an answer goes back to the model that gave it, in its own form. Pure.
+
+The API keeps nothing (`store: false`). So reasoning survives only as encrypted content that is sent back, and a message
+keeps its `phase` only if it is. What the API refuses when it comes back is left out when it is kept:
+
+- reasoning without content of any kind is looked for in the store, and not found;
+- an item that followed such reasoning is refused by its id without it, so it loses its id;
+- reasoning that nothing follows is refused;
+- a field that is null is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+DIALECT = "openai_responses"
+
+CALLS = frozenset({"function_call", "custom_tool_call"})
+_PLAIN_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
+_PLAIN_MESSAGE = frozenset({"type", "id", "role", "content", "status"})
+
+
+def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
+    """Return the items of an answer that go back; None if its text and calls say as much."""
+    if all(map(_is_plain, output)):
+        return None
+    kept: list[dict[str, Any]] = []
+    loses_ids = False
+    for item in output:
+        if item.get("type") == "reasoning" and not item.get("encrypted_content") and not item.get("content"):
+            loses_ids = True
+            continue
+        item = {name: value for name, value in item.items() if value is not None}  # noqa: PLW2901
+        if loses_ids and item.get("type") in CALLS:
+            item.pop("id", None)
+        kept.append(item)
+    while kept and kept[-1].get("type") == "reasoning":
+        kept.pop()
+    if loses_ids:
+        kept = [easy for item in kept if (easy := _easy(item)).get("content") != ""]
+    return kept or None
+
+
+def _is_plain(item: Any) -> bool:
+    """Return whether an item says nothing that the text and the calls of its answer do not say."""
+    kind = item.get("type")
+    if kind == "message":
+        return all(value is None or name in _PLAIN_MESSAGE for name, value in item.items())
+    return kind == "function_call" and all(value is None or name in _PLAIN_CALL for name, value in item.items())
+
+
+def _easy(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a message without its id, which the long form needs."""
+    content = item.get("content")
+    if item.get("type") != "message" or not isinstance(content, list):
+        return item
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    easy = {"type": "message", "role": "assistant", "content": "".join(text for text in texts if isinstance(text, str))}
+    return easy | ({"phase": item["phase"]} if "phase" in item else {})
+
+
+def items_to_send_back(content: Any, call_ids: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Return kept items with the ids that the calls have now; None if they are not those of the message.
+
+    Args:
+        content: What `native_items` gave, perhaps out of a store.
+        call_ids: The ids of the message's calls as they go out, in order.
+    """
+    if not isinstance(content, (list, tuple)) or not content or not all(isinstance(item, dict) for item in content):
+        return None
+    left = list(call_ids)
+    items = []
+    for item in content:
+        if item.get("type") in CALLS:
+            if not left:
+                return None
+            item = {**item, "call_id": left.pop(0)}  # noqa: PLW2901
+        items.append(item)
+    return None if left else items

@@ -1,0 +1,102 @@
+"""Settings of OpenAI's Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from lee_llm_router.providers.http.headers import HeaderText
+from lee_llm_router.providers.http.settings import HTTPConfig
+from lee_llm_router.settings.fields import BaseUrl
+
+_OPENAI = "https://api.openai.com/v1"
+_PATHS = ("/responses", "/chat/completions")
+
+OUT_OF_SCOPE: dict[str, str] = {
+    "stream": "it decides how answers are read",
+    "background": "an answer made in the background is not waited for",
+    "conversation": "each call sends its whole conversation, so that it can go on at another vendor",
+    "previous_response_id": "each call sends its whole conversation, so that it can go on at another vendor",
+}
+"""Fields that the body of a request must not set, and why."""
+
+
+def field_out_of_scope(body: Mapping[str, Any]) -> str | None:
+    """Return which field `body` must not set, and why; None if there is none. Fields that are off are left alone."""
+    for name, reason in OUT_OF_SCOPE.items():
+        if name in body and (name == "stream" or body[name] not in (None, False)):
+            return f"{name} cannot be set here: {reason}"
+    return None
+
+
+def _is_api_root(url: str) -> str:
+    path = urlsplit(url).path
+    for ending in _PATHS:
+        if path.endswith(ending):
+            raise PydanticCustomError("wanted_url", f"leave out {ending}: the path is added")
+    return url
+
+
+def _stays_in_scope(body: dict[str, Any]) -> dict[str, Any]:
+    problem = field_out_of_scope(body)
+    if problem is not None:
+        raise PydanticCustomError("reserved", "{problem}", {"problem": problem})
+    return body
+
+
+class ResponsesConfig(HTTPConfig):
+    """Settings of an `openai_responses` provider: OpenAI's Responses API, and servers that speak it."""
+
+    base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
+        _OPENAI, description="Where the API is, its version included. Default: OpenAI, with the key in OPENAI_API_KEY."
+    )
+    extra_body: Annotated[dict[str, Any], AfterValidator(_stays_in_scope)] = Field(
+        default_factory=dict,
+        description="Fields merged into each request's body: reasoning and text are filled in, include grows, all"
+        " others are set.",
+    )
+    organization: HeaderText | None = Field(None, description="Sent as OpenAI-Organization.")
+    project: HeaderText | None = Field(None, description="Sent as OpenAI-Project.")
+    reasoning_summary: Literal["auto", "concise", "detailed"] | None = Field(
+        None, description="Ask for a summary of the model's reasoning. Default: none is asked for."
+    )
+    encrypted_reasoning: bool = Field(
+        True,
+        description="Ask for the model's reasoning in encrypted form, which goes back to it in the next request. A"
+        " server that refuses is asked without.",
+    )
+    reasoning_efforts: list[str] = Field(
+        default_factory=list,
+        description="The words for reasoning_effort that the model knows; the nearest one, no higher, is sent. Default:"
+        " those that OpenAI's models are known to have.",
+    )
+    cache_marks: Literal["none", "prompt_cache_breakpoint"] | None = Field(
+        None,
+        description="How a message with `cache: true` is marked. Default: prompt_cache_breakpoint for OpenAI's models"
+        " that have it, else none.",
+    )
+    structured_output: Literal["json_schema", "json_object", "prompt"] = Field(
+        "json_schema",
+        description="How JSON is asked for: text.format json_schema, or json_object with the schema in words, or"
+        " prompt: in words alone. A server that refuses one is asked in the next.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_openai_key(cls, written: Any) -> Any:
+        """OpenAI's key goes with OpenAI's address, and with no other."""
+        if not isinstance(written, dict) or "base_url" in written:
+            return written
+        if written.get("api_key_env") is None and written.get("api_key_file") is None:
+            return {**written, "api_key_env": "OPENAI_API_KEY"}
+        return written
+
+    @property
+    def is_at_openai(self) -> bool:
+        """Whether OpenAI itself is asked, or Azure for it."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host == "api.openai.com" or host.endswith((".openai.azure.com", ".services.ai.azure.com"))

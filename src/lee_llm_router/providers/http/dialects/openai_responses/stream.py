@@ -1,0 +1,368 @@
+"""Reads streamed responses: server-sent events, each with a type. Pure.
+
+How this works. The first byte that is no blank says what the body is, as for chat completions. An event holds a JSON
+object whose `type` says what it is about; where it has none, the name of the event does.
+
+- Pieces of text, of reasoning and of calls become chunks as they come (`ItemsSoFar` knows which item they are of).
+- `response.completed`, `.incomplete` and `.failed` bring the whole response, as an unstreamed answer would be. It is
+  read by the same function, which raises if it is none. The last chunk has what of it has not come in pieces.
+- `error` is an error, flat or nested. Events of an unknown type pass.
+
+Nothing else ends a stream: one that breaks off before that is not whole, whatever has come. `[DONE]`, which this API
+does not send, changes nothing after the end, and is too early before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic_core import from_json
+
+from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
+from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
+from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
+from lee_llm_router.providers.http.dialects.openai.event_bodies import (
+    BLANK,
+    END_MARK,
+    events_in,
+    ignored_error,
+    lines_of,
+)
+from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, is_error
+from lee_llm_router.providers.http.dialects.openai_responses.errors import failure_within
+from lee_llm_router.providers.http.dialects.openai_responses.items_so_far import ItemsSoFar
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS
+from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import (
+    COMPLETED,
+    FAILED,
+    INCOMPLETE,
+    unwrapped,
+    whole_answer,
+)
+from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
+from lee_llm_router.providers.streams import chunk_of
+from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
+
+_WHOLE_BODIES = (b"{", b"[", b"<")
+_ENDS = {"response.completed": COMPLETED, "response.incomplete": INCOMPLETE, "response.failed": "failed"}
+_PREFIX = "response."
+_ENDED = FAILED | {COMPLETED, INCOMPLETE}
+
+
+class ResponsesDecoder:
+    """A `Decoder` of the events of a response, or of a whole one where the server sends that.
+
+    Args:
+        reply: Status and headers of the answer.
+        limit: Maximum bytes in one event.
+    """
+
+    def __init__(self, reply: HTTPReply, limit: int) -> None:
+        self.done = False
+        self._reply = reply
+        self._parser = EventParser(limit)
+        self._events: deque[Event] = deque()
+        self._head: bytes | None = b""
+        """The first bytes while they say nothing; then None."""
+        self._body = bytearray()
+        """All that has come, where it is no stream; else its beginning."""
+        self._is_stream = True
+        self._has_ended = False
+        self._has_events = False
+        self._items = ItemsSoFar()
+        self._texts = self._items.texts
+        self._begun: Mapping[str, Any] = {}
+        """The response as it was announced."""
+        self._first: tuple[int | None, str | None] | None = (reply.request_bytes, None)
+        """What the first chunk tells: the size of the request, and the model."""
+        self._halves: HalfCharacters | None = None
+        """What waits for its other half; None while every character came whole."""
+        self._whole_raw: Any = None
+
+    def feed(self, data: bytes) -> None:
+        """As `Decoder.feed`."""
+        if not data:
+            self._has_ended = True
+            return
+        if self._head is not None:
+            data = self._begin(data)
+        if self._is_stream:
+            if not self._has_events:
+                self._body += data[:4096]
+            events = self._parser.feed(data)
+            if events:
+                self._has_events = True
+                self._events.extend(events)
+        else:
+            self._body += data
+
+    def next(self) -> StreamChunk | None:
+        """As `Decoder.next`."""
+        while self._events and not self.done:
+            chunk = self._read_event(self._events.popleft())
+            if chunk is not None:
+                return chunk
+        return self._end_body() if self._has_ended and not self.done else None
+
+    def whole_raw(self) -> Any:
+        """Return the response as an unstreamed one would be."""
+        return self._whole_raw
+
+    def _begin(self, data: bytes) -> bytes:
+        """Return `data` without blanks and a byte order mark before it; find out whether it is a stream."""
+        head = (self._head or b"") + data
+        if len(head) < len(BOM) and BOM.startswith(head):
+            self._head = head
+            return b""
+        head = head.removeprefix(BOM).lstrip(BLANK)
+        self._head = None if head else b""
+        self._is_stream = not head.startswith(_WHOLE_BODIES)
+        return head
+
+    def _read_event(self, event: Event) -> StreamChunk | None:
+        """Return the chunk in an event; None for one that says nothing of the answer."""
+        try:
+            value = from_json(event.data, allow_inf_nan=False)
+        except ValueError:
+            return self._read_odd_event(event)
+        if type(value) is not dict:
+            if event.event == "error":
+                raise failure_within(self._reply, value)
+            raise self._broken("holds what is not a JSON object")
+        return self._read_value(event, value)
+
+    def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
+        kind = value.get("type")
+        if kind == "response.output_text.delta":  # nearly all
+            delta = value.get("delta")
+            if type(delta) is not str:
+                raise self._broken("holds a malformed piece of text")
+            item = self._items.item_of(value, "message")
+            if not item.is_commentary:
+                if self._halves is not None or self._first is not None:
+                    item.pieces.append(delta)
+                    return self._chunk(value, text=delta)
+                item.pieces.append(delta)
+                self._texts.append(delta)
+                return StreamChunk(text=delta, raw=value)
+            return self._chunk(value, reasoning=self._items.thought(item, "text", 0, delta))
+        if type(kind) is not str or not kind:
+            kind = event.event
+        read = _READERS.get(kind)
+        if read is not None:
+            return read(self, value)
+        response = value.get("response")
+        if kind in _ENDS or (kind.startswith(_PREFIX) and mapping(response).get("status") in _ENDED):
+            return self._finish(event, value, _ENDS.get(kind))
+        return self._read_other(event, kind, value)
+
+    def _read_other(self, event: Event, kind: str, value: dict[str, Any]) -> StreamChunk | None:
+        """Return the chunk in an event that has no reader; raise the error that it may be."""
+        if kind == "error" or event.event == "error":
+            raise failure_within(self._reply, value)
+        if not kind.startswith(_PREFIX):
+            if is_error(value, has_choices=False):
+                raise failure_within(self._reply, value)
+            if isinstance(value.get("output"), list):  # a whole response in an event
+                return self._finish(event, {"response": value}, None)
+            return None
+        if kind in ("response.created", "response.in_progress", "response.queued"):
+            self._begun = mapping(value.get("response")) or self._begun
+            if self._first is not None:
+                self._first = (self._first[0], string(self._begun.get("model")) or self._first[1])
+            return None
+        # Pieces of a picture, a sound, a program: they have no field here.
+        in_raw = kind.endswith((".delta", ".partial_image", ".annotation.added"))
+        return self._chunk(value, in_raw=True) if in_raw else None
+
+    def _read_thought(self, value: dict[str, Any]) -> StreamChunk | None:
+        delta = value.get("delta")
+        kind = "content" if value["type"] == "response.reasoning_text.delta" else "summary"
+        index = value.get("content_index" if kind == "content" else "summary_index")
+        if type(delta) is not str:
+            raise self._broken("holds a malformed piece of reasoning")
+        return self._chunk(
+            value, reasoning=self._items.thought(self._items.item_of(value, "reasoning"), kind, index, delta)
+        )
+
+    def _read_refusal(self, value: dict[str, Any]) -> StreamChunk | None:
+        item = self._items.item_of(value, "message")
+        item.thought = "refusal"
+        item.pieces.append(string(value.get("delta")) or "")
+        return None
+
+    def _read_arguments(self, value: dict[str, Any]) -> StreamChunk | None:
+        delta = value.get("delta")
+        if type(delta) is not str:
+            raise self._broken("holds a malformed piece of a tool call")
+        kind = "function_call" if "function_call" in value["type"] else "custom_tool_call"
+        return self._chunk(value, tools=(self._items.call(self._items.item_of(value, kind), delta),))
+
+    def _read_item(self, value: dict[str, Any]) -> StreamChunk | None:
+        if type(value.get("item")) is not dict:
+            raise self._broken("holds a malformed item")
+        item, is_new = self._items.announce(value)
+        if value["type"] == "response.output_item.done":
+            item.done = value["item"]
+        if is_new and item.kind in CALLS:
+            return self._chunk(value, tools=(self._items.begin_call(item),))
+        known = item.kind in ("message", "reasoning") or item.kind in CALLS
+        return None if known or item.done is None else self._chunk(value, in_raw=True)
+
+    def _chunk(
+        self,
+        value: dict[str, Any],
+        *,
+        text: str = "",
+        reasoning: str = "",
+        tools: tuple[ToolCallDelta, ...] = (),
+        in_raw: bool = False,
+    ) -> StreamChunk | None:
+        if self._halves is not None:
+            text, reasoning, tools = self._halves.join(text, reasoning, tools)
+        if text:
+            self._texts.append(text)
+        if reasoning:
+            self._items.reasoning.append(reasoning)
+        if not (text or reasoning or tools or in_raw):
+            return None
+        size, model = self._first or (None, None)
+        self._first = None
+        return StreamChunk(
+            text=text, reasoning=reasoning, tool_calls=tools, raw=value, output_in_raw=in_raw, request_bytes=size,
+            model=model,
+        )  # fmt: skip
+
+    def _finish(self, event: Event, value: dict[str, Any], state: str | None) -> StreamChunk:
+        """Return what the end of the answer adds to it; raise if the answer is not whole."""
+        value = whole_characters(value) if self._halves is not None else value
+        given = mapping(value.get("response"))
+        answer = {**self._begun, "status": state, **given} if self._begun.keys() - given.keys() else dict(given)
+        if value.get("usage") and not answer.get("usage"):
+            answer["usage"] = value["usage"]
+        if "error" not in given and value.get("error"):
+            answer["error"] = value["error"]
+        answer["output"] = self._whole_output(given.get("output"))
+        whole = whole_answer(replace(self._reply, body=event.data), answer, state)
+        self._whole_raw = answer
+        self.done = True
+        return self._last_chunk(value, whole)
+
+    def _whole_output(self, output: Any) -> Any:
+        """Return the items of the answer: the server's, with the reasoning as it was when it was whole."""
+        if not isinstance(output, list) or not output:
+            return self._items.output()
+        done = {
+            item.done["id"]: item.done
+            for item in self._items.items
+            if item.kind == "reasoning" and item.done is not None and isinstance(item.done.get("id"), str)
+        }
+        if not done:
+            return output
+        ids = [one.get("id") if isinstance(one, dict) else None for one in output]
+        return [done.get(name, one) if isinstance(name, str) else one for name, one in zip(ids, output, strict=True)]
+
+    def _last_chunk(self, value: dict[str, Any], whole: LLMResponse) -> StreamChunk:
+        rest = self._items.rest_of(whole)
+        if rest is None:
+            rest = ("", "", ()) if self._halves is None else self._halves.left()
+        text, reasoning, tools = rest
+        if any(call.name is None for call in self._items.calls) and not any(tool.name for tool in tools):
+            raise self._broken("is malformed (a call names no function)")
+        calls = bool(self._items.calls) and whole.finish_reason == "stop"
+        size, _ = self._first or (None, None)
+        return replace(
+            chunk_of(whole), text=text, reasoning=reasoning, tool_calls=tools, raw=value, request_bytes=size,
+            finish_reason="tool_calls" if calls else whole.finish_reason,
+            output_in_raw=any(part.get("type") != "text" for part in whole.details.parts),
+        )  # fmt: skip
+
+    def _read_odd_event(self, event: Event) -> StreamChunk | None:
+        """Return the chunk in an event that is not plain JSON; None for an empty event."""
+        data = event.data.strip()
+        if data == END_MARK:
+            raise self._not_whole("ended with a mark, and without a whole response")
+        try:
+            value = read_odd_json(data)
+        except ValueError:
+            value = None
+        if event.event == "error":
+            raise failure_within(self._reply, data.decode("utf-8", "replace") if value is None else value)
+        if type(value) is dict:
+            self._halves = self._halves or HalfCharacters()
+            chunk = self._read_value(event, value)
+            return None if chunk is None else replace(chunk, raw=whole_characters(value))
+        lines = lines_of(data)
+        if len(lines) > 1:  # events with one newline between them, not two
+            self._events.extendleft(Event(line) for line in reversed(lines))
+        elif data:
+            text = data.decode("utf-8", "replace")
+            raise self._broken(f"holds what is not JSON: {self._reply.quote(text, 100)!r}")
+        return None
+
+    def _end_body(self) -> StreamChunk | None:
+        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
+        if not self._is_stream:
+            return self._read_whole_body()
+        pending = self._parser.unfinished()
+        if pending is not None and self._ends_answer(pending):
+            self._events.append(pending)
+            self._has_events = True
+            return self.next()
+        if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
+            seen = replace(self._reply, body=bytes(self._body[:4096]))
+            said = ignored_error(self._reply, self._parser.unknown)
+            raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
+        raise self._not_whole("ended before the answer was finished")
+
+    def _ends_answer(self, event: Event) -> bool:
+        """Return whether an event without its empty line makes the answer whole, or says that there is none."""
+        lines = lines_of(event.data)
+        try:
+            value = mapping(read_odd_json(lines[-1]) if b"\\u" in lines[-1] else from_json(lines[-1]))
+        except ValueError:
+            return False
+        kind = value.get("type") or event.event
+        return kind in _ENDS or kind == "error" or mapping(value.get("response")).get("status") in _ENDED
+
+    def _read_whole_body(self) -> StreamChunk | None:
+        """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
+        reply = replace(self._reply, body=bytes(self._body))
+        self._body.clear()
+        try:
+            response = whole_answer(reply, unwrapped(decode_answer(reply)))
+        except InvalidResponseError:
+            events = events_in(reply.body)
+            if not events:
+                raise
+            self._is_stream = self._has_events = True
+            self._events.extend(events)
+            return self.next()
+        self.done = True
+        self._whole_raw = response.raw
+        chunk = chunk_of(response)
+        return replace(chunk, output_in_raw=any(part.get("type") != "text" for part in response.details.parts))
+
+    def _not_whole(self, what: str) -> LLMRouterError:
+        """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
+        return ignored_error(self._reply, self._parser.unknown) or self._broken(what)
+
+    def _broken(self, what: str) -> InvalidResponseError:
+        return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
+
+
+_READERS: dict[str, Callable[[ResponsesDecoder, dict[str, Any]], StreamChunk | None]] = {
+    "response.reasoning_text.delta": ResponsesDecoder._read_thought,
+    "response.reasoning_summary_text.delta": ResponsesDecoder._read_thought,
+    "response.refusal.delta": ResponsesDecoder._read_refusal,
+    "response.function_call_arguments.delta": ResponsesDecoder._read_arguments,
+    "response.custom_tool_call_input.delta": ResponsesDecoder._read_arguments,
+    "response.output_item.added": ResponsesDecoder._read_item,
+    "response.output_item.done": ResponsesDecoder._read_item,
+}
+"""What reads the events of a type."""

@@ -1,0 +1,29 @@
+"""Reads what an answer of the Responses API says of its tokens. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lee_llm_router._util.numbers import count
+from lee_llm_router.providers.http.dialects.json_body import mapping
+from lee_llm_router.providers.http.dialects.openai.answers import usage_of as chat_usage_of
+from lee_llm_router.response import LLMUsage
+
+
+def usage_of(usage: Any) -> LLMUsage | None:
+    """Return the token counts reported; an impossible number counts as unreported, and None means nothing was."""
+    if type(usage) is not dict:
+        return None
+    if "input_tokens" not in usage or "input_tokens_details" not in usage:
+        # A server that puts another name to them, or has a cache of another kind.
+        return chat_usage_of(usage)
+    taken, given = mapping(usage["input_tokens_details"]), mapping(usage.get("output_tokens_details"))
+    found = LLMUsage(
+        prompt_tokens=count(usage["input_tokens"]),
+        completion_tokens=count(usage.get("output_tokens")),
+        total_tokens=count(usage.get("total_tokens")),
+        cached_tokens=count(taken.get("cached_tokens")),
+        cache_write_tokens=count(taken.get("cache_write_tokens")),
+        reasoning_tokens=count(given.get("reasoning_tokens")),
+    )
+    return found or None
