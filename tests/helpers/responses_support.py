@@ -72,7 +72,7 @@ def pieces(text: str, size: int = 3) -> list[str]:
 def events_of(whole: Mapping[str, Any], *, indexes: bool = True) -> list[dict[str, Any]]:
     """The events in which OpenAI streams a response; without `indexes`, as llama.cpp does."""
     begun = {**whole, "status": "in_progress", "output": [], "usage": None}
-    found: list[dict[str, Any]] = [{"type": f"response.{name}", "response": begun} for name in ("created", "in_progress")]
+    found: list[dict[str, Any]] = [{"type": f"response.{one}", "response": begun} for one in ("created", "in_progress")]
     for number, item in enumerate(whole["output"]):
         place = {"output_index": number} if indexes else {}
         found.append({"type": "response.output_item.added", "item": _announced(item), **place})
@@ -95,7 +95,7 @@ def answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str
 
 def _announced(item: Mapping[str, Any]) -> dict[str, Any]:
     empty: dict[str, Any] = {"content": [], "arguments": "", "input": "", "summary": []}
-    begun = {name: empty[name] if name in empty else value for name, value in item.items()}
+    begun = {name: empty.get(name, value) for name, value in item.items()}
     begun.pop("encrypted_content", None)
     begun.pop("result", None)
     return {**begun, "status": "in_progress"}

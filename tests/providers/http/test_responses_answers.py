@@ -48,8 +48,9 @@ def test_a_text_is_read_with_all_that_stands_beside_it() -> None:
 @feature("openai_responses", "cached_usage")
 def test_tokens_include_those_of_the_cache_and_of_reasoning() -> None:
     assert _answer(response(message("x"))).usage == LLMUsage(
-        prompt_tokens=11, completion_tokens=9, total_tokens=20, cached_tokens=4, cache_write_tokens=3, reasoning_tokens=5
-    )
+        prompt_tokens=11, completion_tokens=9, total_tokens=20, cached_tokens=4, cache_write_tokens=3,
+        reasoning_tokens=5,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,8 @@ def test_items_and_parts_of_an_unknown_type_pass() -> None:
     """They are kept as parts, and go back to the same model."""
     new = {"type": "hologram_call", "id": "h_1", "data": [1]}
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
-    found = _answer(response(new, search, message("There."), {"type": "compaction", "id": "c", "encrypted_content": "e"}))
+    compaction = {"type": "compaction", "id": "c", "encrypted_content": "e"}
+    found = _answer(response(new, search, message("There."), compaction))
     assert found.text == "There."
     assert found.details.parts[:2] == (new, search)
     assert found.details.native is not None and len(found.details.native.content) == 4
@@ -274,7 +276,8 @@ def test_an_empty_text_is_an_answer() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {}, {"output": None}, {"output": "text"}, {"output": {}}, {"output": [None]}, {"output": ["x"]}, {"choices": []},
+        {}, {"output": None}, {"output": "text"}, {"output": {}}, {"output": [None]}, {"output": ["x"]},
+        {"choices": []},
         {"output": [message(content=3)]}, {"output": [call(name="")]}, {"output": [call(name=None)]},
         {"status": "queued", "output": []}, {"status": "in_progress", "output": [message("x")]},
         {"status": "of a new kind", "output": [message("x")]}, [], "text", 3, None,
@@ -288,7 +291,8 @@ def test_a_server_that_leaves_out_what_it_can_is_understood() -> None:
     """No ids, no status, no types beside what has to be read; content that is a text."""
     found = answers(json_of({"output": [{"role": "assistant", "content": "Hi"}]}), JSON, **RESPONSES)
     assert (found.text, found.finish_reason, found.usage) == ("Hi", "stop", LLMUsage())
-    found = answers(json_of({"output": [{"type": "message", "content": [{"type": "text", "text": "Hi"}]}]}), **RESPONSES)
+    plain = {"type": "message", "content": [{"type": "text", "text": "Hi"}]}
+    found = answers(json_of({"output": [plain]}), JSON, **RESPONSES)
     assert found.text == "Hi"
 
 

@@ -16,7 +16,7 @@ It makes one try; retries are the router's. The key is read at each attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -178,6 +178,10 @@ class HTTPProvider(Provider[SettingsT]):
         """Return the settings by which the dialect writes `request`: those of the provider, unless overridden."""
         return self.config
 
+    def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
+        """Merge `extra_body` into the `body` of a request. Unless overridden, its fields replace the dialect's."""
+        body.update(extra)
+
     def failure(self, request: LLMRequest, settings: SettingsT, reply: HTTPReply) -> LLMRouterError:  # noqa: ARG002
         """Return the error for a `reply` that is not ok: the dialect's, unless overridden.
 
@@ -215,8 +219,9 @@ class HTTPProvider(Provider[SettingsT]):
             secrets = (*secrets, *secret_query_values(request.extra_query, config.filled_values()))
         if query:
             url += ("&" if "?" in url else "?") + query
-        body.update(config.extra_body)
-        body.update(request.extra_body)
+        for extra in (config.extra_body, request.extra_body):
+            if extra:
+                self.add_extra(body, extra)
         return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets, body)
 
     def _asked_embeddings(self, request: EmbeddingRequest, texts: Sequence[str]) -> _Asked:
