@@ -11,6 +11,7 @@ import pytest
 from helpers.support import Memory
 from lee_llm_router import (
     Capabilities,
+    InvalidRequestError,
     LeeLLMRouter,
     LLMRequest,
     LLMResponse,
@@ -150,3 +151,41 @@ def test_a_target_that_takes_no_such_media_is_skipped(part: dict[str, Any], serv
     assert answer.text == served_by
     if served_by == "b":
         assert "takes no parts of the kind" in (memory.records[0].error or "")
+
+
+class LearningProvider(PlainProvider):
+    """Learns by a refusal that it takes no temperature."""
+
+    learned: ClassVar[set[str]] = set()
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: PlainConfig) -> dict[str, str]:
+        return {option: "it has refused it" for option in cls.learned if request.asks_for(option)}
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        if request.temperature is not None:
+            self.learned.add("temperature")
+            raise InvalidRequestError("no temperature here", ask_again=True)
+        return super().complete(request, timeout)
+
+
+def test_what_a_provider_learns_in_a_call_is_left_out_of_its_next_attempt() -> None:
+    """The same call goes on at the same target without the option, and the trace says so; later calls leave it out."""
+    register("plain", LearningProvider, replace=True)
+    LearningProvider.learned.clear()
+    memory = Memory()
+    with LeeLLMRouter({"llm": config(drop_unsupported=True)}, trace_store=memory) as router:
+        assert router.complete("r", "hi", temperature=0.5).text == "a"
+        assert router.complete("r", "hi", temperature=0.5).text == "a"
+    assert [(record.outcome, record.dropped) for record in memory.records] == [
+        ("error", ()), ("ok", ("temperature",)), ("ok", ("temperature",)),
+    ]  # fmt: skip
+    assert [request.temperature for request in PlainProvider.asked] == [None, None]
+
+
+def test_what_makes_the_question_is_never_left_out() -> None:
+    """A provider that cannot express the messages or the tools is skipped, whatever may be dropped."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    with LeeLLMRouter({"llm": config(["tools"], drop_unsupported=True)}, trace_store=False) as router:
+        assert router.complete("r", "hi", tools=[tool]).text == "b"
+    assert PlainProvider.asked == []

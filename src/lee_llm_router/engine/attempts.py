@@ -38,7 +38,7 @@ from lee_llm_router.engine.failures import (
     to_router_error,
 )
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
-from lee_llm_router.engine.preparation import prepare
+from lee_llm_router.engine.preparation import prepare, refit
 from lee_llm_router.engine.recorded_text import error_text
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
@@ -303,6 +303,7 @@ class _CallRun:
         if not error.ask_again:
             candidate.repairs += 1
             candidate.request = self.plan.operation.repaired(candidate.first_request, error)
+        refit(self.plan.operation, candidate)
 
     def _count_failure(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool, now: float

@@ -146,7 +146,8 @@ class Completion(Operation):
         """Return `request` without what the provider cannot express, where that is wanted."""
         if not request.drop_unsupported:
             return request, ()
-        dropped = tuple(provider.unsupported(request, provider.config))
+        missing = provider.unsupported(request, provider.config)
+        dropped = tuple(option for option in missing if option not in _NEVER_DROPPED)
         return (replace(request, **{name: _DEFAULTS[name] for name in dropped}), dropped) if dropped else (request, ())
 
     def tools(self, request: LLMRequest) -> Sequence[Mapping[str, Any]]:
@@ -203,6 +204,8 @@ _SETTINGS = [
     if field.name not in ("messages", "model", "tools", "schema", "role", "request_id", "metadata", "drop_unsupported")
 ]
 
+_NEVER_DROPPED = frozenset({"messages", "model", "tools", "schema"})
+"""What a provider may find inexpressible too; without it, the answer would be one to another question."""
 _DEFAULTS: dict[str, Any] = {
     field.name: field.default if field.default_factory is MISSING else field.default_factory()
     for field in fields(LLMRequest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lee_llm_router._util.scrubbing import text_of_exception
 from lee_llm_router.engine.failures import scrubbed
+from lee_llm_router.engine.operation import Operation
 from lee_llm_router.engine.plan import CallPlan, RouterParts
 from lee_llm_router.engine.selection import Candidate
 from lee_llm_router.errors import LLMRouterError, UnavailableError
@@ -26,3 +27,12 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
         return UnavailableError(refusal, sent=False)
     candidate.request = candidate.first_request = request
     return None
+
+
+def refit(operation: Operation, candidate: Candidate) -> None:
+    """Leave out of the candidate's request what its provider may have learned by now that it cannot express."""
+    provider = candidate.provider
+    if provider is not None:
+        candidate.first_request, _ = operation.fitted(provider, candidate.first_request)
+        candidate.request, more = operation.fitted(provider, candidate.request)
+        candidate.dropped += more
