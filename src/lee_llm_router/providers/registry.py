@@ -20,6 +20,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "mock": "lee_llm_router.providers.mock:MockProvider",
         "http": "lee_llm_router.providers.http.dialects.openai.provider:OpenAIChatProvider",
         "openai_responses": "lee_llm_router.providers.http.dialects.openai_responses.provider:OpenAIResponsesProvider",
+        "anthropic": "lee_llm_router.providers.http.dialects.anthropic.provider:AnthropicProvider",
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
         "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
         "claude_cli": "lee_llm_router.providers.claude_cli:ClaudeCLIProvider",

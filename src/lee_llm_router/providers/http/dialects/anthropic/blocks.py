@@ -1,0 +1,127 @@
+"""Writes texts, media and tool calls as the content blocks of Anthropic's messages. Pure."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pydantic_core import from_json
+
+from lee_llm_router.content import Media, media_of
+from lee_llm_router.providers.http.dialects.conversation import (
+    CallItem,
+    ContentItem,
+    Item,
+    MediaItem,
+    TextItem,
+)
+from lee_llm_router.response import Message, ToolCall, message_parts
+
+Block: TypeAlias = dict[str, Any]
+
+_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
+_TEXT_TYPES = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|javascript|toml|sql|[\w.-]+\+(?:json|xml))(?:;|$)")
+_PDF = "application/pdf"
+_NOT_OF_ANSWERS = {"image": "(a picture)", "audio": "(a sound)", "file": "(a file)"}
+"""What stands for a part that only the user's turns may hold."""
+
+
+def is_thinking(block: Mapping[str, Any]) -> bool:
+    """Return whether a block is thinking of the model's, shown or not."""
+    return block.get("type") in ("thinking", "redacted_thinking")
+
+
+def tool_use_block(call: ToolCall) -> Block:
+    """Return a tool call as a block."""
+    return {"type": "tool_use", "id": call.id, "name": _tool_name(call.name), "input": _input_of(call.arguments)}
+
+
+def _tool_name(name: str) -> str:
+    """Return a name of the characters that the API allows; what is none was a model's invention."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
+
+
+def _input_of(arguments: str) -> dict[str, Any]:
+    """Return the arguments of a call as an object; those that are none, of an answer that was cut say, within one."""
+    try:
+        value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
+    except ValueError:
+        value = arguments
+    return value if isinstance(value, dict) else {"arguments": value}
+
+
+def answer_block(item: Item) -> Block | None:
+    """Return an item of the assistant's as a block; None for what another vendor has put there for itself."""
+    if isinstance(item, CallItem):
+        return tool_use_block(item.call)
+    if isinstance(item, TextItem):
+        return {"type": "text", "text": item.text}
+    if isinstance(item, MediaItem):
+        return {"type": "text", "text": _NOT_OF_ANSWERS[item.media.kind]}
+    return None
+
+
+def content_block(item: ContentItem, *, cite: bool) -> Block:
+    """Return an item of the user's, or of a tool's result, as a block; one of an unknown type as it was written."""
+    if isinstance(item, TextItem):
+        return {"type": "text", "text": item.text}
+    if isinstance(item, MediaItem):
+        return _media_block(item.media, cite=cite)
+    return {name: value for name, value in item.part.items() if name != "cache"}
+
+
+def foreign_media(messages: Sequence[Message]) -> str | None:
+    """Return what in `messages` is of a type that the API does not take, in a few words; None if all is fine."""
+    for message in messages:
+        content = message.get("content")
+        if type(content) is str or content is None or message.get("role") == "assistant":
+            continue
+        for part in message_parts(message):
+            media = media_of(part)
+            foreign = None if media is None else _foreign(media)
+            if foreign is not None:
+                return foreign
+    return None
+
+
+def _foreign(media: Media) -> str | None:
+    kind = media.media_type.partition(";")[0]
+    if media.file_id is not None:
+        return None
+    if media.url is not None:
+        return None if media.url[:8].lower().startswith(("http://", "https://")) else "an address that is not http(s)"
+    if media.kind == "image" or kind.startswith("image/"):
+        return None if kind in _IMAGE_TYPES else f"a picture of the type {kind[:60] or 'unknown'}"
+    if media.kind == "file" and kind != _PDF and not _TEXT_TYPES.match(media.media_type):
+        return f"a file of the type {kind[:60] or 'unknown'}"
+    return None
+
+
+def _media_block(media: Media, *, cite: bool) -> Block:
+    if media.kind == "image" or media.media_type.partition(";")[0] in _IMAGE_TYPES:
+        return {"type": "image", "source": _source(media)}
+    block: Block = {"type": "document", "source": _source(media)}
+    if media.name:
+        block["title"] = media.name
+    if cite:
+        block["citations"] = {"enabled": True}
+    return block
+
+
+def _source(media: Media) -> dict[str, Any]:
+    if media.file_id is not None:
+        return {"type": "file", "file_id": media.file_id}
+    if media.url is not None:
+        return {"type": "url", "url": media.url}
+    if media.kind == "file" and _TEXT_TYPES.match(media.media_type):
+        return {"type": "text", "media_type": "text/plain", "data": _decoded(media.data or "")}
+    return {"type": "base64", "media_type": media.media_type.partition(";")[0], "data": media.data}
+
+
+def _decoded(data: str) -> str:
+    try:
+        return b64decode(data).decode("utf-8", "replace")
+    except ValueError:
+        return data

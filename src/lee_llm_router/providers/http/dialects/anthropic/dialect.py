@@ -1,0 +1,93 @@
+"""The dialect of Anthropic's Messages API. Pure: no I/O, no HTTP library.
+
+Spoken by Anthropic, by Bedrock and Vertex for Claude, by llama.cpp's server, and by DeepSeek, Moonshot, Z.ai and
+MiniMax. `request` writes what is asked, `answer` and `stream` read what comes back, `errors` what failed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.providers.http.dialects import sse
+from lee_llm_router.providers.http.dialects.anthropic.answer import whole_answer
+from lee_llm_router.providers.http.dialects.anthropic.errors import failure
+from lee_llm_router.providers.http.dialects.anthropic.models import model_of
+from lee_llm_router.providers.http.dialects.anthropic.request import body_of
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
+from lee_llm_router.providers.http.dialects.anthropic.stream import MessageDecoder
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import decode_json
+from lee_llm_router.providers.http.dialects.openai.event_bodies import is_stream
+from lee_llm_router.providers.streams import AnswerParts
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+
+class MessagesDialect:
+    """The `Dialect` of Anthropic's messages. It holds no state."""
+
+    def path(self, request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> str:
+        """Return the one path there is; on Vertex the model's, which differs for whole answers and streams."""
+        if settings.platform == "messages":
+            return "/messages"
+        model = quote(model_of(request, settings) or "", safe="@")
+        return f"/{model}:{'streamRawPredict' if stream else 'rawPredict'}"
+
+    def headers(self, settings: AnthropicConfig, key: str | None, *, stream: bool) -> dict[str, str]:
+        """Return the key, as the settings want it to travel, the version and the betas."""
+        is_bearer = settings.key_header == "bearer"
+        found = {
+            "Authorization": f"Bearer {key}" if key and is_bearer else None,
+            "x-api-key": None if is_bearer else key,
+            "anthropic-version": settings.version if settings.platform == "messages" else None,
+            "anthropic-beta": ",".join(settings.betas),
+            "Accept": sse.ACCEPT if stream else None,
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def encode(self, request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> dict[str, Any]:
+        """Return the body of `request`; see `request`."""
+        return body_of(request, settings, stream=stream)
+
+    def decode(self, reply: HTTPReply) -> LLMResponse:
+        """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
+
+        What the body holds decides, not what the server calls it.
+
+        Raises:
+            InvalidResponseError: the body holds no whole answer; see `answer` and `stream`.
+            ContentFilterError: the answer was refused; `response` holds what came of it.
+            LLMRouterError: an error came in place of an answer; of the type that it names.
+        """
+        return _read_stream(reply) if is_stream(reply) else whole_answer(reply, decode_json(reply))
+
+    def failure(self, reply: HTTPReply) -> LLMRouterError:
+        """Return the error for a status that is no success; see `errors`."""
+        return failure(reply)
+
+    def decoder(self, reply: HTTPReply, settings: AnthropicConfig) -> MessageDecoder:
+        """Return what reads the body, be it a stream of events or whole JSON."""
+        return MessageDecoder(reply, settings.max_response_bytes)
+
+
+def _read_stream(reply: HTTPReply) -> LLMResponse:
+    """Return the answer in a whole body that is a stream of events.
+
+    Raises:
+        LLMRouterError: it is none, with what there is of it as `response`.
+    """
+    decoder, parts = MessageDecoder(reply, len(reply.body) + 1), AnswerParts()
+    try:
+        for data in (reply.body, b""):
+            if data or not decoder.done:
+                decoder.feed(data)
+            while (chunk := decoder.next()) is not None:
+                parts.add(chunk)
+    except LLMRouterError as error:
+        if parts.texts:
+            error.response = error.response or parts.response(decoder.whole_raw())
+        if type(error) is InvalidResponseError:
+            error.args = (f"the answer is a stream, and {error.message}",)
+        raise
+    return parts.response(decoder.whole_raw())

@@ -1,0 +1,191 @@
+"""Writes a call's messages as Anthropic's system text and turns. Pure.
+
+How this works. `conversation_of` gives turns that alternate, results first, with legal ids. Here each item becomes a
+block, and what the API would refuse is avoided:
+
+- the first turn is the user's: one is put before the assistant's;
+- a turn of the assistant that this host and model gave (`native_content`) goes back block by block as it came, with its
+  thinking and signatures; one from elsewhere as text and tool calls;
+- at the end stands the user. Where the assistant does, older models go on writing there; the user asks newer ones to;
+- a paused turn with the vendor's own tools goes back as it is, and the vendor goes on;
+- what is worth keeping in the cache is noted in order (`Written.marked`); the request has room for the last few marks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from lee_llm_router.details import native_content
+from lee_llm_router.providers.http.dialects.anthropic.blocks import (
+    Block,
+    answer_block,
+    content_block,
+    is_thinking,
+)
+from lee_llm_router.providers.http.dialects.conversation import (
+    CallItem,
+    ContentItem,
+    Conversation,
+    Item,
+    LegalIds,
+    ResultItem,
+    TextItem,
+    Turn,
+    conversation_of,
+)
+from lee_llm_router.response import Message
+
+DIALECT = "anthropic"
+BEGIN = "Begin."
+"""What the user says where the messages begin with the assistant's."""
+GO_ON = "Go on from exactly where your last message ends. Do not repeat any of it."
+"""What the user says where a model that continues no answer of its own is to continue one."""
+FAILED = "The tool failed."
+"""The text of a result that is an error and says nothing."""
+_IDS = LegalIds()
+_OWN_TOOL = re.compile(r"(?:server_tool_use|_tool_result|mcp_tool_use)$")
+
+
+def plain_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] | None:
+    """Return system text and messages where there is nothing to put in order; None where there may be.
+
+    Nearly all calls are so: texts that alternate, from the user to the user.
+    """
+    system, found, expected = "", [], "user"
+    for message in messages:
+        role, content = message.get("role"), message.get("content")
+        if type(content) is not str or len(message) != 2 or not content or content.isspace():
+            return None
+        if role == expected:
+            found.append({"role": role, "content": content})
+            expected = "assistant" if role == "user" else "user"
+        elif role in ("system", "developer"):
+            system = f"{system}\n\n{content}" if system else content
+        else:
+            return None
+    return (system, found) if expected == "assistant" else None
+
+
+class Written:
+    """Messages as the API takes them, with what matters for the rest of the request.
+
+    Args:
+        messages: Those of the call.
+        origin: Who is asked, as `native_origin` says it.
+        may_begin_answer: Whether the model goes on where the messages end with the assistant's.
+        cite: Whether the model is to say which parts of documents it used.
+        marked: Blocks before the messages that are worth keeping in the cache.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        *,
+        origin: str,
+        may_begin_answer: bool,
+        cite: bool,
+        marked: Sequence[Block] = (),
+    ) -> None:
+        conversation = conversation_of(messages, _IDS)
+        self._origin = origin
+        self._cite = cite
+        self.marked: list[Block] = list(marked)
+        """Blocks that are worth keeping in the cache with all before them, in order."""
+        self.calls = False
+        """Whether tools are called in it."""
+        self.begins_answer = False
+        """Whether the model has to go on with a text that is there."""
+        self.loop_lacks_thinking = False
+        """Whether the last turn called tools without thinking that can go back."""
+        self.system: str | list[Block] = self._system(conversation)
+        self.messages = [message for turn in conversation.turns for message in self._turn(turn)]
+        self._begin()
+        self._end(may_begin_answer=may_begin_answer)
+
+    def tool_names(self) -> Iterator[str]:
+        """Give the names of the tools that were called."""
+        for message in self.messages:
+            for block in message["content"]:
+                if block["type"] == "tool_use":
+                    yield block["name"]
+
+    def _system(self, conversation: Conversation) -> str | list[Block]:
+        items = conversation.system
+        if not any(item.cache for item in items):
+            return "\n\n".join(item.text for item in items)
+        return [self._marking({"type": "text", "text": item.text}, item.cache) for item in items]
+
+    def _turn(self, turn: Turn) -> Iterator[dict[str, Any]]:
+        if turn.role == "user":
+            blocks = [self._block(item) for item in turn.items if not isinstance(item, CallItem)]
+        else:
+            blocks = [block for message, items in turn.sources for block in self._answer(message, items)]
+            called = any(block["type"] == "tool_use" for block in blocks)
+            self.calls = self.calls or called
+            self.loop_lacks_thinking = called and not is_thinking(blocks[0])
+        if blocks:
+            yield {"role": turn.role, "content": blocks}
+
+    def _answer(self, message: Message, items: Sequence[Item]) -> Iterable[Block]:
+        """Return the blocks of one message of the assistant: its own ones where it came from here."""
+        native = native_content(message, DIALECT, self._origin)
+        calls = [item for item in items if isinstance(item, CallItem)]
+        if isinstance(native, Sequence) and not isinstance(native, str):
+            blocks = [dict(block) for block in native if isinstance(block, Mapping)]
+            called = [block for block in blocks if block.get("type") == "tool_use"]
+            if blocks and len(called) == len(calls):
+                for tool_use, item in zip(called, calls, strict=True):
+                    tool_use["id"] = item.call.id
+                markable = [block for block in blocks if not is_thinking(block)]
+                if markable and any(item.cache for item in items):
+                    self.marked.append(markable[-1])
+                return blocks
+        written = [block for block in map(answer_block, items) if block is not None]
+        self.marked += written[-1:] if any(item.cache for item in items) else ()
+        return written
+
+    def _block(self, item: ContentItem | ResultItem) -> Block:
+        if isinstance(item, ResultItem):
+            block: Block = {"type": "tool_result", "tool_use_id": item.call_id}
+            content = self._result(item.content)
+            if content or item.is_error:
+                block["content"] = content or FAILED
+            if item.is_error:
+                block["is_error"] = True
+            return self._marking(block, item.cache or any(one.cache for one in item.content))
+        return self._marking(content_block(item, cite=self._cite), item.cache)
+
+    def _result(self, items: Sequence[ContentItem]) -> str | list[Block]:
+        if len(items) == 1 and isinstance(items[0], TextItem):
+            return items[0].text
+        return [content_block(item, cite=self._cite) for item in items]
+
+    def _marking(self, block: Block, cache: bool) -> Block:
+        if cache:
+            self.marked.append(block)
+        return block
+
+    def _begin(self) -> None:
+        """Let the user speak first."""
+        if not self.messages and self.system:
+            system = self.system if isinstance(self.system, list) else [{"type": "text", "text": self.system}]
+            self.messages.append({"role": "user", "content": system})
+            self.system = ""
+        if not self.messages or self.messages[0]["role"] != "user":
+            self.messages.insert(0, {"role": "user", "content": [{"type": "text", "text": BEGIN}]})
+
+    def _end(self, *, may_begin_answer: bool) -> None:
+        """Let the user speak last, unless the model goes on where the assistant ends."""
+        last = self.messages[-1]
+        if last["role"] != "assistant":
+            return
+        blocks: list[Block] = last["content"]
+        if any(_OWN_TOOL.search(str(block.get("type"))) for block in blocks):
+            return  # the vendor's tools were at work: it goes on by itself
+        if may_begin_answer and blocks[-1].get("type") == "text" and not any(map(is_thinking, blocks)):
+            blocks[-1] = {**blocks[-1], "text": blocks[-1]["text"].rstrip()}
+            self.begins_answer = True
+            return
+        self.messages.append({"role": "user", "content": [{"type": "text", "text": GO_ON}]})

@@ -1,0 +1,44 @@
+"""What the name of a model says of the forms that it takes. Pure.
+
+Claude changed with version 4.6: from there on models think as they see fit, and an answer cannot be begun for them. The
+models before are a closed list, which no new one will join; what a newer one refuses is learned (`lessons`).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
+from lee_llm_router.response import LLMRequest
+
+_VERSION = re.compile(r"claude-(?:[a-z]+-)?v?([0-9]{1,2})(?![0-9])(?:[-.]([0-9]{1,2})(?![0-9]))?")
+_FIRST_ADAPTIVE = (4, 6)
+
+
+def model_of(request: LLMRequest, settings: AnthropicConfig) -> str | None:
+    """Return the model that is asked."""
+    return request.model or settings.model
+
+
+def is_claude(model: str | None, settings: AnthropicConfig) -> bool:
+    """Return whether the model is one of Anthropic's, wherever it is served: other vendors have fewer restrictions."""
+    return _is_claude(model or "", settings.base_url)
+
+
+def is_older(model: str | None, settings: AnthropicConfig) -> bool:
+    """Return whether the model takes the older forms: a budget for thinking, and the beginning of an answer."""
+    return not is_claude(model, settings) or _is_older_claude(model or "")
+
+
+@lru_cache(maxsize=256)
+def _is_claude(model: str, base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return "claude" in model.lower() or host == "anthropic.com" or host.endswith(".anthropic.com")
+
+
+@lru_cache(maxsize=256)
+def _is_older_claude(model: str) -> bool:
+    found = _VERSION.search(model.lower())
+    return found is not None and (int(found[1]), int(found[2] or 0)) < _FIRST_ADAPTIVE

@@ -1,0 +1,141 @@
+"""The provider type `anthropic`: Anthropic's Messages API, and servers that speak it.
+
+What a model refuses with 400 is remembered (`lessons`): it is asked otherwise from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.providers.base import Capabilities, ProviderConfig
+from lee_llm_router.providers.http.dialects.anthropic.blocks import foreign_media
+from lee_llm_router.providers.http.dialects.anthropic.dialect import MessagesDialect
+from lee_llm_router.providers.http.dialects.anthropic.lessons import BOTH, OPTIONS, lesson_of
+from lee_llm_router.providers.http.dialects.anthropic.models import is_claude, model_of
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
+from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_problem, thinks
+from lee_llm_router.providers.http.dialects.anthropic.tools import foreign_tool
+from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
+from lee_llm_router.providers.http.provider import HTTPProvider
+from lee_llm_router.response import LLMRequest
+
+_REFUSED = "the model has refused it"
+_FIELDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}
+"""Fields of the body for options of another name."""
+
+
+class AnthropicProvider(HTTPProvider[AnthropicConfig]):
+    """Asks one API that speaks Anthropic's messages."""
+
+    config_model: ClassVar[type[ProviderConfig]] = AnthropicConfig
+    dialect: ClassVar[Dialect[Any]] = MessagesDialect()
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        tools=True, content_parts=True, media=frozenset({"image", "file"}), bounded=True
+    )
+    inexpressible: ClassVar[Mapping[str, str]] = {
+        "seed": "the API has no seed",
+        "frequency_penalty": "the API has no penalties",
+        "presence_penalty": "the API has no penalties",
+        "logprobs": "the API tells no probabilities of tokens",
+        "top_logprobs": "the API tells no probabilities of tokens",
+    }
+
+    @classmethod
+    def unsupported(cls, request: LLMRequest, settings: AnthropicConfig) -> Mapping[str, str]:
+        """As `Provider.unsupported`: what the API lacks, what a Claude does not take, what the model has refused."""
+        found = {
+            option: reason
+            for option, reason in cls.inexpressible.items()
+            if request.asks_for(option) and getattr(request, option) != 0
+        }
+        model = model_of(request, settings)
+        if is_claude(model, settings):
+            found |= _unlike_claude(request, settings)
+        if request.service_tier in ("flex", "batch"):
+            found["service_tier"] = "the API has no such tier: auto, standard_only, fast"
+        problem = None if request.reasoning_effort is None else thinking_problem(request, settings)
+        if problem is not None:
+            found["reasoning_effort"] = problem
+        refused = settings.lessons(model).refused
+        if refused:
+            found |= {option: _REFUSED for option in OPTIONS if option in refused and request.asks_for(option)}
+            if BOTH in refused and request.temperature is not None and request.top_p is not None:
+                found["top_p"] = "the model takes no top_p beside temperature"
+        foreign = foreign_media(request.messages)
+        if foreign is not None:
+            found["messages"] = f"{foreign} cannot be sent"
+        kind = None if request.tools is None else foreign_tool(request.tools)
+        if kind is not None:
+            found["tools"] = f"there are no tools of the type {kind}"
+        return found
+
+    def failure(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> LLMRouterError:
+        """Return the error for `reply`. Where that refuses a form or an option, it is not sent from now on."""
+        error = super().failure(request, settings, reply)
+        if error.failure_type not in (FailureType.INVALID_REQUEST, FailureType.UNKNOWN):
+            return error
+        own = reply.asked.keys() - settings.extra_body.keys() - request.extra_body.keys()
+        asked = _asked({name: reply.asked[name] for name in own})
+        bound = reply.asked.get("max_tokens") if "max_tokens" in own and request.max_tokens is None else None
+        lesson = lesson_of(reply, asked, bound)
+        if not lesson.refused and lesson.max_tokens is None:
+            return error
+        settings.learn(model_of(request, settings), lesson)
+        # Without leave to drop them, options of the caller's end the attempt.
+        is_option = bool(lesson.refused & {*OPTIONS, BOTH})
+        error.ask_again = request.drop_unsupported or not is_option
+        return error
+
+
+def _unlike_claude(request: LLMRequest, settings: AnthropicConfig) -> dict[str, str]:
+    """Return the options whose values no Claude takes."""
+    found: dict[str, str] = {}
+    if request.temperature is not None and request.temperature > 1:
+        found["temperature"] = "it is at most 1 here"
+    if request.stop and not all(word.strip() for word in request.stop):
+        found["stop"] = "a stop sequence has to hold more than white space"
+    if request.reasoning_effort is not None and thinks(request, settings):
+        told = "a model that thinks does not take it (reasoning_effort)"
+        if request.temperature is not None and request.temperature != 1:
+            found["temperature"] = told
+        if request.top_k is not None:
+            found["top_k"] = told
+        if request.top_p is not None and request.top_p < 0.95:
+            found["top_p"] = told
+    return found
+
+
+def _asked(body: Mapping[str, Any]) -> set[str]:
+    """Return the options and forms in a body that was written here: what an error of the server's may refuse."""
+    found = {option for option in OPTIONS if _FIELDS.get(option, option) in body}
+    thinking, config, choice = body.get("thinking"), body.get("output_config"), body.get("tool_choice")
+    if "speed" in body:
+        found.add("service_tier")
+    if not (isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use")):
+        found.discard("parallel_tool_calls")
+    if isinstance(thinking, Mapping):
+        found |= {"thinking", str(thinking.get("type"))} | ({"display"} if "display" in thinking else set())
+    if isinstance(config, Mapping):
+        found |= {"output_config", *config.keys()}
+        found |= {str(config["effort"])} if config.get("effort") in ("xhigh", "max") else set()
+    messages = body.get("messages")
+    if isinstance(messages, list) and messages and messages[-1].get("role") == "assistant":
+        found.add("prefill")
+    if any(tool.get("strict") for tool in body.get("tools") or () if isinstance(tool, Mapping)):
+        found.add("strict")
+    if "cache_control" in body or _has_marks(body):
+        found.add("cache_control")
+    return found
+
+
+def _has_marks(body: Mapping[str, Any]) -> bool:
+    """Return whether any block is marked for the cache."""
+    places = [body.get("system"), body.get("tools"), *(one.get("content") for one in body.get("messages") or ())]
+    return any(
+        isinstance(block, Mapping) and "cache_control" in block
+        for blocks in places
+        if isinstance(blocks, list)
+        for block in blocks
+    )

@@ -1,0 +1,60 @@
+"""One content block of a streamed message while it comes in. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import from_json
+
+from lee_llm_router._util.lenient_json import whole_text
+
+IMPLIED = {"text_delta": "text", "citations_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
+"""The type of block that a delta belongs to."""
+
+
+class BlockSoFar:
+    """A block: the fields with which it began, and the pieces that have come since.
+
+    Args:
+        fields: Those of its `content_block_start`.
+    """
+
+    __slots__ = ("citations", "fields", "fragments", "is_closed", "kind", "pieces", "position", "signature")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        kind = fields.get("type", "text")
+        self.kind: str = kind if isinstance(kind, str) else ""
+        self.pieces: list[str] = []
+        """Of its text, or of its thinking."""
+        self.fragments: list[str] = []
+        """Of the JSON text of its input."""
+        self.citations: list[Any] = []
+        self.signature: str | None = None
+        self.position: int | None = None
+        """The number of the tool call that it is; None if it is none."""
+        self.is_closed = False
+
+    def whole(self) -> dict[str, Any]:
+        """Return the block as an unstreamed message has it."""
+        fields = dict(self.fields)
+        if self.kind in ("text", "thinking") and (self.pieces or self.kind not in fields):
+            fields[self.kind] = whole_text("".join(self.pieces))
+        if self.citations:
+            given = fields.get("citations")
+            fields["citations"] = [*(given if isinstance(given, list) else ()), *self.citations]
+        if self.signature is not None:
+            fields["signature"] = self.signature
+        if self.fragments:
+            fields["input"] = _input_in("".join(self.fragments))
+        return fields
+
+
+def _input_in(text: str) -> Any:
+    """Return the value that JSON text holds; none for blank text, and the text itself where it is not JSON."""
+    if not text.strip():
+        return {}
+    try:
+        return from_json(whole_text(text))
+    except ValueError:
+        return whole_text(text)
