@@ -180,3 +180,13 @@ def test_calls_in_messages_of_their_own_are_one_turn() -> None:
         ("assistant", [("call", "a", "look"), ("call", "b", "take")]),
         ("user", [("result", "a", "look", "done", False), ("result", "b", "take", "done", False)]),
     ]
+
+
+def test_an_answer_without_text_and_calls_stays_where_its_vendor_wants_it_back() -> None:
+    """It may be a picture, which stands in the vendor's own form alone."""
+    picture = {"role": "assistant", "content": "", "provider_data": {"x": {}}}
+    messages = [user("Draw."), picture, user("Again, in red.")]
+    assert [turn.role for turn in conversation_of(messages, IDS).turns] == ["user"]
+    kept = conversation_of(messages, IDS, keeps=lambda message: "provider_data" in message)
+    assert [turn.role for turn in kept.turns] == ["user", "assistant", "user"]
+    assert kept.turns[1].sources == [(picture, [])]

@@ -17,7 +17,7 @@ What only its own vendor understands stays in the message (`details.native_conte
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
@@ -135,19 +135,27 @@ class LegalIds:
         return self._pattern is None or self._pattern.fullmatch(call_id) is not None
 
 
-def conversation_of(messages: Sequence[Message], ids: LegalIds, *, instructions_in_place: bool = False) -> Conversation:
+def conversation_of(
+    messages: Sequence[Message],
+    ids: LegalIds,
+    *,
+    instructions_in_place: bool = False,
+    keeps: Callable[[Message], bool] | None = None,
+) -> Conversation:
     """Return `messages` as a conversation, with tool calls and results in order and ids that are legal.
 
     Args:
         messages: A call's messages, from anywhere.
         ids: What ids of tool calls look like.
         instructions_in_place: Whether instructions stay where they stand, as turns of their own.
+        keeps: Whether a message of the assistant with neither text nor calls is kept: it may hold a picture, say, in
+            the vendor's own form. Its turn may then have `sources` and no items. Default: none is.
 
     Raises:
         InvalidRequestError: a part that should hold a picture, a sound or a file holds none.
     """
     system: list[TextItem] = []
-    builder = _Builder(ids)
+    builder = _Builder(ids, keeps)
     for message in messages:
         if not is_instruction(message):
             builder.add(message)
@@ -158,7 +166,7 @@ def conversation_of(messages: Sequence[Message], ids: LegalIds, *, instructions_
         else:
             system += texts
     builder.settle()
-    return Conversation(system, [turn for turn in builder.turns if turn.items])
+    return Conversation(system, [turn for turn in builder.turns if turn.items or turn.sources])
 
 
 def content_items(message: Message) -> Iterator[ContentItem]:
@@ -185,8 +193,9 @@ def content_items(message: Message) -> Iterator[ContentItem]:
 class _Builder:
     """Adds messages to turns, and keeps account of the calls that wait for their results."""
 
-    def __init__(self, ids: LegalIds) -> None:
+    def __init__(self, ids: LegalIds, keeps: Callable[[Message], bool] | None) -> None:
         self.turns: list[Turn] = []
+        self._keeps = keeps
         self._ids = ids
         self._used: set[str] = set()
         self._open: list[tuple[str, CallItem]] = []
@@ -234,7 +243,7 @@ class _Builder:
             item = CallItem(ToolCall(id=self._new_id(call.id), name=call.name, arguments=call.arguments))
             items.append(item)
             begun.append((call.id, item))
-        if items:
+        if items or (self._keeps is not None and self._keeps(message)):
             turn = self._turn("assistant")
             turn.items += items
             turn.sources.append((message, items))
