@@ -189,3 +189,24 @@ def test_what_makes_the_question_is_never_left_out() -> None:
     with LeeLLMRouter({"llm": config(["tools"], drop_unsupported=True)}, trace_store=False) as router:
         assert router.complete("r", "hi", tools=[tool]).text == "b"
     assert PlainProvider.asked == []
+
+
+class PickyProvider(PlainProvider):
+    capabilities: ClassVar[Capabilities] = Capabilities(content_parts=True)
+
+    def untakable(self, request: LLMRequest) -> str | None:
+        return "it does not know that file"
+
+
+def test_a_target_that_cannot_take_the_parts_of_a_message_is_skipped_and_says_why() -> None:
+    register("picky", PickyProvider, replace=True)
+    setup = config()
+    setup["providers"] = {"a": {"type": "picky"}, "b": {"type": "picky"}}
+    part = {"type": "file", "file": {"file_id": "file-1"}}
+    for wrap in (None, WrapperProvider):
+        memory = Memory()
+        router = LeeLLMRouter(load_config({"llm": setup}), trace_store=memory, wrap_provider=wrap)
+        with pytest.raises(UnavailableError):
+            router.complete("r", [{"role": "user", "content": [part]}])
+        assert "it does not know that file" in str(memory.records[0].error)
+        assert router.complete("r", "text alone").text == "a"

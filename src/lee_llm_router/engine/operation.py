@@ -134,13 +134,15 @@ class Completion(Operation):
             return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
         if request.tools and not provider.capabilities.tools:
             return "the provider does not take tools"
-        if not provider.capabilities.content_parts and needs_content_parts(request.messages):
+        if not needs_content_parts(request.messages):
+            return None
+        if not provider.capabilities.content_parts:
             return "the provider takes text only"
         if provider.capabilities.media is not None:
             foreign = sorted(media_kinds(request.messages) - provider.capabilities.media)
             if foreign:
                 return f"the provider takes no parts of the kind {' or '.join(foreign)}"
-        return None
+        return provider.untakable(request)
 
     def fitted(self, provider: Provider[Any], request: LLMRequest) -> tuple[LLMRequest, tuple[str, ...]]:
         """Return `request` without what the provider cannot express, where that is wanted."""

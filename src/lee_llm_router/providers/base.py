@@ -125,6 +125,13 @@ class Provider(ABC, Generic[SettingsT]):
             return cls.inexpressible
         return {option: reason for option, reason in cls.inexpressible.items() if request.asks_for(option)}
 
+    def untakable(self, request: LLMRequest) -> str | None:  # noqa: ARG002 - most take all that they say they take
+        """Return why the messages of `request`, which have parts beside text, cannot be sent; None if they can.
+
+        The target is skipped. This is for what `capabilities` do not say: another vendor's uploaded file, say.
+        """
+        return None
+
     @abstractmethod
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Make one try and return the whole answer.

@@ -43,6 +43,10 @@ class WrapperProvider(Provider[ProviderConfig]):
         """As `Provider.unsupported`, of the inner provider."""
         return self.inner.unsupported(request, settings)
 
+    def untakable(self, request: LLMRequest) -> str | None:
+        """As `Provider.untakable`, of the inner provider."""
+        return self.inner.untakable(request)
+
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `Provider.complete`."""
         return self.inner.complete(request, timeout)
