@@ -21,6 +21,7 @@ PROVIDERS: PluginRegistry[Provider[Any]] = PluginRegistry(
         "http": "lee_llm_router.providers.http.dialects.openai.provider:OpenAIChatProvider",
         "openai_responses": "lee_llm_router.providers.http.dialects.openai_responses.provider:OpenAIResponsesProvider",
         "anthropic": "lee_llm_router.providers.http.dialects.anthropic.provider:AnthropicProvider",
+        "gemini": "lee_llm_router.providers.http.dialects.gemini.provider:GeminiProvider",
         "codex_cli": "lee_llm_router.providers.codex_cli:CodexCLIProvider",
         "gemini_cli": "lee_llm_router.providers.gemini_cli:GeminiCLIProvider",
         "claude_cli": "lee_llm_router.providers.claude_cli:ClaudeCLIProvider",

@@ -1,0 +1,271 @@
+"""Reads answers: `GenerateContentResponse`, which is the form of a whole answer and of each event of a stream. Pure.
+
+How this works. An `AnswerReader` takes such objects one after the other (a whole answer is a stream of one), and gives
+a chunk for each; `finish` checks that the answer is whole, and gives what is known only then: the finish reason, the
+usage, the details. So a whole answer and a streamed one cannot differ.
+
+- There is no end mark: an answer is whole if it has a finish reason. Usage may come with it or after it.
+- Parts with `thought: true` are reasoning. Pictures, sounds, and code that the vendor ran are parts of `details`.
+- A prompt that was blocked has no candidates, and comes with 200.
+- Of several candidates the first is the answer; `raw` has all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import to_json
+
+from lee_llm_router._util.numbers import count
+from lee_llm_router.errors import ContentFilterError, InvalidResponseError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.gemini.answer_details import Findings
+from lee_llm_router.providers.http.dialects.gemini.errors import failure_within
+from lee_llm_router.providers.http.dialects.gemini.names import names_back
+from lee_llm_router.providers.http.dialects.gemini.partial_calls import PartialCall
+from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.response import LLMUsage, StreamChunk, ToolCallDelta
+
+_PAUSE = "CONTINUATION"
+_ABOUT_PART = frozenset({"thought", "thoughtSignature", "partMetadata", "text"})
+"""Fields of a part that are no content beside its text."""
+
+
+class AnswerReader:
+    """Reads one answer, piece by piece.
+
+    Args:
+        reply: What it comes in.
+    """
+
+    def __init__(self, reply: HTTPReply) -> None:
+        self._reply = reply
+        self._request_bytes = reply.request_bytes
+        self._findings = Findings(reply)
+        self._names: dict[str, str] | None = None
+        """The caller's names of functions by those that were sent, where they differ."""
+        self._ids: set[str] = set()
+        self._partial: PartialCall | None = None
+        self._reason = ""
+        self._usage: Mapping[str, Any] = {}
+        self._has_text = False
+        """Whether a text has come, if only an empty one."""
+        self._says_something = False
+        self._calls = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a finish reason has come."""
+        return bool(self._reason)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether any part of an answer has come."""
+        return self._says_something or self._calls > 0
+
+    def read(self, value: Mapping[str, Any]) -> StreamChunk:
+        """Return the piece of the answer in an object.
+
+        Raises:
+            LLMRouterError: it is an error, or says that the prompt was refused.
+        """
+        candidates = value.get("candidates")
+        if not candidates or "error" in value:
+            candidates = self._without_candidates(value)
+        candidate = self._first_of(candidates)
+        if "usageMetadata" in value:
+            self._usage = mapping(value["usageMetadata"]) or self._usage
+        content = candidate.get("content")
+        parts = content.get("parts") if type(content) is dict else None
+        if "finishReason" in candidate or len(candidate) > 2:
+            self._note(candidate)
+        text, reasoning, in_raw = "", "", False
+        tools: tuple[ToolCallDelta, ...] = ()
+        if type(parts) is list and len(parts) == 1 and type(parts[0]) is dict and len(parts[0]) == 1:
+            text = self._plain_text(parts[0])
+        if parts and not text:
+            text, reasoning, tools, in_raw = self._read_parts(parts)
+        model, request_bytes = value.get("modelVersion"), self._request_bytes
+        self._request_bytes = None
+        self._findings.id = self._findings.id or value.get("responseId")
+        return StreamChunk(
+            text=text,
+            reasoning=reasoning,
+            tool_calls=tools,
+            model=model if type(model) is str else None,
+            request_bytes=request_bytes,
+            raw=value,
+            output_in_raw=in_raw,
+        )
+
+    def finish(self) -> StreamChunk:
+        """Return the last chunk of a whole answer.
+
+        Raises:
+            LLMRouterError: it is not whole, or none.
+        """
+        if not self._reason:
+            raise self._broken("ended before the answer was finished (it has no finishReason)")
+        failed = broken_off(self._reply, self._reason)
+        if failed is not None:
+            raise failed
+        if self._partial is not None:
+            raise self._broken("ended in the middle of a function call")
+        reason: str | None = known_word(self._reason, calls_tools=self._calls > 0)
+        if self._reason.upper() == _PAUSE:
+            reason = "pause"
+        if not self._says_something and not self._calls and reason not in ("length", "pause"):
+            if not self._has_text:
+                raise self._broken("ended without text and without tool calls")
+            if not may_be_empty(self._reason):
+                said = self._reply.quote(self._reason, 60)
+                raise self._broken(f"is empty, and ended for an unknown reason ({said})")
+        return StreamChunk(
+            finish_reason=reason,
+            usage=usage_of(self._usage),
+            details=self._findings.details(self._reason, self._usage),
+            raw={},
+        )
+
+    def _without_candidates(self, value: Mapping[str, Any]) -> Any:
+        """Return the candidates of an object that may have none; raise the failure that it may be."""
+        if value.get("error"):
+            raise failure_within(self._reply, value)
+        candidates = value.get("candidates")
+        feedback = mapping(value.get("promptFeedback"))
+        blocked = string(feedback.get("blockReason"))
+        if not candidates and blocked is not None and not self.has_output:
+            said = string(feedback.get("blockReasonMessage"))
+            why = f"{blocked}: {said}" if said else blocked
+            raise ContentFilterError(
+                f"the prompt was refused ({self._reply.quote(why, 200)})", status_code=self._reply.status
+            )
+        return candidates
+
+    def _first_of(self, candidates: Any) -> Mapping[str, Any]:
+        """Return the candidate that is the answer; an empty object where there is none."""
+        if not candidates:
+            return {}
+        if type(candidates) is not list or type(candidates[0]) is not dict:
+            raise self._broken("holds malformed candidates")
+        if len(candidates) == 1 and not candidates[0].get("index"):
+            return candidates[0]
+        found = next((one for one in candidates if type(one) is dict and not one.get("index")), None)
+        if found is None and not mapping(self._reply.asked.get("generationConfig")).get("candidateCount"):
+            return candidates[0]
+        return found or {}
+
+    def _plain_text(self, part: dict[str, Any]) -> str:
+        text = part.get("text")
+        if type(text) is not str or not text:
+            return ""
+        self._has_text = self._says_something = True
+        self._findings.parts.append(part)
+        return text
+
+    def _read_parts(self, parts: Any) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
+        """Return the text, the reasoning and the tool calls in `parts`, and whether there is other content."""
+        if type(parts) is not list or not all(type(part) is dict for part in parts):
+            raise self._broken("holds malformed parts")
+        texts: list[str] = []
+        thoughts: list[str] = []
+        tools: list[ToolCallDelta] = []
+        in_raw = False
+        for part in parts:
+            text, call = part.get("text"), part.get("functionCall")
+            if call is not None:
+                tools += self._call(part, call)
+                continue
+            self._findings.parts.append(part)
+            if type(text) is str:
+                (thoughts if part.get("thought") is True else texts).append(text)
+            if not part.keys() <= _ABOUT_PART:
+                in_raw = True
+            elif part.get("thought") is not True and type(text) is str:
+                self._has_text = True
+        text = "".join(texts)
+        if text or in_raw:
+            self._says_something = True
+        return text, "".join(thoughts), tuple(tools), in_raw
+
+    def _call(self, part: dict[str, Any], call: Any) -> list[ToolCallDelta]:
+        """Return the tool call in a part; nothing while only a piece of it has come."""
+        if type(call) is not dict:
+            raise self._broken("holds a malformed function call")
+        if self._partial is not None or call.get("partialArgs") or call.get("willContinue"):
+            self._partial = self._partial or PartialCall(part)
+            whole = self._partial.add(call)
+            if whole is None:
+                return []
+            self._partial, part, call = None, whole, whole["functionCall"]
+        name, args = string(call.get("name")), call.get("args")
+        if name is None:
+            raise self._broken("holds a function call without a name")
+        if args is not None and type(args) is not dict:
+            raise self._broken("holds a function call whose arguments are no object")
+        self._findings.parts.append(part)
+        call_id = own_id(string(call.get("id")), self._calls, self._ids)
+        delta = ToolCallDelta(
+            index=self._calls, id=call_id, name=self._own_name(name), arguments=to_json(args or {}).decode()
+        )
+        self._calls += 1
+        return [delta]
+
+    def _own_name(self, name: str) -> str:
+        """Return the caller's name of a function."""
+        if self._names is None:
+            request = self._reply.request
+            self._names = {} if request is None else names_back(request.tools)
+        return self._names.get(name, name)
+
+    def _note(self, candidate: Mapping[str, Any]) -> None:
+        """Take note of what a candidate says beside its content."""
+        reason = candidate.get("finishReason")
+        if reason is not None:
+            if type(reason) is not str:
+                raise self._broken("holds a malformed finish reason")
+            # Some servers send STOP with each piece: what says more counts.
+            if reason and (not self._reason or broken_off(self._reply, self._reason) is None):
+                self._reason = reason
+        self._findings.note(candidate)
+
+    def _broken(self, what: str) -> InvalidResponseError:
+        return InvalidResponseError(f"the answer {what}", status_code=self._reply.status)
+
+
+def own_id(given: str | None, position: int, taken: set[str]) -> str:
+    """Return an id for a call that no other in the answer has: the one it was given, if it can be."""
+    found = given or f"call_{position}"
+    while found in taken:
+        found = f"{found}_{position}"
+    taken.add(found)
+    return found
+
+
+def usage_of(usage: Mapping[str, Any]) -> LLMUsage | None:
+    """Return the token counts reported. Google counts thoughts apart from the answer, and tool results from the prompt.
+
+    A count of 0 is left out by Google's servers.
+    """
+    if not usage:
+        return None
+    prompt, total = count(usage.get("promptTokenCount")), count(usage.get("totalTokenCount"))
+    results, thoughts = count(usage.get("toolUsePromptTokenCount")), count(usage.get("thoughtsTokenCount"))
+    answer = count(usage.get("candidatesTokenCount", usage.get("responseTokenCount")))
+    if prompt is not None and results:
+        prompt += results
+    completion = answer
+    if answer is None:
+        completion = total - prompt if total is not None and prompt is not None and total >= prompt else thoughts
+    elif thoughts and not (prompt is not None and total == prompt + answer and answer >= thoughts):
+        completion = answer + thoughts
+    found = LLMUsage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=total,
+        cached_tokens=count(usage.get("cachedContentTokenCount")),
+        reasoning_tokens=thoughts,
+    )
+    return found or None

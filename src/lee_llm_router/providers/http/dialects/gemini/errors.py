@@ -1,0 +1,158 @@
+"""Reads the errors of Google's APIs: `google.rpc.Status`. Pure.
+
+How this works. What every server's error may say is read by `dialects/errors.py`. Google adds `details`, a list of
+typed notes, which say more exactly what no sentence does, and they go before it:
+
+- `ErrorInfo.reason`: a code. `API_KEY_INVALID` comes with 400;
+- `QuotaFailure.violations`: which quotas are used up. One that is filled again in a day (`PerDay`) is a used-up quota,
+  whatever wait is named beside it: `RetryInfo` then speaks of seconds. A limit of 0 means that there is no access;
+- `RetryInfo.retryDelay`: the wait, which seldom stands in a header.
+
+An error within a stream may name its status in words only (`RESOURCE_EXHAUSTED`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lee_llm_router._util.lenient_json import read_json
+from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.providers.http.dialects import errors
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import mapping
+from lee_llm_router.providers.http.dialects.sse import BOM
+from lee_llm_router.providers.http.dialects.statuses import http_error
+
+F = FailureType
+
+_REASONS: tuple[tuple[re.Pattern[str], FailureType], ...] = (
+    (re.compile(r"BILLING|PREPAY|SPEND|CREDIT(?!ENTIAL)"), F.QUOTA),
+    (re.compile(r"CAPACITY"), F.OVERLOADED),
+    (re.compile(r"RATE_LIMIT"), F.RATE_LIMIT),
+    (
+        re.compile(
+            r"API_KEY|ACCESS_TOKEN|CREDENTIALS|ACCOUNT|CONSUMER|SERVICE_DISABLED|SERVICE_NOT_VISIBLE|USER_PROJECT"
+            r"|PERMISSION|SECURITY_POLICY|LOCATION"
+        ),
+        F.AUTH,
+    ),
+)
+"""What the code in an `ErrorInfo` means, by the words in it."""
+_STATUSES = {
+    "CANCELLED": 499, "UNKNOWN": 500, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400, "ABORTED": 409, "OUT_OF_RANGE": 400, "UNIMPLEMENTED": 501, "INTERNAL": 500,
+    "UNAVAILABLE": 503, "DATA_LOSS": 500,
+}  # fmt: skip
+"""The HTTP status of each code of `google.rpc.Code`."""
+_LASTING = re.compile(r"per[_ -]?(?:day|week|month|year)", re.IGNORECASE)
+_PASSING = re.compile(r"per[_ -]?(?:second|minute|hour)", re.IGNORECASE)
+_NO_ACCESS = re.compile(r"\blimit: ?0(?![\d.])")
+_SHORT_WAIT = 3600.0
+"""Seconds: no quota of a day is filled again within them, whatever the server says."""
+_READ = 100_000
+_MAX_NOTES = 50
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What Google's own fields say of an error."""
+
+    status: int | None = None
+    reasons: list[str] = field(default_factory=list)
+    quotas: list[str] = field(default_factory=list)
+    """The quotas that are used up, by whatever names they have."""
+    has_no_access: bool = False
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether a quota of a day or longer is used up."""
+        return any(_LASTING.search(quota) for quota in self.quotas)
+
+
+def failure(reply: HTTPReply) -> LLMRouterError:
+    """Return the error for an answer whose status is no success."""
+    value: Any = None
+    if len(reply.body) <= _READ:
+        try:
+            value = read_json(reply.body.removeprefix(BOM))
+        except ValueError:
+            value = None
+    return _refined(reply, errors.failure(reply), _facts(value))
+
+
+def failure_within(reply: HTTPReply, value: Any) -> LLMRouterError:
+    """Return the error for an error that came with 200: the object that holds it."""
+    facts = _facts(value)
+    if facts.status is not None:
+        # It counts as the answer's, also where it is named in words only.
+        value = {"error": {**_error_in(value), "code": facts.status}}
+    return _refined(reply, errors.failure_within(reply, value), facts)
+
+
+def _refined(reply: HTTPReply, error: LLMRouterError, facts: _Facts) -> LLMRouterError:
+    """Return `error`, or another one where `facts` say more exactly what failed."""
+    kind, wait = _kind(error, facts), error.retry_after
+    if facts.has_no_access or (facts.is_lasting and wait is not None and wait < _SHORT_WAIT):
+        wait = None
+    if kind is error.failure_type and wait == error.retry_after:
+        return error
+    better = http_error(
+        reply, error.message, kind=kind, status=error.status_code, wait=wait, final=False, response=error.response
+    )
+    better.retry_after = wait
+    return better
+
+
+def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
+    known = error.failure_type
+    if error.status_code == 429 or known in (F.RATE_LIMIT, F.QUOTA):
+        if facts.has_no_access or facts.is_lasting:
+            return F.QUOTA
+        if known is F.QUOTA and facts.quotas and all(_PASSING.search(quota) for quota in facts.quotas):
+            return F.RATE_LIMIT
+    if known in (F.INVALID_REQUEST, F.AUTH, F.MODEL_NOT_FOUND, F.RATE_LIMIT, F.UNKNOWN):
+        for reason in facts.reasons:
+            for pattern, kind in _REASONS:
+                if pattern.search(reason):
+                    return known if known is F.RATE_LIMIT and kind is F.AUTH else kind
+    return known
+
+
+def _facts(value: Any) -> _Facts:
+    facts, error = _Facts(), _error_in(value)
+    code, status, message = error.get("code"), error.get("status"), error.get("message")
+    if type(code) is int and 400 <= code < 600:
+        facts.status = code
+    elif isinstance(status, str):
+        facts.status = _STATUSES.get(status.upper())
+    details = error.get("details")
+    for note in details[:_MAX_NOTES] if isinstance(details, list) else ():
+        if not isinstance(note, dict):
+            continue
+        if isinstance(note.get("reason"), str):
+            facts.reasons.append(note["reason"].upper()[:200])
+        for violation in _violations(note):
+            facts.quotas.append(" ".join(str(violation.get(name, ""))[:200] for name in ("quotaId", "quotaMetric")))
+            facts.has_no_access |= str(violation.get("quotaValue", "")) == "0"
+    if isinstance(message, str):
+        facts.has_no_access |= _NO_ACCESS.search(message[:_READ]) is not None
+        facts.quotas += [found[0] for found in _LASTING.finditer(message[:2000])] if not facts.quotas else []
+    return facts
+
+
+def _error_in(value: Any) -> Mapping[str, Any]:
+    """Return the error object in a body or event; some stand in a list."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return mapping(mapping(value).get("error", value))
+
+
+def _violations(note: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    found = note.get("violations")
+    for violation in found[:_MAX_NOTES] if isinstance(found, list) else ():
+        if isinstance(violation, dict):
+            yield violation

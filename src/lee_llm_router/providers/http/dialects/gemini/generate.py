@@ -1,0 +1,80 @@
+"""The `Dialect` of the Gemini API: `generateContent` and `streamGenerateContent`. Pure: no I/O, no HTTP library.
+
+Spoken by Google's Gemini API, by Vertex for Google's models, and by gateways. Requests follow the API reference of
+v1beta.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.http.dialects import sse
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.gemini.errors import failure
+from lee_llm_router.providers.http.dialects.gemini.request import body_of, model_of, path_of
+from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
+from lee_llm_router.providers.http.dialects.gemini.stream import GeminiDecoder
+from lee_llm_router.providers.streams import AnswerParts
+from lee_llm_router.response import LLMRequest, LLMResponse
+
+_API_KEYS = ("AIza", "AQ.")
+"""What Google's API keys begin with; access tokens do not."""
+
+
+class GeminiDialect:
+    """Google's wire format. It holds no state."""
+
+    def path(self, request: LLMRequest, settings: GeminiConfig, *, stream: bool) -> str:
+        """Return the path of the model, and what is asked of it.
+
+        Raises:
+            InvalidRequestError: no model is named.
+        """
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return f"{path_of(model_of(request, settings))}:{method}"
+
+    def headers(self, settings: GeminiConfig, key: str | None, *, stream: bool) -> dict[str, str]:
+        """Return the key, as an API key or as a bearer token."""
+        found = {"Accept": sse.ACCEPT} if stream else {}
+        if not key:
+            return found
+        by = settings.key_as
+        if by == "auto":
+            by = "bearer" if is_vertex(settings.base_url) and not key.startswith(_API_KEYS) else "x-goog-api-key"
+        return {**found, "Authorization": f"Bearer {key}"} if by == "bearer" else {**found, "x-goog-api-key": key}
+
+    def encode(self, request: LLMRequest, settings: GeminiConfig, *, stream: bool) -> dict[str, Any]:  # noqa: ARG002
+        """Return the body of `request`, which is the same for a stream.
+
+        Raises:
+            InvalidRequestError: it cannot be written.
+        """
+        return body_of(request, settings)
+
+    def decode(self, reply: HTTPReply) -> LLMResponse:
+        """Return the answer in the body of a 200: JSON, a list of it, or a stream of events.
+
+        Raises:
+            LLMRouterError: it holds no whole answer; what there is of one is its `response`.
+        """
+        decoder, parts = GeminiDecoder(reply, len(reply.body) + 1), AnswerParts()
+        try:
+            for data in (reply.body, b""):
+                if data or not decoder.done:
+                    decoder.feed(data)
+                while (chunk := decoder.next()) is not None:
+                    parts.add(chunk)
+        except LLMRouterError as error:
+            if parts.texts:
+                error.response = error.response or parts.response(decoder.whole_raw())
+            raise
+        return parts.response(decoder.whole_raw())
+
+    def failure(self, reply: HTTPReply) -> LLMRouterError:
+        """Return the error for a status that is no success; see `errors`."""
+        return failure(reply)
+
+    def decoder(self, reply: HTTPReply, settings: GeminiConfig) -> GeminiDecoder:
+        """Return what reads the body, whatever its label."""
+        return GeminiDecoder(reply, settings.max_response_bytes)

@@ -1,0 +1,113 @@
+"""What a model's name tells of what the model takes. Pure.
+
+How this works. Google changes what a request may hold from one generation of models to the next: thinking by a budget
+(2.5) or by a level (3 on), signatures that must come back (3 on), penalties that are refused (4 on). The generation
+stands in the name (`gemini-3.5-flash`). A name without one (`gemini-flash-latest`) follows the newest model; one that
+is not Google's (a tuned model, a gateway's own) is taken for a model that needs and takes nothing special.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_GEMINI = re.compile(r"gemini-(?:(?P<major>\d{1,2})(?:\.(?P<minor>\d{1,2}))?(?:-|$)|(?P<latest>[a-z-]+-latest$))")
+_GEMMA = re.compile(r"gemma-?(?P<major>\d{1,2})?")
+_NEWEST = (99, 0)
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
+"""Tokens of thinking, for the models that take a budget."""
+_LEAST_BUDGETS = {"pro": 128, "flash": 0, "lite": 0}
+_GREATEST_BUDGETS = {"pro": 32_768, "flash": 24_576, "lite": 24_576}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """What a model takes, as far as its name tells."""
+
+    version: tuple[int, int] | None
+    """The generation of a Gemini model: (2, 5); None for any other model."""
+    name: str
+    """Its plain name, in lower case."""
+    levels: tuple[str, ...] = ()
+    """The levels of thinking it has, the lowest first, where it takes a level."""
+    takes_budget: bool = False
+    """Whether it takes a budget of tokens for thinking instead."""
+    takes_system: bool = True
+    """Whether it takes instructions apart from the messages."""
+    takes_json: bool = True
+    """Whether it can be held to JSON."""
+
+    @property
+    def needs_signatures(self) -> bool:
+        """Whether a function call without its thought signature is refused."""
+        return self.version is not None and self.version >= (3, 0)
+
+    @property
+    def takes_media_in_results(self) -> bool:
+        """Whether the result of a tool may hold pictures itself."""
+        return self.needs_signatures
+
+    @property
+    def takes_schema_with_tools(self) -> bool:
+        """Whether an answer may be held to JSON while there are tools."""
+        return self.takes_json and (self.version is None or self.version >= (3, 0))
+
+    @property
+    def takes_penalties(self) -> bool:
+        """Whether it takes penalties for repeated tokens."""
+        return self.version is None or self.version < (4, 0) or self.version == _NEWEST
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it can be told how much to think."""
+        return bool(self.levels) or self.takes_budget
+
+    def thinking(self, effort: str) -> dict[str, object]:
+        """Return the `thinkingConfig` for `effort`, one of the router's scale or a level in the vendor's own word.
+
+        The nearest that the model has: never more than is asked for, where it has less.
+        """
+        shown = {} if effort == "none" else {"includeThoughts": True}
+        if effort not in _EFFORTS:
+            return {"thinkingLevel": effort, **shown}
+        if not self.levels:
+            size = "pro" if "pro" in self.name else "lite" if "lite" in self.name else "flash"
+            budget = min(max(_BUDGETS[effort], _LEAST_BUDGETS[size]), _GREATEST_BUDGETS[size])
+            return {"thinkingBudget": budget, **shown}
+        wanted = _EFFORTS.index(effort)
+        lower = [level for level in self.levels if _EFFORTS.index(level) <= wanted]
+        return {"thinkingLevel": (lower[-1] if lower else self.levels[0]).upper(), **shown}
+
+
+@lru_cache(maxsize=1024)
+def traits_of(model: str) -> ModelTraits:
+    """Return what the model of the name `model` takes."""
+    name = model.lower().rpartition("/")[2]
+    if model.startswith("tunedModels/") or "/endpoints/" in f"/{model}":
+        return ModelTraits(None, name)
+    gemma = _GEMMA.match(name)
+    if gemma is not None:
+        is_new = int(gemma["major"] or 1) >= 4
+        return ModelTraits(None, name, takes_system=is_new, takes_json=is_new)
+    found = _GEMINI.match(name)
+    if found is None:
+        return ModelTraits(None, name)
+    version = _NEWEST if found["latest"] else (int(found["major"]), int(found["minor"] or 0))
+    speaks = not any(word in name for word in ("-image", "-tts", "embedding", "-audio", "-live"))
+    return ModelTraits(
+        version,
+        name,
+        levels=_levels(name, version) if version >= (3, 0) and speaks else (),
+        takes_budget=(2, 5) <= version < (3, 0) and speaks,
+    )
+
+
+def _levels(name: str, version: tuple[int, int]) -> tuple[str, ...]:
+    """Return the levels of thinking of a model from generation 3 on."""
+    if "flash-lite" in name or ("flash" in name and version < (3, 7)):
+        return ("minimal", "low", "medium", "high")
+    if version == (3, 0):
+        return ("low", "high")
+    return ("low", "medium", "high", "xhigh") if "-neon" in name else ("low", "medium", "high")
