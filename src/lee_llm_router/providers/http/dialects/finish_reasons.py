@@ -19,13 +19,15 @@ _BROKEN_OFF: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
     for kind, pattern in (
         (
             _F.CONTENT_FILTER,
-            r"filter|safety|sensitive|moderat|prohibit|block(?:ed|list)|recitation|spii|policy|refus|guardrail|violat|toxic",
+            r"filter|safety|sensitive|moderat|prohibit|block(?:ed|list)|recitation|spii|policy|refus|guardrail|violat|toxic"
+            r"|armor|escalation|^language$",
         ),
+        (_F.AUTH, r"(?:^|_)disabled$"),
         (_F.OVERLOADED, r"overload|capacity|insufficient_system_resource"),
         (_F.TIMEOUT, r"time_?d?_?out"),
         (_F.INVALID_RESPONSE, r"incomplete|malformed|unexpected|invalid|missing|too_many|(?:^|_)other$|unspecified"),
         (_F.PROVIDER_ERROR, r"error|abort|fail|cancel|interrupt|disconnect|crash"),
-        (_F.INVALID_RESPONSE, r"^language$|^no_image$"),  # Gemini
+        (_F.INVALID_RESPONSE, r"^no_image$"),
     )
 )
 """Words in a finish reason, in lower case, that mean the answer is not whole."""
