@@ -48,6 +48,7 @@ _SCHEMA_KEYWORDS = frozenset({
     "$id", "$defs", "$ref", "$anchor", "type", "format", "title", "description", "enum", "items", "prefixItems",
     "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "additionalProperties", "required",
 })  # fmt: skip
+_SCHEMA_NOTES = frozenset({"default", "examples", "$schema", "$comment", "deprecated", "readOnly", "writeOnly"})
 _MAX_SCHEMA_DEPTH = 30
 
 
@@ -119,22 +120,31 @@ def settings_document(
     return _merged(document, extra)
 
 
-def takes_schema(schema: Any, depth: int = 0) -> bool:
-    """Whether the service reads every keyword of a JSON Schema, so that it can keep to it."""
-    if isinstance(schema, bool):
-        return depth > 0
-    if not isinstance(schema, Mapping) or depth > _MAX_SCHEMA_DEPTH or not schema.keys() <= _SCHEMA_KEYWORDS:
-        return False
-    named = [one for name in ("properties", "$defs") for one in _values(schema.get(name, {}))]
-    listed = [one for name in ("anyOf", "oneOf", "prefixItems") for one in _values(schema.get(name, []))]
-    single = [schema[name] for name in ("items", "additionalProperties") if name in schema]
-    return all(takes_schema(one, depth + 1) for one in (*named, *listed, *single))
+def service_schema(schema: Any, depth: int = 0) -> dict[str, Any] | None:
+    """Return a JSON Schema as the service takes it, without notes; None if it has a rule that the service ignores."""
+    if not isinstance(schema, Mapping) or depth > _MAX_SCHEMA_DEPTH:
+        return None
+    rules = {name: value for name, value in schema.items() if name not in _SCHEMA_NOTES}
+    if "const" in rules:
+        rules["enum"] = [rules.pop("const")]
+    if not rules.keys() <= _SCHEMA_KEYWORDS:
+        return None
+    taken = {name: _service_rule(name, value, depth + 1) for name, value in rules.items()}
+    return None if None in taken.values() else taken
 
 
-def _values(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, list) else [None]
+def _service_rule(name: str, value: Any, depth: int) -> Any:
+    if name in ("items", "additionalProperties"):
+        return value if isinstance(value, bool) else service_schema(value, depth)
+    if name in ("properties", "$defs"):
+        by_name = (
+            {key: service_schema(one, depth) for key, one in value.items()} if isinstance(value, Mapping) else None
+        )
+        return None if by_name is None or None in by_name.values() else by_name
+    if name in ("anyOf", "oneOf", "prefixItems"):
+        each = [service_schema(one, depth) for one in value] if isinstance(value, list) else [None]
+        return None if None in each else each
+    return value
 
 
 def _generation(
@@ -144,7 +154,6 @@ def _generation(
     fields = {theirs: value for ours, theirs in _FIELDS.items() if (value := getattr(request, ours)) is not None}
     if request.stop:
         fields["stopSequences"] = list(request.stop)
-    # With tools, only newer models take a form for the answer; an agent is asked in words.
     if request.wants_json and not agent and (schema is not None or request.schema is None):
         fields["responseMimeType"] = "application/json"
         if schema is not None:

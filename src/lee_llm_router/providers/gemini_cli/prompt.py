@@ -3,7 +3,7 @@
 Gemini acts on what stands in a prompt, before the model sees it. The text must do nothing here, and reach the model as
 it is, so:
 
-- A prompt that begins with a slash (``/quit``) is a command; a newline before it makes it text.
+- A prompt that begins with a slash (``/quit``) is a command; a newline before it makes it text. Comments are none.
 - ``@path`` anywhere puts the file or folder `path` into the prompt, if it is one that gemini may read. Gemini leaves
   the text alone where there is no such path. So invisible characters (word joiners) go into those paths alone that may
   lead somewhere: addresses, decorators and names of packages stay as they are.
@@ -57,7 +57,7 @@ def guarded(prompt: str, folder: Path) -> str:
         names = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
         above = tuple({str(folder), str(folder.resolve())})
         text = _PATH.sub(lambda found: _broken(found[0]) if _may_lead(found[1], names, above) else found[0], prompt)
-    return f"\n{text}" if text.startswith("/") else text
+    return f"\n{text}" if text.startswith("/") and not text.startswith(("//", "/*")) else text
 
 
 def _broken(path: str) -> str:

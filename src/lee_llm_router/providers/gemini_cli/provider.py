@@ -33,8 +33,8 @@ from lee_llm_router.providers.gemini_cli.command import (
     OPTIONAL_FLAGS,
     RunOptions,
     build_argv,
+    service_schema,
     settings_document,
-    takes_schema,
 )
 from lee_llm_router.providers.gemini_cli.events import GeminiTurn
 from lee_llm_router.providers.gemini_cli.login import ACCOUNT_FILE, GEMINI_LOGIN, LOGIN_FILE, no_login, user_folder
@@ -60,6 +60,7 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
     needed_flags: ClassVar[frozenset[str]] = NEEDED_FLAGS
     optional_flags: ClassVar[frozenset[str]] = OPTIONAL_FLAGS
     key_variables: ClassVar[tuple[str, ...]] = (KEY_VARIABLE, "GOOGLE_API_KEY")
+    token_variables: ClassVar[tuple[str, ...]] = ("GOOGLE_APPLICATION_CREDENTIALS",)
 
     def prompt(self, request: LLMRequest) -> str:
         """See `AgentProvider.prompt`."""
@@ -90,12 +91,13 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
         """See `AgentProvider.command`."""
         config, request, dirs = self.config, run.request, run.dirs
         folder = expand_home(config.workspace).absolute() if config.workspace else dirs.work
-        schema = None if request.schema is None else json_schema_of(request.schema)
-        by_service = schema is not None and not config.agent and takes_schema(schema)
-        instructions = render_instructions(request, agent=config.agent, schema_in_words=not by_service)
+        # With tools, only newer models take a form for the answer: an agent is asked in words.
+        in_words = request.schema is None or config.agent
+        schema = None if in_words else service_schema(json_schema_of(request.schema))
+        instructions = render_instructions(request, agent=config.agent, schema_in_words=schema is None)
         document = settings_document(
             request, model=run.model, agent=config.agent, login=self.uses_login,
-            effort=request.reasoning_effort or config.reasoning_effort, schema=schema if by_service else None,
+            effort=request.reasoning_effort or config.reasoning_effort, schema=schema,
             extra=config.extra_settings,
         )  # fmt: skip
         _write_settings(dirs, document)
