@@ -20,7 +20,7 @@ from lee_llm_router.providers.command.failures import fitting_rule, judged, show
 from lee_llm_router.providers.command.json_path import MISSING, documents_in, parse_path, value_at
 from lee_llm_router.providers.command.settings import CommandConfig
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
 
 _BOM = "\ufeff"

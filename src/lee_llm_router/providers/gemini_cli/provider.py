@@ -21,7 +21,8 @@ from lee_llm_router._util.home_paths import NoHomeError, expand_home
 from lee_llm_router._util.regular_files import read_regular_file
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
-from lee_llm_router.providers.agents.base import INEXPRESSIBLE, AgentProvider, CheckLevel
+from lee_llm_router.providers.agents.base import INEXPRESSIBLE, AgentProvider
+from lee_llm_router.providers.agents.checks import CheckLevel
 from lee_llm_router.providers.agents.login import BorrowedLogin, borrowed_login, secrets_in_login
 from lee_llm_router.providers.agents.run import AgentCommand, AgentRun
 from lee_llm_router.providers.agents.time_budget import TimeBudget

@@ -16,8 +16,8 @@ from lee_llm_router.providers.http.dialects.anthropic.errors import failure_with
 from lee_llm_router.providers.http.dialects.anthropic.messages import DIALECT
 from lee_llm_router.providers.http.dialects.anthropic.request import origin_of
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
-from lee_llm_router.providers.http.dialects.openai.finish_reasons import broken_off, known_word
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
 
 BETWEEN_THOUGHTS = "\n\n"

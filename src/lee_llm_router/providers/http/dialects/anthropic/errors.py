@@ -12,9 +12,9 @@ from typing import Any
 from pydantic_core import from_json
 
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
+from lee_llm_router.providers.http.dialects import errors as common
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import mapping
-from lee_llm_router.providers.http.dialects.openai import errors as common
 from lee_llm_router.providers.http.dialects.waits import wait_in_field
 
 _F = FailureType
