@@ -128,18 +128,18 @@ class Completion(Operation):
 
     def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
         """Return why not: options, tools or content parts that the provider does not take."""
-        missing = provider.unsupported(request, provider.config)
+        capabilities, missing = provider.capabilities, provider.unsupported(request, provider.config)
         if missing:
             told = "; ".join(f"{option}: {reason}" for option, reason in missing.items())
             return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
-        if request.tools and not provider.capabilities.tools:
+        if request.tools and not capabilities.tools:
             return "the provider does not take tools"
         if not needs_content_parts(request.messages):
             return None
-        if not provider.capabilities.content_parts:
+        if not capabilities.content_parts:
             return "the provider takes text only"
-        if provider.capabilities.media is not None:
-            foreign = sorted(media_kinds(request.messages) - provider.capabilities.media)
+        if capabilities.media is not None:
+            foreign = sorted(media_kinds(request.messages) - capabilities.media)
             if foreign:
                 return f"the provider takes no parts of the kind {' or '.join(foreign)}"
         return provider.untakable(request)
