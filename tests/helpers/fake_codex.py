@@ -60,9 +60,9 @@ def failure(text: str) -> list[Any]:
 class FakeCodex:
     """A fake codex in a separate folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "codex") -> None:
         self.folder = folder
-        self.path = folder / "codex"
+        self.path = folder / name
         self.path.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text()}", encoding="utf-8")
         self.path.chmod(0o755)
         self.script()
@@ -107,7 +107,7 @@ def _note(folder: Path) -> None:
         path = word.partition("=")[2].strip('"')
         if path.startswith("/") and os.path.isfile(path):
             files[word.partition("=")[0]] = Path(path).read_text(encoding="utf-8")
-    home = os.environ.get("CODEX_HOME", "")
+    home = os.environ.get("CODEX_HOME") or os.environ.get("CLAUDE_CONFIG_DIR", "")
     note = {
         "argv": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd(), "files": files, "pid": os.getpid(),
         "stdin": sys.stdin.buffer.read().decode(),

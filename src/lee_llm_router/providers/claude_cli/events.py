@@ -45,10 +45,13 @@ class ClaudeTurn(AgentTurn):
         self._agent = agent
         self._is_billed = is_billed
         self._message_id: object = None
+        self._unfinished = ""
+        """The pieces of a block that is not whole yet."""
         self._model: str | None = None
         self._reasoning: list[str] = []
         self._usage: dict[str, Any] = {}
         self._stop_reason: str | None = None
+        self._is_cut = False
         self._limit: Mapping[str, Any] = {}
         self._error: Mapping[str, Any] = {}
         self._result: Mapping[str, Any] | None = None
@@ -86,19 +89,24 @@ class ClaudeTurn(AgentTurn):
         """See `AgentTurn.has_failed`."""
         return bool(self._error) if self._result is None else self._result.get("is_error") is not False
 
+    @property
+    def received(self) -> LLMResponse | None:
+        """See `AgentTurn.received`."""
+        text = self.text + self._unfinished
+        return LLMResponse(text=text, usage=self.usage or UNREPORTED) if text or self.usage else None
+
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
         """Return the answer if it is whole: written by a model, in one piece or cut by its bound, and not empty."""
         result = self._result or {}
-        is_cut = self._stop_reason == _CUT
-        if self.has_failed or not self.acted or not self.text or (is_cut and self._agent):
+        if self.has_failed or not self.acted or not self.text or (self._is_cut and self._agent):
             return None
-        if not is_cut and (returncode != 0 or self._result is None or self.over):
+        if not self._is_cut and (returncode != 0 or self._result is None or self.over):
             return None
         cost = amount(result.get("total_cost_usd")) if self._is_billed else None
         return LLMResponse(
             text=self.text,
             reasoning="\n\n".join(self._reasoning) or None,
-            finish_reason="length" if is_cut else "stop",
+            finish_reason="length" if self._is_cut else "stop",
             usage=self.usage or UNREPORTED,
             cost_usd=cost or None,
             model=self._model,
@@ -119,7 +127,7 @@ class ClaudeTurn(AgentTurn):
             terminal_reason=plain_text(told.get("terminal_reason")),
             limit=self._limit,
             is_told=self.has_failed,
-            is_cut=self._stop_reason == _CUT,
+            is_cut=self._is_cut,
             is_unasked=self.completed and not self.acted,
             is_over=self.over,
         )
@@ -132,18 +140,21 @@ class ClaudeTurn(AgentTurn):
             case "content_block_delta":
                 delta = mapping(event.get("delta"))
                 text, thought = plain_text(delta.get("text")), plain_text(delta.get("thinking"))
+                self._unfinished += text
                 return StreamChunk(text=text, reasoning=thought) if text or thought else None
             case "message_delta":
                 self._stop_reason = plain_text(mapping(event.get("delta")).get("stop_reason")) or None
                 self._add_usage(event.get("usage"))
-                self.over = self._stop_reason == _CUT and not self._agent
+                # What an agent says after a cut goes on where it was cut, unless it has used a tool since.
+                self._is_cut = self._stop_reason == _CUT or (self._is_cut and self._stop_reason != "tool_use")
+                self.over = self._is_cut and not self._agent
         return None
 
     def _begin_message(self, message: Mapping[str, Any]) -> None:
         self.acted = True
         self._message_id = message.get("id")
         self._stop_reason = None
-        self.text = ""
+        self.text = self._unfinished = ""
         self._take_model(message)
         self._add_usage(message.get("usage"))
 
@@ -158,6 +169,7 @@ class ClaudeTurn(AgentTurn):
         for block in _blocks(message):
             if block.get("type") == "text":
                 self.text += plain_text(block.get("text"))
+                self._unfinished = ""
             elif block.get("type") == "thinking" and block.get("thinking"):
                 self._reasoning.append(plain_text(block.get("thinking")))
 
