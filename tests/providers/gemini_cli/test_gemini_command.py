@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from helpers.gemini_support import (
     service,
     settings_of,
 )
-from lee_llm_router import LLMRequest
+from lee_llm_router import LLMRequest, LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.gemini_cli import GeminiCLIConfig, GeminiCLIProvider
 from lee_llm_router.providers.gemini_cli.command import service_schema
@@ -320,11 +319,23 @@ def test_what_is_no_text_is_refused_before_the_call(gemini: FakeGemini, part: di
 
 
 def test_streamed_pieces_make_the_answer(gemini: FakeGemini) -> None:
+    """Each comes while gemini runs; a character in two pieces comes whole."""
+    lines = [*fg.BEGIN, fg.piece("a\ud83d"), fg.piece("\ude00b"), fg.result()]
+    gemini.script([json.dumps(one) + "\n" for one in lines])
     stream = provider(gemini).stream(LLMRequest(messages=({"role": "user", "content": "x"},), model="m"), 60.0)
     chunks = []
     while (chunk := stream.pull(60.0)) is not None:
         chunks.append(chunk)
     stream.close()
-    assert "".join(chunk.text for chunk in chunks) == "hello"
+    assert [chunk.text for chunk in chunks if chunk.text] == ["a", "\U0001f600b"]
     assert chunks[-1].finish_reason == "stop"
-    assert os.getpid() != gemini.run["pid"]
+
+
+def test_a_streamed_answer_that_is_taken_back_breaks(gemini: FakeGemini) -> None:
+    gemini.script(record=fg.sent("hello", "SAFETY"))
+    stream = provider(gemini).stream(LLMRequest(messages=({"role": "user", "content": "x"},), model="m"), 60.0)
+    with pytest.raises(LLMRouterError) as caught:
+        while stream.pull(60.0) is not None:
+            pass
+    stream.close()
+    assert caught.value.failure_type is F.CONTENT_FILTER

@@ -20,6 +20,7 @@ from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_te
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
@@ -45,6 +46,7 @@ class GeminiTurn(AgentTurn):
         self._prompt_bytes = prompt_bytes
         self._agent = agent
         self._pieces: list[str] = []
+        self._halves = HalfCharacters()
         self._session: str | None = None
         self._result: Mapping[str, Any] | None = None
         self._model: str | None = None
@@ -64,7 +66,9 @@ class GeminiTurn(AgentTurn):
             case "message" if event.get("role") == "assistant" and isinstance(event.get("content"), str):
                 self.acted = True
                 self._pieces.append(event["content"])
-                return None if self._agent else StreamChunk(text=plain_text(event["content"]))
+                # A character may come in two pieces.
+                text, _, _ = self._halves.join(event["content"], "", ())
+                return StreamChunk(text=text) if text and not self._agent else None
             case "tool_use":
                 self.acted = True
                 if self._agent:
