@@ -134,9 +134,10 @@ class Completion(Operation):
             return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
         if request.tools and not capabilities.tools:
             return "the provider does not take tools"
+        takes_parts = capabilities.content_parts
         if not needs_content_parts(request.messages):
             return None
-        if not capabilities.content_parts:
+        if not takes_parts:
             return "the provider takes text only"
         if capabilities.media is not None:
             foreign = sorted(media_kinds(request.messages) - capabilities.media)

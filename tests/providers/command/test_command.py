@@ -342,6 +342,31 @@ def test_a_missing_program_is_a_lasting_failure() -> None:
     assert not error.sent
 
 
+def streamed(subject: CommandProvider) -> list[str]:
+    stream = subject.stream(ask(), HANG)
+    texts = []
+    try:
+        while (chunk := stream.pull(HANG)) is not None:
+            texts.append(chunk.text)
+    finally:
+        stream.close()
+    return [text for text in texts if text]
+
+
+def test_printed_text_is_streamed_line_by_line() -> None:
+    assert streamed(printing("\ufeff", "", "a", "", " b ", "\r", "")) == ["a", "\n\n b "]
+    assert streamed(printing({"t": "x"}, output="json", answer_path="t")) == ["x"]
+
+
+def test_a_streamed_answer_of_a_program_that_fails_breaks() -> None:
+    with pytest.raises(LLMRouterError) as caught:
+        streamed(failing(3, stdout="a\nb\n"))
+    assert caught.value.failure_type is F.PROVIDER_ERROR
+    with pytest.raises(LLMRouterError) as caught:
+        streamed(provider("import sys; sys.stdout.buffer.write(b'a\\n\\xff\\nb')"))
+    assert caught.value.failure_type is F.INVALID_RESPONSE
+
+
 # What a failed run means
 
 

@@ -21,7 +21,7 @@ from lee_llm_router.providers.command.json_path import MISSING, documents_in, pa
 from lee_llm_router.providers.command.settings import CommandConfig
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 _BOM = "\ufeff"
 _MAX_NAME = 200
@@ -49,13 +49,33 @@ class CommandTurn(AgentTurn):
         self._output_file = output_file
         self._wants_json = wants_json
         self._lines: list[bytes] = []
+        self._streams = config.output == "stdout" and config.answer_path is None and not wants_json
+        # An error that is printed like an answer is known at the end alone.
+        self._streams = self._streams and not any(rule.stdout for rule in config.failures)
+        self._has_streamed = False
+        self._held = ""
         self._failure: Failure | None = None
         self._error: str | None = None
         self._stdout = ""
 
-    def feed(self, line: bytes) -> None:
-        """Keep one line: what it means is known at the end."""
+    def feed(self, line: bytes) -> StreamChunk | None:
+        """Keep one line: what it means is known at the end. Lines that are the answer itself are streamed."""
         self._lines.append(line)
+        if not self._streams:
+            return None
+        try:
+            text = line.decode("utf-8-sig" if len(self._lines) == 1 else "utf-8")
+        except UnicodeDecodeError:
+            self._streams = False
+            return None
+        # Line ends wait: those before and behind the answer are no part of it.
+        whole = self._held + ("\n" if len(self._lines) > 1 else "") + text
+        if not self._has_streamed:
+            whole = whole.lstrip("\r\n")
+        piece = whole.rstrip("\r\n")
+        self._held = whole[len(piece) :]
+        self._has_streamed = self._has_streamed or bool(piece)
+        return StreamChunk(text=piece) if piece else None
 
     @property
     def has_failed(self) -> bool:
