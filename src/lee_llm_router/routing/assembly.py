@@ -100,6 +100,8 @@ class Assembly:
             capture_full=config.trace.capture == "full",
             workspace=workspace,
         )
+        if before is not None:
+            parts.pool.prepare(before.parts.pool)
         self.planner = CallPlanner(config, self.policy, parts, options.compression)
 
     @property

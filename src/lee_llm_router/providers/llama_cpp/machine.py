@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+"""Where a process sees its control groups, and which one it is in."""
 
 
 def usable_cores() -> int:
@@ -47,8 +49,8 @@ def _core_quotas() -> Iterator[int]:
         words = _words(folder / "cpu.max")
         if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]):
             yield ceil(int(words[0]) / int(words[1]))
-    quota = _words(_CGROUPS / "cpu/cpu.cfs_quota_us")
-    period = _words(_CGROUPS / "cpu/cpu.cfs_period_us")
+    quota = _words(CGROUPS / "cpu/cpu.cfs_quota_us")
+    period = _words(CGROUPS / "cpu/cpu.cfs_period_us")
     if quota and period and quota[0].isdecimal() and period[0].isdecimal() and int(period[0]):
         yield ceil(int(quota[0]) / int(period[0]))
 
@@ -76,13 +78,13 @@ def _cgroup_memory() -> Iterator[int]:
 
 def _cgroup_folders() -> Iterator[Path]:
     """Yield the control groups that this process is in (version 2), the innermost first."""
-    for line in _lines(Path("/proc/self/cgroup")):
+    for line in _lines(OWN_CGROUP):
         if line.startswith("0::"):
-            folder = _CGROUPS / line[3:].strip("/ \n")
-            while folder != _CGROUPS and _CGROUPS in folder.parents:
+            folder = CGROUPS / line[3:].strip("/ \n")
+            while folder != CGROUPS and CGROUPS in folder.parents:
                 yield folder
                 folder = folder.parent
-            yield _CGROUPS
+            yield CGROUPS
 
 
 def _words(path: Path) -> list[str]:

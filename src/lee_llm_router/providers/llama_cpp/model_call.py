@@ -78,6 +78,7 @@ class ModelCall:
         except LLMRouterError as error:
             self._put(error)
         except Exception as error:  # noqa: BLE001 - what llama.cpp raises has no types of its own
+            error.__traceback__ = None  # its frames hold the native server, which must go when the model is closed
             self._put(_native_error(error))
         else:
             self._put(self._broken)

@@ -19,11 +19,19 @@ _LENGTHS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _DATA = frozenset({"const", "enum", "default", "examples", "example", "required"})
 """Keywords whose values are no schemas."""
 
-_TOKEN = re.compile(
-    r"\\[dws]|\\[^A-Za-z0-9]|\[(?:\^)?(?:[^\]\\\[]|\\[dws]|\\[^A-Za-z0-9])+\]|\((?:\?:)?|\)|\{\d{1,4}(?:,\d{0,4})?\}"
-    r"|[|.*+?]|[^\\^$\[\](){}*+?|.]"
+_PIECE = re.compile(
+    r'\\[dws]|\\[^A-Za-z0-9]|\[\^?(?:[^\]\\\["]|\\[dws]|\\[^A-Za-z0-9])+\]|\((?:\?:|(?!\?))|\)|\{\d{1,4}(?:,\d{0,4})?\}'
+    r'|[|.*+?]|[^\\^$\[\](){}*+?|."]'
 )
-_CLASSES = {r"\d": "0-9", r"\w": "a-zA-Z0-9_", r"\s": " \\t\\n\\r"}
+_IN_CLASS = re.compile(r"\\[dws]|\\[^A-Za-z0-9]|[^\\]")
+_CLASSES = {r"\d": "0-9", r"\w": "a-zA-Z0-9_", r"\s": " "}
+"""What stands for a class of characters. All others of `\\s` cannot stand in a JSON text as they are."""
+_NO_TEXT = r'"\\\x00-\x1F'
+"""Characters that cannot stand in a JSON text as they are. llama.cpp would let them through."""
+_REPEATS = ("*", "+", "?")
+_KEPT_ESCAPES = frozenset("^$.[](){}|*+?-")
+_ODD_SETS = ("--", "&&", "~~", "||")
+"""What may mean something else in a class, in a later version of Python's `re`."""
 
 
 def finished_body(
@@ -96,25 +104,48 @@ def grammar_pattern(pattern: str) -> str | None:
     """Return the regular expression `pattern` in the form that llama.cpp knows; None if it has none."""
     if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) >= 2):
         return None
+    inner, parts, position, piece = pattern[1:-1], list[str](), 0, ""
+    while position < len(inner):
+        match = _PIECE.match(inner, position)
+        if match is None:
+            return None
+        before, piece, position = piece, match[0], match.end()
+        if piece in _REPEATS and (before in _REPEATS or before.endswith("}")):
+            return None  # a lazy or possessive one
+        part = _rewritten(piece)
+        if part is None:
+            return None
+        parts.append(part)
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         return None
-    inner, parts, position = pattern[1:-1], [], 0
-    while position < len(inner):
-        match = _TOKEN.match(inner, position)
-        if match is None:
-            return None
-        token, position = match[0], match.end()
-        if token.startswith("{") and any(int(one) > _MAX_REPEATS for one in re.findall(r"\d+", token)):
-            return None
-        parts.append(_rewritten(token))
     return f"^{''.join(parts)}$"
 
 
-def _rewritten(token: str) -> str:
-    if token in _CLASSES:
-        return f"[{_CLASSES[token]}]"
-    if token.startswith("["):
-        return re.sub(r"\\[dws]", lambda match: _CLASSES[match[0]], token)
-    return token
+def _rewritten(piece: str) -> str | None:
+    if piece in _CLASSES:
+        return f"[{_CLASSES[piece]}]"
+    if piece == ".":
+        return f"[^{_NO_TEXT}]"
+    if piece.startswith("["):
+        return _rewritten_class(piece)
+    if piece.startswith("\\"):
+        return piece if piece[1] in _KEPT_ESCAPES else None if piece[1] in '\\"' else piece[1]
+    if piece.startswith("{") and any(int(one) > _MAX_REPEATS for one in re.findall(r"\d+", piece)):
+        return None
+    return piece if piece.isprintable() else None
+
+
+def _rewritten_class(piece: str) -> str | None:
+    if any(odd in piece for odd in _ODD_SETS) or not piece.isprintable():
+        return None
+    negated = piece.startswith("[^")
+    parts = []
+    for one in _IN_CLASS.findall(piece[2 if negated else 1 : -1]):
+        if one.startswith("\\") and one not in _CLASSES and one[1] not in "]-":
+            if one[1] in '\\"^[':
+                return None
+            one = one[1]  # noqa: PLW2901 - llama.cpp knows no such escape
+        parts.append(_CLASSES.get(one, one))
+    return f"[^{''.join(parts)}{_NO_TEXT}]" if negated else f"[{''.join(parts)}]"
