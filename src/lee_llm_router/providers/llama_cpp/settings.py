@@ -32,6 +32,8 @@ def _sets_no_own_field(body: dict[str, Any]) -> dict[str, Any]:
 class LlamaCppConfig(ProviderConfig):
     """Settings of a `llama_cpp` provider: a GGUF file, and how to run it."""
 
+    setting_in_target_name = "model_path"
+
     type: str = Field("llama_cpp", description="llama_cpp")
     model_path: str = Field(
         min_length=1,
