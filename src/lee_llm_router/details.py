@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from lee_llm_router._util.frozen import fast_init
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
@@ -49,6 +51,7 @@ class NativeTurn:
     """JSON data in the form of the dialect."""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDetails:
     """What an answer holds beside its text, tool calls and reasoning. Empty is what the vendor does not say."""

@@ -78,7 +78,7 @@ class StreamAssembler:
             _check_chunk(chunk)
         self._keep(chunk)
         if self.started:
-            says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage
+            says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage or chunk.details
             return (self._numbered(chunk),) if says else ()
         if not chunk.is_output:
             # An answer without output replaces what came before it, too.

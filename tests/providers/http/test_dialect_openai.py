@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from helpers.servers import completion
+from lee_llm_router.details import AnswerDetails
 from lee_llm_router.errors import (
     ContentFilterError,
     FailureType,
@@ -203,6 +204,7 @@ def test_a_plain_answer_is_read_whole() -> None:
         model="served-1",
         raw=body,
         request_bytes=12,
+        details=AnswerDetails(id="c1", finish_reason="stop"),
     )
 
 

@@ -12,11 +12,11 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk
 
-_REASONING = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""
 USUAL_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content"})
 """Fields of nearly all deltas: one that has no others holds nothing that has to be looked for."""
-_READ = USUAL_FIELDS | {"name", *_REASONING}
+_READ = USUAL_FIELDS | {"name", *REASONING_FIELDS}
 _READ_PARTS = ("text", "thinking", "reasoning")
 """Types of content parts that are read."""
 _ABOUT = frozenset(
@@ -54,7 +54,7 @@ def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:
         message: The message or delta.
         details: Whether `reasoning_details` are looked at, which OpenRouter sends beside the same text.
     """
-    for name in _REASONING:
+    for name in REASONING_FIELDS:
         text = message.get(name)
         if isinstance(text, str) and text:
             return text
@@ -120,16 +120,16 @@ def usage_of(usage: Any) -> LLMUsage | None:
         return None
     prompt = mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     completion = mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
+    # Beside: Moonshot and others, DeepSeek, gateways to Anthropic.
+    prompt = {**usage, **prompt} if prompt else usage
+    completion = {**usage, **completion} if completion else usage
     found = LLMUsage(
         prompt_tokens=_first(usage, "prompt_tokens", "input_tokens"),
         completion_tokens=_first(usage, "completion_tokens", "output_tokens"),
         total_tokens=count(usage.get("total_tokens")),
-        # Beside: Moonshot and others, DeepSeek, gateways to Anthropic.
-        cached_tokens=_first(
-            {**usage, **prompt} if prompt else usage,
-            "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens",
-        ),
-        reasoning_tokens=_first({**usage, **completion} if completion else usage, "reasoning_tokens"),
+        cached_tokens=_first(prompt, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"),
+        cache_write_tokens=_first(prompt, "cache_write_tokens", "cache_creation_input_tokens"),
+        reasoning_tokens=_first(completion, "reasoning_tokens"),
     )  # fmt: skip
     return found or None
 
@@ -161,4 +161,5 @@ def joined(chunks: Sequence[StreamChunk]) -> StreamChunk:
         finish_reason=reasons[-1] if reasons else None,
         usage=next((chunk.usage for chunk in chunks if chunk.usage is not None), None),
         output_in_raw=any(chunk.output_in_raw for chunk in chunks),
+        details=next((chunk.details for chunk in reversed(chunks) if chunk.details is not None), None),
     )

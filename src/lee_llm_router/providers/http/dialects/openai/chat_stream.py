@@ -30,6 +30,7 @@ from pydantic_core import from_json
 
 from lee_llm_router._util.deferred import Deferred
 from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
+from lee_llm_router.details import AnswerDetails
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure_within
@@ -37,18 +38,14 @@ from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, kn
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.answers import (
-    USUAL_FIELDS,
     cost_of,
-    has_content,
     has_unread_output,
     joined,
-    reasoning_of,
     refused,
-    says_more,
-    text_of,
     usage_in,
     usage_of,
 )
+from lee_llm_router.providers.http.dialects.openai.deltas import DeltaReader
 from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
     END_MARK,
@@ -57,8 +54,8 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     ignored_error,
     lines_of,
 )
+from lee_llm_router.providers.http.dialects.openai.stream_details import asks_for_logprobs
 from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
-from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
 from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     asks_for_several,
     decode_answer,
@@ -69,7 +66,7 @@ from lee_llm_router.providers.http.dialects.openai.whole_answer import (
 )
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 from lee_llm_router.providers.streams import chunk_of
-from lee_llm_router.response import StreamChunk, ToolCallDelta
+from lee_llm_router.response import StreamChunk
 
 _WHOLE_BODIES = (b"{", b"[", b"<")
 _NO_CHOICE: dict[str, Any] = {}
@@ -91,6 +88,7 @@ class ChatDecoder:
         self._parser = EventParser(limit)
         self._ends_with = ends_with
         self._several = asks_for_several(reply)
+        self._wants_logprobs = asks_for_logprobs(reply)
         self._events: deque[Event] = deque()
         self._body = bytearray()
         """All that has come."""
@@ -102,14 +100,9 @@ class ChatDecoder:
         self._failure: LLMRouterError | None = None
         self._request_bytes = reply.request_bytes
         self._finish_reason = ""
-        self._has_content = False
-        """Whether any content has come, if only an empty text."""
-        self._some_text = ""
-        """A piece of the text, or of other content, that is not empty."""
-        self._has_named_reasoning = False
-        self._has_tool_calls = False
-        self._refusals: list[str] = []
-        self._tools = ToolCallSorter()
+        self._deltas = DeltaReader(reply)
+        self._is_usual = False
+        """Whether the next event is likely to bring text alone, and may be read so."""
         self._is_lone_answer = False
         """Whether all that came is one event with a whole message."""
         self._note: bytes = b""
@@ -165,7 +158,28 @@ class ChatDecoder:
             return self._read_odd_event(event)
         if type(value) is not dict or event.event == "error":
             raise self._no_chunk(event, value)
-        return self._read_value(event, value)
+        return (self._read_usual(value) if self._is_usual else None) or self._read_value(event, value)
+
+    def _read_usual(self, value: dict[str, Any]) -> StreamChunk | None:
+        """Return the chunk in an event that brings a delta and nothing else, as nearly all do; else None."""
+        choices = value.get("choices")
+        if type(choices) is not list or len(choices) != 1 or "error" in value or value.get("usage") is not None:
+            return None
+        choice = choices[0]
+        if type(choice) is not dict or choice.get("finish_reason") is not None or "error" in choice:
+            return None
+        delta = choice.get("delta")
+        if type(delta) is not dict or not delta:
+            return None
+        text, model = delta.get("content"), value.get("model")
+        model = model if type(model) is str else None
+        if len(delta) == 1 and type(text) is str and text:
+            self._deltas.texts.append(text)
+            return StreamChunk(text=text, model=model, raw=value)
+        text, reasoning, tools, in_raw = self._deltas.read(delta)
+        return StreamChunk(
+            text=text, reasoning=reasoning, tool_calls=tools, model=model, raw=value, output_in_raw=in_raw
+        )
 
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:
         choices = value.get("choices")
@@ -189,37 +203,23 @@ class ChatDecoder:
         return [_NO_CHOICE] if choices is None or choices == [] else choices
 
     def _build_chunk(self, value: dict[str, Any], choice: dict[str, Any]) -> StreamChunk:
-        if type(choice) is not dict:
-            raise self._broken("holds malformed choices")
-        if choice.get("error"):
-            raise failure_within(self._reply, choice["error"])
-        delta = choice.get("delta")
-        if not delta:
-            delta = self._message_of(choice)
-        elif self._is_lone_answer:
-            self._is_lone_answer = False
-        if type(delta) is not dict:
-            raise self._broken("holds a malformed delta")
-        content = delta.get("content")
-        text, reasoning, in_raw = "", "", False
-        tools: tuple[ToolCallDelta, ...] = ()
-        if type(content) is str:
-            text = content
-            self._has_content = True
-        if len(delta) > 1 or (delta and type(content) is not str):  # most hold content alone
-            if type(content) is not str and content is not None:
-                text = text_of(self._reply, content) or ""
-            reasoning, tools, in_raw = self._read_more(delta)
-        self._some_text = text or self._some_text
-        finish_reason = choice.get("finish_reason")
-        if finish_reason is not None:
-            finish_reason = self._note_finish_reason(finish_reason)
-        if self._halves is not None:
-            text, reasoning, tools = self._halves.join(text, reasoning, tools)
-        usage = value.get("usage")
+        delta = self._delta_of(choice)
+        text, reasoning, tools, in_raw = self._deltas.read(delta)
+        if self._wants_logprobs:
+            self._deltas.details.add_logprobs(choice)
+        finish_reason, details, usage = choice.get("finish_reason"), None, value.get("usage")
+        self._deltas.details.add_event(value)
         if usage is None and (finish_reason is not None or choice is _NO_CHOICE):
             usage = usage_in(value, choice)
+        if finish_reason is not None:
+            finish_reason = self._note_finish_reason(finish_reason)
+        if self._finish_reason:
+            details = self._news()
+        if self._halves is not None:
+            text, reasoning, tools = self._halves.join(text, reasoning, tools)
         request_bytes, self._request_bytes = self._request_bytes, None
+        # What is usual is read at one glance from the second event on.
+        self._is_usual = self._halves is None and not (self._several or self._wants_logprobs or self._is_lone_answer)
         model = value.get("model")
         return StreamChunk(
             text=text,
@@ -231,48 +231,39 @@ class ChatDecoder:
             model=model if type(model) is str else None,
             request_bytes=request_bytes,
             raw=value,
+            details=details,
             output_in_raw=in_raw,
         )
+
+    def _delta_of(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """Return the delta in a choice, or the message that stands in its place."""
+        if type(choice) is not dict:
+            raise self._broken("holds malformed choices")
+        if choice.get("error"):
+            raise failure_within(self._reply, choice["error"])
+        delta = choice.get("delta")
+        if not delta:
+            delta = self._message_of(choice)
+        elif self._is_lone_answer:
+            self._is_lone_answer = False
+        if type(delta) is not dict:
+            raise self._broken("holds a malformed delta")
+        return delta
 
     def _message_of(self, choice: dict[str, Any]) -> Any:
         """Return what a choice without a delta holds in its place: a message, whole or a piece; else nothing."""
         message = choice.get("message")
         if not message:
             return {}
-        seen = self._has_content or self._has_named_reasoning or self._tools.calls
+        seen = self._deltas.has_any
         self._is_lone_answer = not seen and choice.get("finish_reason", "") is not None
         return message
 
-    def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
-        """Return the reasoning and the tool calls in a delta, and whether it holds output that has no field."""
-        named = delta.get("reasoning_content")
-        reasoning = named if type(named) is str else ""
-        is_odd = type(delta.get("content")) is list or not delta.keys() <= USUAL_FIELDS
-        if is_odd and not reasoning:
-            reasoning = reasoning_of(delta, details=not self._has_named_reasoning)
-        if reasoning and not (is_odd and delta.get("reasoning_details")):
-            self._has_named_reasoning = True
-        tools: tuple[ToolCallDelta, ...] = ()
-        if delta.get("tool_calls") is not None:
-            self._has_tool_calls = True
-            tools = self._sorted_calls(delta["tool_calls"])
-        elif delta.get("function_call") and not self._has_tool_calls:
-            tools = self._sorted_calls(calls_in(delta))
-        if delta.get("refusal"):
-            self._refusals.append(string(delta["refusal"]) or "")
-        if not is_odd:
-            return reasoning, tools, False
-        in_raw = has_unread_output(delta)
-        if in_raw or type(delta.get("content")) is list:
-            self._has_content = self._has_content or has_content(delta)
-            self._some_text = self._some_text or ("other" if says_more(delta) else "")
-        return reasoning, tools, in_raw
-
-    def _sorted_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
-        pieces = self._tools.deltas(calls)
-        if pieces is None:
-            raise self._broken("holds malformed tool calls")
-        return pieces
+    def _news(self) -> AnswerDetails | None:
+        """Return the details of the answer so far; None if they were given already."""
+        deltas = self._deltas
+        has_halves = self._halves is not None
+        return deltas.details.news(self._finish_reason, deltas.texts, deltas.tools, has_halves=has_halves)
 
     def _note_finish_reason(self, reason: Any) -> str | None:
         """Return `reason` in the usual words, and remember what it means for the rest of the stream."""
@@ -281,7 +272,7 @@ class ChatDecoder:
         # Raised by the next call of `next`, so that the text of this event is handed on first.
         self._failure = self._failure or broken_off(self._reply, reason)
         self._finish_reason = graver(self._reply, self._finish_reason, reason)
-        return known_word(self._finish_reason, calls_tools=bool(self._tools.calls)) if reason else None
+        return known_word(self._finish_reason, calls_tools=bool(self._deltas.tools.calls)) if reason else None
 
     def _read_odd_event(self, event: Event) -> StreamChunk | None:
         """Return the chunk in an event that is not plain JSON; None for the end mark and for an empty event."""
@@ -296,6 +287,7 @@ class ChatDecoder:
             raise self._no_chunk(event, data.decode("utf-8", "replace") if value is None else value)
         if type(value) is dict:
             self._halves = self._halves or HalfCharacters()
+            self._is_usual = False
             chunk = self._read_value(event, value)
             clean = whole_characters(value)
             return replace(chunk, raw=clean, model=string(clean.get("model")))
@@ -360,15 +352,15 @@ class ChatDecoder:
             error = ignored_error(self._reply, self._parser.unknown)
             if error is not None:
                 raise error
-        if self._refusals:
-            raise refused(self._reply, "".join(self._refusals))
-        nameless = self._tools.nameless()
+        if self._deltas.refusals:
+            raise refused(self._reply, "".join(self._deltas.refusals))
+        nameless = self._deltas.tools.nameless()
         if nameless is not None:
             raise self._broken(f"is malformed (tool_calls[{nameless}] names no function)")
-        calls = bool(self._tools.calls)
+        calls = bool(self._deltas.tools.calls)
         reason = known_word(self._finish_reason, calls_tools=calls)
-        if not self._some_text and not calls and reason != "length":
-            if not self._has_content:
+        if not self._deltas.says_something and not calls and reason != "length":
+            if not self._deltas.has_content:
                 raise self._not_whole("ended without text and without tool calls")
             if not may_be_empty(self._finish_reason):
                 said = self._reply.quote(self._finish_reason, 60)
@@ -378,18 +370,19 @@ class ChatDecoder:
 
     def _last_chunk(self, reason: str | None, calls: bool) -> StreamChunk | None:
         text, reasoning, tools = ("", "", ()) if self._halves is None else self._halves.left()
-        tools += () if reason == "length" else self._tools.missing_arguments()
+        tools += () if reason == "length" else self._deltas.tools.missing_arguments()
         end = None if reason else "tool_calls" if calls else "stop"
-        if not (tools or end or text or reasoning):
+        details = self._news()
+        if not (tools or end or text or reasoning or details):
             return None
-        return StreamChunk(text=text, reasoning=reasoning, tool_calls=tools, finish_reason=end, raw={})
+        return StreamChunk(text=text, reasoning=reasoning, tool_calls=tools, finish_reason=end, raw={}, details=details)
 
     def _not_whole(self, what: str) -> LLMRouterError:
         """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
         error = ignored_error(self._reply, self._parser.unknown)
         if error is not None:
             return error
-        if self._note and not self._some_text:
+        if self._note and not self._deltas.says_something:
             what += f", after {self._reply.quote(self._note.decode('utf-8', 'replace'), 100)!r}"
         return self._broken(what)
 

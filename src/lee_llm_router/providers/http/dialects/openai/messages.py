@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.details import NATIVE_FIELD, native_origin
+from lee_llm_router.details import NATIVE_FIELD, native_content, native_origin
 from lee_llm_router.providers.http.dialects.conversation import NO_RESULT
 from lee_llm_router.providers.http.dialects.openai.message_parts import (
     CacheMarks,
@@ -29,7 +29,7 @@ from lee_llm_router.providers.http.dialects.openai.message_parts import (
     legal_parts,
     marked_as_error,
 )
-from lee_llm_router.providers.http.dialects.openai.native_turns import with_own_fields
+from lee_llm_router.providers.http.dialects.openai.native_turns import DIALECT, with_own_fields
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.response import LLMRequest, Message
 
@@ -167,7 +167,8 @@ class _History:
             following.append(messages[end])
             end += 1
         calls = _calls_in(message)
-        mended = [legal_call(call, self._new_id(call.get("id")), self._tools) for call in calls]
+        is_its_own = NATIVE_FIELD in message and native_content(message, DIALECT, self._origin) is not None
+        mended = [legal_call(call, self._new_id(call.get("id"), is_its_own), self._tools) for call in calls]
         is_same = len(message) == 3 and self._settings.missing_reasoning is None
         is_same = is_same and len(calls) == len(message["tool_calls"]) > 0 and all(map(_is, mended, calls))
         if is_same and type(message.get("content", 0)) in (str, type(None)):
@@ -240,15 +241,14 @@ class _History:
         elif texts:
             self._done.append({"role": "user", "content": f"{head}\n{texts}"})
 
-    def _new_id(self, written: Any) -> str:
-        """Return an id that the server takes, and that no other call has."""
-        written = written if isinstance(written, str) else ""
+    def _new_id(self, written: Any, is_its_own: bool) -> str:
+        """Return an id that the server takes, and that no other call has; one that it gave itself is such."""
+        known: str = written if isinstance(written, str) else ""
         number = len(self._used)
-        legal = self._legal_id
-        new = legal(written or f"call_{number}")
+        new = known if is_its_own and known else self._legal_id(known or f"call_{number}")
         while new in self._used:
             number += 1
-            new = legal(f"{written or 'call'}_{number}")
+            new = self._legal_id(f"{known or 'call'}_{number}")
         self._used.add(new)
         return new
 

@@ -16,6 +16,7 @@ from typing import Any
 from lee_llm_router.details import NativeTurn, native_content, native_origin
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+from lee_llm_router.providers.http.dialects.openai.tool_calls import call_extras
 
 DIALECT = "openai_chat"
 """The dialect's name in `NativeTurn`."""
@@ -26,7 +27,6 @@ _KEPT = re.compile(
 )
 """Fields of messages that hold what the server wants back: never plain words, which are for the reader."""
 _BESIDE_CALLS = "reasoning_content"
-_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
 _THINKING = ("thinking", "reasoning", "redacted_thinking")
 
 
@@ -43,16 +43,9 @@ def own_fields(message: Mapping[str, Any], calls: Sequence[Any]) -> dict[str, An
     content = message.get("content")
     if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in _THINKING for part in content):
         fields["content"] = content
-    extras = [call_fields(call) for call in calls]
+    extras = [call_extras(call) for call in calls]
     found = {name: value for name, value in (("message", fields), ("calls", extras if any(extras) else None)) if value}
     return found or None
-
-
-def call_fields(call: Any) -> dict[str, Any]:
-    """Return the fields of a tool call that only its server knows."""
-    if not isinstance(call, dict) or call.keys() <= _OF_CALL:
-        return {}
-    return {name: value for name, value in call.items() if name not in _OF_CALL and value}
 
 
 def native_turn(reply: HTTPReply, content: dict[str, Any] | None) -> NativeTurn | None:

@@ -148,14 +148,14 @@ class _Choice:
         for call in calls:
             piece = self._sorter.delta(call) if isinstance(call, dict) else None
             if piece is not None:
-                _join(self._calls.setdefault(piece.index, {}), {**call, "index": piece.index})
+                join_fields(self._calls.setdefault(piece.index, {}), {**call, "index": piece.index})
 
     def result(self) -> dict[str, Any]:
         """Return the choice, with its message."""
         message = dict(self._message)
         if self._calls:
             message["tool_calls"] = [call for _, call in sorted(self._calls.items())]
-        finished: dict[str, Any] = _finished({**self._fields, "message": message})
+        finished: dict[str, Any] = finished_value({**self._fields, "message": message})
         return finished
 
 
@@ -187,7 +187,8 @@ def _extend_field(target: dict[str, Any], name: str, part: Any) -> None:
         target[name] = part
 
 
-def _join(target: dict[str, Any], delta: dict[str, Any]) -> None:
+def join_fields(target: dict[str, Any], delta: dict[str, Any]) -> None:
+    """Add the fields of a piece to those of the whole; see `finished_value`."""
     for name, part in delta.items():
         _join_field(target, name, part)
 
@@ -213,7 +214,7 @@ def _join_field(target: dict[str, Any], name: str, part: Any) -> None:
     elif isinstance(part, dict):
         if not isinstance(known, dict):
             known = target[name] = {}
-        _join(known, part)
+        join_fields(known, part)
     elif part != "" or known is None:
         target[name] = part
 
@@ -223,13 +224,13 @@ def _add_items(items: _Items, parts: list[Any]) -> None:
         index = part.get("index") if isinstance(part, dict) else None
         position = items.positions.get(index) if type(index) is int else None
         if position is not None and _belongs(items[position], part):
-            _join(items[position], part)
+            join_fields(items[position], part)
             continue
         if type(index) is int:
             items.positions[index] = len(items)
         if isinstance(part, dict):
             begun: dict[str, Any] = {}
-            _join(begun, part)
+            join_fields(begun, part)
             items.append(begun)
         else:
             items.append(part)
@@ -240,12 +241,12 @@ def _belongs(known: dict[str, Any], part: dict[str, Any]) -> bool:
     return all(not part.get(name) or not known.get(name) or part[name] == known[name] for name in ("type", "id"))
 
 
-def _finished(value: Any) -> Any:
-    """Return a value without `_Pieces` and `_Items`."""
+def finished_value(value: Any) -> Any:
+    """Return a value that was put together by `join_fields` as plain data."""
     if isinstance(value, _Pieces):
         return "".join(value)
     if isinstance(value, list):
-        return [_finished(item) for item in value]
+        return [finished_value(item) for item in value]
     if isinstance(value, dict):
-        return {name: _finished(part) for name, part in value.items()}
+        return {name: finished_value(part) for name, part in value.items()}
     return value

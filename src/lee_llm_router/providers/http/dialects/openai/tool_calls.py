@@ -13,6 +13,15 @@ from lee_llm_router.providers.http.dialects.json_body import invalid_answer, map
 from lee_llm_router.response import ToolCall, ToolCallDelta
 
 _NO_ARGUMENTS = "{}"
+FIELDS_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
+"""Fields that every server's tool calls may have."""
+
+
+def call_extras(call: Any) -> dict[str, Any]:
+    """Return the fields of a tool call that only its server knows, such as signatures."""
+    if not isinstance(call, dict) or call.keys() <= FIELDS_OF_CALL:
+        return {}
+    return {name: value for name, value in call.items() if name not in FIELDS_OF_CALL and value}
 
 
 def arguments_text(arguments: Any) -> str:
@@ -157,6 +166,8 @@ class ToolCallSorter:
     def __init__(self) -> None:
         self.calls: dict[int, _CallSoFar] = {}
         """The calls by their position."""
+        self.extras: dict[int, dict[str, Any]] = {}
+        """By position: the fields of calls that only their server knows."""
         self._positions: dict[int | None, int] = {}
         self._named_again: set[int | None] = set()
         """Indexes at which a name came again after whole arguments."""
@@ -175,6 +186,8 @@ class ToolCallSorter:
             piece = self.delta(call)
             if piece is not None:
                 pieces.append(piece)
+                if len(call) != 2 and not call.keys() <= FIELDS_OF_CALL:
+                    self.extras.setdefault(piece.index, {}).update(call_extras(call))
         return tuple(pieces)
 
     def delta(self, call: Mapping[str, Any]) -> ToolCallDelta | None:

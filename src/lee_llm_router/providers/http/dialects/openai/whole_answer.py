@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from lee_llm_router._util.lenient_json import read_json
@@ -11,6 +12,12 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure_within
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping, string
+from lee_llm_router.providers.http.dialects.openai.answer_details import (
+    details_of,
+    joined_messages,
+    logprobs_of,
+    transcript_of,
+)
 from lee_llm_router.providers.http.dialects.openai.answers import (
     cost_of,
     has_content,
@@ -49,23 +56,43 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     messages = [_message_of(reply, choice) for choice in choices]
     reason = _finish_reason(reply, choices)
     calls: list[ToolCall] = []
+    own_calls: list[Any] = []
     for message in messages:
-        cut = known_word(reason, calls_tools=False) == "length"
-        calls += whole_calls(reply, calls_in(message), first=len(calls), cut=cut)
+        found = calls_in(message)
+        if found is not None:
+            cut = known_word(reason, calls_tools=False) == "length"
+            calls += whole_calls(reply, found, first=len(calls), cut=cut)
+            own_calls += found
     usage = usage_in(answer, choices[0])
+    joined = messages[0] if len(messages) == 1 else joined_messages(messages)
+    probabilities = [one for choice in choices if choice.get("logprobs") for one in logprobs_of(choice)]
     response = LLMResponse(
-        text="".join(text_of(reply, message.get("content")) or "" for message in messages),
+        text=_each(messages, partial(_text_of, reply)),
         tool_calls=with_own_ids(calls),
-        reasoning="".join(map(reasoning_of, messages)) or None,
+        reasoning=_each(messages, reasoning_of) or None,
         finish_reason=known_word(reason, calls_tools=bool(calls)),
         usage=usage_of(usage) or UNREPORTED,
         cost_usd=cost_of(usage),
         model=string(answer.get("model")),
         raw=answer,
         request_bytes=reply.request_bytes,
+        details=details_of(reply, answer, joined, reason=reason, logprobs=probabilities, calls=own_calls),
     )
     _check_whole(reply, reason, messages, response)
     return response
+
+
+def _each(messages: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], str]) -> str:
+    """Return what `read` gives for each message, joined; nearly always there is one."""
+    return read(messages[0]) if len(messages) == 1 else "".join(map(read, messages))
+
+
+def _text_of(reply: HTTPReply, message: Mapping[str, Any]) -> str:
+    return text_of(reply, message.get("content")) or transcript_of(message)
+
+
+def _refusal_of(message: Mapping[str, Any]) -> str:
+    return string(message.get("refusal")) or ""
 
 
 def decode_answer(reply: HTTPReply) -> dict[str, Any]:
@@ -94,6 +121,8 @@ def own_choices(choices: Any, *, several: bool) -> list[dict[str, Any]]:
     Where one choice was asked for, all entries are of it, whatever they are numbered: some servers give text and tool
     calls an entry each, or count tokens. Else the first is the answer, and all entries with its number.
     """
+    if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:  # nearly all
+        return choices
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         return []
     if not several or len(choices) < 2:
@@ -130,6 +159,8 @@ def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> st
     Raises:
         InvalidResponseError: it is null, so that the answer is still being written.
     """
+    if len(choices) == 1 and type(only := choices[0].get("finish_reason")) is str:
+        return only
     reasons = [choice.get("finish_reason", "") for choice in choices]
     texts = [reason for reason in reasons if isinstance(reason, str)]
     unfinished = None in reasons and not any(texts) and not expects_no_reason(reply)
@@ -154,7 +185,7 @@ def expects_no_reason(reply: HTTPReply) -> bool:
 
 
 def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, Any]], response: LLMResponse) -> None:
-    refusal = "".join(string(message.get("refusal")) or "" for message in messages)
+    refusal = _each(messages, _refusal_of)
     if refusal:
         raise refused(reply, refusal, response)
     failed = broken_off(reply, reason, response)

@@ -1,0 +1,112 @@
+"""Reads the deltas of one streamed chat completion: text, reasoning, tool calls, refusals. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.json_body import string
+from lee_llm_router.providers.http.dialects.openai.answer_details import transcript_of
+from lee_llm_router.providers.http.dialects.openai.answers import (
+    USUAL_FIELDS,
+    has_content,
+    has_unread_output,
+    reasoning_of,
+    says_more,
+    text_of,
+)
+from lee_llm_router.providers.http.dialects.openai.stream_details import StreamDetails
+from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
+from lee_llm_router.response import ToolCallDelta
+
+
+class DeltaReader:
+    """What the deltas of one answer have brought so far.
+
+    Args:
+        reply: Status and headers of the answer.
+    """
+
+    __slots__ = (
+        "_has_named_reasoning", "_has_tool_calls", "_reply", "_says_other", "details", "has_content", "refusals",
+        "texts", "tools",
+    )  # fmt: skip
+
+    def __init__(self, reply: HTTPReply) -> None:
+        self.tools = ToolCallSorter()
+        self.details = StreamDetails(reply)
+        self.refusals: list[str] = []
+        self.has_content = False
+        """Whether any content has come, if only an empty text."""
+        self.texts: list[str] = []
+        """The pieces of the text that are not empty."""
+        self._reply = reply
+        self._says_other = False
+        """Whether other content has come than text."""
+        self._has_named_reasoning = False
+        self._has_tool_calls = False
+
+    @property
+    def says_something(self) -> bool:
+        """Whether content has come that is not an empty text."""
+        return bool(self.texts) or self._says_other
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any part of an answer has come."""
+        return bool(self.texts) or self.has_content or self._has_named_reasoning or bool(self.tools.calls)
+
+    def read(self, delta: dict[str, Any]) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
+        """Return text, reasoning and tool calls of a delta, and whether it holds output that has no field."""
+        content = delta.get("content")
+        text, reasoning, in_raw = "", "", False
+        tools: tuple[ToolCallDelta, ...] = ()
+        if type(content) is str:
+            text = content
+            self.has_content = True
+        if len(delta) > 1 or (delta and type(content) is not str):  # most hold content alone
+            if type(content) is not str and content is not None:
+                text = text_of(self._reply, content) or ""
+            reasoning, tools, in_raw = self._read_more(delta)
+            if in_raw and not text:
+                text = transcript_of(delta)
+        if type(content) is list:
+            self.details.add_content(content, len(self.texts), has_text=bool(text))
+        if text:
+            self.texts.append(text)
+        return text, reasoning, tools, in_raw
+
+    def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
+        """Return the reasoning and the tool calls in a delta, and whether it holds output that has no field."""
+        named = delta.get("reasoning_content")
+        reasoning = named if type(named) is str else ""
+        if reasoning:
+            self.details.reasoning.append(reasoning)
+        is_odd = type(delta.get("content")) is list or not delta.keys() <= USUAL_FIELDS
+        if is_odd and not reasoning:
+            reasoning = reasoning_of(delta, details=not self._has_named_reasoning)
+        if reasoning and not (is_odd and delta.get("reasoning_details")):
+            self._has_named_reasoning = True
+        tools: tuple[ToolCallDelta, ...] = ()
+        if delta.get("tool_calls") is not None:
+            self._has_tool_calls = True
+            tools = self._sorted_calls(delta["tool_calls"])
+        elif delta.get("function_call") and not self._has_tool_calls:
+            tools = self._sorted_calls(calls_in(delta))
+        if delta.get("refusal"):
+            self.refusals.append(string(delta["refusal"]) or "")
+        if not is_odd:
+            return reasoning, tools, False
+        self.details.add_delta(delta)
+        in_raw = has_unread_output(delta)
+        if in_raw or type(delta.get("content")) is list:
+            self.has_content = self.has_content or has_content(delta)
+            self._says_other = self._says_other or says_more(delta)
+        return reasoning, tools, in_raw
+
+    def _sorted_calls(self, calls: Any) -> tuple[ToolCallDelta, ...]:
+        pieces = self.tools.deltas(calls)
+        if pieces is None:
+            raise InvalidResponseError("the stream holds malformed tool calls", status_code=self._reply.status)
+        return pieces
