@@ -149,7 +149,7 @@ class Completion(Operation):
         """Return `request` without what the provider cannot express, where that is wanted."""
         if not request.drop_unsupported:
             return request, ()
-        missing = provider.unsupported(request, provider.config)
+        missing = {**provider.unsupported(request, provider.config), **provider.refused_before(request)}
         dropped = tuple(option for option in missing if option not in _NEVER_DROPPED)
         return (replace(request, **{name: _DEFAULTS[name] for name in dropped}), dropped) if dropped else (request, ())
 

@@ -134,6 +134,13 @@ class Provider(ABC, Generic[SettingsT]):
         """
         return None
 
+    def refused_before(self, request: LLMRequest) -> Mapping[str, str]:  # noqa: ARG002 - most learn nothing
+        """Return the options of `request` that the target has refused in an earlier answer, each with the reason.
+
+        With `drop_unsupported` they are left out, as those of `unsupported`.
+        """
+        return {}
+
     @abstractmethod
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Make one try and return the whole answer.

@@ -47,6 +47,10 @@ class WrapperProvider(Provider[ProviderConfig]):
         """As `Provider.untakable`, of the inner provider."""
         return self.inner.untakable(request)
 
+    def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
+        """As `Provider.refused_before`, of the inner provider."""
+        return self.inner.refused_before(request)
+
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """As `Provider.complete`."""
         return self.inner.complete(request, timeout)

@@ -35,7 +35,7 @@ def options_of(request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, 
     if settings.reasoning_efforts and "reasoning_effort" in asked:
         asked["reasoning_effort"] = nearest_effort(asked["reasoning_effort"], settings.reasoning_efforts)
     if settings.rename:
-        asked = {settings.rename.get(name, name): value for name, value in asked.items()}  # type: ignore[call-overload]
+        asked = {settings.field_of(name): value for name, value in asked.items()}
     return asked
 
 

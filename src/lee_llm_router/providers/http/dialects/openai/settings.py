@@ -160,6 +160,10 @@ class OpenAIChatConfig(HTTPConfig):
         facts: ServerFacts = (self.__pydantic_private__ or {})["_facts"]
         return facts
 
+    def field_of(self, option: str) -> str:
+        """Return the name of the field that `option` is sent in."""
+        return self.rename.get(option, option)  # type: ignore[call-overload, no-any-return]
+
     def token_bound_field(self) -> str:
         """Return the name of the field that bounds the answer: newer models refuse the older name."""
         if self.max_tokens_field is not None:

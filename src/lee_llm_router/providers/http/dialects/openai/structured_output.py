@@ -12,7 +12,7 @@ else of the request, is no refusal of the feature: a weaker form would hide a mi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic_core import from_json
@@ -89,7 +89,7 @@ def with_instructions(messages: Sequence[Message], request: LLMRequest) -> tuple
 
 
 def _refuses(kind: Kind, body: bytes) -> bool:
-    for text in _errors(body):
+    for _, text in error_texts(body):
         error = text.lower()[:_READ]
         blames_schema = _BLAMES_SCHEMA.search(error) is not None
         if kind == "other" and (blames_schema or _REFUSED.search(error)) and _WANTS_OBJECT.search(error):
@@ -99,22 +99,24 @@ def _refuses(kind: Kind, body: bytes) -> bool:
     return False
 
 
-def _errors(body: bytes) -> Iterator[str]:
-    """Give the text of each error in `body`: its message, and the fields that say what it is about."""
+def error_texts(body: bytes) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Give each error in `body`: its fields, and its text with those that say what it is about."""
     try:
         value = from_json(body)
     except ValueError:
-        yield body[:_READ].decode("utf-8", "replace")
+        yield {}, body[:_READ].decode("utf-8", "replace")
         return
     queue = [value]
     while queue:
         current = queue.pop(0)
         if isinstance(current, str):
-            yield current
+            yield {}, current
         elif isinstance(current, list):
             queue += current
         elif isinstance(current, dict):
             named = (current.get(name) for name in ("param", "loc", "code", "type", "message", "msg"))
             texts = (" ".join(map(str, one)) if isinstance(one, list) else one for one in named)
-            yield " ".join(text for text in texts if isinstance(text, str))
+            yield current, " ".join(text for text in texts if isinstance(text, str))
             queue += [current[name] for name in ("error", "detail", "errors") if name in current]
+            if isinstance(current.get("message"), (dict, list)):  # Mistral
+                queue.append(current["message"])

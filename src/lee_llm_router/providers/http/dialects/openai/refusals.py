@@ -1,0 +1,99 @@
+"""Reads in a 400 that a server does not take an option, or wants it said otherwise. Pure.
+
+Models differ in what they take, and change without notice: newer ones of OpenAI refuse `temperature`, want the bound on
+tokens under another name, and know some words for `reasoning_effort` only. Servers have no code in common for that, but
+all name the option, and say no near its name. An option whose value is wrong (a temperature of 7) is no such refusal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
+from lee_llm_router.providers.http.dialects.openai.structured_output import error_texts
+from lee_llm_router.response import REASONING_EFFORTS, LLMRequest
+
+_LEFT_OUT = (
+    "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "logprobs",
+    "top_logprobs", "reasoning_effort", "service_tier", "parallel_tool_calls",
+)  # fmt: skip
+"""Options that an answer is an answer without."""
+_READ = 4096
+_NO = re.compile(
+    r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|implemented|enabled|recogni[sz]ed|known|compatible)"
+    r"|(?:not|n't) (?:\w+ )?(?:support|allow|accept|recogni[sz]e|implement|take)\b"
+    r"|un(?:supported|available|known|recogni[sz]ed|expected|implemented)|incompatible|deprecated"
+    r"|extra (?:inputs|fields)|extra_forbidden|cannot find field|only the default|cannot both"
+)
+_BOUNDS = ("max_tokens", "max_completion_tokens")
+_WORD = re.compile(r"""['"`](\w+)['"`]""")
+
+
+def options_refused(request: LLMRequest, settings: OpenAIChatConfig, reply: HTTPReply) -> tuple[str, ...]:
+    """Return the options of `request` that `reply` says the server does not take."""
+    sent = [name for name in _LEFT_OUT if request.asks_for(name) and settings.field_of(name) in reply.asked]
+    for text, param in _refusals(reply) if sent else ():
+        blamed = [name for name in sent if _names(param, settings.field_of(name))]
+        named = blamed or [name for name in sent if _names(text, settings.field_of(name))]
+        if "cannot both" in text and len(named) > 1:
+            named = named[-1:]
+        if named:
+            return tuple(named)
+    return ()
+
+
+def settings_wanted(settings: OpenAIChatConfig, reply: HTTPReply) -> dict[str, Any]:
+    """Return the settings, with new values, by which a server that answered `reply` would take the same request."""
+    for text, param in _refusals(reply):
+        bound = next((name for name in _BOUNDS if name in reply.asked and _blames(text, param, name)), None)
+        if bound is not None:
+            return {"max_tokens_field": _BOUNDS[1 - _BOUNDS.index(bound)]}
+        if "stream_options" in reply.asked and settings.stream_usage and _blames(text, param, "stream_options"):
+            return {"stream_usage": False}
+    for text, param in _errors(reply):
+        asked = reply.asked.get(settings.field_of("reasoning_effort"))
+        if asked is not None and _blames(text, param, settings.field_of("reasoning_effort")):
+            known = tuple(dict.fromkeys(word for word in _WORD.findall(text) if word != asked))
+            if set(known) & set(REASONING_EFFORTS):
+                return {"reasoning_efforts": known}
+    return {}
+
+
+def _errors(reply: HTTPReply) -> Iterator[tuple[str, str]]:
+    """Yield the text of each error of a 400, and what it blames."""
+    if reply.status in (400, 422):
+        for fields, text in error_texts(reply.body):
+            yield text.lower()[:_READ], _param(fields).lower()
+
+
+def _refusals(reply: HTTPReply) -> Iterator[tuple[str, str]]:
+    return ((text, param) for text, param in _errors(reply) if _NO.search(text))
+
+
+def _param(fields: Mapping[str, Any]) -> str:
+    place = fields.get("param") or fields.get("loc")
+    if isinstance(place, list) and place:
+        place = place[-1]
+    return place if isinstance(place, str) else ""
+
+
+def _blames(text: str, param: str, name: str) -> bool:
+    """Whether an error is about the field `name`: first of all what it blames, else the first field that it names."""
+    if param:
+        return _names(param, name)
+    places = {other: _place(text, other) for other in (*_BOUNDS, *_LEFT_OUT, "stream_options")}
+    named = {other: place for other, place in places.items() if place >= 0}
+    return bool(named) and min(named, key=lambda other: named[other]) == name
+
+
+def _names(text: str, name: str) -> bool:
+    return _place(text, name) >= 0
+
+
+def _place(text: str, name: str) -> int:
+    """Return where `text`, in lower case, names a field, in any spelling (presencePenalty); -1 where it does not."""
+    found = re.search(rf"(?<![a-z0-9_]){name.lower().replace('_', '_?')}(?![a-z0-9_])", text)
+    return found.start() if found else -1
