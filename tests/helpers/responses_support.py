@@ -29,7 +29,7 @@ def message(*content: str | Mapping[str, Any], **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def call(name: str = "f", arguments: str = '{"a": 1}', call_id: str = "call_1", **more: Any) -> dict[str, Any]:
+def call(name: Any = "f", arguments: Any = '{"a": 1}', call_id: Any = "call_1", **more: Any) -> dict[str, Any]:
     """A call of a function."""
     return {
         "id": f"fc_{call_id}", "type": "function_call", "status": "completed", "call_id": call_id, "name": name,

@@ -99,12 +99,12 @@ class ItemsSoFar:
             item = self.items[-1]
         return item if item is not None else self._begin(kind, {}, item_id, index)
 
-    def announce(self, event: Mapping[str, Any]) -> tuple[ItemSoFar, bool]:
+    def announce(self, event: Mapping[str, Any], *, is_done: bool) -> tuple[ItemSoFar, bool]:
         """Return the item that an event brings (`output_item.added`, `.done`), and whether it is new."""
         given = event["item"]
         item_id, index = given.get("id"), event.get("output_index")
         item = self._by_id.get(item_id) if type(item_id) is str else None
-        if item is None and event.get("type") == "response.output_item.done" and type(index) is int:
+        if item is None and is_done and type(index) is int:
             item = self._by_index.get(index)
             if item is not None and (item.done is not None or item.kind != given.get("type")):
                 item = None

@@ -50,6 +50,7 @@ from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
 
 _WHOLE_BODIES = (b"{", b"[", b"<")
 _ENDS = {"response.completed": COMPLETED, "response.incomplete": INCOMPLETE, "response.failed": "failed"}
+_BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _PREFIX = "response."
 _ENDED = FAILED | {COMPLETED, INCOMPLETE}
 
@@ -155,9 +156,11 @@ class ResponsesDecoder:
             kind = event.event
         read = _READERS.get(kind)
         if read is not None:
-            return read(self, value)
+            return read(self, kind, value)
         response = value.get("response")
-        if kind in _ENDS or (kind.startswith(_PREFIX) and mapping(response).get("status") in _ENDED):
+        if kind in _ENDS or (
+            mapping(response).get("status") in _ENDED and kind.startswith(_PREFIX) and kind not in _BEGINS
+        ):
             return self._finish(event, value, _ENDS.get(kind))
         return self._read_other(event, kind, value)
 
@@ -171,7 +174,7 @@ class ResponsesDecoder:
             if isinstance(value.get("output"), list):  # a whole response in an event
                 return self._finish(event, {"response": value}, None)
             return None
-        if kind in ("response.created", "response.in_progress", "response.queued"):
+        if kind in _BEGINS:
             self._begun = mapping(value.get("response")) or self._begun
             if self._first is not None:
                 self._first = (self._first[0], string(self._begun.get("model")) or self._first[1])
@@ -180,9 +183,9 @@ class ResponsesDecoder:
         in_raw = kind.endswith((".delta", ".partial_image", ".annotation.added"))
         return self._chunk(value, in_raw=True) if in_raw else None
 
-    def _read_thought(self, value: dict[str, Any]) -> StreamChunk | None:
+    def _read_thought(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         delta = value.get("delta")
-        kind = "content" if value["type"] == "response.reasoning_text.delta" else "summary"
+        kind = "content" if event == "response.reasoning_text.delta" else "summary"
         index = value.get("content_index" if kind == "content" else "summary_index")
         if type(delta) is not str:
             raise self._broken("holds a malformed piece of reasoning")
@@ -190,24 +193,25 @@ class ResponsesDecoder:
             value, reasoning=self._items.thought(self._items.item_of(value, "reasoning"), kind, index, delta)
         )
 
-    def _read_refusal(self, value: dict[str, Any]) -> StreamChunk | None:
+    def _read_refusal(self, event: str, value: dict[str, Any]) -> StreamChunk | None:  # noqa: ARG002 - as the others
         item = self._items.item_of(value, "message")
         item.thought = "refusal"
         item.pieces.append(string(value.get("delta")) or "")
         return None
 
-    def _read_arguments(self, value: dict[str, Any]) -> StreamChunk | None:
+    def _read_arguments(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         delta = value.get("delta")
         if type(delta) is not str:
             raise self._broken("holds a malformed piece of a tool call")
-        kind = "function_call" if "function_call" in value["type"] else "custom_tool_call"
+        kind = "function_call" if "function_call" in event else "custom_tool_call"
         return self._chunk(value, tools=(self._items.call(self._items.item_of(value, kind), delta),))
 
-    def _read_item(self, value: dict[str, Any]) -> StreamChunk | None:
+    def _read_item(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         if type(value.get("item")) is not dict:
             raise self._broken("holds a malformed item")
-        item, is_new = self._items.announce(value)
-        if value["type"] == "response.output_item.done":
+        is_done = event == "response.output_item.done"
+        item, is_new = self._items.announce(value, is_done=is_done)
+        if is_done:
             item.done = value["item"]
         if is_new and item.kind in CALLS:
             return self._chunk(value, tools=(self._items.begin_call(item),))
@@ -356,7 +360,7 @@ class ResponsesDecoder:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
 
 
-_READERS: dict[str, Callable[[ResponsesDecoder, dict[str, Any]], StreamChunk | None]] = {
+_READERS: dict[str, Callable[[ResponsesDecoder, str, dict[str, Any]], StreamChunk | None]] = {
     "response.reasoning_text.delta": ResponsesDecoder._read_thought,
     "response.reasoning_summary_text.delta": ResponsesDecoder._read_thought,
     "response.refusal.delta": ResponsesDecoder._read_refusal,
