@@ -136,7 +136,7 @@ def _content(content: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         name = "text" if one["type"] == "output_text" else "refusal"
         kind = "output_text" if name == "text" else "refusal"
         yield {"type": "response.content_part.added", "part": {**one, name: ""}, **place}
-        more = {"logprobs": []} if name == "text" else {}
+        more: dict[str, Any] = {"logprobs": []} if name == "text" else {}
         yield from ({"type": f"response.{kind}.delta", "delta": text, **more, **place} for text in pieces(one[name]))
         for number, note in enumerate(one.get("annotations") or ()):
             yield {
