@@ -49,7 +49,7 @@ def _input_of(arguments: str) -> dict[str, Any]:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
     except ValueError:
         value = arguments
-    return value if isinstance(value, dict) else {"arguments": value}
+    return value if isinstance(value, dict) else {} if value is None else {"arguments": value}
 
 
 def answer_block(item: Item) -> Block | None:

@@ -19,7 +19,7 @@ from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicC
 from lee_llm_router.providers.http.dialects.anthropic.stream import MessageDecoder
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import decode_json
-from lee_llm_router.providers.http.dialects.openai.event_bodies import is_stream
+from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
 from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import LLMRequest, LLMResponse
 
@@ -60,7 +60,15 @@ class MessagesDialect:
             ContentFilterError: the answer was refused; `response` holds what came of it.
             LLMRouterError: an error came in place of an answer; of the type that it names.
         """
-        return _read_stream(reply) if is_stream(reply) else whole_answer(reply, decode_json(reply))
+        if is_stream(reply):
+            return _read_stream(reply)
+        try:
+            answer = decode_json(reply)
+        except InvalidResponseError:
+            if not events_in(reply.body):
+                raise
+            return _read_stream(reply)
+        return whole_answer(reply, answer)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
