@@ -66,7 +66,8 @@ _REFUSAL = re.compile(
     r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|enabled|recogni[sz]ed|known|accepted|compatible)"
     r"|(?:not|n't) (?:\w+ )?(?:support|allow|accept|recogni[sz]e)\b"
     r"|un(?:supported|available|known|recogni[sz]ed|expected)|disabled for|deprecated|removed|no longer"
-    r"|extra (?:inputs|fields)|does not match any of the expected|input should be|only supported|only supports"
+    r"|extra (?:inputs|fields)|does not match any of the expected|input should be (?:one of )?['\"`]"
+    r"|only supported|only supports"
     r"|cannot (?:both )?be (?:used|set|specified|disabled|combined|turned off)|must be (?:omitted|unset)"
     r"|must end with a user|too complex|invalid schema|schema is (?:invalid|not valid)"
 )
@@ -90,9 +91,15 @@ _NAMES: dict[str, re.Pattern[str]] = {
     }.items()
 }  # fmt: skip
 """What an error may name, by the words for it; `Form` and the options of a request. The more exact stand first."""
-_BROAD = {"thinking": {"adaptive", "enabled", "disabled", "display"}, "effort": {"xhigh", "max"},
-          "output_config": {"effort", "xhigh", "max", "format"}}  # fmt: skip
+_BROAD: dict[str, set[str]] = {
+    "adaptive": {"display"},
+    "enabled": {"display"},
+    "thinking": {"adaptive", "enabled", "disabled", "display"},
+    "effort": {"xhigh", "max"},
+    "output_config": {"effort", "xhigh", "max", "format"},
+}
 """What is not meant where one of the more exact is."""
+_LEVELS = re.compile(r"['\"`]?\bhigh\b['\"`]?")
 OPTIONS = ("temperature", "top_p", "top_k", "stop", "service_tier", "parallel_tool_calls")
 """Options of a request that a model may refuse; all other names are of forms."""
 BOTH = "temperature and top_p"
@@ -135,4 +142,7 @@ def _refused_in(sentence: str, asked: Set[str]) -> set[str]:
         return {BOTH}
     if _CONDITION.search(sentence):
         return set()
+    levels = {"xhigh", "max"} & asked
+    if "effort" in named and not levels & named and _LEVELS.search(sentence):
+        named |= levels  # the levels that there are stand there: the one that was asked for is none of them
     return {name for name in named if not _BROAD.get(name, set()) & named}

@@ -83,9 +83,11 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
         if not lesson.refused and lesson.max_tokens is None:
             return error
         settings.learn(model_of(request, settings), lesson)
-        # Without leave to drop them, options of the caller's end the attempt.
-        is_option = bool(lesson.refused & {*OPTIONS, BOTH})
-        error.ask_again = request.drop_unsupported or not is_option
+        if lesson.refused & {*OPTIONS, BOTH}:  # the caller's own: without leave to drop them the attempt ends
+            error.ask_again = request.drop_unsupported
+        else:
+            again = self.dialect.encode(request, settings, stream="stream" in reply.asked)
+            error.ask_again = any(again.get(name) != reply.asked.get(name) for name in own | again.keys())
         return error
 
 

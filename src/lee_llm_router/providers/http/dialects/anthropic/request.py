@@ -126,7 +126,7 @@ def _mark(settings: AnthropicConfig) -> dict[str, str]:
 
 def _schema_of(request: LLMRequest, settings: AnthropicConfig, lesson: Lesson) -> dict[str, Any] | None:
     """Return the schema by which the vendor holds the model to JSON; None where it is asked for in words, or not."""
-    if request.schema is None or settings.structured_output == "prompt" or "format" in lesson.refused:
+    if request.schema is None or settings.structured_output == "prompt" or lesson.refused & {"format", "output_config"}:
         return None
     return output_schema(json_schema_of(request.schema))
 
