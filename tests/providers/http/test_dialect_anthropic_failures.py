@@ -21,7 +21,7 @@ F = FailureType
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 WHOLE = json.dumps(message(TEXT)).encode()
 STREAM = streamed(message(TEXT))
-CLAUDE = {"type": "anthropic", "model": MODEL}
+CLAUDE: dict[str, Any] = {"type": "anthropic", "model": MODEL}
 
 
 def failed(status: int, kind: str, text: str = "x", code: str | None = None, **headers: str) -> LLMRouterError:

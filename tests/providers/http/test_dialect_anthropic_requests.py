@@ -223,7 +223,7 @@ def test_media_of_a_type_that_the_vendor_does_not_take_are_known_before_the_call
 
 @pytest.mark.feature("anthropic", "audio", supported=False)
 def test_sounds_are_not_taken() -> None:
-    assert AnthropicProvider.capabilities.media == {"image", "file"}
+    assert AnthropicProvider.capabilities.media == frozenset({"image", "file"})
 
 
 def test_a_part_in_the_vendors_own_form_goes_as_it_is() -> None:
@@ -497,7 +497,7 @@ def test_a_forced_call_leaves_the_effort_and_no_thinking() -> None:
 
 
 def test_sampling_goes_with_no_thinking() -> None:
-    options = {"temperature": 0.5, "top_k": 3, "top_p": 0.5}
+    options: dict[str, Any] = {"temperature": 0.5, "top_k": 3, "top_p": 0.5}
     assert unsupported(reasoning_effort="high", **options) == options.keys()
     assert not unsupported(reasoning_effort="high", temperature=1, top_p=0.99)
     assert not unsupported(reasoning_effort="none", **options)
