@@ -15,7 +15,7 @@ from lee_llm_router import ConfigError, InvalidRequestError, LLMRequest, Unavail
 from lee_llm_router.config import load_config
 
 feature = pytest.mark.feature
-TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": {
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
 }}}  # fmt: skip
 VERTEX = "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/publishers/google"
@@ -268,7 +268,7 @@ def test_functions_are_declared_with_their_json_schema_and_googles_own_tools_sta
     assert body(tools=(TOOL, {"googleSearch": {}}, flat, bare))["tools"] == [
         {"functionDeclarations": [
             {"name": "get_weather", "description": "Weather.",
-             "parametersJsonSchema": TOOL["function"]["parameters"]},  # type: ignore[index]
+             "parametersJsonSchema": TOOL["function"]["parameters"]},
             {"name": "flat", "parametersJsonSchema": {"type": "object", "properties": {}}},
             {"name": "bare"},
         ]},
@@ -297,7 +297,7 @@ CHOICES: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("kind", CHOICES)
 def test_the_choice_among_tools(kind: str) -> None:
     choice, sent = CHOICES[kind]
-    found = body(tools=(TOOL,), tool_choice=choice).get("toolConfig")
+    found: Any = body(tools=(TOOL,), tool_choice=choice).get("toolConfig")
     if kind == "named, flat":
         assert found["functionCallingConfig"]["mode"] == "ANY"
     else:

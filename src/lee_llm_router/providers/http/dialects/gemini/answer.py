@@ -162,7 +162,7 @@ class AnswerReader:
         if type(text) is not str or not text:
             return ""
         self._has_text = self._says_something = True
-        self._findings.parts.append(part)
+        self._findings.parts.append(text)
         return text
 
     def _read_parts(self, parts: Any) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lee_llm_router.details import AnswerDetails, NativeTurn, TokenLogprob
@@ -27,8 +27,8 @@ class Findings:
 
     def __init__(self, reply: HTTPReply) -> None:
         self.id: Any = None
-        self.parts: list[dict[str, Any]] = []
-        """The parts of the content, as they came."""
+        self.parts: list[dict[str, Any] | str] = []
+        """The parts of the content, as they came; a text for a part that is nothing else."""
         self._reply = reply
         self._grounding: dict[str, Any] = {}
         self._quoted: list[Any] = []
@@ -82,12 +82,13 @@ class Findings:
         return NativeTurn(dialect=DIALECT, origin=origin_of(settings.base_url, model), content=content)
 
 
-def merged_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged_parts(parts: Sequence[dict[str, Any] | str]) -> list[dict[str, Any]]:
     """Return `parts` with neighbouring pieces of one text joined. A part with a signature stays as it is."""
     found: list[dict[str, Any]] = []
     texts: list[str] = []
     """The pieces of the last part found, if more may be joined to it."""
-    for part in parts:
+    for piece in parts:
+        part: dict[str, Any] = {"text": piece} if isinstance(piece, str) else piece
         text = part.get("text")
         is_piece = type(text) is str and part.keys() <= {"text", "thought"}
         if is_piece and texts and bool(found[-1].get("thought")) == bool(part.get("thought")):

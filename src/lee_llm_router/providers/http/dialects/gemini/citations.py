@@ -17,12 +17,12 @@ _MAX_CITATIONS = 10_000
 
 
 def citations_of(
-    parts: Sequence[Mapping[str, Any]], grounding: Mapping[str, Any], quoted: Sequence[Any]
+    parts: Sequence[Mapping[str, Any] | str], grounding: Mapping[str, Any], quoted: Sequence[Any]
 ) -> tuple[Citation, ...]:
     """Return the sources of an answer.
 
     Args:
-        parts: The parts of its content.
+        parts: The parts of its content; a text for a part that is nothing else.
         grounding: Its `groundingMetadata`.
         quoted: The citations of its `citationMetadata`.
     """
@@ -38,15 +38,15 @@ def citations_of(
 class _Text:
     """The text of an answer, and where its parts stand in it."""
 
-    def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, parts: Sequence[Mapping[str, Any] | str]) -> None:
         self._starts: list[int] = []
         """Where each part begins, in bytes."""
         pieces: list[bytes] = []
         size = 0
         for part in parts:
             self._starts.append(size)
-            text = part.get("text")
-            if type(text) is str and part.get("thought") is not True:
+            text = part if isinstance(part, str) else None if part.get("thought") is True else part.get("text")
+            if isinstance(text, str):
                 pieces.append(text.encode("utf-8", "replace"))
                 size += len(pieces[-1])
         self._bytes = b"".join(pieces)

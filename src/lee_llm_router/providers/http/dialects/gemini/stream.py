@@ -59,7 +59,10 @@ class GeminiDecoder:
         self._page: bytearray | None = None
         """A web page."""
         self._has_ended = False
-        self._values: list[dict[str, Any]] = []
+        self._value: dict[str, Any] | None = None
+        """The first object."""
+        self._bodies: list[bytes] = []
+        """All objects, as they came."""
         self._halves: HalfCharacters | None = None
         """What waits for its other half; None while every character came whole."""
 
@@ -89,7 +92,7 @@ class GeminiDecoder:
 
     def whole_raw(self) -> Any:
         """Return the answer as an unstreamed one would be, put together when it is looked at."""
-        return self._values[0] if len(self._values) == 1 else Deferred(partial(merged_raw, self._values))
+        return Deferred(partial(merged_raw, self._bodies)) if len(self._bodies) != 1 else self._value
 
     def _begin(self, data: bytes) -> bytes:
         """Return `data` without blanks and a byte order mark before it; find out what the body is."""
@@ -126,7 +129,8 @@ class GeminiDecoder:
         if type(value) is not dict:
             raise self._broken("holds what is not a JSON object")
         chunk = self._reader.read(value)
-        self._values.append(value)
+        self._value = self._value or value
+        self._bodies.append(event.data)
         if self._halves is not None:
             text, reasoning, tools = self._halves.join(chunk.text, chunk.reasoning, chunk.tool_calls)
             chunk = replace(chunk, text=text, reasoning=reasoning, tool_calls=tools)
@@ -162,7 +166,7 @@ class GeminiDecoder:
             if pending is not None and _is_whole(pending.data):
                 self._events.append(pending)
                 return self.next()
-        if self._parser is None or not self._values:
+        if self._parser is None or not self._bodies:
             self._check_body()
         if not self._reader.has_ended:
             error = self._unread_error()
@@ -180,11 +184,11 @@ class GeminiDecoder:
         seen = replace(self._reply, body=bytes(self._page if self._page is not None else self._start))
         objects = self._objects
         if objects is not None:
-            if objects.is_within or (not self._values and not objects.rest):
+            if objects.is_within or (not self._bodies and not objects.rest):
                 raise invalid_answer(seen, f"not whole JSON but {describe_body(seen)}")
             if objects.rest and not objects.rest.strip().startswith((b"data:", _END_MARK)):
                 raise invalid_answer(seen, f"not JSON but {describe_body(seen)}")
-        elif not self._values:
+        elif not self._bodies:
             error = self._unread_error()
             if error is not None:
                 raise error

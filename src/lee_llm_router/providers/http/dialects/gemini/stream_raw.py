@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router._util.lenient_json import whole_characters
+from pydantic_core import from_json
+
+from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
 from lee_llm_router.providers.http.dialects.gemini.answer_details import merged_parts
 from lee_llm_router.providers.http.dialects.json_body import mapping
 
 
-def merged_raw(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the objects of a stream as one."""
+def merged_raw(bodies: Sequence[bytes]) -> dict[str, Any]:
+    """Return the objects of a stream, each in JSON, as one."""
     whole: dict[str, Any] = {}
     candidates: dict[int, dict[str, Any]] = {}
     parts: dict[int, list[dict[str, Any]]] = {}
-    for value in values:
+    for value in map(_object, bodies):
         whole.update((name, part) for name, part in value.items() if name != "candidates")
         listed = value.get("candidates")
         for candidate in listed if isinstance(listed, list) else ():
@@ -34,6 +36,17 @@ def merged_raw(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         whole["candidates"] = [candidate for _, candidate in sorted(candidates.items())]
     found: dict[str, Any] = whole_characters(whole)
     return found
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return an object; half a character stays one, until its other half has been joined to it."""
+    try:
+        value = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        value = read_odd_json(body)
+    if isinstance(value, list):
+        value = value[0]
+    return value if isinstance(value, dict) else {}
 
 
 def _add(known: dict[str, Any], parts: list[dict[str, Any]], candidate: Mapping[str, Any]) -> None:
