@@ -15,9 +15,11 @@ from lee_llm_router import ConfigError, InvalidRequestError, LLMRequest, Unavail
 from lee_llm_router.config import load_config
 
 feature = pytest.mark.feature
-TOOL: dict[str, Any] = {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": {
-    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
-}}}  # fmt: skip
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY},
+}
 VERTEX = "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/publishers/google"
 
 
