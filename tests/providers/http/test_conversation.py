@@ -190,3 +190,8 @@ def test_an_answer_without_text_and_calls_stays_where_its_vendor_wants_it_back()
     kept = conversation_of(messages, IDS, keeps=lambda message: "provider_data" in message)
     assert [turn.role for turn in kept.turns] == ["user", "assistant", "user"]
     assert kept.turns[1].sources == [(picture, [])]
+
+
+def test_an_empty_result_without_its_call_does_not_part_the_turns_of_the_assistant() -> None:
+    messages = [user("a"), {"role": "assistant", "content": "b"}, result("lost", ""), calls(("c", "f")), result("c")]
+    assert [turn.role for turn in conversation_of(messages, IDS).turns] == ["user", "assistant", "user"]

@@ -265,7 +265,8 @@ class _Builder:
         content = tuple(content_items(message))
         if found is None:
             items: list[Item] = [TextItem(f"Result of a tool{f' ({name})' if name else ''}:"), *content]
-            self._turn("user").items += items if content else []
+            if content:
+                self._turn("user").items += items
             return
         is_error = bool(message.get("is_error"))
         self._insert_result(ResultItem(found.call.id, found.call.name, content, is_error, bool(message.get("cache"))))
