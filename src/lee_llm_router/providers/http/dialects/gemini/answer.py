@@ -28,7 +28,7 @@ from lee_llm_router.providers.http.dialects.gemini.partial_calls import PartialC
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
 from lee_llm_router.response import LLMUsage, StreamChunk, ToolCallDelta
 
-_PAUSE = "CONTINUATION"
+_USUAL = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "pause"}
 _ABOUT_PART = frozenset({"thought", "thoughtSignature", "partMetadata", "text"})
 """Fields of a part that are no content beside its text."""
 
@@ -43,13 +43,14 @@ class AnswerReader:
     def __init__(self, reply: HTTPReply) -> None:
         self._reply = reply
         self._request_bytes = reply.request_bytes
+        self._is_first = True
         self._findings = Findings(reply)
         self._names: dict[str, str] | None = None
         """The caller's names of functions by those that were sent, where they differ."""
         self._ids: set[str] = set()
         self._partial: PartialCall | None = None
         self._reason = ""
-        self._usage: Mapping[str, Any] = {}
+        self._usage: Any = None
         self._has_text = False
         """Whether a text has come, if only an empty one."""
         self._says_something = False
@@ -74,22 +75,30 @@ class AnswerReader:
         candidates = value.get("candidates")
         if not candidates or "error" in value:
             candidates = self._without_candidates(value)
-        candidate = self._first_of(candidates)
-        if "usageMetadata" in value:
-            self._usage = mapping(value["usageMetadata"]) or self._usage
+        candidate = candidates[0] if type(candidates) is list and len(candidates) == 1 else None
+        if type(candidate) is not dict or candidate.get("index"):
+            candidate = self._first_of(candidates)
+        usage = value.get("usageMetadata")
+        if usage:
+            self._usage = usage
         content = candidate.get("content")
         parts = content.get("parts") if type(content) is dict else None
         if "finishReason" in candidate or len(candidate) > 2:
             self._note(candidate)
         text, reasoning, in_raw = "", "", False
         tools: tuple[ToolCallDelta, ...] = ()
-        if type(parts) is list and len(parts) == 1 and type(parts[0]) is dict and len(parts[0]) == 1:
-            text = self._plain_text(parts[0])
-        if parts and not text:
-            text, reasoning, tools, in_raw = self._read_parts(parts)
+        if parts:
+            part = parts[0] if type(parts) is list and len(parts) == 1 else None
+            if type(part) is dict and len(part) == 1 and type(part.get("text")) is str and part["text"]:  # most
+                text = part["text"]
+                self._has_text = self._says_something = True
+                self._findings.parts.append(text)
+            else:
+                text, reasoning, tools, in_raw = self._read_parts(parts)
         model, request_bytes = value.get("modelVersion"), self._request_bytes
-        self._request_bytes = None
-        self._findings.id = self._findings.id or value.get("responseId")
+        if self._is_first:
+            self._is_first, self._request_bytes = False, None
+            self._findings.id = value.get("responseId")
         return StreamChunk(
             text=text,
             reasoning=reasoning,
@@ -108,24 +117,25 @@ class AnswerReader:
         """
         if not self._reason:
             raise self._broken("ended before the answer was finished (it has no finishReason)")
-        failed = broken_off(self._reply, self._reason)
-        if failed is not None:
-            raise failed
+        reason = _USUAL.get(self._reason) if not self._calls else None
+        if reason is None:
+            failed = broken_off(self._reply, self._reason)
+            if failed is not None:
+                raise failed
+            reason = known_word(self._reason, calls_tools=self._calls > 0)
         if self._partial is not None:
             raise self._broken("ended in the middle of a function call")
-        reason: str | None = known_word(self._reason, calls_tools=self._calls > 0)
-        if self._reason.upper() == _PAUSE:
-            reason = "pause"
         if not self._says_something and not self._calls and reason not in ("length", "pause"):
             if not self._has_text:
                 raise self._broken("ended without text and without tool calls")
             if not may_be_empty(self._reason):
                 said = self._reply.quote(self._reason, 60)
                 raise self._broken(f"is empty, and ended for an unknown reason ({said})")
+        usage = mapping(self._usage)
         return StreamChunk(
             finish_reason=reason,
-            usage=usage_of(self._usage),
-            details=self._findings.details(self._reason, self._usage),
+            usage=usage_of(usage),
+            details=self._findings.details(self._reason, usage),
             raw={},
         )
 
@@ -156,14 +166,6 @@ class AnswerReader:
         if found is None and not mapping(self._reply.asked.get("generationConfig")).get("candidateCount"):
             return candidates[0]
         return found or {}
-
-    def _plain_text(self, part: dict[str, Any]) -> str:
-        text = part.get("text")
-        if type(text) is not str or not text:
-            return ""
-        self._has_text = self._says_something = True
-        self._findings.parts.append(text)
-        return text
 
     def _read_parts(self, parts: Any) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
         """Return the text, the reasoning and the tool calls in `parts`, and whether there is other content."""
@@ -252,10 +254,10 @@ def usage_of(usage: Mapping[str, Any]) -> LLMUsage | None:
     if not usage:
         return None
     prompt, total = count(usage.get("promptTokenCount")), count(usage.get("totalTokenCount"))
-    results, thoughts = count(usage.get("toolUsePromptTokenCount")), count(usage.get("thoughtsTokenCount"))
     answer = count(usage.get("candidatesTokenCount", usage.get("responseTokenCount")))
-    if prompt is not None and results:
-        prompt += results
+    thoughts = count(usage["thoughtsTokenCount"]) if "thoughtsTokenCount" in usage else None
+    if prompt is not None and "toolUsePromptTokenCount" in usage:
+        prompt += count(usage["toolUsePromptTokenCount"]) or 0
     completion = answer
     if answer is None:
         completion = total - prompt if total is not None and prompt is not None and total >= prompt else thoughts
@@ -265,7 +267,7 @@ def usage_of(usage: Mapping[str, Any]) -> LLMUsage | None:
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=total,
-        cached_tokens=count(usage.get("cachedContentTokenCount")),
+        cached_tokens=count(usage["cachedContentTokenCount"]) if "cachedContentTokenCount" in usage else None,
         reasoning_tokens=thoughts,
     )
     return found or None

@@ -54,25 +54,35 @@ class Findings:
             reason: The vendor's finish reason.
             usage: What it says of the usage.
         """
-        tier = string(usage.get("serviceTier")) or self._reply.headers.get("x-gemini-service-tier")
-        if tier is None and "trafficType" in usage:
-            traffic = str(usage["trafficType"])
-            tier = _TIERS.get(traffic, traffic.lower()[:60])
-        merged = merged_parts(self.parts)
+        is_plain = all(type(part) is str for part in self.parts)
+        merged = [] if is_plain else merged_parts(self.parts)
         has_sources = bool(self._grounding or self._quoted)
         return AnswerDetails(
             id=string(self.id),
             parts=_parts(merged),
             citations=citations_of(self.parts, self._grounding, self._quoted) if has_sources else (),
             logprobs=tuple(self._logprobs),
-            service_tier=tier,
+            service_tier=self._tier(usage),
             finish_reason=reason,
             native=self._native(merged),
         )
 
+    def _tier(self, usage: Mapping[str, Any]) -> str | None:
+        """Return the tier that served. Headers are read only where one was asked for."""
+        tier = string(usage.get("serviceTier"))
+        if tier is None and "trafficType" in usage:
+            traffic = str(usage["trafficType"])
+            return _TIERS.get(traffic, traffic.lower()[:60])
+        request = self._reply.request
+        if tier is None and request is not None and request.service_tier is not None:
+            return self._reply.headers.get("x-gemini-service-tier")
+        return tier
+
     def _native(self, merged: list[dict[str, Any]]) -> NativeTurn | None:
         """Return the turn as the vendor wants it back; None where the text and the calls say it all."""
         request = self._reply.request
+        if not merged and self._token is not None:
+            merged = merged_parts(self.parts)
         plain = all(part.keys() <= {"text", "thought"} for part in merged)
         if request is None or (plain and self._token is None):
             return None

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import from_json
+
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.gemini.answer import AnswerReader
 from lee_llm_router.providers.http.dialects.gemini.errors import failure
 from lee_llm_router.providers.http.dialects.gemini.request import body_of, model_of, path_of
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
@@ -58,18 +61,14 @@ class GeminiDialect:
         Raises:
             LLMRouterError: it holds no whole answer; what there is of one is its `response`.
         """
-        decoder, parts = GeminiDecoder(reply, len(reply.body) + 1), AnswerParts()
-        try:
-            for data in (reply.body, b""):
-                if data or not decoder.done:
-                    decoder.feed(data)
-                while (chunk := decoder.next()) is not None:
-                    parts.add(chunk)
-        except LLMRouterError as error:
-            if parts.texts:
-                error.response = error.response or parts.response(decoder.whole_raw())
-            raise
-        return parts.response(decoder.whole_raw())
+        if reply.body.startswith(b"{"):  # nearly all
+            try:
+                value = from_json(reply.body, allow_inf_nan=False)
+            except ValueError:
+                pass
+            else:
+                return _whole_answer(reply, value)
+        return _streamed_answer(reply)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
@@ -78,3 +77,36 @@ class GeminiDialect:
     def decoder(self, reply: HTTPReply, settings: GeminiConfig) -> GeminiDecoder:
         """Return what reads the body, whatever its label."""
         return GeminiDecoder(reply, settings.max_response_bytes)
+
+
+def _whole_answer(reply: HTTPReply, value: dict[str, Any]) -> LLMResponse:
+    """Return the answer in one object.
+
+    Raises:
+        LLMRouterError: it holds no whole answer; what there is of one is its `response`.
+    """
+    reader, parts = AnswerReader(reply), AnswerParts()
+    try:
+        parts.add(reader.read(value))
+        parts.add(reader.finish())
+    except LLMRouterError as error:
+        if parts.texts:
+            error.response = error.response or parts.response(value)
+        raise
+    return parts.response(value)
+
+
+def _streamed_answer(reply: HTTPReply) -> LLMResponse:
+    """Return the answer in a body of another form, as `_whole_answer` does."""
+    decoder, parts = GeminiDecoder(reply, len(reply.body) + 1), AnswerParts()
+    try:
+        for data in (reply.body, b""):
+            if data or not decoder.done:
+                decoder.feed(data)
+            while (chunk := decoder.next()) is not None:
+                parts.add(chunk)
+    except LLMRouterError as error:
+        if parts.texts:
+            error.response = error.response or parts.response(decoder.whole_raw())
+        raise
+    return parts.response(decoder.whole_raw())

@@ -119,7 +119,13 @@ class GeminiDecoder:
             value = from_json(event.data, allow_inf_nan=False)
         except ValueError:
             return self._read_odd_event(event)
-        return self._read_value(event, value)
+        if type(value) is not dict or event.event == "error":
+            return self._read_value(event, value)
+        chunk = self._reader.read(value)
+        self._bodies.append(event.data)
+        if self._value is None:
+            self._value = value
+        return chunk if self._halves is None else self._joined(chunk)
 
     def _read_value(self, event: Event, value: Any) -> StreamChunk:
         if event.event == "error":
@@ -131,10 +137,13 @@ class GeminiDecoder:
         chunk = self._reader.read(value)
         self._value = self._value or value
         self._bodies.append(event.data)
-        if self._halves is not None:
-            text, reasoning, tools = self._halves.join(chunk.text, chunk.reasoning, chunk.tool_calls)
-            chunk = replace(chunk, text=text, reasoning=reasoning, tool_calls=tools)
-        return chunk
+        return chunk if self._halves is None else self._joined(chunk)
+
+    def _joined(self, chunk: StreamChunk) -> StreamChunk:
+        """Return a chunk with whole characters, each with the half that waited for it."""
+        assert self._halves is not None  # noqa: S101 - asked for only then
+        text, reasoning, tools = self._halves.join(chunk.text, chunk.reasoning, chunk.tool_calls)
+        return replace(chunk, text=text, reasoning=reasoning, tool_calls=tools)
 
     def _read_odd_event(self, event: Event) -> StreamChunk | None:
         """Return the chunk in an event that is not plain JSON; None for an end mark and for an empty event."""
