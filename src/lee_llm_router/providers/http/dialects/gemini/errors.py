@@ -114,6 +114,8 @@ def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
             return F.QUOTA
         if known is F.QUOTA and facts.quotas and all(_PASSING.search(quota) for quota in facts.quotas):
             return F.RATE_LIMIT
+        if known is F.RATE_LIMIT and error.retry_after is not None and error.retry_after > _SHORT_WAIT:
+            return F.QUOTA
     if known in (F.INVALID_REQUEST, F.AUTH, F.MODEL_NOT_FOUND, F.RATE_LIMIT, F.UNKNOWN):
         for reason in facts.reasons:
             for pattern, kind in _REASONS:
