@@ -25,6 +25,7 @@ from lee_llm_router.providers.http.dialects.anthropic.answer import whole_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
 from lee_llm_router.providers.http.dialects.anthropic.stream_message import MessageSoFar
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
@@ -33,7 +34,6 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     ignored_error,
     lines_of,
 )
-from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 from lee_llm_router.providers.streams import chunk_of
 from lee_llm_router.response import LLMResponse, StreamChunk

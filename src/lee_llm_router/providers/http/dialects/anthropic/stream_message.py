@@ -21,8 +21,8 @@ from lee_llm_router.providers.http.dialects.anthropic.answer import (
 )
 from lee_llm_router.providers.http.dialects.anthropic.stream_blocks import IMPLIED, BlockSoFar
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import string
-from lee_llm_router.providers.http.dialects.openai.half_characters import HalfCharacters
 from lee_llm_router.response import StreamChunk, ToolCallDelta
 
 
