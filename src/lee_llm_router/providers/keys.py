@@ -18,7 +18,7 @@ from lee_llm_router.settings.fields import EnvName
 MAX_KEY_BYTES = 16_384
 """Size of the largest file that is taken for a key."""
 
-_VARIABLES = ("api_key_env", "other_api_key_envs")
+KEY_VARIABLES = ("api_key_env", "other_api_key_envs")
 
 _Finding = tuple[Literal["ok", "warning", "error"], str]
 
@@ -51,7 +51,7 @@ class KeyedConfig(ProviderConfig):
         So does ``api_key_env: null``, by which none is sent.
         """
         if written.get("api_key_file") is not None or "api_key_env" in written:
-            defaults = {name: value for name, value in defaults.items() if name not in _VARIABLES}
+            defaults = {name: value for name, value in defaults.items() if name not in KEY_VARIABLES}
         return super().with_defaults(written, defaults)
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:

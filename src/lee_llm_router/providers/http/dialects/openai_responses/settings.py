@@ -95,13 +95,6 @@ class ResponsesConfig(HTTPConfig):
             return {**written, "api_key_env": "OPENAI_API_KEY"}
         return written
 
-    @classmethod
-    def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """As `KeyedConfig.with_defaults`; the key of one address is not sent to another."""
-        if "base_url" in defaults and written.get("base_url", defaults["base_url"]) != defaults["base_url"]:
-            defaults = {name: value for name, value in defaults.items() if "key" not in name}
-        return super().with_defaults(written, defaults)
-
     @property
     def is_at_openai(self) -> bool:
         """Whether OpenAI itself is asked, or Azure for it."""
