@@ -1,4 +1,7 @@
-"""What the tests with real programs need: `LEE_REAL_CODEX` (the binary) and `LEE_REAL_MODEL` (a GGUF file)."""
+"""What the tests with real programs need.
+
+`LEE_REAL_CODEX` and `LEE_REAL_CLAUDE` name the binaries, `LEE_REAL_MODEL` a GGUF file.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,19 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def codex_path() -> str:
     """The real codex binary."""
-    path = os.environ.get("LEE_REAL_CODEX", "")
+    return _program("LEE_REAL_CODEX", "codex")
+
+
+@pytest.fixture(scope="session")
+def claude_path() -> str:
+    """The real claude binary."""
+    return _program("LEE_REAL_CLAUDE", "claude")
+
+
+def _program(variable: str, name: str) -> str:
+    path = os.environ.get(variable, "")
     if not path or shutil.which(path) is None:
-        pytest.skip("LEE_REAL_CODEX does not name the codex binary")
+        pytest.skip(f"{variable} does not name the {name} binary")
     return str(Path(path).absolute())
 
 

@@ -20,12 +20,11 @@ from lee_llm_router import LLMRequest, LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli import CodexCLIConfig, CodexCLIProvider
 from real import responses_server as rs
+from real.processes import HANG, gone, processes
 
 pytestmark = pytest.mark.real
 
 KEY = "sk-real-test-key-0123456789abcdef"
-HANG = 60.0
-"""Seconds after which a run counts as hanging; none comes near."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,28 +56,6 @@ def failure_of(subject: CodexCLIProvider, request: LLMRequest, timeout: float = 
     with pytest.raises(LLMRouterError) as caught:
         subject.complete(request, timeout)
     return caught.value
-
-
-def processes(word: str) -> list[int]:
-    """Return the numbers of the processes whose command line or environment contains `word`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and entry.name != str(os.getpid()):
-            try:
-                held = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if word.encode() in held:
-                found.append(int(entry.name))
-    return found
-
-
-def gone(word: str) -> bool:
-    """Whether every process with that word has ended; those just killed get a moment to be reaped."""
-    until = monotonic() + HANG
-    while processes(word) and monotonic() < until:
-        sleep(0.05)
-    return not processes(word)
 
 
 # Served by a real model

@@ -17,9 +17,10 @@ How this works
    ("flood") or the cancel switch ends the run at once.
 4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed
    and the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as
-   well (`process_tree`). They are looked up while the child lives: its orphans get another parent.
+   well (`process_tree`). They are looked up while the child lives: its orphans get another parent. Orphans are found by
+   the folder in their environment, unless the child ended by itself and cannot have started any (`has_tools`).
 5. **Drain.** What the child wrote before its end is still in the pipes and is read last. Whoever still holds them open
-   has left the group: such processes are looked for once more, by the folder in their environment.
+   has left the group, and is looked for by that folder, too.
 
 The same code serves sync and async callers: `cancellation.cancellable` runs it in a thread.
 """
@@ -39,7 +40,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-from time import monotonic
+from time import monotonic, sleep
 from typing import IO, Literal
 
 from lee_llm_router._util.threads import start_in_thread
@@ -61,6 +62,9 @@ POLL_INTERVAL = 0.05
 """Seconds between checks whether the child has ended, where the system has no pidfd to report it."""
 REAP_TIMEOUT = 5.0
 """Seconds to wait for a killed child. One that cannot be killed (another user's, stuck in the kernel) stays."""
+ORPHAN_ROUNDS = 50
+ORPHAN_PAUSE = 0.02
+"""How often to look again for orphans that have not ended, or were started meanwhile, and the seconds between."""
 
 # Errors of a start that would fail the same way the next time.
 _LASTING_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.ENOTDIR, errno.ELOOP}
@@ -92,6 +96,7 @@ def run_child(
     watch: OwnerWatch | None = None,
     is_whole: Callable[[], bool] | None = None,
     meanwhile: Callable[[], object] | None = None,
+    has_tools: bool = False,
 ) -> ChildResult:
     """Run a command to its end and clean up after it.
 
@@ -109,6 +114,8 @@ def run_child(
         is_whole: Whether all has been read that is wanted of stdout. Output beyond `max_output` is then dropped, and
             no flood: it may be of others, who hold the pipe.
         meanwhile: Called about every `POLL_INTERVAL` while the child runs.
+        has_tools: Whether it may start other programs. Those that have left its group and lost their parent are looked
+            for even if it ends by itself.
 
     Raises:
         ProviderError: the command could not be started (`sent` is False).
@@ -118,8 +125,9 @@ def run_child(
     deadline = monotonic() + timeout
     child = _start(argv, stdin, env, cwd)
     with _ChildRun(
-        child, max_output=max_output, on_line=on_line, is_whole=is_whole, meanwhile=meanwhile, owner_watch=watch
-    ) as run:
+        child, max_output=max_output, on_line=on_line, is_whole=is_whole, meanwhile=meanwhile, owner_watch=watch,
+        has_tools=has_tools,
+    ) as run:  # fmt: skip
         return run.watch(deadline, min(grace, timeout / 4), cancel)
 
 
@@ -151,6 +159,7 @@ class _ChildRun:
     def __init__(
         self, child: subprocess.Popen[bytes], *, max_output: int, on_line: Callable[[bytes], None] | None,
         is_whole: Callable[[], bool] | None, meanwhile: Callable[[], object] | None, owner_watch: OwnerWatch | None,
+        has_tools: bool,
     ) -> None:  # fmt: skip
         self.child = child
         self._on_line = on_line
@@ -158,6 +167,7 @@ class _ChildRun:
         self._meanwhile = meanwhile
         self._next_moment = 0.0
         self._owner_watch = owner_watch
+        self._has_tools = has_tools
         self._output_left = max_output
         self._stderr = bytearray()
         self._partial_line: list[bytes] = []
@@ -193,8 +203,8 @@ class _ChildRun:
         self._kill()
         # Everything the child wrote is in the pipes by now. What others add, who hold them open, is not waited for.
         drained = [self._drain(pipe, take) for pipe, take in self._pipes()]
-        if not all(drained) and self._owner_watch is not None:
-            signal_tree(marked_processes(self._owner_watch.folder), SIGKILL)
+        if not all(drained):
+            self._kill_orphans()
         if any(self._partial_line):
             self._emit(b"".join(self._partial_line))
         if self._flooded:
@@ -289,6 +299,7 @@ class _ChildRun:
         """Kill the whole group and reap the child. A second call does nothing."""
         if self._reaped:
             return
+        ended_by_itself = self._ended
         # With a pidfd the child is not reaped yet, so its number, also the group's, cannot have been reused.
         self._signal(SIGKILL)
         self._ended = True
@@ -299,6 +310,19 @@ class _ChildRun:
             with suppress(BlockingIOError):
                 start_in_thread(self.child.wait)
         self._reaped = True
+        if self._has_tools or not ended_by_itself:
+            self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        """Kill the processes that have the folder of the run in their environment, and those they start meanwhile."""
+        if self._owner_watch is None:
+            return
+        for _ in range(ORPHAN_ROUNDS):
+            found = marked_processes(self._owner_watch.folder)
+            if not found:
+                return
+            signal_tree(found, SIGKILL)
+            sleep(ORPHAN_PAUSE)
 
 
 def _open_pidfd(pid: int) -> int | None:
