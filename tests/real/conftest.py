@@ -1,6 +1,6 @@
 """What the tests with real programs need.
 
-`LEE_REAL_CODEX` and `LEE_REAL_CLAUDE` name the binaries, `LEE_REAL_MODEL` a GGUF file.
+`LEE_REAL_CODEX`, `LEE_REAL_CLAUDE` and `LEE_REAL_GEMINI` name the binaries, `LEE_REAL_MODEL` a GGUF file.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ def _program(variable: str, name: str) -> str:
     path = os.environ.get(variable, "")
     if not path or shutil.which(path) is None:
         pytest.skip(f"{variable} does not name the {name} binary")
+    return str(Path(path).absolute())
+
+
+@pytest.fixture(scope="session")
+def gemini_path() -> str:
+    """The real gemini binary."""
+    path = os.environ.get("LEE_REAL_GEMINI", "")
+    if not path or shutil.which(path) is None:
+        pytest.skip("LEE_REAL_GEMINI does not name the gemini binary")
     return str(Path(path).absolute())
 
 

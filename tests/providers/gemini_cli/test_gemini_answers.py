@@ -205,8 +205,34 @@ def test_a_run_ended_by_a_signal_is_no_answer(gemini: FakeGemini, name: str) -> 
 
 
 def test_a_signal_that_gemini_answers_with_exit_0_is_no_answer(gemini: FakeGemini) -> None:
-    gemini.script([*fg.BEGIN, fg.piece("half")], exit=0)
+    gemini.script([*fg.BEGIN, fg.piece("half")], exit=0, record=None)
     assert failure(provider(gemini)).failure_type is F.PROVIDER_ERROR
+
+
+def test_an_answer_that_was_not_printed_to_its_end_is_in_the_record(gemini: FakeGemini) -> None:
+    """Gemini ends before all is printed, where much is waiting."""
+    record = fg.sent("hello", "STOP", "hmm")
+    record[0]["usageMetadata"] = {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 8}
+    gemini.script([fg.BEGIN[0], '{"type":"message","role":"user","content":"xxx'], record=record)
+    response = complete(provider(gemini))
+    assert (response.text, response.reasoning, response.finish_reason) == ("hello", "hmm", "stop")
+    assert (response.usage.prompt_tokens, response.usage.reasoning_tokens) == (5, 1)
+    record[0]["candidates"][0]["content"]["parts"].append({"functionCall": {"name": "glob"}})
+    gemini.script([fg.BEGIN[0]], record=record)
+    assert failure(provider(gemini)).failure_type is F.PROVIDER_ERROR
+    gemini.script([fg.BEGIN[0]], record=fg.sent("hello", "SAFETY"))
+    assert failure(provider(gemini)).failure_type is F.CONTENT_FILTER
+
+
+def test_an_error_that_was_not_printed_is_on_stderr(gemini: FakeGemini) -> None:
+    inner = json.dumps({"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}})
+    report = "Full report available at: /tmp/x/gemini-client-error-Turn.run-2026.json"
+    said = (
+        f"Error when talking to Gemini API {report} _ApiError: {inner}\n    at x (file:///y.js:1) {{\n  status: 400\n}}"
+    )
+    gemini.script([fg.BEGIN[0]], exit=144, stderr=fg.NOISE + said, record=None)
+    error = failure(provider(gemini))
+    assert (error.failure_type, error.status_code, error.message) == (F.AUTH, 400, "API key not valid.")
 
 
 def test_a_run_that_hangs_is_ended(gemini: FakeGemini) -> None:
@@ -287,4 +313,4 @@ def test_no_output_breaks_the_reading(tmp_path_factory: Any, lines: list[bytes],
 
 @given(st.text(max_size=20), st.integers(0, 10**7))
 def test_every_finish_reason_has_a_failure(reason: str, size: int) -> None:
-    assert failure_of_finish(reason or None, size).message
+    assert failure_of_finish(reason, size, asked=bool(reason)).message

@@ -2,12 +2,12 @@
 
 Measured with gemini 0.61. A `result` event ends a run. Its status is `success` also for an answer that was cut off by
 the token limit or taken back by a filter: why an answer ended stands only in the recorded responses of the service. A
-signal ends gemini with exit code 0 and without a `result`.
+signal ends gemini with exit code 0 and without a `result`. It also ends before everything is printed, where much is
+waiting (it prints the prompt, too): then the record alone is whole.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_te
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
+from lee_llm_router.providers.gemini_cli.prompt import LONG_PROMPT
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
@@ -101,16 +102,19 @@ class GeminiTurn(AgentTurn):
         return super().received
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole: exit code 0, a good result, text, and a good reason for its end."""
-        text = plain_text("".join(self._pieces))
-        if returncode != 0 or self._result is None or self._error is not None or not text:
+        """Return the answer if it is whole: exit code 0, no error, text, and a good reason for its end."""
+        if returncode != 0 or self._error is not None:
             return None
         reply = _last_reply(self._record)
-        if reply is None or (reason := _finish_reason(reply)) not in _FINISHED:
+        reason = _finish_reason(reply)
+        if self._result is None and not self._take_reply(reply):
+            return None
+        text = plain_text("".join(self._pieces))
+        if reason not in _FINISHED or not text:
             return None
         return LLMResponse(
             text=text,
-            reasoning=_thoughts(reply),
+            reasoning=plain_text("".join(_texts(reply, thoughts=True))) or None,
             finish_reason=_FINISHED[reason],
             usage=self.usage or UNREPORTED,
             model=self._model,
@@ -119,29 +123,39 @@ class GeminiTurn(AgentTurn):
             details=AnswerDetails(id=self._session, finish_reason=reason),
         )
 
+    def _take_reply(self, reply: list[Any]) -> bool:
+        """Take the recorded answer for one that was not printed to its end, if it ended a run."""
+        calls = [one for candidate in _candidates(reply) for one in _parts(candidate) if "functionCall" in one]
+        if calls or not _finish_reason(reply):
+            return False
+        self._pieces = _texts(reply, thoughts=False)
+        self._result = {}
+        found = [mapping(mapping(one).get("usageMetadata")) for one in reply]
+        self.usage = _recorded_usage(next((usage for usage in reversed(found) if usage), {}))
+        return True
+
     def failure(self, result: ChildResult, now: float) -> Failure:
         """See `AgentTurn.failure`."""
         reply = _last_reply(self._record)
-        if self._error is None and self._result is not None and result.returncode == 0:
-            return failure_of_finish(None if reply is None else _finish_reason(reply), self._prompt_bytes)
-        blocked = bool(reply) and not any(mapping(one).get("candidates") for one in reply or ())
+        # Of a prompt that is too long gemini asks nothing. What it prints of it may keep the result from being printed.
+        is_done = self._result is not None or (not reply and self._prompt_bytes > LONG_PROMPT)
+        if self._error is None and is_done and result.returncode == 0:
+            return failure_of_finish(_finish_reason(reply), self._prompt_bytes, asked=bool(reply))
+        blocked = bool(reply) and not _candidates(reply)
         return classify(self._error, result, now, prompt_blocked=blocked)
 
 
-def _last_reply(record: Path) -> list[Any] | None:
-    """Return the pieces of the last answer that the service sent, as they came; None if there is none."""
+def _last_reply(record: Path) -> list[Any]:
+    """Return the pieces of the last answer that the service sent, as they came; empty if there is none."""
     try:
         lines = read_regular_file(record, MAX_RECORD, follow=False).splitlines()
     except OSError:
-        return None
+        return []
     for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and entry.get("method") == "generateContentStream":
-            return entry["response"] if isinstance(entry.get("response"), list) else None
-    return None
+        entry = json_event(line)
+        if entry is not None and entry.get("method") == "generateContentStream":
+            return entry["response"] if isinstance(entry.get("response"), list) else []
+    return []
 
 
 def _candidates(reply: list[Any]) -> list[Mapping[str, Any]]:
@@ -153,21 +167,20 @@ def _candidates(reply: list[Any]) -> list[Mapping[str, Any]]:
     return found
 
 
+def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parts = mapping(candidate.get("content")).get("parts")
+    return [mapping(part) for part in parts] if isinstance(parts, list) else []
+
+
 def _finish_reason(reply: list[Any]) -> str:
     """Return the service's word for why its answer ended; empty if it gave none."""
     reasons = [string(candidate.get("finishReason")) for candidate in _candidates(reply)]
     return next((reason for reason in reversed(reasons) if reason), "")
 
 
-def _thoughts(reply: list[Any]) -> str | None:
-    texts = []
-    for candidate in _candidates(reply):
-        parts = mapping(candidate.get("content")).get("parts")
-        thoughts = (
-            part for part in map(mapping, parts if isinstance(parts, list) else ()) if part.get("thought") is True
-        )
-        texts += [part["text"] for part in thoughts if isinstance(part.get("text"), str)]
-    return plain_text("".join(texts)) or None
+def _texts(reply: list[Any], *, thoughts: bool) -> list[str]:
+    parts = [part for candidate in _candidates(reply) for part in _parts(candidate)]
+    return [string(part.get("text")) or "" for part in parts if (part.get("thought") is True) is thoughts]
 
 
 def _served(models: Mapping[str, Any]) -> str | None:
@@ -178,7 +191,15 @@ def _served(models: Mapping[str, Any]) -> str | None:
 
 def _usage(stats: Mapping[str, Any]) -> LLMUsage | None:
     """Return the tokens of the run; None for zeros, which gemini prints where the service reported nothing."""
-    prompt, output, total = (count(stats.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens"))
+    return _tokens(*(count(stats.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens", "cached")))
+
+
+def _recorded_usage(usage: Mapping[str, Any]) -> LLMUsage | None:
+    names = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount", "cachedContentTokenCount")
+    return _tokens(*(count(usage.get(name)) for name in names))
+
+
+def _tokens(prompt: int | None, output: int | None, total: int | None, cached: int | None) -> LLMUsage | None:
     if not prompt and not output:
         return None
     # Tokens of thought are in the total alone.
@@ -187,6 +208,6 @@ def _usage(stats: Mapping[str, Any]) -> LLMUsage | None:
         prompt_tokens=prompt,
         completion_tokens=(output or 0) + (thoughts or 0),
         total_tokens=total,
-        cached_tokens=count(stats.get("cached")),
+        cached_tokens=cached,
         reasoning_tokens=thoughts,
     )

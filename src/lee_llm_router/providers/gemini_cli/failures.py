@@ -64,6 +64,10 @@ _STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
 )  # fmt: skip
 
 
+_REPORTED = re.compile(r"Error when talking to Gemini API .{0,1000}?\.json \w+: (.*?)(?:\n\s+at |\Z)", re.DOTALL)
+"""What gemini writes to stderr of an error of the service. It may end before it has printed that as an event."""
+
+
 def classify(message: str | None, result: ChildResult, now: float, *, prompt_blocked: bool = False) -> Failure:
     """Return the failure that a run without an answer stands for.
 
@@ -73,7 +77,10 @@ def classify(message: str | None, result: ChildResult, now: float, *, prompt_blo
         now: Seconds since 1970 UTC, to turn a moment into a wait.
         prompt_blocked: Whether the service answered without any candidate, as it does where it blocks a prompt.
     """
-    stderr = _without_noise(result.stderr.decode(errors="replace"))
+    raw = result.stderr.decode(errors="replace")
+    stderr = _without_noise(raw)
+    if message is None and (told := _REPORTED.search(raw)):
+        message = told[1]
     if message is None:
         return _from_end(result.returncode, stderr)
     if prompt_blocked:
@@ -92,14 +99,15 @@ def classify(message: str | None, result: ChildResult, now: float, *, prompt_blo
     return Failure(failure_in_words(plain) or F.PROVIDER_ERROR, plain, result.returncode)
 
 
-def failure_of_finish(reason: str | None, prompt_bytes: int) -> Failure:
+def failure_of_finish(reason: str, prompt_bytes: int, *, asked: bool) -> Failure:
     """Return the failure of a run that gemini takes for a good one.
 
     Args:
-        reason: The service's word for why its answer ended; None if nothing was asked of it.
+        reason: The service's word for why its answer ended; empty if it gave none.
         prompt_bytes: Size of the prompt.
+        asked: Whether the service was asked at all.
     """
-    if reason is None and prompt_bytes > LONG_PROMPT:
+    if not asked and prompt_bytes > LONG_PROMPT:
         return Failure(F.CONTEXT_LENGTH, "gemini asked nothing of the model: the prompt does not fit", 0)
     if not reason:
         return Failure(F.INVALID_RESPONSE, "gemini ended well and gave no answer", 0)
