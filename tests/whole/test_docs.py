@@ -176,6 +176,8 @@ def test_whole_configurations_in_documents_load(block: Block, fresh: Path) -> No
 
 
 SAYS = {
+    "any_program": "jumps fox the  -- reverser, words-1, 6 tokens\nno money left  -- stand_in",
+    "any_program_model": "see any_program.py",
     "async_batch": "39 answers, 1 failed: CONTENT_FILTER",
     "custom_policy": "300 characters: large says hi",
     "custom_provider": "desserts",
