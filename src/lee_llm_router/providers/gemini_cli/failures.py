@@ -64,6 +64,7 @@ _STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
 )  # fmt: skip
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _REPORTED = re.compile(r"Error when talking to Gemini API .{0,1000}?\.json \w+: (.*?)(?:\n\s+at |\Z)", re.DOTALL)
 """What gemini writes to stderr of an error of the service. It may end before it has printed that as an event."""
 
@@ -165,7 +166,8 @@ def _said(message: str) -> str:
 
 def _without_noise(stderr: str) -> str:
     noise = ("Warning: ", "Ripgrep is not", "[STARTUP]", "    at ")
-    return "\n".join(line for line in stderr.splitlines() if line.strip() and not line.startswith(noise))
+    lines = _COLOURS.sub("", stderr).splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.startswith(noise))
 
 
 def _until_midnight(now: float) -> float | None:
