@@ -134,6 +134,8 @@ class _Answer:
         self.status = 200
         self.refusal: bytes | None = None
         """The error that came in place of an answer, as JSON."""
+        self.first = b""
+        """The first event of the answer; all of it, where it is an answer for embeddings."""
         self._call = call
         self._deadline = 0.0
         self._has_ended = False
@@ -171,6 +173,7 @@ class _Answer:
         if isinstance(item, bytes) and item.startswith(_ERROR):
             self.status, self.refusal = 500, item
             return
+        self.first = item if isinstance(item, bytes) else b""
         part = self._part(item)
         if part is not None:
             self._waiting.append(part)

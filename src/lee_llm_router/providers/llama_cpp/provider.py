@@ -9,10 +9,11 @@ stream can be stopped; one that is wanted whole is put together here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import hypot
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -24,18 +25,20 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import secrets_in
 from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse, Vector
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, ModelNotFoundError, ProviderError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Decoder, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
+from lee_llm_router.providers.http.dialects.openai.embeddings import OpenAIEmbeddings
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import with_instructions
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
 from lee_llm_router.providers.http.transport.api import WireResponse
 from lee_llm_router.providers.llama_cpp.gguf import GGUFError, read_header
 from lee_llm_router.providers.llama_cpp.machine import usable_cores
-from lee_llm_router.providers.llama_cpp.model_call import Answer, AsyncAnswer, ModelCall
+from lee_llm_router.providers.llama_cpp.model_call import Answer, AsyncAnswer, EmbeddingCall, ModelCall
 from lee_llm_router.providers.llama_cpp.native import LoadSettings
 from lee_llm_router.providers.llama_cpp.requests import finished_body
 from lee_llm_router.providers.llama_cpp.settings import LlamaCppConfig
@@ -44,7 +47,13 @@ from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 _DIALECT = ChatDialect()
+_EMBEDDINGS = OpenAIEmbeddings()
+_EMBEDDING_BATCH = 8
+"""Texts that are embedded in one call. It cannot be stopped before its end."""
+_CAPABILITIES = Capabilities(tools=True, bounded=True)
+_WITH_EMBEDDINGS = replace(_CAPABILITIES, embeddings=True)
 _MAX_REMEMBERED = 1000
+"""JSON Schemas that are remembered; a caller may give any."""
 
 
 @dataclass(slots=True)
@@ -61,7 +70,6 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
     """Asks a model in this process."""
 
     config_model: ClassVar[type[ProviderConfig]] = LlamaCppConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(tools=True, bounded=True)
     inexpressible: ClassVar[Mapping[str, str]] = {
         "service_tier": "a model in this process has no tiers",
         "extra_query": "nothing goes over HTTP",
@@ -126,6 +134,35 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
             self._check(asked, answer)
         return AsyncEventStream(answer, self._decoder(asked), NO_HEADERS)
 
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        """What the model can do, by the settings."""
+        return _WITH_EMBEDDINGS if self.config.embeddings else _CAPABILITIES
+
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """Ask once for each batch. `timeout` bounds all of them."""
+        until = self.clock.monotonic() + timeout
+        for texts in request.batches(_EMBEDDING_BATCH):
+            asked = self._asked_embeddings(request, texts)
+            answer = Answer(asked.call)
+            with self._begun(asked, answer, until - self.clock.monotonic()):
+                answer.open()
+                self._check(asked, answer)
+            request.done.append(self._batch(asked, answer, request, len(texts)))
+        return request.response()
+
+    async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        """As `embed`."""
+        until = self.clock.monotonic() + timeout
+        for texts in request.batches(_EMBEDDING_BATCH):
+            asked = self._asked_embeddings(request, texts)
+            answer = AsyncAnswer(asked.call)
+            with self._begun(asked, answer, until - self.clock.monotonic()):
+                await answer.open()
+                self._check(asked, answer)
+            request.done.append(self._batch(asked, answer, request, len(texts)))
+        return request.response()
+
     def secrets(self) -> Iterable[str]:
         """As `Provider.secrets`; and the values filled into what is sent."""
         return self._secrets
@@ -149,9 +186,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
     def _asked(self, request: LLMRequest) -> _Asked:
         """Return `request` as a call that has not begun."""
-        model = self._model
-        if model is None:
-            raise self._no_path or ProviderError("the provider is closed", sent=False)
+        model = self._open_model()
         body = _DIALECT.encode(request, chat_settings(), stream=True)
         schema = None
         if request.schema is not None and "response_format" not in request.extra_body:
@@ -167,6 +202,26 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
             settings=chat_settings(),
         )  # fmt: skip
         return _Asked(ModelCall(model, data), reply, schema if is_held else None)
+
+    def _asked_embeddings(self, request: EmbeddingRequest, texts: Sequence[str]) -> _Asked:
+        body = {"input": texts, **request.extra_body}
+        data = encode_json(body)
+        secrets = (*self._secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
+        reply = HTTPReply(200, b"", request_bytes=len(data), secrets=secrets, now=self.clock.time(), asked=body)
+        return _Asked(EmbeddingCall(self._open_model(), data), reply, None)
+
+    def _batch(
+        self, asked: _Asked, answer: Answer | AsyncAnswer, request: EmbeddingRequest, wanted: int
+    ) -> EmbeddedBatch:
+        batch = _EMBEDDINGS.decode(replace(asked.reply, body=answer.first), wanted)
+        if request.dimensions is None:
+            return batch
+        return replace(batch, vectors=tuple(shortened(vector, request.dimensions) for vector in batch.vectors))
+
+    def _open_model(self) -> SharedModel:
+        if self._model is None:
+            raise self._no_path or ProviderError("the provider is closed", sent=False)
+        return self._model
 
     @contextmanager
     def _begun(self, asked: _Asked, answer: Answer | AsyncAnswer, timeout: float) -> Iterator[None]:
@@ -198,6 +253,18 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
     def _decoder(self, asked: _Asked) -> Decoder:
         return _DIALECT.decoder(asked.reply, chat_settings())
+
+
+def shortened(vector: Vector, dimensions: int) -> Vector:
+    """Return the first `dimensions` numbers of a vector, brought to length 1, as the models' makers say to do it.
+
+    Raises:
+        InvalidRequestError: it has fewer.
+    """
+    if dimensions > len(vector):
+        raise InvalidRequestError(f"the model's vectors have {len(vector)} dimensions, not {dimensions}")
+    length = hypot(*vector[:dimensions])
+    return tuple(number / length for number in vector[:dimensions]) if length else vector[:dimensions]
 
 
 @lru_cache(maxsize=1)
