@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lee_llm_router import LeeLLMRouter, LocalFileTraceStore
+from lee_llm_router import LeeLLMRouter, LLMRouterError, LocalFileTraceStore
 from lee_llm_router.cli import app
 
 MOCKS = Path(__file__).with_suffix(".yaml")
@@ -112,10 +112,14 @@ def show_mocks(store: LocalFileTraceStore) -> None:
 
 with TemporaryDirectory() as folder:
     model = None if "--mock" in sys.argv else installed_model()
+    if model is not None:
+        try:
+            show_model(model, LocalFileTraceStore(folder))
+        except LLMRouterError as error:
+            print(f"{error}\n\nThe model does not run here, so mocks answer:")
+            model = None
     if model is None:
         show_mocks(LocalFileTraceStore(folder))
-    else:
-        show_model(model, LocalFileTraceStore(folder))
     count = "2" if model is None else "1"
     print(f"\n$ lee-llm-router trace --last {count}", flush=True)
     app(["trace", "--last", count, "--dir", folder], standalone_mode=False)

@@ -184,6 +184,7 @@ SAYS = {
     "custom_trace_store": "steady/m   ok         2",
     "demo": "RATE_LIMIT 429",
     "fallback_to_codex": "-- served by codex",
+    "fallback_to_own_process": "served by",
     "json_contract": "parsed: Person(name='Ada Lovelace', born=1815)",
     "quickstart": "-- served by offline/small",
 }
