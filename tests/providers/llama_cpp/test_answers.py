@@ -70,7 +70,7 @@ def test_a_text_that_speaks_of_progress_is_not_taken_for_it(llama: FakeLlama, co
         ({"error": {"code": 503, "message": "Loading", "type": "unavailable_error"}}, FailureType.OVERLOADED, 503),
         ({"error": "odd"}, FailureType.PROVIDER_ERROR, 500),
         (ValueError("'messages' is required"), FailureType.INVALID_REQUEST, 400),
-        (RuntimeError("failed to decode"), FailureType.PROVIDER_ERROR, None),
+        (RuntimeError("Failed to parse tools: Expected 'tools' to be an array"), FailureType.INVALID_REQUEST, 400),
         (MemoryError(), FailureType.PROVIDER_ERROR, None),
         (KeyError("odd"), FailureType.PROVIDER_ERROR, None),
         ([], FailureType.INVALID_RESPONSE, 200),
@@ -95,7 +95,7 @@ def test_what_llama_cpp_refuses_or_breaks_is_a_typed_error_with_a_trace(
 
 
 def test_the_last_target_takes_over_from_others_and_others_from_it(llama: FakeLlama, config: dict[str, Any]) -> None:
-    llama.replies = [RuntimeError("broken")]
+    llama.replies = [{"error": {"code": 500, "message": "broken", "type": "server_error"}}]
     router, _ = router_of(config)
     with router:
         assert router.complete("safe", "hi").provider == "mock"
@@ -119,6 +119,28 @@ def test_an_event_that_is_lost_ends_the_call(
     router, _ = router_of(config)
     with router, pytest.raises(LLMRouterError, match="an event of the answer was lost"):
         router.complete("r", "hi")
+
+
+def test_what_llama_cpp_raises_after_it_has_begun_is_its_own_fault(llama: FakeLlama, config: dict[str, Any]) -> None:
+    def fails(index: int) -> None:
+        if index == 4:
+            raise RuntimeError("failed to decode")
+
+    llama.may_go_on = fails
+    router, _ = router_of(config)
+    with router, pytest.raises(LLMRouterError, match="failed to decode") as caught:
+        router.complete("r", "hi")
+    assert caught.value.failure_type is FailureType.PROVIDER_ERROR
+
+
+@pytest.mark.parametrize("tools", [True, 1, "x", {"a": 1}, [1], []])
+def test_odd_tools_in_extra_body_are_passed_on_for_llama_cpp_to_refuse(
+    llama: FakeLlama, config: dict[str, Any], tools: Any
+) -> None:
+    router, _ = router_of(config)
+    with router:
+        router.complete("r", "hi", extra_body={"tools": tools})
+    assert llama.bodies[0]["tools"] == tools
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_vectors_are_shortened_and_have_length_1(llama: FakeLlama, config: dict[
         ({"error": {"code": 500, "message": "input (9 tokens) is too large to process. increase the physical batch size"
                     " (current batch size: 8)", "type": "server_error"}}, FailureType.CONTEXT_LENGTH),
         ({"error": {"code": 400, "message": "bad", "type": "invalid_request_error"}}, FailureType.INVALID_REQUEST),
-        (RuntimeError("odd"), FailureType.PROVIDER_ERROR),
+        (RuntimeError("odd"), FailureType.INVALID_REQUEST),
         ({"data": []}, FailureType.INVALID_RESPONSE),
         ({"data": [{"index": 0, "embedding": ["x"]}]}, FailureType.INVALID_RESPONSE),
         ({}, FailureType.INVALID_RESPONSE),

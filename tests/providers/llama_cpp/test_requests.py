@@ -54,6 +54,7 @@ from lee_llm_router.response import LLMRequest
         (r"^a\$", None),
         (r"^*$", None),
         (r"^a+?$", None),
+        ("^" + "(" * 60 + "a" + ")" * 60 + "$", None),
         (r"^a{2}?$", None),
     ],
 )
@@ -115,3 +116,11 @@ def test_options_that_others_lack_are_passed_on() -> None:
 def test_what_decides_how_answers_are_read_cannot_be_set(name: str) -> None:
     with pytest.raises(InvalidRequestError, match=name):
         body_for(extra_body={name: False})
+
+
+def test_what_is_nested_too_deep_is_a_typed_error() -> None:
+    tool: Any = {}
+    for _ in range(5000):
+        tool = {"a": tool}
+    with pytest.raises(InvalidRequestError, match="nested"):
+        body_for(extra_body={"tools": [tool]})

@@ -134,9 +134,10 @@ def _start(settings: LoadSettings, context: int, header: GGUFHeader) -> NativeSe
         return native.start_server(settings, context, Path(settings.path).stem)
     except (RuntimeError, ValueError) as error:
         what = f"architecture {header.architecture}, n_ctx {context}, {settings.slots} slots"
+        template = "" if settings.chat_template is None else ", chat_template wrong"
         raise ModelNotFoundError(
             f"llama.cpp cannot load {settings.path} ({what}): its architecture may be too new for the installed"
-            " xllamacpp, the file damaged, or n_ctx too large",
+            f" xllamacpp, the file damaged{template}, or n_ctx too large",
             final=True,
             sent=False,
         ) from error

@@ -79,7 +79,7 @@ class ModelCall:
             self._put(error)
         except Exception as error:  # noqa: BLE001 - what llama.cpp raises has no types of its own
             error.__traceback__ = None  # its frames hold the native server, which must go when the model is closed
-            self._put(_native_error(error))
+            self._put(_native_error(error, has_begun=self._has_begun))
         else:
             self._put(self._broken)
 
@@ -115,13 +115,13 @@ class EmbeddingCall(ModelCall):
         self._put(server.handle_embeddings(self._body.decode()).encode())
 
 
-def _native_error(error: Exception) -> LLMRouterError:
-    """Return what llama.cpp raised before it began to answer, as a typed error."""
+def _native_error(error: Exception, *, has_begun: bool) -> LLMRouterError:
+    """Return what llama.cpp raised as a typed error. Before its first event it only reads the request."""
     text = str(error) or type(error).__name__
-    if isinstance(error, ValueError):  # std::invalid_argument: it blames the request
-        return InvalidRequestError(f"llama.cpp refuses the request: {text}", status_code=400)
     if isinstance(error, MemoryError):
         return ProviderError("memory is short for this call", local_shortage=True)
+    if not has_begun and isinstance(error, (RuntimeError, ValueError)):  # what C++ exceptions become
+        return InvalidRequestError(f"llama.cpp refuses the request: {text}", status_code=400)
     return ProviderError(f"llama.cpp failed: {text}")
 
 

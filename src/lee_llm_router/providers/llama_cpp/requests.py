@@ -15,6 +15,8 @@ _SAMPLING = (
 _OURS = ("stream", "return_progress")
 _MAX_REPEATS = 1000
 """The longest repetition that a grammar is asked for. llama.cpp refuses those above 2000, and prints the grammar."""
+_MAX_GROUPS = 50
+"""Groups of a pattern; llama.cpp gives up where more than about 100 are nested."""
 _LENGTHS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _DATA = frozenset({"const", "enum", "default", "examples", "example", "required"})
 """Keywords whose values are no schemas."""
@@ -63,10 +65,12 @@ def finished_body(
         body.setdefault("chat_template_kwargs", {"enable_thinking": False})
     body.update(extra)
     body.update(request.extra_body)
-    if "response_format" in body and "response_format" not in request.extra_body:
-        body["response_format"] = _response_format(body["response_format"], hold_to_schema)
-    if body.get("tools"):
-        body["tools"] = [for_grammar(tool) for tool in body["tools"]]
+    try:
+        if "response_format" in body and "response_format" not in request.extra_body:
+            body["response_format"] = _response_format(body["response_format"], hold_to_schema)
+        body.update({"tools": for_grammar(body["tools"])} if body.get("tools") else {})
+    except RecursionError:
+        raise InvalidRequestError("the request is nested too deep", sent=False) from None
     body["stream"] = body["return_progress"] = True
     body["stream_options"] = {"include_usage": True}
     return body
@@ -102,7 +106,8 @@ def for_grammar(schema: Any) -> Any:
 
 def grammar_pattern(pattern: str) -> str | None:
     """Return the regular expression `pattern` in the form that llama.cpp knows; None if it has none."""
-    if not (pattern.startswith("^") and pattern.endswith("$") and len(pattern) >= 2):
+    is_whole = pattern.startswith("^") and pattern.endswith("$") and len(pattern) >= 2
+    if not is_whole or pattern.count("(") > _MAX_GROUPS:
         return None
     inner, parts, position, piece = pattern[1:-1], list[str](), 0, ""
     while position < len(inner):
