@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from helpers.support import Memory
 from lee_llm_router import FailureType, LeeLLMRouter
 from lee_llm_router.config.models import RoleConfig
-from lee_llm_router.errors import AuthenticationError, ConfigError
+from lee_llm_router.errors import AuthenticationError, ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.mock import MockConfig, MockProvider
 from lee_llm_router.providers.vendors import vendors
@@ -101,6 +101,37 @@ def test_a_vendor_is_asked_at_its_address_with_its_key(monkeypatch: pytest.Monke
     request = route.calls[0].request
     assert request.headers["authorization"] == "Bearer gsk-1"
     assert b'"model":"openai/gpt-oss-120b"' in request.content and b'"temperature":0.2' in request.content
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "url", "header"),
+    [
+        ("anthropic/claude-x", "ANTHROPIC_API_KEY", "https://api.anthropic.com/v1/messages", "authorization"),
+        ("openai_responses/gpt-x", "OPENAI_API_KEY", "https://api.openai.com/v1/responses", "authorization"),
+        ("openai/gpt-x", "OPENAI_API_KEY", "https://api.openai.com/v1/chat/completions", "authorization"),
+        ("gemini/g-x", "GOOGLE_API_KEY", "https://generativelanguage.googleapis.com/v1beta/models/g-x:generateContent",
+         "x-goog-api-key"),
+        ("openrouter/a/b", "OPENROUTER_API_KEY", "https://openrouter.ai/api/v1/chat/completions", "authorization"),
+        ("mistral/m", "MISTRAL_API_KEY", "https://api.mistral.ai/v1/chat/completions", "authorization"),
+        ("ollama/llama3:8b", None, "http://localhost:11434/v1/chat/completions", None),
+    ],
+)  # fmt: skip
+def test_each_kind_of_vendor_is_asked_in_its_own_way(
+    monkeypatch: pytest.MonkeyPatch, target: str, variable: str | None, url: str, header: str | None
+) -> None:
+    """Where its API is, with the key where that API wants it, and nowhere else."""
+    if variable is not None:
+        monkeypatch.setenv(variable, "key-of-the-vendor")
+    own = {target.partition("/")[0]: {"transport": "httpx"}}
+    with (
+        respx.mock() as web,
+        LeeLLMRouter.of(target, trace_store=False, providers=own, retry={"attempts": 1}) as router,
+        pytest.raises(LLMRouterError),
+    ):
+        route = web.post(url).respond(400, json={"error": {"message": "no"}})
+        router.complete(None, "x")
+    sent = {name: value for name, value in route.calls[0].request.headers.items() if "key-of-the-vendor" in value}
+    assert list(sent) == ([header] if header else [])
 
 
 class FileConfig(MockConfig):

@@ -6,6 +6,7 @@ import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 _AUTHORITY = re.compile(
     r"(?:(?P<user>.*)@)?"
@@ -42,6 +43,23 @@ def host_port(authority: str) -> HostPort:
     if port is not None and not 0 < port <= _MAX_PORT:
         raise ValueError("there is no such port")
     return HostPort((match["ipv6"] or match["name"]).lower(), port)
+
+
+def host_of(url: str) -> str:
+    """Return the host of `url`; empty if it names none."""
+    try:
+        return host_port(urlsplit(url).netloc).host
+    except ValueError:
+        return ""
+
+
+def site_of(host: str) -> str:
+    """Return what a host shares with others of the same owner: the last two labels of its name, or all of an address.
+
+    Suffixes under which anybody may have a name, of two labels themselves (``co.uk``), are not told apart.
+    """
+    host = host.rstrip(".")
+    return host if address_in(host) is not None else ".".join(host.split(".")[-2:])
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:

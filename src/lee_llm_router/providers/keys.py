@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router._util.hosts import host_of, site_of
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.base import ProviderConfig, checked_key
@@ -18,13 +19,20 @@ from lee_llm_router.settings.fields import EnvName
 MAX_KEY_BYTES = 16_384
 """Size of the largest file that is taken for a key."""
 
-KEY_VARIABLES = ("api_key_env", "other_api_key_envs")
+_VARIABLES = ("api_key_env", "other_api_key_envs")
 
 _Finding = tuple[Literal["ok", "warning", "error"], str]
 
 
 class KeyedConfig(ProviderConfig):
     """Settings of a provider that may need a key."""
+
+    keeps_key_at_home: ClassVar[bool] = False
+    """Whether the vendor's key is sent to another owner's address only where the file names it.
+
+    So it is with a vendor whose name is also that of the API that others speak: {type: anthropic, base_url: ...} is any
+    server with that API, as {type: http, base_url: ...} is. {type: groq, base_url: ...} is Groq by another way.
+    """
 
     api_key_env: EnvName | None = Field(
         None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
@@ -46,12 +54,15 @@ class KeyedConfig(ProviderConfig):
 
     @classmethod
     def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """Return the settings `written` with an alias's `defaults`: a key that is named replaces all of its variables.
+        """Return the settings `written` with an alias's `defaults`.
 
-        So does ``api_key_env: null``, by which none is sent.
+        A key that is named replaces all of the alias's variables, and so does ``api_key_env: null``, by which none is
+        sent. See `keeps_key_at_home` for what an address does.
         """
-        if written.get("api_key_file") is not None or "api_key_env" in written:
-            defaults = {name: value for name, value in defaults.items() if name not in KEY_VARIABLES}
+        is_named = "api_key_env" in written or written.get("api_key_file") is not None
+        is_away = cls.keeps_key_at_home and _leads_elsewhere(written.get("base_url"), defaults.get("base_url"))
+        if is_named or is_away:
+            defaults = {name: value for name, value in defaults.items() if name not in _VARIABLES}
         return super().with_defaults(written, defaults)
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:
@@ -63,6 +74,13 @@ class KeyedConfig(ProviderConfig):
     def key_variables(self) -> tuple[str, ...]:
         """Return the environment variables that the key may be in, in the order in which they are looked at."""
         return () if self.api_key_env is None else (self.api_key_env, *self.other_api_key_envs)
+
+
+def _leads_elsewhere(written: object, usual: object) -> bool:
+    """Whether the address `written` is that of another owner than the `usual` one."""
+    if not isinstance(written, str) or not isinstance(usual, str):
+        return False
+    return site_of(host_of(written)) != site_of(host_of(usual))
 
 
 class KeySource:

@@ -19,8 +19,8 @@ from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
-from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.gemini_cli.prompt import LONG_PROMPT
+from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 

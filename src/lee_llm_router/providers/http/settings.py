@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from lee_llm_router._util.scrubbing import MASK
 from lee_llm_router.providers.http.headers import HeaderFields
 from lee_llm_router.providers.http.query import QueryFields, with_query_apart
-from lee_llm_router.providers.keys import KEY_VARIABLES, KeyedConfig
+from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.settings.fields import BaseUrl, Integer
 
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -54,13 +53,6 @@ class HTTPConfig(KeyedConfig):
         " LEE_LLM_ROUTER_TRANSPORT names, else httptools where it is installed.",
     )
 
-    @classmethod
-    def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """As `KeyedConfig.with_defaults`. A vendor's key is not sent to an address that is not the vendor's."""
-        if not _same_server(written.get("base_url"), defaults.get("base_url")):
-            defaults = {name: value for name, value in defaults.items() if name not in KEY_VARIABLES}
-        return super().with_defaults(written, defaults)
-
     def changed(self, overrides: Mapping[str, Any]) -> Self:
         """As `RedactingModel.changed`. Parameters in another `base_url` replace those of the same name."""
         with suppress(PydanticCustomError):  # the validation of the copy raises it again, as it should be raised
@@ -74,13 +66,3 @@ class HTTPConfig(KeyedConfig):
         if ("base_url",) in self._filled and shown.get("query"):  # it may have come from there
             shown = {**shown, "query": dict.fromkeys(shown["query"], MASK)}
         return shown
-
-
-def _same_server(written: object, known: object) -> bool:
-    """Return whether `written` is an address of the server at `known`, or of one below it; True if either is none."""
-    if not isinstance(written, str) or not isinstance(known, str):
-        return True
-    with suppress(ValueError):
-        host, own = urlsplit(written).hostname or "", urlsplit(known).hostname or ""
-        return host == own or host.endswith(f".{own}")
-    return True  # the check of the address says what is wrong with it

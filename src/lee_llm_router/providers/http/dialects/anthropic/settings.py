@@ -35,6 +35,8 @@ def _sets_no_stream(body: dict[str, Any]) -> dict[str, Any]:
 class AnthropicConfig(HTTPConfig):
     """Settings of an `anthropic` provider: Anthropic's Messages API, and servers that speak it."""
 
+    keeps_key_at_home = True
+
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         "https://api.anthropic.com/v1", description="Where the API is, its version included; /messages is added."
     )

@@ -25,6 +25,8 @@ def _is_api_root(url: str) -> str:
 class GeminiConfig(HTTPConfig):
     """Settings of a `gemini` provider: Google's Gemini API, Vertex, and gateways that speak it."""
 
+    keeps_key_at_home = True
+
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         DEFAULT_BASE_URL,
         description="Where the API is, its version included; on Vertex up to the publisher:"

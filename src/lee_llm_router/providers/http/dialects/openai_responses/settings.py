@@ -51,6 +51,8 @@ def _stays_in_scope(body: dict[str, Any]) -> dict[str, Any]:
 class ResponsesConfig(HTTPConfig):
     """Settings of an `openai_responses` provider: OpenAI's Responses API, and servers that speak it."""
 
+    keeps_key_at_home = True
+
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         _OPENAI, description="Where the API is, its version included. Default: OpenAI, with the key in OPENAI_API_KEY."
     )
