@@ -53,6 +53,7 @@ FAILS = [
     "llm: {providers: {p: {type: openai_http, nonsense: 1}}, roles: {r: {provider: p}}}",
     "llm: {providers: {p: {type: groq, stream_end: soon}}, roles: {r: {provider: p}}}",
     "llm: {providers: {p: {type: azure}}, roles: {r: {provider: p}}}",
+    "llm: {providers: {p: {type: vertex_gemini}}, roles: {r: {provider: p}}}",
     "llm: {providers: {p: {type: codex_cli, sandbox: none}}, roles: {r: {provider: p}}}",
     "llm: {providers: {p: {type: mock}}, roles: {r: {}}}",
     "llm: {providers: {p: {type: mock}}, roles: {r: {provider: p, timeout: soon}}}",

@@ -85,7 +85,7 @@ def test_an_alias_loads_and_fills_in_what_the_table_says(vendor: Vendor) -> None
 def test_every_setting_that_an_alias_fills_in_can_be_overridden(vendor: Vendor) -> None:
     other = {
         "base_url": "https://other.test/v9", "api_key_env": "MINE", "stream_usage": True,
-        "max_tokens_field": "max_tokens", "structured_output": "prompt",
+        "max_tokens_field": "max_tokens", "structured_output": "prompt", "platform": "messages",
     }  # fmt: skip
     for name in {*vendor.defaults(), "base_url"} - {"other_api_key_envs"}:
         assert getattr(_settings(vendor, **{name: other[name]}), name) == other[name]
@@ -232,6 +232,7 @@ class TestKeysInOneOfSeveralVariables:
         ("dashscope", "https://dashscope.aliyuncs.com/compatible-mode/v1", ("DASHSCOPE_API_KEY", "ALIBABA_API_KEY")),
         ("azure", "https://gateway.corp.test/azure", ("AZURE_OPENAI_API_KEY", "AZURE_API_KEY")),
         ("litellm_proxy", "https://llm.corp.test/v1", ("LITELLM_API_KEY", "LITELLM_PROXY_API_KEY")),
+        ("vertex_anthropic", "https://aiplatform.us.rep.googleapis.com/v1/models", ("VERTEX_ACCESS_TOKEN",)),
         ("ollama", "https://llm.corp.test/v1", ()),
     ],
 )

@@ -18,7 +18,7 @@ from lee_llm_router.config.known_keys import home_hint, known_keys
 from lee_llm_router.config.references import check_references
 from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, locate, value_at
-from lee_llm_router.providers.vendors import hint_for_missing
+from lee_llm_router.providers.vendors import hint_for_address
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
 
@@ -135,19 +135,17 @@ class _Checker(Generic[ModelT]):
             words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
             self._add_finding(Mistake(path, message, word=error["input"], known=words))
         elif kind == "missing":
-            self._add_finding(Mistake(path, message, at="parent", hint=self._hint_for_missing(path)))
+            self._add_finding(Mistake(path, message, at="parent"))
+        elif kind == "placeholder" and error["loc"][-1] not in path:
+            # The file gives no address, and that of the alias has a part that only the user knows.
+            hint = hint_for_address(value_at(self.filled.data, path).get("type"))
+            self._add_finding(Mistake((*path, str(error["loc"][-1])), "missing", at="parent", hint=hint))
         elif error["loc"][-1:] == ("[key]",):
             self._add_finding(Mistake(path, f"as a name, {message}", at="key"))
         elif isinstance(error["input"], str) and (odd := invisible_character(error["input"][:_MAX_SEARCHED])):
             self._add_finding(Mistake(path, f"{message}; here is an invisible character, U+{ord(odd):04X}"))
         else:
             self._add_finding(Mistake(path, message))
-
-    def _hint_for_missing(self, path: KeyPath) -> str:
-        """Return what to write for a setting that the alias of a provider leaves to the user; empty for all others."""
-        if path[0] != "providers" or len(path) != 3:
-            return ""
-        return hint_for_missing(str(value_at(self.filled.data, path[:2]).get("type")), str(path[2]))
 
     def _secrets(self) -> Collection[str] | None:
         """Return what must be taken out of others' words; None once that has taken too long: then they are left out."""

@@ -99,12 +99,15 @@ def _provider(
     cases = []
     for name, (settings, defaults) in types.items():
         reference, schema = schemas[settings]
-        required = sorted(({*schema.get("required", ())} | {"type"}) - defaults.keys())
-        own = {key: {"default": value} for key, value in defaults.items()}
+        vendor = vendors().get(name)
+        asked = {"type", "base_url"} if vendor is not None and vendor.fill_in else {"type"}
+        filled = {key: value for key, value in defaults.items() if key not in asked}
+        required = sorted(({*schema.get("required", ())} - filled.keys()) | asked)
+        own = {key: {"default": value} for key, value in filled.items()}
         # Under `allOf`: editors that follow older drafts overlook what stands beside a reference, or the reference.
         shared = [{"$ref": f"#/$defs/{reference}"}]
         then = {"allOf": shared, "properties": {"type": {"const": name}, **own}, "required": required}
-        if vendor := vendors().get(name):
+        if vendor is not None:
             then["description"] = vendor.about
         cases.append({"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": then})
     return {

@@ -58,8 +58,8 @@ class Vendor:
         return self.base_url.startswith("http://localhost")
 
     def defaults(self) -> dict[str, Any]:
-        """Return the settings that the alias fills in. An address with words to fill in is not among them."""
-        found: dict[str, Any] = {} if self.fill_in else {"base_url": self.base_url}
+        """Return the settings that the alias fills in. No settings model takes an address with words to fill in."""
+        found: dict[str, Any] = {"base_url": self.base_url}
         if self.keys:
             found["api_key_env"] = self.keys[0]
         if self.keys[1:]:
@@ -141,9 +141,9 @@ def hint_for_type(name: str, near: str | None) -> str:
     return f" (did you mean {near!r}? any other server is {OTHER_SERVERS})"
 
 
-def hint_for_missing(name: str, setting: str) -> str:
-    """Return what to write for the `setting` that the alias `name` cannot fill in; empty for all others."""
-    vendor = vendors().get(name)
-    if vendor is None or not vendor.fill_in or setting != "base_url":
+def hint_for_address(name: object) -> str:
+    """Return which address to write for the alias `name`, which leaves a part of it to the user; empty for others."""
+    vendor = vendors().get(name) if isinstance(name, str) else None
+    if vendor is None or not vendor.fill_in:
         return ""
     return f" (write base_url: {vendor.base_url} with your own {vendor.own_words()})"
