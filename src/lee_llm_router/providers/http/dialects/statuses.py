@@ -30,6 +30,8 @@ _STATUS_FAILURES: dict[int, FailureType] = {
     503: FailureType.OVERLOADED,
     529: FailureType.OVERLOADED,
 }
+_FOR_GOOD = frozenset({FailureType.INVALID_REQUEST, FailureType.UNKNOWN})
+"""What the same request would meet again, unless the server says that it is worth a try."""
 _REGISTERED = frozenset({*range(400, 419), *range(421, 427), 428, 429, 431, 451})
 """The statuses from 400 to 499 of the IANA registry."""
 
@@ -62,17 +64,23 @@ def http_error(
         kind: What failed. Default: what the status means.
         status: The status that an error object names, where it differs from that of `reply`.
         wait: Seconds to wait. Default: what the header `Retry-After` says.
-        final: Whether the same target need not be asked again. Default: whether it is no answer by its status.
+        final: Whether the same target need not be asked again. Default: whether it is no answer by its status. What the
+            header `x-should-retry` says goes before.
         response: What came of an answer.
     """
     status = reply.status if status is None else status
     kind = failure_of_status(status) if kind is None else kind
+    final = kind is FailureType.INVALID_RESPONSE if final is None else final
+    # OpenAI and Anthropic, and gateways to them: it counts for more than the status.
+    again = reply.headers.get("x-should-retry", "").strip().lower()
+    if again == "true" and kind in _FOR_GOOD:
+        kind, final = FailureType.PROVIDER_ERROR, False
     return error_for(
         kind,
         message or _describe_status(reply),
         status_code=status,
         retry_after=retry_after(reply.headers, reply.now) if wait is None else wait,
-        final=kind is FailureType.INVALID_RESPONSE if final is None else final,
+        final=final or again == "false",
         response=response,
     )
 
