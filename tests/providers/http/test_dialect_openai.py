@@ -128,6 +128,7 @@ class Strict(BaseModel):
         ({"type": "object", "title": "é", "properties": {}}, "answer", False),
     ],
 )
+@pytest.mark.feature("openai_chat", "schema")
 def test_a_schema_becomes_a_response_format(schema: Any, name: str, strict: bool) -> None:
     """Named as the API allows, and strict only where it fits the rules of strict mode as it stands."""
     sent = _encoded(schema=schema, json_mode=True)["response_format"]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from helpers.servers import Server, answering, completion, json_answer
+from helpers.stream_support import router_to
 from lee_llm_router import LLMRequest
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
 from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
@@ -152,3 +154,13 @@ def test_a_server_has_a_bound_on_stop_sequences() -> None:
 def test_a_quirk_that_is_misspelt_is_found_when_the_file_is_read(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         settings(**wrong)
+
+
+@feature("openai_chat", "extra_query")
+@feature("openai_chat", "headers")
+def test_query_and_headers_of_a_call_go_out_with_it() -> None:
+    with Server(answering(json_answer(completion("ok")))) as server:
+        router = router_to(server.url)
+        router.complete("r", "hi", extra_query={"beta": "true"}, headers={"X-Team": "a"})
+        [received] = server.requests
+    assert received.line.startswith("POST /v1/chat/completions?beta=true ") and received.headers["x-team"] == "a"

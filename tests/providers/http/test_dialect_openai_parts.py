@@ -252,6 +252,7 @@ REASONING: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", REASONING)
+@pytest.mark.feature("openai_chat", "reasoning")
 def test_reasoning_is_read_under_every_name(kind: str) -> None:
     message, wanted = REASONING[kind]
     parts = [*message.pop("content", []), {"type": "text", "text": "4"}] if "content" in message else "4"

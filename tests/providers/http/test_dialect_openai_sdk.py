@@ -273,10 +273,8 @@ def as_chunks(whole: Any) -> list[Any]:
     head = {"id": whole.id, "object": "chat.completion.chunk", "created": 1, "model": whole.model,
             "service_tier": whole.service_tier}  # fmt: skip
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    for text in message.content or "":
-        deltas.append({"content": text})
-    for text in message.refusal or "":
-        deltas.append({"refusal": text})
+    deltas += [{"content": text} for text in message.content or ""]
+    deltas += [{"refusal": text} for text in message.refusal or ""]
     for index, call in enumerate(message.tool_calls or ()):
         first = {
             "index": index,

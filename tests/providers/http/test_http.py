@@ -98,6 +98,8 @@ def test_local_servers_need_no_key(ask: Ask) -> None:
     assert "authorization" not in _sent(ask, api_key_env=None).headers
 
 
+@pytest.mark.feature("openai_chat", "extra_body")
+@pytest.mark.feature("openai_chat", "headers")
 def test_settings_fill_headers_and_body(ask: Ask) -> None:
     sent = _sent(
         ask, headers={"X-Title": "demo"}, organization="org-1", project="proj-1", model="own",

@@ -50,6 +50,7 @@ def test_the_strongest_form_says_nothing_in_words() -> None:
 
 
 @pytest.mark.parametrize(("form", "sent"), [("json_schema", True), ("json_object", True), ("prompt", False)])
+@pytest.mark.feature("openai_chat", "json_mode")
 def test_json_mode_is_asked_for_in_words_only_by_prompt(form: str, sent: bool) -> None:
     body = _body(form, json_mode=True)
     assert body.get("response_format") == ({"type": "json_object"} if sent else None)
