@@ -254,6 +254,18 @@ def test_what_is_for_the_reader_alone_does_not_go_back(message: dict[str, Any]) 
     assert same(message, with_numbers(message)).details.native is None
 
 
+def test_thinking_goes_back_throughout_a_tool_loop() -> None:
+    """DeepSeek and Moonshot want that of every answer of it, the last one too."""
+    from lee_llm_router.providers.http.dialects.base import HTTPReply
+    from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
+
+    body = whole({"content": "a", "reasoning_content": "hm"})
+    asked = [{"role": "user", "content": "hi"}, {"role": "tool", "tool_call_id": "c", "content": "x"}]
+    for messages, wanted in ((asked[:1], None), (asked, {"message": {"reasoning_content": "hm"}})):
+        native = ChatDialect().decode(HTTPReply(200, body, asked={"messages": messages})).details.native
+        assert (native and native.content) == wanted
+
+
 def test_thinking_in_pieces_goes_back_whole() -> None:
     pieces: list[dict[str, Any]] = [
         {"reasoning_content": "first "}, {"reasoning_content": "this", "content": None},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers.strict_openai_chat import check
 from lee_llm_router import LLMRequest
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
+from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 
 feature = pytest.mark.feature
@@ -334,12 +335,51 @@ def test_parts_of_types_that_are_not_known_are_the_caller_s_own() -> None:
     assert sent(user([text("what?"), part]), strict=False)[0]["content"][1] == part
 
 
+def test_a_server_that_refuses_to_hear_the_user_after_results_hears_the_assistant() -> None:
+    config = settings(after_results="Noted.")
+    noted = {"role": "assistant", "content": "Noted."}
+    asked = [user(), calls(("a", "look")), result("a"), user("and?")]
+    assert sent(*asked, config=config) == [*asked[:3], noted, asked[3]]
+    assert sent(user(), calls(("a", "look")), result("a", [PICTURE]), config=config)[3] == noted
+    clean = [*CLEAN[2], user("more")]
+    assert sent(*clean, config=config) == clean
+
+
+def test_a_server_that_takes_no_names_gets_none() -> None:
+    found = sent(
+        user(name="Ann"),
+        calls(("a", "look"), name="Bo"),
+        result("a", name="look"),
+        config=settings(message_names=False),
+    )
+    assert [message.get("name") for message in found] == [None, None, "look"]
+
+
+SOUND = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
+BY_ADDRESS = {"type": "file", "file": {"file_data": "https://example.com/a.pdf"}}
+UNTAKABLE = [
+    ("https://e.com/v1", None, [PICTURE, SOUND, BY_ADDRESS], False),
+    ("https://e.com/v1", ["image"], [PICTURE], False),
+    ("https://e.com/v1", ["image"], [PICTURE, SOUND], True),
+    ("https://e.com/v1", [], [PICTURE], True),
+    ("https://api.openai.com/v1", None, [PICTURE, SOUND], False),
+    ("https://api.openai.com/v1", None, [BY_ADDRESS], True),
+]
+
+
+@pytest.mark.parametrize(("url", "media", "parts", "is_skipped"), UNTAKABLE)
+def test_a_target_that_cannot_take_a_part_is_skipped(url: str, media: Any, parts: list[Any], is_skipped: bool) -> None:
+    provider = OpenAIChatProvider("p", settings(url, media=media))
+    assert (provider.untakable(LLMRequest(messages=(user([text("see"), *parts]),))) is not None) is is_skipped
+
+
 def test_a_server_that_wants_thinking_beside_calls_gets_a_placeholder_for_that_of_others() -> None:
     config = settings(missing_reasoning=" ")
     found = sent(
-        user(), calls(("a", "look")), result("a"), {"role": "assistant", "content": "ok"}, config=config, strict=False
-    )
-    assert found[1]["reasoning_content"] == " " and "reasoning_content" not in found[3]
+        user(), calls(("a", "look")), result("a"), {"role": "assistant", "content": "ok"}, user("and?"),
+        {"role": "assistant", "content": "no"}, config=config, strict=False,
+    )  # fmt: skip
+    assert [message.get("reasoning_content") for message in found] == [None, " ", None, " ", None, None]
 
 
 IDS = st.sampled_from(["a", "b", "x" * 50, "", None, "toolu_01"])

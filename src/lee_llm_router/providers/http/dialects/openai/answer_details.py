@@ -58,7 +58,8 @@ def details_of(
         calls: Its tool calls, as the server has them.
     """
     answer_id, tier = string(answer.get("id")), string(answer.get("service_tier"))
-    is_plain = message.keys() <= _PLAIN and not calls and not message.get("annotations")
+    in_loop = _answers_results(reply)
+    is_plain = message.keys() <= _PLAIN and not calls and not message.get("annotations") and not in_loop
     if is_plain and type(message.get("content")) is not list and answer.keys().isdisjoint(_BESIDE):
         return AnswerDetails(id=answer_id, service_tier=tier, finish_reason=reason or None, logprobs=tuple(logprobs))
     parts = tuple(_parts(reply, message))
@@ -69,8 +70,14 @@ def details_of(
         logprobs=tuple(logprobs),
         service_tier=tier,
         finish_reason=reason or None,
-        native=native_turn(reply, own_fields(message, calls)),
+        native=native_turn(reply, own_fields(message, calls, in_loop=in_loop)),
     )
+
+
+def _answers_results(reply: HTTPReply) -> bool:
+    messages = reply.asked.get("messages")
+    last = messages[-1] if isinstance(messages, (list, tuple)) and messages else None
+    return isinstance(last, Mapping) and last.get("role") == "tool"
 
 
 def joined_messages(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -154,3 +154,15 @@ def _legal_tool_name(name: Any) -> str:
 def legal_name(name: Any) -> str:
     """Return the name of who speaks as the API takes it; empty where nothing of it can be kept."""
     return _NOT_IN_NAME.sub("_", name)[:64].strip("_") if isinstance(name, str) else ""
+
+
+def has_file_address(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether `messages` have a file that is an address on the web."""
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, Sequence) and not isinstance(content, str) else ():
+            file = part.get("file") if isinstance(part, Mapping) and part.get("type") == "file" else None
+            data = file.get("file_data") if isinstance(file, Mapping) else None
+            if isinstance(data, str) and data[:8].lower().startswith(("http://", "https://")):
+                return True
+    return False

@@ -16,7 +16,7 @@ mended message by message; one that needs nothing stays the object that it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lee_llm_router.details import NATIVE_FIELD, native_content, native_origin
@@ -35,6 +35,7 @@ from lee_llm_router.response import LLMRequest, Message
 
 _OURS = frozenset({NATIVE_FIELD, "cache", "is_error"})
 """Fields of messages that are this package's own."""
+_SAY_NOTHING = frozenset({"role", "content", "name", "reasoning_content"})
 _UNMARKED = CacheMarks("none")
 _ROLES = frozenset({"user", "assistant", "system"})
 _NO_MESSAGE: Message = {}
@@ -85,6 +86,8 @@ class _History:
             else:
                 self._add_text(message)
         self._marks.keep_last()
+        if self._settings.after_results is not None:
+            self._done = list(_parted(self._done, self._settings.after_results))
         return tuple(self._done)
 
     def _add_text(self, message: Message) -> None:
@@ -106,7 +109,7 @@ class _History:
     def _add_answer(self, message: Message, calls: list[dict[str, Any]] | None = None) -> None:
         """Add a message of the assistant; `calls` are its tool calls, mended."""
         content = message.get("content")
-        if len(message) == 2 and type(content) is str and content:
+        if len(message) == 2 and type(content) is str and content and self._settings.missing_reasoning is None:
             self._done.append(message)
             return
         changed = self._own_fields_removed(message)
@@ -115,15 +118,15 @@ class _History:
             content = legal_parts(content, self._marks, keep_refusals=self._settings.facts.is_openai) or None
         if content and message.get("cache"):
             content = self._marks.marked(content)
+        if self._settings.missing_reasoning is not None and (calls or self._follows_result()):
+            changed = {"reasoning_content": self._settings.missing_reasoning, **changed}
         if "content" in changed or content:
             changed["content"] = content
         if calls:
             changed["tool_calls"] = calls
         if NATIVE_FIELD in message:
             changed = with_own_fields(changed, message, self._origin)
-        if calls and self._settings.missing_reasoning is not None:
-            changed = {"reasoning_content": self._settings.missing_reasoning, **changed}
-        if content or calls or any(value for name, value in changed.items() if name not in ("role", "content", "name")):
+        if content or calls or any(value for name, value in changed.items() if name not in _SAY_NOTHING):
             self._done.append(changed)
 
     def _add_clean_calls(self, messages: Sequence[Message], start: int) -> int:
@@ -241,6 +244,9 @@ class _History:
         elif texts:
             self._done.append({"role": "user", "content": f"{head}\n{texts}"})
 
+    def _follows_result(self) -> bool:
+        return bool(self._done) and self._done[-1].get("role") == "tool"
+
     def _new_id(self, written: Any, is_its_own: bool) -> str:
         """Return an id that the server takes, and that no other call has; one that it gave itself is such."""
         known: str = written if isinstance(written, str) else ""
@@ -256,7 +262,7 @@ class _History:
         """Return a copy of `message` without this package's own fields, and with a name that is legal."""
         changed = {name: value for name, value in message.items() if name not in _OURS}
         if changed.get("role") not in ("tool", "function") and "name" in changed:
-            changed["name"] = legal_name(changed["name"])
+            changed["name"] = legal_name(changed["name"]) if self._settings.message_names else ""
             if not changed["name"]:
                 del changed["name"]
         return changed
@@ -264,6 +270,16 @@ class _History:
 
 def _is(one: Any, other: Any) -> bool:
     return one is other
+
+
+def _parted(messages: Iterable[Message], words: str) -> Iterator[Message]:
+    """Yield `messages` with a word of the assistant between results of tools and the user."""
+    last = None
+    for message in messages:
+        if last == "tool" and message.get("role") == "user":
+            yield {"role": "assistant", "content": words}
+        yield message
+        last = message.get("role")
 
 
 def _calls_in(message: Message) -> list[Mapping[str, Any]]:

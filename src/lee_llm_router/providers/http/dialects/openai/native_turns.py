@@ -1,7 +1,7 @@
 """What a server of chat completions wants back of its own answers, and puts into the next request. Pure.
 
 Chat completions have no form of their own for thinking. Each server has added fields, and some refuse the next turn of
-a tool loop without them: `reasoning_content` beside tool calls (DeepSeek, Moonshot), `reasoning_details` (OpenRouter),
+a tool loop without them: `reasoning_content` of all its answers (DeepSeek, Moonshot), `reasoning_details` (OpenRouter),
 `thinking_blocks` (LiteLLM), a signature in each tool call (`extra_content`, Gemini), parts that hold the thinking
 (Mistral). A field is told by its name, so that the next server's is kept, too. They go back to the server and model
 that gave them, and to no other.
@@ -26,20 +26,21 @@ _KEPT = re.compile(
     r"|\w*signature|extra_content|provider_specific_fields|encrypted_\w+"
 )
 """Fields of messages that hold what the server wants back: never plain words, which are for the reader."""
-_BESIDE_CALLS = "reasoning_content"
+_IN_LOOPS = "reasoning_content"
 _THINKING = ("thinking", "reasoning", "redacted_thinking")
 
 
-def own_fields(message: Mapping[str, Any], calls: Sequence[Any]) -> dict[str, Any] | None:
+def own_fields(message: Mapping[str, Any], calls: Sequence[Any], *, in_loop: bool) -> dict[str, Any] | None:
     """Return what of an answer's message goes back to its server; None if there is nothing.
 
     Args:
         message: The message.
         calls: Its tool calls, as the server has them.
+        in_loop: Whether it answers results of tools.
     """
     fields = {name: value for name, value in message.items() if value and _KEPT.fullmatch(name)}
-    if calls and message.get(_BESIDE_CALLS):
-        fields[_BESIDE_CALLS] = message[_BESIDE_CALLS]
+    if (calls or in_loop) and message.get(_IN_LOOPS):
+        fields[_IN_LOOPS] = message[_IN_LOOPS]
     content = message.get("content")
     if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in _THINKING for part in content):
         fields["content"] = content

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router.content import media_kinds
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
 from lee_llm_router.providers.http.dialects.openai.embeddings import OpenAIEmbeddings
+from lee_llm_router.providers.http.dialects.openai.message_parts import has_file_address
 from lee_llm_router.providers.http.dialects.openai.refusals import options_refused, settings_wanted
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import (
@@ -62,6 +64,17 @@ class OpenAIChatProvider(HTTPProvider[OpenAIChatConfig]):
         if most is not None and request.stop is not None and len(request.stop) > most:
             found["stop"] = f"the server takes at most {most} stop sequences"
         return found
+
+    def untakable(self, request: LLMRequest) -> str | None:
+        """As `Provider.untakable`: kinds of parts that the settings leave out, files that OpenAI has to fetch."""
+        media = self.config.media
+        if media is not None:
+            foreign = sorted(media_kinds(request.messages) - set(media))
+            if foreign:
+                return f"the server takes no parts of the kind {' or '.join(foreign)} (media, in the settings)"
+        if self.config.facts.is_openai and has_file_address(request.messages):
+            return "OpenAI takes files as data or by their id, not by their address"
+        return None
 
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
         """As `Provider.refused_before`: what the model has refused with 400."""

@@ -129,11 +129,20 @@ class OpenAIChatConfig(HTTPConfig):
     media_in_results: bool = Field(
         False, description="Whether tool messages may hold pictures; else they follow in a message of the user."
     )
-
+    media: tuple[Literal["image", "audio", "file"], ...] | None = Field(
+        None, description="The kinds of parts beside text that the server takes. Default: any."
+    )
+    message_names: bool = Field(True, description="Whether messages may say the name of who speaks.")
     missing_reasoning: str | None = Field(
         None,
-        description="What is sent as reasoning_content with tool calls that came from elsewhere, for servers that"
-        " refuse those without (Moonshot, DeepSeek): a blank, say.",
+        description="What is sent as reasoning_content in a tool loop's answers that came from elsewhere, for servers"
+        " that refuse those without (Moonshot, DeepSeek): a blank, say.",
+    )
+    after_results: str | None = Field(
+        None,
+        min_length=1,
+        description="What the assistant says between results of tools and the user, for servers that refuse to hear the"
+        " user next (Mistral).",
     )
 
     _facts: ServerFacts = PrivateAttr(default_factory=lambda: ServerFacts(""))

@@ -92,7 +92,7 @@ class StreamDetails:
         if message or self._contents:
             message["content"] = self._content(texts)
         calls = [tools.extras.get(position, {}) for position in sorted(tools.calls)]
-        if calls and self.reasoning:
+        if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
         if has_halves:
             message, calls = whole_characters(message), whole_characters(calls)
