@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.strict_openai_chat import check
-from lee_llm_router import LLMRequest
+from lee_llm_router import LLMRequest, load_config
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
 from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
@@ -415,3 +415,30 @@ def test_any_history_is_one_that_a_strict_server_takes(messages: list[Any], url:
     before = json.dumps(messages)
     sent(user("begin"), *messages, config=settings(url))
     assert json.dumps(messages) == before, "the caller's own messages were changed"
+
+
+def of_vendor(name: str) -> OpenAIChatConfig:
+    config = load_config({"llm": {"providers": {"p": {"type": name}}, "roles": {"r": {"provider": "p"}}}}).providers[
+        "p"
+    ]
+    assert isinstance(config, OpenAIChatConfig)
+    return config
+
+
+def test_vendors_get_what_is_theirs() -> None:
+    """The table of vendors knows their ways; a history of others is one that they take."""
+    asked = [
+        user("hi", name="Ann", cache=True),
+        calls(("call_1234567890", "look")),
+        result("call_1234567890"),
+        user("and?"),
+    ]
+    mistral = sent(*asked, config=of_vendor("mistral"))
+    assert len(mistral[1]["tool_calls"][0]["id"]) == 9 and [m["role"] for m in mistral][-2:] == ["assistant", "user"]
+    assert sent(*asked, config=of_vendor("deepseek"), strict=False)[1]["reasoning_content"] == ""
+    assert sent(*asked, config=of_vendor("moonshot"), strict=False)[1]["reasoning_content"] == " "
+    assert "name" not in sent(*asked, config=of_vendor("groq"))[0]
+    for gateway in ("openrouter", "litellm_proxy"):
+        assert "cache_control" in sent(*asked, config=of_vendor(gateway), strict=False)[0]["content"][0]
+    body = ChatDialect().encode(LLMRequest(messages=(user(),), seed=3), of_vendor("mistral"), stream=False)
+    assert body["random_seed"] == 3 and "seed" not in body
