@@ -56,7 +56,7 @@ def _gpt(version: tuple[int, int], rest: str) -> KnownModel:
     if version < (5, 0):
         return _UNKNOWN
     if version >= _FIRST_WITH_BREAKPOINTS:
-        return KnownModel(reasons=True, samples=False, breakpoints=True)
+        return KnownModel(reasons=True, samples=version >= (6, 0), breakpoints=True)
     if version == (5, 0):
         efforts = ("high",) if "-pro" in rest else _USUAL if "-codex" in rest else ("minimal", *_USUAL)
         return KnownModel(efforts, reasons=True, samples=False, samples_unthinking=False)
