@@ -210,7 +210,7 @@ def test_the_sdk_reads_our_streams_as_we_do() -> None:
     body = http(200, stream_of(whole), {"Content-Type": "text/event-stream"})
     with Server(answering(body)) as server:
         with openai.OpenAI(base_url=server.url, api_key="x", max_retries=0) as client:
-            events = list(client.responses.create(model="m", input="hi", stream=True))
+            events: list[Any] = list(client.responses.create(model="m", input="hi", stream=True))
         with router_to(server.url, memory=Memory(), type="openai_responses") as router:
             stream = router.stream("r", "hi")
             chunks = list(stream)
