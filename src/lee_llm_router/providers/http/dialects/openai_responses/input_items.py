@@ -26,7 +26,7 @@ from lee_llm_router.providers.http.dialects.conversation import (
     Turn,
     conversation_of,
 )
-from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back, kind_of
 from lee_llm_router.response import Message
 
 IDS = LegalIds()
@@ -154,7 +154,7 @@ class _Writer:
 def _text_of(item: Item) -> str:
     if isinstance(item, TextItem):
         return item.text
-    if isinstance(item, OtherItem) and item.part.get("type") in _TEXT_PARTS:
+    if isinstance(item, OtherItem) and kind_of(item.part) in _TEXT_PARTS:
         text = item.part.get("text")
         return text if isinstance(text, str) else ""
     return ""

@@ -11,12 +11,20 @@ keeps its `phase` only if it is. What the API refuses when it comes back is left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 DIALECT = "openai_responses"
 
 CALLS = frozenset({"function_call", "custom_tool_call"})
+
+
+def kind_of(item: Mapping[str, Any]) -> str:
+    """Return the type of an item, a part or an annotation; empty where it has none."""
+    kind = item.get("type")
+    return kind if type(kind) is str else ""
+
+
 _PLAIN_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
 _PLAIN_MESSAGE = frozenset({"type", "id", "role", "content", "status"})
 
@@ -32,7 +40,7 @@ def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
             loses_ids = True
             continue
         item = {name: value for name, value in item.items() if value is not None}  # noqa: PLW2901
-        if loses_ids and item.get("type") in CALLS:
+        if loses_ids and kind_of(item) in CALLS:
             item.pop("id", None)
         kept.append(item)
     while kept and kept[-1].get("type") == "reasoning":
@@ -44,7 +52,7 @@ def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
 
 def _is_plain(item: Any) -> bool:
     """Return whether an item says nothing that the text and the calls of its answer do not say."""
-    kind = item.get("type")
+    kind = kind_of(item)
     if kind == "message":
         return all(value is None or name in _PLAIN_MESSAGE for name, value in item.items())
     return kind == "function_call" and all(value is None or name in _PLAIN_CALL for name, value in item.items())
@@ -72,7 +80,7 @@ def items_to_send_back(content: Any, call_ids: Sequence[str]) -> list[dict[str, 
     left = list(call_ids)
     items = []
     for item in content:
-        if item.get("type") in CALLS:
+        if kind_of(item) in CALLS:
             if not left:
                 return None
             item = {**item, "call_id": left.pop(0)}  # noqa: PLW2901

@@ -23,7 +23,7 @@ from lee_llm_router.details import Citation, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_text, with_own_ids
-from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS, kind_of
 from lee_llm_router.response import ToolCall
 
 COMMENTARY, FINAL_ANSWER = "commentary", "final_answer"
@@ -103,8 +103,8 @@ class _Reader:
 
     def add(self, item: dict[str, Any]) -> None:
         """Read one item."""
-        kind = item.get("type")
-        if kind == "message" or (kind is None and "content" in item):
+        kind = kind_of(item)
+        if kind == "message" or (not kind and "content" in item):
             self._add_message(item)
         elif kind in CALLS:
             self.calls.append(_call(self.reply, item, len(self.calls), cut=self.cut))
@@ -123,7 +123,7 @@ class _Reader:
             raise invalid_answer(self.reply, "malformed (the content of a message is no list)")
         texts: list[_Text] = []
         for part in content or ():
-            kind = mapping(part).get("type")
+            kind = kind_of(mapping(part))
             if kind in TEXTS and isinstance(part.get("text"), str):
                 text = _Text(part["text"], phase, part.get("annotations") or (), part.get("logprobs") or ())
                 texts.append(text)
@@ -235,7 +235,7 @@ def citation_of(note: Any, offset: int = 0) -> Citation | None:
     """Return the source that an annotation names, whose text begins at `offset`; None if it names none."""
     note = mapping(note)
     # Chat completions nest it under its type.
-    inner = mapping(note.get(note["type"])) if isinstance(note.get("type"), str) else {}
+    inner = mapping(note.get(kind_of(note)))
     note = {**note, **inner}
     url = string(note.get("url"))
     title = string(note.get("title")) or string(note.get("filename")) or string(note.get("file_id"))

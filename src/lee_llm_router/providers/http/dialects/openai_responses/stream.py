@@ -36,7 +36,7 @@ from lee_llm_router.providers.http.dialects.openai.event_bodies import (
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, is_error
 from lee_llm_router.providers.http.dialects.openai_responses.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai_responses.items_so_far import ItemsSoFar
-from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS
+from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS, kind_of
 from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import (
     COMPLETED,
     FAILED,
@@ -159,7 +159,7 @@ class ResponsesDecoder:
             return read(self, kind, value)
         response = value.get("response")
         if kind in _ENDS or (
-            mapping(response).get("status") in _ENDED and kind.startswith(_PREFIX) and kind not in _BEGINS
+            string(mapping(response).get("status")) in _ENDED and kind.startswith(_PREFIX) and kind not in _BEGINS
         ):
             return self._finish(event, value, _ENDS.get(kind))
         return self._read_other(event, kind, value)
@@ -276,7 +276,8 @@ class ResponsesDecoder:
         if rest is None:
             rest = ("", "", ()) if self._halves is None else self._halves.left()
         text, reasoning, tools = rest
-        if any(call.name is None for call in self._items.calls) and not any(tool.name for tool in tools):
+        named = {tool.index for tool in tools if tool.name}
+        if any(one.name is None and place not in named for place, one in enumerate(self._items.calls)):
             raise self._broken("is malformed (a call names no function)")
         calls = bool(self._items.calls) and whole.finish_reason == "stop"
         size, _ = self._first or (None, None)
@@ -331,8 +332,8 @@ class ResponsesDecoder:
             value = mapping(read_odd_json(lines[-1]) if b"\\u" in lines[-1] else from_json(lines[-1]))
         except ValueError:
             return False
-        kind = value.get("type") or event.event
-        return kind in _ENDS or kind == "error" or mapping(value.get("response")).get("status") in _ENDED
+        kind = kind_of(value) or event.event
+        return kind in _ENDS or kind == "error" or string(mapping(value.get("response")).get("status")) in _ENDED
 
     def _read_whole_body(self) -> StreamChunk | None:
         """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""

@@ -43,7 +43,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any], state: str | None 
         ContentFilterError: the answer was refused; `response` holds what came of it.
         LLMRouterError: the response failed, or an error came in its place; of the type that it names.
     """
-    output, status = answer.get("output"), state or answer.get("status") or COMPLETED
+    output, status = answer.get("output"), state or _status(answer)
     if status in FAILED or is_error(answer, has_choices=bool(output)):
         raise _failed(reply, answer, status)
     if not isinstance(output, list):
@@ -75,22 +75,28 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any], state: str | None 
     return response
 
 
+def _status(answer: Mapping[str, Any]) -> str:
+    """Return the state that a response says it is in; one that does not say is complete."""
+    status = answer.get("status")
+    return status if isinstance(status, str) and status else COMPLETED if status is None else "of no known kind"
+
+
 def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
     """Return the response in a body that may be its last event."""
     inner = body.get("response")
     return inner if isinstance(inner, dict) and "output" in inner and "output" not in body else body
 
 
-def _failed(reply: HTTPReply, answer: Mapping[str, Any], status: Any) -> LLMRouterError:
+def _failed(reply: HTTPReply, answer: Mapping[str, Any], status: str) -> LLMRouterError:
     error = answer.get("error")
     if error or answer.get("code") or answer.get("message") or status not in FAILED:
         return failure_within(reply, {"error": error} if error else answer)
     return error_for(FailureType.PROVIDER_ERROR, f"the response {status}", status_code=reply.status)
 
 
-def _reason(answer: Mapping[str, Any], status: Any) -> str:
+def _reason(answer: Mapping[str, Any], status: str) -> str:
     """Return why an answer that is not complete ended; its status where it does not say."""
-    return string(mapping(answer.get("incomplete_details")).get("reason")) or (string(status) or INCOMPLETE)
+    return string(mapping(answer.get("incomplete_details")).get("reason")) or status
 
 
 def _used_up(reply: HTTPReply, usage: LLMUsage) -> bool:
