@@ -117,6 +117,10 @@ def test_the_usual_key_goes_to_the_vendor_alone() -> None:
     assert settings(api_key_env=None).api_key_env is None
     assert settings(api_key_file="/k").api_key_env is None
     assert settings(base_url="http://localhost:8080/v1").api_key_env is None
+    defaults: dict[str, Any] = {"base_url": "https://api.anthropic.com/v1", "api_key_env": "ANTHROPIC_API_KEY"}
+    for url, kept in [("https://API.anthropic.com/v1/", True), ("http://localhost:8080/v1", False)]:
+        found = AnthropicConfig.with_defaults({"type": "anthropic", "base_url": url}, defaults)
+        assert ("api_key_env" in found) == kept
 
 
 @pytest.mark.parametrize("url", ["https://h.test/v1/messages", "https://h.test/models/claude:rawPredict"])
@@ -218,7 +222,8 @@ def test_documents_are_cited_where_the_settings_want_it_but_not_beside_a_schema(
     image_part("gs://bucket/a.png"), file_part(b"PK", media_type="application/zip"), file_part("gs://b/a.pdf"),
 ])  # fmt: skip
 def test_media_of_a_type_that_the_vendor_does_not_take_are_known_before_the_call(part: dict[str, Any]) -> None:
-    assert unsupported(messages=({"role": "user", "content": [part]},)) == {"messages"}
+    request = LLMRequest(messages=({"role": "user", "content": [part]},))
+    assert AnthropicProvider("p", settings()).untakable(request)
 
 
 @pytest.mark.feature("anthropic", "audio", supported=False)

@@ -88,8 +88,8 @@ class Written:
         cite: bool,
         marked: Sequence[Block] = (),
     ) -> None:
-        conversation = conversation_of(messages, _IDS)
         self._origin = origin
+        conversation = conversation_of(messages, _IDS, keeps=lambda one: bool(self._native(one)))
         self._cite = cite
         self.marked: list[Block] = list(marked)
         """Blocks that are worth keeping in the cache with all before them, in order."""
@@ -130,21 +130,25 @@ class Written:
 
     def _answer(self, message: Message, items: Sequence[Item]) -> Iterable[Block]:
         """Return the blocks of one message of the assistant: its own ones where it came from here."""
-        native = native_content(message, DIALECT, self._origin)
+        blocks = self._native(message)
         calls = [item for item in items if isinstance(item, CallItem)]
-        if isinstance(native, Sequence) and not isinstance(native, str):
-            blocks = [dict(block) for block in native if isinstance(block, Mapping)]
-            called = [block for block in blocks if block.get("type") == "tool_use"]
-            if blocks and len(called) == len(calls):
-                for tool_use, item in zip(called, calls, strict=True):
-                    tool_use["id"] = item.call.id
-                markable = [block for block in blocks if not is_thinking(block)]
-                if markable and any(item.cache for item in items):
-                    self.marked.append(markable[-1])
-                return blocks
+        called = [block for block in blocks if block.get("type") == "tool_use"]
+        if blocks and len(called) == len(calls):
+            for tool_use, item in zip(called, calls, strict=True):
+                tool_use["id"] = item.call.id
+            if message.get("cache") or any(item.cache for item in items):
+                self.marked += [block for block in blocks if not is_thinking(block)][-1:]
+            return blocks
         written = [block for block in map(answer_block, items) if block is not None]
         self.marked += written[-1:] if any(item.cache for item in items) else ()
         return written
+
+    def _native(self, message: Message) -> list[Block]:
+        """Return copies of the blocks as which a message of the assistant came; none if that was elsewhere."""
+        native = native_content(message, DIALECT, self._origin)
+        if not isinstance(native, Sequence) or isinstance(native, str):
+            return []
+        return [dict(block) for block in native if isinstance(block, Mapping)]
 
     def _block(self, item: ContentItem | ResultItem) -> Block:
         if isinstance(item, ResultItem):

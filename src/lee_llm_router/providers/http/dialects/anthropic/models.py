@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from urllib.parse import urlsplit
 
-from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig, server_of
 from lee_llm_router.response import LLMRequest
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?v?([0-9]{1,2})(?![0-9])(?:[-.]([0-9]{1,2})(?![0-9]))?")
@@ -34,8 +33,7 @@ def is_older(model: str | None, settings: AnthropicConfig) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_claude(model: str, base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return "claude" in model.lower() or host == "anthropic.com" or host.endswith(".anthropic.com")
+    return "claude" in model.lower() or f".{server_of(base_url)}".endswith(".anthropic.com")
 
 
 @lru_cache(maxsize=256)

@@ -63,13 +63,15 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
             found |= {option: _REFUSED for option in OPTIONS if option in refused and request.asks_for(option)}
             if BOTH in refused and request.temperature is not None and request.top_p is not None:
                 found["top_p"] = "the model takes no top_p beside temperature"
-        foreign = foreign_media(request.messages)
-        if foreign is not None:
-            found["messages"] = f"{foreign} cannot be sent"
         kind = None if request.tools is None else foreign_tool(request.tools)
         if kind is not None:
             found["tools"] = f"there are no tools of the type {kind}"
         return found
+
+    def untakable(self, request: LLMRequest) -> str | None:
+        """As `Provider.untakable`: pictures and files of types that the API does not take."""
+        foreign = foreign_media(request.messages)
+        return None if foreign is None else f"{foreign} cannot be sent"
 
     def failure(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> LLMRouterError:
         """Return the error for `reply`. Where that refuses a form or an option, it is not sent from now on."""

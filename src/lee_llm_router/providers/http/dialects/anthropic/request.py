@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from lee_llm_router.details import native_origin
 from lee_llm_router.errors import InvalidRequestError
@@ -13,7 +12,7 @@ from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson
 from lee_llm_router.providers.http.dialects.anthropic.messages import Written, plain_messages
 from lee_llm_router.providers.http.dialects.anthropic.models import is_older, model_of
 from lee_llm_router.providers.http.dialects.anthropic.schema import output_schema
-from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig, server_of
 from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_fields
 from lee_llm_router.providers.http.dialects.anthropic.tools import choice_of, tools_of
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
@@ -77,7 +76,7 @@ def bound_of(settings: AnthropicConfig, lesson: Lesson) -> int:
 
 def origin_of(settings: AnthropicConfig, model: str | None) -> str:
     """Return whose answers may go back to `model`, as `native_origin` says it."""
-    return native_origin(urlsplit(settings.base_url).netloc, model)
+    return native_origin(server_of(settings.base_url), model)
 
 
 def tier_of(service_tier: str) -> str:
