@@ -57,7 +57,8 @@ def events_of(whole: Mapping[str, Any], *, size: int = 4) -> list[dict[str, Any]
         begun = {**block, **{name: type(block[name])() for name in ("text", "thinking", "input") if name in block}}
         if "signature" in block:
             begun["signature"] = ""
-        begun.pop("citations", None)
+        if block.get("citations") is not None:
+            begun["citations"] = []
         found.append({"type": "content_block_start", "index": index, "content_block": begun})
         found += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in _deltas(block, size)]
         found.append({"type": "content_block_stop", "index": index})

@@ -319,7 +319,7 @@ def test_a_model_that_takes_fewer_tokens_is_asked_with_its_own_bound() -> None:
 
     script, bodies = teaching(refusal)
     ask(script)
-    assert [body["max_tokens"] for body in bodies] == [32_000, 8192, 8192]
+    assert [body["max_tokens"] for body in bodies] == [20_000, 8192, 8192]
     with pytest.raises(LLMRouterError) as caught:  # the caller's own bound is the caller's mistake
         ask(script, max_tokens=9000)
     assert caught.value.failure_type is F.INVALID_REQUEST

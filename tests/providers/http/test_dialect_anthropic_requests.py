@@ -71,7 +71,7 @@ def tool(name: str = "f", **more: Any) -> dict[str, Any]:
 
 
 def test_a_plain_request_has_three_fields() -> None:
-    assert encoded() == {"model": NEWER, "max_tokens": 32_000, "messages": [USER]}
+    assert encoded() == {"model": NEWER, "max_tokens": 20_000, "messages": [USER]}
 
 
 def test_a_stream_is_asked_for_in_the_body() -> None:
@@ -107,7 +107,7 @@ def test_on_vertex_the_model_stands_in_the_path_and_the_version_in_the_body() ->
     request = LLMRequest(messages=(USER,))
     assert DIALECT.path(request, config, stream=False) == "/claude-x@1%2F2:rawPredict"
     assert DIALECT.path(request, config, stream=True) == "/claude-x@1%2F2:streamRawPredict"
-    assert encoded(config) == {"anthropic_version": "2026-10-21", "max_tokens": 32_000, "messages": [USER]}
+    assert encoded(config) == {"anthropic_version": "2026-10-21", "max_tokens": 20_000, "messages": [USER]}
     assert "anthropic-version" not in DIALECT.headers(config, "k", stream=False)
 
 

@@ -69,7 +69,7 @@ class AnthropicConfig(HTTPConfig):
         " base_url/MODEL:rawPredict, with the version in the body; base_url ends with publishers/anthropic/models.",
     )
     default_max_tokens: Integer = Field(
-        32_000,
+        20_000,
         ge=1,
         le=_LARGEST_BOUND,
         description="The bound on tokens where the request has none: the API wants one. A model that takes fewer is"
