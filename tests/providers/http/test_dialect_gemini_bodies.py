@@ -227,6 +227,30 @@ def test_half_characters_are_put_together() -> None:
     assert read(at_end).text == "a�"
 
 
+def test_no_half_character_is_left_anywhere() -> None:
+    """They could be written neither to a trace nor into the next request."""
+    source = {"web": {"uri": "X", "title": "X"}}
+    support = {"segment": {"text": "X", "endIndex": 1}, "groundingChunkIndices": [0]}
+    likely = {"token": "X", "logProbability": -1}
+    value = answer(
+        thought("X"),
+        text("X", thoughtSignature="X"),
+        call("X", {"X": ["X"]}, call_id="X"),
+        {"later": {"X": "X"}},
+        {"inlineData": {"mimeType": "image/X", "data": "X"}},
+        {"executableCode": {"code": "X"}},
+        groundingMetadata={"groundingChunks": [source], "groundingSupports": [support]},
+        citationMetadata={"citations": [{"uri": "X"}]},
+        logprobsResult={"chosenCandidates": [likely], "topCandidates": [{"candidates": [likely]}]},
+    )
+    value |= {"modelVersion": "X", "responseId": "X"}
+    for data in (whole(value), events(value), array(value), events(value, {"usageMetadata": {"serviceTier": "X"}})):
+        got = read(data.replace(b"X", b"\\ud83d"))
+        shown = repr((got, got.details, got.details.native and got.details.native.content, got.raw, got.message))
+        assert "\\ud83d" not in shown
+        assert "�" in got.text
+
+
 def test_a_whole_answer_and_its_stream_are_one() -> None:
     parts: list[Any] = [thought("Hm."), text("a"), call("f", {"x": 1}, thoughtSignature="QUI="), text("c")]
     streamed = read(events(*(piece(part) for part in parts), answer()))

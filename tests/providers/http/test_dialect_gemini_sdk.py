@@ -98,7 +98,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     turns.append(("user", [draw(TEXTS)]))
     schema = {"type": "object", "properties": {"a_b": {"type": "integer"}}, "required": ["a_b"]}
     options = {
-        "temperature": st.floats(0, 2), "top_p": st.floats(0, 1), "top_k": st.integers(1, 40),
+        "temperature": st.floats(0, 2), "top_p": st.floats(0.1, 1), "top_k": st.integers(1, 40),
         "max_tokens": st.integers(1, 999), "stop": st.lists(TEXTS, min_size=1, max_size=5),
         "seed": st.integers(-(2**31), 2**31 - 1), "presence_penalty": st.floats(-2, 2),
         "frequency_penalty": st.floats(-2, 2), "top_logprobs": st.integers(1, 20),

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from helpers.all_forms import complete_async, complete_sync
+from helpers.gemini_wire import answer, events, piece, text
 from helpers.servers import Script, Server, answering, completion, http, json_answer, once
 from helpers.stream_servers import EVENTS, LAST, framed
 from helpers.stream_support import READERS, Read, router_to
@@ -106,6 +107,11 @@ SAMPLES = {
     "openai chat": Sample(
         "http", "/v1/chat/completions", "/v1/chat/completions", ("authorization", "Bearer {}"),
         completion, _chat_events, "text/event-stream",
+    ),
+    "gemini": Sample(
+        "gemini", "/v1/models/a%2Fb%3Fc:generateContent", "/v1/models/a%2Fb%3Fc:streamGenerateContent?alt=sse",
+        ("x-goog-api-key", "{}"), lambda said: answer(text(said)),
+        lambda said: [events(piece(text(said[:-2]))), events(answer(text(said[-2:])))], "text/event-stream",
     ),
     "toy": Sample(
         "toy", "/v1/a%2Fb%3Fc:say", "/v1/a%2Fb%3Fc:tell", ("x-toy-key", "{}"),

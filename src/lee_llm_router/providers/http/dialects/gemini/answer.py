@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from lee_llm_router._util.lenient_json import whole_characters, whole_text
 from lee_llm_router._util.numbers import count
 from lee_llm_router.errors import ContentFilterError, InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
@@ -41,6 +42,8 @@ class AnswerReader:
     """
 
     def __init__(self, reply: HTTPReply) -> None:
+        self.has_halves = False
+        """Whether texts may hold half characters: what is read of them is put together in the end."""
         self._reply = reply
         self._request_bytes = reply.request_bytes
         self._is_first = True
@@ -132,10 +135,13 @@ class AnswerReader:
                 said = self._reply.quote(self._reason, 60)
                 raise self._broken(f"is empty, and ended for an unknown reason ({said})")
         usage = mapping(self._usage)
+        if self.has_halves:
+            self._findings.put_together()
+            usage = whole_characters(usage)
         return StreamChunk(
             finish_reason=reason,
             usage=usage_of(usage),
-            details=self._findings.details(self._reason, usage),
+            details=self._findings.details(whole_text(self._reason), usage),
             raw={},
         )
 
@@ -208,7 +214,9 @@ class AnswerReader:
         if args is not None and type(args) is not dict:
             raise self._broken("holds a function call whose arguments are no object")
         self._findings.parts.append(part)
-        call_id = own_id(string(call.get("id")), self._calls, self._ids)
+        if self.has_halves:
+            name, args = whole_text(name), whole_characters(args)
+        call_id = own_id(whole_text(string(call.get("id")) or ""), self._calls, self._ids)
         delta = ToolCallDelta(
             index=self._calls, id=call_id, name=self._own_name(name), arguments=to_json(args or {}).decode()
         )
@@ -237,7 +245,7 @@ class AnswerReader:
         return InvalidResponseError(f"the answer {what}", status_code=self._reply.status)
 
 
-def own_id(given: str | None, position: int, taken: set[str]) -> str:
+def own_id(given: str, position: int, taken: set[str]) -> str:
     """Return an id for a call that no other in the answer has: the one it was given, if it can be."""
     found = given or f"call_{position}"
     while found in taken:

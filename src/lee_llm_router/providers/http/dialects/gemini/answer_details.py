@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lee_llm_router._util.lenient_json import whole_characters, whole_text
 from lee_llm_router.details import AnswerDetails, NativeTurn, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.citations import citations_of
@@ -46,6 +47,16 @@ class Findings:
         if candidate.get("logprobsResult"):
             self._logprobs += _logprobs(mapping(candidate["logprobsResult"]))
         self._token = string(candidate.get("continuationToken")) or self._token
+
+    def put_together(self) -> None:
+        """Make whole characters of the halves in what was found."""
+        self.parts = whole_characters(merged_parts(self.parts))
+        self._grounding, self._quoted = whole_characters(self._grounding), whole_characters(self._quoted)
+        self._logprobs = [
+            TokenLogprob(token=whole_text(one.token), logprob=one.logprob, top=whole_characters([*one.top]))
+            for one in self._logprobs
+        ]
+        self.id, self._token = whole_characters(self.id), whole_characters(self._token)
 
     def details(self, reason: str, usage: Mapping[str, Any]) -> AnswerDetails:
         """Return the details of the whole answer.

@@ -29,6 +29,7 @@ from lee_llm_router.providers.http.dialects.gemini.stream_raw import merged_raw
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
+from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import StreamChunk
 
 _BLANK = b" \t\r\n"
@@ -59,6 +60,8 @@ class GeminiDecoder:
         self._page: bytearray | None = None
         """A web page."""
         self._has_ended = False
+        self._is_one_object = False
+        """Whether the body begins as an object, and may be one whole answer."""
         self._value: dict[str, Any] | None = None
         """The first object."""
         self._bodies: list[bytes] = []
@@ -84,11 +87,15 @@ class GeminiDecoder:
 
     def next(self) -> StreamChunk | None:
         """As `Decoder.next`."""
-        while self._events and not self.done:
+        while self._events and not (self._is_one_object and self._waits()):
             chunk = self._read_event(self._events.popleft())
             if chunk is not None:
                 return chunk
         return self._end_body() if self._has_ended and not self.done else None
+
+    def _waits(self) -> bool:
+        """Return whether the first object of the body is held back, to find out whether it is the whole answer."""
+        return not self._bodies and len(self._events) == 1
 
     def whole_raw(self) -> Any:
         """Return the answer as an unstreamed one would be, put together when it is looked at."""
@@ -109,6 +116,7 @@ class GeminiDecoder:
             self._page = bytearray()
         elif head[:1] in (b"{", b"["):
             self._objects = JSONObjects(self._limit)
+            self._is_one_object = head[:1] == b"{"
         else:
             self._parser = EventParser(self._limit)
         return head
@@ -156,7 +164,11 @@ class GeminiDecoder:
             value = None
         if value is not None:
             self._halves = self._halves or HalfCharacters()
-            return replace(self._read_value(event, value), raw=whole_characters(value))
+            self._reader.has_halves = True
+            chunk, clean = self._read_value(event, value), whole_characters(value)
+            if len(self._bodies) == 1:
+                self._value = clean
+            return replace(chunk, raw=clean, model=whole_characters(chunk.model))
         if event.event == "error":
             raise failure_within(self._reply, data.decode("utf-8", "replace"))
         objects = JSONObjects(self._limit)
@@ -175,6 +187,20 @@ class GeminiDecoder:
             if pending is not None and _is_whole(pending.data):
                 self._events.append(pending)
                 return self.next()
+        first = self._read_event(self._events.popleft()) if self._events else None
+        try:
+            last = self._finished()
+        except LLMRouterError as error:
+            if first is not None:
+                parts = AnswerParts()
+                parts.add(first)
+                error.response = error.response or parts.response(self.whole_raw())
+            raise
+        self.done = True
+        return last if first is None else _one_chunk(first, last)
+
+    def _finished(self) -> StreamChunk:
+        """Return the last chunk of an answer that is whole, or raise why it is not."""
         if self._parser is None or not self._bodies:
             self._check_body()
         if not self._reader.has_ended:
@@ -185,7 +211,6 @@ class GeminiDecoder:
         if self._halves is not None:
             text, reasoning, tools = self._halves.left()
             last = replace(last, text=text, reasoning=reasoning, tool_calls=tools)
-        self.done = True
         return last
 
     def _check_body(self) -> None:
@@ -225,6 +250,19 @@ class GeminiDecoder:
 
     def _broken(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
+
+
+def _one_chunk(first: StreamChunk, last: StreamChunk) -> StreamChunk:
+    """Return a whole answer as one chunk."""
+    return replace(
+        first,
+        text=first.text + last.text,
+        reasoning=first.reasoning + last.reasoning,
+        tool_calls=first.tool_calls + last.tool_calls,
+        finish_reason=last.finish_reason,
+        usage=last.usage,
+        details=last.details,
+    )
 
 
 def _is_whole(data: bytes) -> bool:
