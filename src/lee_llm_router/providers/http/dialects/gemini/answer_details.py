@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lee_llm_router._util.lenient_json import whole_characters, whole_text
@@ -53,7 +54,7 @@ class Findings:
         self.parts = whole_characters(merged_parts(self.parts))
         self._grounding, self._quoted = whole_characters(self._grounding), whole_characters(self._quoted)
         self._logprobs = [
-            TokenLogprob(token=whole_text(one.token), logprob=one.logprob, top=whole_characters([*one.top]))
+            replace(one, token=whole_text(one.token), top=tuple((whole_text(name), value) for name, value in one.top))
             for one in self._logprobs
         ]
         self.id, self._token = whole_characters(self.id), whole_characters(self._token)
