@@ -188,7 +188,8 @@ class _Writer:
             if isinstance(item, CallItem):
                 name = legal_name(item.call.name)
                 self._note(item.call.id, item.call.id, name)
-                function = {"id": item.call.id, "name": name, "args": _object_in(item.call.arguments)}
+                ids = {} if "ids" in self._traits.refused else {"id": item.call.id}
+                function = {**ids, "name": name, "args": _object_in(item.call.arguments)}
                 parts.append({"functionCall": function})
             elif isinstance(item, TextItem):
                 parts.append({"text": item.text})
@@ -198,7 +199,8 @@ class _Writer:
         return parts
 
     def _note(self, call_id: str, sent_id: Any, name: str) -> None:
-        self._calls[call_id] = len(self._calls), sent_id if isinstance(sent_id, str) else None, name
+        is_sent = isinstance(sent_id, str) and "ids" not in self._traits.refused
+        self._calls[call_id] = len(self._calls), sent_id if is_sent else None, name
 
     def _said(self, items: Sequence[Item]) -> list[dict[str, Any]]:
         """Return the parts of a turn of the user: results in the order of their calls, then what is said."""

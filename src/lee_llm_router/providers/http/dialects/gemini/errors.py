@@ -51,6 +51,8 @@ _STATUSES = {
 _LASTING = re.compile(r"per[_ -]?(?:day|week|month|year)", re.IGNORECASE)
 _PASSING = re.compile(r"per[_ -]?(?:second|minute|hour)", re.IGNORECASE)
 _NO_ACCESS = re.compile(r"\blimit: ?0(?![\d.])")
+_LACKS = re.compile(r"\bnot (?:enabled|supported) (?:for|by) (?:models/|th(?:is|e) model)")
+"""Words of a 400 that blame something in the request: the model is there, and does not know it."""
 _SHORT_WAIT = 3600.0
 """Seconds: no quota of a day is filled again within them, whatever the server says."""
 _READ = 100_000
@@ -116,6 +118,8 @@ def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
             return F.RATE_LIMIT
         if known is F.RATE_LIMIT and error.retry_after is not None and error.retry_after > _SHORT_WAIT:
             return F.QUOTA
+    if known is F.MODEL_NOT_FOUND and error.status_code == 400 and _LACKS.search(error.message):
+        return F.INVALID_REQUEST
     if known in (F.INVALID_REQUEST, F.AUTH, F.MODEL_NOT_FOUND, F.RATE_LIMIT, F.UNKNOWN):
         for reason in facts.reasons:
             for pattern, kind in _REASONS:

@@ -9,7 +9,7 @@ is not Google's (a tuned model, a gateway's own) is taken for a model that needs
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 _GEMINI = re.compile(r"gemini-(?:(?P<major>\d{1,2})(?:\.(?P<minor>\d{1,2}))?(?:-|$)|(?P<latest>[a-z-]+-latest$))")
@@ -38,6 +38,8 @@ class ModelTraits:
     """Whether it takes instructions apart from the messages."""
     takes_json: bool = True
     """Whether it can be held to JSON."""
+    refused: frozenset[str] = frozenset()
+    """What it has refused, by the names of `lessons`."""
 
     @property
     def needs_signatures(self) -> bool:
@@ -47,12 +49,13 @@ class ModelTraits:
     @property
     def takes_media_in_results(self) -> bool:
         """Whether the result of a tool may hold pictures itself."""
-        return self.needs_signatures
+        return self.needs_signatures and "media in results" not in self.refused
 
     @property
     def takes_schema_with_tools(self) -> bool:
         """Whether an answer may be held to JSON while there are tools."""
-        return self.takes_json and (self.version is None or self.version >= (3, 0))
+        is_new = self.version is None or self.version >= (3, 0)
+        return is_new and self.takes_json and "json with tools" not in self.refused
 
     @property
     def takes_penalties(self) -> bool:
@@ -74,11 +77,25 @@ class ModelTraits:
             return {"thinkingLevel": effort, **shown}
         if not self.levels:
             size = "pro" if "pro" in self.name else "lite" if "lite" in self.name else "flash"
-            budget = min(max(_BUDGETS[effort], _LEAST_BUDGETS[size]), _GREATEST_BUDGETS[size])
-            return {"thinkingBudget": budget, **shown}
+            least, greatest = _LEAST_BUDGETS[size], _GREATEST_BUDGETS[size]
+            for name in self.refused:
+                if name.startswith("budget "):
+                    least, greatest = (int(bound) for bound in name.split()[1:])
+            return {"thinkingBudget": min(max(_BUDGETS[effort], least), greatest), **shown}
         wanted = _EFFORTS.index(effort)
         lower = [level for level in self.levels if _EFFORTS.index(level) <= wanted]
         return {"thinkingLevel": (lower[-1] if lower else self.levels[0]).upper(), **shown}
+
+    def without(self, refused: frozenset[str]) -> ModelTraits:
+        """Return what the model takes, now that it has refused something."""
+        levels = tuple(level for level in self.levels if f"level {level}" not in refused)
+        return replace(
+            self,
+            levels=levels,
+            takes_system=self.takes_system and "system" not in refused,
+            takes_json=self.takes_json and "json" not in refused,
+            refused=refused,
+        )
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.gemini.contents import written
-from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits, traits_of
+from lee_llm_router.providers.http.dialects.gemini.lessons import schema_name
+from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig
 from lee_llm_router.providers.http.dialects.gemini.tools import foreign_tool, json_schema, tools_of
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
@@ -51,30 +52,21 @@ def path_of(model: str) -> str:
     return f"/models/{quote(model, safe='')}"
 
 
-def body_of(request: LLMRequest, settings: GeminiConfig, *, in_words: bool = False) -> dict[str, Any]:
+def body_of(request: LLMRequest, settings: GeminiConfig) -> dict[str, Any]:
     """Return the body of `request`, without `extra_body`. What is not asked for is not sent.
-
-    Args:
-        request: What is asked.
-        settings: The provider's settings.
-        in_words: Whether the server is known not to take the schema of an answer, so that it is told in words.
 
     Raises:
         InvalidRequestError: it cannot be written.
     """
     model = model_of(request, settings)
-    traits = traits_of(model)
-    tools, tool_config = tools_of(request)
+    traits = settings.traits_of(model)
+    tools, tool_config = tools_of(request, traits)
     generation = _generation_config(request, traits)
     words = None
     if request.wants_json:
-        takes = traits.takes_json if tools is None else traits.takes_schema_with_tools
-        if in_words or not takes:
-            words = json_instructions(request)
-        else:
-            generation["responseMimeType"] = "application/json"
-            if request.schema is not None:
-                generation["responseJsonSchema"] = json_schema(json_schema_of(request.schema))
+        form = _json_form(request, traits, has_tools=tools is not None)
+        words = json_instructions(request) if form is None or (request.schema is not None and len(form) == 1) else None
+        generation.update(form or {})
     said = written(request.messages, traits, settings.base_url, model, more_system=words)
     body: dict[str, Any] = {"contents": said.contents}
     if said.system:
@@ -111,6 +103,18 @@ def _generation_config(request: LLMRequest, traits: ModelTraits) -> dict[str, An
     return found
 
 
+def _json_form(request: LLMRequest, traits: ModelTraits, *, has_tools: bool) -> dict[str, Any] | None:
+    """Return the fields that hold an answer to JSON, as far as the model takes them; None if it takes none."""
+    if not (traits.takes_schema_with_tools if has_tools else traits.takes_json):
+        return None
+    form: dict[str, Any] = {"responseMimeType": "application/json"}
+    if request.schema is not None and "schema" not in traits.refused:
+        schema = json_schema(json_schema_of(request.schema))
+        if not traits.refused or schema_name(schema) not in traits.refused:
+            form["responseJsonSchema"] = schema
+    return form
+
+
 def _as_int32(seed: int) -> int:
     """Return a seed as the API takes it, 32 bits: the same for the same seed."""
     return seed if -(2**31) <= seed < 2**31 else seed % 2**31
@@ -126,10 +130,7 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
     foreign = foreign_tool(request.tools) if request.tools else None
     if foreign is not None:
         found["tools"] = f"a tool of the type {foreign} is not Gemini's"
-    penalties = request.frequency_penalty is not None or request.presence_penalty is not None
-    if not penalties and request.reasoning_effort in (None, "none"):
-        return found
-    traits = traits_of(request.model or settings.model or "")
+    traits = settings.traits_of(request.model or settings.model or "")
     for option in ("frequency_penalty", "presence_penalty"):
         if getattr(request, option) is not None and not traits.takes_penalties:
             found[option] = "models from Gemini 4 on take no penalties"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router.providers.http.dialects.gemini.lessons import Lessons
+from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits, traits_of
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.settings.fields import BaseUrl
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+KEY_VARIABLE = "GEMINI_API_KEY"
 
 
 def _is_api_root(url: str) -> str:
@@ -37,6 +40,25 @@ class GeminiConfig(HTTPConfig):
         description="How the key travels: in the header x-goog-api-key, or as a bearer token. auto: an access token at"
         " Vertex is a bearer token, and every other key an API key.",
     )
+
+    _lessons: Lessons = PrivateAttr(default_factory=Lessons)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual_key(cls, data: Any) -> Any:
+        """Name the usual variable of the key, where Google's own address is asked: no other gets it unasked."""
+        if isinstance(data, dict) and not data.keys() & {"base_url", "api_key_env", "api_key_file"}:
+            return {**data, "api_key_env": KEY_VARIABLE}
+        return data
+
+    def traits_of(self, model: str) -> ModelTraits:
+        """Return what `model` takes, by its name and by what it has refused."""
+        traits, refused = traits_of(model), self._lessons.of(model)
+        return traits.without(refused) if refused else traits
+
+    def learn(self, model: str, refused: frozenset[str]) -> None:
+        """Remember what `model` has refused."""
+        self._lessons.add(model, refused)
 
 
 @lru_cache(maxsize=256)

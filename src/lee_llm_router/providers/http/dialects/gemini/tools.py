@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.names import function_of, functions_in, legal_name
 from lee_llm_router.response import LLMRequest
 
@@ -14,7 +15,7 @@ _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "not", "contains", "if", "then", "else", "propertyNames")
 
 
-def tools_of(request: LLMRequest) -> tuple[list[Any] | None, dict[str, Any] | None]:
+def tools_of(request: LLMRequest, traits: ModelTraits) -> tuple[list[Any] | None, dict[str, Any] | None]:
     """Return the `tools` and the `toolConfig` of `request`; None for what it does not need.
 
     Mappings without a type are Gemini's own tools (``{"googleSearch": {}}``) and are sent as they are.
@@ -22,7 +23,9 @@ def tools_of(request: LLMRequest) -> tuple[list[Any] | None, dict[str, Any] | No
     if not request.tools:
         return None, None
     config, wanted = _choice(request.tool_choice)
-    functions = [_declaration(function) for function in functions_in(request.tools) if _is_wanted(function, wanted)]
+    # Gateways of the year 2024 know parameters by their older name alone.
+    field = "parameters" if "parameters" in traits.refused else "parametersJsonSchema"
+    functions = [_declaration(one, field) for one in functions_in(request.tools) if _is_wanted(one, wanted)]
     own = [dict(tool) for tool in request.tools if function_of(tool) is None]
     tools = [{"functionDeclarations": functions}, *own] if functions else own
     # A choice among functions is refused where there are none.
@@ -55,13 +58,13 @@ def json_schema(schema: Any) -> Any:
     return found
 
 
-def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
+def _declaration(function: Mapping[str, Any], field: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": legal_name(str(function.get("name") or ""))}
     description, parameters = function.get("description"), function.get("parameters")
     if isinstance(description, str) and description:
         found["description"] = description
     if isinstance(parameters, Mapping) and parameters:
-        found["parametersJsonSchema"] = json_schema(parameters)
+        found[field] = json_schema(parameters)
     return found
 
 
