@@ -99,25 +99,27 @@ def test_a_program_ends_with_the_process_that_runs_it(temp: Path, number: signal
 
 
 @linux
-@pytest.mark.parametrize("end", ["killed", "cancelled after it was killed", "timeout"])
-def test_a_daemon_of_a_run_that_ended_badly_is_ended_too(temp: Path, end: str) -> None:
+@pytest.mark.parametrize("end", ["well", "killed", "cancelled after it was killed", "timeout"])
+def test_a_daemon_of_a_run_is_ended_with_it(temp: Path, end: str) -> None:
     """It has a session of its own, holds no pipe, and its parent is gone."""
     code = temp.parent / "program.py"
     null = "start_new_session=True, stdin=-3, stdout=-3, stderr=-3"
     code.write_text(PROGRAM.replace("start_new_session=True", null))
     words = ("-IS", str(code), str(temp.parent / "notes"))
-    subject = CommandProvider("c", CommandConfig(argv=(sys.executable, *words), term_grace=0))
+    subject = CommandProvider("c", CommandConfig(argv=(sys.executable, *words), term_grace=0, effects="none"))
 
     async def one() -> None:
         run = asyncio.ensure_future(subject.complete_async(REQUEST, 2 if end == "timeout" else 600))
         while not noted(temp):
             await asyncio.sleep(0.01)
-        if end != "timeout":
+        if end == "well":
+            (temp.parent / "notes/go").touch()
+        elif end != "timeout":
             os.kill(noted(temp)[0][0], signal.SIGKILL)
         if end == "cancelled after it was killed":
             run.cancel()
         await asyncio.wait([run])
-        assert run.cancelled() or run.exception() is not None
+        assert run.cancelled() or (run.exception() is None) is (end == "well")
 
     asyncio.run(one())
     assert eventually(lambda: not any(alive(pid) for pids in noted(temp) for pid in pids), HANG)

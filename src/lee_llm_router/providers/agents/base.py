@@ -175,6 +175,11 @@ class AgentProvider(Provider[AgentSettingsT]):
         """Return `workspace` for an agent; a plain completion changes nothing."""
         return "workspace" if getattr(self.config, "agent", False) else "none"
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether the program may start others, which are then looked for after each run."""
+        return self.effects != "none"
+
     def secrets(self) -> Iterable[str]:
         """Return the key or what is secret in the login, and settings taken from environment variables."""
         yield from super().secrets()
@@ -336,7 +341,7 @@ class AgentProvider(Provider[AgentSettingsT]):
                 command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
                 grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
                 cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
-                meanwhile=None if login is None else login.look, has_tools=self.effects != "none",
+                meanwhile=None if login is None else login.look, has_tools=self.has_tools,
             )  # fmt: skip
         return ChildResult(returncode=None, end="exit", stderr=b"")
 

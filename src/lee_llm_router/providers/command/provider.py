@@ -53,6 +53,11 @@ class CommandProvider(AgentProvider[CommandConfig]):
         """What a run may change, as the settings say."""
         return self.config.effects
 
+    @property
+    def has_tools(self) -> bool:
+        """Any program may start others."""
+        return True
+
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: CommandConfig) -> Mapping[str, str]:
         """Return the options that neither a placeholder nor the JSON input passes on."""
