@@ -35,6 +35,10 @@ class Event(NamedTuple):
     """The last id that the stream has set."""
 
 
+_new = tuple.__new__
+"""Makes an `Event` from a tuple, in two thirds of the time."""
+
+
 class EventParser:
     """Takes a stream's bytes as they come, and returns events as they are complete.
 
@@ -73,6 +77,8 @@ class EventParser:
         """
         if self._start is not None:
             data = self._without_bom(data)
+        elif self._is_one_event(data):
+            return [_new(Event, (data[6:-2], "message", self._id))]
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
@@ -107,6 +113,18 @@ class EventParser:
         self._data.clear()
         return Event(data, self._event or "message", self._id)
 
+    def _is_one_event(self, data: bytes) -> bool:
+        """Return whether `data` is one event of one line, and nothing has been left over before it."""
+        size = len(data)
+        return (
+            data[:6] == b"data: "
+            and data.find(b"\n") == size - 2
+            and data[-1] == 10
+            and not (self._size or self._after_cr or self._tail)
+            and size - 2 <= self._limit
+            and b"\r" not in data
+        )
+
     def _without_bom(self, data: bytes) -> bytes:
         """Return `data` without a byte order mark; nothing while fewer than three bytes have come that may be one."""
         data = (self._start or b"") + data
@@ -117,22 +135,29 @@ class EventParser:
         return data.removeprefix(BOM)
 
     def _take(self, lines: list[bytes], events: list[Event]) -> None:
-        for line in lines:
-            if not line:
+        position, end = 0, len(lines)
+        while position < end:
+            line = lines[position]
+            position += 1
+            is_alone = not self._size and position < end and not lines[position] and len(line) <= self._limit
+            if is_alone and line.startswith(b"data: "):  # nearly every event is one line, and an empty one
+                position += 1
+                events.append(_new(Event, (line[6:], "message", self._id)))
+            elif not line:
                 self._size = 0
                 if self._data:
                     data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                     events.append(Event(data, self._event or "message", self._id))
                     self._data.clear()
                 self._event = ""
-                continue
-            self._count(line)
-            if self._too_long:
-                return
-            if line.startswith(b"data: "):
-                self._data.append(line[6:])
             else:
-                self._field(line)
+                self._count(line)
+                if self._too_long:
+                    return
+                if line.startswith(b"data: "):
+                    self._data.append(line[6:])
+                else:
+                    self._field(line)
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
