@@ -1,9 +1,9 @@
 """Writes a caller's messages as the input items of the Responses API. Pure.
 
-A list of plain texts goes out as it is: the API takes a message's `role` and `content` (llama.cpp only that of an
-assistant which says that it is a message). Anything else is put in order
-first (`conversation_of`), and then written item by item: messages, calls, results. Answers of the same model at the
-same server go back in their own form (`native_turn`); of others their text and calls.
+Texts, calls and results of the usual form are written as they come: the API takes a message's `role` and `content`
+(llama.cpp only that of an assistant which says that it is a message). Anything else is put in order first
+(`conversation_of`), and then written item by item. Answers of the same model at the same server go back in their own
+form (`native_turn`); of others their text and calls.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lee_llm_router.content import Media
-from lee_llm_router.details import native_content
+from lee_llm_router.details import NATIVE_FIELD, native_content
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
@@ -35,6 +35,8 @@ MAX_BREAKPOINTS = 4
 """Breakpoints of the cache that one request may write."""
 
 _PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
+_OF_ANSWER = frozenset({"role", "content", "tool_calls", NATIVE_FIELD})
+_OF_RESULT = frozenset({"role", "content", "tool_call_id", "name"})
 _BREAKPOINT = {"mode": "explicit"}
 _TEXT_PARTS = frozenset({"input_text", "output_text"})
 _FAILED = "Error: "
@@ -53,12 +55,73 @@ def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) 
         InvalidRequestError: a part cannot be expressed.
     """
     items: list[Any] = []
+    open_calls: set[str] = set()
+    """Calls of the last answer that have no result yet."""
+    seen: set[str] = set()
     for message in messages:
         content, role = message.get("content"), message.get("role")
-        if len(message) != 2 or type(content) is not str or not content or role not in _PLAIN_ROLES:
+        if len(message) == 2 and type(content) is str and content and role in _PLAIN_ROLES and not open_calls:
+            items.append({"type": "message", **message} if role == "assistant" else message)
+            continue
+        usual = None
+        if role == "tool":
+            usual = _usual_result(message, open_calls)
+        elif role == "assistant" and not open_calls:
+            usual = _usual_answer(message, origin, open_calls, seen)
+        if usual is None:
             return _written(messages, origin, breakpoints=breakpoints)
-        items.append({"type": "message", **message} if role == "assistant" else message)
+        items += usual
+    return _written(messages, origin, breakpoints=breakpoints) if open_calls else items
+
+
+def _usual_result(message: Message, open_calls: set[str]) -> list[dict[str, Any]] | None:
+    """Return the result of an open call as an item; None if it is not of the usual form."""
+    content, call_id = message["content"], message.get("tool_call_id")
+    if type(content) is not str or call_id not in open_calls or not message.keys() <= _OF_RESULT:
+        return None
+    open_calls.discard(call_id)
+    return [{"type": "function_call_output", "call_id": call_id, "output": content}]
+
+
+def _usual_answer(message: Message, origin: str, open_calls: set[str], seen: set[str]) -> list[dict[str, Any]] | None:
+    """Return an answer as items, its calls noted in `open_calls` and `seen`; None if it is not of the usual form."""
+    content, given = message.get("content"), message.get("tool_calls") or ()
+    if not message.keys() <= _OF_ANSWER or not (content is None or type(content) is str):
+        return None
+    calls = _usual_calls(given, seen)
+    if calls is None:
+        return None
+    ids = [call["call_id"] for call in calls]
+    items = items_to_send_back(native_content(message, DIALECT, origin), ids) if NATIVE_FIELD in message else None
+    if items is None:
+        items = (
+            [{"type": "message", "role": "assistant", "content": content}, *calls]
+            if content and content.strip()
+            else calls
+        )
+    elif any(kind_of(item) == "custom_tool_call" for item in items):
+        return None
+    open_calls.update(ids)
     return items
+
+
+def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
+    """Return calls as items, their ids noted in `seen`; None if one of them is not of the usual form."""
+    if type(given) is not list and type(given) is not tuple:
+        return None
+    calls: list[dict[str, Any]] = []
+    for call in given:
+        function = call.get("function") if type(call) is dict else None
+        if type(function) is not dict:
+            return None
+        call_id, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
+        if type(call_id) is not str or call_id in seen or IDS.legal(call_id) != call_id:
+            return None
+        if type(name) is not str or not name or type(arguments) is not str or not arguments.strip():
+            return None
+        seen.add(call_id)
+        calls.append({"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments})
+    return calls
 
 
 def _written(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> list[Any]:

@@ -69,12 +69,28 @@ def read_output(reply: HTTPReply, output: Sequence[Any], *, cut: bool = False) -
     Raises:
         InvalidResponseError: an item is malformed.
     """
+    if len(output) == 1 and type(output[0]) is dict:
+        text = _lone_text(output[0])
+        if text is not None:
+            return Output(text=text, has_content=True)
     reader = _Reader(reply, cut)
     for number, item in enumerate(output):
         if type(item) is not dict:
             raise invalid_answer(reply, f"malformed (output[{number}] is no object)")
         reader.add(item)
     return reader.result()
+
+
+def _lone_text(item: dict[str, Any]) -> str | None:
+    """Return the text of an answer that is one text and nothing else, as nearly all are; None for others."""
+    content = item.get("content")
+    if item.get("type") != "message" or type(content) is not list or len(content) != 1 or item.get("phase"):
+        return None
+    part = content[0]
+    if type(part) is not dict or part.get("type") != "output_text" or part.get("annotations") or part.get("logprobs"):
+        return None
+    text = part.get("text")
+    return text if type(text) is str else None
 
 
 @dataclass(slots=True)
