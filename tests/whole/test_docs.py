@@ -20,7 +20,7 @@ import jsonschema
 import pytest
 import yaml
 
-from helpers import network_guard
+from helpers import feature_table, network_guard
 from helpers.documents import DOCUMENTS, FENCE, PLAYED, ROOT, Block, blocks_of
 from helpers.fake_codex import FakeCodex, answer
 from helpers.support import END, Pieces, config_for, router_for
@@ -274,6 +274,17 @@ def test_the_picture_of_the_architecture_is_drawn_from_the_imports_as_they_are()
 def test_the_table_of_vendors_in_the_documents_is_made_from_the_data() -> None:
     """After a change of the table: ``python docs/list_vendors.py``."""
     subprocess.run([sys.executable, str(ROOT / "docs/list_vendors.py"), "--check"], check=True)
+
+
+def test_the_table_of_features_is_what_tests_prove(request: pytest.FixtureRequest) -> None:
+    """Each cell is proved by a test that is marked for it; none is open."""
+    marks = feature_table.marks_of(request.session.items)
+    if len(marks) < len(feature_table.DIALECTS) * len(feature_table.FEATURES):
+        marks = feature_table.collected_marks()
+    assert {feature for _, feature in marks} == set(feature_table.FEATURES)
+    table = feature_table.table_of(marks)
+    assert "?" not in table
+    assert feature_table.table_in(feature_table.PAGE.read_text()) == table
 
 
 def test_the_failure_table_of_the_documents_is_the_one_in_the_code() -> None:

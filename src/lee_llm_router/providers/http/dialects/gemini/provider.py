@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.base import ProviderConfig
-from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
+from lee_llm_router.providers.http.dialects.base import Dialect, EmbeddingDialect, HTTPReply
+from lee_llm_router.providers.http.dialects.gemini.embeddings import GeminiEmbeddings
 from lee_llm_router.providers.http.dialects.gemini.generate import GeminiDialect
 from lee_llm_router.providers.http.dialects.gemini.lessons import OPTIONS, refused_in
 from lee_llm_router.providers.http.dialects.gemini.media import untakable
@@ -25,6 +26,7 @@ class GeminiProvider(HTTPProvider[GeminiConfig]):
 
     config_model: ClassVar[type[ProviderConfig]] = GeminiConfig
     dialect: ClassVar[Dialect[Any]] = GeminiDialect()
+    embedding_dialect: ClassVar[EmbeddingDialect[Any] | None] = GeminiEmbeddings()
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: GeminiConfig) -> Mapping[str, str]:
