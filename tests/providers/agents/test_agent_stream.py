@@ -254,7 +254,15 @@ def test_a_stream_that_is_left_ends_its_agent(claude: FakeClaude, tmp_path: Path
         assert list((tmp_path / "temp").iterdir()) == []
 
 
-# An agent that prints only whole messages
+# Where only whole messages are answers
+
+
+@both
+def test_the_stream_of_an_agent_with_tools_holds_its_answer_alone(claude: FakeClaude, face: str) -> None:
+    tool = {"type": "user", "message": {"role": "user", "content": []}, "parent_tool_use_id": None}
+    claude.script([*fc.answer("I will look.")[:-1], tool, *fc.text_message("Found.", number=2), fc.result("Found.")])
+    [chunk] = read(provider(claude, agent=True), face)
+    assert (chunk.text, chunk.finish_reason) == ("Found.", "stop")
 
 
 @pytest.fixture

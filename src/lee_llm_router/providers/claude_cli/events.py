@@ -141,7 +141,8 @@ class ClaudeTurn(AgentTurn):
                 delta = mapping(event.get("delta"))
                 text, thought = plain_text(delta.get("text")), plain_text(delta.get("thinking"))
                 self._unfinished += text
-                return StreamChunk(text=text, reasoning=thought) if text or thought else None
+                # What an agent says before it uses a tool is no part of its answer.
+                return StreamChunk(text=text, reasoning=thought) if (text or thought) and not self._agent else None
             case "message_delta":
                 self._stop_reason = plain_text(mapping(event.get("delta")).get("stop_reason")) or None
                 self._add_usage(event.get("usage"))
