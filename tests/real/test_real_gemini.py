@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from helpers.agent_crowd import Leftovers, crowd
 from lee_llm_router import LLMRequest, LLMRouterError
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.gemini_cli import GeminiCLIConfig, GeminiCLIProvider
@@ -343,6 +344,16 @@ def test_nothing_is_left_if_the_routers_process_is_killed(gemini_path: str, temp
             assert server.posts
             assert processes(str(temp_root))
             caller.kill()
+
+
+def test_of_several_that_are_killed_in_part_nothing_is_left(gemini_path: str, tmp_path: Path) -> None:
+    """Those that are not killed answer all the same. Each takes much memory, so they are no crowd."""
+    before = Leftovers()
+    with rs.serve(gb.answer("hello")) as server:
+        ends = crowd([provider(gemini_path, server) for _ in range(9)], 1, 10.0)
+    assert ends["answer"] >= 6, ends
+    assert set(ends) <= {"answer", "cancelled", "PROVIDER_ERROR"}
+    assert before.found(tmp_path / "temp") == []
 
 
 def test_a_long_prompt_arrives_whole_and_a_too_long_one_is_named(gemini_path: str) -> None:

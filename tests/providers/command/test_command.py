@@ -413,7 +413,8 @@ def test_a_rule_may_say_how_long_to_wait_and_that_it_is_final() -> None:
 def test_an_error_printed_as_an_answer_is_known_by_a_rule() -> None:
     subject = failing(0, stdout="ERROR: out of credit", failures=[{"stdout": "^ERROR", "type": "QUOTA"}])
     assert failure(subject).failure_type is F.QUOTA
-    fine = failing(0, "rate limit, retrying", "hello", failures=[{"stderr": "rate limit", "type": "RATE_LIMIT"}])
+    rules = [{"stderr": "rate limit", "type": "RATE_LIMIT"}, {"exit_code": 3, "stdout": "hello", "type": "AUTH"}]
+    fine = failing(0, "rate limit, retrying", "hello", failures=rules)
     assert complete(fine).text == "hello"
 
 

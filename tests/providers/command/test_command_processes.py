@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,8 @@ while not (notes / "go").exists():
     time.sleep(0.01)
 print("done")
 """
+OWN: dict[str, Any] = {"env": ("HOME",), "set_env": {"TMPDIR": "/tmp"}}
+"""Settings by which a run has nothing private in its usual variables."""
 CALLER = """
 import sys
 from lee_llm_router import LLMRequest
@@ -106,7 +109,7 @@ def test_a_daemon_of_a_run_is_ended_with_it(temp: Path, end: str) -> None:
     null = "start_new_session=True, stdin=-3, stdout=-3, stderr=-3"
     code.write_text(PROGRAM.replace("start_new_session=True", null))
     words = ("-IS", str(code), str(temp.parent / "notes"))
-    subject = CommandProvider("c", CommandConfig(argv=(sys.executable, *words), term_grace=0, effects="none"))
+    subject = CommandProvider("c", CommandConfig(argv=(sys.executable, *words), term_grace=0, effects="none", **OWN))
 
     async def one() -> None:
         run = asyncio.ensure_future(subject.complete_async(REQUEST, 2 if end == "timeout" else 600))

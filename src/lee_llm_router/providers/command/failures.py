@@ -23,8 +23,9 @@ _ANY_PROGRAM_SAYS = frozenset({F.RATE_LIMIT, F.QUOTA, F.OVERLOADED, F.CONTEXT_LE
 
 
 def shows_failure(rules: Sequence[FailureRule], stdout: str) -> bool:
-    """Whether a rule takes the output itself for that of a failed run."""
-    return any(rule.stdout is not None and rule.stderr is None and _is_in(rule.stdout, stdout) for rule in rules)
+    """Whether a rule that asks for nothing else takes the output for that of a failed run, though it ended well."""
+    alone = (rule for rule in rules if rule.exit_code is None and rule.stderr is None and rule.error is None)
+    return any(rule.stdout is not None and _is_in(rule.stdout, stdout) for rule in alone)
 
 
 def fitting_rule(

@@ -28,6 +28,9 @@ from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.json_schema import json_schema_of
 from lee_llm_router.response import LLMRequest
 
+MARK = "LEE_LLM_ROUTER_RUN"
+"""The variable that names the private folder of a run."""
+
 _NO_WAY = "no placeholder in argv or set_env passes it on, and input is not json"
 _NEVER = {
     "logprobs": "a program cannot report them", "top_logprobs": "a program cannot report them",
@@ -87,7 +90,8 @@ class CommandProvider(AgentProvider[CommandConfig]):
 
     def own_environment(self, dirs: AttemptDirs, key: str | None) -> Mapping[str, str | None]:
         """See `AgentProvider.own_environment`."""
-        own: dict[str, str | None] = {"HOME": str(dirs.home), "TMPDIR": str(dirs.temp)}
+        # By the mark the program's own children are known, whatever its other variables are set to.
+        own: dict[str, str | None] = {"HOME": str(dirs.home), "TMPDIR": str(dirs.temp), MARK: str(dirs.root)}
         name = self.config.key_variable or self.config.api_key_env
         return own if name is None else {**own, name: key}
 

@@ -69,7 +69,7 @@ class FailureRule(Section):
         None, description="A regular expression (Python's) found in the end of standard error."
     )
     stdout: _Pattern | None = Field(
-        None, description="One found in standard output: a run whose output fits has failed, whatever its exit code."
+        None, description="One found in standard output. Given alone, it makes a failure of a run that ended well too."
     )
     error: _Pattern | None = Field(None, description="One found in the message at error_path.")
     type: Annotated[FailureType, AfterValidator(_check_failure)] = Field(
