@@ -129,7 +129,9 @@ def test_several_at_once_answer_async(gemini_path: str) -> None:
 def test_a_completion_sends_the_request_and_nothing_of_this_machine(
     gemini_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Instructions, prompt, options and schema arrive; tools, GEMINI.md, variables and a .env above do not."""
+    """Instructions, prompt, options and schema arrive; tools, variables, GEMINI.md and .env at home or above do not."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "GEMINI.md").write_text("marked-above")
     home = tmp_path / "user"
     (home / ".gemini").mkdir(parents=True)
     (home / ".gemini/GEMINI.md").write_text("marked-memory")

@@ -80,6 +80,15 @@ def test_a_login_is_lent_and_a_renewed_one_kept(gemini: FakeGemini, machine: Pat
     assert (machine / ".gemini/oauth_creds.json").read_text() == new
 
 
+def test_gemini_may_have_a_home_of_its_own(gemini: FakeGemini, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / ".gemini").rename(machine / "other")
+    (machine / "elsewhere").mkdir()
+    (machine / "other").rename(machine / "elsewhere/.gemini")
+    monkeypatch.setenv("GEMINI_CLI_HOME", str(machine / "elsewhere"))
+    complete(service(gemini))
+    assert json.loads(gemini.run["home"]["oauth_creds.json"])["access_token"] == TOKEN
+
+
 def test_a_key_in_the_environment_never_stands_in_for_a_login(
     gemini: FakeGemini, monkeypatch: pytest.MonkeyPatch
 ) -> None:

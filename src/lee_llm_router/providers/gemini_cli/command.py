@@ -112,7 +112,8 @@ def settings_document(
             "tools": {"core": []},
             "skills": {"enabled": False},
             "experimental": {"enableAgents": False},
-            "context": {"includeDirectoryTree": False, **_CONTEXT},
+            # Without a boundary, the GEMINI.md of a repository above the private folder is not looked for.
+            "context": {"includeDirectoryTree": False, "memoryBoundaryMarkers": [], **_CONTEXT},
         }
     if generation := _generation(request, model, effort, schema, agent=agent):
         override = {"match": {"overrideScope": "core"}, "modelConfig": {"generateContentConfig": generation}}
