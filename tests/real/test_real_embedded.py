@@ -208,11 +208,19 @@ def test_a_context_that_cannot_be_is_a_finding(model: str, n_ctx: int) -> None:
         LeeLLMRouter(config_of(model, n_ctx=n_ctx))
 
 
+def _with_number(data: bytes, name: bytes, number: int) -> bytes:
+    """A GGUF file with another number (u32) in a field."""
+    place = data.index(name) + len(name) + 4
+    return data[:place] + number.to_bytes(4, "little") + data[place + 4 :]
+
+
 def test_bad_files_are_typed_errors_and_the_process_lives(model: str, tmp_path: Path) -> None:
     data = Path(model).read_bytes()
     bad = {
         "cut": data[: len(data) // 2], "header": data[:5000], "text": b"hello", "empty": b"",
         "unknown": data.replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0lluma", 1),
+        "no layers": _with_number(data, b"llama.block_count", 0),
+        "no context": _with_number(data, b"llama.context_length", 1),
         "vocabulary": data.replace(b"tokenizer.ggml.tokens", b"tokenizer.ggml.tokenz", 1),
     }  # fmt: skip
     for name, content in bad.items():

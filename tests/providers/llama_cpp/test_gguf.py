@@ -72,6 +72,27 @@ def test_what_is_no_model_is_told(tmp_path: Path, data: bytes, said: str) -> Non
         read(data, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("llama.block_count", 0, "u32"),
+        ("llama.context_length", 0, "u32"),
+        ("llama.context_length", 1, "u32"),
+        ("llama.context_length", 2**32 - 1, "u32"),
+        ("llama.embedding_length", 2**40, "u64"),
+        ("llama.attention.layer_norm_rms_epsilon", -1.0, "f32"),
+        ("llama.attention.layer_norm_rms_epsilon", float("nan"), "f32"),
+        ("llama.rope.freq_base", float("inf"), "f32"),
+    ],
+)
+def test_numbers_over_which_llama_cpp_ends_the_process_are_refused(
+    tmp_path: Path, name: str, value: float, kind: str
+) -> None:
+    fields = {key: one for key, one in FIELDS.items() if key != name}
+    with pytest.raises(GGUFError, match=f"cannot be right: {name} is"):
+        read(gguf_bytes(fields, more=[field_of(name, value, kind)]), tmp_path)
+
+
 def test_a_file_that_was_cut_anywhere_is_none(tmp_path: Path) -> None:
     data = gguf_bytes()
     for length in range(4, len(data)):

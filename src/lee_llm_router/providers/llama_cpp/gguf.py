@@ -17,7 +17,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BufferedReader
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ _MAX_KEPT_TEXT = 1_000_000
 _MAX_KEPT_LIST = 4096
 """Elements of the longest list of numbers that is kept: one for each layer."""
 _DEFAULT_ALIGNMENT = 32
+_MAX_NUMBER = 2**31 - 1
+_MIN_TRAINED = 16
+"""Tokens of the shortest context that a model may have been trained with."""
 
 _SCALARS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
@@ -148,6 +151,7 @@ class _Reader:
         header = GGUFHeader(self._size, fields, lengths)
         if not header.architecture:
             raise GGUFError("does not name the architecture of its model")
+        _check_numbers(header)
         self._check_tensors(tensors, fields)
         return header
 
@@ -222,6 +226,19 @@ class _Reader:
 
     def _cut(self) -> GGUFError:
         return GGUFError(f"is cut: it ends after {self._size} bytes, in the middle of its header")
+
+
+def _check_numbers(header: GGUFHeader) -> None:
+    """Check the numbers that llama.cpp believes, and ends the process over when they cannot be true."""
+    for name, value in header.fields.items():
+        if isinstance(value, float) and (not isfinite(value) or (value < 0 and name.endswith("epsilon"))):
+            raise GGUFError(f"cannot be right: {name} is {value}")
+        if type(value) is int and name.startswith(f"{header.architecture}.") and not 0 <= value <= _MAX_NUMBER:
+            raise GGUFError(f"cannot be right: {name} is {value}")
+    for own, least in (("block_count", 1), ("context_length", _MIN_TRAINED)):
+        value = header.fields.get(f"{header.architecture}.{own}")
+        if type(value) is int and value < least:
+            raise GGUFError(f"cannot be right: {header.architecture}.{own} is {value}")
 
 
 def _what_else(magic: bytes) -> str:
