@@ -175,6 +175,7 @@ def test_what_type_checkers_are_told_is_what_a_role_and_the_class_take() -> None
         ("openai/", "'openai/': the model is missing: openai/gpt-"),
         ("ollama", "'ollama': the model is missing: ollama/MODEL"),
         ("mock/", "'mock/': the model is missing: mock/MODEL"),
+        ("llama_cpp", "'llama_cpp': the model_path is missing: llama_cpp/MODEL_PATH"),
         ("/x", "'/x': the vendor is missing: vendor/model"),
         ("//", "'//': the vendor is missing: vendor/model"),
         ("", "'': a target is named as vendor/model"),
@@ -284,7 +285,7 @@ def test_a_type_may_have_its_file_named_in_place_of_a_model() -> None:
         files = {name: getattr(one, "path", None) for name, one in router.config.providers.items()}
         assert files == {"named_file": "/models/a.gguf", "named_file-2": "~/b.gguf", "mock": None}
         assert [target.model for target in router.resolve()] == [None, None, "x"]
-    assert mistakes("named_file", "mock") == ["providers.named_file.path: missing"]
+    assert mistakes("named_file", "mock") == ["'named_file': the path is missing: named_file/PATH"]
     assert chain("named_file", providers={"named_file": {"path": "c.gguf"}}) == [("named_file", None)]
 
 

@@ -162,9 +162,10 @@ def _parsed(target: str, providers: Mapping[str, Any], suggester: Suggester) -> 
     known = {*registry.available(), *(name for name in providers if isinstance(name, str))}
     if vendor not in known:
         return one, _unknown_vendor(vendor, model, suggester.closest(vendor, known))
-    if not model and (slash or _needs_model(vendor, providers)):
+    missing = None if model else _missing_setting(vendor, providers, asked=bool(slash))
+    if missing is not None:
         example = vendors()[vendor].model if vendor in vendors() else None
-        return one, f"the model is missing: {vendor}/{example or 'MODEL'}"
+        return one, f"the {missing} is missing: {vendor}/{example or missing.upper()}"
     return one, None
 
 
@@ -187,12 +188,22 @@ def _unknown_vendor(vendor: str, model: str, near: str | None) -> str:
     return f"unknown vendor{named}: write vendor/model ({EXAMPLE!r}, say)"
 
 
-def _needs_model(vendor: str, providers: Mapping[str, Any]) -> bool:
+def _missing_setting(vendor: str, providers: Mapping[str, Any], *, asked: bool) -> str | None:
+    """Return the setting that the name of a target lacks after the slash; None if it needs none.
+
+    Args:
+        vendor: What stands before it.
+        providers: Settings of providers, which may have it.
+        asked: Whether a slash says that something is to follow.
+    """
     settings = providers.get(vendor, {})
-    if not isinstance(settings, Mapping) or settings.get("model"):
-        return False
-    row = vendors().get(str(settings.get("type", vendor)))
-    return row is not None and not row.model_optional
+    type_name = str(settings.get("type", vendor)) if isinstance(settings, Mapping) else vendor
+    named = _setting_in_name(type_name)
+    if isinstance(settings, Mapping) and settings.get(named):
+        return named if asked else None
+    row = vendors().get(type_name)
+    needed = asked or named != "model" or (row is not None and not row.model_optional)
+    return named if needed else None
 
 
 def _stray_options(role: Mapping[str, Any]) -> list[str]:
