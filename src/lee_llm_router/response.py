@@ -275,7 +275,10 @@ class StreamChunk:
     details: AnswerDetails | None = field(default=None, repr=False)
     """What else the whole answer holds; comes once, with one of its last pieces."""
     output_in_raw: bool = False
-    """Whether `raw` holds a part of the answer that has no field here: a picture, a signature, a citation."""
+    """Whether `raw` holds a part of the answer that has no field here: a picture, a signature, a citation.
+
+    What of it is known has a field in `details`, once the answer ends.
+    """
 
     @property
     def is_output(self) -> bool:
