@@ -143,7 +143,7 @@ def _wrong_part(part: dict[str, Any], role: str, where: str) -> Iterator[str]:
         yield f"{where}: text content blocks must be non-empty"
     if kind in INNER:
         needed, allowed = INNER[kind]
-        inner = part[kind]
+        inner = part.get(kind)
         if not isinstance(inner, dict) or needed - inner.keys() or inner.keys() - needed - allowed:
             yield f"Invalid '{where}.content.{kind}': {inner}"
         elif kind == "file" and not inner.get("file_id") and not str(inner.get("file_data")).startswith("data:"):

@@ -253,10 +253,24 @@ def test_calls_in_messages_of_their_own_are_one_turn() -> None:
         {"role": "assistant", "content": [text("")], "refusal": None, "annotations": []},
         user([text("")]),
         user([]),
+        user(""),
+        {"role": "system", "content": ""},
     ],
 )
 def test_messages_that_say_nothing_are_left_out(nothing: dict[str, Any]) -> None:
     assert sent(user("a"), nothing, user("b")) == [user("a"), user("b")]
+
+
+@pytest.mark.parametrize("nothing", [user(""), result("a", "", is_error=True), {"role": "assistant", "content": None}])
+def test_a_conversation_that_says_nothing_at_all_is_an_empty_message(nothing: dict[str, Any]) -> None:
+    """The server says what it thinks of that."""
+    assert sent({**nothing, "cache": True}, strict=False) == [user("")]
+
+
+@pytest.mark.parametrize("calls_of", [True, 7, "look", {"id": "a"}, [None, 3], ()])
+def test_calls_that_are_none_are_left_out(calls_of: Any) -> None:
+    found = sent(user(), {"role": "assistant", "content": "yes", "tool_calls": calls_of}, user("b"))
+    assert found == [user(), {"role": "assistant", "content": "yes"}, user("b")]
 
 
 def test_an_empty_list_of_calls_is_not_sent() -> None:

@@ -11,7 +11,7 @@ mended message by message; one that needs nothing stays the object that it was.
   result without a call becomes text of the user.
 - Ids that are missing, doubled or not legal are replaced, in calls and results alike.
 - A result holds text alone. Pictures in it follow in a message of the user, after the results.
-- Left out are empty texts among parts, empty lists, and messages of the assistant that say nothing.
+- Left out are empty texts, empty lists, and messages that say nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _SAY_NOTHING = frozenset({"role", "content", "name", "reasoning_content"})
 _UNMARKED = CacheMarks("none")
 _ROLES = frozenset({"user", "assistant", "system"})
 _NO_MESSAGE: Message = {}
+_NOTHING_SAID: tuple[Message, ...] = ({"role": "user", "content": ""},)
 _OPENAI_ROLES = _ROLES | {"developer"}
 
 
@@ -88,12 +89,12 @@ class _History:
         self._marks.keep_last()
         if self._settings.after_results is not None:
             self._done = list(_parted(self._done, self._settings.after_results))
-        return tuple(self._done)
+        return tuple(self._done) or _NOTHING_SAID
 
     def _add_text(self, message: Message) -> None:
         """Add a message of the user, or an instruction."""
         content = message.get("content")
-        if len(message) == 2 and type(content) is str and message.get("role") in self._roles:
+        if len(message) == 2 and type(content) is str and content and message.get("role") in self._roles:
             self._done.append(message)
             return
         changed = self._own_fields_removed(message)
@@ -101,8 +102,8 @@ class _History:
             changed["role"] = "system"
         if not isinstance(content, str):
             content = legal_parts(content, self._marks)
-            if not content:
-                return
+        if not content:
+            return
         changed["content"] = self._marks.marked(content) if message.get("cache") else content
         self._done.append(changed)
 
@@ -173,7 +174,7 @@ class _History:
         is_its_own = NATIVE_FIELD in message and native_content(message, DIALECT, self._origin) is not None
         mended = [legal_call(call, self._new_id(call.get("id"), is_its_own), self._tools) for call in calls]
         is_same = len(message) == 3 and self._settings.missing_reasoning is None
-        is_same = is_same and len(calls) == len(message["tool_calls"]) > 0 and all(map(_is, mended, calls))
+        is_same = is_same and calls == message["tool_calls"] and all(map(_is, mended, calls)) and bool(calls)
         if is_same and type(message.get("content", 0)) in (str, type(None)):
             self._done.append(message)
         else:
