@@ -179,7 +179,8 @@ def test_a_server_without_encrypted_reasoning_is_asked_without(refusal: Any) -> 
 
 
 def test_another_refusal_is_none_of_encrypted_reasoning() -> None:
-    with Server(answering(answer({"error": {"message": "Unknown parameter: 'input[0].x'."}}, 400))) as server:
+    said = "Unknown parameter: 'input[0].x'. Messages must include the word."
+    with Server(answering(answer({"error": {"message": said}}, 400))) as server:
         with router_to(server.url, memory=Memory(), **RESPONSES) as router, pytest.raises(LLMRouterError):
             router.complete("r", "hi")
         assert len(server.requests) == 1
@@ -197,3 +198,29 @@ def test_a_server_that_does_not_know_a_form_of_json_is_asked_in_a_weaker_one() -
                 assert router.complete("r", "hi", schema=schema).parsed == {"a": 1}
         forms = [one.json.get("text", {}).get("format", {}).get("type") for one in server.requests]
     assert forms == ["json_schema", "json_object", None, None]
+
+
+def test_a_model_that_names_the_words_it_knows_for_thinking_is_asked_in_one_of_them() -> None:
+    """The nearest that is no higher; from then on at once."""
+    said = "Unsupported value: 'max' is not supported with this model. Supported values are: 'low', and 'high'."
+    refusal = answer({"error": {"message": said, "param": "reasoning.effort", "code": "unsupported_value"}}, 400)
+    with Server(_choosy({'"max"': refusal})) as server:
+        with router_to(server.url, role={"retry": {"attempts": 1}}, memory=Memory(), **RESPONSES) as router:
+            for _ in range(2):
+                assert router.complete("r", "hi", reasoning_effort="max").text
+        assert [one.json["reasoning"]["effort"] for one in server.requests] == ["max", "high", "high"]
+
+
+def test_an_option_that_a_model_refuses_is_left_out_where_that_is_wanted() -> None:
+    """From then on at once; else the request is wrong."""
+    said = "Unsupported parameter: 'temperature' is not supported with this model."
+    refusal = answer({"error": {"message": said, "param": "temperature", "code": "unsupported_parameter"}}, 400)
+    with Server(_choosy({'"temperature"': refusal})) as server:
+        with router_to(server.url, role={"retry": {"attempts": 1}}, memory=Memory(), **RESPONSES) as router:
+            with pytest.raises(LLMRouterError) as caught:
+                router.complete("r", "hi", temperature=0.5)
+            assert caught.value.failure_type is F.INVALID_REQUEST
+            for _ in range(2):
+                assert router.complete("r", "hi", temperature=0.5, drop_unsupported=True).text
+        sent = ["temperature" in one.json for one in server.requests]
+    assert sent == [True, True, False, False]

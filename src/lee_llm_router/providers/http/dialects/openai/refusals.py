@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
@@ -32,7 +32,15 @@ _BOUNDS = ("max_tokens", "max_completion_tokens")
 _WORD = re.compile(r"""['"`](\w+)['"`]""")
 
 
-def options_refused(request: LLMRequest, settings: OpenAIChatConfig, reply: HTTPReply) -> tuple[str, ...]:
+class NamedFields(Protocol):
+    """Settings that say in which fields options are sent."""
+
+    def field_of(self, option: str) -> str:
+        """Return the name of the field of a body that `option` is sent in."""
+        ...
+
+
+def options_refused(request: LLMRequest, settings: NamedFields, reply: HTTPReply) -> tuple[str, ...]:
     """Return the options of `request` that `reply` says the server does not take."""
     sent = [name for name in _LEFT_OUT if request.asks_for(name) and settings.field_of(name) in reply.asked]
     for text, param in _refusals(reply) if sent else ():
@@ -53,13 +61,19 @@ def settings_wanted(settings: OpenAIChatConfig, reply: HTTPReply) -> dict[str, A
             return {"max_tokens_field": _BOUNDS[1 - _BOUNDS.index(bound)]}
         if "stream_options" in reply.asked and settings.stream_usage and _blames(text, param, "stream_options"):
             return {"stream_usage": False}
-    for text, param in _errors(reply):
-        asked = reply.asked.get(settings.field_of("reasoning_effort"))
-        if asked is not None and _blames(text, param, settings.field_of("reasoning_effort")):
+    field = settings.field_of("reasoning_effort")
+    efforts = efforts_known(reply, field, reply.asked.get(field))
+    return {"reasoning_efforts": efforts} if efforts else {}
+
+
+def efforts_known(reply: HTTPReply, field: str, asked: Any) -> tuple[str, ...]:
+    """Return the words for `reasoning_effort` that `reply` says are known in place of `asked`, sent in `field`."""
+    for text, param in _errors(reply) if asked is not None else ():
+        if _blames(text, param, field):
             known = tuple(dict.fromkeys(word for word in _WORD.findall(text) if word != asked))
             if set(known) & set(REASONING_EFFORTS):
-                return {"reasoning_efforts": known}
-    return {}
+                return known
+    return ()
 
 
 def _errors(reply: HTTPReply) -> Iterator[tuple[str, str]]:
@@ -84,7 +98,7 @@ def _blames(text: str, param: str, name: str) -> bool:
     """Whether an error is about the field `name`: first of all what it blames, else the first field that it names."""
     if param:
         return _names(param, name)
-    places = {other: _place(text, other) for other in (*_BOUNDS, *_LEFT_OUT, "stream_options")}
+    places = {other: _place(text, other) for other in (*_BOUNDS, *_LEFT_OUT, "stream_options", name)}
     named = {other: place for other, place in places.items() if place >= 0}
     return bool(named) and min(named, key=lambda other: named[other]) == name
 

@@ -34,7 +34,7 @@ _BY_WORDS: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
 _OF_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
 _NO_API = frozenset({404, 405, 501})
 _READ = 8192
-_REFUSES_ENCRYPTED = re.compile(r"encrypted|\binclud(?:e\b|able)", re.IGNORECASE)
+_REFUSES_ENCRYPTED = re.compile(r"encrypted|['\"`]include\b|\binclude[\[.:]", re.IGNORECASE)
 
 
 def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:

@@ -9,8 +9,6 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from lee_llm_router.response import REASONING_EFFORTS
-
 _GPT = re.compile(r"(?:.*/)?gpt-(\d+)(?:\.(\d+))?(?!\d)(.*)", re.DOTALL)
 _NOT_REASONING = re.compile(r"(?:.*/)?(?:gpt-[34](?!\d)|chatgpt-|gpt-5-chat)", re.DOTALL)
 _O_SERIES = re.compile(r"(?:.*/)?o[134](?:-|$)", re.DOTALL)
@@ -67,15 +65,3 @@ def _gpt(version: tuple[int, int], rest: str) -> KnownModel:
         return KnownModel((*_USUAL[1:], *more), reasons=True, samples=False, samples_unthinking=False)
     less = () if "-codex" in rest else ("none",)
     return KnownModel((*less, *_USUAL, *more), reasons=True, samples=False)
-
-
-def nearest_effort(asked: str, known: tuple[str, ...] | list[str]) -> str:
-    """Return the word of `known` that is nearest to `asked` and no higher; the lowest where all are higher.
-
-    A word that is on no scale of ours is a vendor's own, and stays.
-    """
-    if not known or asked in known or asked not in REASONING_EFFORTS:
-        return asked
-    on_scale = [word for word in REASONING_EFFORTS if word in known]
-    lower = [word for word in on_scale if REASONING_EFFORTS.index(word) < REASONING_EFFORTS.index(asked)]
-    return (lower or on_scale[:1] or [asked])[-1]

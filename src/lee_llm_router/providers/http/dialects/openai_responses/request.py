@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from lee_llm_router.details import native_origin
 from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.providers.http.dialects.openai.options import nearest_effort
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai_responses.input_items import input_items
-from lee_llm_router.providers.http.dialects.openai_responses.models import known_model, nearest_effort
+from lee_llm_router.providers.http.dialects.openai_responses.models import known_model
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig, field_out_of_scope
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of
 from lee_llm_router.response import LLMRequest, Message, message_text

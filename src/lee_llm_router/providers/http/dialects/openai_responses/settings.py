@@ -16,6 +16,9 @@ from lee_llm_router.settings.fields import BaseUrl
 _OPENAI = "https://api.openai.com/v1"
 _PATHS = ("/responses", "/chat/completions")
 
+_FIELDS = {"reasoning_effort": "reasoning", "max_tokens": "max_output_tokens", "logprobs": "top_logprobs"}
+"""Fields of options that are not called as these."""
+
 OUT_OF_SCOPE: dict[str, str] = {
     "stream": "it decides how answers are read",
     "background": "an answer made in the background is not waited for",
@@ -96,6 +99,10 @@ class ResponsesConfig(HTTPConfig):
         if written.get("api_key_env") is None and written.get("api_key_file") is None:
             return {**written, "api_key_env": "OPENAI_API_KEY"}
         return written
+
+    def field_of(self, option: str) -> str:
+        """Return the name of the field that `option` is sent in."""
+        return _FIELDS.get(option, option)
 
     @property
     def is_at_openai(self) -> bool:
