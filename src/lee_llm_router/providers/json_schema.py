@@ -13,6 +13,7 @@ for those a provider sends the original, or tells the model in words.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import isfinite
@@ -155,6 +156,12 @@ def _is_json_value(value: Any) -> bool:
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
     return value is None
+
+
+def schema_name(schema: Mapping[str, Any]) -> str:
+    """Return a name for `schema` of the characters OpenAI allows (a-z, A-Z, 0-9, _ and -, 64 at most)."""
+    title = schema.get("title")
+    return re.sub(r"[^a-zA-Z0-9_-]+", "_", title)[:64].strip("_") or "answer" if isinstance(title, str) else "answer"
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:

@@ -205,6 +205,21 @@ def test_unknown_events_pass() -> None:
     assert answers(b": hello\n\n" + body, **RESPONSES).text == "Hello, wörld 👋"
 
 
+@pytest.mark.parametrize(
+    ("name", "delta"),
+    [("reasoning", "Hm."), ("reasoning_summary", {"type": "summary_text", "text": "Hm."}), ("reasoning_text", "Hm.")],
+)
+def test_reasoning_by_older_names_is_read(name: str, delta: Any) -> None:
+    """vLLM's, and those of the first versions of the API."""
+    given = thought("Hm.") if "summary" in name else thought(content=[{"type": "reasoning_text", "text": "Hm."}])
+    whole = response(given, message("x"))
+    events = [one for one in events_of(whole) if not (one["type"].endswith(".delta") and "reasoning" in one["type"])]
+    events.insert(3, {"type": f"response.{name}.delta", "item_id": "rs_1", "output_index": 0, "delta": delta})
+    found, chunks = _decoded(b"".join(map(event, events)))
+    assert found.reasoning == "Hm."
+    assert [one.reasoning for one in chunks if one.reasoning] == ["Hm."]
+
+
 def test_the_name_of_an_event_stands_for_its_type() -> None:
     events = events_of(RECORDED["calls"])
     body = b"".join(
@@ -324,6 +339,12 @@ def test_an_error_after_200_is_an_error(error: dict[str, Any], kind: FailureType
     for before in (0, len(events) // 2):
         for found in failures(b"".join(events[:before]) + event(error), **RESPONSES):
             assert found.failure_type is kind, repr(found)
+
+
+def test_an_error_in_place_of_an_answer_is_an_error() -> None:
+    """In JSON with 200, whatever was asked for."""
+    for error, kind in ERRORS:
+        assert failures(json_of(error), JSON, **RESPONSES)[0].failure_type is kind
 
 
 def test_an_error_in_a_named_event_is_an_error() -> None:

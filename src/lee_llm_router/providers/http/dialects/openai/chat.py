@@ -7,8 +7,7 @@ do differently, and strictly where half an answer could pass for a whole one.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError, LLMRouterError
@@ -22,7 +21,7 @@ from lee_llm_router.providers.http.dialects.openai.options import options_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
-from lee_llm_router.providers.json_schema import is_strict, json_schema_of
+from lee_llm_router.providers.json_schema import is_strict, json_schema_of, schema_name
 from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
@@ -134,11 +133,5 @@ def _json_wanted(request: LLMRequest, settings: OpenAIChatConfig) -> tuple[dict[
     schema = json_schema_of(request.schema)
     return {
         "type": form,
-        "json_schema": {"name": _schema_name(schema), "schema": schema, "strict": is_strict(schema)},
+        "json_schema": {"name": schema_name(schema), "schema": schema, "strict": is_strict(schema)},
     }, request.messages
-
-
-def _schema_name(schema: Mapping[str, Any]) -> str:
-    """Return a name of the characters the API allows (a-z, A-Z, 0-9, _ and -, 64 at most)."""
-    title = schema.get("title")
-    return re.sub(r"[^a-zA-Z0-9_-]+", "_", title)[:64].strip("_") or "answer" if isinstance(title, str) else "answer"

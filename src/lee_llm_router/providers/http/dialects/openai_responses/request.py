@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,7 +14,7 @@ from lee_llm_router.providers.http.dialects.openai.structured_output import form
 from lee_llm_router.providers.http.dialects.openai_responses.input_items import input_items
 from lee_llm_router.providers.http.dialects.openai_responses.models import known_model
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig, field_out_of_scope
-from lee_llm_router.providers.json_schema import is_strict, json_schema_of
+from lee_llm_router.providers.json_schema import is_strict, json_schema_of, schema_name
 from lee_llm_router.response import LLMRequest, Message, message_text
 
 _ENCRYPTED = "reasoning.encrypted_content"
@@ -158,10 +157,4 @@ def _json_wanted(request: LLMRequest, settings: ResponsesConfig) -> tuple[dict[s
         in_words = request.schema is not None or not any("json" in message_text(m).lower() for m in request.messages)
         return {"type": form}, with_instructions(request.messages, request) if in_words else request.messages
     schema = json_schema_of(request.schema)
-    return {"type": form, "name": _schema_name(schema), "schema": schema, "strict": is_strict(schema)}, request.messages
-
-
-def _schema_name(schema: Mapping[str, Any]) -> str:
-    """Return a name of the characters the API allows (a-z, A-Z, 0-9, _ and -, 64 at most)."""
-    title = schema.get("title")
-    return re.sub(r"[^a-zA-Z0-9_-]+", "_", title)[:64].strip("_") or "answer" if isinstance(title, str) else "answer"
+    return {"type": form, "name": schema_name(schema), "schema": schema, "strict": is_strict(schema)}, request.messages

@@ -179,13 +179,17 @@ class ResponsesDecoder:
             if self._first is not None:
                 self._first = (self._first[0], string(self._begun.get("model")) or self._first[1])
             return None
+        if kind.endswith(".delta") and "reasoning" in kind:
+            return self._read_thought(kind, value)
         # Pieces of a picture, a sound, a program: they have no field here.
         in_raw = kind.endswith((".delta", ".partial_image", ".annotation.added"))
         return self._chunk(value, in_raw=True) if in_raw else None
 
     def _read_thought(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         delta = value.get("delta")
-        kind = "content" if event == "response.reasoning_text.delta" else "summary"
+        if type(delta) is dict:  # as it was in early versions
+            delta = delta.get("text")
+        kind = "summary" if "summary" in event else "content"
         index = value.get("content_index" if kind == "content" else "summary_index")
         if type(delta) is not str:
             raise self._broken("holds a malformed piece of reasoning")
@@ -362,8 +366,6 @@ class ResponsesDecoder:
 
 
 _READERS: dict[str, Callable[[ResponsesDecoder, str, dict[str, Any]], StreamChunk | None]] = {
-    "response.reasoning_text.delta": ResponsesDecoder._read_thought,
-    "response.reasoning_summary_text.delta": ResponsesDecoder._read_thought,
     "response.refusal.delta": ResponsesDecoder._read_refusal,
     "response.function_call_arguments.delta": ResponsesDecoder._read_arguments,
     "response.custom_tool_call_input.delta": ResponsesDecoder._read_arguments,
