@@ -25,7 +25,14 @@ SCHEMA = {
 
 @pytest.fixture
 def router(model_server: str) -> Iterator[LeeLLMRouter]:
-    role = {"provider": "llama", "max_tokens": 40, "temperature": 0, "deadline": 200, "timeout": 60, "retry": {"attempts": 1}}
+    role = {
+        "provider": "llama",
+        "max_tokens": 40,
+        "temperature": 0,
+        "deadline": 200,
+        "timeout": 60,
+        "retry": {"attempts": 1},
+    }
     providers = {"llama": {"type": "anthropic", "base_url": model_server, "model": "smollm2"}}
     with LeeLLMRouter({"llm": {"providers": providers, "roles": {"r": role}}}, trace_store=False) as made:
         yield made

@@ -321,6 +321,24 @@ def test_a_character_in_two_halves_is_put_together() -> None:
     assert found.raw["content"][0]["text"] == found.text
 
 
+def test_no_half_character_is_left_anywhere() -> None:
+    """They could be written neither to a trace nor into the next request."""
+    cited = {**CITED, "url": "X", "title": "X", "cited_text": "X"}
+    whole = message(
+        {"type": "thinking", "thinking": "X", "signature": "X"}, {"type": "redacted_thinking", "data": "X"},
+        {"type": "text", "text": "X", "citations": [cited]}, {"type": "later", "of": {"X": ["X"]}},
+        {"type": "tool_use", "id": "X", "name": "X", "input": {"X": "X"}},
+        stop_reason="tool_use", id="X", model="X", usage={**USAGE, "service_tier": "X"},
+    )  # fmt: skip
+    for body in (json.dumps(whole).encode(), streamed(whole), streamed(whole, size=1)):
+        found = decoded(body.replace(b"X", b"\\ud83d"))
+        shown = repr((found, found.details, found.details.native and found.details.native.content, found.message))
+        assert "\\ud83d" not in shown and "\\ud83d" not in repr(found.raw)
+        assert found.text == "\ufffd"
+        for chunk in chunks_of(body.replace(b"X", b"\\ud83d")):
+            assert "\\ud83d" not in repr((chunk, chunk.raw))
+
+
 # What is no whole answer
 
 

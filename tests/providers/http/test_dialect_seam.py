@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from helpers.all_forms import complete_async, complete_sync
+from helpers.anthropic_messages import events_of, message, sse_event
 from helpers.gemini_wire import answer, events, piece, text
 from helpers.servers import Script, Server, answering, completion, http, json_answer, once
 from helpers.stream_servers import EVENTS, LAST, framed
@@ -112,6 +113,11 @@ SAMPLES = {
         "gemini", "/v1/models/a%2Fb%3Fc:generateContent", "/v1/models/a%2Fb%3Fc:streamGenerateContent?alt=sse",
         ("x-goog-api-key", "{}"), lambda said: answer(text(said)),
         lambda said: [events(piece(text(said[:-2]))), events(answer(text(said[-2:])))], "text/event-stream",
+    ),
+    "anthropic": Sample(
+        "anthropic", "/v1/messages", "/v1/messages", ("authorization", "Bearer {}"),
+        lambda said: message({"type": "text", "text": said}),
+        lambda said: [*map(sse_event, events_of(message({"type": "text", "text": said})))], "text/event-stream",
     ),
     "toy": Sample(
         "toy", "/v1/a%2Fb%3Fc:say", "/v1/a%2Fb%3Fc:tell", ("x-toy-key", "{}"),

@@ -26,7 +26,7 @@ from lee_llm_router.providers.http.dialects.anthropic.errors import failure_with
 from lee_llm_router.providers.http.dialects.anthropic.stream_message import MessageSoFar
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
-from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, string
+from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping
 from lee_llm_router.providers.http.dialects.openai.event_bodies import (
     BLANK,
     END_MARK,
@@ -151,11 +151,9 @@ class MessageDecoder:
             raise failure_within(self._reply, data.decode("utf-8", "replace"))
         if type(value) is dict:
             self._message.halves = self._message.halves or HalfCharacters()
-            chunk = self._read_value(event, value)
             clean = whole_characters(value)
-            return replace(
-                chunk, raw=clean, model=None if chunk.model is None else string(whole_characters(chunk.model))
-            )
+            # Only a piece of a text may end in half a character whose other half follows.
+            return replace(self._read_value(event, value if _is_piece(value) else clean), raw=clean)
         lines = lines_of(data)
         if len(lines) > 1:  # events with one newline between them, not two
             self._events.extendleft(Event(line) for line in reversed(lines))
@@ -209,6 +207,11 @@ class MessageDecoder:
 
     def _broken(self, what: str) -> InvalidResponseError:
         return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
+
+
+def _is_piece(value: dict[str, Any]) -> bool:
+    """Return whether an event holds a piece of a text: of the answer, of thinking, or of the input of a tool."""
+    return mapping(value.get("delta")).get("type") in ("text_delta", "thinking_delta", "input_json_delta")
 
 
 def _ends_answer(data: bytes, event: str) -> bool:
