@@ -382,6 +382,33 @@ def test_a_result_may_hold_pictures_and_files() -> None:
     assert [one["type"] for one in messages[2]["content"][0]["content"]] == ["text", "image", "document"]
 
 
+@pytest.mark.parametrize("messages", [
+    [USER, calling(call("a"), call("b"), text="I look."), result("a"), result("b"), calling(call("c")), result("c")],
+    [{"role": "system", "content": "s"}, USER, calling(call("a")), result("a"), {"role": "assistant", "content": "x"},
+     USER, calling(call("b", arguments='{"a": [1]}')), result("b")],
+    [USER, calling(call("a")), result("a"), USER], [USER, calling(call("a"))], [USER, calling(call("a")), USER],
+    [USER, calling(call("a"), call("b")), result("b"), result("a")], [USER, calling(call("a")), calling(call("b"))],
+    [USER, calling(call("a")), result("a", " ")], [USER, calling(call("a"), text=" "), result("a")],
+    [USER, calling(call("a")), result("a"), calling(call("a")), result("a")], [calling(call("a")), result("a")],
+    [USER, calling(call("a.b")), result("a.b")], [USER, calling(call("a", name="f.x")), result("a")],
+    [USER, calling(), USER], [USER, calling(call("a")), result("a"), result("a")],
+])  # fmt: skip
+def test_a_usual_loop_is_written_by_a_shorter_way_as_by_the_longer(messages: list[dict[str, Any]]) -> None:
+    """A field of another vendor's beside a message says nothing here, and takes the longer way."""
+    short = told(*messages, tools=(tool(),))
+    long = told(*({**one, "phase": "final"} for one in messages), tools=(tool(),))
+    assert blocks_of(short) == blocks_of(long)
+
+
+def blocks_of(body: dict[str, Any]) -> dict[str, Any]:
+    """A body whose texts are blocks in every place: a string is short for one."""
+
+    def blocks(content: Any) -> Any:
+        return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+    return {**body, "messages": [{**one, "content": blocks(one["content"])} for one in body["messages"]]}
+
+
 @pytest.mark.parametrize("call_id", ["call.1", "", "x" * 80, "functions.f:0", "ü", "a b"])
 def test_ids_become_legal_in_calls_and_results_alike(call_id: str) -> None:
     messages = told(USER, calling(call(call_id)), result(call_id), tools=(tool(),))["messages"]

@@ -143,6 +143,10 @@ class EventParser:
             if is_alone and line.startswith(b"data: "):  # nearly every event is one line, and an empty one
                 position += 1
                 events.append(_new(Event, (line[6:], "message", self._id)))
+            elif line[:7] == b"event: " and self._is_named_event(lines, position):
+                name = line[7:].decode("utf-8", "replace") or "message"
+                events.append(_new(Event, (lines[position][6:], name, self._id)))
+                position += 2
             elif not line:
                 self._size = 0
                 if self._data:
@@ -158,6 +162,16 @@ class EventParser:
                     self._data.append(line[6:])
                 else:
                     self._field(line)
+
+    def _is_named_event(self, lines: list[bytes], position: int) -> bool:
+        """Return whether the line before `position`, an event's name, is followed by one line of data and an end."""
+        return (
+            not self._size
+            and position + 1 < len(lines)
+            and not lines[position + 1]
+            and lines[position][:6] == b"data: "
+            and len(lines[position - 1]) + len(lines[position]) <= self._limit
+        )
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

@@ -35,7 +35,7 @@ def is_thinking(block: Mapping[str, Any]) -> bool:
 
 def tool_use_block(call: ToolCall) -> Block:
     """Return a tool call as a block."""
-    return {"type": "tool_use", "id": call.id, "name": _tool_name(call.name), "input": _input_of(call.arguments)}
+    return {"type": "tool_use", "id": call.id, "name": _tool_name(call.name), "input": input_of(call.arguments)}
 
 
 def _tool_name(name: str) -> str:
@@ -43,7 +43,7 @@ def _tool_name(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
 
 
-def _input_of(arguments: str) -> dict[str, Any]:
+def input_of(arguments: str) -> dict[str, Any]:
     """Return the arguments of a call as an object; those that are none, of an answer that was cut say, within one."""
     try:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}

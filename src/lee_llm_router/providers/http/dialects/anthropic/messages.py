@@ -22,6 +22,7 @@ from lee_llm_router.providers.http.dialects.anthropic.blocks import (
     Block,
     answer_block,
     content_block,
+    input_of,
     is_thinking,
 )
 from lee_llm_router.providers.http.dialects.conversation import (
@@ -45,6 +46,7 @@ GO_ON = "Go on from exactly where your last message ends. Do not repeat any of i
 FAILED = "The tool failed."
 """The text of a result that is an error and says nothing."""
 _IDS = LegalIds()
+_USUAL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _OWN_TOOL = re.compile(r"(?:server_tool_use|_tool_result|mcp_tool_use)$")
 
 
@@ -66,6 +68,67 @@ def plain_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any
         else:
             return None
     return (system, found) if expected == "assistant" else None
+
+
+def usual_loop(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] | None:
+    """As `plain_messages`, for a loop of tool calls as it is usually written: each call answered at once, in order.
+
+    Ids have to be legal and used once, and nothing may go back in a form of its own.
+    """
+    system, used = "", set[str]()
+    found: list[dict[str, Any]] = []
+    waiting: list[str] = []
+    expected = "user"
+    for message in messages:
+        role, content = message.get("role"), message.get("content")
+        if waiting:
+            if message.get("tool_call_id") != waiting.pop(0) or len(message) != 3 or type(content) is not str:
+                return None
+            if role != "tool" or not content or content.isspace():
+                return None
+            found[-1]["content"].append({"type": "tool_result", "tool_use_id": message["tool_call_id"],
+                                         "content": content})  # fmt: skip
+        elif role == "assistant" and expected == role and len(message) == 3 and "tool_calls" in message:
+            blocks = _usual_calls(message, content, used)
+            if blocks is None:
+                return None
+            waiting = [block["id"] for block in blocks if block["type"] == "tool_use"]
+            found += ({"role": role, "content": blocks}, {"role": "user", "content": []})
+        elif type(content) is not str or len(message) != 2 or not content or content.isspace():
+            return None
+        elif role == expected:
+            found.append({"role": role, "content": content})
+            expected = "assistant" if role == "user" else "user"
+        elif role in ("system", "developer"):
+            system = f"{system}\n\n{content}" if system else content
+        else:
+            return None
+    return (system, found) if expected == "assistant" and not waiting else None
+
+
+def _usual_calls(message: Message, text: Any, used: set[str]) -> list[Block] | None:
+    """Return the blocks of a message with tool calls; None where anything about them is unusual. Adds to `used`."""
+    blocks: list[Block] = []
+    if type(text) is str and text:
+        if text.isspace():
+            return None
+        blocks.append({"type": "text", "text": text})
+    elif text:
+        return None
+    calls = message["tool_calls"]
+    if type(calls) is not list or not calls:
+        return None
+    for call in calls:
+        function = call.get("function") if type(call) is dict else None
+        call_id = call.get("id") if function else None
+        if type(function) is not dict or type(call_id) is not str or call_id in used or not _USUAL_ID(call_id):
+            return None
+        name, arguments = function.get("name"), function.get("arguments")
+        if type(name) is not str or type(arguments) is not str or not _USUAL_ID(name):
+            return None
+        used.add(call_id)
+        blocks.append({"type": "tool_use", "id": call_id, "name": name, "input": input_of(arguments)})
+    return blocks
 
 
 class Written:

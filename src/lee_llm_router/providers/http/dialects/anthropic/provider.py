@@ -21,6 +21,7 @@ from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
 from lee_llm_router.providers.http.provider import HTTPProvider
 from lee_llm_router.response import LLMRequest
 
+_NONE = (None, None, None)
 _REFUSED = "the model has refused it"
 _FIELDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}
 """Fields of the body for options of another name."""
@@ -45,11 +46,14 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: AnthropicConfig) -> Mapping[str, str]:
         """As `Provider.unsupported`: what the API lacks, what a Claude does not take, what the model has refused."""
-        found = {
-            option: reason
-            for option, reason in cls.inexpressible.items()
-            if request.asks_for(option) and getattr(request, option) != 0
-        }
+        found: dict[str, str] = {}
+        told = (request.seed, request.logprobs, request.top_logprobs)
+        if told != _NONE or request.frequency_penalty or request.presence_penalty:  # a penalty of nothing is none
+            found = {
+                option: reason
+                for option, reason in cls.inexpressible.items()
+                if request.asks_for(option) and (getattr(request, option) or not option.endswith("_penalty"))
+            }
         model = model_of(request, settings)
         if is_claude(model, settings):
             found |= _unlike_claude(request, settings)

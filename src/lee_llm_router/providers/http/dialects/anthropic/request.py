@@ -9,7 +9,7 @@ from lee_llm_router.details import native_origin
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.anthropic.blocks import Block
 from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson
-from lee_llm_router.providers.http.dialects.anthropic.messages import Written, plain_messages
+from lee_llm_router.providers.http.dialects.anthropic.messages import Written, plain_messages, usual_loop
 from lee_llm_router.providers.http.dialects.anthropic.models import is_older, model_of
 from lee_llm_router.providers.http.dialects.anthropic.schema import output_schema
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig, server_of
@@ -44,7 +44,9 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
     tools, marked = tools_of(request.tools or (), request.tool_choice, strict="strict" not in lesson.refused)
     written: Written | None = None
     system: str | list[Block]
-    plain = plain_messages(request.messages)
+    # Without tools, a conversation with calls needs some; with thinking, it matters who called.
+    is_loop = tools and request.reasoning_effort is None
+    plain = plain_messages(request.messages) or (usual_loop(request.messages) if is_loop else None)
     if plain is not None:
         system, body["messages"] = plain
     else:

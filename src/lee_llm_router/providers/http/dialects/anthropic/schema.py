@@ -180,8 +180,13 @@ def _references(node: Any) -> set[str]:
     return found
 
 
+_ROOTS = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
+
+
 def input_schema(parameters: Any) -> dict[str, Any]:
     """Return the schema of a tool's arguments: the API wants an object at its root, and no choice there."""
+    if type(parameters) is dict and parameters.get("type") == "object" and parameters.keys().isdisjoint(_ROOTS):
+        return parameters  # nearly all
     schema = dict(parameters) if isinstance(parameters, Mapping) else {}
     target = schema.get("$ref")
     if isinstance(target, str) and target.startswith(_PREFIXES):

@@ -23,7 +23,7 @@ from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 from lee_llm_router.providers.http.dialects.anthropic.answer import whole_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
-from lee_llm_router.providers.http.dialects.anthropic.stream_message import MessageSoFar
+from lee_llm_router.providers.http.dialects.anthropic.stream_message import DELTA, MessageSoFar
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping
@@ -61,6 +61,8 @@ class MessageDecoder:
         self._head: bytes | None = b""
         """The first bytes while they say nothing; then None."""
         self._is_stream = True
+        self._is_silent = True
+        """Whether no event has come yet."""
         self._has_ended = False
         self._message = MessageSoFar(reply)
         self._whole_raw: Any = None
@@ -75,11 +77,12 @@ class MessageDecoder:
         if not self._is_stream:
             self._body += data
             return
-        if not self._message.has_begun and len(self._body) < _KEPT:
-            self._body += data[:_KEPT]
+        if self._is_silent:
+            self._body += data[: max(0, _KEPT - len(self._body))]
         events = self._parser.feed(data)
         if events:
             self._events.extend(events)
+            self._is_silent = False
 
     def next(self) -> StreamChunk | None:
         """As `Decoder.next`."""
@@ -114,6 +117,8 @@ class MessageDecoder:
             return self._read_odd_event(event)
         if type(value) is not dict:
             raise self._no_message(event, value)
+        if value.get("type") == DELTA:  # nearly all
+            return self._message.add_delta(value)
         return self._read_value(event, value)
 
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:

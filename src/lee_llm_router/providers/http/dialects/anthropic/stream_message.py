@@ -25,6 +25,9 @@ from lee_llm_router.providers.http.dialects.half_characters import HalfCharacter
 from lee_llm_router.providers.http.dialects.json_body import string
 from lee_llm_router.response import StreamChunk, ToolCallDelta
 
+DELTA = "content_block_delta"
+"""The type of nearly all events."""
+
 
 class MessageSoFar:
     """The message that the events of one stream build.
@@ -63,8 +66,6 @@ class MessageSoFar:
         Raises:
             InvalidResponseError: it is malformed, or the message has ended and is not whole.
         """
-        if kind == "content_block_delta":  # nearly all
-            return self._add_delta(value)
         reader = _READERS.get(kind)
         return None if reader is None else reader(self, value)
 
@@ -114,7 +115,8 @@ class MessageSoFar:
         self._by_index[index if type(index) is int else len(self._blocks) - 1] = block
         return block
 
-    def _add_delta(self, value: dict[str, Any]) -> StreamChunk:
+    def add_delta(self, value: dict[str, Any]) -> StreamChunk:
+        """Return the chunk for an event that brings a piece of a block."""
         delta, index = value.get("delta"), value.get("index")
         if type(delta) is not dict:
             raise self._broken("holds a malformed delta")
@@ -122,7 +124,7 @@ class MessageSoFar:
         block = self._by_index.get(index) if type(index) is int else self._blocks[-1] if self._blocks else None
         if kind == "text_delta" and block is not None and block.kind == "text" and self.halves is None:
             text = delta.get("text")
-            if type(text) is str:  # nearly all
+            if type(text) is str:
                 block.pieces.append(text)
                 return StreamChunk(text=text, raw=value)
         return self._add_other_delta(block, kind, delta, value)
@@ -255,6 +257,7 @@ class MessageSoFar:
 _READERS: dict[str, Callable[[MessageSoFar, dict[str, Any]], StreamChunk]] = {
     "message_start": MessageSoFar._start_message,
     "content_block_start": MessageSoFar._start_block,
+    DELTA: MessageSoFar.add_delta,
     "content_block_stop": MessageSoFar._stop_block,
     "message_delta": MessageSoFar._end_message,
     "message_stop": MessageSoFar._finish,
