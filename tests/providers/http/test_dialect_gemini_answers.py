@@ -249,6 +249,14 @@ def test_an_answer_may_be_empty_where_the_model_said_so_or_was_cut() -> None:
     assert read(whole(answer(reason="MAX_TOKENS"))).finish_reason == "length"
 
 
+def test_a_prompt_may_be_refused_while_the_answer_is_written() -> None:
+    blocked = {"promptFeedback": {"blockReason": "OTHER"}}
+    error = failure(piece(text("Hel")), blocked)
+    assert error.failure_type is F.CONTENT_FILTER
+    assert error.response is not None and error.response.text == "Hel"
+    assert read(events(answer(text("Hel")), blocked)).text == "Hel"
+
+
 def test_a_refused_prompt_says_why() -> None:
     error = failure({"promptFeedback": {"blockReason": "SAFETY", "blockReasonMessage": "Too rude."}})
     assert "SAFETY: Too rude." in str(error)

@@ -160,7 +160,18 @@ def test_a_part_that_is_another_vendors_is_known_before(part: Any, why: str) -> 
     router = router_to("http://127.0.0.1:9/v1", **SETTINGS)
     with pytest.raises(UnavailableError, match=why):
         router.complete("r", [user([{"type": "text", "text": "a"}, part])])
+    if part["type"] == "file":
+        with pytest.raises(UnavailableError, match=why):
+            router.complete("r", [user("x"), calls(("a", "f")), result("a", [part])])
     router.close()
+
+
+def test_a_part_of_an_unknown_kind_in_a_result_is_told_as_json() -> None:
+    sent = contents(
+        user("x"), calls(("a", "f")), result("a", [{"type": "text", "text": "r"}, {"type": "row", "row": [1]}])
+    )
+    response = sent[2]["parts"][0]["functionResponse"]["response"]
+    assert response == {"result": 'r\n{"type":"row","row":[1]}'}
 
 
 @feature("gemini", "cache")

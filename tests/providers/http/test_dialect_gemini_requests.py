@@ -123,7 +123,7 @@ def test_extra_fields_fill_in_what_the_options_say() -> None:
         "labels": {"team_a": "x"},
     })  # fmt: skip
     assert sent["generationConfig"] == {
-        "temperature": 1, "maxOutputTokens": 6, "responseModalities": ["IMAGE"],
+        "temperature": 1, "maxOutputTokens": 6, "response_modalities": ["IMAGE"],
         "thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": False},
     }  # fmt: skip
     assert [*map(next, map(iter, sent["tools"]))] == ["functionDeclarations", "googleSearch"]
@@ -404,3 +404,24 @@ def test_models_that_know_neither_json_nor_instructions_are_told_in_the_users_tu
     assert (parts[0], parts[2]) == ({"text": "Be brief."}, {"text": "hi"})
     assert "JSON Schema" in parts[1]["text"]
     assert "systemInstruction" in body(messages, model="gemma-4-31b-it")
+
+
+def test_a_request_that_is_nested_too_deep_is_wrong_and_nothing_else() -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"items": deep}
+    tool = {"type": "function", "function": {"name": "f", "parameters": deep}}
+    with pytest.raises(InvalidRequestError, match="too deep"):
+        body(tools=(tool,))
+
+
+def test_names_that_are_no_text_do_no_harm() -> None:
+    odd = {1: {"$ref": "#"}, "properties": {2: {"$ref": "#", 3: 4}}, "$ref": "#"}
+    tool = {"type": "function", "function": {"name": 5, "parameters": odd, "description": 6}}
+    assert body(tools=(tool,))["tools"][0]["functionDeclarations"][0]["name"] == "_5_" + legal("5")
+
+
+def legal(name: str) -> str:
+    from lee_llm_router.providers.http.dialects.gemini.names import legal_name
+
+    return legal_name(name).rpartition("_")[2]

@@ -64,11 +64,6 @@ class AnswerReader:
         """Whether a finish reason has come."""
         return bool(self._reason)
 
-    @property
-    def has_output(self) -> bool:
-        """Whether any part of an answer has come."""
-        return self._says_something or self._calls > 0
-
     def read(self, value: Mapping[str, Any]) -> StreamChunk:
         """Return the piece of the answer in an object.
 
@@ -152,7 +147,7 @@ class AnswerReader:
         candidates = value.get("candidates")
         feedback = mapping(value.get("promptFeedback"))
         blocked = string(feedback.get("blockReason"))
-        if not candidates and blocked is not None and not self.has_output:
+        if not candidates and blocked is not None and not self._reason:
             said = string(feedback.get("blockReasonMessage"))
             why = f"{blocked}: {said}" if said else blocked
             raise ContentFilterError(

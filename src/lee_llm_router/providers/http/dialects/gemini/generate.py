@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.answer import AnswerReader
@@ -53,7 +53,10 @@ class GeminiDialect:
         Raises:
             InvalidRequestError: it cannot be written.
         """
-        return body_of(request, settings)
+        try:
+            return body_of(request, settings)
+        except RecursionError:
+            raise InvalidRequestError("the request is nested too deep", sent=False) from None
 
     def decode(self, reply: HTTPReply) -> LLMResponse:
         """Return the answer in the body of a 200: JSON, a list of it, or a stream of events.

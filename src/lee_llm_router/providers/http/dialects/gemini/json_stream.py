@@ -6,6 +6,7 @@ import re
 
 from lee_llm_router.errors import InvalidResponseError
 
+_KEPT = 4096
 _OUTSIDE = re.compile(rb"[^\s,\[\]]")
 _MARKS = re.compile(rb'["{}]')
 _IN_TEXT = re.compile(rb'["\\]')
@@ -28,7 +29,7 @@ class JSONObjects:
         self._depth = 0
         self._in_text = self._escaped = False
         self.rest = b""
-        """What stands where an object should begin; nothing is read after it."""
+        """The beginning of what stands where an object should begin; nothing is read after it."""
 
     @property
     def is_within(self) -> bool:
@@ -50,7 +51,7 @@ class JSONObjects:
                     break
                 position = start.start()
                 if data[position : position + 1] != b"{":
-                    self.rest = data[position:]
+                    self.rest = data[position : position + _KEPT]
                     break
             end = self._end(data, position)
             self._pieces.append(data[position:end])
@@ -62,8 +63,6 @@ class JSONObjects:
                 found.append(b"".join(self._pieces))
                 self._pieces.clear()
                 self._size = 0
-        if self.rest and position >= len(data):
-            self.rest += data
         return found
 
     def _end(self, data: bytes, position: int) -> int:

@@ -49,12 +49,14 @@ def own_part(part: Mapping[str, Any], base_url: str) -> dict[str, Any] | None:
 def untakable(messages: Sequence[Message], base_url: str) -> str | None:
     """Return why the parts of `messages` cannot be sent; None if they can. Nothing is read of plain texts."""
     for message in messages:
-        if isinstance(message.get("content"), str) or message.get("role") != "user":
+        if isinstance(message.get("content"), str) or message.get("role") not in ("user", "tool"):
             continue
         for part in message_parts(message):
             kind = part.get("type")
             if kind == "file" and not _is_known_file(part.get("file")):
                 return "it takes only files that were uploaded to Google"
+            if message["role"] == "tool":
+                continue  # what is of an unknown kind in a result is told as JSON
             usual = kind in ("text", "image_url", "input_audio", "file", "refusal")
             if not usual and not isinstance(part.get("text"), str) and own_part(part, base_url) is None:
                 return f"it takes no parts of the type {str(kind)[:60]}"

@@ -142,10 +142,11 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
 def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
     """Merge a caller's own fields into `body`: objects are filled in, `tools` are added to, others are replaced.
 
-    A field may be written in snake case, as Google's SDK has it.
+    A field may be written in snake case, as Google's SDK has it; the API takes both.
     """
     for name, value in extra.items():
-        key = name if name in body else _camel(name)
+        camel = _camel(name)
+        key = camel if camel in body or camel in _FILLED_IN else name
         known = body.get(key)
         if key in _FILLED_IN and isinstance(value, Mapping):
             body[key] = dict(known) if isinstance(known, Mapping) else {}

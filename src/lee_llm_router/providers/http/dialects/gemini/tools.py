@@ -52,7 +52,7 @@ def json_schema(schema: Any) -> Any:
             found[name] = [json_schema(inner) for inner in value]
         else:
             found[name] = json_schema(value) if name in _SCHEMAS else value
-    if "$ref" in found and any(not name.startswith("$") for name in found):
+    if "$ref" in found and any(not str(name).startswith("$") for name in found):
         found.setdefault("anyOf", [{"$ref": found.pop("$ref")}])
         found.pop("$ref", None)
     return found
