@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from helpers.gemini_wire import DIALECT, MODEL, SETTINGS, answer, body, config, read, text, whole
 from helpers.servers import Server, answering, json_answer
 from helpers.stream_support import router_to
+from helpers.support import Memory
 from lee_llm_router import ConfigError, InvalidRequestError, LLMRequest, UnavailableError
 from lee_llm_router.config import load_config
 
@@ -247,6 +248,23 @@ def test_a_target_that_cannot_be_told_to_call_one_tool_at_a_time_is_skipped() ->
         router.complete("r", "hi", parallel_tool_calls=False)
     router.close()
     assert unsupported(parallel_tool_calls=True) == unsupported() == set()
+
+
+def test_what_the_model_cannot_take_is_dropped_with_leave_and_noted() -> None:
+    memory = Memory()
+    with Server(answering(json_answer(answer(text("hello"))))) as server:
+        router = router_to(server.url, memory=memory, **{**SETTINGS, "model": "gemini-4-neon"})
+        options: dict[str, Any] = {"parallel_tool_calls": False, "presence_penalty": 1.0, "temperature": 0.5}
+        router.complete("r", "hi", drop_unsupported=True, **options)
+        router.close()
+    assert server.requests[0].json["generationConfig"] == {"temperature": 0.5}
+    assert set(memory.records[0].dropped or ()) == {"parallel_tool_calls", "presence_penalty"}
+
+
+def test_tiers_of_other_vendors_are_known_before() -> None:
+    assert unsupported(service_tier="fast") == {"service_tier"}
+    for tier in ("flex", "priority", "standard", "auto", "default", "a-new-one"):
+        assert unsupported(service_tier=tier) == set()
 
 
 def test_more_stops_than_are_taken_are_known_before() -> None:

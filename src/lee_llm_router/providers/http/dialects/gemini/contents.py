@@ -40,9 +40,9 @@ from lee_llm_router.response import Message
 DIALECT = "gemini"
 NO_SIGNATURE = "skip_thought_signature_validator"
 """What Google takes in place of the signature of a function call that was not made by the model asked."""
-BEFORE = "..."
+BEFORE = "Begin."
 """The user's turn before a conversation that the assistant begins."""
-GO_ON = "Continue."
+GO_ON = "Go on from exactly where your last message ends. Do not repeat any of it."
 """The user's turn after a conversation that the assistant ends."""
 
 _IDS = LegalIds(None, max_length=256)

@@ -27,6 +27,8 @@ _OPTIONS = (
 )  # fmt: skip
 _FILLED_IN = frozenset({"generationConfig", "thinkingConfig", "toolConfig", "functionCallingConfig"})
 """Objects of the body that `extra_body` fills in; what else it has goes in place of what stands there."""
+_FOREIGN_TIERS = frozenset({"fast", "scale", "batch", "standard_only", "on_demand", "performance"})
+"""Tiers of other vendors that are none of Google's."""
 _TIERS = {"default": "standard"}
 """Words of other vendors for a tier."""
 
@@ -130,6 +132,8 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
     foreign = foreign_tool(request.tools) if request.tools else None
     if foreign is not None:
         found["tools"] = f"a tool of the type {foreign} is not Gemini's"
+    if request.service_tier in _FOREIGN_TIERS:
+        found["service_tier"] = "Gemini has no such tier: flex, standard, priority"
     traits = settings.traits_of(request.model or settings.model or "")
     for option in ("frequency_penalty", "presence_penalty"):
         if getattr(request, option) is not None and not traits.takes_penalties:
