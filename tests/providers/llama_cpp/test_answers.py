@@ -200,6 +200,7 @@ def _wide_model(config: dict[str, Any]) -> str:
     return str(gguf_file(folder, "wide.gguf", fields=fields))
 
 
+@pytest.mark.feature("llama_cpp", "schema")
 def test_a_schema_is_held_to_by_grammar(llama: FakeLlama, config: dict[str, Any]) -> None:
     llama.words = ['{"name": ', '"Paris"}']
     router, _ = router_of(config)

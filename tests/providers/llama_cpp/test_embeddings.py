@@ -34,6 +34,7 @@ def router_of(config: dict[str, Any], **inside: Any) -> LeeLLMRouter:
     return LeeLLMRouter(config)
 
 
+@pytest.mark.feature("llama_cpp", "embeddings")
 def test_a_vector_for_each_text_in_batches(llama: FakeLlama, config: dict[str, Any], form: str) -> None:
     texts = ["x" * length for length in range(1, 21)]
     with router_of(config) as router:
