@@ -60,6 +60,11 @@ BARS: Sequence[Bar] = (
         ("configured-2", "async-1"),
         1.05,
     ),
+    *(
+        Bar(f"{what} by {name}, [fast], to one by chat completions", (f"by-{name}", case), ("ours-fast", case), 1.2)
+        for what, case in (("async call", "async-1"), ("streamed chunk", "chunk"))
+        for name in ("responses", "anthropic", "gemini")
+    ),
     Bar("import, to five pydantic models, asyncio and logging", ("import", "start"), ("five models", "start"), 1.25),
     Bar("lee-llm-router --help, to importing typer and pydantic", ("help", "start"), ("typer", "start"), 1.3),
     Bar("memory growth, call 1,000 to 10,000, default install", ("ours", "growth"), None, 1.0, unit="MB"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from speed.dialects import FORMATS
 from speed.subject import ASYNC, Subject
 
 _ALL = (*ASYNC, "sync", "chunk")
@@ -136,4 +137,9 @@ ASKED = tuple(
     Subject(f"asked-{count}", f"{count:,}", _MOCK, cases=("async-1",), options=(f"count={count}", "all"))
     for count in COUNTS
 )
-SUBJECTS = {subject.name: subject for subject in (*CALLS, *ALONE, *POLICIES, *CONFIGURED, *ASKED)}
+DIALECTS = tuple(
+    Subject(f"by-{name}", f"by {name}", "speed.ours:over_http", needs=("httptools",), cases=("async-1", "chunk"),
+            options=("auto", name))
+    for name in FORMATS
+)  # fmt: skip
+SUBJECTS = {subject.name: subject for subject in (*CALLS, *ALONE, *POLICIES, *CONFIGURED, *ASKED, *DIALECTS)}

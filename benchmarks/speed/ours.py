@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
+from speed.dialects import FORMATS
 from speed.subject import Made, Wanted
 from speed.wire import KEY_NAME, MESSAGES, MODEL
 
@@ -58,15 +59,17 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
 POLICIES: Mapping[str, type[Any]] = {"context": ContextPolicy, "observe": ObservingPolicy}
 
 
-def http_config(url: str, folder: str, transport: str) -> dict[str, Any]:
+def http_config(url: str, folder: str, transport: str, dialect: str | None = None) -> dict[str, Any]:
     """Two providers at the same server; retries, breaker, a limit, a fallback and traces are on."""
+    form = None if dialect is None else FORMATS[dialect]
     provider: dict[str, Any] = {
-        "type": "http", "base_url": f"{url}/v1", "api_key_env": KEY_NAME, "max_concurrency": MANY_AT_ONCE,
-        "transport": transport,
+        "type": form.type if form else "http", "base_url": f"{url}/v1", "api_key_env": KEY_NAME,
+        "max_concurrency": MANY_AT_ONCE, "transport": transport,
     }  # fmt: skip
+    model = form.model if form else MODEL
     role = {
-        "provider": "main", "model": MODEL, "temperature": 0.2,
-        "fallback_providers": [{"provider": "spare", "model": MODEL}],
+        "provider": "main", "model": model, "temperature": 0.2,
+        "fallback_providers": [{"provider": "spare", "model": model}],
     }  # fmt: skip
     return {"llm": {"providers": {"main": provider, "spare": provider}, "roles": {"r": role}, "trace": {"dir": folder}}}
 
@@ -82,10 +85,10 @@ def mock_config(folder: str, count: int, text: str = MOCK_TEXT) -> dict[str, Any
 
 
 def over_http(wanted: Wanted) -> Made:
-    """A router with everything on. Its option is the setting `transport`."""
+    """A router with everything on. Its options are the setting `transport`, and a wire format if it is no chat."""
     made = Made()
     folder = made.closing.enter_context(tempfile.TemporaryDirectory())
-    router = LeeLLMRouter(http_config(wanted.url, folder, wanted.options[0]))
+    router = LeeLLMRouter(http_config(wanted.url, folder, *wanted.options))
     made.closing.callback(router.close)
 
     async def ask() -> str:

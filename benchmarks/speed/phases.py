@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from speed.catalog import ALONE, ASKED, CALLS, CONFIGURED, POLICIES
+from speed.catalog import ALONE, ASKED, CALLS, CONFIGURED, DIALECTS, POLICIES
 from speed.rounds import Phase
 from speed.samples import Key
 
 REFERENCE: Key = ("httpx", "async-1")
 """What "one httpx call" means."""
+CHAT: Key = ("ours-fast", "async-1")
+CHAT_CHUNK: Key = ("ours-fast", "chunk")
 FEW: Key = ("configured-2", "async-1")
 
 
@@ -28,5 +30,7 @@ PHASES = {
     ),
     "chunk": Phase("streamed chunks", _keys("chunk"), neighbour=("httpx", "chunk")),
     "policies": Phase("policies", [(s.name, "async-1") for s in (ALONE[0], *POLICIES)], 0.1, 20),
+    "dialects": Phase("dialects", [(s.name, "async-1") for s in DIALECTS], neighbour=CHAT),
+    "dialect-chunks": Phase("chunks of dialects", [(s.name, "chunk") for s in DIALECTS], neighbour=CHAT_CHUNK),
     "configured": Phase("providers and roles", [(s.name, "async-1") for s in (*CONFIGURED, *ASKED)], 0.2, 30, FEW),
 }

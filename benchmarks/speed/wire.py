@@ -28,7 +28,12 @@ def answer() -> bytes:
     """One whole HTTP answer of the kind a vendor gives."""
     message = {"role": "assistant", "content": TEXT, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    body = json.dumps({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE}).encode()
+    return whole_answer({**_HEAD, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
+
+
+def whole_answer(value: dict[str, Any]) -> bytes:
+    """One whole HTTP answer with `value` as its body."""
+    body = json.dumps(value).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -40,10 +45,14 @@ def streamed_answer(pieces: int) -> bytes:
     deltas = [{"role": "assistant", "content": ""}, *texts]
     events = [_event([{"index": 0, "delta": delta, "finish_reason": None}]) for delta in deltas]
     events += [_event([{"index": 0, "delta": {}, "finish_reason": "stop"}]), _event([], _USAGE), b"data: [DONE]\n\n"]
-    body = b"".join(events)
-    packets = [body[at : at + _PACKET] for at in range(0, len(body), _PACKET)]
+    return packets(b"".join(events))
+
+
+def packets(body: bytes) -> bytes:
+    """One whole streamed HTTP answer with the events in `body`, in packets of 16 kB."""
+    parts = [body[at : at + _PACKET] for at in range(0, len(body), _PACKET)]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    return head + b"".join(b"%x\r\n%b\r\n" % (len(packet), packet) for packet in packets) + b"0\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(packet), packet) for packet in parts) + b"0\r\n\r\n"
 
 
 def _event(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
