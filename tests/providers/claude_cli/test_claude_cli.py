@@ -135,6 +135,15 @@ def test_an_empty_answer_is_a_failure_and_the_model_is_not_asked_again(claude: F
     assert (error.failure_type, error.sent) == (F.INVALID_RESPONSE, True)
 
 
+def test_what_stands_in_the_place_of_an_empty_answer_is_none(claude: FakeClaude) -> None:
+    """A model that writes the same words itself has written them piece by piece."""
+    stand_in = fc.block(type="text", text="(no content)")
+    claude.script([fc.INIT, fc.message_start(), stand_in, *fc.message_end(), fc.result("(no content)")])
+    assert failure(provider(claude)).failure_type is F.INVALID_RESPONSE
+    claude.script(fc.answer("(no content)"))
+    assert complete(provider(claude)).text == "(no content)"
+
+
 def test_what_claude_writes_itself_is_no_answer(claude: FakeClaude) -> None:
     """A prompt that it takes for a command of its own ends well, without a model being asked."""
     said = "Unknown command: /foo"

@@ -26,6 +26,8 @@ from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 SYNTHETIC = "<synthetic>"
+NO_CONTENT = "(no content)"
+"""What versions before 2.1 put in the place of an empty text."""
 _CUT = "max_tokens"
 
 
@@ -169,7 +171,8 @@ class ClaudeTurn(AgentTurn):
             self._begin_message(message)
         for block in _blocks(message):
             if block.get("type") == "text":
-                self.text += plain_text(block.get("text"))
+                text = plain_text(block.get("text"))
+                self.text += "" if text == NO_CONTENT and not self._unfinished else text
                 self._unfinished = ""
             elif block.get("type") == "thinking" and block.get("thinking"):
                 self._reasoning.append(plain_text(block.get("thinking")))
