@@ -14,7 +14,7 @@ from lee_llm_router import LeeLLMRouter, LLMResponse
 feature = pytest.mark.feature
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
-RESULT = [
+RESULT: list[dict[str, Any]] = [
     {"role": "user", "content": "hi"},
     {"role": "assistant", "content": None,
      "tool_calls": [{"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
@@ -119,7 +119,7 @@ def test_conversations_are_passed_on(llama: FakeLlama, config: dict[str, Any]) -
     assert sent[3]["content"] == "Error: no such town"
 
 
-PARTS = {
+PARTS: dict[str, dict[str, Any]] = {
     "image_url": {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
     "image_data": {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
     "audio": {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
