@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,12 @@ def cells(row: Vendor) -> Iterator[str]:
     yield f"`{row.type}`"
     yield f"`{row.base_url}`"
     yield ", else ".join(f"`{key}`" for key in row.keys) or "none needed"
-    yield ", ".join(f"`{name}: {str(value).lower()}`" for name, value in row.settings.items())
+    yield ", ".join(f"`{name}: {shown(value)}`".replace("|", "\\|") for name, value in row.settings.items())
+
+
+def shown(value: object) -> str:
+    """Return a setting as people write it."""
+    return value if isinstance(value, str) and value.strip() else json.dumps(value)
 
 
 def main() -> int:

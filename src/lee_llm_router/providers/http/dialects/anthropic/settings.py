@@ -19,7 +19,6 @@ KEY_VARIABLE = "ANTHROPIC_API_KEY"
 VERSION = "2026-10-21"
 """The version of the API whose forms this dialect writes."""
 _LARGEST_BOUND = 10_000_000
-_OF_KEYS = ("api_key_env", "other_api_key_envs")
 
 
 @lru_cache(maxsize=256)
@@ -103,14 +102,6 @@ class AnthropicConfig(HTTPConfig):
         if isinstance(data, dict) and not data.keys() & {"base_url", "api_key_env", "api_key_file"}:
             return {**data, "api_key_env": KEY_VARIABLE}
         return data
-
-    @classmethod
-    def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """As `KeyedConfig.with_defaults`; the usual key goes to the vendor alone, not to another address."""
-        own, address = defaults.get("base_url"), written.get("base_url")
-        if own is not None and isinstance(address, str) and server_of(address) != server_of(str(own)):
-            defaults = {name: value for name, value in defaults.items() if name not in _OF_KEYS}
-        return super().with_defaults(written, defaults)
 
     def lessons(self, model: str | None) -> Lesson:
         """Return what the server has taught of `model`."""
