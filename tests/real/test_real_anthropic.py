@@ -82,10 +82,11 @@ def test_a_history_of_tool_calls_is_taken(router: LeeLLMRouter) -> None:
         {"role": "tool", "tool_call_id": "call.Oslo|1", "content": "no such city", "is_error": True},
         {"role": "tool", "tool_call_id": "call.Rome|1", "content": "sunny"},
     ]  # fmt: skip
-    for tools in ([WEATHER], None):
-        answer = router.complete("r", messages, **({"tools": tools} if tools else {}))
+    choices: list[dict[str, Any]] = [{"tools": [WEATHER]}, {}]
+    for options in choices:
+        answer = router.complete("r", messages, **options)
         assert answer.text or answer.tool_calls
-        assert streamed(router, messages, **({"tools": tools} if tools else {}))[1].finish_reason
+        assert streamed(router, messages, **options)[1].finish_reason
 
 
 def test_a_forced_call_comes_as_one(router: LeeLLMRouter) -> None:

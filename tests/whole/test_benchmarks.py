@@ -137,7 +137,7 @@ def request(payload: dict[str, object]) -> bytes:
 
 @pytest.mark.parametrize("step", [1, 7, 100_000])
 def test_the_server_answers_each_request_once_however_it_is_cut(step: int) -> None:
-    connection, wire = Connection(streamed_answer(3)), Wire()
+    connection, wire = Connection(streamed_answer(3), ()), Wire()
     connection.connection_made(wire)
     sent = request(PAYLOAD) + request({**PAYLOAD, "stream": True}) + request(PAYLOAD)
     for at in range(0, len(sent), step):
