@@ -88,6 +88,7 @@ def test_a_provider_that_takes_no_address_is_not_told_of_one() -> None:
         (role(provider="type: mock, temperature: 0"), "in a role"),
         (role(provider="type: mock, retry: {attempts: 1}"), "in a role"),
         (role(provider="type: mock, sandbox: read-only"), "in a provider of type codex_cli"),
+        (role(provider="type: mock, permission_mode: plan"), "in a provider of type claude_cli"),
     ],
 )
 def test_a_key_of_ours_in_the_wrong_place_is_told_where_it_belongs(text: str, home: str) -> None:

@@ -56,7 +56,7 @@ def _homes() -> dict[str, str]:
         for name, info in holder.model_fields.items():
             if _is_model(section := _without_options(info.annotation)):
                 places.append((f"in {name}{whose}", section))
-    built_in = ("http", "codex_cli", "mock")
+    built_in = dict.fromkeys(("http", "codex_cli", "mock", *PROVIDERS.built_in_types))
     places += [(f"in a provider of type {kind}", PROVIDERS.settings_model(kind)) for kind in built_in]
     homes: dict[str, str] = {}
     for place, model in places:
