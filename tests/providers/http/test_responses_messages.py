@@ -184,3 +184,16 @@ def test_marks_for_the_cache_become_breakpoints_where_the_model_has_them() -> No
 def _listed(item: dict[str, Any]) -> list[dict[str, Any]]:
     content = item.get("content", item.get("output"))
     return content if isinstance(content, list) else []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "gs://bucket/a.png"}}, file_part("gs://bucket/a.pdf"),
+        file_part(b"ID3", name="a.mp3"), file_part(b"x", media_type="video/mp4"),
+    ],
+)  # fmt: skip
+def test_a_target_is_skipped_where_a_part_cannot_be_sent(part: dict[str, Any]) -> None:
+    with pytest.raises(LLMRouterError, match="cannot be sent"):
+        asked_of({"role": "user", "content": [part]})
+    assert asked_of({"role": "user", "content": [image_part(PNG), {"type": "file", "file": {"file_id": "file_1"}}]})

@@ -270,3 +270,19 @@ def test_what_openais_models_are_known_to_refuse_is_known_before(
     settings = ResponsesConfig(type="openai_responses")
     request = LLMRequest(messages=HI, model=model, **options)
     assert OpenAIResponsesProvider.unsupported(request, settings).keys() == refused
+
+
+def test_tools_that_another_vendor_runs_are_known_before() -> None:
+    settings = ResponsesConfig(type="openai_responses")
+    for tool, taken in (
+        ({"type": "web_search_20250305", "name": "web_search"}, False), ({"google_search": {}}, False),
+        ({"type": "web_search"}, True), ({"type": "web_search_preview_2025_03_11"}, True), (WEATHER, True),
+        ({"name": "f", "parameters": {}}, True),
+    ):  # fmt: skip
+        request = LLMRequest(messages=HI, model="gpt-6", tools=(tool,))
+        assert ("tools" not in OpenAIResponsesProvider.unsupported(request, settings)) is taken
+
+
+def test_words_of_other_vendors_for_a_tier_are_understood() -> None:
+    sent = [body_of(service_tier=tier)["service_tier"] for tier in ("standard", "standard_only", "flex", "of-tomorrow")]
+    assert sent == ["default", "default", "flex", "of-tomorrow"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lee_llm_router.content import Media
+from lee_llm_router.content import Media, media_of
 from lee_llm_router.details import NATIVE_FIELD, native_content
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
@@ -27,7 +27,7 @@ from lee_llm_router.providers.http.dialects.conversation import (
     conversation_of,
 )
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back, kind_of
-from lee_llm_router.response import Message
+from lee_llm_router.response import Message, message_parts
 
 IDS = LegalIds()
 """Ids of calls: at most 64 characters."""
@@ -122,6 +122,22 @@ def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
         seen.add(call_id)
         calls.append({"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments})
     return calls
+
+
+def foreign_media(messages: Sequence[Message]) -> str | None:
+    """Return what in `messages` the API takes from nobody, in a few words; None if there is nothing."""
+    for message in messages:
+        if type(message.get("content")) is str:
+            continue
+        for part in message_parts(message):
+            media = media_of(part)
+            if media is None or media.file_id is not None:
+                continue
+            if media.url is not None and not media.url[:8].lower().startswith(("http://", "https://")):
+                return "an address that is not http(s)"
+            if media.media_type.startswith(("audio/", "video/")):
+                return f"a file of the type {media.media_type[:60]}"
+    return None
 
 
 def _written(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> list[Any]:

@@ -25,7 +25,9 @@ from lee_llm_router.providers.http.dialects.openai.structured_output import (
 )
 from lee_llm_router.providers.http.dialects.openai_responses.dialect import ResponsesDialect
 from lee_llm_router.providers.http.dialects.openai_responses.errors import refuses_encrypted
+from lee_llm_router.providers.http.dialects.openai_responses.input_items import foreign_media
 from lee_llm_router.providers.http.dialects.openai_responses.models import known_model
+from lee_llm_router.providers.http.dialects.openai_responses.request import foreign_tool
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
 from lee_llm_router.providers.http.provider import HTTPProvider
 from lee_llm_router.response import LLMRequest
@@ -74,9 +76,17 @@ class OpenAIResponsesProvider(HTTPProvider[ResponsesConfig]):
             for option in ("temperature", "top_p"):
                 if getattr(request, option) is not None and (thinks or not known.samples_unthinking):
                     found[option] = f"{model} does not take it where it reasons"
+        foreign = foreign_tool(request.tools) if request.tools else None
+        if foreign is not None:
+            found["tools"] = f"a tool of the type {foreign} is another vendor's"
         if settings.is_at_openai and request.max_tokens is not None and request.max_tokens < _LEAST_TOKENS:
             found["max_tokens"] = f"the least that OpenAI takes is {_LEAST_TOKENS}"
         return found
+
+    def untakable(self, request: LLMRequest) -> str | None:
+        """As `Provider.untakable`: addresses that are not of the web, and sounds in files."""
+        foreign = foreign_media(request.messages)
+        return None if foreign is None else f"{foreign} cannot be sent"
 
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
         """As `Provider.refused_before`: what the model has refused with 400."""

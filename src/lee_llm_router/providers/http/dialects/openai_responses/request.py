@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,9 @@ from lee_llm_router.response import LLMRequest, Message, message_text
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
+_TIERS = {"standard": "default", "standard_only": "default"}
+"""Words of other vendors for a tier."""
+_OF_ANTHROPIC = re.compile(r"_\d{8}$")
 _ABOUT_TOOLS = ("auto", "none")
 
 
@@ -61,7 +65,7 @@ def body_of(request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> 
     if request.top_logprobs is not None:
         body["top_logprobs"] = request.top_logprobs
     if request.service_tier is not None:
-        body["service_tier"] = request.service_tier
+        body["service_tier"] = _TIERS.get(request.service_tier, request.service_tier)
     if stream:
         body["stream"] = True
     return body
@@ -131,6 +135,17 @@ def _flat_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(form, Mapping) and isinstance(form.get("grammar"), Mapping):
         return {"type": kind, **inner, "format": {"type": "grammar", **form["grammar"]}}
     return {"type": kind, **inner}
+
+
+def foreign_tool(tools: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what the first tool is called that another vendor runs on its own servers; None if there is none."""
+    for tool in tools:
+        kind = tool.get("type")
+        if isinstance(kind, str) and _OF_ANTHROPIC.search(kind):
+            return kind
+        if kind is None and not tool.keys() & {"function", "name"}:  # Gemini's have no type
+            return next(iter(tool), "empty")
+    return None
 
 
 def _flat_choice(choice: str | Mapping[str, Any]) -> Any:
