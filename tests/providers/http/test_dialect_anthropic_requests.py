@@ -584,6 +584,13 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
     assert "output_config" not in encoded(settings(structured_output="prompt"), schema=Answer)
 
 
+def test_other_vendors_models_are_told_the_schema_in_words_too() -> None:
+    """Their servers may leave out a form that they do not know without a word."""
+    config = settings(base_url="http://localhost:8080/v1", model="smollm2")
+    body = DIALECT.encode(LLMRequest(messages=(USER,), schema=Answer), config, stream=False)
+    assert "JSON Schema" in body["system"] and "format" in body["output_config"]
+
+
 def test_effort_and_schema_stand_side_by_side() -> None:
     assert encoded(schema=Answer, reasoning_effort="low")["output_config"].keys() == {"effort", "format"}
 

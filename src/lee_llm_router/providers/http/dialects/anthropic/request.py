@@ -10,7 +10,7 @@ from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.anthropic.blocks import Block
 from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson
 from lee_llm_router.providers.http.dialects.anthropic.messages import Written, plain_messages, usual_loop
-from lee_llm_router.providers.http.dialects.anthropic.models import is_older, model_of
+from lee_llm_router.providers.http.dialects.anthropic.models import is_claude, is_older, model_of
 from lee_llm_router.providers.http.dialects.anthropic.schema import output_schema
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig, server_of
 from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_fields
@@ -57,7 +57,8 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
     _add_tools(body, request, tools, written)
     if marked and "cache_control" not in lesson.refused:
         _set_marks(marked, settings, request)
-    if request.wants_json and schema is None:
+    # Other vendors' servers leave out what they do not know of, without a word.
+    if request.wants_json and (schema is None or not is_claude(model, settings)):
         _add_instructions(body, json_instructions(request))
     body.update(_options(request))
     body.update(thinking_fields(request, settings, lesson, max_tokens, written))
