@@ -44,10 +44,7 @@ def _program(variable: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def gemini_path() -> str:
     """The real gemini binary."""
-    path = os.environ.get("LEE_REAL_GEMINI", "")
-    if not path or shutil.which(path) is None:
-        pytest.skip("LEE_REAL_GEMINI does not name the gemini binary")
-    return str(Path(path).absolute())
+    return _program("LEE_REAL_GEMINI", "gemini")
 
 
 @pytest.fixture(scope="session")
