@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.responses_requests import PNG, asked_of, chat_call, input_of, unchecked_body
-from lee_llm_router import LLMRouterError, audio_part, file_part, image_part
+from lee_llm_router import InvalidRequestError, LLMRouterError, audio_part, file_part, image_part
 
 feature = pytest.mark.feature
 
@@ -197,3 +197,9 @@ def test_a_target_is_skipped_where_a_part_cannot_be_sent(part: dict[str, Any]) -
     with pytest.raises(LLMRouterError, match="cannot be sent"):
         asked_of({"role": "user", "content": [part]})
     assert asked_of({"role": "user", "content": [image_part(PNG), {"type": "file", "file": {"file_id": "file_1"}}]})
+
+
+def test_a_part_without_content_is_a_wrong_request() -> None:
+    for part in ({"type": "image_url", "image_url": {}}, {"type": "file", "file": 3}):
+        with pytest.raises(InvalidRequestError, match="no content"):
+            asked_of({"role": "user", "content": [part]})

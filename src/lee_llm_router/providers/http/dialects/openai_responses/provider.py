@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
-from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.errors import FailureType, InvalidRequestError, LLMRouterError
 from lee_llm_router.providers.base import Capabilities, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import mapping
@@ -85,7 +85,10 @@ class OpenAIResponsesProvider(HTTPProvider[ResponsesConfig]):
 
     def untakable(self, request: LLMRequest) -> str | None:
         """As `Provider.untakable`: addresses that are not of the web, and sounds in files."""
-        foreign = foreign_media(request.messages)
+        try:
+            foreign = foreign_media(request.messages)
+        except InvalidRequestError:  # no vendor takes it; that is said when the request is written
+            return None
         return None if foreign is None else f"{foreign} cannot be sent"
 
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
