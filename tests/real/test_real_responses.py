@@ -25,7 +25,9 @@ def _router(address: str, **settings: Any) -> LeeLLMRouter:
     return LeeLLMRouter(
         {"llm": {
             "providers": {"llama": {"type": "openai_responses", "base_url": address, **settings}},
-            "roles": {"r": {"provider": "llama", "model": "smollm2", "temperature": 0, "deadline": 240}},
+            "roles": {"r": {
+                "provider": "llama", "model": "smollm2", "temperature": 0, "timeout": 600, "deadline": 1200,
+            }},
         }},
         trace_store=Memory(),
     )  # fmt: skip
