@@ -339,6 +339,19 @@ def test_no_half_character_is_left_anywhere() -> None:
             assert "\\ud83d" not in repr((chunk, chunk.raw))
 
 
+@pytest.mark.parametrize("odd", [{"type": ["text"]}, {"type": None, "text": "a"}, {"type": 7}])
+def test_a_block_whose_type_is_none_is_an_unknown_one(odd: dict[str, Any]) -> None:
+    found = decoded(message(odd, TEXT))
+    assert (found.text, found.details.parts) == ("Hello there.", (odd, TEXT))
+    assert read([streamed(message({"type": "later"}, TEXT)).replace(b'"later"', b"[]")]).text == "Hello there."
+
+
+def test_a_number_that_cannot_be_sent_back_is_no_part_of_a_turn_that_goes_back() -> None:
+    body = json.dumps(message(THOUGHT, {**CALL, "input": {"a": 1}}, stop_reason="tool_use"))
+    found = decoded(body.replace('"a": 1', '"a": 1e999').encode())
+    assert found.tool_calls and found.details.native is None
+
+
 # What is no whole answer
 
 

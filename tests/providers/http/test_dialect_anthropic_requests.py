@@ -422,6 +422,7 @@ def test_ids_that_come_again_are_made_unique() -> None:
 
 @pytest.mark.parametrize(("arguments", "sent"), [
     ("", {}), ("  ", {}), ("null", {}), ("[1]", {"arguments": [1]}), ('{"a": ', {"arguments": '{"a": '}),
+    ('{"a": 1e999}', {"arguments": '{"a": 1e999}'}), ('{"a": 1e200}', {"a": 1e200}),
     ({"a": 1}, {"a": 1}), ('{"a": NaN}', {"arguments": '{"a": NaN}'}),
 ])  # fmt: skip
 def test_arguments_are_always_an_object(arguments: Any, sent: Any) -> None:

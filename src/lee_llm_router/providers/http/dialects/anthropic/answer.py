@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.details import AnswerDetails, Citation, NativeTurn
 from lee_llm_router.errors import ContentFilterError, LLMRouterError
-from lee_llm_router.providers.http.dialects.anthropic.blocks import is_thinking
+from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind, can_be_sent, is_thinking
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
 from lee_llm_router.providers.http.dialects.anthropic.messages import DIALECT
 from lee_llm_router.providers.http.dialects.anthropic.request import origin_of
@@ -84,7 +84,7 @@ def read_blocks(reply: HTTPReply, blocks: Sequence[dict[str, Any]], *, cut: bool
     """
     found, ids = ReadBlocks(), set[str]()
     for number, block in enumerate(blocks):
-        kind = block.get("type", "text")
+        kind = block_kind(block)
         if kind == "text":
             found.text += _text_in(reply, block, "text", number)
         elif kind == "thinking":
@@ -189,10 +189,10 @@ def details_of(
 ) -> AnswerDetails:
     """Return what else an answer holds."""
     usage = mapping(message.get("usage"))
-    has_parts = read.others or sum(block.get("type", "text") == "text" for block in blocks) > 1
+    has_parts = read.others or sum(block_kind(block) == "text" for block in blocks) > 1
     return AnswerDetails(
         id=string(message.get("id")),
-        parts=tuple(block for block in blocks if block.get("type") not in _READ or block.get("type") == "text")
+        parts=tuple(block for block in blocks if block_kind(block) not in _READ or block_kind(block) == "text")
         if has_parts
         else (),
         citations=tuple(_citations(blocks)),
@@ -206,7 +206,7 @@ def _citations(blocks: Sequence[Mapping[str, Any]]) -> list[Citation]:
     found: list[Citation] = []
     start = 0
     for block in blocks:
-        if block.get("type", "text") != "text":
+        if block_kind(block) != "text":
             continue
         end = start + len(block.get("text") or "")
         given = block.get("citations")
@@ -228,15 +228,15 @@ def _citation(cited: Mapping[str, Any], start: int, end: int) -> Citation:
 
 def _native(reply: HTTPReply, blocks: Sequence[Mapping[str, Any]], calls: Sequence[ToolCall]) -> NativeTurn | None:
     """Return the blocks as they go back; None where text and tool calls say it all, or where they may not go back."""
-    kept = [block for block in blocks if block.get("type", "text") != "text" or (block.get("text") or "").strip()]
-    kinds = {block.get("type", "text") for block in kept}
+    kept = [block for block in blocks if block_kind(block) != "text" or (block.get("text") or "").strip()]
+    kinds = {block_kind(block) for block in kept}
     if kinds <= _PLAIN or "fallback" in kinds or is_thinking(kept[-1]):
         return None
-    if not all(isinstance(block.get("input"), dict) for block in kept if block.get("type") == "tool_use"):
+    if not all(isinstance(block.get("input"), dict) for block in kept if block_kind(block) == "tool_use"):
         return None  # the answer was cut within a call
-    if reply.settings is None:
+    if reply.settings is None or not can_be_sent(kept):
         return None
     model = (reply.request.model if reply.request is not None else None) or reply.settings.model
     ids = iter(calls)
-    content = [{**block, "id": next(ids).id} if block.get("type") == "tool_use" else block for block in kept]
+    content = [{**block, "id": next(ids).id} if block_kind(block) == "tool_use" else block for block in kept]
     return NativeTurn(dialect=DIALECT, origin=origin_of(reply.settings, model), content=content)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from pydantic_core import from_json
 
 from lee_llm_router.content import Media, media_of
+from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
     ContentItem,
@@ -17,20 +18,28 @@ from lee_llm_router.providers.http.dialects.conversation import (
     MediaItem,
     TextItem,
 )
+from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.response import Message, ToolCall, message_parts
 
 Block: TypeAlias = dict[str, Any]
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXT_TYPES = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|javascript|toml|sql|[\w.-]+\+(?:json|xml))(?:;|$)")
+_HUGE = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")
 _PDF = "application/pdf"
 _NOT_OF_ANSWERS = {"image": "(a picture)", "audio": "(a sound)", "file": "(a file)"}
 """What stands for a part that only the user's turns may hold."""
 
 
+def block_kind(block: Mapping[str, Any]) -> str:
+    """Return the type of a block: a text where it says none, and an unknown one where it says what no type is."""
+    kind = block.get("type", "text")
+    return kind if type(kind) is str else ""
+
+
 def is_thinking(block: Mapping[str, Any]) -> bool:
     """Return whether a block is thinking of the model's, shown or not."""
-    return block.get("type") in ("thinking", "redacted_thinking")
+    return block_kind(block) in ("thinking", "redacted_thinking")
 
 
 def tool_use_block(call: ToolCall) -> Block:
@@ -49,7 +58,20 @@ def input_of(arguments: str) -> dict[str, Any]:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
     except ValueError:
         value = arguments
-    return value if isinstance(value, dict) else {} if value is None else {"arguments": value}
+    if type(value) is not dict:
+        return {} if value is None else {"arguments": value}
+    # A number that no double can hold is read as infinite, which JSON cannot express.
+    is_finite = not _HUGE.search(arguments) or can_be_sent(value)
+    return value if is_finite else {"arguments": arguments}
+
+
+def can_be_sent(value: Any) -> bool:
+    """Return whether JSON can express `value`."""
+    try:
+        encode_json({"value": value})
+    except InvalidRequestError:
+        return False
+    return True
 
 
 def answer_block(item: Item) -> Block | None:

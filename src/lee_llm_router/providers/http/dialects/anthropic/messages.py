@@ -21,6 +21,7 @@ from lee_llm_router.details import native_content
 from lee_llm_router.providers.http.dialects.anthropic.blocks import (
     Block,
     answer_block,
+    block_kind,
     content_block,
     input_of,
     is_thinking,
@@ -92,7 +93,7 @@ def usual_loop(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] 
             blocks = _usual_calls(message, content, used)
             if blocks is None:
                 return None
-            waiting = [block["id"] for block in blocks if block["type"] == "tool_use"]
+            waiting = [block["id"] for block in blocks if block_kind(block) == "tool_use"]
             found += ({"role": role, "content": blocks}, {"role": "user", "content": []})
         elif type(content) is not str or len(message) != 2 or not content or content.isspace():
             return None
@@ -171,7 +172,7 @@ class Written:
         """Give the names of the tools that were called."""
         for message in self.messages:
             for block in message["content"]:
-                if block["type"] == "tool_use":
+                if block_kind(block) == "tool_use":
                     yield block["name"]
 
     def _system(self, conversation: Conversation) -> str | list[Block]:
@@ -185,7 +186,7 @@ class Written:
             blocks = [self._block(item) for item in turn.items if not isinstance(item, CallItem)]
         else:
             blocks = [block for message, items in turn.sources for block in self._answer(message, items)]
-            called = any(block["type"] == "tool_use" for block in blocks)
+            called = any(block_kind(block) == "tool_use" for block in blocks)
             self.calls = self.calls or called
             self.loop_lacks_thinking = called and not is_thinking(blocks[0])
         if blocks:
@@ -195,7 +196,7 @@ class Written:
         """Return the blocks of one message of the assistant: its own ones where it came from here."""
         blocks = self._native(message)
         calls = [item for item in items if isinstance(item, CallItem)]
-        called = [block for block in blocks if block.get("type") == "tool_use"]
+        called = [block for block in blocks if block_kind(block) == "tool_use"]
         if blocks and len(called) == len(calls):
             for tool_use, item in zip(called, calls, strict=True):
                 tool_use["id"] = item.call.id
@@ -249,9 +250,9 @@ class Written:
         if last["role"] != "assistant":
             return
         blocks: list[Block] = last["content"]
-        if any(_OWN_TOOL.search(str(block.get("type"))) for block in blocks):
+        if any(_OWN_TOOL.search(block_kind(block)) for block in blocks):
             return  # the vendor's tools were at work: it goes on by itself
-        if may_begin_answer and blocks[-1].get("type") == "text" and not any(map(is_thinking, blocks)):
+        if may_begin_answer and block_kind(blocks[-1]) == "text" and not any(map(is_thinking, blocks)):
             blocks[-1] = {**blocks[-1], "text": blocks[-1]["text"].rstrip()}
             self.begins_answer = True
             return

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from lee_llm_router._util.lenient_json import whole_text
+from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind
 
 IMPLIED = {"text_delta": "text", "citations_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
 """The type of block that a delta belongs to."""
@@ -23,8 +24,7 @@ class BlockSoFar:
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = fields
-        kind = fields.get("type", "text")
-        self.kind: str = kind if isinstance(kind, str) else ""
+        self.kind = block_kind(fields)
         self.pieces: list[str] = []
         """Of its text, or of its thinking."""
         self.fragments: list[str] = []
