@@ -219,6 +219,7 @@ def test_without_leave_an_option_that_is_refused_is_the_callers_mistake() -> Non
 @pytest.mark.parametrize("said", [
     "temperature: range: 0..1", "temperature: Input should be less than or equal to 1",
     "`temperature` may only be set to 1 when thinking is enabled.", "messages: at least one message is required",
+    "temperature: Input should be '0' or '1'", "thinking.enabled.budget_tokens: Input should be greater than 1024",
     "max_tokens: must be positive", "top_k is not supported when temperature is set",
 ])  # fmt: skip
 def test_an_error_that_wants_another_value_teaches_nothing(said: str) -> None:

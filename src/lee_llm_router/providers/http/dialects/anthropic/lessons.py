@@ -142,6 +142,8 @@ def _refused_in(sentence: str, asked: Set[str]) -> set[str]:
         return {BOTH}
     if _CONDITION.search(sentence):
         return set()
+    if "input should be" in sentence:  # it wants another value, and knows the option
+        named -= {*OPTIONS}
     levels = {"xhigh", "max"} & asked
     if "effort" in named and not levels & named and _LEVELS.search(sentence):
         named |= levels  # the levels that there are stand there: the one that was asked for is none of them
