@@ -73,7 +73,7 @@ def test_a_bound_and_a_stop_sequence_hold(router: LeeLLMRouter) -> None:
 
 def test_a_history_of_tool_calls_is_taken(router: LeeLLMRouter) -> None:
     """With ids from elsewhere, several results, one that failed, and instructions: the server refuses nothing."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather in Rome and Oslo?"},
         {"role": "assistant", "content": None, "tool_calls": [
             {"id": f"call.{city}|1", "type": "function",
