@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from time import time
 
 import pytest
 
-from helpers.claude_support import KEY, TOKEN
+from helpers.claude_support import KEY, login
 from helpers.fake_claude import FakeClaude
-
-
-def login(token: str = TOKEN, ends_in: float = 86_400, refresh: str = "refresh-token-0123456789") -> str:
-    """Return the content of a login file."""
-    oauth = {
-        "accessToken": token, "refreshToken": refresh, "expiresAt": int((time() + ends_in) * 1000),
-        "scopes": ["user:inference"], "subscriptionType": "pro",
-    }  # fmt: skip
-    return json.dumps({"claudeAiOauth": oauth})
 
 
 @pytest.fixture

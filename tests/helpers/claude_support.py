@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from time import time
 from typing import Any
 
 import pytest
@@ -15,6 +17,15 @@ HANG = 60.0
 KEY = "key-value-0123456789"
 TOKEN = "token-value-0123456789"
 FOREVER = "while True: time.sleep(9)"
+
+
+def login(token: str = TOKEN, ends_in: float = 86_400, refresh: str = "refresh-token-0123456789") -> str:
+    """Return the content of a login file."""
+    oauth = {
+        "accessToken": token, "refreshToken": refresh, "expiresAt": int((time() + ends_in) * 1000),
+        "scopes": ["user:inference"], "subscriptionType": "pro",
+    }  # fmt: skip
+    return json.dumps({"claudeAiOauth": oauth})
 
 
 def provider(claude: FakeClaude, **settings: Any) -> ClaudeCLIProvider:
