@@ -211,3 +211,15 @@ def test_a_tampered_store_breaks_nothing() -> None:
         history[0]["provider_data"]["openai_responses"]["content"] = content
         sent = _second_body(history)["input"]
         assert [item["type"] for item in sent][-2:] == ["function_call", "function_call_output"]
+
+
+def test_what_json_cannot_express_is_not_kept() -> None:
+    """A number past all bounds would make every further request impossible."""
+    whole = json.dumps(response({"type": "hologram_call", "size": 17}, message("Hello"))).replace("17", "1e999")
+    with (
+        Server(answering(http(200, whole.encode(), {"Content-Type": "application/json"}))) as server,
+        router_to(server.url, memory=Memory(), type="openai_responses") as router,
+    ):
+        found = router.complete("r", "hi")
+        assert found.details.native is None
+        assert router.complete("r", [found.message, {"role": "user", "content": "more"}]).text == "Hello"

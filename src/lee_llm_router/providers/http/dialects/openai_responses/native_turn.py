@@ -6,13 +6,17 @@ keeps its `phase` only if it is. What the API refuses when it comes back is left
 - reasoning without content of any kind is looked for in the store, and not found;
 - an item that followed such reasoning is refused by its id without it, so it loses its id;
 - reasoning that nothing follows is refused;
-- a field that is null is unknown.
+- a field that is null is unknown;
+- what JSON cannot express cannot be sent at all, so nothing of such an answer is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.providers.http.dialects.json_body import encode_json
 
 DIALECT = "openai_responses"
 
@@ -47,6 +51,10 @@ def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
         kept.pop()
     if loses_ids:
         kept = [easy for item in kept if (easy := _easy(item)).get("content") != ""]
+    try:
+        encode_json({"items": kept})
+    except InvalidRequestError:  # a number past all bounds, say
+        return None
     return kept or None
 
 
