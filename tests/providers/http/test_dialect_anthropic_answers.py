@@ -3,99 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from helpers.anthropic_answers import COUNTED, PHOTO, RECORDED, broken, chunks_of, decoded, read, refused
 from helpers.anthropic_messages import (
     CALL,
     CITED,
-    FOUND,
     MODEL,
-    REDACTED,
-    SEARCH,
     TEXT,
     THOUGHT,
     USAGE,
-    error,
     events_of,
     message,
     sse,
-    sse_event,
     streamed,
 )
 from lee_llm_router.details import Citation
-from lee_llm_router.errors import ContentFilterError, FailureType, InvalidResponseError, LLMRouterError
-from lee_llm_router.providers.http import HTTPReply
-from lee_llm_router.providers.http.dialects.anthropic.dialect import MessagesDialect
-from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
-from lee_llm_router.providers.streams import AnswerParts
-from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, StreamChunk, ToolCall
-
-F = FailureType
-DIALECT = MessagesDialect()
-SETTINGS = AnthropicConfig.model_validate({"type": "anthropic", "model": MODEL})
-COUNTED = LLMUsage(prompt_tokens=13, completion_tokens=9, total_tokens=22, cached_tokens=4, cache_write_tokens=2)
-PHOTO = {"type": "container_upload", "file_id": "file_1"}
-RECORDED = {
-    "a text": message(TEXT),
-    "thinking, a text and two calls": message(THOUGHT, TEXT, CALL, {**CALL, "id": "toolu_02"}, stop_reason="tool_use"),
-    "redacted thinking": message(REDACTED, THOUGHT, TEXT),
-    "a call without arguments": message({**CALL, "input": {}}, stop_reason="tool_use"),
-    "a search of the vendor's": message(
-        THOUGHT, {**TEXT, "text": "I look."}, SEARCH, FOUND, THOUGHT, {**TEXT, "citations": [CITED]}, TEXT
-    ),
-    "a paused turn": message(TEXT, SEARCH, stop_reason="pause_turn"),
-    "nothing": message(),
-    "a cut text": message(TEXT, stop_reason="max_tokens"),
-    "a file": message(TEXT, PHOTO),
-    "every kind of character": message({"type": "text", "text": "Grüße 😀 \u2028 \u0000 \" \\"}),
-}  # fmt: skip
-
-
-def reply(body: bytes, status: int = 200) -> HTTPReply:
-    return HTTPReply(
-        status, body, secrets=("sk-ant-secret-0123456789",), settings=SETTINGS, request=LLMRequest(messages=())
-    )
-
-
-def decoded(whole: Any) -> LLMResponse:
-    return DIALECT.decode(reply(whole if isinstance(whole, bytes) else json.dumps(whole).encode()))
-
-
-def read(pieces: list[bytes]) -> LLMResponse:
-    """The answer in a stream that comes in `pieces`, put together from its chunks."""
-    decoder, parts = DIALECT.decoder(reply(b""), SETTINGS), AnswerParts()
-    for piece in [*pieces, b""]:
-        if not decoder.done:
-            decoder.feed(piece)
-        while (chunk := decoder.next()) is not None:
-            parts.add(chunk)
-    assert decoder.done
-    return parts.response(decoder.whole_raw())
-
-
-def chunks_of(body: bytes) -> Iterator[StreamChunk]:
-    decoder = DIALECT.decoder(reply(b""), SETTINGS)
-    for piece in (body, b""):
-        if not decoder.done:
-            decoder.feed(piece)
-        while (chunk := decoder.next()) is not None:
-            yield chunk
-
-
-def refused(body: Any) -> LLMRouterError:
-    with pytest.raises(LLMRouterError) as caught:
-        decoded(body)
-    return caught.value
-
-
-def broken(body: bytes) -> LLMRouterError:
-    with pytest.raises(LLMRouterError) as caught:
-        list(chunks_of(body))
-    return caught.value
-
+from lee_llm_router.errors import ContentFilterError
+from lee_llm_router.response import ToolCall
 
 # Whole and streamed
 
@@ -350,86 +277,3 @@ def test_a_number_that_cannot_be_sent_back_is_no_part_of_a_turn_that_goes_back()
     body = json.dumps(message(THOUGHT, {**CALL, "input": {"a": 1}}, stop_reason="tool_use"))
     found = decoded(body.replace('"a": 1', '"a": 1e999').encode())
     assert found.tool_calls and found.details.native is None
-
-
-# What is no whole answer
-
-
-@pytest.mark.parametrize("kind", RECORDED)
-def test_a_stream_that_is_cut_after_any_event_is_no_answer(kind: str) -> None:
-    events = events_of(RECORDED[kind])
-    for end in range(len(events)):
-        failed = broken(sse(*events[:end]))
-        assert isinstance(failed, InvalidResponseError) and not failed.final, f"after {end} events"
-        assert broken(sse(*events[:end]) + b"data: [DONE]\n\n").failure_type is F.INVALID_RESPONSE
-
-
-@pytest.mark.parametrize("kind", ["a text", "a search of the vendor's"])
-def test_an_error_in_place_of_any_event_is_that_error(kind: str) -> None:
-    events = events_of(RECORDED[kind])
-    for end in range(len(events)):
-        failed = broken(sse(*events[:end], error("overloaded_error", "Overloaded")))
-        assert failed.failure_type is F.OVERLOADED, f"after {end} events"
-
-
-@pytest.mark.parametrize(("event", "kind"), [
-    (error("rate_limit_error", "slow down"), F.RATE_LIMIT), (error("api_error", "oops"), F.PROVIDER_ERROR),
-    (error("timeout_error", "late"), F.TIMEOUT), (error("billing_error", "pay"), F.QUOTA),
-    (error("invalid_request_error", "prompt is too long: 9 tokens > 8 maximum"), F.CONTEXT_LENGTH),
-    (b"event: error\ndata: overloaded\n\n", F.OVERLOADED), (b"event: error\ndata: \"x\"\n\n", F.PROVIDER_ERROR),
-    (b'data: {"error": {"message": "Overloaded"}}\n\n', F.OVERLOADED),
-])  # fmt: skip
-def test_an_error_after_200_is_of_its_own_kind(event: Any, kind: FailureType) -> None:
-    start = sse(*events_of(message(TEXT))[:4])
-    assert broken(start + sse_event(event)).failure_type is kind
-    assert broken(sse_event(event)).failure_type is kind
-
-
-@pytest.mark.parametrize("event", [
-    b"data: {\n\n", b"data: 7\n\n", b"data: hello\n\n",
-    {"type": "message_start"}, {"type": "content_block_start", "index": 0},
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}},
-    {"type": "content_block_delta", "index": 0}, {"type": "message_delta"},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": 7}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": None}},
-    {"type": "content_block_delta", "index": 9, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
-    {"type": "message_delta", "delta": {"stop_reason": 7}},
-])  # fmt: skip
-def test_an_event_that_is_malformed_breaks_the_answer(event: Any) -> None:
-    events = events_of(message(TEXT))
-    assert broken(sse(*events[:3], event, *events[3:])).failure_type is F.INVALID_RESPONSE
-
-
-def test_a_second_message_is_never_spliced_to_the_first() -> None:
-    events = events_of(message(TEXT))
-    assert broken(sse(*events[:5], *events)).failure_type is F.INVALID_RESPONSE
-
-
-def test_a_message_that_stopped_for_a_call_without_one_is_no_answer() -> None:
-    whole = message(TEXT, stop_reason="tool_use")
-    assert refused(whole).failure_type is broken(streamed(whole)).failure_type is F.INVALID_RESPONSE
-
-
-@pytest.mark.parametrize("body", [
-    b"", b"{}", b"[]", b"null", b"<html><title>502 Bad Gateway</title></html>", b"upstream timed out",
-    {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}, {"content": "hi"}, {"content": [7]},
-    message(TEXT, stop_reason=None), {**message(TEXT), "content": None}, message({"type": "text", "text": 7}),
-    message({"type": "tool_use", "input": {}}, stop_reason="tool_use"), message({"type": "thinking", "thinking": []}),
-    b'data: {"choices": [{"delta": {"content": "hi"}}]}\n\ndata: [DONE]\n\n',
-])  # fmt: skip
-def test_what_is_no_message_is_no_answer(body: Any) -> None:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    assert refused(raw).failure_type is broken(raw).failure_type is F.INVALID_RESPONSE
-
-
-def test_no_message_of_an_error_quotes_an_answer() -> None:
-    secret = "The answer itself."
-    for body in (json.dumps(message({"type": "text", "text": secret}, stop_reason=None)).encode(),
-                 sse(*events_of(message({"type": "text", "text": secret}))[:-1])):  # fmt: skip
-        assert secret not in refused(body).message
-        assert secret not in broken(body).message
-
-
-@pytest.mark.parametrize("body", [error("overloaded_error", "Overloaded"), {"error": {"type": "overloaded_error"}}])
-def test_an_error_in_a_body_of_200_is_that_error(body: Any) -> None:
-    assert refused(body).failure_type is broken(json.dumps(body).encode()).failure_type is F.OVERLOADED
