@@ -47,6 +47,8 @@ class AnswerReader:
         self._reply = reply
         self._request_bytes = reply.request_bytes
         self._is_first = True
+        self.is_usual = False
+        """Whether `read_usual` is worth a try."""
         self._findings = Findings(reply)
         self._names: dict[str, str] | None = None
         """The caller's names of functions by those that were sent, where they differ."""
@@ -97,6 +99,8 @@ class AnswerReader:
         if self._is_first:
             self._is_first, self._request_bytes = False, None
             self._findings.id = value.get("responseId")
+        # What is usual is read at one glance once the model is known and a text has come.
+        self.is_usual = self._has_text and self._says_something and type(model) is str
         return StreamChunk(
             text=text,
             reasoning=reasoning,
@@ -106,6 +110,26 @@ class AnswerReader:
             raw=value,
             output_in_raw=in_raw,
         )
+
+    def read_usual(self, value: Mapping[str, Any]) -> StreamChunk | None:
+        """Return the chunk in an event that brings a text and nothing else, as nearly all do; else None."""
+        candidates = value.get("candidates")
+        if type(candidates) is not list or len(candidates) != 1 or "error" in value:
+            return None
+        candidate = candidates[0]
+        if type(candidate) is not dict or len(candidate) > 2 or candidate.get("index") or "finishReason" in candidate:
+            return None
+        content = candidate.get("content")
+        parts = content.get("parts") if type(content) is dict else None
+        part = parts[0] if type(parts) is list and len(parts) == 1 else None
+        text = part.get("text") if type(part) is dict and len(part) == 1 else None
+        if type(text) is not str or not text:
+            return None
+        usage = value.get("usageMetadata")
+        if usage:
+            self._usage = usage
+        self._findings.parts.append(text)
+        return StreamChunk(text=text, raw=value)
 
     def finish(self) -> StreamChunk:
         """Return the last chunk of a whole answer.

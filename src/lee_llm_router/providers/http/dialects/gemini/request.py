@@ -134,6 +134,9 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
         found["tools"] = f"a tool of the type {foreign} is not Gemini's"
     if request.service_tier in _FOREIGN_TIERS:
         found["service_tier"] = "Gemini has no such tier: flex, standard, priority"
+    penalties = request.frequency_penalty is not None or request.presence_penalty is not None
+    if not penalties and request.reasoning_effort is None:
+        return found
     traits = settings.traits_of(request.model or settings.model or "")
     for option in ("frequency_penalty", "presence_penalty"):
         if getattr(request, option) is not None and not traits.takes_penalties:

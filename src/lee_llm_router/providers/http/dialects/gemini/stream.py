@@ -129,7 +129,8 @@ class GeminiDecoder:
             return self._read_odd_event(event)
         if type(value) is not dict or event.event == "error":
             return self._read_value(event, value)
-        chunk = self._reader.read(value)
+        reader = self._reader
+        chunk = (reader.read_usual(value) if reader.is_usual else None) or reader.read(value)
         self._bodies.append(event.data)
         if self._value is None:
             self._value = value
