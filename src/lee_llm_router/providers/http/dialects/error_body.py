@@ -38,6 +38,10 @@ _CODES = frozenset({
 """Fields that hold a code, in letters or as a number."""
 
 
+_STATUSES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
+"""Fields that hold a status which may be a failure's, where it came with 200."""
+
+
 @dataclass(slots=True)
 class ErrorBody:
     """What an error says of itself."""
@@ -143,3 +147,33 @@ def _code(found: ErrorBody, value: Any) -> None:
             found.codes.append(value.strip()[:200])
     elif isinstance(value, int) and not isinstance(value, bool):
         found.numbers.append(value)
+
+
+def is_error(value: Mapping[str, Any], *, has_choices: bool) -> bool:
+    """Return whether an object that came with 200, a whole body or an event, is an error and no answer.
+
+    Args:
+        value: The object.
+        has_choices: Whether it has choices. Then only `error` makes it an error.
+    """
+    error = value.get("error")
+    if error and not (has_choices and _is_success(error)):
+        return True
+    if "error" in (value.get("object"), value.get("type")):
+        return True
+    if has_choices:
+        return False
+    status = mapping(value.get("base_resp")).get("status_code")  # MiniMax
+    return bool(status) or value.get("success") is False or any(_is_failure(value.get(name)) for name in _STATUSES)
+
+
+def _is_success(error: Any) -> bool:
+    """Return whether an `error` beside an answer says that there was none: a code of zero and no word."""
+    return isinstance(error, dict) and all(part in (0, "0", "", None, False, 200) for part in error.values())
+
+
+def _is_failure(status: Any) -> bool:
+    """Return whether `status` is an HTTP status that stands for a failure."""
+    if isinstance(status, str) and len(status) == 3 and status.isdecimal():
+        status = int(status)
+    return type(status) is int and 400 <= status < 600

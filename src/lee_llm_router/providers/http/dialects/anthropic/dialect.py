@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.anthropic.answer import whole_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure
@@ -18,9 +18,8 @@ from lee_llm_router.providers.http.dialects.anthropic.request import body_of
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
 from lee_llm_router.providers.http.dialects.anthropic.stream import MessageDecoder
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.event_reader import read_body
 from lee_llm_router.providers.http.dialects.json_body import decode_json
-from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
-from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 
@@ -60,15 +59,7 @@ class MessagesDialect:
             ContentFilterError: the answer was refused; `response` holds what came of it.
             LLMRouterError: an error came in place of an answer; of the type that it names.
         """
-        if is_stream(reply):
-            return _read_stream(reply)
-        try:
-            answer = decode_json(reply)
-        except InvalidResponseError:
-            if not events_in(reply.body):
-                raise
-            return _read_stream(reply)
-        return whole_answer(reply, answer)
+        return read_body(reply, _read_whole, MessageDecoder)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
@@ -79,23 +70,5 @@ class MessagesDialect:
         return MessageDecoder(reply, settings.max_response_bytes)
 
 
-def _read_stream(reply: HTTPReply) -> LLMResponse:
-    """Return the answer in a whole body that is a stream of events.
-
-    Raises:
-        LLMRouterError: it is none, with what there is of it as `response`.
-    """
-    decoder, parts = MessageDecoder(reply, len(reply.body) + 1), AnswerParts()
-    try:
-        for data in (reply.body, b""):
-            if data or not decoder.done:
-                decoder.feed(data)
-            while (chunk := decoder.next()) is not None:
-                parts.add(chunk)
-    except LLMRouterError as error:
-        if parts.texts:
-            error.response = error.response or parts.response(decoder.whole_raw())
-        if type(error) is InvalidResponseError:
-            error.args = (f"the answer is a stream, and {error.message}",)
-        raise
-    return parts.response(decoder.whole_raw())
+def _read_whole(reply: HTTPReply) -> LLMResponse:
+    return whole_answer(reply, decode_json(reply))

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.event_reader import answer_of
 from lee_llm_router.providers.http.dialects.gemini.answer import AnswerReader
 from lee_llm_router.providers.http.dialects.gemini.errors import failure
 from lee_llm_router.providers.http.dialects.gemini.request import body_of, model_of, path_of
@@ -71,7 +72,7 @@ class GeminiDialect:
                 pass
             else:
                 return _whole_answer(reply, value)
-        return _streamed_answer(reply)
+        return answer_of(GeminiDecoder(reply, len(reply.body) + 1), reply.body)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
@@ -97,19 +98,3 @@ def _whole_answer(reply: HTTPReply, value: dict[str, Any]) -> LLMResponse:
             error.response = error.response or parts.response(value)
         raise
     return parts.response(value)
-
-
-def _streamed_answer(reply: HTTPReply) -> LLMResponse:
-    """Return the answer in a body of another form, as `_whole_answer` does."""
-    decoder, parts = GeminiDecoder(reply, len(reply.body) + 1), AnswerParts()
-    try:
-        for data in (reply.body, b""):
-            if data or not decoder.done:
-                decoder.feed(data)
-            while (chunk := decoder.next()) is not None:
-                parts.add(chunk)
-    except LLMRouterError as error:
-        if parts.texts:
-            error.response = error.response or parts.response(decoder.whole_raw())
-        raise
-    return parts.response(decoder.whole_raw())

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lee_llm_router.errors import InvalidRequestError, InvalidResponseError, LLMRouterError
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure
+from lee_llm_router.providers.http.dialects.event_reader import read_body
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
-from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
 from lee_llm_router.providers.http.dialects.openai.messages import legal_messages
 from lee_llm_router.providers.http.dialects.openai.options import options_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of, schema_name
-from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
 
@@ -77,15 +76,7 @@ class ChatDialect:
             ContentFilterError: the answer was refused; `response` holds what came of it.
             LLMRouterError: an error came in place of an answer; of the type that it names.
         """
-        if is_stream(reply):
-            return _read_stream(reply)
-        try:
-            answer = decode_answer(reply)
-        except InvalidResponseError:
-            if not events_in(reply.body):
-                raise
-            return _read_stream(reply)
-        return whole_answer(reply, answer)
+        return read_body(reply, _read_whole, _decoder_of)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
@@ -96,27 +87,12 @@ class ChatDialect:
         return ChatDecoder(reply, settings.max_response_bytes, settings.stream_end)
 
 
-def _read_stream(reply: HTTPReply) -> LLMResponse:
-    """Return the answer in a whole body that is a stream of events.
+def _read_whole(reply: HTTPReply) -> LLMResponse:
+    return whole_answer(reply, decode_answer(reply))
 
-    Raises:
-        LLMRouterError: it is none, with what there is of it as `response`.
-    """
-    decoder = ChatDecoder(reply, len(reply.body) + 1, getattr(reply.settings, "stream_end", "done"))
-    parts = AnswerParts()
-    try:
-        for data in (reply.body, b""):
-            if data or not decoder.done:
-                decoder.feed(data)
-            while (chunk := decoder.next()) is not None:
-                parts.add(chunk)
-    except LLMRouterError as error:
-        if parts.texts:
-            error.response = error.response or parts.response(decoder.whole_raw())
-        if type(error) is InvalidResponseError:
-            error.args = (f"the answer is a stream, and {error.message}",)
-        raise
-    return parts.response(decoder.whole_raw())
+
+def _decoder_of(reply: HTTPReply, limit: int) -> ChatDecoder:
+    return ChatDecoder(reply, limit, getattr(reply.settings, "stream_end", "done"))
 
 
 def _json_wanted(request: LLMRequest, settings: OpenAIChatConfig) -> tuple[dict[str, Any] | None, Sequence[Message]]:

@@ -1,18 +1,15 @@
 """Reads streamed chat completions: server-sent events, one for each chunk of the answer. Pure.
 
-How this works. The first byte that is no blank says what the body is, whatever its label: ``{``, ``[`` or ``<`` begin
-JSON or a web page, which is read as a whole at its end; anything else is a stream. `EventParser` splits that into
-events. An event holds a JSON object (a "chat completion chunk object" of the OpenAI API reference), the end mark
-`[DONE]`, or an error. `next` turns one event after the other into a `StreamChunk`, until bytes are needed again.
+How this works. `EventReader` splits the body into events and says what it is. An event holds a JSON object (a "chat
+completion chunk object" of the OpenAI API reference), the end mark `[DONE]`, or an error.
 
 A stream is whole only with a finish reason and the end mark, unless the settings say that one of them does: nothing
 else tells a cut stream from a whole one. So
 
-- an event that is not JSON, or not of the known shape, is an error, never skipped (an empty one is);
+- an event that is not of the known shape is an error, never skipped;
 - at the end mark `_finish` checks that the answer is one: text or other content, or tool calls that all have a name;
 - a finish reason that stands for a failure is raised after the chunk that carries it, whose text is still handed on;
-- an event that has come without its empty line counts only if it makes the answer whole;
-- what is no event and names an error is the cause, if the answer does not become whole.
+- an event that has come without its empty line counts only if it makes the answer whole.
 
 The common event is read by the shortest way. What is rare has a function of its own: several choices in one event, a
 whole answer in an event, half a character at the end of a piece. The bytes are kept, so that
@@ -21,22 +18,22 @@ whole answer in an event, half a character at the end of a piece. The bytes are 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from functools import partial
-from typing import Any
-
-from pydantic_core import from_json
+from typing import Any, ClassVar
 
 from lee_llm_router._util.deferred import Deferred
-from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
+from lee_llm_router._util.lenient_json import read_json, whole_characters
 from lee_llm_router.details import AnswerDetails
-from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
+from lee_llm_router.providers.http.dialects.event_bodies import END_MARK, ignored_error, lines_of
+from lee_llm_router.providers.http.dialects.event_reader import EventReader
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
-from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, string
+from lee_llm_router.providers.http.dialects.json_body import string
 from lee_llm_router.providers.http.dialects.openai.answers import (
     cost_of,
     has_unread_output,
@@ -46,33 +43,22 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     usage_of,
 )
 from lee_llm_router.providers.http.dialects.openai.deltas import DeltaReader
-from lee_llm_router.providers.http.dialects.openai.event_bodies import (
-    BLANK,
-    END_MARK,
-    ends_answer,
-    events_in,
-    ignored_error,
-    lines_of,
-)
 from lee_llm_router.providers.http.dialects.openai.stream_details import asks_for_logprobs
 from lee_llm_router.providers.http.dialects.openai.stream_raw import merged_raw
 from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     asks_for_several,
     decode_answer,
     graver,
-    is_error,
     streamed_choices,
     whole_answer,
 )
-from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
-from lee_llm_router.providers.streams import chunk_of
-from lee_llm_router.response import StreamChunk
+from lee_llm_router.providers.http.dialects.sse import Event
+from lee_llm_router.response import LLMResponse, StreamChunk
 
-_WHOLE_BODIES = (b"{", b"[", b"<")
 _NO_CHOICE: dict[str, Any] = {}
 
 
-class ChatDecoder:
+class ChatDecoder(EventReader):
     """A `Decoder` of chat completion chunks, or of a whole answer where the server sends one.
 
     Args:
@@ -82,22 +68,13 @@ class ChatDecoder:
             one; `mark`, `[DONE]` alone.
     """
 
+    keeps_body: ClassVar[bool] = True
+
     def __init__(self, reply: HTTPReply, limit: int, ends_with: str = "done") -> None:
-        self.done = False
-        self._reply = reply
-        self._parser = EventParser(limit)
+        super().__init__(reply, limit)
         self._ends_with = ends_with
         self._several = asks_for_several(reply)
         self._wants_logprobs = asks_for_logprobs(reply)
-        self._events: deque[Event] = deque()
-        self._body = bytearray()
-        """All that has come."""
-        self._head: bytes | None = b""
-        """The first bytes while they say nothing; then None."""
-        self._is_stream = True
-        self._has_ended = False
-        self._has_events = False
-        self._failure: LLMRouterError | None = None
         self._request_bytes = reply.request_bytes
         self._finish_reason = ""
         self._deltas = DeltaReader(reply)
@@ -107,58 +84,15 @@ class ChatDecoder:
         """Whether all that came is one event with a whole message."""
         self._note: bytes = b""
         """The last event without choices."""
-        self._whole_raw: Any = None
         self._halves: HalfCharacters | None = None
         """What waits for its other half; None while every character came whole."""
-
-    def feed(self, data: bytes) -> None:
-        """As `Decoder.feed`."""
-        if not data:
-            self._has_ended = True
-            return
-        self._body += data
-        if self._head is not None:
-            data = self._begin(data)
-        if self._is_stream:
-            events = self._parser.feed(data)
-            if events:
-                self._has_events = True
-                self._events.extend(events)
-
-    def next(self) -> StreamChunk | None:
-        """As `Decoder.next`."""
-        if self._failure is not None:
-            raise self._failure
-        while self._events and not self.done:
-            chunk = self._read_event(self._events.popleft())
-            if chunk is not None:
-                return chunk
-        return self._end_body() if self._has_ended and not self.done else None
 
     def whole_raw(self) -> Any:
         """Return the answer as an unstreamed one would be, put together when it is looked at."""
         return self._whole_raw or Deferred(partial(merged_raw, self._body, several=self._several))
 
-    def _begin(self, data: bytes) -> bytes:
-        """Return `data` without blanks and a byte order mark before it; find out whether it is a stream."""
-        head = (self._head or b"") + data
-        if len(head) < len(BOM) and BOM.startswith(head):
-            self._head = head
-            return b""
-        head = head.removeprefix(BOM).lstrip(BLANK)
-        self._head = None if head else b""
-        self._is_stream = not head.startswith(_WHOLE_BODIES)
-        return head
-
-    def _read_event(self, event: Event) -> StreamChunk | None:
-        """Return the chunk in `event`; None for the end mark and for an empty event."""
-        try:
-            value = from_json(event.data, allow_inf_nan=False)
-        except ValueError:
-            return self._read_odd_event(event)
-        if type(value) is not dict or event.event == "error":
-            raise self._no_chunk(event, value)
-        return (self._read_usual(value) if self._is_usual else None) or self._read_value(event, value)
+    def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:
+        return (self._read_usual(value) if self._is_usual else None) or self._read_rare(event, value)
 
     def _read_usual(self, value: dict[str, Any]) -> StreamChunk | None:
         """Return the chunk in an event that brings a delta and nothing else, as nearly all do; else None."""
@@ -181,7 +115,8 @@ class ChatDecoder:
             text=text, reasoning=reasoning, tool_calls=tools, model=model, raw=value, output_in_raw=in_raw
         )
 
-    def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:
+    def _read_rare(self, event: Event, value: dict[str, Any]) -> StreamChunk:
+        """Return the chunk in an event of any shape."""
         choices = value.get("choices")
         if not choices or value.get("error"):
             choices = self._odd_choices(event, value, choices)
@@ -274,75 +209,35 @@ class ChatDecoder:
         self._finish_reason = graver(self._reply, self._finish_reason, reason)
         return known_word(self._finish_reason, calls_tools=bool(self._deltas.tools.calls)) if reason else None
 
-    def _read_odd_event(self, event: Event) -> StreamChunk | None:
-        """Return the chunk in an event that is not plain JSON; None for the end mark and for an empty event."""
-        data = event.data.strip()
-        if data == END_MARK:
-            return self._finish()
-        try:
-            value = read_odd_json(data)
-        except ValueError:
-            value = None
-        if event.event == "error":
-            raise self._no_chunk(event, data.decode("utf-8", "replace") if value is None else value)
-        if type(value) is dict:
-            self._halves = self._halves or HalfCharacters()
-            self._is_usual = False
-            chunk = self._read_value(event, value)
-            clean = whole_characters(value)
-            return replace(chunk, raw=clean, model=string(clean.get("model")))
-        lines = lines_of(data)
-        if len(lines) > 1:  # events with one newline between them, not two
-            self._events.extendleft(Event(line) for line in reversed(lines))
-        elif data:
-            text = data.decode("utf-8", "replace")
-            raise self._broken(f"holds what is not JSON: {self._reply.quote(text, 100)!r}")
-        return None
+    def _read_damaged(self, event: Event, value: dict[str, Any]) -> StreamChunk:
+        self._halves = self._halves or HalfCharacters()
+        self._is_usual = False
+        chunk = self._read_rare(event, value)
+        clean = whole_characters(value)
+        return replace(chunk, raw=clean, model=string(clean.get("model")))
 
-    def _no_chunk(self, event: Event, value: Any) -> LLMRouterError:
-        """Return the error for an event that is none of an answer: it says that it is an error, or is no object."""
-        if event.event == "error":
-            return failure_within(self._reply, value)
-        return self._broken("holds what is not a JSON object")
+    def _failure_within(self, error: Any) -> LLMRouterError:
+        return failure_within(self._reply, error)
 
-    def _end_body(self) -> StreamChunk | None:
-        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
-        if not self._is_stream:
-            return self._read_whole_body()
-        pending = self._parser.unfinished()
-        last = [] if pending is None else lines_of(pending.data)
-        reason_ends = self._ends_with == "finish_reason"
-        if len(last) > 1 or (last and ends_answer(last[0], by_reason=reason_ends, reason=self._finish_reason)):
-            self._events.extend(map(Event, last))
-            self._has_events = True
-            return self.next()
-        if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
-            seen = replace(self._reply, body=bytes(self._body[:4096]))
-            said = ignored_error(self._reply, self._parser.unknown)
-            raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
-        if not self._is_lone_answer and (self._ends_with == "mark" or (self._finish_reason and not reason_ends)):
+    def _completes(self, event: Event) -> bool:
+        lines = lines_of(event.data)
+        by_reason = self._ends_with == "finish_reason"
+        return len(lines) > 1 or ends_answer(lines[0], by_reason=by_reason, reason=self._finish_reason)
+
+    def _end_stream(self) -> StreamChunk | None:
+        needs_mark = self._ends_with == "mark" or (self._finish_reason and self._ends_with != "finish_reason")
+        if needs_mark and not self._is_lone_answer:
             raise self._not_whole("ended before its end mark")
         return self._finish()
 
-    def _read_whole_body(self) -> StreamChunk | None:
-        """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
-        reply = replace(self._reply, body=bytes(self._body))
-        self._body.clear()
-        try:
-            response = whole_answer(reply, decode_answer(reply))
-        except InvalidResponseError:
-            events = events_in(reply.body)
-            if not events:
-                raise
-            self._is_stream = self._has_events = True
-            self._events.extend(events)
-            self._body += b"".join(b"data: %b\n\n" % event.data for event in events)
-            return self.next()
-        self.done = True
-        self._whole_raw = response.raw
-        chunk = chunk_of(response)
-        in_raw = any(has_unread_output(choice.get("message") or {}) for choice in response.raw["choices"])
-        return replace(chunk, output_in_raw=True) if in_raw else chunk
+    def _read_end_mark(self) -> StreamChunk | None:
+        return self._finish()
+
+    def _read_whole(self, reply: HTTPReply) -> LLMResponse:
+        return whole_answer(reply, decode_answer(reply))
+
+    def _has_more_in_raw(self, response: LLMResponse) -> bool:
+        return any(has_unread_output(choice.get("message") or {}) for choice in response.raw["choices"])
 
     def _finish(self) -> StreamChunk | None:
         """Mark the answer as done and return what its end adds to it, or raise why it is not whole."""
@@ -378,13 +273,28 @@ class ChatDecoder:
         return StreamChunk(text=text, reasoning=reasoning, tool_calls=tools, finish_reason=end, raw={}, details=details)
 
     def _not_whole(self, what: str) -> LLMRouterError:
-        """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
-        error = ignored_error(self._reply, self._parser.unknown)
-        if error is not None:
-            return error
         if self._note and not self._deltas.says_something:
             what += f", after {self._reply.quote(self._note.decode('utf-8', 'replace'), 100)!r}"
-        return self._broken(what)
+        return super()._not_whole(what)
 
-    def _broken(self, what: str) -> InvalidResponseError:
-        return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
+
+def ends_answer(data: bytes, *, by_reason: bool, reason: str) -> bool:
+    """Return whether an event that came without its empty line makes the answer whole, or says that there is none.
+
+    Args:
+        data: Its data.
+        by_reason: Whether a finish reason ends the answer, without a mark.
+        reason: The finish reason that has come before.
+    """
+    if data.strip() == END_MARK:
+        return True
+    try:
+        value = read_json(data)
+    except ValueError:
+        return False
+    if not isinstance(value, dict):
+        return False
+    choices = value.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    ends = by_reason and bool(reason or choice.get("finish_reason"))
+    return ends or bool(value.get("error") or choice.get("message"))

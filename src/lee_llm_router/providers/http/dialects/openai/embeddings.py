@@ -16,11 +16,12 @@ from typing import Any
 from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, checked_vectors
 from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.answers import cost_of, usage_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
-from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, is_error
+from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer
 from lee_llm_router.response import UNREPORTED
 
 

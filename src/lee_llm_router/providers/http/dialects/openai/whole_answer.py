@@ -9,9 +9,10 @@ from typing import Any
 
 from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
-from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping, string
+from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.answer_details import (
     details_of,
     joined_messages,
@@ -31,7 +32,6 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
 from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall
 
-_STATUS_NAMES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
 _MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg")
 
 
@@ -200,37 +200,7 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
         raise invalid_answer(reply, f"empty, and ended for an unknown reason ({reply.quote(reason, 60)})")
 
 
-def is_error(value: Mapping[str, Any], *, has_choices: bool) -> bool:
-    """Return whether an object that came with 200, a whole body or an event, is an error and no answer.
-
-    Args:
-        value: The object.
-        has_choices: Whether it has choices. Then only `error` makes it an error.
-    """
-    error = value.get("error")
-    if error and not (has_choices and _is_success(error)):
-        return True
-    if "error" in (value.get("object"), value.get("type")):
-        return True
-    if has_choices:
-        return False
-    status = mapping(value.get("base_resp")).get("status_code")  # MiniMax
-    return bool(status) or value.get("success") is False or any(_is_failure(value.get(name)) for name in _STATUS_NAMES)
-
-
 def _has_message(value: Mapping[str, Any]) -> bool:
     """Return whether an object says something. An event that does may be a note; a whole body is an error."""
     said = (value.get(name) for name in _MESSAGE_NAMES)
     return any(isinstance(message, str) and message for message in said) or bool(value.get("errors"))
-
-
-def _is_success(error: Any) -> bool:
-    """Return whether an `error` beside an answer says that there was none: a code of zero and no word."""
-    return isinstance(error, dict) and all(part in (0, "0", "", None, False, 200) for part in error.values())
-
-
-def _is_failure(status: Any) -> bool:
-    """Return whether `status` is an HTTP status that stands for a failure."""
-    if isinstance(status, str) and len(status) == 3 and status.isdecimal():
-        status = int(status)
-    return type(status) is int and 400 <= status < 600

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.dialects.openai.event_bodies import events_in, is_stream
+from lee_llm_router.providers.http.dialects.event_reader import read_body
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer
 from lee_llm_router.providers.http.dialects.openai_responses.errors import failure
 from lee_llm_router.providers.http.dialects.openai_responses.request import body_of
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
 from lee_llm_router.providers.http.dialects.openai_responses.stream import ResponsesDecoder
 from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import unwrapped, whole_answer
-from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response import LLMRequest, LLMResponse
 
 
@@ -52,15 +51,7 @@ class ResponsesDialect:
             ContentFilterError: the answer was refused; `response` holds what came of it.
             LLMRouterError: the response failed, or an error came in its place; of the type that it names.
         """
-        if is_stream(reply):
-            return _read_stream(reply)
-        try:
-            answer = decode_answer(reply)
-        except InvalidResponseError:
-            if not events_in(reply.body):
-                raise
-            return _read_stream(reply)
-        return whole_answer(reply, unwrapped(answer))
+        return read_body(reply, _read_whole, ResponsesDecoder)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
         """Return the error for a status that is no success; see `errors`."""
@@ -71,24 +62,5 @@ class ResponsesDialect:
         return ResponsesDecoder(reply, settings.max_response_bytes)
 
 
-def _read_stream(reply: HTTPReply) -> LLMResponse:
-    """Return the answer in a whole body that is a stream of events.
-
-    Raises:
-        LLMRouterError: it is none, with what there is of it as `response`.
-    """
-    decoder = ResponsesDecoder(reply, len(reply.body) + 1)
-    parts = AnswerParts()
-    try:
-        for data in (reply.body, b""):
-            if data or not decoder.done:
-                decoder.feed(data)
-            while (chunk := decoder.next()) is not None:
-                parts.add(chunk)
-    except LLMRouterError as error:
-        if parts.texts:
-            error.response = error.response or parts.response(decoder.whole_raw())
-        if type(error) is InvalidResponseError:
-            error.args = (f"the answer is a stream, and {error.message}",)
-        raise
-    return parts.response(decoder.whole_raw())
+def _read_whole(reply: HTTPReply) -> LLMResponse:
+    return whole_answer(reply, unwrapped(decode_answer(reply)))

@@ -1,7 +1,7 @@
 """Reads streamed responses: server-sent events, each with a type. Pure.
 
-How this works. The first byte that is no blank says what the body is, as for chat completions. An event holds a JSON
-object whose `type` says what it is about; where it has none, the name of the event does.
+How this works. `EventReader` splits the body into events and says what it is. An event holds a JSON object whose `type`
+says what it is about; where it has none, the name of the event does.
 
 - Pieces of text, of reasoning and of calls become chunks as they come (`ItemsSoFar` knows which item they are of).
 - `response.completed`, `.incomplete` and `.failed` bring the whole response, as an unstreamed answer would be. It is
@@ -14,7 +14,6 @@ does not send, changes nothing after the end, and is too early before it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,18 +21,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from lee_llm_router._util.lenient_json import read_odd_json, whole_characters
-from lee_llm_router.errors import InvalidResponseError, LLMRouterError
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
+from lee_llm_router.providers.http.dialects.event_bodies import lines_of
+from lee_llm_router.providers.http.dialects.event_reader import EventReader
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
-from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
-from lee_llm_router.providers.http.dialects.openai.event_bodies import (
-    BLANK,
-    END_MARK,
-    events_in,
-    ignored_error,
-    lines_of,
-)
-from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, is_error
+from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer
 from lee_llm_router.providers.http.dialects.openai_responses.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai_responses.items_so_far import ItemsSoFar
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS, kind_of
@@ -44,37 +39,21 @@ from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import
     unwrapped,
     whole_answer,
 )
-from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
+from lee_llm_router.providers.http.dialects.sse import Event
 from lee_llm_router.providers.streams import chunk_of
 from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
 
-_WHOLE_BODIES = (b"{", b"[", b"<")
 _ENDS = {"response.completed": COMPLETED, "response.incomplete": INCOMPLETE, "response.failed": "failed"}
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
 _PREFIX = "response."
 _ENDED = FAILED | {COMPLETED, INCOMPLETE}
 
 
-class ResponsesDecoder:
-    """A `Decoder` of the events of a response, or of a whole one where the server sends that.
-
-    Args:
-        reply: Status and headers of the answer.
-        limit: Maximum bytes in one event.
-    """
+class ResponsesDecoder(EventReader):
+    """A `Decoder` of the events of a response, or of a whole one where the server sends that."""
 
     def __init__(self, reply: HTTPReply, limit: int) -> None:
-        self.done = False
-        self._reply = reply
-        self._parser = EventParser(limit)
-        self._events: deque[Event] = deque()
-        self._head: bytes | None = b""
-        """The first bytes while they say nothing; then None."""
-        self._body = bytearray()
-        """All that has come, where it is no stream; else its beginning."""
-        self._is_stream = True
-        self._has_ended = False
-        self._has_events = False
+        super().__init__(reply, limit)
         self._items = ItemsSoFar()
         self._texts = self._items.texts
         self._begun: Mapping[str, Any] = {}
@@ -83,59 +62,6 @@ class ResponsesDecoder:
         """What the first chunk tells: the size of the request, and the model."""
         self._halves: HalfCharacters | None = None
         """What waits for its other half; None while every character came whole."""
-        self._whole_raw: Any = None
-
-    def feed(self, data: bytes) -> None:
-        """As `Decoder.feed`."""
-        if not data:
-            self._has_ended = True
-            return
-        if self._head is not None:
-            data = self._begin(data)
-        if self._is_stream:
-            if not self._has_events:
-                self._body += data[:4096]
-            events = self._parser.feed(data)
-            if events:
-                self._has_events = True
-                self._events.extend(events)
-        else:
-            self._body += data
-
-    def next(self) -> StreamChunk | None:
-        """As `Decoder.next`."""
-        while self._events and not self.done:
-            chunk = self._read_event(self._events.popleft())
-            if chunk is not None:
-                return chunk
-        return self._end_body() if self._has_ended and not self.done else None
-
-    def whole_raw(self) -> Any:
-        """Return the response as an unstreamed one would be."""
-        return self._whole_raw
-
-    def _begin(self, data: bytes) -> bytes:
-        """Return `data` without blanks and a byte order mark before it; find out whether it is a stream."""
-        head = (self._head or b"") + data
-        if len(head) < len(BOM) and BOM.startswith(head):
-            self._head = head
-            return b""
-        head = head.removeprefix(BOM).lstrip(BLANK)
-        self._head = None if head else b""
-        self._is_stream = not head.startswith(_WHOLE_BODIES)
-        return head
-
-    def _read_event(self, event: Event) -> StreamChunk | None:
-        """Return the chunk in an event; None for one that says nothing of the answer."""
-        try:
-            value = from_json(event.data, allow_inf_nan=False)
-        except ValueError:
-            return self._read_odd_event(event)
-        if type(value) is not dict:
-            if event.event == "error":
-                raise failure_within(self._reply, value)
-            raise self._broken("holds what is not a JSON object")
-        return self._read_value(event, value)
 
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
         kind = value.get("type")
@@ -291,78 +217,31 @@ class ResponsesDecoder:
             output_in_raw=any(part.get("type") != "text" for part in whole.details.parts),
         )  # fmt: skip
 
-    def _read_odd_event(self, event: Event) -> StreamChunk | None:
-        """Return the chunk in an event that is not plain JSON; None for an empty event."""
-        data = event.data.strip()
-        if data == END_MARK:
-            raise self._not_whole("ended with a mark, and without a whole response")
-        try:
-            value = read_odd_json(data)
-        except ValueError:
-            value = None
-        if event.event == "error":
-            raise failure_within(self._reply, data.decode("utf-8", "replace") if value is None else value)
-        if type(value) is dict:
-            self._halves = self._halves or HalfCharacters()
-            chunk = self._read_value(event, value)
-            return None if chunk is None else replace(chunk, raw=whole_characters(value))
-        lines = lines_of(data)
-        if len(lines) > 1:  # events with one newline between them, not two
-            self._events.extendleft(Event(line) for line in reversed(lines))
-        elif data:
-            text = data.decode("utf-8", "replace")
-            raise self._broken(f"holds what is not JSON: {self._reply.quote(text, 100)!r}")
-        return None
+    def _read_damaged(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
+        self._halves = self._halves or HalfCharacters()
+        chunk = self._read_value(event, value)
+        return None if chunk is None else replace(chunk, raw=whole_characters(value))
 
-    def _end_body(self) -> StreamChunk | None:
-        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
-        if not self._is_stream:
-            return self._read_whole_body()
-        pending = self._parser.unfinished()
-        if pending is not None and self._ends_answer(pending):
-            self._events.append(pending)
-            self._has_events = True
-            return self.next()
-        if not self._has_events and self._body.lstrip(BLANK) and not self._body.startswith(b":"):
-            seen = replace(self._reply, body=bytes(self._body[:4096]))
-            said = ignored_error(self._reply, self._parser.unknown)
-            raise said or invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
-        raise self._not_whole("ended before the answer was finished")
+    def _failure_within(self, error: Any) -> LLMRouterError:
+        return failure_within(self._reply, error)
 
-    def _ends_answer(self, event: Event) -> bool:
-        """Return whether an event without its empty line makes the answer whole, or says that there is none."""
-        lines = lines_of(event.data)
+    def _completes(self, event: Event) -> bool:
+        last = lines_of(event.data)[-1]
         try:
-            value = mapping(read_odd_json(lines[-1]) if b"\\u" in lines[-1] else from_json(lines[-1]))
+            value = mapping(read_odd_json(last) if b"\\u" in last else from_json(last))
         except ValueError:
             return False
         kind = kind_of(value) or event.event
         return kind in _ENDS or kind == "error" or string(mapping(value.get("response")).get("status")) in _ENDED
 
-    def _read_whole_body(self) -> StreamChunk | None:
-        """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
-        reply = replace(self._reply, body=bytes(self._body))
-        self._body.clear()
-        try:
-            response = whole_answer(reply, unwrapped(decode_answer(reply)))
-        except InvalidResponseError:
-            events = events_in(reply.body)
-            if not events:
-                raise
-            self._is_stream = self._has_events = True
-            self._events.extend(events)
-            return self.next()
-        self.done = True
-        self._whole_raw = response.raw
-        chunk = chunk_of(response)
-        return replace(chunk, output_in_raw=any(part.get("type") != "text" for part in response.details.parts))
+    def _end_stream(self) -> StreamChunk | None:
+        raise self._not_whole("ended before the answer was finished")
 
-    def _not_whole(self, what: str) -> LLMRouterError:
-        """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
-        return ignored_error(self._reply, self._parser.unknown) or self._broken(what)
+    def _read_end_mark(self) -> StreamChunk | None:
+        raise self._not_whole("ended with a mark, and without a whole response")
 
-    def _broken(self, what: str) -> InvalidResponseError:
-        return InvalidResponseError(f"the stream {what}", status_code=self._reply.status)
+    def _read_whole(self, reply: HTTPReply) -> LLMResponse:
+        return whole_answer(reply, unwrapped(decode_answer(reply)))
 
 
 _READERS: dict[str, Callable[[ResponsesDecoder, str, dict[str, Any]], StreamChunk | None]] = {

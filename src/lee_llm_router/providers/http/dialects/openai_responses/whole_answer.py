@@ -8,10 +8,10 @@ from typing import Any
 from lee_llm_router.details import AnswerDetails, NativeTurn
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.answers import cost_of, refused
-from lee_llm_router.providers.http.dialects.openai.whole_answer import is_error
 from lee_llm_router.providers.http.dialects.openai_responses.errors import failure_within
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, native_items
 from lee_llm_router.providers.http.dialects.openai_responses.output_items import Output, read_output

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from lee_llm_router._util.lenient_json import read_json, split_json
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
-from lee_llm_router.providers.http.dialects.openai.whole_answer import is_error
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 
 END_MARK = b"[DONE]"
@@ -32,28 +32,6 @@ def is_event(data: bytes) -> bool:
         return data.strip() == END_MARK or isinstance(read_json(data), dict)
     except ValueError:
         return False
-
-
-def ends_answer(data: bytes, *, by_reason: bool, reason: str) -> bool:
-    """Return whether an event that came without its empty line makes the answer whole, or says that there is none.
-
-    Args:
-        data: Its data.
-        by_reason: Whether a finish reason ends the answer, without a mark.
-        reason: The finish reason that has come before.
-    """
-    if data.strip() == END_MARK:
-        return True
-    try:
-        value = read_json(data)
-    except ValueError:
-        return False
-    if not isinstance(value, dict):
-        return False
-    choices = value.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    ends = by_reason and bool(reason or choice.get("finish_reason"))
-    return ends or bool(value.get("error") or choice.get("message"))
 
 
 def lines_of(data: bytes) -> list[bytes]:
