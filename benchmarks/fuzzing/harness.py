@@ -108,7 +108,7 @@ def fuzz(kind: str, subject: Subject, inputs: int, number: int) -> int:
 
         one()
     foreign, leaks = len(tally.foreign), len(tally.leaks)
-    print(f"{kind:<15}{tally.inputs:>8,}{tally.good:>8,}{tally.refused:>9,}{foreign:>9,}{leaks:>10,}"
+    print(f"{kind:<25}{tally.inputs:>8,}{tally.good:>8,}{tally.refused:>9,}{foreign:>9,}{leaks:>10,}"
           f"{tally.slowest:>7.2f} s{time.monotonic() - started:>6.0f} s", flush=True)  # fmt: skip
     for name, broken in (("foreign", tally.foreign), ("key seen", tally.leaks), ("slow", tally.slow)):
         for text in broken[:_SHOWN]:

@@ -234,39 +234,66 @@ def _replies(draw: DrawFn, bodies: SearchStrategy[bytes], kinds: tuple[str, ...]
     return Reply(pieces, draw(st.sampled_from(["httpx", "httptools"])), draw(st.booleans()))
 
 
-_answers = (
-    broken(ANSWER).map(dumps)
-    | broken(ANSWER, 1).map(dumps)
-    | st.one_of(*(broken(error, 2) for error in ERRORS)).map(dumps)
-    | values.map(dumps)
-)
-bodies = _replies(
-    _answers.map(encoded),
-    ("application/json", "application/json; charset=latin-1", "text/html", "text/event-stream", ""),
-)
-
-
 _FIELDS = ("data: ", "data: ", "data: ", "data:", "error: ", ": ", "event: x\ndata: ", "")
 _ENDS = ("\n\n", "\n\n", "\n\n", "\r\n\r\n", "\n", "\r\r")
-_odd_events = broken(CHUNK) | st.one_of(*(broken(error, 1) for error in ERRORS)) | values
+
+
+@dataclass(frozen=True)
+class WireForm:
+    """How one dialect answers: what odd answers of it are made from."""
+
+    answer: dict[str, Any]
+    """A whole answer, with all that the dialect reads."""
+    events: tuple[dict[str, Any], ...]
+    """The events of a whole stream, in order; a sound one repeats, drops and changes none of the last `closing`."""
+    closing: int
+    done: str = ""
+    """What follows the last event."""
+    errors: tuple[Any, ...] = ERRORS
+
+    def bodies(self) -> SearchStrategy[Reply]:
+        """Draw replies to a call that is not streamed."""
+        labels = ("application/json", "application/json; charset=latin-1", "text/html", "text/event-stream", "")
+        return _replies(self._answers().map(encoded) | self._streamed(), labels)
+
+    def streams(self) -> SearchStrategy[Reply]:
+        """Draw replies to a streamed call."""
+        labels = ("text/event-stream", "text/event-stream", "application/json", "")
+        return _replies(self._streamed() | self._answers().map(encoded), labels)
+
+    def _answers(self) -> SearchStrategy[str]:
+        return (
+            broken(self.answer).map(dumps)
+            | broken(self.answer, 1).map(dumps)
+            | st.one_of(*(broken(error, 2) for error in self.errors)).map(dumps)
+            | values.map(dumps)
+        )
+
+    def _streamed(self) -> SearchStrategy[bytes]:
+        odd = st.one_of(*(broken(error, 1) for error in self.errors)) | values
+        return _stream_of(self, odd)
 
 
 @st.composite
-def _events(draw: DrawFn) -> bytes:
+def _stream_of(draw: DrawFn, form: WireForm, odd: SearchStrategy[Any]) -> bytes:
+    """Return a stream of `form` that is whole, or in which events are changed, doubled, left out or put in."""
     is_sound = draw(st.booleans())
+    opening, closing = form.events[: -form.closing], form.events[-form.closing :]
     lines = []
-    for _ in range(draw(st.integers(1, 6))):
-        value = draw(broken(CHUNK, 1)) if is_sound else draw(broken(CHUNK) | broken(LAST_CHUNK) | _odd_events)
-        field = "data: " if is_sound else draw(st.sampled_from(_FIELDS))
-        lines.append(field + dumps(value) + ("\n\n" if is_sound else draw(st.sampled_from(_ENDS))))
+    for event in opening:
+        found = [draw(broken(event, 1))]
+        how = "keep" if is_sound else draw(st.sampled_from(["keep", "keep", "keep", "drop", "double", "odd"]))
+        found = {"drop": [], "double": found * 2, "odd": [*found, draw(odd)]}.get(how, found)
+        for value in found:
+            field = "data: " if is_sound else draw(st.sampled_from(_FIELDS))
+            lines.append(field + dumps(value) + ("\n\n" if is_sound else draw(st.sampled_from(_ENDS))))
     if is_sound or draw(st.booleans()):
-        lines += [f"data: {dumps(LAST_CHUNK)}\n\n", "data: [DONE]\n\n"]
+        lines += [f"data: {dumps(event if is_sound else draw(broken(event)))}\n\n" for event in closing]
+        lines.append(form.done)
     return encoded("".join(lines))
 
 
-streams = _replies(
-    _events() | _answers.map(encoded), ("text/event-stream", "text/event-stream", "application/json", "")
-)
+CHAT = WireForm(ANSWER, (CHUNK, CHUNK, LAST_CHUNK), 1, "data: [DONE]\n\n")
 
 MESSAGES: list[Any] = [
     {"role": "system", "content": "Be short."},

@@ -21,13 +21,13 @@ from fuzzing.inputs import (
     KEY_NAME,
     Call,
     Reply,
-    bodies,
+    WireForm,
     calls,
     configurations,
     dumps,
-    streams,
     trace_files,
 )
+from fuzzing.wire_forms import WIRE_FORMS
 from lee_llm_router import LeeLLMRouter, LLMRouterError, LocalFileTraceStore, load_config
 from lee_llm_router.cli.trace_table import render_calls
 from lee_llm_router.doctor import diagnose
@@ -106,8 +106,8 @@ def _receive(connection: socket.socket) -> None:
         left -= len(connection.recv(65536))
 
 
-def _http_config(url: str, folder: Path) -> dict[str, Any]:
-    shared = {"type": "http", "base_url": url, "api_key_env": KEY_NAME, "max_response_bytes": 4_000_000}
+def _http_config(url: str, folder: Path, dialect: str = "http") -> dict[str, Any]:
+    shared = {"type": dialect, "base_url": url, "api_key_env": KEY_NAME, "max_response_bytes": 4_000_000}
     role = {"model": "m", "timeout": TIMEOUT, "retry": {"attempts": 1, "patience": 0}}
     return {
         "llm": {
@@ -134,14 +134,14 @@ class _Traces:
                 self._read[path] = file.tell()
 
 
-def _asking(*, stream: bool) -> contextlib.AbstractContextManager[Try]:
+def _asking(dialect: str, *, stream: bool) -> contextlib.AbstractContextManager[Try]:
     """Ask a server that sends odd replies; outputs are the traces, and on a failure all that the error says."""
 
     @contextlib.contextmanager
     def opened() -> Iterator[Try]:
         with _folder() as folder:
             server = _Server()
-            with LeeLLMRouter(_http_config(server.url, folder)) as router:
+            with LeeLLMRouter(_http_config(server.url, folder, dialect)) as router:
                 traces = _Traces(folder)
 
                 def ask(item: Reply) -> Iterable[str]:
@@ -232,10 +232,17 @@ def _reading() -> Iterator[Try]:
         yield read
 
 
+def _of_dialect(dialect: str, form: WireForm) -> dict[str, Subject]:
+    name = "" if dialect == "http" else f"{dialect} "
+    return {
+        f"{name}bodies": Subject(form.bodies(), lambda: _asking(dialect, stream=False)),
+        f"{name}streams": Subject(form.streams(), lambda: _asking(dialect, stream=True)),
+    }
+
+
 SUBJECTS: Mapping[str, Subject] = {
     "configurations": Subject(configurations(), _loading),
-    "bodies": Subject(bodies, lambda: _asking(stream=False)),
-    "streams": Subject(streams, lambda: _asking(stream=True)),
+    **{name: subject for dialect in WIRE_FORMS.items() for name, subject in _of_dialect(*dialect).items()},
     "arguments": Subject(calls(), _calling),
     "trace files": Subject(trace_files(), _reading),
 }
