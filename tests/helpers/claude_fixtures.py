@@ -14,7 +14,7 @@ from helpers.fake_claude import FakeClaude
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def claude_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
     home, temp = tmp_path / "home", tmp_path / "temp"
     (home / ".claude").mkdir(parents=True)
@@ -39,14 +39,14 @@ def lasting_claude(tmp_path_factory: pytest.TempPathFactory) -> FakeClaude:
 
 
 @pytest.fixture
-def claude(lasting_claude: FakeClaude, machine: Path) -> FakeClaude:
+def claude(lasting_claude: FakeClaude, claude_machine: Path) -> FakeClaude:
     """A fake claude for that user, whose flags may be known already."""
     lasting_claude.forget()
     return lasting_claude
 
 
 @pytest.fixture
-def new_claude(tmp_path: Path, machine: Path) -> FakeClaude:
+def new_claude(tmp_path: Path, claude_machine: Path) -> FakeClaude:
     """A fake claude that was never called before."""
     (tmp_path / "bin").mkdir()
     return FakeClaude(tmp_path / "bin")

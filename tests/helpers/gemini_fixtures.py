@@ -15,7 +15,7 @@ from helpers.gemini_support import KEY, TOKEN
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def gemini_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the home of a user with a login and a key. The folder for temporary files must be empty in the end."""
     home, temp = tmp_path / "home", tmp_path / "temp"
     (home / ".gemini").mkdir(parents=True)
@@ -42,14 +42,14 @@ def lasting_gemini(tmp_path_factory: pytest.TempPathFactory) -> FakeGemini:
 
 
 @pytest.fixture
-def gemini(lasting_gemini: FakeGemini, machine: Path) -> FakeGemini:
+def gemini(lasting_gemini: FakeGemini, gemini_machine: Path) -> FakeGemini:
     """A fake gemini for that user, whose flags may be known already."""
     lasting_gemini.forget()
     return lasting_gemini
 
 
 @pytest.fixture
-def new_gemini(tmp_path: Path, machine: Path) -> FakeGemini:
+def new_gemini(tmp_path: Path, gemini_machine: Path) -> FakeGemini:
     """A fake gemini that was never called before."""
     (tmp_path / "bin").mkdir()
     return FakeGemini(tmp_path / "bin")

@@ -266,7 +266,7 @@ def test_the_stream_of_an_agent_with_tools_holds_its_answer_alone(claude: FakeCl
 
 
 @pytest.fixture
-def codex(tmp_path: Path, machine: Path) -> FakeCodex:
+def codex(tmp_path: Path, claude_machine: Path) -> FakeCodex:
     (tmp_path / "bin").mkdir()
     return FakeCodex(tmp_path / "bin")
 

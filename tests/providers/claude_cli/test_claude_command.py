@@ -111,7 +111,7 @@ def test_an_agent_reads_its_workspace_and_changes_nothing_by_default(claude: Fak
     assert "CLAUDE_CODE_DISABLE_ATTACHMENTS" not in claude.run["env"]
 
 
-def test_what_an_agent_may_do_is_set(claude: FakeClaude, machine: Path) -> None:
+def test_what_an_agent_may_do_is_set(claude: FakeClaude, claude_machine: Path) -> None:
     subject = provider(
         claude, agent=True, tools=["Read", "Edit", "Bash"], permission_mode="acceptEdits", extra_config={"a": 1}
     )
@@ -119,7 +119,7 @@ def test_what_an_agent_may_do_is_set(claude: FakeClaude, machine: Path) -> None:
     assert {"--tools=Read,Edit,Bash", "--permission-mode=acceptEdits"} <= set(claude.run["argv"])
     assert json.loads(claude.run["files"]["--settings"]) == {"a": 1}
     assert claude.run["files"]["--system-prompt-file"] == "Be terse."
-    assert claude.run["env"]["HOME"] == str(machine)
+    assert claude.run["env"]["HOME"] == str(claude_machine)
 
 
 def test_what_an_agent_may_do_means_nothing_to_a_completion(claude: FakeClaude) -> None:
@@ -146,9 +146,9 @@ def test_the_environment_is_by_allow_list(claude: FakeClaude, monkeypatch: pytes
 
 
 def test_a_cloud_that_env_switches_to_needs_no_login(
-    claude: FakeClaude, machine: Path, monkeypatch: pytest.MonkeyPatch
+    claude: FakeClaude, claude_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (machine / ".claude/.credentials.json").unlink()
+    (claude_machine / ".claude/.credentials.json").unlink()
     monkeypatch.setenv("CLAUDE_CODE_USE_BEDROCK", "1")
     complete(service(claude, env=["CLAUDE_CODE_USE_BEDROCK"]))
     assert claude.run["env"]["CLAUDE_CODE_USE_BEDROCK"] == "1"
@@ -230,8 +230,8 @@ def test_a_wrong_setting_is_found_at_load(settings: str, tmp_path: Path) -> None
         load_config(file)
 
 
-def test_a_private_folder_holds_no_part_of_the_users_home(claude: FakeClaude, machine: Path) -> None:
-    before = sorted(os.listdir(machine / ".claude"))
+def test_a_private_folder_holds_no_part_of_the_users_home(claude: FakeClaude, claude_machine: Path) -> None:
+    before = sorted(os.listdir(claude_machine / ".claude"))
     complete(service(claude))
     assert claude.run["home"].keys() == {".credentials.json"}
-    assert sorted(os.listdir(machine / ".claude")) == before
+    assert sorted(os.listdir(claude_machine / ".claude")) == before

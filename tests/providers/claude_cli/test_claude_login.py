@@ -23,12 +23,12 @@ def levels(subject: ClaudeCLIProvider) -> list[str]:
     return [level for level, _ in subject.check()]
 
 
-def test_the_service_gets_the_login_and_nothing_else(claude: FakeClaude, machine: Path) -> None:
+def test_the_service_gets_the_login_and_nothing_else(claude: FakeClaude, claude_machine: Path) -> None:
     """Claude renews it in the user's home; versions that do not know how to be told where get a copy."""
     complete(service(claude))
-    assert claude.run["home"] == {".credentials.json": (machine / ".claude/.credentials.json").read_text()}
+    assert claude.run["home"] == {".credentials.json": (claude_machine / ".claude/.credentials.json").read_text()}
     env = claude.run["env"]
-    assert env["CLAUDE_SECURESTORAGE_CONFIG_DIR"] == str(machine / ".claude")
+    assert env["CLAUDE_SECURESTORAGE_CONFIG_DIR"] == str(claude_machine / ".claude")
     assert "ANTHROPIC_API_KEY" not in env
     assert "--bare" not in claude.run["argv"], "it never looks at a login"
 
@@ -44,10 +44,10 @@ def test_the_login_is_looked_for_in_the_configured_folder(
 
 
 def test_a_login_in_a_variable_is_used_without_a_file(
-    claude: FakeClaude, machine: Path, monkeypatch: pytest.MonkeyPatch
+    claude: FakeClaude, claude_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`claude setup-token` makes it for machines that have no home of the user; it is a secret."""
-    (machine / ".claude/.credentials.json").unlink()
+    (claude_machine / ".claude/.credentials.json").unlink()
     monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", TOKEN)
     subject = service(claude)
     assert complete(subject).cost_usd is None
@@ -64,8 +64,8 @@ def test_another_server_never_gets_the_login(claude: FakeClaude, monkeypatch: py
 
 
 @pytest.mark.parametrize("how", ["missing", "unreadable"])
-def test_without_a_login_nothing_is_started(claude: FakeClaude, machine: Path, how: str) -> None:
-    file = machine / ".claude/.credentials.json"
+def test_without_a_login_nothing_is_started(claude: FakeClaude, claude_machine: Path, how: str) -> None:
+    file = claude_machine / ".claude/.credentials.json"
     file.unlink()
     if how == "unreadable":
         file.mkdir()
@@ -90,7 +90,7 @@ def test_a_key_that_is_found_is_not_handed_to_claude(
 
 
 def test_with_paid_ok_a_key_that_is_found_is_used(
-    claude: FakeClaude, monkeypatch: pytest.MonkeyPatch, machine: Path
+    claude: FakeClaude, monkeypatch: pytest.MonkeyPatch, claude_machine: Path
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", FOUND)
     subject = service(claude, paid_ok=True)
@@ -104,12 +104,12 @@ def test_with_paid_ok_a_key_that_is_found_is_used(
 
 
 def test_a_key_that_is_named_is_used_beside_a_login_and_the_doctor_says_who_pays(
-    claude: FakeClaude, machine: Path
+    claude: FakeClaude, claude_machine: Path
 ) -> None:
     subject = service(claude, api_key_env="LEE_TEST_KEY")
     complete(subject)
     assert claude.run["env"]["ANTHROPIC_API_KEY"] == KEY
-    file = machine / ".claude/.credentials.json"
+    file = claude_machine / ".claude/.credentials.json"
     said = f"calls are billed to the key of LEE_TEST_KEY, not to the login ({file})"
     assert ("warning", said) in list(subject.check())
 
@@ -121,22 +121,22 @@ RENEWED = login("renewed-token-0123456789", refresh="renewed-refresh-0123456789"
 RENEW = f"open(os.environ['CLAUDE_CONFIG_DIR'] + '/.credentials.json', 'w').write({RENEWED!r})"
 
 
-def test_a_copy_that_claude_renewed_is_kept(claude: FakeClaude, machine: Path) -> None:
+def test_a_copy_that_claude_renewed_is_kept(claude: FakeClaude, claude_machine: Path) -> None:
     claude.script(fc.failure("bad renewed-token-0123456789 renewed-refresh-0123456789"), before=RENEW, exit=1)
     error = failure(service(claude))
-    assert (machine / ".claude/.credentials.json").read_text() == RENEWED
+    assert (claude_machine / ".claude/.credentials.json").read_text() == RENEWED
     assert "renewed" not in error.message
 
 
-def test_a_login_that_claude_renewed_in_its_place_stays(claude: FakeClaude, machine: Path) -> None:
+def test_a_login_that_claude_renewed_in_its_place_stays(claude: FakeClaude, claude_machine: Path) -> None:
     claude.script(before=RENEW.replace("CLAUDE_CONFIG_DIR", "CLAUDE_SECURESTORAGE_CONFIG_DIR"))
     complete(service(claude))
-    assert (machine / ".claude/.credentials.json").read_text() == RENEWED
+    assert (claude_machine / ".claude/.credentials.json").read_text() == RENEWED
 
 
-def test_a_refusal_of_a_login_that_another_has_renewed_says_nothing(claude: FakeClaude, machine: Path) -> None:
+def test_a_refusal_of_a_login_that_another_has_renewed_says_nothing(claude: FakeClaude, claude_machine: Path) -> None:
     """The attempt is made once more, with the renewed login, since claude has done nothing yet."""
-    file = machine / ".claude/.credentials.json"
+    file = claude_machine / ".claude/.credentials.json"
     refused = fc.failure(
         "Failed to authenticate. API Error: 401 OAuth token has expired.", "authentication_failed", 401
     )
@@ -170,8 +170,8 @@ def test_when_claude_renews_a_login() -> None:
 # The doctor
 
 
-def test_the_doctor_names_program_version_and_login(claude: FakeClaude, machine: Path) -> None:
-    file = machine / ".claude/.credentials.json"
+def test_the_doctor_names_program_version_and_login(claude: FakeClaude, claude_machine: Path) -> None:
+    file = claude_machine / ".claude/.credentials.json"
     assert list(service(claude).check()) == [
         ("ok", f"{claude.path}: 2.1.197 (Claude Code)"), ("ok", f"logged in by {file}"),
     ]  # fmt: skip
@@ -203,10 +203,10 @@ def test_without_a_home_there_is_no_login(claude: FakeClaude, monkeypatch: pytes
     assert "error" in levels(service(claude))
 
 
-def test_a_given_claude_home_is_used_as_it_is(claude: FakeClaude, machine: Path) -> None:
+def test_a_given_claude_home_is_used_as_it_is(claude: FakeClaude, claude_machine: Path) -> None:
     """Only an agent reads the settings in it."""
     for agent in (False, True):
         complete(service(claude, claude_home="~/.claude", agent=agent), ask())
         run = claude.runs[-1]
-        assert run["env"]["CLAUDE_CONFIG_DIR"] == str(machine / ".claude")
+        assert run["env"]["CLAUDE_CONFIG_DIR"] == str(claude_machine / ".claude")
         assert ("--setting-sources=" in run["argv"]) is not agent

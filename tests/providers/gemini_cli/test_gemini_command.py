@@ -52,14 +52,14 @@ def test_a_completion_runs_without_tools_retries_and_reports(gemini: FakeGemini)
 
 
 def test_a_completion_sees_nothing_of_the_user(
-    gemini: FakeGemini, machine: Path, monkeypatch: pytest.MonkeyPatch
+    gemini: FakeGemini, gemini_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its home, folder and temporary folder are private; variables come by list; a .env above is not looked for."""
     monkeypatch.setenv("SOME_SECRET", "marked")
     complete(provider(gemini))
     call = gemini.run
     assert "marked" not in str(call["env"])
-    assert not str(call["env"]["HOME"]).startswith(str(machine))
+    assert not str(call["env"]["HOME"]).startswith(str(gemini_machine))
     assert call["work"] == [".env"]
     assert "GEMINI.md" not in call["home"]
     assert call["env"]["GEMINI_API_KEY"] == KEY
@@ -67,7 +67,7 @@ def test_a_completion_sees_nothing_of_the_user(
     assert KEY not in str(call["argv"]) + call["home"]["settings.json"]
 
 
-def test_a_login_is_lent_and_a_renewed_one_kept(gemini: FakeGemini, machine: Path) -> None:
+def test_a_login_is_lent_and_a_renewed_one_kept(gemini: FakeGemini, gemini_machine: Path) -> None:
     new = json.dumps({"access_token": f"new-{TOKEN}", "refresh_token": f"refresh-{TOKEN}", "expiry_date": 2})
     path = "Path(os.environ['GEMINI_CLI_HOME'], '.gemini/oauth_creds.json')"
     gemini.script(before=f"{path}.write_text({new!r})")
@@ -77,14 +77,16 @@ def test_a_login_is_lent_and_a_renewed_one_kept(gemini: FakeGemini, machine: Pat
     assert json.loads(call["home"]["google_accounts.json"]) == {"active": "me@example.org"}
     assert settings_of(call)["security"]["auth"]["selectedType"] == "oauth-personal"
     assert "GEMINI_API_KEY" not in call["env"]
-    assert (machine / ".gemini/oauth_creds.json").read_text() == new
+    assert (gemini_machine / ".gemini/oauth_creds.json").read_text() == new
 
 
-def test_gemini_may_have_a_home_of_its_own(gemini: FakeGemini, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (machine / ".gemini").rename(machine / "other")
-    (machine / "elsewhere").mkdir()
-    (machine / "other").rename(machine / "elsewhere/.gemini")
-    monkeypatch.setenv("GEMINI_CLI_HOME", str(machine / "elsewhere"))
+def test_gemini_may_have_a_home_of_its_own(
+    gemini: FakeGemini, gemini_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (gemini_machine / ".gemini").rename(gemini_machine / "other")
+    (gemini_machine / "elsewhere").mkdir()
+    (gemini_machine / "other").rename(gemini_machine / "elsewhere/.gemini")
+    monkeypatch.setenv("GEMINI_CLI_HOME", str(gemini_machine / "elsewhere"))
     complete(service(gemini))
     assert json.loads(gemini.run["home"]["oauth_creds.json"])["access_token"] == TOKEN
 
@@ -105,8 +107,8 @@ def test_paid_ok_lets_a_found_key_serve(gemini: FakeGemini, monkeypatch: pytest.
     assert settings_of(gemini.run)["security"]["auth"]["selectedType"] == "gemini-api-key"
 
 
-def test_without_a_login_nothing_is_run(gemini: FakeGemini, machine: Path) -> None:
-    (machine / ".gemini/oauth_creds.json").unlink()
+def test_without_a_login_nothing_is_run(gemini: FakeGemini, gemini_machine: Path) -> None:
+    (gemini_machine / ".gemini/oauth_creds.json").unlink()
     error = failure(service(gemini))
     assert error.failure_type is F.AUTH
     assert not error.sent
@@ -260,7 +262,7 @@ def test_a_guarded_text_says_the_same(tmp_path_factory: Any, text: str) -> None:
     assert not sent.startswith("/") or sent.startswith("//")
 
 
-def test_an_agent_has_its_tools_and_asks_for_nothing(gemini: FakeGemini, machine: Path, tmp_path: Path) -> None:
+def test_an_agent_has_its_tools_and_asks_for_nothing(gemini: FakeGemini, gemini_machine: Path, tmp_path: Path) -> None:
     """By default it may only read."""
     subject = provider(gemini, agent=True, workspace=str(tmp_path))
     assert subject.effects == "workspace"
@@ -268,7 +270,7 @@ def test_an_agent_has_its_tools_and_asks_for_nothing(gemini: FakeGemini, machine
     call = gemini.run
     assert "tools" not in settings_of(call)
     assert "--approval-mode=default" in call["argv"]
-    assert call["env"]["HOME"] == str(machine)
+    assert call["env"]["HOME"] == str(gemini_machine)
     assert call["cwd"] == str(tmp_path)
     assert call["system"] is None
     gemini.forget()
@@ -299,11 +301,11 @@ def test_flags_that_it_lacks_are_left_out_or_named(new_gemini: FakeGemini) -> No
     assert ("warning" in [level for level, _ in findings]) is True
 
 
-def test_the_doctor_shows_program_version_and_login(gemini: FakeGemini, machine: Path) -> None:
+def test_the_doctor_shows_program_version_and_login(gemini: FakeGemini, gemini_machine: Path) -> None:
     good = [said for level, said in service(gemini).check() if level == "ok"]
     assert any("0.61.0" in said for said in good)
     assert any(".gemini/oauth_creds.json" in said for said in good)
-    (machine / ".gemini/oauth_creds.json").unlink()
+    (gemini_machine / ".gemini/oauth_creds.json").unlink()
     assert "error" in [level for level, _ in service(gemini).check()]
 
 
