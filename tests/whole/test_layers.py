@@ -40,6 +40,7 @@ INSIDE = {
         ["llama_cpp"],
         ["mock", "http", "*_cli", "command", "http.dialects.*.provider", "wrapper"],
         ["agents"],
+        ["http.learning_provider"],
         ["http.provider"],
         ["http.event_stream", "http.checks"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],

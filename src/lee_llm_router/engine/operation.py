@@ -128,7 +128,8 @@ class Completion(Operation):
 
     def refusal(self, provider: Provider[Any], request: LLMRequest) -> str | None:
         """Return why not: options, tools or content parts that the provider does not take."""
-        capabilities, missing = provider.capabilities, provider.unsupported(request, provider.config)
+        capabilities = provider.capabilities
+        missing = provider.unsupported(request, provider.settings_for(request))
         if missing:
             told = "; ".join(f"{option}: {reason}" for option, reason in missing.items())
             return f"it cannot express what is asked: {told} (drop_unsupported: true leaves it out)"
@@ -149,7 +150,7 @@ class Completion(Operation):
         """Return `request` without what the provider cannot express, where that is wanted."""
         if not request.drop_unsupported:
             return request, ()
-        missing = {**provider.unsupported(request, provider.config), **provider.refused_before(request)}
+        missing = {**provider.unsupported(request, provider.settings_for(request)), **provider.refused_before(request)}
         dropped = tuple(option for option in missing if option not in _NEVER_DROPPED)
         return (replace(request, **{name: _DEFAULTS[name] for name in dropped}), dropped) if dropped else (request, ())
 

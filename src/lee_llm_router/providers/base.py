@@ -127,6 +127,10 @@ class Provider(ABC, Generic[SettingsT]):
             return cls.inexpressible
         return {option: reason for option, reason in cls.inexpressible.items() if request.asks_for(option)}
 
+    def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
+        """Return the settings by which `request` is asked: the provider's own, unless it has learned otherwise."""
+        return self.config
+
     def untakable(self, request: LLMRequest) -> str | None:  # noqa: ARG002 - most take all that they say they take
         """Return why the messages of `request`, which have parts beside text, cannot be sent; None if they can.
 
@@ -137,7 +141,7 @@ class Provider(ABC, Generic[SettingsT]):
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:  # noqa: ARG002 - most learn nothing
         """Return the options of `request` that the target has refused in an earlier answer, each with the reason.
 
-        With `drop_unsupported` they are left out, as those of `unsupported`.
+        With `drop_unsupported` they are left out, as those of `unsupported`. Without, the target is asked all the same.
         """
         return {}
 

@@ -47,6 +47,10 @@ class WrapperProvider(Provider[ProviderConfig]):
         """As `Provider.untakable`, of the inner provider."""
         return self.inner.untakable(request)
 
+    def settings_for(self, request: LLMRequest) -> Any:
+        """As `Provider.settings_for`, of the inner provider."""
+        return self.inner.settings_for(request)
+
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
         """As `Provider.refused_before`, of the inner provider."""
         return self.inner.refused_before(request)

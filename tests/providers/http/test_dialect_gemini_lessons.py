@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.gemini_wire import MODEL, SETTINGS, answer, body, config, read, rpc_error, text
+from helpers.gemini_wire import MODEL, SETTINGS, answer, rpc_error, text
 from helpers.servers import Received, Server, answering_by, json_answer
 from helpers.stream_support import router_to
 from lee_llm_router import ContractViolationError, InvalidRequestError
@@ -228,11 +228,12 @@ def test_a_schema_that_is_too_complex_leaves_others_as_they_are() -> None:
     assert (held[:2], held[2:-1], held[-1]) == ([True, True], [False, False], True)
 
 
-def test_lessons_are_of_one_model_and_settings_stay_equal() -> None:
-    settings = config()
-    settings.learn("a", frozenset({"system"}))
-    assert settings == config()
-    assert settings.traits_of("a").takes_system is False
-    assert settings.traits_of("b").takes_system is True
-    assert read(json.dumps(answer(text("x"))).encode()).text == "x"
-    assert "systemInstruction" in body(ASKED)
+def test_lessons_are_of_one_model() -> None:
+    teacher = Teacher("Developer instruction is not enabled for models/a.", "systemInstruction")
+    with Server(answering_by(teacher)) as server:
+        router = router_to(server.url, role={"retry": {"attempts": 1}}, **SETTINGS)
+        for model in ("a", "a", "b"):
+            router.complete("r", ASKED, model=model)
+        router.close()
+    held = ["systemInstruction" in sent for sent in teacher.bodies]
+    assert held == [True, False, False, True, False]

@@ -174,10 +174,6 @@ class HTTPProvider(Provider[SettingsT]):
 
         yield from check_http(self.config, self._key_source)
 
-    def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
-        """Return the settings by which the dialect writes `request`: those of the provider, unless overridden."""
-        return self.config
-
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
         """Merge `extra_body` into the `body` of a request. Unless overridden, its fields replace the dialect's."""
         body.update(extra)

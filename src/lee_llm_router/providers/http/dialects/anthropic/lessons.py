@@ -1,22 +1,15 @@
 """What a server teaches by refusing: options and forms that one of its models does not take. Pure.
 
-Which model takes what changes with each model, and a list of names is out of date the day it is written. So a model is
-asked in the usual form; what a 400 names as unknown to it is remembered for the model, which is then asked otherwise:
-
-- an option of the caller's (`temperature`, ...) is left out where that is wanted (`drop_unsupported`); otherwise the
-  target is skipped for requests that set it;
-- a form of this dialect (how thinking is told, how JSON is asked for, how an answer is begun for the model) is replaced
-  by the next weaker one;
-- a bound on tokens that was chosen here is lowered to the one that the error names.
-
-An error that wants something else of an option, a smaller number say, teaches nothing: the caller has to see it.
+`LearningProvider` says what becomes of that. Forms of this dialect (how thinking is told, how JSON is asked for, how an
+answer is begun for the model) are replaced by the next weaker ones. A bound on tokens that was chosen here is lowered
+to the one that the error names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic_core import from_json
 
@@ -24,8 +17,6 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import read_error
 
 _LONGEST_ERROR = 1_000_000
-_MAX_MODELS = 1000
-"""Models whose refusals are remembered; a caller may name any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +34,6 @@ class Lesson:
 
 
 NO_LESSON = Lesson()
-
-
-@dataclass(slots=True)
-class Lessons:
-    """What a server has taught, by model. All are equal: settings do not differ by what was learned."""
-
-    _by_model: dict[str | None, Lesson] = field(default_factory=dict, compare=False)
-
-    def of(self, model: str | None) -> Lesson:
-        """Return what was learned of `model`."""
-        return self._by_model.get(model, NO_LESSON) if self._by_model else NO_LESSON
-
-    def add(self, model: str | None, lesson: Lesson) -> None:
-        """Remember `lesson` beside what is known of `model`."""
-        if len(self._by_model) >= _MAX_MODELS and model not in self._by_model:
-            self._by_model.clear()
-        self._by_model[model] = self.of(model) | lesson
 
 
 _REFUSAL = re.compile(

@@ -1,14 +1,15 @@
 """The provider type `anthropic`: Anthropic's Messages API, and servers that speak it.
 
-What a model refuses with 400 is remembered (`lessons`): it is asked otherwise from then on.
+What a model refuses is learned (`LearningProvider`); `lessons` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.errors import FailureType
 from lee_llm_router.providers.base import Capabilities, ProviderConfig
 from lee_llm_router.providers.http.dialects.anthropic.blocks import foreign_media
 from lee_llm_router.providers.http.dialects.anthropic.dialect import MessagesDialect
@@ -18,16 +19,15 @@ from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicC
 from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_problem, thinks
 from lee_llm_router.providers.http.dialects.anthropic.tools import foreign_tool
 from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
-from lee_llm_router.providers.http.provider import HTTPProvider
+from lee_llm_router.providers.http.learning_provider import REFUSED, LearningProvider
 from lee_llm_router.response import LLMRequest
 
 _NONE = (None, None, None)
-_REFUSED = "the model has refused it"
 _FIELDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}
 """Fields of the body for options of another name."""
 
 
-class AnthropicProvider(HTTPProvider[AnthropicConfig]):
+class AnthropicProvider(LearningProvider[AnthropicConfig]):
     """Asks one API that speaks Anthropic's messages."""
 
     config_model: ClassVar[type[ProviderConfig]] = AnthropicConfig
@@ -43,9 +43,11 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
         "top_logprobs": "the API tells no probabilities of tokens",
     }
 
+    teaching: ClassVar[Collection[FailureType]] = (FailureType.INVALID_REQUEST, FailureType.UNKNOWN)
+
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: AnthropicConfig) -> Mapping[str, str]:
-        """As `Provider.unsupported`: what the API lacks, what a Claude does not take, what the model has refused."""
+        """As `Provider.unsupported`: what the API lacks, what a Claude does not take."""
         found: dict[str, str] = {}
         told = (request.seed, request.logprobs, request.top_logprobs)
         if told != _NONE or request.frequency_penalty or request.presence_penalty:  # a penalty of nothing is none
@@ -62,11 +64,6 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
         problem = None if request.reasoning_effort is None else thinking_problem(request, settings)
         if problem is not None:
             found["reasoning_effort"] = problem
-        refused = settings.lessons(model).refused
-        if refused:
-            found |= {option: _REFUSED for option in OPTIONS if option in refused and request.asks_for(option)}
-            if BOTH in refused and request.temperature is not None and request.top_p is not None:
-                found["top_p"] = "the model takes no top_p beside temperature"
         kind = None if request.tools is None else foreign_tool(request.tools)
         if kind is not None:
             found["tools"] = f"there are no tools of the type {kind}"
@@ -77,24 +74,31 @@ class AnthropicProvider(HTTPProvider[AnthropicConfig]):
         foreign = foreign_media(request.messages)
         return None if foreign is None else f"{foreign} cannot be sent"
 
-    def failure(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> LLMRouterError:
-        """Return the error for `reply`. Where that refuses a form or an option, it is not sent from now on."""
-        error = super().failure(request, settings, reply)
-        if error.failure_type not in (FailureType.INVALID_REQUEST, FailureType.UNKNOWN):
-            return error
+    def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
+        """As `LearningProvider.refused_before`; where the model takes either of two, the second is left out."""
+        refused = self.refused_options(request)
+        found = {option: REFUSED for option in refused - {BOTH} if request.asks_for(option)}
+        if BOTH in refused and request.temperature is not None and request.top_p is not None:
+            found["top_p"] = "the model takes no top_p beside temperature"
+        return found
+
+    def learns(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> bool:
+        """As `LearningProvider.learns`: forms and options that the model does not take, and its bound on tokens."""
         own = reply.asked.keys() - settings.extra_body.keys() - request.extra_body.keys()
         asked = _asked({name: reply.asked[name] for name in own})
         bound = reply.asked.get("max_tokens") if "max_tokens" in own and request.max_tokens is None else None
         lesson = lesson_of(reply, asked, bound)
         if not lesson.refused and lesson.max_tokens is None:
-            return error
-        settings.learn(model_of(request, settings), lesson)
-        if lesson.refused & {*OPTIONS, BOTH}:  # the caller's own: without leave to drop them the attempt ends
-            error.ask_again = request.drop_unsupported
-        else:
-            again = self.dialect.encode(request, settings, stream="stream" in reply.asked)
-            error.ask_again = any(again.get(name) != reply.asked.get(name) for name in own | again.keys())
-        return error
+            return False
+        options = lesson.refused & {*OPTIONS, BOTH}
+        # Calls at the same time are refused one by one; more may be known by now.
+        self.change(
+            request, lesson=self.settings_for(request).lesson | replace(lesson, refused=lesson.refused - options)
+        )
+        if options:
+            return self.refuse(request, options)
+        again = self.dialect.encode(request, self.settings_for(request), stream="stream" in reply.asked)
+        return any(again.get(name) != reply.asked.get(name) for name in own | again.keys())
 
 
 def _unlike_claude(request: LLMRequest, settings: AnthropicConfig) -> dict[str, str]:

@@ -33,7 +33,7 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
     if "stream" in request.extra_body:
         raise InvalidRequestError("extra_body must not set stream: it decides how answers are read", sent=False)
     model = model_of(request, settings)
-    lesson = settings.lessons(model)
+    lesson = settings.lesson
     body: dict[str, Any] = {}
     if settings.platform == "vertex":
         body["anthropic_version"] = settings.version

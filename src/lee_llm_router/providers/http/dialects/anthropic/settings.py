@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson, Lessons
+from lee_llm_router.providers.http.dialects.anthropic.lessons import NO_LESSON, Lesson
 from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
@@ -43,6 +43,8 @@ class AnthropicConfig(HTTPConfig):
     """Settings of an `anthropic` provider: Anthropic's Messages API, and servers that speak it."""
 
     keeps_key_at_home = True
+    lesson: ClassVar[Lesson] = NO_LESSON
+    """What the model has taught: where it has, it is asked by a copy of the settings with another (`learns`)."""
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         "https://api.anthropic.com/v1", description="Where the API is, its version included; /messages is added."
@@ -93,8 +95,6 @@ class AnthropicConfig(HTTPConfig):
     )
     auto_cache: bool = Field(False, description="Keep all of each request in the vendor's cache, for the next turn.")
 
-    _lessons: Lessons = PrivateAttr(default_factory=Lessons)
-
     @model_validator(mode="before")
     @classmethod
     def _with_usual_key(cls, data: Any) -> Any:
@@ -102,11 +102,3 @@ class AnthropicConfig(HTTPConfig):
         if isinstance(data, dict) and not data.keys() & {"base_url", "api_key_env", "api_key_file"}:
             return {**data, "api_key_env": KEY_VARIABLE}
         return data
-
-    def lessons(self, model: str | None) -> Lesson:
-        """Return what the server has taught of `model`."""
-        return self._lessons.of(model)
-
-    def learn(self, model: str | None, lesson: Lesson) -> None:
-        """Remember what the server has taught of `model`."""
-        self._lessons.add(model, lesson)

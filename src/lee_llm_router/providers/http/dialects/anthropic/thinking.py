@@ -33,7 +33,7 @@ def thinks(request: LLMRequest, settings: AnthropicConfig) -> bool:
     effort = request.reasoning_effort
     if effort is None or effort == "none":
         return False
-    return effort != "minimal" or _form(request, settings, settings.lessons(model_of(request, settings))) == "enabled"
+    return effort != "minimal" or _form(request, settings, settings.lesson) == "enabled"
 
 
 def thinking_problem(request: LLMRequest, settings: AnthropicConfig) -> str | None:
@@ -41,7 +41,7 @@ def thinking_problem(request: LLMRequest, settings: AnthropicConfig) -> str | No
     effort = request.reasoning_effort
     if effort is None or effort == "none":
         return None
-    lesson = settings.lessons(model_of(request, settings))
+    lesson = settings.lesson
     form = _form(request, settings, lesson)
     if form is None and not _takes_effort(lesson):
         return "the model has refused every form of it"

@@ -1,19 +1,14 @@
 """What a server teaches by refusing: options and forms that one of its models does not take. Pure.
 
 Names of models tell much (`models`), and not all: which levels of thinking a new model has, whether a gateway knows a
-field. What a 400 names as unknown to the model is remembered for it, and it is asked otherwise from then on:
-
-- an option of the caller's is left out where that is wanted (`drop_unsupported`), and only there;
-- a form of this dialect (a level of thinking, a schema, instructions apart, ids of calls) is replaced by the next one.
-
-An error that wants something else, a smaller number say, teaches nothing: the caller has to see it.
+field. `LearningProvider` says what becomes of what a 400 names as unknown to the model. Forms of this dialect (a level
+of thinking, a schema, instructions apart, ids of calls) are replaced by the next one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -31,8 +26,6 @@ _NOTHING: frozenset[str] = frozenset()
 _LONGEST_ERROR = 1_000_000
 _READ = 8192
 """Characters read of an error."""
-_MAX_MODELS = 1000
-"""Models whose refusals are remembered; a caller may name any."""
 
 _REFUSAL = re.compile(
     r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|enabled|recogni[sz]ed|known|accepted|compatible)"
@@ -66,23 +59,6 @@ _NAMES: dict[str, re.Pattern[str]] = {
 """What an error may name, by the words for it."""
 _NARROWER = {"json": "json with tools", "schema": "schema too complex"}
 """What is not meant where one of the more exact is."""
-
-
-@dataclass(slots=True)
-class Lessons:
-    """What a server has taught, by model. All are equal: settings do not differ by what was learned."""
-
-    _by_model: dict[str, frozenset[str]] = field(default_factory=dict, compare=False)
-
-    def of(self, model: str) -> frozenset[str]:
-        """Return what `model` has refused, by the names of `refused_in`."""
-        return self._by_model.get(model, _NOTHING) if self._by_model else _NOTHING
-
-    def add(self, model: str, refused: frozenset[str]) -> None:
-        """Remember `refused` beside what is known of `model`."""
-        if len(self._by_model) >= _MAX_MODELS and model not in self._by_model:
-            self._by_model.clear()
-        self._by_model[model] = self.of(model) | refused
 
 
 def refused_in(reply: HTTPReply) -> frozenset[str]:

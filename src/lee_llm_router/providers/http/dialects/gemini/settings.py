@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from lee_llm_router.providers.http.dialects.gemini.lessons import Lessons
 from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits, traits_of
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.settings.fields import BaseUrl
@@ -29,6 +28,8 @@ class GeminiConfig(HTTPConfig):
     """Settings of a `gemini` provider: Google's Gemini API, Vertex, and gateways that speak it."""
 
     keeps_key_at_home = True
+    refused: ClassVar[frozenset[str]] = frozenset()
+    """What the model has refused, by the names of `lessons`: where it has, a copy of the settings with more is used."""
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         DEFAULT_BASE_URL,
@@ -41,8 +42,6 @@ class GeminiConfig(HTTPConfig):
         " Vertex is a bearer token, and every other key an API key.",
     )
 
-    _lessons: Lessons = PrivateAttr(default_factory=Lessons)
-
     @model_validator(mode="before")
     @classmethod
     def _with_usual_key(cls, data: Any) -> Any:
@@ -53,13 +52,7 @@ class GeminiConfig(HTTPConfig):
 
     def traits_of(self, model: str) -> ModelTraits:
         """Return what `model` takes, by its name and by what it has refused."""
-        lessons: Lessons = (self.__pydantic_private__ or {})["_lessons"]  # four times as quick as by its name
-        refused = lessons.of(model)
-        return traits_of(model).without(refused) if refused else traits_of(model)
-
-    def learn(self, model: str, refused: frozenset[str]) -> None:
-        """Remember what `model` has refused."""
-        self._lessons.add(model, refused)
+        return traits_of(model).without(self.refused) if self.refused else traits_of(model)
 
 
 @lru_cache(maxsize=256)
