@@ -8,13 +8,13 @@ import gc
 import json
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from helpers.support import Memory, config_for, provider_of, router_for
 from lee_llm_router import InvalidRequestError, LLMResponse, ToolCall, image_part, tool_of
@@ -306,3 +306,82 @@ def test_the_whole_loop() -> None:
     assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
     assert sent[2]["content"] == "3"
     assert isinstance(router.trace_store, Memory)
+
+
+class Booking(BaseModel):
+    """Book a table."""
+
+    guests: int = Field(ge=1, description="How many come.")
+    tags: list[str] = Field(default_factory=list)
+
+
+class Unsaid(BaseModel):
+    city: str
+
+
+class Count(RootModel[int]):
+    """A number alone."""
+
+
+class Point(NamedTuple):
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Basket:
+    """Fill a basket."""
+
+    items: list[str] = field(default_factory=list)
+
+
+def test_a_model_is_a_tool_that_makes_one() -> None:
+    """Its fields have their types, limits and descriptions, and what it calls itself by is its own docstring."""
+    made = tool_of(Booking)["function"]
+    assert made["description"] == "Book a table." and made["parameters"]["required"] == ["guests"]
+    assert made["parameters"]["properties"]["guests"] == {
+        "type": "integer",
+        "minimum": 1,
+        "description": "How many come.",
+    }
+    unsaid = tool_of(Unsaid)["function"]
+    assert "description" not in unsaid and "description" not in unsaid["parameters"]
+    assert unsaid["parameters"]["properties"] == {"city": {"type": "string"}}
+    call = ToolCall(id="1", name="Booking", arguments='{"guests": 2}')
+    answer = LLMResponse(text="", tool_calls=(call,), finish_reason="tool_calls")
+    assert json.loads(answer.run_tools([Booking])[0]["content"]) == {"guests": 2, "tags": []}
+
+
+@pytest.mark.parametrize(
+    ("made_of", "hints"), [(Point, {"x": "integer", "y": "integer"}), (Basket, {"items": "array"})]
+)
+def test_the_hints_of_a_class_are_found_where_they_are(made_of: type, hints: dict[str, str]) -> None:
+    found = tool_of(made_of)["function"]["parameters"]["properties"]
+    assert {name: each["type"] for name, each in found.items()} == hints
+
+
+def test_a_model_that_is_no_object_is_no_tool() -> None:
+    with pytest.raises(InvalidRequestError, match="arguments are an object"):
+        tool_of(Count)
+
+
+@pytest.mark.parametrize("functions", [None, get_weather, "get_weather", 7])
+def test_what_is_no_list_of_functions_is_told_so(functions: Any) -> None:
+    answer = LLMResponse(text="", tool_calls=(), finish_reason="stop")
+    with pytest.raises(InvalidRequestError, match="functions must be a list of functions, not "):
+        answer.run_tools(functions)
+    with pytest.raises(InvalidRequestError, match="functions must be a list of functions, not "):
+        asyncio.run(answer.run_tools_async(functions))
+
+
+def test_a_default_that_has_no_json_is_left_out() -> None:
+    """Here warnings are errors; and so they are in programs of others."""
+    unset = object()
+
+    def look(city: str, when: Any = unset) -> str:
+        return f"{city} {when is unset}"
+
+    assert tool_of(look)["function"]["parameters"]["properties"]["when"] == {}
+    call = ToolCall(id="1", name="look", arguments='{"city": "Faro"}')
+    answer = LLMResponse(text="", tool_calls=(call,), finish_reason="tool_calls")
+    assert answer.run_tools([look])[0]["content"] == "Faro True"

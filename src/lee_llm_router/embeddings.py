@@ -7,7 +7,7 @@ each target: vectors of two models must never be mixed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, TypeAlias
@@ -115,6 +115,10 @@ def checked_inputs(inputs: Any, dimensions: Any) -> EmbeddingInputs:
     Raises:
         InvalidRequestError: no texts, an empty one, no text at all, or one that UTF-8 cannot carry.
     """
+    if isinstance(inputs, (Mapping, Set, bytes)):
+        raise InvalidRequestError(
+            f"inputs must be a string or a list of strings, not {type(inputs).__name__}", sent=False
+        )
     try:
         texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
     except Exception:  # noqa: BLE001 - an iterable of the caller's own may raise anything

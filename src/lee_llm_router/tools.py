@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, partialmethod
+from functools import cache, partial, partialmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,7 @@ from lee_llm_router.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from pydantic.json_schema import GenerateJsonSchema
 
     from lee_llm_router.response import ToolCall
 
@@ -108,17 +109,20 @@ def tool_of(function: ToolFunction, name: str | None = None) -> FunctionTool:
 
     target: Any = function.func if isinstance(function, partial) else function
     # An object that is called has the docstring of its class, which is not about the call.
-    doc = inspect.getdoc(target) if hasattr(target, "__name__") else None
+    doc = _own_doc(target) if hasattr(target, "__name__") else None
     summary, described = described_parameters(doc or "")
     try:
         arguments = _arguments_model(function, name, described)
-        schema = arguments.model_json_schema()
+        schema = arguments.model_json_schema(schema_generator=_quiet_generator())
     except InvalidRequestError:
         raise
     except (PydanticUserError, NameError, TypeError, ValueError, RecursionError) as error:
         reason = bounded(str(error).partition("\n")[0], 200)
         raise _wrong(f"the function {name} cannot be a tool: {reason}") from None
+    if schema.get("type") != "object":
+        raise _wrong(f"the function {name} cannot be a tool: arguments are an object, and it takes another value")
     schema.pop("title", None)
+    schema.pop("description", None)
     for field in schema.get("properties", {}).values():
         field.pop("title", None)
     schema.setdefault("properties", {})
@@ -249,10 +253,13 @@ def _told_mistakes(error: Exception) -> str:
 
 
 def _by_name(functions: Functions) -> dict[str, FunctionTool]:
-    if isinstance(functions, Mapping):
-        tools = [tool_of(function, name) for name, function in functions.items()]
+    given: Any = functions
+    if isinstance(given, Mapping):
+        tools = [tool_of(function, name) for name, function in given.items()]
+    elif isinstance(given, (str, bytes)) or callable(given) or not isinstance(given, Iterable):
+        raise _wrong(f"functions must be a list of functions, not {type(given).__name__}")
     else:
-        tools = [f if isinstance(f, FunctionTool) else known_tool(f) for f in functions]
+        tools = [each if isinstance(each, FunctionTool) else known_tool(each) for each in given]
     return {tool.name: tool for tool in tools}
 
 
@@ -260,6 +267,8 @@ def _arguments_model(function: ToolFunction, name: str, described: Mapping[str, 
     """Return the model of the parameters of `function`."""
     from pydantic import BaseModel, ConfigDict, Field, create_model  # noqa: PLC0415 - as above
 
+    if inspect.isclass(function) and issubclass(function, BaseModel):
+        return function  # which says more of its fields than its signature does
     hints = _hints(function)
     fields: dict[str, Any] = {}
     takes_more = False
@@ -281,6 +290,17 @@ def _arguments_model(function: ToolFunction, name: str, described: Mapping[str, 
     return model
 
 
+@cache
+def _quiet_generator() -> type[GenerateJsonSchema]:
+    """Return what makes schemas, and leaves out defaults that have no JSON (a factory, a marker) without a warning."""
+    from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - as above
+
+    class _Quiet(GenerateJsonSchema):
+        ignored_warning_kinds = {*GenerateJsonSchema.ignored_warning_kinds, "non-serializable-default"}  # noqa: RUF012
+
+    return _Quiet
+
+
 def _parameters(function: ToolFunction) -> Iterable[inspect.Parameter]:
     return inspect.signature(function).parameters.values()
 
@@ -290,10 +310,19 @@ def _hints(function: ToolFunction) -> dict[str, Any]:
     while isinstance(target, (partial, partialmethod)):
         target = target.func
     if inspect.isclass(target):
-        target = target.__init__
-    elif not inspect.isroutine(target):
+        # A named tuple and the like have their hints in the class alone.
+        return {**get_type_hints(target, include_extras=True), **get_type_hints(target.__init__, include_extras=True)}
+    if not inspect.isroutine(target):
         target = type(target).__call__
     return get_type_hints(target, include_extras=True)
+
+
+def _own_doc(target: Any) -> str | None:
+    """Return the docstring of `target`; for a class not that of a class which it inherits from."""
+    if inspect.isclass(target):
+        doc = vars(target).get("__doc__")
+        return inspect.cleandoc(doc) if isinstance(doc, str) else None
+    return inspect.getdoc(target)
 
 
 def _is_async(function: ToolFunction) -> bool:

@@ -90,6 +90,8 @@ def test_a_provider_without_embeddings_is_skipped() -> None:
     [
         ([], {}, "inputs is empty"), ("", {}, r"inputs\[0\] is empty"), (["a", ""], {}, r"inputs\[1\] is empty"),
         (["a", 7], {}, r"inputs\[1\] must be text, not int"), (7, {}, "must be a string or strings"),
+        ({"a": 1}, {}, "must be a string or a list of strings, not dict"),
+        ({"a", "b"}, {}, "a list of strings, not set"),
         (["\ud800"], {}, "lone surrogate"), (["a"], {"dimensions": 0}, "dimensions"),
         (["a"], {"dimensions": True}, "dimensions"), (["a"], {"modell": "x"}, "model"),
         (["a"], {"temperature": 1}, "no such option for this kind of call: temperature"),
