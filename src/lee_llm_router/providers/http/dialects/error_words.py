@@ -148,6 +148,12 @@ _WRONG_MODEL = (
     r"(?! (?:output|response|param|feature|option|setting|config|input|message|argument|version|type|role))"
 )
 
+# The server has no place for a kind of content.
+_CONTENT = (
+    r"\b(?:images?|pictures?|vision|audio|videos?|files?|documents?|multimodal|modalit\w+|tools?|tool_\w+|functions?)\b"
+)
+_NO_SUPPORT = r"\bnot (?:\w+ )?support(?:ed)?\b|\bunsupported\b|\bno support for\b"
+
 # The key, the account or its place is refused.
 _KEY = (
     r"\b(?:api[ _-]?|your )keys?\b|\bx-api-key\b|\b(?:access|secret)[ _-]keys?\b|\b(?:access|auth|api|bearer|user"
@@ -277,6 +283,8 @@ _RULES: tuple[_Rule, ...] = (
         r"exceed|reach|\bhit\b|\blimited\b|\berror\b|\bover\b",
     )),
     _Rule(F.RATE_LIMIT, (r"\btoo many requests\b|\bthrottl(?:ed|ing)|\bslow down\b|频繁|限流|速率限制",)),
+    # Some servers answer so with 500 (llama.cpp), and the same request would meet it again.
+    _Rule(F.INVALID_REQUEST, (_CONTENT, _NO_SUPPORT)),
 )  # fmt: skip
 
 

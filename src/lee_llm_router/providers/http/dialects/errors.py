@@ -67,7 +67,9 @@ _READ_IN: dict[int, frozenset[FailureType]] = {
     429: frozenset({F.QUOTA}),
 }
 """What the body may say more exactly, by status; in other statuses below 500 everything."""
-_READ_IN_5XX = frozenset({F.CONTEXT_LENGTH, F.CONTENT_FILTER, F.QUOTA, F.RATE_LIMIT, F.OVERLOADED})
+_READ_IN_5XX = frozenset({
+    F.CONTEXT_LENGTH, F.CONTENT_FILTER, F.QUOTA, F.RATE_LIMIT, F.OVERLOADED, F.INVALID_REQUEST,
+})  # fmt: skip
 _EVERYTHING = frozenset(F)
 _SHORT_WAIT = 3600.0
 """Seconds: with a wait up to this, a quota that is "exceeded" is filled again by itself."""
