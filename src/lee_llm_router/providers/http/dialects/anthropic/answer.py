@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.details import AnswerDetails, Citation, NativeTurn
 from lee_llm_router.errors import ContentFilterError, LLMRouterError
-from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind, can_be_sent, is_thinking
+from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind, can_be_sent, is_thinking, of_an_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
 from lee_llm_router.providers.http.dialects.anthropic.messages import DIALECT
 from lee_llm_router.providers.http.dialects.anthropic.request import origin_of
@@ -232,8 +232,8 @@ def _native(reply: HTTPReply, blocks: Sequence[Mapping[str, Any]], calls: Sequen
     kinds = {block_kind(block) for block in kept}
     if kinds <= _PLAIN or "fallback" in kinds or is_thinking(kept[-1]):
         return None
-    if not all(isinstance(block.get("input"), dict) for block in kept if block_kind(block) == "tool_use"):
-        return None  # the answer was cut within a call
+    if not all(map(of_an_answer, kept)):
+        return None  # the answer was cut within a call, say
     if reply.settings is None or not can_be_sent(kept):
         return None
     model = (reply.request.model if reply.request is not None else None) or reply.settings.model

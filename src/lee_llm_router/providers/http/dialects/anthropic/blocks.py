@@ -27,6 +27,15 @@ _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _TEXT_TYPES = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|javascript|toml|sql|[\w.-]+\+(?:json|xml))(?:;|$)")
 _HUGE = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")
 _PDF = "application/pdf"
+_OF_USERS = frozenset({"", "image", "document", "search_result", "tool_result"})
+"""Types of blocks that only the user's turns may hold."""
+_FIELDS_OF_ANSWERS: Mapping[str, Mapping[str, type]] = {
+    "text": {"text": str},
+    "thinking": {"thinking": str},
+    "redacted_thinking": {"data": str},
+    "tool_use": {"name": str, "input": dict},
+}
+"""What blocks of an answer hold at the least."""
 _NOT_OF_ANSWERS = {"image": "(a picture)", "audio": "(a sound)", "file": "(a file)"}
 """What stands for a part that only the user's turns may hold."""
 
@@ -40,6 +49,22 @@ def block_kind(block: Mapping[str, Any]) -> str:
 def is_thinking(block: Mapping[str, Any]) -> bool:
     """Return whether a block is thinking of the model's, shown or not."""
     return block_kind(block) in ("thinking", "redacted_thinking")
+
+
+def of_an_answer(block: Any) -> bool:
+    """Return whether an answer of the API may hold `block`, and a request may give it back.
+
+    What a store kept may have been written by anybody: whatever else it says, it says as the model.
+    """
+    if not isinstance(block, Mapping) or type(block.get("type")) is not str or "cache_control" in block:
+        return False
+    kind = block["type"]
+    fields = _FIELDS_OF_ANSWERS.get(kind, {})
+    if kind in _OF_USERS or not all(type(block.get(name)) is of for name, of in fields.items()):
+        return False
+    if kind == "thinking":
+        return type(block.get("signature", "")) is str
+    return bool(block["text"].strip()) if kind == "text" else kind != "tool_use" or bool(block["name"])
 
 
 def tool_use_block(call: ToolCall) -> Block:

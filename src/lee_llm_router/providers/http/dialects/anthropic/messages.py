@@ -14,7 +14,7 @@ block, and what the API would refuse is avoided:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lee_llm_router.details import native_content
@@ -25,6 +25,7 @@ from lee_llm_router.providers.http.dialects.anthropic.blocks import (
     content_block,
     input_of,
     is_thinking,
+    of_an_answer,
 )
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
@@ -210,9 +211,9 @@ class Written:
     def _native(self, message: Message) -> list[Block]:
         """Return copies of the blocks as which a message of the assistant came; none if that was elsewhere."""
         native = native_content(message, DIALECT, self._origin)
-        if not isinstance(native, Sequence) or isinstance(native, str):
+        if not isinstance(native, Sequence) or not native or not all(map(of_an_answer, native)):
             return []
-        return [dict(block) for block in native if isinstance(block, Mapping)]
+        return [] if is_thinking(native[-1]) else [dict(block) for block in native]
 
     def _block(self, item: ContentItem | ResultItem) -> Block:
         if isinstance(item, ResultItem):

@@ -34,6 +34,7 @@ from lee_llm_router.providers.http.dialects.conversation import (
 from lee_llm_router.providers.http.dialects.gemini.media import media_part, own_part
 from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.names import legal_name
+from lee_llm_router.providers.http.dialects.gemini.native_parts import of_an_answer
 from lee_llm_router.providers.http.dialects.gemini.settings import server_of
 from lee_llm_router.response import Message
 
@@ -145,7 +146,7 @@ class _Writer:
         content = native_content(message, DIALECT, self._origin)
         if not isinstance(content, Mapping) or not isinstance(content.get("parts"), Sequence):
             return None
-        return content if all(isinstance(part, Mapping) for part in content["parts"]) else None
+        return content if all(map(of_an_answer, content["parts"])) else None
 
     def _taken_up(self, conversation: Conversation) -> str | None:
         """Return the token by which the last turn is continued, and take that turn out: the server knows it."""

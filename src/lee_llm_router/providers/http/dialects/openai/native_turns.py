@@ -38,15 +38,21 @@ def own_fields(message: Mapping[str, Any], calls: Sequence[Any], *, in_loop: boo
         calls: Its tool calls, as the server has them.
         in_loop: Whether it answers results of tools.
     """
+    fields = _fields_of_server(message, with_reasoning=bool(calls or in_loop))
+    extras = [call_extras(call) for call in calls]
+    found = {name: value for name, value in (("message", fields), ("calls", extras if any(extras) else None)) if value}
+    return found or None
+
+
+def _fields_of_server(message: Mapping[str, Any], *, with_reasoning: bool) -> dict[str, Any]:
+    """Return the fields of `message` that its server alone understands."""
     fields = {name: value for name, value in message.items() if value and _KEPT.fullmatch(name)}
-    if (calls or in_loop) and message.get(_IN_LOOPS):
+    if with_reasoning and message.get(_IN_LOOPS):
         fields[_IN_LOOPS] = message[_IN_LOOPS]
     content = message.get("content")
     if isinstance(content, list) and any(isinstance(part, dict) and part.get("type") in _THINKING for part in content):
         fields["content"] = content
-    extras = [call_extras(call) for call in calls]
-    found = {name: value for name, value in (("message", fields), ("calls", extras if any(extras) else None)) if value}
-    return found or None
+    return fields
 
 
 def native_turn(reply: HTTPReply, content: dict[str, Any] | None) -> NativeTurn | None:
@@ -66,9 +72,10 @@ def with_own_fields(changed: dict[str, Any], message: Mapping[str, Any], origin:
     if not isinstance(content, Mapping):
         return changed
     fields, extras, calls = content.get("message"), content.get("calls"), changed.get("tool_calls")
+    # A store may give back what somebody else wrote there: role, text and calls are those of the message.
     if isinstance(fields, Mapping):
-        changed = {**changed, **fields}
+        changed = {**changed, **_fields_of_server(fields, with_reasoning=True)}
     if isinstance(extras, Sequence) and calls and len(extras) == len(calls):
         pairs = zip(calls, extras, strict=True)
-        changed["tool_calls"] = [{**call, **extra} if isinstance(extra, Mapping) else call for call, extra in pairs]
+        changed["tool_calls"] = [{**call, **call_extras(extra)} for call, extra in pairs]
     return changed

@@ -12,6 +12,7 @@ keeps its `phase` only if it is. What the API refuses when it comes back is left
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,19 @@ def kind_of(item: Mapping[str, Any]) -> str:
     return kind if type(kind) is str else ""
 
 
+_OF_CALLERS = re.compile(
+    r"(?:function_call|custom_tool_call|computer_call|local_shell_call|shell_call|apply_patch_call)_output"
+    r"|item_reference|mcp_approval_response|additional_tools|input_\w+|"
+)
+"""Types of items that only the caller writes."""
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "message": {"role": str},
+    "function_call": {"name": str, "arguments": str},
+    "custom_tool_call": {"name": str, "input": str},
+    "reasoning": {"summary": list},
+}
+"""What items of an answer hold at the least."""
+_PARTS = {"output_text": "text", "refusal": "refusal"}
 _PLAIN_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
 _PLAIN_MESSAGE = frozenset({"type", "id", "role", "content", "status"})
 
@@ -76,6 +90,29 @@ def _easy(item: dict[str, Any]) -> dict[str, Any]:
     return easy | ({"phase": item["phase"]} if "phase" in item else {})
 
 
+def _of_an_answer(item: Any) -> bool:
+    """Return whether an answer of the API may hold `item`.
+
+    What a store kept may have been written by anybody: whatever else it says, it says as the model.
+    """
+    if not isinstance(item, dict) or item.get("role", "assistant") != "assistant":
+        return False
+    kind = kind_of(item)
+    if _OF_CALLERS.fullmatch(kind) or not all(type(item.get(n)) is of for n, of in _FIELDS.get(kind, {}).items()):
+        return False
+    if type(item.get("id", "")) is not str or not item.get("name", "-"):
+        return False
+    content = item.get("content")
+    if kind != "message" or type(content) is str:
+        return bool(content) or kind != "message"
+    return isinstance(content, list) and bool(content) and all(map(_is_said, content))
+
+
+def _is_said(part: Any) -> bool:
+    """Return whether a part of a message is the assistant's."""
+    return isinstance(part, dict) and type(part.get(_PARTS.get(kind_of(part), ""))) is str
+
+
 def items_to_send_back(content: Any, call_ids: Sequence[str]) -> list[dict[str, Any]] | None:
     """Return kept items with the ids that the calls have now; None if they are not those of the message.
 
@@ -83,7 +120,7 @@ def items_to_send_back(content: Any, call_ids: Sequence[str]) -> list[dict[str, 
         content: What `native_items` gave, perhaps out of a store.
         call_ids: The ids of the message's calls as they go out, in order.
     """
-    if not isinstance(content, (list, tuple)) or not content or not all(isinstance(item, dict) for item in content):
+    if not isinstance(content, (list, tuple)) or not content or not all(map(_of_an_answer, content)):
         return None
     left = list(call_ids)
     items = []
