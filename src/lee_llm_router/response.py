@@ -344,7 +344,13 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCall:
     function = function if isinstance(function, Mapping) else {}
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
-        arguments = json.dumps(arguments or {}, ensure_ascii=False)
+        try:
+            arguments = json.dumps(arguments or {}, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415 - rare
+
+            reason = f"the arguments of a tool call are no JSON ({type(error).__name__})"
+            raise InvalidRequestError(reason, sent=False) from None
     return ToolCall(id=str(call.get("id") or ""), name=str(function.get("name") or ""), arguments=arguments)
 
 

@@ -1,4 +1,4 @@
-"""What stands under `provider_data` may come out of a store that somebody else wrote to: it speaks as the model alone."""
+"""What stands under `provider_data` may come out of a store that somebody else wrote to: the model alone speaks."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import secrets_in
 from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse
-from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
@@ -194,7 +194,14 @@ class HTTPProvider(Provider[SettingsT]):
         """Return `request` as bytes, with what is needed to read the answer."""
         settings = self.settings_for(request)
         path = self.dialect.path(request, self.config, stream=stream)
-        return self._written(request, settings, path, self.dialect.encode(request, settings, stream=stream), stream)
+        try:
+            body = self.dialect.encode(request, settings, stream=stream)
+        except LLMRouterError:
+            raise
+        except Exception as error:  # messages, tools and schemas may hold anything, to any depth
+            reason = f"the request cannot be written ({type(error).__name__})"
+            raise InvalidRequestError(reason, sent=False) from error
+        return self._written(request, settings, path, body, stream)
 
     def _written(
         self, request: LLMRequest | EmbeddingRequest, settings: Any, path: str, body: dict[str, Any], stream: bool

@@ -143,7 +143,8 @@ def legal_call(call: Mapping[str, Any], call_id: str, tools: Collection[Any]) ->
     new_arguments = arguments if isinstance(arguments, str) and arguments else arguments_text(arguments) or "{}"
     if new_name is name and new_arguments is arguments and call.get("id") == call_id and call.get("type") == "function":
         return call
-    new_function = {**function, "name": new_name, "arguments": new_arguments}
+    # No server knows other fields of a function; those of the call may be its own.
+    new_function = {"name": new_name, "arguments": new_arguments}
     return {**call, "id": call_id, "type": "function", "function": new_function}
 
 

@@ -8,6 +8,7 @@ form (`native_turn`); of others their text and calls.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ MAX_BREAKPOINTS = 4
 _PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
 _OF_ANSWER = frozenset({"role", "content", "tool_calls", NATIVE_FIELD})
 _OF_RESULT = frozenset({"role", "content", "tool_call_id", "name"})
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BREAKPOINT = {"mode": "explicit"}
 _TEXT_PARTS = frozenset({"input_text", "output_text"})
 _FAILED = "Error: "
@@ -77,7 +79,9 @@ def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) 
 def _usual_result(message: Message, open_calls: set[str]) -> list[dict[str, Any]] | None:
     """Return the result of an open call as an item; None if it is not of the usual form."""
     content, call_id = message["content"], message.get("tool_call_id")
-    if type(content) is not str or call_id not in open_calls or not message.keys() <= _OF_RESULT:
+    if type(content) is not str or type(call_id) is not str or call_id not in open_calls:
+        return None
+    if not message.keys() <= _OF_RESULT:
         return None
     open_calls.discard(call_id)
     return [{"type": "function_call_output", "call_id": call_id, "output": content}]
@@ -117,7 +121,9 @@ def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
         call_id, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
         if type(call_id) is not str or call_id in seen or IDS.legal(call_id) != call_id:
             return None
-        if type(name) is not str or not name or type(arguments) is not str or not arguments.strip():
+        if type(name) is not str or type(arguments) is not str or not arguments.strip():
+            return None
+        if not _TOOL_NAME.fullmatch(name):
             return None
         seen.add(call_id)
         calls.append({"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments})
@@ -225,9 +231,14 @@ class _Writer:
         self._add_message("user", [item for item in items if isinstance(item, MediaItem)])
         for call in calls:
             self.items.append({
-                "type": "function_call", "call_id": call.id, "name": call.name or "tool",
+                "type": "function_call", "call_id": call.id, "name": _tool_name(call.name),
                 "arguments": call.arguments.strip() or "{}",
             })  # fmt: skip
+
+
+def _tool_name(name: str) -> str:
+    """Return a name of the characters that the API allows; what is none was a model's invention."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "tool"
 
 
 def _text_of(item: Item) -> str:
