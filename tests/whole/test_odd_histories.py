@@ -44,9 +44,12 @@ def _asked(kind: str, messages: list[Any]) -> tuple[list[Any], LLMRouterError, M
         bodies.append(json.loads(received.body))
         return json_answer({"error": {"message": "enough"}}, 400)
 
-    with Server(answering_by(refuse)) as server, router_to(server.url, type=kind, memory=memory) as router:
-        with pytest.raises(LLMRouterError) as caught:
-            router.complete("r", messages)
+    with (
+        Server(answering_by(refuse)) as server,
+        router_to(server.url, type=kind, memory=memory) as router,
+        pytest.raises(LLMRouterError) as caught,
+    ):
+        router.complete("r", messages)
     return bodies, caught.value, memory
 
 
