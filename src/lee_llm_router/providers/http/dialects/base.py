@@ -10,8 +10,8 @@ How this works. `HTTPProvider` asks the `Dialect` of its class five things for e
 
 It knows nothing of connections, timeouts and retries. `settings` is the provider's own model, a subclass of
 `HTTPConfig`; what a vendor has and others have not is a field there. A new dialect is a folder beside `openai/`: its
-settings, its dialect, and a provider class that names the two. What dialects share stands beside this file, and knows no
-vendor: `event_reader` reads streams, `conversation` puts messages in order, `error_words` says what an error means.
+settings, its dialect, and a provider class that names the two. What dialects share stands beside this file, and knows
+no vendor: `event_reader` reads streams, `conversation` puts messages in order, `error_words` says what errors mean.
 """
 
 from __future__ import annotations
