@@ -33,17 +33,17 @@ def available(model: str) -> str:
 
 
 @contextmanager
-def serve_model(model: str) -> Iterator[str]:
-    """A running server for a GGUF file; gives its address, with ``/v1`` at the end."""
-    with model_process(model) as (_, address):
+def serve_model(model: str, *, embeddings: bool = False) -> Iterator[str]:
+    """A running server for a GGUF file, one for embeddings perhaps; gives its address, with ``/v1`` at the end."""
+    with model_process(model, embeddings=embeddings) as (_, address):
         yield address
 
 
 @contextmanager
-def model_process(model: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def model_process(model: str, *, embeddings: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """As `serve_model`; gives the server's process too, for those who mean to kill it."""
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, __file__, model]
+        command = [sys.executable, __file__, model, *(["embeddings"] if embeddings else [])]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log) as child:
             try:
                 yield child, _address(child, log.fileno()) + "/v1"
@@ -70,7 +70,7 @@ def _address(child: subprocess.Popen[bytes], log: int) -> str:
     return seen.partition(b"\n")[0].decode()
 
 
-def main(model: str) -> None:
+def main(model: str, kind: str = "chat") -> None:
     """Serve `model` until standard input ends."""
     # llama.cpp may print to standard output, where only the address belongs.
     address_to = os.fdopen(os.dup(1), "w")
@@ -84,6 +84,10 @@ def main(model: str) -> None:
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT * SLOTS
     params.n_predict = MAX_TOKENS
+    if kind == "embeddings":
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        params.n_batch = params.n_ubatch = CONTEXT
     server = xllamacpp.Server(params)
     print(server.listening_address, file=address_to, flush=True)
     sys.stdin.buffer.read()
@@ -91,4 +95,4 @@ def main(model: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
