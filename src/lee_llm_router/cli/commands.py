@@ -128,17 +128,24 @@ def complete(
         messages = [{"role": "user", "content": read_prompt(prompt)}]
         if instructions is not None:
             messages.insert(0, {"role": "system", "content": instructions})
-        if as_json:
-            from dataclasses import fields  # noqa: PLC0415
+        _show_answer(router, role, messages, options, as_json=as_json)
 
-            answer = router.complete(role, messages, **options)
-            shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
-            write_json(shown | {"provider_request_id": answer.provider_request_id}, indent=2)
-        else:
-            with router.stream(role, messages, **options) as stream:
-                _print_pieces(stream)
-            if stream.response.finish_reason == "length":
-                say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")
+
+def _show_answer(
+    router: LeeLLMRouter, role: str | None, messages: list[dict[str, str]], options: dict[str, Any], *, as_json: bool
+) -> None:
+    """Ask, and print the answer: as JSON with all its fields, or its text as it arrives."""
+    if as_json:
+        from dataclasses import fields  # noqa: PLC0415
+
+        answer = router.complete(role, messages, **options)
+        shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
+        write_json(shown | {"provider_request_id": answer.provider_request_id}, indent=2)
+        return
+    with router.stream(role, messages, **options) as stream:
+        _print_pieces(stream)
+    if stream.response.finish_reason == "length":
+        say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")
 
 
 @app.command(
