@@ -410,7 +410,7 @@ JSON = st.recursive(
         "usageMetadata", "promptFeedback", "blockReason", "error", "code", "groundingMetadata", "inlineData",
         "partialArgs", "jsonPath", "citationMetadata", "logprobsResult", "modelVersion", "responseId",
     ]), inner, max_size=4),
-    max_leaves=30,
+    max_leaves=12,
 )  # fmt: skip
 
 
