@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal, Self
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,8 +20,17 @@ from lee_llm_router.settings.fields import BaseUrl, Integer
 DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 
 
+@lru_cache(maxsize=256)
+def server_of(base_url: str) -> str:
+    """Return the host, and the port if it is named, that `base_url` leads to."""
+    return urlsplit(base_url).netloc.lower()
+
+
 class HTTPConfig(KeyedConfig):
     """Settings of an HTTP API, whatever its dialect. A dialect adds its own by subclassing."""
+
+    usual_key_variable: ClassVar[str | None] = None
+    """The variable of the vendor's key. It goes to the vendor's own address, the default, and to no other unasked."""
 
     base_url: BaseUrl = Field(description="Where the API is; paths are added to it.")
     _query_apart = model_validator(mode="before")(with_query_apart)
@@ -52,6 +63,14 @@ class HTTPConfig(KeyedConfig):
         description="What carries the requests: httpx, httptools (the extra [fast]), or auto: what"
         " LEE_LLM_ROUTER_TRANSPORT names, else httptools where it is installed.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_usual_key(cls, data: Any) -> Any:
+        usual = cls.usual_key_variable
+        if usual is None or not isinstance(data, dict) or data.keys() & {"base_url", "api_key_env", "api_key_file"}:
+            return data
+        return {**data, "api_key_env": usual}
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:
         """As `RedactingModel.changed`. Parameters in another `base_url` replace those of the same name."""

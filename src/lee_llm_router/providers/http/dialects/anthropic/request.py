@@ -12,9 +12,10 @@ from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson
 from lee_llm_router.providers.http.dialects.anthropic.messages import Written, plain_messages, usual_loop
 from lee_llm_router.providers.http.dialects.anthropic.models import is_claude, is_older, model_of
 from lee_llm_router.providers.http.dialects.anthropic.schema import output_schema
-from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig, server_of
+from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
 from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_fields
 from lee_llm_router.providers.http.dialects.anthropic.tools import choice_of, tools_of
+from lee_llm_router.providers.http.settings import server_of
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
 from lee_llm_router.response import LLMRequest
 

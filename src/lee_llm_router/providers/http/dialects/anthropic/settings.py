@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router.providers.http.dialects.anthropic.lessons import NO_LESSON, Lesson
@@ -15,16 +14,9 @@ from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
 
-KEY_VARIABLE = "ANTHROPIC_API_KEY"
 VERSION = "2026-10-21"
 """The version of the API whose forms this dialect writes."""
 _LARGEST_BOUND = 10_000_000
-
-
-@lru_cache(maxsize=256)
-def server_of(base_url: str) -> str:
-    """Return the host, and the port if it is named, that `base_url` leads to."""
-    return urlsplit(base_url).netloc.lower()
 
 
 def _is_api_root(url: str) -> str:
@@ -43,6 +35,7 @@ class AnthropicConfig(HTTPConfig):
     """Settings of an `anthropic` provider: Anthropic's Messages API, and servers that speak it."""
 
     keeps_key_at_home = True
+    usual_key_variable = "ANTHROPIC_API_KEY"
     lesson: ClassVar[Lesson] = NO_LESSON
     """What the model has taught: where it has, it is asked by a copy of the settings with another (`learns`)."""
 
@@ -94,11 +87,3 @@ class AnthropicConfig(HTTPConfig):
         False, description="Have the model say which parts of files it used. Not beside structured output."
     )
     auto_cache: bool = Field(False, description="Keep all of each request in the vendor's cache, for the next turn.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_usual_key(cls, data: Any) -> Any:
-        """Name the usual variable of the key, where the vendor's own address is asked: no other gets it unasked."""
-        if isinstance(data, dict) and not data.keys() & {"base_url", "api_key_env", "api_key_file"}:
-            return {**data, "api_key_env": KEY_VARIABLE}
-        return data

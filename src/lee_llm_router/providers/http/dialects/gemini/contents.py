@@ -35,7 +35,7 @@ from lee_llm_router.providers.http.dialects.gemini.media import media_part, own_
 from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.names import legal_name
 from lee_llm_router.providers.http.dialects.gemini.native_parts import of_an_answer
-from lee_llm_router.providers.http.dialects.gemini.settings import server_of
+from lee_llm_router.providers.http.settings import server_of
 from lee_llm_router.response import Message
 
 DIALECT = "gemini"

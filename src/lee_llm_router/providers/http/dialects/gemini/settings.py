@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits, traits_of
-from lee_llm_router.providers.http.settings import HTTPConfig
+from lee_llm_router.providers.http.settings import HTTPConfig, server_of
 from lee_llm_router.settings.fields import BaseUrl
 
 DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
-KEY_VARIABLE = "GEMINI_API_KEY"
 
 
 def _is_api_root(url: str) -> str:
@@ -28,6 +26,7 @@ class GeminiConfig(HTTPConfig):
     """Settings of a `gemini` provider: Google's Gemini API, Vertex, and gateways that speak it."""
 
     keeps_key_at_home = True
+    usual_key_variable = "GEMINI_API_KEY"
     refused: ClassVar[frozenset[str]] = frozenset()
     """What the model has refused, by the names of `lessons`: where it has, a copy of the settings with more is used."""
 
@@ -42,23 +41,9 @@ class GeminiConfig(HTTPConfig):
         " Vertex is a bearer token, and every other key an API key.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_usual_key(cls, data: Any) -> Any:
-        """Name the usual variable of the key, where Google's own address is asked: no other gets it unasked."""
-        if isinstance(data, dict) and not data.keys() & {"base_url", "api_key_env", "api_key_file"}:
-            return {**data, "api_key_env": KEY_VARIABLE}
-        return data
-
     def traits_of(self, model: str) -> ModelTraits:
         """Return what `model` takes, by its name and by what it has refused."""
         return traits_of(model).without(self.refused) if self.refused else traits_of(model)
-
-
-@lru_cache(maxsize=256)
-def server_of(base_url: str) -> str:
-    """Return the host, and the port if it is named, that `base_url` leads to."""
-    return urlsplit(base_url).netloc.lower()
 
 
 def is_vertex(base_url: str) -> bool:

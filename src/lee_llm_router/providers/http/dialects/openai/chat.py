@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError
-from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.errors import failure
 from lee_llm_router.providers.http.dialects.event_reader import read_body
 from lee_llm_router.providers.http.dialects.openai.chat_stream import ChatDecoder
 from lee_llm_router.providers.http.dialects.openai.messages import legal_messages
 from lee_llm_router.providers.http.dialects.openai.options import options_of
+from lee_llm_router.providers.http.dialects.openai.request_headers import openai_headers
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
@@ -34,13 +34,7 @@ class ChatDialect:
 
     def headers(self, settings: OpenAIChatConfig, key: str | None, *, stream: bool) -> dict[str, str]:
         """Return the key as a bearer token, and the organization and project it is used for."""
-        found = {
-            "Authorization": f"Bearer {key}" if key else None,
-            "OpenAI-Organization": settings.organization,
-            "OpenAI-Project": settings.project,
-            "Accept": sse.ACCEPT if stream else None,
-        }
-        return {name: value for name, value in found.items() if value}
+        return openai_headers(key, organization=settings.organization, project=settings.project, stream=stream)
 
     def encode(self, request: LLMRequest, settings: OpenAIChatConfig, *, stream: bool) -> dict[str, Any]:
         """Return the body of `request`. Options that are unset are not sent; nor is a model where none is named.

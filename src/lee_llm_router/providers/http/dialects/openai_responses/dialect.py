@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.providers.http.dialects import sse
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.event_reader import read_body
+from lee_llm_router.providers.http.dialects.openai.request_headers import openai_headers
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer
 from lee_llm_router.providers.http.dialects.openai_responses.errors import failure
 from lee_llm_router.providers.http.dialects.openai_responses.request import body_of
@@ -31,13 +31,7 @@ class ResponsesDialect:
 
     def headers(self, settings: ResponsesConfig, key: str | None, *, stream: bool) -> dict[str, str]:
         """Return the key as a bearer token, and the organization and project it is used for."""
-        found = {
-            "Authorization": f"Bearer {key}" if key else None,
-            "OpenAI-Organization": settings.organization,
-            "OpenAI-Project": settings.project,
-            "Accept": sse.ACCEPT if stream else None,
-        }
-        return {name: value for name, value in found.items() if value}
+        return openai_headers(key, organization=settings.organization, project=settings.project, stream=stream)
 
     def encode(self, request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> dict[str, Any]:
         """As `request.body_of`."""

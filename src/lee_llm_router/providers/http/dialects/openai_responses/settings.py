@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router.providers.http.headers import HeaderText
@@ -55,6 +55,7 @@ class ResponsesConfig(HTTPConfig):
     """Settings of an `openai_responses` provider: OpenAI's Responses API, and servers that speak it."""
 
     keeps_key_at_home = True
+    usual_key_variable = "OPENAI_API_KEY"
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         _OPENAI, description="Where the API is, its version included. Default: OpenAI, with the key in OPENAI_API_KEY."
@@ -89,16 +90,6 @@ class ResponsesConfig(HTTPConfig):
         description="How JSON is asked for: text.format json_schema, or json_object with the schema in words, or"
         " prompt: in words alone. A server that refuses one is asked in the next.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _has_openai_key(cls, written: Any) -> Any:
-        """OpenAI's key goes with OpenAI's address, and with no other."""
-        if not isinstance(written, dict) or "base_url" in written:
-            return written
-        if written.get("api_key_env") is None and written.get("api_key_file") is None:
-            return {**written, "api_key_env": "OPENAI_API_KEY"}
-        return written
 
     def field_of(self, option: str) -> str:
         """Return the name of the field that `option` is sent in."""
