@@ -46,6 +46,15 @@ def _checked(url: str = URL, **settings: Any) -> list[tuple[str, str]]:
         return list(provider.check())
 
 
+@pytest.mark.parametrize("url", ["https://model.test", "http://127.0.0.1:11434/"])
+def test_an_address_without_a_path_is_a_warning(url: str) -> None:
+    """Other clients add the version by themselves, so people leave it out."""
+    (found,) = [text for level, text in _checked(url) if level == "warning"]
+    assert found.startswith("base_url ends with the host") and f"{url.rstrip('/')}/v1" in found
+    assert not _bad(_checked(f"{url.rstrip('/')}/v1"))
+    assert not _bad(_checked("https://api.perplexity.ai")), "the vendor's own address is right as it is"
+
+
 def _bad(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(level, text) for level, text in found if level != "ok"]
 

@@ -17,6 +17,7 @@ from lee_llm_router.providers.http.transport.proxies import SOCKS_SCHEMES, check
 from lee_llm_router.providers.http.transport.trust import context_for
 from lee_llm_router.providers.http.transport.watchers import blind_watchers
 from lee_llm_router.providers.keys import KeySource
+from lee_llm_router.providers.vendors import vendors
 
 Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
 
@@ -28,9 +29,20 @@ def check_http(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
         config: The provider's settings.
         keys: Where its key comes from.
     """
+    yield from _check_address(config)
     yield from _check_key(config, keys)
     yield from _check_authorities(config)
     yield from _check_way(config)
+
+
+def _check_address(config: HTTPConfig) -> Iterator[Finding]:
+    parts = urlsplit(config.base_url)
+    known = any(vendor.base_url == config.base_url for vendor in vendors().values())
+    if not parts.path.strip("/") and not known:
+        yield (
+            "warning",
+            f"base_url ends with the host: most servers have their API below a version ({config.base_url}/v1)",
+        )
 
 
 def _check_key(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:

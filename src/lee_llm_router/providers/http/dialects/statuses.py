@@ -7,6 +7,9 @@ that gave up, so it means what a 5xx means.
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import describe_body
@@ -34,6 +37,9 @@ _FOR_GOOD = frozenset({FailureType.INVALID_REQUEST, FailureType.UNKNOWN})
 """What the same request would meet again, unless the server says that it is worth a try."""
 _REGISTERED = frozenset({*range(400, 419), *range(421, 427), 428, 429, 431, 451})
 """The statuses from 400 to 499 of the IANA registry."""
+_NO_SUCH_PATH = frozenset({404, 405})
+_OF_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
+_VERSION = re.compile(r"/v\d")
 
 
 def failure_of_status(status: int) -> FailureType:
@@ -77,12 +83,22 @@ def http_error(
         kind, final = FailureType.PROVIDER_ERROR, False
     return error_for(
         kind,
-        message or _describe_status(reply),
+        (message or _describe_status(reply)) + _advice(reply, status, message or ""),
         status_code=status,
         retry_after=retry_after(reply.headers, reply.now) if wait is None else wait,
         final=final or again == "false",
         response=response,
     )
+
+
+def _advice(reply: HTTPReply, status: int, message: str) -> str:
+    """Return what may be wrong with the address, where there is nothing under it; empty where a model is spoken of."""
+    base_url = getattr(reply.settings, "base_url", None)
+    if status not in _NO_SUCH_PATH or not isinstance(base_url, str) or _OF_MODEL.search(message):
+        return ""
+    if _VERSION.search(urlsplit(base_url).path):
+        return ""
+    return " (is the version missing in base_url? Most servers have their API below one, /v1 say)"
 
 
 def _describe_status(reply: HTTPReply) -> str:
