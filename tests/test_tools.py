@@ -385,3 +385,36 @@ def test_a_default_that_has_no_json_is_left_out() -> None:
     call = ToolCall(id="1", name="look", arguments='{"city": "Faro"}')
     answer = LLMResponse(text="", tool_calls=(call,), finish_reason="tool_calls")
     assert answer.run_tools([look])[0]["content"] == "Faro True"
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize("way", ["run_tools", "run_tools_async"])
+def test_whatever_a_function_says_can_be_told_to_the_model(way: str) -> None:
+    """Errors without words, halves of characters, and a million wrong values: a message that can be sent, and short."""
+
+    def wordless() -> str:
+        raise Wordless
+
+    def half() -> str:
+        return "a\ud800"
+
+    def raises_half() -> str:
+        raise ValueError("a\ud800")
+
+    def numbers(them: list[int]) -> int:
+        return len(them)
+
+    wrong = json.dumps({"them": ["x"] * 100_000})
+    given = [("wordless", "{}"), ("half", "{}"), ("raises_half", "{}"), ("numbers", wrong)]
+    calls = tuple(ToolCall(id=name, name=name, arguments=arguments) for name, arguments in given)
+    answer = LLMResponse(text="", tool_calls=calls)
+    functions: list[Callable[..., Any]] = [wordless, half, raises_half, numbers]
+    found = answer.run_tools(functions) if way == "run_tools" else asyncio.run(answer.run_tools_async(functions))
+    assert [message["content"] for message in found] == [
+        "Error: Wordless", "a\ufffd", "Error: ValueError: a\ufffd",
+        "Error: the arguments do not fit: 100000 values are not as the schema wants them",
+    ]  # fmt: skip

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 from weakref import WeakKeyDictionary
 
 from lee_llm_router._util.docstrings import described_parameters
+from lee_llm_router._util.lenient_json import whole_text
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
@@ -42,6 +43,8 @@ _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 """A name that all vendors take."""
 _MAX_ERROR = 2000
 """Characters of an error that the model is told."""
+_MAX_MISTAKES = 1000
+"""Wrong values that are named one by one: pydantic takes 9 s to name a million."""
 
 
 class FunctionTool(dict[str, Any]):
@@ -201,8 +204,7 @@ def _one(call: ToolCall, tools: Mapping[str, FunctionTool]) -> Generator[_RunSte
         value = yield _RunStep(work, _is_async(tool.function))
         return message | {"content": content_of(value)}
     except Exception as error:  # noqa: BLE001 - as above
-        told = f"Error: {type(error).__name__}: {error}"
-        return message | {"content": told[:_MAX_ERROR], "is_error": True}
+        return message | {"content": f"Error: {_told(error)}"[:_MAX_ERROR], "is_error": True}
 
 
 def _run(step: _RunStep) -> Any:
@@ -225,7 +227,7 @@ def content_of(value: Any) -> Any:
     Text stays as it is, and so does a list of parts (``image_part(...)``); all else becomes JSON.
     """
     if isinstance(value, str):
-        return value
+        return whole_text(value)  # half a character could not be sent
     if isinstance(value, Mapping) and _is_part(value):
         return [dict(value)]
     if isinstance(value, (list, tuple)) and value and all(map(_is_part, value)):
@@ -244,12 +246,23 @@ def _told_mistakes(error: Exception) -> str:
     """Return what is wrong with arguments, in words that help the model."""
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
-    if isinstance(error, ValidationError):
+    if isinstance(error, ValidationError) and error.error_count() > _MAX_MISTAKES:
+        told = f"{error.error_count()} values are not as the schema wants them"
+    elif isinstance(error, ValidationError):
         found = error.errors(include_url=False, include_context=False, include_input=False)
         told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in found)
     else:
-        told = f"{type(error).__name__}: {error}"
-    return f"Error: the arguments do not fit: {told}"[:_MAX_ERROR]
+        told = _told(error)
+    return whole_text(f"Error: the arguments do not fit: {told}"[:_MAX_ERROR])
+
+
+def _told(error: Exception) -> str:
+    """Return an error of the application's in words, also one that cannot say what it is."""
+    name = type(error).__name__
+    try:
+        return whole_text(f"{name}: {error}")
+    except Exception:  # noqa: BLE001 - its own words may raise anything
+        return name
 
 
 def _by_name(functions: Functions) -> dict[str, FunctionTool]:
