@@ -314,3 +314,26 @@ def test_a_key_that_the_vendor_quotes_is_masked(monkeypatch: pytest.MonkeyPatch)
         router.close()
     assert "secret" not in str(caught.value)
     assert "The key" in str(caught.value)
+
+
+@pytest.mark.parametrize("what", [
+    "You do not have permission to access the File abc-1 or it may not exist.",
+    "CachedContent not found (or permission denied)",
+    "Permission denied: no access to the Google Cloud Storage object gs://b/o.",
+])  # fmt: skip
+def test_a_file_of_another_key_says_nothing_against_the_key(what: str) -> None:
+    """Else one message with a foreign file would keep the whole provider from all calls."""
+    assert read(403, rpc_error(403, "PERMISSION_DENIED", what)).failure_type is F.INVALID_REQUEST
+    refused = rpc_error(403, "PERMISSION_DENIED", what, info("API_KEY_SERVICE_BLOCKED"))
+    assert read(403, refused).failure_type is F.AUTH
+
+
+def test_a_quota_of_vertex_is_one_of_a_minute() -> None:
+    """It speaks of an increase, and is filled again at once, unless it is one of a day."""
+    what = (
+        "Quota exceeded for aiplatform.googleapis.com/{} with base model: gemini-pro. Submit a quota increase request."
+    )
+    passing = what.format("online_prediction_requests_per_base_model")
+    assert read(429, rpc_error(429, "RESOURCE_EXHAUSTED", passing)).failure_type is F.RATE_LIMIT
+    lasting = what.format("generate_content_requests_per_day")
+    assert read(429, rpc_error(429, "RESOURCE_EXHAUSTED", lasting)).failure_type is F.QUOTA

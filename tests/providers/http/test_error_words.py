@@ -838,3 +838,34 @@ def test_an_error_inside_a_200_is_read_like_any_other(value: Any, kind: F, statu
     error = failure_within(HTTPReply(200, b"", now=1.0), value)
     assert (error.failure_type, error.status_code, error.final) == (kind, status, False)
     assert error.message
+
+
+@pytest.mark.parametrize("category", ["violence", "hate", "self-harm"])
+def test_a_refusal_that_says_that_it_was_free_is_no_used_up_quota(category: str) -> None:
+    """Else one prompt that was flagged would keep the target from all calls."""
+    sentence = f'x/y requires moderation on Host. Your input was flagged for "{category}". No credits were charged.'
+    assert said(403, sentence).failure_type is F.CONTENT_FILTER
+    assert (
+        said(
+            400, "Your prompt was blocked by the safety system. Your account was not charged any credits."
+        ).failure_type
+        is F.CONTENT_FILTER
+    )
+
+
+@pytest.mark.parametrize("what", ["support tool use", "support image input", "can handle the requested parameters"])
+def test_a_gateway_without_an_endpoint_for_one_feature_still_has_the_model(what: str) -> None:
+    """Else one request with tools would keep the target from all other calls."""
+    assert (
+        said(404, f"No endpoints found that {what}. To learn more, visit the docs.").failure_type is F.INVALID_REQUEST
+    )
+    assert said(404, "No endpoints found for vendor/model-9.").failure_type is F.MODEL_NOT_FOUND
+
+
+def test_one_request_above_the_limit_of_a_minute_is_too_long() -> None:
+    """No wait helps it. One that only comes too soon has to wait."""
+    body = {"message": "Request too large for m-1 on tokens per min (TPM): Limit 30000, Requested 40211. The input or "
+            "output tokens must be reduced in order to run successfully.", "code": "rate_limit_exceeded"}  # fmt: skip
+    assert failed(429, {"error": body}).failure_type is F.CONTEXT_LENGTH
+    body["message"] = "Rate limit reached for m-1 on tokens per min (TPM): Limit 30000, Used 29000, Requested 4000."
+    assert failed(429, {"error": body}).failure_type is F.RATE_LIMIT

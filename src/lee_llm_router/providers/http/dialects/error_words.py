@@ -106,6 +106,7 @@ _SPENT = (
     r"|\brequires? (?:more|additional|a positive)\b|\bneeds? (?:more|to add)\b|\bmore (?:credits|funds)\b|\breached\b"
     r"|\boverdue\b"
 )
+_FREE_OF_CHARGE = r"\b(?:no|not|never|without) (?:\w+ ){0,4}(?:charged|deducted|billed|consumed|debited)\b"
 _PAYING = r"\b(?:billing|payments?|subscription|invoices?)\b"
 _UNPAID = (
     r"\binactive\b|\bnot active\b|expired|\boverdue\b|\bunpaid\b|\bfailed\b|\bdeclined\b|\brequired\b|exhaust"
@@ -185,7 +186,7 @@ _RULES: tuple[_Rule, ...] = (
             r"\b(?:json|tool|function|arguments?)\b",
         ),
     ),
-    _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH)),
+    _Rule(F.QUOTA, (_MONEY, _SPENT), (_THROTTLE, _PATH, _FREE_OF_CHARGE)),
     _Rule(F.QUOTA, (_PAYING, _UNPAID), (_THROTTLE, _PATH, r"\bfields?\b")),
     _Rule(F.QUOTA, (
         r"\barrear|\bgood standing\b|\btop[- ]?up\b|\brecharge\b"
@@ -230,6 +231,9 @@ _RULES: tuple[_Rule, ...] = (
         r"|\b(?:unavailable|not available) (?:at (?:the|this) (?:moment|time)|right now|temporarily)"
         r"|\bservice unavailable",
     ), (_FEATURE,)),
+    # Gateways say so with 404: the model is there for other requests.
+    _Rule(F.INVALID_REQUEST, (r"\bno (?:\w+ ){0,2}(?:endpoint|provider|deployment|route|backend)s?\b",
+                              r"\bsupport(?:s|ing)?\b|\bhandles?\b|\baccepts?\b", _FEATURE)),
     _Rule(F.MODEL_NOT_FOUND, (rf"{_MODEL}\W+(?:\S+ ){{0,9}}?{_ABSENT}",), (_FEATURE, _KEY)),
     _Rule(F.MODEL_NOT_FOUND, (
         r"\bmodels?\b",

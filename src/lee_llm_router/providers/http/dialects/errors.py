@@ -13,6 +13,7 @@ A wait is taken from the headers, else from the body's fields, else from its wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +60,7 @@ _READ_IN: dict[int, frozenset[FailureType]] = {
     401: _LASTING,
     402: frozenset(),
     403: _LASTING | {F.CONTEXT_LENGTH, F.RATE_LIMIT},
-    404: frozenset({F.QUOTA, F.AUTH, F.CONTENT_FILTER, F.CONTEXT_LENGTH}),
+    404: frozenset({F.QUOTA, F.AUTH, F.CONTENT_FILTER, F.CONTEXT_LENGTH, F.INVALID_REQUEST}),
     408: frozenset(),
     409: frozenset(),
     413: frozenset(),
@@ -67,6 +68,9 @@ _READ_IN: dict[int, frozenset[FailureType]] = {
     429: frozenset({F.QUOTA}),
 }
 """What the body may say more exactly, by status; in other statuses below 500 everything."""
+_TOO_LARGE = re.compile(r"\brequest (?:is )?too large\b.{0,200}\btokens?\b", re.IGNORECASE | re.DOTALL)
+"""Words of a 429 for one request that is above a limit by itself: no wait helps it, another target may."""
+_LIMITS_READ = 2000
 _READ_IN_5XX = frozenset({
     F.CONTEXT_LENGTH, F.CONTENT_FILTER, F.QUOTA, F.RATE_LIMIT, F.OVERLOADED, F.INVALID_REQUEST,
 })  # fmt: skip
@@ -145,6 +149,8 @@ def _readings(
         kind = failure_in_words(text, kinds, throttled=says_so)
         if kind is not None:
             yield kind
+    if status == 429 and any(_TOO_LARGE.search(text[:_LIMITS_READ]) for text in texts):
+        yield F.CONTEXT_LENGTH
     if error.moderated and status == 403:
         yield F.CONTENT_FILTER
     waits_shortly = status == 429 and wait is not None and wait <= _SHORT_WAIT

@@ -53,6 +53,10 @@ _PASSING = re.compile(r"per[_ -]?(?:second|minute|hour)", re.IGNORECASE)
 _NO_ACCESS = re.compile(r"\blimit: ?0(?![\d.])")
 _LACKS = re.compile(r"\bnot (?:enabled|supported) (?:for|by) (?:models/|th(?:is|e) model)")
 """Words of a 400 that blame something in the request: the model is there, and does not know it."""
+_OF_VERTEX = re.compile(r"quota exceeded for aiplatform\.googleapis\.com/", re.IGNORECASE)
+"""Vertex's quotas are of a minute, whatever it says of an increase, unless they say that they are of a day."""
+_OF_ANOTHER = re.compile(r"\b(?:files?|cached ?contents?|corpus|bucket|(?:storage )?object)\b", re.IGNORECASE)
+"""Words of a 403 for something that the request names, such as another key's file: the key itself is good."""
 _SHORT_WAIT = 3600.0
 """Seconds: no quota of a day is filled again within them, whatever the server says."""
 _READ = 100_000
@@ -112,12 +116,11 @@ def _refined(reply: HTTPReply, error: LLMRouterError, facts: _Facts) -> LLMRoute
 def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
     known = error.failure_type
     if error.status_code == 429 or known in (F.RATE_LIMIT, F.QUOTA):
-        if facts.has_no_access or facts.is_lasting:
-            return F.QUOTA
-        if known is F.QUOTA and facts.quotas and all(_PASSING.search(quota) for quota in facts.quotas):
-            return F.RATE_LIMIT
-        if known is F.RATE_LIMIT and error.retry_after is not None and error.retry_after > _SHORT_WAIT:
-            return F.QUOTA
+        judged = _of_quota(error, facts)
+        if judged is not known:
+            return judged
+    if known is F.AUTH and error.status_code == 403 and not facts.reasons and _OF_ANOTHER.search(error.message):
+        return F.INVALID_REQUEST
     if known is F.MODEL_NOT_FOUND and error.status_code == 400 and _LACKS.search(error.message):
         return F.INVALID_REQUEST
     if known in (F.INVALID_REQUEST, F.AUTH, F.MODEL_NOT_FOUND, F.RATE_LIMIT, F.UNKNOWN):
@@ -125,6 +128,19 @@ def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
             for pattern, kind in _REASONS:
                 if pattern.search(reason):
                     return known if known is F.RATE_LIMIT and kind is F.AUTH else kind
+    return known
+
+
+def _of_quota(error: LLMRouterError, facts: _Facts) -> FailureType:
+    """Return what a limit that is reached means: a wait, or the end of a quota."""
+    known = error.failure_type
+    if facts.has_no_access or facts.is_lasting:
+        return F.QUOTA
+    passes = all(map(_PASSING.search, facts.quotas)) if facts.quotas else _OF_VERTEX.search(error.message)
+    if known is F.QUOTA and passes:
+        return F.RATE_LIMIT
+    if known is F.RATE_LIMIT and error.retry_after is not None and error.retry_after > _SHORT_WAIT:
+        return F.QUOTA
     return known
 
 
