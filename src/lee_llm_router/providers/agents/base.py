@@ -34,7 +34,7 @@ from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
-from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.errors import (
     AuthenticationError,
@@ -230,7 +230,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         for setting in self.folder_settings:
             folder = getattr(self.config, setting)
             try:
-                if folder is not None and not expand_home(folder).is_dir():
+                if folder is not None and not self.config.origin.path(folder).is_dir():
                     yield "error", f"{setting} {folder} is not a folder"
             except NoHomeError as error:
                 yield "error", f"{setting} {folder}: {error.strerror}"

@@ -8,6 +8,15 @@ from pydantic import Field
 
 from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.settings.fields import EnvName, Integer, Number
+from lee_llm_router.settings.origin import ConfigOrigin
+
+
+def program_of(written: str, origin: ConfigOrigin) -> str:
+    """Return the program that a setting names: a name on PATH stays one, and a path is made whole."""
+    try:
+        return str(origin.path(written).absolute()) if "/" in written else written
+    except OSError:  # there is no home: what looks for the program says so
+        return written
 
 
 class ProgramConfig(KeyedConfig):
@@ -47,5 +56,5 @@ class AgentConfig(ProgramConfig):
 
     @property
     def program(self) -> str:
-        """The program: a name on PATH, or a path."""
-        return self.command
+        """The program: a name on PATH, or a path, which starts at the folder of the configuration."""
+        return program_of(self.command, self.origin)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
 from lee_llm_router.providers.agents.base import INEXPRESSIBLE, AgentProvider
@@ -102,7 +102,7 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
         return AgentCommand(
             argv=build_argv(options),
             stdin=run.prompt,
-            folder=expand_home(config.workspace).absolute() if config.workspace else dirs.work,
+            folder=config.origin.path(config.workspace).absolute() if config.workspace else dirs.work,
             request_bytes=len(run.prompt) + len((instructions or "").encode()),
             env=run_variables(agent=config.agent, timeout=run.timeout, max_tokens=request.max_tokens, effort=effort),
         )
@@ -168,12 +168,12 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
     def _login_home(self) -> Path:
         """The claude home that has the login."""
         configured = self.config.claude_home
-        return expand_home(configured) if configured else user_home(os.environ)
+        return self.config.origin.path(configured) if configured else user_home(os.environ)
 
     def _run_home(self, dirs: AttemptDirs) -> Path:
         """Return the claude home of a run."""
         configured = self.config.claude_home
-        return expand_home(configured).absolute() if configured else dirs.agent_home
+        return self.config.origin.path(configured).absolute() if configured else dirs.agent_home
 
     def _login_variables(self) -> dict[str, str | None]:
         variables: dict[str, str | None] = {TOKEN_VARIABLE: self._token}

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents import checks
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
@@ -90,7 +90,7 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
             flags=run.flags,
             agent=config.agent,
             sandbox=config.sandbox,
-            folder=expand_home(config.workspace).absolute() if config.workspace else dirs.work,
+            folder=config.origin.path(config.workspace).absolute() if config.workspace else dirs.work,
             model=run.model,
             base_url=config.base_url,
             key_variable=None if run.key is None else KEY_VARIABLE,
@@ -143,12 +143,12 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
     def _login_home(self) -> Path:
         """The codex home that has the login."""
         configured = self.config.codex_home
-        return expand_home(configured) if configured else user_home(os.environ)
+        return self.config.origin.path(configured) if configured else user_home(os.environ)
 
     def _run_home(self, dirs: AttemptDirs) -> Path:
         """Return the codex home of a run."""
         configured = self.config.codex_home
-        return expand_home(configured).absolute() if configured else dirs.agent_home
+        return self.config.origin.path(configured).absolute() if configured else dirs.agent_home
 
     def _login_settings(self) -> dict[str, str]:
         return credentials_store(self._login_home) if self.uses_login and self.config.codex_home else {}

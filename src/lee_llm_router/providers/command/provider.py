@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router._util.scrubbing import is_sensitive_parameter
 from lee_llm_router.details import NATIVE_FIELD
 from lee_llm_router.providers.agents import prompt as agent_prompt
@@ -102,7 +101,7 @@ class CommandProvider(AgentProvider[CommandConfig]):
     def command(self, run: AgentRun) -> AgentCommand:
         """See `AgentProvider.command`."""
         config = self.config
-        folder = expand_home(config.workspace).absolute() if config.workspace else run.dirs.work
+        folder = config.origin.path(config.workspace).absolute() if config.workspace else run.dirs.work
         used = config.placeholders
         values = self._options(run) | self._files(run, used) | {
             "workspace": str(folder), "temp_folder": str(run.dirs.temp),

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.text_pattern import MAX_PATTERN, PatternError, compile_pattern
 from lee_llm_router.errors import FailureType
-from lee_llm_router.providers.agents.settings import ProgramConfig
+from lee_llm_router.providers.agents.settings import ProgramConfig, program_of
 from lee_llm_router.providers.base import Effects
 from lee_llm_router.providers.command.json_path import MAX_PATH, parse_path
 from lee_llm_router.providers.command.template import TemplateError, check_template, placeholders_of
@@ -144,8 +144,7 @@ class CommandConfig(ProgramConfig):
     @property
     def program(self) -> str:
         """The program: a name on PATH, or a path, which starts at the folder of the configuration."""
-        name = str(self.argv[0])
-        return str(self.origin.path(name)) if "/" in name else name
+        return program_of(str(self.argv[0]), self.origin)
 
     @property
     def placeholders(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from lee_llm_router._util.home_paths import NoHomeError, expand_home
+from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.regular_files import read_regular_file
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
@@ -91,7 +91,7 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
     def command(self, run: AgentRun) -> AgentCommand:
         """See `AgentProvider.command`."""
         config, request, dirs = self.config, run.request, run.dirs
-        folder = expand_home(config.workspace).absolute() if config.workspace else dirs.work
+        folder = config.origin.path(config.workspace).absolute() if config.workspace else dirs.work
         # With tools, only newer models take a form for the answer: an agent is asked in words.
         in_words = request.schema is None or config.agent
         schema = None if in_words else service_schema(json_schema_of(request.schema))
