@@ -153,6 +153,13 @@ def test_what_people_call_a_vendor_leads_to_its_alias(written: str, alias: str) 
     assert ("base_url: https://RESOURCE" in found) == (alias == "azure")
 
 
+@pytest.mark.parametrize("written", ["llamacpp", "llama-cpp", "llama.cpp", "Llama_CPP"])
+def test_a_name_that_may_be_a_type_too_names_both(written: str) -> None:
+    """Whoever means the model in the process is not sent to a server alone."""
+    (found,) = findings({"llm": {"providers": {"p": {"type": written}}, "roles": {"r": {"provider": "p"}}}})
+    assert "write {type: llama_cpp_server}; or did you mean 'llama_cpp'?" in found
+
+
 @pytest.mark.parametrize("written", ["acme", "my-gateway", "日本", "x" * 5000, ""])
 def test_a_type_that_nobody_knows_is_told_how_to_reach_any_server(written: str) -> None:
     (found,) = findings({"llm": {"providers": {"p": {"type": written}}, "roles": {"r": {"provider": "p"}}}})

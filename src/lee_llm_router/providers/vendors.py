@@ -135,7 +135,10 @@ def hint_for_type(name: str, near: str | None) -> str:
     """
     vendor = vendor_called(name)
     if vendor is not None:
-        return f" (write {vendor.written()})"
+        # A name may mean a type as well as a server: `llamacpp` is either of two.
+        is_other = near is not None and near != vendor.name and _plain(near) == _plain(name)
+        other = f"; or did you mean {near!r}?" if is_other else ""
+        return f" (write {vendor.written()}{other})"
     if near is None:
         return f" (any server with an OpenAI-compatible API is {OTHER_SERVERS})"
     return f" (did you mean {near!r}? any other server is {OTHER_SERVERS})"
