@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from fuzzing.inputs import KEY
-from lee_llm_router import LLMRouterError
+from lee_llm_router import FailureType, LLMRouterError
 
 LONGEST_SECONDS = 2.0
 """CPU time that one input may take."""
@@ -51,9 +51,10 @@ class Tally:
         """Count one input."""
         self.inputs += 1
         self.good += error is None
-        self.refused += isinstance(error, LLMRouterError)
+        is_foreign = error is not None and _is_foreign(error)
+        self.refused += error is not None and not is_foreign
         self.slowest = max(self.slowest, seconds)
-        if error is not None and not isinstance(error, LLMRouterError):
+        if is_foreign and error is not None:
             self.foreign.append(f"{item!r:.800}\n{''.join(traceback.format_exception(error))[-1500:]}")
         if seconds > LONGEST_SECONDS:
             self.slow.append(f"{seconds:.1f} s: {item!r:.800}")
@@ -61,6 +62,13 @@ class Tally:
         if leak is not None:
             at = leak.index(KEY)
             self.leaks.append(f"{item!r:.800}\n... {leak[max(0, at - 400) : at + 60]}")
+
+
+def _is_foreign(error: BaseException) -> bool:
+    """Return whether an error is none of the router's, or the router's word for one: UNKNOWN without a status."""
+    if not isinstance(error, LLMRouterError):
+        return True
+    return error.failure_type is FailureType.UNKNOWN and error.status_code is None
 
 
 def texts_of(error: BaseException) -> Iterator[str]:

@@ -12,7 +12,7 @@ import json
 import re
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 _READABLE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|NaN|Infinity")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -95,6 +95,18 @@ def _whole(value: Any) -> Any:
     if isinstance(value, dict):
         return {whole_text(name): _whole(item) for name, item in value.items()}
     return value
+
+
+def written_json(value: Any) -> bytes:
+    """Return a JSON value that was read as `read_odd_json` does, as JSON again.
+
+    Raises:
+        ValueError: it is too deep.
+    """
+    try:
+        return to_json(value)
+    except ValueError:
+        return to_json(whole_characters(value))
 
 
 def whole_escapes(json_text: str) -> str:

@@ -17,8 +17,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
+from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
@@ -217,7 +218,7 @@ def _generated(reply: HTTPReply, error: ErrorBody) -> LLMResponse | None:
     written = error.generation
     if not written:
         return None
-    text = written if isinstance(written, str) else to_json(written).decode()
+    text = written if isinstance(written, str) else written_json(written).decode()
     return LLMResponse(text=scrub(text, reply.secrets), request_bytes=reply.request_bytes)
 
 

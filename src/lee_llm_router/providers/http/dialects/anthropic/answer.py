@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import to_json
-
+from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.details import AnswerDetails, Citation, NativeTurn
 from lee_llm_router.errors import ContentFilterError, LLMRouterError
@@ -122,7 +121,7 @@ def arguments_of(value: Any, *, cut: bool = False) -> str:
     """Return the arguments of a call as JSON text. With `cut`, missing ones are not taken for none."""
     if isinstance(value, str):
         return value
-    return ("" if cut else "{}") if value is None else to_json(value).decode()
+    return ("" if cut else "{}") if value is None else written_json(value).decode()
 
 
 def finish_word(reason: str, *, calls_tools: bool) -> str:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from lee_llm_router._util.deferred import Deferred
-from lee_llm_router._util.lenient_json import whole_characters
+from lee_llm_router._util.lenient_json import whole_characters, written_json
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.anthropic.answer import whole_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
@@ -62,7 +62,7 @@ class MessageDecoder(EventReader):
         if chunk is None:
             return self._other_chunk(value)
         if message.open_with:
-            self._events.extendleft(Event(to_json(start)) for start in reversed(message.open_with))
+            self._events.extendleft(Event(written_json(start)) for start in reversed(message.open_with))
             message.open_with = []
         self.done, self._failure = message.done, message.failure
         return chunk

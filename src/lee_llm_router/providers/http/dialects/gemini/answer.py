@@ -15,9 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
-from lee_llm_router._util.lenient_json import whole_characters, whole_text
+from lee_llm_router._util.lenient_json import whole_characters, whole_text, written_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.errors import ContentFilterError, InvalidResponseError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
@@ -237,7 +235,7 @@ class AnswerReader:
             name, args = whole_text(name), whole_characters(args)
         call_id = own_id(whole_text(string(call.get("id")) or ""), self._calls, self._ids)
         delta = ToolCallDelta(
-            index=self._calls, id=call_id, name=self._own_name(name), arguments=to_json(args or {}).decode()
+            index=self._calls, id=call_id, name=self._own_name(name), arguments=written_json(args or {}).decode()
         )
         self._calls += 1
         return [delta]

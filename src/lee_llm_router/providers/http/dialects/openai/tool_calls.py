@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import to_json
-
+from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.response import ToolCall, ToolCallDelta
@@ -29,7 +28,7 @@ def arguments_text(arguments: Any) -> str:
     if arguments is None:
         return ""
     # Some servers send the arguments as an object.
-    return arguments if isinstance(arguments, str) else to_json(arguments).decode()
+    return arguments if isinstance(arguments, str) else written_json(arguments).decode()
 
 
 def calls_in(message: Mapping[str, Any]) -> Any:
