@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.deferred import deferrable
-from lee_llm_router._util.frozen import copier, fast_init
+from lee_llm_router._util.frozen import copier, fast_init, maker
 from lee_llm_router.details import NO_DETAILS, AnswerDetails, with_native
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class LLMUsage:
         return self is not UNREPORTED and (self.prompt_tokens is not None or self != UNREPORTED)
 
 
+make_usage = maker(LLMUsage)
+"""``make_usage(prompt_tokens=1)``: return the same as `LLMUsage` called so, sooner."""
 UNREPORTED = LLMUsage()
 """The usage of an answer for which none was reported."""
 
@@ -229,6 +231,8 @@ class LLMResponse(Generic[ParsedT_co]):
         return request_id_in(self.headers)
 
 
+make_response = maker(LLMResponse)
+"""``make_response(text="yes")``: return the same as `LLMResponse` called so, sooner."""
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "parsed")
@@ -284,6 +288,10 @@ class StreamChunk:
     def is_output(self) -> bool:
         """Whether it carries a part of the answer: text, reasoning, a tool call, or what only `raw` holds."""
         return bool(self.text or self.reasoning or self.tool_calls or self.output_in_raw)
+
+
+make_chunk = maker(StreamChunk)
+"""``make_chunk(text="yes")``: return the same as `StreamChunk` called so, sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,9 +371,10 @@ def message_tool_result(message: Message) -> ToolResult | None:
 
 def needs_content_parts(messages: Sequence[Message]) -> bool:
     """Return whether any message has a part that is not text (an image, a file, audio)."""
-    return any(
-        isinstance(part, Mapping) and part.get("type") != "text"
-        for message in messages
-        if not isinstance(message.get("content"), str)
-        for part in message.get("content") or ()
-    )
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            continue
+        if any(isinstance(part, Mapping) and part.get("type") != "text" for part in content or ()):
+            return True
+    return False

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import linecache
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 
 import pytest
 
-from lee_llm_router._util.frozen import copier, fast_init
-from lee_llm_router.response import LLMResponse, LLMUsage
+from lee_llm_router._util.frozen import copier, fast_init, maker
+from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, make_chunk, make_response, make_usage
 
 
 def _no_labels() -> list[str]:
@@ -27,6 +27,7 @@ class Parcel:
 
 
 reweigh = copier(Parcel, "weight")
+make_parcel = maker(Parcel)
 
 
 def test_a_traceback_shows_the_generated_line_that_failed() -> None:
@@ -58,3 +59,22 @@ def test_every_generated_function_has_a_file_name_of_its_own_that_says_what_it_i
     assert len(set(names)) == len(names)
     assert names[1].startswith("<lee_llm_router generated lee_llm_router.response.LLMResponse.__init__ ")
     assert "Parcel.copy" in names[3] and "Parcel.copy" in names[4]
+
+
+def test_a_maker_makes_what_the_class_makes() -> None:
+    """With the same parameters, defaults and errors; the object is as frozen."""
+    assert make_parcel(1, ["fragile"]) == Parcel(1, ["fragile"])
+    made = make_parcel(weight=2, labels=[])
+    assert type(made) is Parcel
+    with pytest.raises(FrozenInstanceError):
+        made.weight = 3  # type: ignore[misc]
+    with pytest.raises(ValueError, match="no labels today"):
+        make_parcel(1)
+    with pytest.raises(TypeError, match="weight"):
+        make_parcel()  # type: ignore[call-arg]
+    for make, cls, asked in (
+        (make_usage, LLMUsage, {"prompt_tokens": 1}),
+        (make_response, LLMResponse, {"text": "yes", "model": "m"}),
+        (make_chunk, StreamChunk, {"text": "yes", "raw": {}}),
+    ):
+        assert repr(make(**asked)) == repr(cls(**asked))

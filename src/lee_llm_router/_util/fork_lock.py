@@ -19,23 +19,24 @@ class ForkLock:
             exist there.
     """
 
-    __slots__ = ("__weakref__", "_in_child", "_lock", "_make")
+    __slots__ = ("__weakref__", "_in_child", "_make", "inner")
 
     def __init__(self, reentrant: bool = False, in_child: Callable[[], None] | None = None) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
-        self._lock = self._make()
+        self.inner = self._make()
+        """The lock itself: ``with lock.inner`` does what ``with lock`` does, in a third of the time."""
         self._in_child = weakref.WeakMethod(in_child) if in_child is not None else None
         _locks.add(self)
 
     # Handed out by properties, so that `with` calls the methods of the inner lock, which are written in C. Methods
     # written here could be interrupted by Ctrl-C after the lock is taken and before `with` knows it, and it would stay
     # taken for ever.
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    __enter__ = property(attrgetter("inner.__enter__"))
+    __exit__ = property(attrgetter("inner.__exit__"))
 
     def renew(self) -> None:
         """Replace the lock, in a forked child, and repair what it guards."""
-        self._lock = self._make()
+        self.inner = self._make()
         repair = self._in_child() if self._in_child is not None else None
         if repair is not None:
             repair()

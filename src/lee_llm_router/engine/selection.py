@@ -27,7 +27,7 @@ Every target passed over on the way is noted once, with the reason, for a trace 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +110,8 @@ class TargetSelector:
     """
 
     __slots__ = (
-        "_health", "_last_start", "_prepare", "_refused", "_retry", "_ticket", "_waiting", "candidates",
-        "opens_at", "shut_reason", "shut_since", "skipped",
+        "_health", "_last_start", "_prepare", "_refused", "_retry", "_targets", "_ticket", "_waiting",
+        "candidates", "opens_at", "shut_reason", "shut_since", "skipped",
     )  # fmt: skip
 
     def __init__(
@@ -123,7 +123,9 @@ class TargetSelector:
         last_start: float,
         retry: RetryConfig,
     ) -> None:
-        self.candidates = [Candidate(target, position) for position, target in enumerate(targets)]
+        self.candidates = [Candidate(targets[0], 0)]
+        """The first, and all once it is passed over or has failed: most calls need no other (3% of one)."""
+        self._targets = targets
         self._health = health
         self._prepare = prepare
         self.skipped: list[tuple[Target, LLMRouterError]] = []
@@ -157,7 +159,7 @@ class TargetSelector:
         ):
             return NextAction(candidate, candidate.ready_at, reason=_BACKOFF)
         self._waiting, self._refused, self.shut_reason = [], [], ""
-        for other in self.candidates if candidate is None else self._from(candidate):
+        for other in self._from(candidate):
             permit = self._try(other, now)
             if permit is not None:
                 if self._waiting or self._refused:
@@ -167,11 +169,11 @@ class TargetSelector:
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
         """Return the action after a wait: its candidate first, then the others."""
-        return self.next_action(self.candidates[action.candidate.position - 1], now)
+        return self.next_action(self._all()[action.candidate.position - 1], now)
 
     def exhaust_provider(self, provider: str) -> None:
         """Ask no target of `provider` any more in this call."""
-        for candidate in self.candidates:
+        for candidate in self._all():
             if candidate.target.provider == provider:
                 candidate.exhausted = True
 
@@ -190,9 +192,19 @@ class TargetSelector:
             self._health.leave_queue(self._ticket)
             self._ticket = None
 
-    def _from(self, candidate: Candidate) -> list[Candidate]:
-        start = candidate.position + 1
-        return [c for c in self.candidates[start:] + self.candidates[:start] if not c.exhausted]
+    def _all(self) -> list[Candidate]:
+        made = len(self.candidates)
+        self.candidates += [Candidate(target, made + i) for i, target in enumerate(self._targets[made:])]
+        return self.candidates
+
+    def _from(self, candidate: Candidate | None) -> Iterator[Candidate]:
+        """Yield the candidates in the order of the chain: all, or from the one after `candidate` on and around."""
+        if candidate is None:
+            yield self.candidates[0]
+            yield from self._all()[1:]
+        else:
+            candidates, start = self._all(), candidate.position + 1
+            yield from [c for c in candidates[start:] + candidates[:start] if not c.exhausted]
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:
         """Acquire a permit for `candidate`, or record why there is none."""

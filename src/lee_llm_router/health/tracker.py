@@ -118,7 +118,7 @@ class Health:
             despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
         """
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.inner:
             target = self._targets.get(key) or self._add_target(key)
             provider = target.provider
             target.last_used = now
@@ -165,7 +165,7 @@ class Health:
             rests: Whether the failure says that the target cannot serve for now.
         """
         now = self._clock.monotonic()
-        with self._lock:
+        with self._lock.inner:
             if permit.fork_generation != self._fork_generation:
                 return None  # The parent process counts this attempt.
             target = permit.target

@@ -37,6 +37,8 @@ from lee_llm_router.response import (
     StreamChunk,
     ToolCall,
     ToolCallDelta,
+    make_response,
+    make_usage,
     message_text,
 )
 from lee_llm_router.settings.fields import Integer, Number
@@ -254,8 +256,8 @@ class MockProvider(Provider[MockConfig]):
         prompt = 0
         for message in request.messages:
             prompt += _count_words(message_text(message))
-        usage = LLMUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
-        return LLMResponse(
+        usage = make_usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+        return make_response(
             text=text,
             tool_calls=calls,
             finish_reason=finish_reason,

@@ -17,7 +17,7 @@ from lee_llm_router.providers.http.dialects.anthropic.request import origin_of
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall, make_response, make_usage
 
 BETWEEN_THOUGHTS = "\n\n"
 """What stands between two blocks of thinking."""
@@ -57,7 +57,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     if not isinstance(reason, str):
         raise invalid_answer(reply, "not finished (stop_reason is no text)")
     read = read_blocks(reply, content, cut=finish_word(reason, calls_tools=False) == "length")
-    response = LLMResponse(
+    response = make_response(
         text=read.text,
         tool_calls=tuple(read.calls),
         reasoning=read.reasoning or None,
@@ -163,7 +163,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
     read, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
     prompt = None if fresh is None else fresh + (read or 0) + (written or 0)
     details = usage.get("output_tokens_details")
-    found = LLMUsage(
+    found = make_usage(
         prompt_tokens=prompt,
         completion_tokens=output,
         total_tokens=None if prompt is None or output is None else prompt + output,

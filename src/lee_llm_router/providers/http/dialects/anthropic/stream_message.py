@@ -23,7 +23,7 @@ from lee_llm_router.providers.http.dialects.anthropic.stream_blocks import IMPLI
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import string
-from lee_llm_router.response import StreamChunk, ToolCallDelta
+from lee_llm_router.response import StreamChunk, ToolCallDelta, make_chunk
 
 DELTA = "content_block_delta"
 """The type of nearly all events."""
@@ -126,7 +126,7 @@ class MessageSoFar:
             text = delta.get("text")
             if type(text) is str:
                 block.pieces.append(text)
-                return StreamChunk(text=text, raw=value)
+                return make_chunk(text=text, raw=value)
         return self._add_other_delta(block, kind, delta, value)
 
     def _add_other_delta(

@@ -25,7 +25,7 @@ from lee_llm_router.providers.http.dialects.gemini.errors import failure_within
 from lee_llm_router.providers.http.dialects.gemini.names import names_back
 from lee_llm_router.providers.http.dialects.gemini.partial_calls import PartialCall
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
-from lee_llm_router.response import LLMUsage, StreamChunk, ToolCallDelta
+from lee_llm_router.response import LLMUsage, StreamChunk, ToolCallDelta, make_chunk, make_usage
 
 _USUAL = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "pause"}
 _ABOUT_PART = frozenset({"thought", "thoughtSignature", "partMetadata", "text"})
@@ -99,7 +99,7 @@ class AnswerReader:
             self._findings.id = value.get("responseId")
         # What is usual is read at one glance once the model is known and a text has come.
         self.is_usual = self._has_text and self._says_something and type(model) is str
-        return StreamChunk(
+        return make_chunk(
             text=text,
             reasoning=reasoning,
             tool_calls=tools,
@@ -155,7 +155,7 @@ class AnswerReader:
         if self.has_halves:
             self._findings.put_together()
             usage = whole_characters(usage)
-        return StreamChunk(
+        return make_chunk(
             finish_reason=reason,
             usage=usage_of(usage),
             details=self._findings.details(whole_text(self._reason), usage),
@@ -288,7 +288,7 @@ def usage_of(usage: Mapping[str, Any]) -> LLMUsage | None:
         completion = total - prompt if total is not None and prompt is not None and total >= prompt else thoughts
     elif thoughts and not (prompt is not None and total == prompt + answer and answer >= thoughts):
         completion = answer + thoughts
-    found = LLMUsage(
+    found = make_usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=total,

@@ -10,7 +10,7 @@ from lee_llm_router._util.numbers import amount, count
 from lee_llm_router.errors import ContentFilterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
-from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, make_usage
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""
@@ -123,7 +123,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
     # Beside: Moonshot and others, DeepSeek, gateways to Anthropic.
     prompt = {**usage, **prompt} if prompt else usage
     completion = {**usage, **completion} if completion else usage
-    found = LLMUsage(
+    found = make_usage(
         prompt_tokens=_first(usage, "prompt_tokens", "input_tokens"),
         completion_tokens=_first(usage, "completion_tokens", "output_tokens"),
         total_tokens=count(usage.get("total_tokens")),

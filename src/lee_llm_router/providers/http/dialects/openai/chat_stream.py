@@ -53,7 +53,7 @@ from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     whole_answer,
 )
 from lee_llm_router.providers.http.dialects.sse import Event
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response import LLMResponse, StreamChunk, make_chunk
 
 _NO_CHOICE: dict[str, Any] = {}
 
@@ -109,9 +109,9 @@ class ChatDecoder(EventReader):
         model = model if type(model) is str else None
         if len(delta) == 1 and type(text) is str and text:
             self._deltas.texts.append(text)
-            return StreamChunk(text=text, model=model, raw=value)
+            return make_chunk(text=text, model=model, raw=value)
         text, reasoning, tools, in_raw = self._deltas.read(delta)
-        return StreamChunk(
+        return make_chunk(
             text=text, reasoning=reasoning, tool_calls=tools, model=model, raw=value, output_in_raw=in_raw
         )
 
@@ -156,7 +156,7 @@ class ChatDecoder(EventReader):
         # What is usual is read at one glance from the second event on.
         self._is_usual = self._halves is None and not (self._several or self._wants_logprobs or self._is_lone_answer)
         model = value.get("model")
-        return StreamChunk(
+        return make_chunk(
             text=text,
             reasoning=reasoning,
             tool_calls=tools,

@@ -30,7 +30,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     usage_of,
 )
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
-from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall
+from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall, make_response
 
 _MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg")
 
@@ -66,7 +66,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     usage = usage_in(answer, choices[0])
     joined = messages[0] if len(messages) == 1 else joined_messages(messages)
     probabilities = [one for choice in choices if choice.get("logprobs") for one in logprobs_of(choice)]
-    response = LLMResponse(
+    response = make_response(
         text=_each(messages, partial(_text_of, reply)),
         tool_calls=with_own_ids(calls),
         reasoning=_each(messages, reasoning_of) or None,

@@ -41,7 +41,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import
 )
 from lee_llm_router.providers.http.dialects.sse import Event
 from lee_llm_router.providers.streams import chunk_of
-from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta
+from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta, make_chunk
 
 _ENDS = {"response.completed": COMPLETED, "response.incomplete": INCOMPLETE, "response.failed": "failed"}
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})
@@ -76,7 +76,7 @@ class ResponsesDecoder(EventReader):
                     return self._chunk(value, text=delta)
                 item.pieces.append(delta)
                 self._texts.append(delta)
-                return StreamChunk(text=delta, raw=value)
+                return make_chunk(text=delta, raw=value)
             return self._chunk(value, reasoning=self._items.thought(item, "text", 0, delta))
         if type(kind) is not str or not kind:
             kind = event.event

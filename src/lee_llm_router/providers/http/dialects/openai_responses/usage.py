@@ -7,7 +7,7 @@ from typing import Any
 from lee_llm_router._util.numbers import count
 from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.providers.http.dialects.openai.answers import usage_of as chat_usage_of
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response import LLMUsage, make_usage
 
 
 def usage_of(usage: Any) -> LLMUsage | None:
@@ -18,7 +18,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
         # A server that puts another name to them, or has a cache of another kind.
         return chat_usage_of(usage)
     taken, given = mapping(usage["input_tokens_details"]), mapping(usage.get("output_tokens_details"))
-    found = LLMUsage(
+    found = make_usage(
         prompt_tokens=count(usage["input_tokens"]),
         completion_tokens=count(usage.get("output_tokens")),
         total_tokens=count(usage.get("total_tokens")),

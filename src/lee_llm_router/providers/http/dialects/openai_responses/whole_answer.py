@@ -18,7 +18,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.output_items import
 from lee_llm_router.providers.http.dialects.openai_responses.request import origin_of
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
 from lee_llm_router.providers.http.dialects.openai_responses.usage import usage_of
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, make_response
 
 COMPLETED, INCOMPLETE = "completed", "incomplete"
 FAILED = frozenset({"failed", "cancelled", "canceled", "expired", "error"})
@@ -59,7 +59,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any], state: str | None 
         reason = _TOKENS
     is_cut = bool(reason) and (reason in _LIMITS or known_word(reason, calls_tools=False) == "length")
     found = read_output(reply, output, cut=is_cut)
-    response = LLMResponse(
+    response = make_response(
         text=found.text,
         tool_calls=found.calls,
         reasoning=found.reasoning,
