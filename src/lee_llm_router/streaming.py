@@ -25,7 +25,6 @@ from typing import Any, Generic, Self
 from weakref import WeakSet
 
 from lee_llm_router.engine.drivers import StreamState
-from lee_llm_router.engine.json_text import partial_json
 from lee_llm_router.response import LLMResponse, ParsedT_co, StreamChunk
 
 
@@ -81,6 +80,8 @@ class _HasResponse(Generic[ParsedT_co]):
         Strings, lists and objects hold what has come of them; None means that no value has begun. After a restart it is
         the JSON of the new answer. Each look parses the text anew.
         """
+        from lee_llm_router.engine.json_text import partial_json  # noqa: PLC0415 - most streams hold no JSON
+
         return partial_json("".join(self._state.texts))
 
 

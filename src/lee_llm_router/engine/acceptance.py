@@ -26,6 +26,8 @@ AcceptHook: TypeAlias = Callable[[LLMResponse], "bool | str"]
 MAX_JUDGED = 4_000_000
 """The most characters of a text in which patterns are searched for."""
 
+BROKEN_CONTRACT = "the answer breaks its contract: "
+"""How messages about an answer that breaks its JSON contract begin. They quote nothing of the answer."""
 NOT_ACCEPTED = "the answer was not accepted"
 """How messages about that begin. They quote nothing of the answer."""
 

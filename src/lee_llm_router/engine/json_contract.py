@@ -17,6 +17,7 @@ from pydantic_core.core_schema import ErrorType
 from lee_llm_router._util.lenient_json import whole_escapes
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router._util.work_limit import WorkLimit
+from lee_llm_router.engine.acceptance import BROKEN_CONTRACT
 from lee_llm_router.engine.json_text import json_text
 from lee_llm_router.engine.schema_check import schema_check_of, shown_path, words_of
 from lee_llm_router.errors import ContractViolationError, LLMRouterError
@@ -25,9 +26,6 @@ from lee_llm_router.response import LLMRequest, LLMResponse, Message
 
 MAX_CHECKED = 4_000_000
 """The most characters of an answer that is checked; longer than any model writes."""
-
-BROKEN_CONTRACT = "the answer breaks its contract: "
-"""How messages about that begin. They quote nothing of the answer."""
 _KEPT_OF_CUT_ANSWER = 2000
 """Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
 _CHARACTERS_A_STEP = 100

@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
-from lee_llm_router.content import media_kinds
-from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.providers.json_schema import json_schema_of, type_name
 from lee_llm_router.providers.streams import ensure_response
 from lee_llm_router.response import (
     LLMRequest,
@@ -141,6 +138,8 @@ class Completion(Operation):
         if not takes_parts:
             return "the provider takes text only"
         if capabilities.media is not None:
+            from lee_llm_router.content import media_kinds  # noqa: PLC0415 - most messages are text
+
             foreign = sorted(media_kinds(request.messages) - capabilities.media)
             if foreign:
                 return f"the provider takes no parts of the kind {' or '.join(foreign)}"
@@ -179,6 +178,8 @@ class Completion(Operation):
         if response.tool_calls:
             response = _with_parsed_calls(request, response)
         if request.wants_json:
+            from lee_llm_router.engine import json_contract  # noqa: PLC0415 - many programs have no contracts
+
             response = with_parsed(response, json_contract.parse_answer(request, response, quick_limit()))
         return with_provider(response, target.provider, plan.request_id)
 
@@ -186,6 +187,8 @@ class Completion(Operation):
         self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any, seconds: float
     ) -> LLMResponse:
         """As `accepted`, with a longer limit; an answer that takes even longer to check breaks its contract."""
+        from lee_llm_router.engine import json_contract  # noqa: PLC0415 - as above
+
         response = believable(ensure_response(answer))
         if response.tool_calls:
             response = _with_parsed_calls(request, response)
@@ -197,6 +200,8 @@ class Completion(Operation):
 
     def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:
         """Return `request` with the broken answer, and a message that says what is wrong with it."""
+        from lee_llm_router.engine import json_contract  # noqa: PLC0415 - as above
+
         return replace(request, messages=(*request.messages, *json_contract.repair_messages(error)))
 
 
@@ -224,6 +229,8 @@ def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMRespons
 
 
 def _shown_schema(schema: Any) -> Any:
+    from lee_llm_router.providers.json_schema import json_schema_of, type_name  # noqa: PLC0415 - as above
+
     try:
         return json_schema_of(schema)
     except Exception:  # noqa: BLE001 - a record is not worth a call

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import MASK, bounded, is_sensitive_header, scrub
-from lee_llm_router.engine.acceptance import NOT_ACCEPTED
+from lee_llm_router.engine.acceptance import BROKEN_CONTRACT, NOT_ACCEPTED
 from lee_llm_router.engine.attempt_secrets import secrets_of
-from lee_llm_router.engine.json_contract import BROKEN_CONTRACT
 from lee_llm_router.engine.plan import Attempt, RouterParts
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.response import LLMResponse

@@ -14,19 +14,21 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.threads import call_in_thread_async
-from lee_llm_router.content import MediaKind
-from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import AuthenticationError, UnavailableError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
 from lee_llm_router.settings.plugins import PluginSettings
+
+if TYPE_CHECKING:
+    from lee_llm_router.content import MediaKind
+    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 
 __all__ = [
     "BaseUrl",

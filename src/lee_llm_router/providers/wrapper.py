@@ -7,12 +7,14 @@ function that wraps some providers and returns others as they are, to `ProviderP
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
+
+if TYPE_CHECKING:
+    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 
 
 class WrapperProvider(Provider[ProviderConfig]):

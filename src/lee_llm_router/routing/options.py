@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
@@ -20,7 +20,6 @@ from lee_llm_router.engine.acceptance import AcceptHook
 from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
-from lee_llm_router.tools import ToolFunction, known_tool
 
 SchemaT = TypeVar("SchemaT")
 Schema: TypeAlias = "type[SchemaT] | TypeAdapter[SchemaT]"
@@ -80,7 +79,7 @@ class CallOptions(OptionsWithoutSchema, total=False):
     a union, a `TypeAdapter`. Type checkers know `parsed` by it; by a union only where that is a ``TypeAdapter[A | B]``,
     and not where `tools` are given too, since an answer that only calls tools has nothing parsed.
     """
-    tools: Sequence[Mapping[str, Any] | ToolFunction]
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]]
     """Tools in the OpenAI shape, or plain functions: their hints and docstrings say the rest. See `tools.tool_of`."""
 
 
@@ -111,6 +110,8 @@ def _as_tools(tools: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
         if isinstance(tool, Mapping):
             found.append(tool)
         elif callable(tool):
+            from lee_llm_router.tools import known_tool  # noqa: PLC0415 - most programs have no functions as tools
+
             found.append(known_tool(tool))
         else:
             raise PydanticCustomError("wanted_tool", "a mapping or a function is wanted for each tool")

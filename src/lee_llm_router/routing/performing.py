@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router.embeddings import EmbeddingResponse
 from lee_llm_router.engine.drivers import drive, drive_async, need_asyncio
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.routing.options import CallOptions, EmbeddingOptions
+
+if TYPE_CHECKING:
+    from lee_llm_router.embeddings import EmbeddingResponse
 
 
 class OperationCalls(ABC):

@@ -12,7 +12,6 @@ from typing import Any
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.engine import json_contract
 from lee_llm_router.engine.failures import foreign_error
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.plan import CallPlan, RoleSettings, RouterParts, Target
@@ -199,16 +198,24 @@ class CallPlanner:
         if chain is None:
             chain = chosen_chain(choice, role, self._config, self._configured_chain(role))
             for target in chain:
-                json_contract.check_schema(target.fields.get("schema"))
+                _check_schema(target.fields.get("schema"))
             if plain:
                 self._plain_chains[key] = chain
             else:
                 chain = tuple(target.masked(self.parts.secrets) for target in chain)
         if fields:
-            json_contract.check_schema(fields.get("schema"))
+            _check_schema(fields.get("schema"))
             chain = asked_chain(chain, choice, role, self._config, fields)
         return chain
 
     def _configured_chain(self, role: str) -> tuple[Target, ...]:
         chain = self._configured_chains.get(role)
         return chain or self._configured_chains.setdefault(role, configured_chain(role, self._config))
+
+
+def _check_schema(schema: Any) -> None:
+    """As `json_contract.check_schema`, where there is a schema."""
+    if schema is not None:
+        from lee_llm_router.engine.json_contract import check_schema  # noqa: PLC0415 - many programs have no schemas
+
+        check_schema(schema)
