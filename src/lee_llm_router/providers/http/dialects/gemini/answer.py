@@ -127,7 +127,7 @@ class AnswerReader:
         if usage:
             self._usage = usage
         self._findings.parts.append(text)
-        return StreamChunk(text=text, raw=value)
+        return make_chunk(text=text, raw=value)
 
     def finish(self) -> StreamChunk:
         """Return the last chunk of a whole answer.
