@@ -24,7 +24,7 @@ class ForkLock:
     def __init__(self, reentrant: bool = False, in_child: Callable[[], None] | None = None) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
         self.inner = self._make()
-        """The lock itself: ``with lock.inner`` does what ``with lock`` does, in a third of the time."""
+        """The lock itself: ``with lock.inner`` does what ``with lock`` does, in three quarters of the time."""
         self._in_child = weakref.WeakMethod(in_child) if in_child is not None else None
         _locks.add(self)
 
