@@ -124,7 +124,7 @@ class TargetSelector:
         retry: RetryConfig,
     ) -> None:
         self.candidates = [Candidate(targets[0], 0)]
-        """The first, and all once it is passed over or has failed: most calls need no other (1.7% of the instructions of a call)."""
+        """The first; all once it is passed over or has failed: most calls need no other (1.7% of their work)."""
         self._targets = targets
         self._health = health
         self._prepare = prepare
