@@ -372,7 +372,7 @@ def test_a_command_of_an_agent_does_not_outlive_it(codex_path: str, command: str
 
         looking = threading.Thread(target=look)
         looking.start()
-        failure = failure_of(subject, ask("Wait."), timeout=4)
+        failure = failure_of(subject, ask("Wait."), timeout=10)
         looking.join()
     assert failure.failure_type is F.TIMEOUT
     assert len(server.posts) == 1
