@@ -19,6 +19,7 @@ import pytest
 
 from helpers.servers import Server, answering, completion, json_answer, make_certificate
 from helpers.transports import TRANSPORTS
+from lee_llm_router.doctor import diagnose
 from lee_llm_router.errors import LLMRouterError, ProviderError
 from lee_llm_router.providers.http import OpenAIChatConfig, OpenAIChatProvider
 from lee_llm_router.providers.http.transport import trust
@@ -295,3 +296,18 @@ def test_httpx_is_not_loaded_to_look_at_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_stranger_in_the_place_of_httpx_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httpx", SimpleNamespace())
     assert not any("instrumented" in text for _, text in _checked(transport="httptools"))
+
+
+def test_a_relative_file_of_authorities_starts_at_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the current folder is, as for all other paths of a provider."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ca.pem").write_text(Path(certifi.where()).read_text())
+    file = tmp_path / "etc/llm.yaml"
+    provider = "{type: http, base_url: 'https://example.com/v1', ca_file: ca.pem}"
+    file.write_text(f"llm:\n  providers: {{p: {provider}}}\n  roles: {{r: {{provider: p, model: m}}}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert not [result.message for result in diagnose(file) if result.level == "error"]
+    (tmp_path / "etc/ca.pem").unlink()
+    assert any("ca.pem does not exist" in result.message for result in diagnose(file))

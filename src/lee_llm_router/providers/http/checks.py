@@ -56,11 +56,11 @@ def _check_key(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
 
 
 def _check_authorities(config: HTTPConfig) -> Iterator[Finding]:
-    if config.ca_file is not None and not Path(config.ca_file).is_file():
+    if config.ca_path is not None and not Path(config.ca_path).is_file():
         yield "error", f"ca_file {config.ca_file} does not exist"
         return
     try:
-        context_for("https:", config.ca_file, config.trust)
+        context_for("https:", config.ca_path, config.trust)
     except LLMRouterError as error:
         # Without TLS no authority is asked, so that nothing is broken yet.
         yield ("error" if config.base_url.startswith("https:") else "warning"), error.message

@@ -105,7 +105,7 @@ class HTTPProvider(Provider[SettingsT]):
         self._carrier = LazyTransport(
             config.transport,
             config.base_url,
-            ca_file=config.ca_file,
+            ca_file=config.ca_path,
             trust=config.trust,
             max_response_bytes=config.max_response_bytes,
         )

@@ -72,6 +72,16 @@ class HTTPConfig(KeyedConfig):
             return data
         return {**data, "api_key_env": usual}
 
+    @property
+    def ca_path(self) -> str | None:
+        """The path of `ca_file`: ``~`` is the home, and a relative one starts at the folder of the configuration."""
+        if self.ca_file is None:
+            return None
+        try:
+            return str(self.origin.path(self.ca_file))
+        except OSError:  # no home: opening it says so
+            return self.ca_file
+
     def changed(self, overrides: Mapping[str, Any]) -> Self:
         """As `RedactingModel.changed`. Parameters in another `base_url` replace those of the same name."""
         with suppress(PydanticCustomError):  # the validation of the copy raises it again, as it should be raised
