@@ -279,7 +279,8 @@ def test_the_table_of_vendors_in_the_documents_is_made_from_the_data() -> None:
 def test_the_table_of_features_is_what_tests_prove(request: pytest.FixtureRequest) -> None:
     """Each cell is proved by a test that is marked for it; none is open."""
     marks = feature_table.marks_of(request.session.items)
-    if len(marks) < len(feature_table.DIALECTS) * len(feature_table.FEATURES):
+    cells = {(dialect, feature) for dialect in feature_table.DIALECTS for feature in feature_table.FEATURES}
+    if not cells <= marks.keys():
         marks = feature_table.collected_marks()
     assert {feature for _, feature in marks} == set(feature_table.FEATURES)
     table = feature_table.table_of(marks)

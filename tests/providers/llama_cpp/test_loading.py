@@ -18,7 +18,7 @@ from lee_llm_router import FailureType, LeeLLMRouter, LLMRouterError
 
 def failing(config: dict[str, Any], **inside: Any) -> LLMRouterError:
     config["llm"]["providers"]["inside"].update(inside)
-    config["llm"]["roles"]["r"]["retry"] = {"attempts": 1, "max_attempts": 1}
+    config["llm"]["roles"]["r"]["retry"] = {"attempts": 1, "max_attempts": 1, "patience": 0}
     with LeeLLMRouter(config) as router, pytest.raises(LLMRouterError) as caught:
         router.complete("r", "hi")
     return caught.value
