@@ -17,7 +17,7 @@ TYPES = ["http", "openai_responses", "anthropic", "gemini"]
 
 
 def _deep(value: Any = None) -> Any:
-    for _ in range(5_000):
+    for _ in range(50_000):
         value = [value]
     return value
 
