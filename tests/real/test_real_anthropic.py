@@ -31,7 +31,7 @@ def router(model_server: str) -> Iterator[LeeLLMRouter]:
         "temperature": 0,
         "deadline": 200,
         "timeout": 60,
-        "retry": {"attempts": 1},
+        "retry": {"attempts": 2},
     }
     providers = {"llama": {"type": "anthropic", "base_url": model_server, "model": "smollm2"}}
     with LeeLLMRouter({"llm": {"providers": providers, "roles": {"r": role}}}, trace_store=False) as made:
