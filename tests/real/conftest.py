@@ -24,7 +24,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def a_home_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A shell of an agent reads the profile there; one of the machine's may wait for a lock that a killed shell left."""
+    """A shell of an agent reads the profile there; one of the machine may wait for a lock that a killed shell left."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
