@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gemini_wire import answer, call, events, piece, read, text, thought, whole
-from lee_llm_router import Citation, FailureType, LLMRouterError, LLMUsage, ToolCall
+from lee_llm_router import Citation, FailureType, LLMResponse, LLMRouterError, LLMUsage, ToolCall
 from lee_llm_router.details import TokenLogprob
 
 feature = pytest.mark.feature
@@ -418,7 +418,7 @@ JSON = st.recursive(
 def test_nothing_but_an_answer_or_an_error_of_the_router_comes_of_any_json(value: dict[str, Any]) -> None:
     for data in (whole(value), events(value), events(value, answer(text("a")))):
         with contextlib.suppress(LLMRouterError):
-            read(data)
+            assert isinstance(read(data), LLMResponse)
 
 
 @given(JSON, JSON, JSON)
