@@ -76,12 +76,14 @@ class Leftovers:
     """What there was before a crowd came."""
 
     def __init__(self) -> None:
+        self._processes = set(descendants(os.getpid()))
         self._descriptors = descriptors()
         self._threads = set(threading.enumerate())
 
     def found(self, temp: Path) -> list[str]:
         """Return what has been left: processes, folders, descriptors and threads."""
-        left = [f"process {pid}: {_command_line(pid)[:80]}" for pid in descendants(os.getpid())]
+        new_processes = set(descendants(os.getpid())) - self._processes
+        left = [f"process {pid}: {_command_line(pid)[:80]}" for pid in sorted(new_processes)]
         left += [f"folder {path}" for path in temp.iterdir()]
         new = descriptors() - self._descriptors
         # One may be new: listing the folder opens a descriptor.
