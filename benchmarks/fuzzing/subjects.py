@@ -29,7 +29,7 @@ from fuzzing.inputs import (
 )
 from fuzzing.wire_forms import WIRE_FORMS
 from lee_llm_router import LeeLLMRouter, LLMRouterError, LocalFileTraceStore, load_config
-from lee_llm_router.cli.trace_table import render_calls
+from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.doctor import diagnose
 
 TIMEOUT = 1.0

@@ -17,7 +17,7 @@ import pytest
 from helpers.records import make
 from helpers.support import EPOCH
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router.cli.trace_table import render_calls
+from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry import TraceRecord
 from lee_llm_router.telemetry.record_json import MAX_LINE

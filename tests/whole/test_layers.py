@@ -28,7 +28,7 @@ FLOORS = [
     ["engine", "streaming"],
     ["health"],
     ["providers"],
-    ["telemetry"],
+    ["telemetry", "pricing"],
     ["settings"],
     ["messages", "response", "content", "details", "embeddings", "tools", "errors", "compression"],
     ["_util"],

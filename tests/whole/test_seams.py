@@ -37,7 +37,7 @@ from lee_llm_router import (
     register_sink,
     register_store,
 )
-from lee_llm_router.cli.commands import _trace_store
+from lee_llm_router.cli.trace.reading import trace_store
 from lee_llm_router.doctor import diagnose
 from lee_llm_router.engine.plan import CallPlan, Target
 
@@ -113,7 +113,7 @@ def test_a_store_named_in_the_file_is_written_and_read_by_all_who_need_it(
     with LeeLLMRouter(tmp_path / "lee-llm-router.yaml") as router:
         answer = router.complete("r", "hi")
         assert isinstance(router.trace_store, ListStore) and isinstance(router.trace_store, TraceReader)
-    assert [record.request_id for record in _trace_store(None).last(1)] == [answer.request_id]
+    assert [record.request_id for record in trace_store(None).last(1)] == [answer.request_id]
     assert [result.subject for result in diagnose(text.replace("'", "")) if result.check == "traces"] == ["list"]
     assert not (tmp_path / ".lee-llm-router").exists()
 
@@ -123,7 +123,7 @@ def test_a_store_that_cannot_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     text = "llm: {providers: {a: {type: mock}}, roles: {r: {provider: a}}, trace: {store: write_only}}\n"
     (tmp_path / "lee-llm-router.yaml").write_text(text)
     with pytest.raises(ConfigError, match="cannot be read"):
-        _trace_store(None)
+        trace_store(None)
 
 
 # A sink

@@ -6,7 +6,6 @@ configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel wh
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,30 +22,27 @@ from lee_llm_router.cli.arguments import (
     text_of,
 )
 from lee_llm_router.cli.output import (
+    PROGRAM,
     AnswerWriter,
     OutputError,
-    escaped,
     flush_output,
     let_go,
     prepare_streams,
     say,
     terminal_columns,
     write_json,
-    write_json_text,
     write_line,
     write_text,
 )
 from lee_llm_router.cli.setup_commands import init, providers
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
+from lee_llm_router.cli.trace.group import trace_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lee_llm_router.response import StreamChunk
     from lee_llm_router.router import LeeLLMRouter
-    from lee_llm_router.telemetry.records import TraceReader
-
-PROGRAM = "lee-llm-router"
 
 app = typer.Typer(
     name=PROGRAM,
@@ -186,38 +182,6 @@ def doctor(
     raise typer.Exit(any(result.level in bad for result in results))
 
 
-@app.command(epilog="Example: lee-llm-router trace --last 5", short_help="Show the calls traced last.")
-def trace(
-    last: Annotated[int, typer.Option("--last", min=1, help="How many calls, counted from the newest.")] = 10,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--dir",
-            exists=True,
-            file_okay=False,
-            help="Folder of traces. Default: the configuration's, else .lee-llm-router/traces.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the records, one a line.")] = False,
-    config: ConfigOption = None,
-) -> None:
-    """Show the calls traced last: a row for each, and its attempts below it."""
-    from lee_llm_router.cli.trace_table import render_calls  # noqa: PLC0415
-
-    store = _trace_store(folder, config)
-    records = store.last(last)
-    if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
-    if as_json:
-        for record in records:
-            write_json_text(record.to_json())
-    elif records:
-        write_line(render_calls(records, terminal_columns(), _wants_color()))
-    else:
-        place = getattr(store, "trace_dir", None)
-        write_line(escaped("no calls traced" if place is None else f"no calls traced in {place}"))
-
-
 @app.command(
     epilog="Example: lee-llm-router template > lee-llm-router.yaml", short_help="Print an example configuration."
 )
@@ -238,6 +202,7 @@ def schema() -> None:
     write_json(json_schema(installed=True), indent=2)
 
 
+app.add_typer(trace_app)
 app.command(epilog="Example: lee-llm-router providers --json", short_help="List what may stand as a provider's type.")(
     providers
 )
@@ -273,41 +238,6 @@ def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
                 answer.end_line()
         raise
     answer.end_line()
-
-
-def _trace_store(folder: Path | None, config: Path | None = None) -> TraceReader:
-    """Return the store of `folder`, else the one that `complete` writes to when called from here."""
-    from lee_llm_router.telemetry.records import TraceReader as Reader  # noqa: PLC0415
-    from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
-    from lee_llm_router.telemetry.stores.open import open_store  # noqa: PLC0415
-
-    if folder is not None:
-        return LocalFileTraceStore(folder)
-    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.config.load import load_config  # noqa: PLC0415
-    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
-
-    try:
-        path = find_config(config)
-    except ConfigError:
-        return LocalFileTraceStore()
-    try:
-        settings = load_config(path).trace
-    except ConfigError as error:
-        if config is not None:
-            raise
-        files = LocalFileTraceStore(workspace=path.parent)  # where they lie unless the file says otherwise
-        say(f"{error.message}: looking in {files.trace_dir}")
-        return files
-    store = open_store(settings)
-    if not isinstance(store, Reader):
-        raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
-    return store
-
-
-def _wants_color() -> bool:
-    """Whether standard output is a terminal that shows colours, and the user has not refused them."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _report(error: Exception) -> int:

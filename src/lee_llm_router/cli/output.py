@@ -18,6 +18,10 @@ from typing import IO, Any
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff]")
 
 
+PROGRAM = "lee-llm-router"
+"""The name of the command, as messages have it."""
+
+
 class OutputError(Exception):
     """Standard output cannot be written: the disk is full, or it is closed."""
 
@@ -99,6 +103,11 @@ def say(text: str) -> None:
 def terminal_columns() -> int:
     """Return how many columns a line of the terminal has; 80 where there is none."""
     return shutil.get_terminal_size((80, 24)).columns
+
+
+def wants_color() -> bool:
+    """Whether standard output is a terminal that shows colours, and the user has not refused them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def prepare_streams() -> bool:

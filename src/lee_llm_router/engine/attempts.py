@@ -169,7 +169,7 @@ class _CallRun:
             raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
-                          self.clock.time(), candidate.dropped)  # fmt: skip
+                          self.clock.time(), candidate.dropped, self.waited and self.waited[1])  # fmt: skip
         self.made += 1
         self.charged += 1
         candidate.tries += 1

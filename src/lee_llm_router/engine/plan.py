@@ -162,5 +162,7 @@ class Attempt:
     """The same moment in seconds since 1970."""
     dropped: tuple[str, ...] = ()
     """Options that were left out, since the provider cannot express them."""
+    waited_for: str | None = None
+    """What the call waited for before it."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""

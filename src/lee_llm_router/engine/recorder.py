@@ -154,6 +154,10 @@ class CallRecorder:
             rare.update(failure_type=_CANCELLED, error=_name(reason))
         if attempt.first_output is not None:
             rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
+        if attempt.waited_for is not None:
+            rare["waited_for"] = attempt.waited_for
+        if response is not None and response.details.service_tier is not None:
+            rare["service_tier"] = provider_word(response.details.service_tier, attempt, self._parts)
         if attempt.dropped:
             rare["dropped"] = attempt.dropped
         plan, answer, parts = self._plan, response or _NO_ANSWER, self._parts
@@ -165,11 +169,12 @@ class CallRecorder:
             role=plan.role_settings.shown_role, asked_role=plan.asked_role, provider=provider, model=model,
             provider_type=attempt.provider.config.type, served_model=provider_word(answer.model, attempt, parts),
             policy=plan.role_settings.policy, operation=plan.operation.name,
-            started_at=utc_timestamp(attempt.started_at),
+            started_at=utc_timestamp(attempt.started_at), offset_ms=_ms(attempt.started_monotonic - plan.started),
             elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, stream=plan.stream is not None,
             finish_reason=provider_word(answer.finish_reason, attempt, parts),
-            usage=answer.usage or None, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
+            usage=answer.usage or None, cost_usd=answer.cost_usd,
+            cost_source=None if answer.cost_usd is None else "vendor", request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=parts.workspace, **rare,
         ))  # fmt: skip

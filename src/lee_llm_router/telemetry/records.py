@@ -68,6 +68,12 @@ class TraceRecord:
     started_at: str
     """UTC, ISO 8601 with microseconds and a Z."""
     elapsed_ms: float = 0.0
+    offset_ms: float | None = None
+    """Milliseconds from the begin of the call to the start of the attempt."""
+    waited_for: str | None = None
+    """What the call waited for before the attempt, if it waited."""
+    reason: str | None = None
+    """Why this target was asked, as the policy and the router put it."""
     first_token_ms: float | None = None
     operation: str | None = None
     """The kind of call, where it is no chat completion: ``embedding``."""
@@ -90,6 +96,11 @@ class TraceRecord:
     finish_reason: str | None = None
     usage: LLMUsage | None = None
     cost_usd: float | None = None
+    """None: not known, which is not 0."""
+    cost_source: str | None = None
+    """Where the cost is from: ``vendor``, ``pricing`` (the configuration's), or the name of a price table."""
+    service_tier: str | None = None
+    """The tier that served, as the vendor names it."""
     request_bytes: int | None = None
     response_chars: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

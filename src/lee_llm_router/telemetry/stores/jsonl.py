@@ -27,13 +27,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
@@ -51,10 +51,12 @@ from lee_llm_router.telemetry.stores.day_files import (
     open_to_read,
     tidy,
 )
+from lee_llm_router.telemetry.stores.day_scan import calls_backwards, ids_beginning_with, records_after, scan_files
 from lee_llm_router.telemetry.stores.line_reader import lines_backwards
 
 if TYPE_CHECKING:
     from lee_llm_router.settings.plugins import PluginSettings
+    from lee_llm_router.telemetry.calls import TracedCall
     from lee_llm_router.telemetry.settings import TraceConfig
 
 DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
@@ -219,6 +221,22 @@ class LocalFileTraceStore:
                 break
             found += reversed(here)
         return found
+
+    def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """Yield records as mappings; see `TraceScanner.scan`."""
+        return scan_files(self.trace_dir, since, until)
+
+    def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
+        """Yield calls, newest first; see `TraceScanner.calls`."""
+        return calls_backwards(self.trace_dir, since, until)
+
+    def ids(self, prefix: str, limit: int = 10) -> list[str]:
+        """Return ids of calls that begin with `prefix`; see `TraceScanner.ids`."""
+        return ids_beginning_with(self.trace_dir, prefix, limit)
+
+    def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
+        """Return what has been written since `position`; see `TraceScanner.poll`."""
+        return records_after(self.trace_dir, position)
 
     def _ensure_file(self, now: float, size: int) -> None:
         """Open the file for the next `size` bytes, unless the descriptor is one: not full, deleted, moved or closed."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal, TypeAlias, TypeVar
+from datetime import datetime
+from typing import Literal, TypeAlias
 
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.telemetry.calls import TracedCall, believed, calls_from
 from lee_llm_router.telemetry.records import TraceRecord
 
 DEFAULT_WIDTH = 80
@@ -30,7 +31,6 @@ _GAP = "  "
 _NARROW_INDENT = 3
 _MAX_CHARACTERS = 1000
 
-NumberT = TypeVar("NumberT", int, float)
 _Colour: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", ""]
 _SGR = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
 _COLOUR_OF: dict[str, _Colour] = {"ok": "green", "error": "red", "cancelled": "yellow", "skipped": "yellow"}
@@ -50,14 +50,6 @@ class _Note:
 
     text: str
     indent: int = 0
-
-
-def calls_from(records: Iterable[TraceRecord]) -> dict[str, list[TraceRecord]]:
-    """Group `records` by the id of their call. Calls and records keep their order."""
-    calls: dict[str, list[TraceRecord]] = {}
-    for record in records:
-        calls.setdefault(record.request_id, []).append(record)
-    return calls
 
 
 def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, color: bool = False) -> str:
@@ -82,34 +74,31 @@ def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, col
 def _lines_of(records: Iterable[TraceRecord]) -> list[_Row | _Note]:
     lines: list[_Row | _Note] = []
     date = ""
-    for call in calls_from(records).values():
-        start = _time(call[0].started_at)
+    for call in calls_from(records):
+        start = call.started
         if start and f"{start:%Y-%m-%d}" != date:
             date = f"{start:%Y-%m-%d}"
             lines.append(_Note(f"{date} UTC"))
         lines.append(_call_row(call, start))
-        for record in call:
+        for record in call.records:
             lines.append(_attempt_row(record))
             if record.error:
                 lines.append(_Note(record.error, indent=_TIME + len(_GAP)))
     return lines
 
 
-def _call_row(call: Sequence[TraceRecord], start: datetime | None) -> _Row:
-    last = call[-1]
-    totals = (record.usage.total_tokens for record in call if record.usage)
-    tokens = [_believed(total) for total in totals if total is not None]
+def _call_row(call: TracedCall, start: datetime | None) -> _Row:
+    last = call.last
     outcome, colour = _outcome(last)
-    if last.verdict in ("retry", "next"):
-        # The process ended, or has not made the next attempt yet.
+    if call.outcome == "unfinished":
         outcome, colour = "unfinished", "yellow"
-    tail = f"{_count(sum(tokens)) if tokens else '-':>6}{_GAP}{last.request_id[-_ID:]}"
+    tail = f"{'-' if call.tokens is None else _count(call.tokens):>6}{_GAP}{last.request_id[-_ID:]}"
     time = f"{start:%H:%M:%S}" if start else "?"
-    return _Row((time, last.role, outcome, _duration(_total_ms(call)), tail), ("", "bold", colour, "", ""))
+    return _Row((time, last.role, outcome, _duration(call.total_ms), tail), ("", "bold", colour, "", ""))
 
 
 def _attempt_row(record: TraceRecord) -> _Row:
-    number = "-" if record.attempt is None else str(_believed(record.attempt) + 1)
+    number = "-" if record.attempt is None else str(believed(record.attempt) + 1)
     outcome, colour = _outcome(record)
     cells = (number, record.target, outcome, _duration(record.elapsed_ms), _what_next(record))
     return _Row(cells, ("dim", "", colour, "", "dim"))
@@ -131,31 +120,8 @@ def _what_next(record: TraceRecord) -> str:
     return f"{record.verdict} in {_duration(record.wait_ms)}" if record.wait_ms else record.verdict
 
 
-def _total_ms(call: Sequence[TraceRecord]) -> float:
-    """Return the time from the start of the first attempt to the end of the last, waits included."""
-    first, last = _time(call[0].started_at), _time(call[-1].started_at)
-    if first is None or last is None:
-        return sum(_believed(record.elapsed_ms) + _believed(record.wait_ms) for record in call)
-    between, took = max(0.0, (last - first) / timedelta(milliseconds=1)), _believed(call[-1].elapsed_ms)
-    # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
-    return max(between, took) if call[-1].attempt is None else between + took
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _believed(number: NumberT) -> NumberT | int:
-    """Return `number` if it can be true, else 0. The store of daily files reads no others; another store may."""
-    return number if 0 <= number <= MAX_COUNT else 0
-
-
 def _duration(milliseconds: float) -> str:
-    milliseconds = _believed(milliseconds)
+    milliseconds = believed(milliseconds)
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     return f"{milliseconds / 1000:.1f} s" if milliseconds < 99_950 else f"{milliseconds / 1000:.0f} s"

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lee_llm_router.cli.trace_table import calls_from, render_calls
+from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.errors import FailureType
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry import TraceRecord
+from lee_llm_router.telemetry.calls import calls_from
 
 FIRST = "019a0000-0000-7000-8000-0000deadbe01"
 SECOND = "019a0000-0000-7000-8000-0000deadbe02"
@@ -66,8 +67,8 @@ def test_no_records_say_so() -> None:
 def test_records_are_grouped_by_call_in_the_order_given() -> None:
     """Mixed records of two calls become two groups, in order of their first records."""
     mixed = [make(SECOND), make(FIRST), make(SECOND, 1)]
-    assert {key: [r.attempt for r in group] for key, group in calls_from(mixed).items()} == {SECOND: [0, 1], FIRST: [0]}
-    assert list(calls_from(mixed)) == [SECOND, FIRST]
+    calls = calls_from(mixed)
+    assert [(call.request_id, [r.attempt for r in call.records]) for call in calls] == [(SECOND, [0, 1]), (FIRST, [0])]
 
 
 def row(record: TraceRecord, number: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""The command `trace`: everything that shows what was traced."""

@@ -1,0 +1,171 @@
+"""A traced call: the records of its attempts, and what they say together.
+
+Every view of traces (table, waterfall, statistics, report) reads a call through `TracedCall`, so that all of them mean
+the same by "answered", "saved by a fallback" or "what it cost".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Literal, TypeAlias, TypeVar
+
+from lee_llm_router._util.numbers import MAX_COUNT
+from lee_llm_router.telemetry.records import TraceRecord
+
+CallOutcome: TypeAlias = Literal["ok", "error", "cancelled", "unfinished"]
+"""How a call ended. ``unfinished``: the process ended, or has not made the next attempt yet."""
+CallStatus: TypeAlias = Literal["ok", "error", "fallback", "cut"]
+"""What a call can be searched by; see `TracedCall.has_status`."""
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+@dataclass(frozen=True)
+class TracedCall:
+    """The records of one call, at least one, in the order they were written."""
+
+    records: Sequence[TraceRecord]
+
+    @property
+    def request_id(self) -> str:
+        """The id of the call."""
+        return self.records[0].request_id
+
+    @property
+    def role(self) -> str:
+        """The role that was asked."""
+        return self.records[0].role
+
+    @property
+    def last(self) -> TraceRecord:
+        """The record written last: it says how the call ended."""
+        return self.records[-1]
+
+    @property
+    def attempts(self) -> list[TraceRecord]:
+        """The records of attempts that were made: without skipped targets, and without the end outside of any."""
+        return [record for record in self.records if record.attempt is not None]
+
+    @property
+    def outcome(self) -> CallOutcome:
+        """How the call ended."""
+        if self.last.verdict in ("retry", "next"):
+            return "unfinished"
+        if self.last.outcome == "ok":
+            return "ok"
+        return "cancelled" if self.last.outcome == "cancelled" else "error"
+
+    @property
+    def tried(self) -> int:
+        """How many targets were asked."""
+        return len({(record.provider, record.model) for record in self.attempts})
+
+    @property
+    def answered_by(self) -> TraceRecord | None:
+        """The record of the attempt that gave the answer; None if none did."""
+        return self.last if self.outcome == "ok" else None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the call was answered although its first target failed or was skipped: by another target."""
+        first, last = self.records[0], self.last
+        return self.outcome == "ok" and (first.provider, first.model) != (last.provider, last.model)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer ended at its limit of tokens."""
+        return self.outcome == "ok" and self.last.finish_reason == "length"
+
+    def has_status(self, status: CallStatus) -> bool:
+        """Return whether the call has `status`.
+
+        ``ok``: it was answered. ``error``: it was not (failed or cancelled). ``fallback``: as `is_saved`. ``cut``: as
+        `is_cut`. A call may have several.
+        """
+        match status:
+            case "ok":
+                return self.outcome == "ok"
+            case "error":
+                return self.outcome in ("error", "cancelled")
+            case "fallback":
+                return self.is_saved
+            case "cut":
+                return self.is_cut
+
+    @cached_property
+    def started(self) -> datetime | None:
+        """When the call began, in UTC; None if its records do not say."""
+        return parsed_time(self.records[0].started_at)
+
+    @property
+    def total_ms(self) -> float:
+        """Milliseconds from the start of the first attempt to the end of the last, waits included."""
+        first, last = self.started, parsed_time(self.last.started_at)
+        if first is None or last is None:
+            return sum(believed(record.elapsed_ms) + believed(record.wait_ms) for record in self.records)
+        between, took = max(0.0, (last - first).total_seconds() * 1000), believed(self.last.elapsed_ms)
+        # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
+        return max(between, took) if self.last.attempt is None else between + took
+
+    @property
+    def first_token_ms(self) -> float | None:
+        """Milliseconds from the start of the first attempt to the first output of the answer; None if not streamed."""
+        answer = self.answered_by
+        if answer is None or answer.first_token_ms is None:
+            return None
+        return max(0.0, self.total_ms - believed(answer.elapsed_ms)) + believed(answer.first_token_ms)
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of all attempts, failed ones too; None if none reported any."""
+        return _sum(r.usage.total_tokens for r in self.records if r.usage is not None)
+
+    @property
+    def input_tokens(self) -> int | None:
+        """Tokens of all attempts that went in, cached ones included; None if none reported any."""
+        return _sum(r.usage.prompt_tokens for r in self.records if r.usage is not None)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """Tokens of all attempts that came out, reasoning included; None if none reported any."""
+        return _sum(r.usage.completion_tokens for r in self.records if r.usage is not None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """US dollars of all attempts whose cost is known, failed ones too; None if none is. See `is_cost_whole`."""
+        return _sum(record.cost_usd for record in self.records)
+
+    @property
+    def is_cost_whole(self) -> bool:
+        """Whether the cost of every attempt that used tokens is known."""
+        return all(record.cost_usd is not None for record in self.records if record.usage is not None)
+
+
+def calls_from(records: Iterable[TraceRecord]) -> list[TracedCall]:
+    """Group `records` by the id of their call. Calls and records keep their order."""
+    calls: dict[str, list[TraceRecord]] = {}
+    for record in records:
+        calls.setdefault(record.request_id, []).append(record)
+    return [TracedCall(tuple(found)) for found in calls.values()]
+
+
+def parsed_time(text: str) -> datetime | None:
+    """Return the moment that ISO 8601 names, in UTC; None if it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def believed(number: NumberT) -> NumberT | int:
+    """Return `number` if it can be true, else 0. The store of daily files reads no others; another store may."""
+    return number if 0 <= number <= MAX_COUNT else 0
+
+
+def _sum(numbers: Iterable[NumberT | None]) -> NumberT | None:
+    known = [believed(number) for number in numbers if number is not None]
+    return sum(known) if known else None
