@@ -6,6 +6,8 @@ REAL := .real
 REAL_VENV := $(REAL)/venv
 BENCH := .bench
 DEMO := .demo
+# Many tests wait for a timeout or a child: more of them than there are cores fit in the same time.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 CLAUDE = $(firstword $(wildcard $(REAL)/node_modules/@anthropic-ai/claude-code-*/claude) $(wildcard $(REAL)/node_modules/.bin/claude))
@@ -56,13 +58,13 @@ endif
 	@$(DEMO)/bin/python examples/demo.py $(if $(MOCK),--mock)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
 test-http: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --dist worksteal $(OVER_HTTP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(OVER_HTTP)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

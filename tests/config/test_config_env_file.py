@@ -21,8 +21,6 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.codex_cli import CodexCLIProvider
 from lee_llm_router.telemetry.stores.open import open_store
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 SECRET = "k-9f3b-secret-77aa"
 MOCK = 'llm:\n  providers: {p: {type: mock, response_text: "${WORD:-none}"}}\n  roles: {r: {provider: p}}\n'
 

@@ -19,8 +19,6 @@ from lee_llm_router.doctor import diagnose
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.keys import MAX_KEY_BYTES, KeyedConfig, KeySource
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 SECRET = "k-5e8c-secret-19bd"
 
 

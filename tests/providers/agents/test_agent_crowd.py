@@ -16,8 +16,6 @@ from helpers.fake_claude import FakeClaude
 from helpers.fake_codex import FakeCodex
 from lee_llm_router import LLMRouterError
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
 # Begins a daemon: in a session of its own, without a parent, and without any of our pipes.
 DAEMON = """
 if not os.fork():

@@ -25,8 +25,6 @@ from lee_llm_router.providers.agents.base import AgentProvider
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import StreamChunk
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
 # The fake waits for this file before it goes on.
 WAIT = "while not os.path.exists(os.path.dirname(sys.argv[0]) + '/part-go'): time.sleep(0.01)"
 

@@ -17,7 +17,6 @@ from lee_llm_router import ProviderError
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError, cancellable
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
-pytest_plugins = ["helpers.child_fixtures"]
 
 
 def test_a_switch_set_before_the_start_ends_the_run() -> None:

@@ -20,7 +20,6 @@ from lee_llm_router.providers.child_process import runner
 from lee_llm_router.providers.child_process.runner import STDERR_TAIL, run_child
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
-pytest_plugins = ["helpers.child_fixtures"]
 
 
 @pytest.fixture(params=["pidfd", "old kernel", "no pidfd"])

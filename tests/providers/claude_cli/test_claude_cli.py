@@ -15,9 +15,6 @@ from helpers.fake_claude import FakeClaude
 from lee_llm_router import LLMRouterError, LLMUsage
 from lee_llm_router.errors import FailureType as F
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
-
 # An answer
 
 

@@ -17,8 +17,6 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.claude_cli import ClaudeCLIProvider
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
 SYSTEM = {"role": "system", "content": "Be terse."}
 ALWAYS = {
     "--print", "--output-format=stream-json", "--verbose", "--include-partial-messages", "--strict-mcp-config",

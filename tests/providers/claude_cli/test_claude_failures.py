@@ -14,8 +14,6 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.claude_cli.events import ClaudeTurn
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
 NOW = 1_795_688_400.0
 """2026-11-26 10:20 UTC."""
 RESET = int(NOW) + 3600

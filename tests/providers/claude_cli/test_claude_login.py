@@ -14,8 +14,6 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.claude_cli import ClaudeCLIProvider
 from lee_llm_router.providers.claude_cli.login import CLAUDE_LOGIN
 
-pytest_plugins = ["helpers.claude_fixtures"]
-
 FOUND = "sk-found-in-the-environment"
 
 

@@ -21,9 +21,6 @@ from lee_llm_router import LLMRouterError, LLMUsage
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process import owned_folder
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
-
 # An answer
 
 

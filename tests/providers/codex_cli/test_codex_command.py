@@ -16,9 +16,6 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.codex_cli import CodexCLIConfig, CodexCLIProvider
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
-
 # What codex is given
 
 

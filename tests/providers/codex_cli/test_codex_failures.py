@@ -23,8 +23,6 @@ from lee_llm_router.providers.codex_cli.events import CodexTurn
 from lee_llm_router.providers.codex_cli.failures import classify
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 
 def fails(codex: FakeCodex, said: str | None, clock: FakeClock | None = None, **how: Any) -> LLMRouterError:
     """Return the error of a run in which codex says this in `turn.failed`, or nothing at all."""

@@ -23,8 +23,6 @@ from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process import owned_folder
 from lee_llm_router.providers.codex_cli.login import login_secrets
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 AUTH = "auth = Path(os.environ['CODEX_HOME'], 'auth.json')\nauth.unlink(missing_ok=True)\n"
 
 # What lies in place of the login

@@ -14,9 +14,6 @@ from helpers.fake_codex import FakeCodex
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.codex_cli import CodexCLIProvider
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
-
 # Login and key
 
 

@@ -14,9 +14,6 @@ from helpers.fake_codex import FakeCodex
 from lee_llm_router import LLMRequest
 from lee_llm_router.errors import FailureType as F
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
-
 # Messages
 
 

@@ -24,8 +24,6 @@ from lee_llm_router.providers.child_process import owned_folder, owner_watch, pr
 from lee_llm_router.providers.child_process.orphans import clean_up_after
 from lee_llm_router.providers.child_process.owned_folder import sweep
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 CALLER = """
 import sys
 from lee_llm_router import LLMRequest

@@ -22,8 +22,6 @@ from lee_llm_router.providers.child_process import lent_file
 from lee_llm_router.providers.codex_cli.login import renewal_due
 from real import responses_server as rs
 
-pytest_plugins = ["helpers.codex_fixtures"]
-
 CALLER = """
 import sys
 from lee_llm_router import LLMRequest

@@ -18,8 +18,6 @@ from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.gemini_cli.events import GeminiTurn
 from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_finish
 
-pytest_plugins = ["helpers.gemini_fixtures"]
-
 FOREVER = "while True: time.sleep(9)"
 ADVICE = "\nPlease wait and try again later. To increase your limits, request a quota increase through AI Studio, or"
 BY_TERMINAL = "Error when talking to Gemini API TerminalQuotaError: x\n    at somewhere\n"

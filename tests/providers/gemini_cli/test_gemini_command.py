@@ -29,8 +29,6 @@ from lee_llm_router.providers.gemini_cli import GeminiCLIConfig, GeminiCLIProvid
 from lee_llm_router.providers.gemini_cli.command import service_schema
 from lee_llm_router.providers.gemini_cli.prompt import guarded
 
-pytest_plugins = ["helpers.gemini_fixtures"]
-
 JOINER = "\u2060"
 
 
