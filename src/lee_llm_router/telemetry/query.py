@@ -1,25 +1,44 @@
-"""Which calls a view of traces shows: filters over a call's records."""
+"""Which calls a view of traces shows: filters over a call's records, and words for times and lengths of time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, time, timedelta
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
+from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.calls import CallStatus, TracedCall
 from lee_llm_router.telemetry.record_json import json_text
+from lee_llm_router.telemetry.records import TraceRecord
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)\s*")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
+_LONGEST = 100 * 366 * 86_400.0
+"""Seconds of the longest time that is understood: a hundred years."""
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFilter:
-    """What calls must be like. Conditions that are given must all hold; without any, every call passes."""
+    """What calls must be like. Conditions that are given must all hold; without any, every call passes.
+
+    In the name of a role, provider or model, and in the value of an entry of metadata, ``*`` stands for any text.
+    """
 
     role: str | None = None
+    """The role that was asked."""
     provider: str | None = None
     """Of any attempt, or of a target that was skipped."""
     model: str | None = None
     """As `provider`: the model that was asked, or the one that served."""
     status: CallStatus | None = None
+    """See `TracedCall.has_status`."""
     failure: str | None = None
     """Type of the failure of any attempt, in any case: ``RATE_LIMIT``."""
     since: float | None = None
@@ -29,9 +48,9 @@ class CallFilter:
     slower_than: float | None = None
     """Seconds that the whole call took, at least."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Entries that the call's metadata has, compared as text."""
+    """Entries that the call's metadata has, compared as text; a dot in a name leads into an inner mapping."""
     grep: str | None = None
-    """A text that a record of the call holds anywhere, in any case."""
+    """A text that a record of the call holds in any of its values, in any case."""
 
     @property
     def is_open(self) -> bool:
@@ -42,16 +61,17 @@ class CallFilter:
         """Return whether all conditions hold for `call`."""
         records = call.records
         checks = (
-            self.role is None or call.role == self.role,
-            self.provider is None or any(record.provider == self.provider for record in records),
-            self.model is None or any(self.model in (record.model, record.served_model) for record in records),
+            self.role is None or _is_like(call.role, self.role),
+            self.provider is None or any(_is_like(record.provider, self.provider) for record in records),
+            self.model is None
+            or any(_is_like(name, self.model) for record in records for name in (record.model, record.served_model)),
             self.status is None or call.has_status(self.status),
             self.failure is None or any(record.failure_type == self.failure.upper() for record in records),
             self._is_in_time(call),
             self.slower_than is None or call.total_ms >= self.slower_than * 1000,
-            all(_as_text(records[0].metadata.get(name)) == value for name, value in self.metadata.items()),
+            all(_is_like(metadata_text(records[0], name), value) for name, value in self.metadata.items()),
         )
-        return all(checks) and (self.grep is None or _holds(call, self.grep))
+        return all(checks) and (self.grep is None or _holds(call, self.grep.casefold()))
 
     def _is_in_time(self, call: TracedCall) -> bool:
         if self.since is None and self.until is None:
@@ -62,16 +82,104 @@ class CallFilter:
         return (self.since is None or began >= self.since) and (self.until is None or began < self.until)
 
 
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json_text(value).decode()
+def metadata_text(record: TraceRecord, name: str) -> str | None:
+    """Return the entry `name` of a record's metadata as text; None if there is none.
+
+    A name with a dot that is no entry itself leads into an inner mapping: ``user.id``.
+    """
+    value = _entry(record.metadata, name)
+    return value if value is None or isinstance(value, str) else json_text(value).decode()
 
 
-def _holds(call: TracedCall, text: str) -> bool:
-    needle = text.casefold()
-    return any(needle in _texts(record.to_json().decode(errors="replace")) for record in call.records)
+def seconds_of(text: str, *, bare: bool = False) -> float | None:
+    """Return the seconds that a length of time says: ``800ms``, ``1.5s``, ``2h``, ``1h30m``, ``3d``, ``2w``.
+
+    Args:
+        text: The words.
+        bare: Whether a number without a unit is understood, as seconds.
+
+    Returns:
+        The seconds; None if it is no length of time, or more than a hundred years.
+    """
+    text, total, end = text.strip().lower(), 0.0, 0
+    if bare and _NUMBER.fullmatch(text):
+        total = float(text)
+    else:
+        while (part := _PART.match(text, end)) is not None:
+            total, end = total + float(part[1]) * _UNITS[part[2]], part.end()
+        if not text or end != len(text):
+            return None
+    return total if math.isfinite(total) and total <= _LONGEST else None
 
 
-def _texts(line: str) -> str:
-    return line.casefold()
+def moment_of(text: str, now: float) -> float | None:
+    """Return the moment that `text` names, in seconds since 1970; None if it names none.
+
+    Args:
+        text: A length of time, which counts back from `now` (``2h``); a date, a time of today or both in ISO 8601, in
+            UTC unless it names an offset; ``now``, ``today`` or ``yesterday``.
+        now: The present, in seconds since 1970.
+    """
+    text = text.strip()
+    ago = seconds_of(text)
+    if ago is not None:
+        return now - ago
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    words = {"now": now, "today": today.timestamp(), "yesterday": (today - timedelta(days=1)).timestamp()}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        if ":" not in text:
+            return None
+        try:
+            moment = datetime.combine(today.date(), time.fromisoformat(text))
+        except ValueError:
+            return None
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except OverflowError:
+        return None
+
+
+def _is_like(name: str | None, wanted: str) -> bool:
+    if name is None or "*" not in wanted:
+        return name == wanted
+    return fnmatchcase(name, _pattern(wanted))
+
+
+@lru_cache(maxsize=64)
+def _pattern(wanted: str) -> str:
+    """Return `wanted` with nothing but its stars special."""
+    return re.sub(r"[\[\]?]", lambda found: f"[{found[0]}]", wanted)
+
+
+def _entry(metadata: Mapping[str, Any], name: str) -> Any:
+    if name in metadata:
+        return metadata[name]
+    first, dot, rest = name.partition(".")
+    inner = metadata.get(first) if dot else None
+    return _entry(inner, rest) if isinstance(inner, Mapping) else None
+
+
+def _holds(call: TracedCall, needle: str) -> bool:
+    return any(needle in text.casefold() for record in call.records for text in _texts(record, 0))
+
+
+def _texts(value: Any, depth: int) -> Iterator[str]:
+    """Yield every text and number in a record, and the names in its mappings; not those of its own fields."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, TraceRecord | LLMUsage):
+        for one in fields(value):
+            yield from _texts(getattr(value, one.name), depth + 1)
+    elif isinstance(value, Mapping) and depth < _MAX_DEPTH:
+        for name, item in value.items():
+            yield str(name)
+            yield from _texts(item, depth + 1)
+    elif isinstance(value, list | tuple) and depth < _MAX_DEPTH:
+        for item in value:
+            yield from _texts(item, depth + 1)
+    elif value is not None:
+        yield json_text(value).decode(errors="replace")
