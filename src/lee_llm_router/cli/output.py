@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
@@ -96,8 +98,29 @@ def write_json_text(text: bytes) -> None:
 
 def say(text: str) -> None:
     """Write a message to standard error, its lines escaped. If that cannot be done, there is nobody to tell."""
-    with suppress(OSError):
+    with STDERR_LOCK, suppress(OSError):
+        if _erase_status is not None:
+            _erase_status()
         print(escaped(text), file=sys.stderr, flush=True)
+
+
+STDERR_LOCK = threading.RLock()
+"""Held while something is written to standard error, by whichever thread."""
+ERASED_LINE = "\r\x1b[K"
+_erase_status: Callable[[], None] | None = None
+
+
+def beside_status(erase: Callable[[], None] | None) -> None:
+    """Let messages call `erase` first: a line of progress stands where they go. None: there is no such line now."""
+    global _erase_status  # noqa: PLW0603 - a process has one standard error
+    _erase_status = erase
+
+
+def write_status(text: str) -> None:
+    """Write `text`, which may move the cursor, to the terminal that standard error is."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def terminal_columns() -> int:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 
-from lee_llm_router.cli.output import escaped
+from lee_llm_router.cli.output import say
 
 
-class _EscapedMessage(logging.Formatter):
-    """The message of a warning, with what a terminal may obey escaped."""
+class _SaidMessage(logging.Handler):
+    """Says the message of a warning as the command line says its own."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return escaped(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler: a warning must not break what it warns of
+            self.handleError(record)
 
 
 def show_warnings() -> None:
     """Send warnings, but no events of attempts, to standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_EscapedMessage("%(message)s"))
+    handler = _SaidMessage()
+    handler.setFormatter(logging.Formatter("%(message)s"))
     handler.addFilter(lambda record: not hasattr(record, "llm_event"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
