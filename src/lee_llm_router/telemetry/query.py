@@ -83,11 +83,16 @@ class CallFilter:
 
 
 def metadata_text(record: TraceRecord, name: str) -> str | None:
-    """Return the entry `name` of a record's metadata as text; None if there is none.
+    """Return the entry `name` of a record's metadata as text; None if there is none. See `entry_text`."""
+    return entry_text(record.metadata, name)
+
+
+def entry_text(metadata: Mapping[str, Any], name: str) -> str | None:
+    """Return an entry of a record's metadata as text: a text as it is, all else as JSON; None if there is none.
 
     A name with a dot that is no entry itself leads into an inner mapping: ``user.id``.
     """
-    value = _entry(record.metadata, name)
+    value = _entry(metadata, name)
     return value if value is None or isinstance(value, str) else json_text(value).decode()
 
 

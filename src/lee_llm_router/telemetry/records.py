@@ -149,7 +149,16 @@ class TraceRecord:
         Raises:
             ValueError: not a JSON object, or a field without a default is missing.
         """
-        known = known_fields(cls, json_object(line), long=_LONG, signed=_SIGNED)
+        return cls.from_mapping(json_object(line))
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> TraceRecord:
+        """Return the record in `data`, a parsed JSON object; as `from_json`.
+
+        Raises:
+            ValueError: a field without a default is missing.
+        """
+        known = known_fields(cls, data, long=_LONG, signed=_SIGNED)
         if known.get("usage") is not None:
             known["usage"] = LLMUsage(**known_fields(LLMUsage, known["usage"]))
         if "dropped" in known:

@@ -1,0 +1,107 @@
+"""Puts the records of calls together, which come in the order they were written: those of many calls alternate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from lee_llm_router.telemetry.calls import TracedCall
+from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.scanning import TraceScanner, is_within
+
+RecordT = TypeVar("RecordT")
+
+LONGEST_CALL = 3600.0
+"""Seconds that a call is taken to last: so much further is read to have the calls at the ends of a time whole."""
+_MOST_OPEN = 100_000
+"""Calls that are held at most, since they have not ended: processes that were killed leave such."""
+_MOST_ENDED = 1_000
+"""Calls that are held at most after their error, since the targets that were not asked are written behind it."""
+_MOST_RECORDS = 2_000
+"""Records of one call that are held: twice as many as a call can make attempts."""
+
+
+class CallJoiner(Generic[RecordT]):
+    """Gives out calls as they end, each as the list of its records, and holds those alone that have not ended.
+
+    A call ends with a record whose verdict is ``return``, and with one that is ``raise`` once no more of it comes.
+    """
+
+    __slots__ = ("_ended", "_ended_before", "_open")
+
+    def __init__(self) -> None:
+        self._open: dict[str, list[RecordT]] = {}
+        self._ended: dict[str, list[RecordT]] = {}
+        self._ended_before: set[str] = set()
+
+    def __contains__(self, request_id: str) -> bool:
+        """Return whether records of the call are held."""
+        return request_id in self._open or request_id in self._ended
+
+    def add(self, request_id: str, verdict: str, record: RecordT) -> list[list[RecordT]]:
+        """Take a record, and return the calls that it ends; often its own."""
+        held = self._ended.get(request_id)
+        if held is None:
+            if verdict == "return" and request_id not in self._open:  # most calls: one record, and that is all
+                return [[record]]
+            held = self._open.pop(request_id, None) or []
+            (self._open if verdict in ("retry", "next") else self._ended)[request_id] = held
+        held.append(record)
+        if verdict == "return" or len(held) >= _MOST_RECORDS:
+            self._open.pop(request_id, None)
+            self._ended.pop(request_id, None)
+            return [held]
+        return [part.pop(next(iter(part))) for part, most in self._limits() if len(part) > most]
+
+    def turn(self) -> list[list[RecordT]]:
+        """Return the calls that had ended by an error when this was called last: what belonged to them has come."""
+        due = [self._ended.pop(name) for name in self._ended_before if name in self._ended]
+        self._ended_before = set(self._ended)
+        return due
+
+    def rest(self) -> Iterator[list[RecordT]]:
+        """Yield what is still held: calls that ended by an error, and then the unfinished ones."""
+        for part, _ in self._limits():
+            while part:
+                yield part.pop(next(iter(part)))
+
+    def _limits(self) -> tuple[tuple[dict[str, list[RecordT]], int], ...]:
+        return (self._ended, _MOST_ENDED), (self._open, _MOST_OPEN)
+
+
+def calls_in_order(
+    scanner: TraceScanner, since: float | None = None, until: float | None = None
+) -> Iterator[TracedCall]:
+    """Yield the calls that began in [since, until), each whole, in the order in which they ended.
+
+    Memory is bounded by the calls that run at the same time.
+    """
+    joiner: CallJoiner[TraceRecord] = CallJoiner()
+    for data in scan_around(scanner, since, until):
+        try:
+            record = TraceRecord.from_mapping(data)
+        except ValueError:
+            continue
+        for records in joiner.add(record.request_id, record.verdict, record):
+            yield from _within(records, since, until)
+    for records in joiner.rest():
+        yield from _within(records, since, until)
+
+
+def scan_around(scanner: TraceScanner, since: float | None, until: float | None) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a time with all records of the calls that began in it, and some of others."""
+    before = None if since is None else since - LONGEST_CALL
+    return scanner.scan(before, None if until is None else until + LONGEST_CALL)
+
+
+def began_within(started_at: str, attempt: int | None, since: float | None, until: float | None) -> bool:
+    """Return whether a call whose first record says this began in [since, until).
+
+    A call of which only the end was read did not: its first record is not that of its first attempt.
+    """
+    return is_within(started_at, since, until) and (since is None or not attempt)
+
+
+def _within(records: list[TraceRecord], since: float | None, until: float | None) -> Iterator[TracedCall]:
+    if began_within(records[0].started_at, records[0].attempt, since, until):
+        yield TracedCall(tuple(records))

@@ -1,0 +1,254 @@
+"""Statistics over traces: the same as the calls themselves say, whatever the records hold."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.records import make
+from helpers.support import EPOCH
+from helpers.trace_set import trace_set
+from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.calls import TracedCall, calls_from
+from lee_llm_router.telemetry.query import CallFilter
+from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.scanning import TraceScanner, scanner_of
+from lee_llm_router.telemetry.statistics import (
+    OTHERS,
+    GroupStatistics,
+    grouping_of,
+    percentile,
+    trace_statistics,
+)
+
+_TOKENS = st.one_of(st.none(), st.integers(0, 10**6), st.just(-1), st.just(10**13))
+_TIMES = st.one_of(st.floats(0, 1e6), st.integers(0, 10**6), st.just(-5.0), st.just(1e13), st.just(float("inf")))
+_NAMES = st.sampled_from(["a", "b", None])
+
+_FILTERS: list[Any] = [
+    {"role": "planner"}, {"provider": "a"}, {"status": "error"}, {"until": EPOCH + 5e5}, {"since": EPOCH + 5e5},
+    {"failure": "auth"}, {"metadata": {"k": "3"}},
+]  # fmt: skip
+
+
+class _Kept:
+    """A store of records in memory, in the order they were written."""
+
+    def __init__(self, records: Iterable[TraceRecord]) -> None:
+        self.records = list(records)
+
+    def last(self, n: int = 1) -> list[TraceRecord]:
+        return self.records
+
+    def find(self, request_id: str) -> list[TraceRecord]:
+        return [record for record in self.records if record.request_id == request_id]
+
+
+def kept(records: Iterable[TraceRecord]) -> TraceScanner:
+    return scanner_of(_Kept(records))
+
+
+@st.composite
+def _call(draw: st.DrawFn, number: int) -> list[TraceRecord]:
+    """A call as a router may have left it: tries, skipped targets, and an end, or none."""
+    records: list[TraceRecord] = []
+    role, at = draw(st.sampled_from(["planner", "writer"])), EPOCH + draw(st.floats(0, 1e6))
+    metadata: Any = draw(st.sampled_from([{}, {"k": "v"}, {"k": 3}, {"k": [1]}]))
+    steps = draw(st.lists(st.sampled_from(["error", "skipped"]), max_size=3))
+    end = draw(st.sampled_from(["ok", "error", "cancelled", "outside", "unfinished", "skipped after"]))
+    attempt = 0
+    for place, step in enumerate([*steps, "ok" if end == "ok" else "error"]):
+        is_last = place == len(steps) and end != "unfinished"
+        made = step != "skipped" and not (is_last and end == "outside")
+        verdict = "next" if not is_last else "return" if end == "ok" else "raise"
+        records.append(
+            make(
+                request_id=f"call-{number}", role=role, attempt=attempt if made else None, at=at, metadata=metadata,
+                outcome="cancelled" if is_last and end == "cancelled" else step, verdict=verdict,
+                provider=draw(_NAMES), model=draw(_NAMES), elapsed_ms=draw(_TIMES), wait_ms=draw(_TIMES),
+                first_token_ms=draw(st.one_of(st.none(), _TIMES)),
+                failure_type=None if step == "ok" else draw(st.sampled_from(["TIMEOUT", "AUTH"])),
+                usage=draw(st.one_of(st.none(), st.builds(
+                    LLMUsage, prompt_tokens=_TOKENS, completion_tokens=_TOKENS, total_tokens=_TOKENS))),
+                cost_usd=draw(st.one_of(st.none(), st.floats(0, 100), st.just(-1.0))),
+            )
+        )  # fmt: skip
+        attempt += made
+        at += draw(st.floats(0, 100))
+    if end == "skipped after":
+        records.append(make(f"call-{number}", None, at, role=role, outcome="skipped", verdict="raise", provider="a",
+                            failure_type="UNAVAILABLE"))  # fmt: skip
+    return records
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> list[TraceRecord]:
+    """The records of some calls, which alternate."""
+    calls = [draw(_call(number)) for number in range(draw(st.integers(0, 6)))]
+    chance, mixed = draw(st.randoms(use_true_random=False)), []
+    while any(calls):
+        mixed.append(chance.choice([call for call in calls if call]).pop(0))
+        calls = [call for call in calls if call]
+    return mixed
+
+
+def as_read(records: Iterable[TraceRecord]) -> list[TracedCall]:
+    """The calls as the store of daily files would read them: with what cannot be true left out."""
+    return calls_from(TraceRecord.from_json(record.to_json()) for record in records)
+
+
+def summed(calls: Sequence[TracedCall]) -> dict[str, Any]:
+    """The numbers of calls, one by one."""
+    ended = sorted(call.total_ms for call in calls if call.outcome != "unfinished")
+    firsts = sorted(first for call in calls if (first := call.first_token_ms) is not None)
+    errors = sum(call.has_status("error") for call in calls)
+
+    def total(numbers: Iterable[float | None]) -> float | None:
+        known = [number for number in numbers if number is not None]
+        return sum(known) if known else None
+
+    return {
+        "calls": len(calls), "attempts": sum(len(call.attempts) for call in calls), "errors": errors,
+        "error_rate": errors / len(calls) if calls else 0.0, "saved": sum(call.is_saved for call in calls),
+        "unfinished": sum(call.outcome == "unfinished" for call in calls),
+        "p50_ms": percentile(ended, 50), "p95_ms": percentile(ended, 95), "p99_ms": percentile(ended, 99),
+        "first_token_p50_ms": percentile(firsts, 50), "first_token_p95_ms": percentile(firsts, 95),
+        "input_tokens": total(call.input_tokens for call in calls),
+        "output_tokens": total(call.output_tokens for call in calls),
+        "cost_usd": total(call.cost_usd for call in calls),
+        "unknown_costs": sum(not call.is_cost_whole for call in calls),
+    }  # fmt: skip
+
+
+def numbers(row: GroupStatistics) -> Any:
+    return pytest.approx({name: value for name, value in asdict(row).items() if name != "group"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(_histories())
+def test_statistics_are_what_the_calls_themselves_say(records: list[TraceRecord]) -> None:
+    """Of all calls, and of each role."""
+    found = trace_statistics(kept(records), ("role",))
+    calls = as_read(records)
+    assert summed(calls) == numbers(found.total)
+    for row in found.groups:
+        assert summed([call for call in calls if call.role == row.group["role"]]) == numbers(row)
+    assert sum(row.calls for row in found.groups) == len(calls)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_histories(), st.sampled_from(["provider", "model", "failure"]))
+def test_by_provider_model_or_failure_single_attempts_are_counted(records: list[TraceRecord], by: str) -> None:
+    """Each row has the attempts of that provider, and the last one all; a call may be in several rows."""
+    found = trace_statistics(kept(records), (by,))
+    calls = as_read(records)
+    field = {"failure": "failure_type"}.get(by, by)
+
+    def of_row(record: TraceRecord, name: str | None) -> bool:
+        counts = record.failure_type is not None if by == "failure" else record.attempt is not None
+        return counts and (name == "*" or getattr(record, field) == name)
+
+    for row in [*found.groups, found.total]:
+        name = row.group[by] if row.group else "*"
+        those = [call for call in calls if any(of_row(record, name) for record in call.records)]
+        attempts = [record for call in calls for record in call.records if of_row(record, name)]
+        made = sorted(record.elapsed_ms for record in attempts if record.attempt is not None)
+        assert (row.calls, row.attempts) == (len(those), len(made))
+        assert row.p95_ms == percentile(made, 95)
+        assert row.unknown_costs == sum(r.usage is not None and r.cost_usd is None for r in attempts)
+        if by == "failure":
+            assert row.errors == sum(call.has_status("error") for call in those)
+            assert row.saved == sum(call.is_saved for call in those)
+        else:
+            assert row.errors == sum(record.outcome != "ok" for record in attempts)
+            assert row.saved == sum(call.is_saved and of_row(call.last, name) for call in calls)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_histories(), st.sampled_from(_FILTERS))
+def test_a_filter_lets_through_the_calls_it_does_elsewhere(records: list[TraceRecord], given_filter: Any) -> None:
+    wanted = CallFilter(**given_filter)
+    found = trace_statistics(kept(records), calls=wanted)
+    assert found.total.calls == sum(wanted.matches(call) for call in as_read(records))
+
+
+def test_a_call_that_runs_past_the_end_of_a_time_is_counted_whole() -> None:
+    """And one that began before it not at all, though its last attempts lie within."""
+    fails: dict[str, Any] = {"outcome": "error", "verdict": "next"}
+    records = [
+        make("before", 0, EPOCH - 5, **fails),
+        make("within", 0, EPOCH + 5, **fails),
+        make("before", 1, EPOCH + 6),
+        make("within", 1, EPOCH + 700),
+    ]
+    found = trace_statistics(kept(records), calls=CallFilter(since=EPOCH, until=EPOCH + 10)).total
+    assert (found.calls, found.attempts, found.p50_ms) == (1, 2, 695_000.0)
+
+
+def test_calls_that_never_ended_are_held_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of killed processes come to an end as unfinished once there are too many."""
+    monkeypatch.setattr("lee_llm_router.telemetry.joining._MOST_OPEN", 3)
+    records = [make(f"call-{number}", outcome="error", verdict="retry") for number in range(10)]
+    assert trace_statistics(kept(records)).total.unfinished == 10
+
+
+def test_groups_beyond_the_first_ten_thousand_are_one() -> None:
+    """An id in the metadata of each call fills no memory."""
+    records = [make(f"call-{number}", metadata={"id": number}) for number in range(10_005)]
+    found = trace_statistics(kept(records), ("metadata.id",))
+    assert [(row.group["metadata.id"], row.calls) for row in found.groups][:2] == [(OTHERS, 5), ("0", 1)]
+    assert (len(found.groups), found.total.calls) == (10_001, 10_005)
+
+
+@pytest.mark.parametrize(
+    ("given_records", "by", "expected"),
+    [
+        ([{"metadata": {"tenant": "a"}}, {"metadata": {"tenant": "a"}}, {}], "metadata.tenant", [("a", 2), (None, 1)]),
+        ([{"metadata": {"n": 3}}, {"metadata": {"n": "3"}}], "metadata.n", [("3", 2)]),
+        ([{"at": EPOCH + 86_400.0}, {}, {"at": EPOCH}], "day", [("2027-01-15", 2), ("2027-01-16", 1)]),
+        ([{"model": None}, {"model": "m" * 500}], "model", [(None, 1), ("m" * 200 + "…", 1)]),
+    ],
+)
+def test_calls_are_grouped_by(given_records: list[dict[str, Any]], by: str, expected: list[tuple[str, int]]) -> None:
+    """A value of the metadata, the UTC day; names from outside are cut."""
+    records = [make(f"call-{number}", **fields) for number, fields in enumerate(given_records)]
+    found = trace_statistics(kept(records), grouping_of(by))
+    assert [(row.group[by], row.calls) for row in found.groups] == expected
+
+
+def test_several_names_make_a_row_for_each_combination() -> None:
+    records = list(trace_set(200))
+    found = trace_statistics(kept(records), grouping_of("role, provider"))
+    assert found.unit == "attempts"
+    assert {tuple(row.group) for row in found.groups} == {("role", "provider")}
+    assert len(found.groups) == 12
+    assert sum(row.attempts for row in found.groups) == found.total.attempts == len(records)
+
+
+@pytest.mark.parametrize("wrong", ["rolle", "metadata.", "metadata", "served_model"])
+def test_what_cannot_be_grouped_by_is_refused(wrong: str) -> None:
+    with pytest.raises(ValueError, match="not one of role, day, provider, model, failure"):
+        grouping_of(wrong)
+
+
+def test_progress_is_told_now_and_then() -> None:
+    """With the number of records read, and at the end."""
+    told: list[int] = []
+    records = [make(f"call-{number}") for number in range(40_000)]
+    trace_statistics(kept(records), progress=told.append)
+    assert told == [32_768, 40_000]
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [([], 50, None), ([7.0], 99, 7.0), ([1.0, 2.0], 50, 1.0), ([float(n) for n in range(1, 101)], 95, 95.0)],
+)
+def test_a_percentile_is_a_value_that_occurred(values: list[float], percent: float, expected: float | None) -> None:
+    random.Random(1).shuffle(values)
+    assert percentile(sorted(values), percent) == expected
