@@ -16,6 +16,7 @@ from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
+from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 from lee_llm_router.testing import Recorder
 
 
@@ -43,6 +44,7 @@ class ToyStore:
 
 
 STORES: dict[str, Callable[[Path], Any]] = {
+    "sqlite": lambda folder: SqliteTraceStore(folder / "traces" / "traces.sqlite"),
     "files": lambda folder: LocalFileTraceStore(folder / "traces"),
     "as configured": lambda folder: open_store(TraceConfig(dir="traces", keep_days=7), workspace=folder),
     "recorder": lambda folder: Recorder(),

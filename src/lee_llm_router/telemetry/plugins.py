@@ -20,7 +20,12 @@ def _lacks(method: str) -> Any:
 STORES: PluginRegistry[TraceStore] = PluginRegistry(
     "trace store",
     "lee_llm_router.stores",
-    {"jsonl": "lee_llm_router.telemetry.stores.jsonl:LocalFileTraceStore"},
+    {
+        "jsonl": "lee_llm_router.telemetry.stores.jsonl:LocalFileTraceStore",
+        "sqlite": "lee_llm_router.telemetry.stores.sqlite:SqliteTraceStore",
+        "multi": "lee_llm_router.telemetry.stores.multi:MultiStore",
+        "buffered": "lee_llm_router.telemetry.stores.buffered:BufferedStore",
+    },
     problem=_lacks("write"),
 )
 SINKS: PluginRegistry[EventSink] = PluginRegistry(

@@ -186,17 +186,22 @@ def tidy(folder: str, current: str, day: int, keep_days: int, room: float) -> No
 
 
 def _outdated(files: Iterable[DayFile], day: int, keep_days: int) -> set[DayFile]:
-    """Return the files that are more than `keep_days` older than `day`.
-
-    If the newest file before `day` is older than that itself, the clock may be wrong, so age is counted from that file:
-    one record of a wrong clock deletes nothing. A second day of records shows that the clock is to be believed.
-    """
+    """Return the files that are more than `keep_days` older than `day`, as `day_to_count_from` counts."""
     if keep_days <= 0:
         return set()
     days = {file: number for file in files if (number := _day_number(file.day)) is not None}
     newest = max((number for number in days.values() if number < day), default=day)
-    today = day if day - newest <= keep_days else newest
+    today = day_to_count_from(day, newest, keep_days)
     return {file for file, number in days.items() if number < today - keep_days}
+
+
+def day_to_count_from(day: int, newest: int, keep_days: int) -> int:
+    """Return the day from which the age of records is counted: `day`, unless the clock may be wrong.
+
+    If `newest`, the last day before it with records, is older than `keep_days` itself, age is counted from that day:
+    one record of a wrong clock deletes nothing. A second day of records shows that the clock is to be believed.
+    """
+    return day if day - newest <= keep_days else newest
 
 
 def _day_number(name: str) -> int | None:

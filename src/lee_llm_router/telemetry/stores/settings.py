@@ -1,0 +1,32 @@
+"""Settings of the trace stores that have some of their own."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lee_llm_router.settings.fields import Integer, Seconds
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.plugins import AnyStore
+
+
+class SqliteSettings(PluginSettings):
+    """Settings of a store in one SQLite file."""
+
+    path: str | None = Field(
+        None, description="The file; a relative one is under the folder of traces. Default: traces.sqlite."
+    )
+
+
+class MultiSettings(PluginSettings):
+    """Settings of a store that writes to several others."""
+
+    stores: tuple[AnyStore, ...] = Field(min_length=1, description="The stores; the first that can be read is read.")
+
+
+class BufferedSettings(PluginSettings):
+    """Settings of a store that writes to another one later, in a thread."""
+
+    store: AnyStore = Field(description="The store that keeps the records: its name, or its type and settings.")
+    size: Integer = Field(10_000, ge=1, description="Records that may wait; further ones are dropped and counted.")
+    flush_records: Integer = Field(500, ge=1, description="Records that are written at once when so many wait.")
+    flush_seconds: Seconds = Field(1.0, description="The longest time that a record waits for others.")

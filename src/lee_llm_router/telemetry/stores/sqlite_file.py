@@ -1,0 +1,300 @@
+"""A trace file of SQLite: how it is made, checked, brought up to date and opened, and what its failures are called.
+
+How this works
+--------------
+A connection belongs to the process that opened it. SQLite's locks are the process's, and a copy of a connection in a
+forked child believes that it holds them; even closing it there does harm. So every `TraceDatabase` of the process is
+closed before a fork, and opened again by whoever needs it, in the parent and in the child.
+
+The file is never opened by other means once it is there: closing any descriptor of a file drops all locks that the
+process has on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import stat
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import sleep
+from typing import NoReturn
+from urllib.parse import quote
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router.telemetry.stores.day_files import hide_from_git
+from lee_llm_router.telemetry.stores.failures import StoreLockedError, TraceStoreError
+
+APPLICATION_ID = 0x4C4C5254
+"""Stands in the file's header, and says that it is one of traces."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE store (id TEXT NOT NULL);
+    INSERT INTO store VALUES (lower(hex(randomblob(16))));
+    CREATE TABLE records (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id TEXT NOT NULL,
+        written_at REAL NOT NULL,
+        started_at REAL,
+        attempt INTEGER,
+        role TEXT,
+        provider TEXT,
+        model TEXT,
+        outcome TEXT,
+        failure_type TEXT,
+        elapsed_ms REAL,
+        first_token_ms REAL,
+        input_tokens INTEGER,
+        output_tokens INTEGER,
+        cost_usd REAL,
+        record TEXT NOT NULL,
+        captured TEXT
+    );
+    CREATE INDEX records_of_call ON records (request_id);
+    CREATE INDEX records_by_time ON records (written_at);
+    """,
+)
+"""What leads from each version of the tables to the next; the first makes a new file. `user_version` counts them.
+
+`seq` counts the records in the order in which they were committed, by any process, and is never used again.
+`started_at` and `written_at` are seconds since 1970. `record` is the record's JSON without the texts of
+``capture: full``; with them it stands in `captured`, where there are any."""
+
+_OTHERS = 0o077
+_OPEN_SECONDS = 5.0
+"""The longest wait for another process that makes the file or brings it up to date."""
+_PAUSE = 0.005
+_MESSAGES = {
+    sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: move it away, or mend it with `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_FULL: "there is no room left for traces",
+    sqlite3.SQLITE_READONLY: "the file or its folder cannot be written to",
+    sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
+    sqlite3.SQLITE_IOERR: "reading or writing the file failed",
+}
+_NUMBERS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EACCES,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+}
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+class TraceDatabase:
+    """One connection of this process to a trace file. Use it while holding `lock`.
+
+    Args:
+        path: The file.
+        creates: Whether it is made if it is not there.
+        patience: Seconds to wait for another's lock.
+    """
+
+    def __init__(self, path: Path, *, creates: bool, patience: float) -> None:
+        self.path = path
+        self.patience = patience
+        # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
+        self.lock = ForkLock(reentrant=True, in_child=self._abandon)
+        self.store_id = ""
+        """Names the file that is open: another one in its place has another."""
+        self._creates = creates
+        self._connection: sqlite3.Connection | None = None
+        self._place: tuple[int, int] | None = None
+        self.users = 0
+        """How many pieces of work are under way with the connection: more than one only within a signal handler."""
+        _databases.add(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection is not None
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection, opened if need be; what SQLite raises within leaves it as a `TraceStoreError`.
+
+        Raises:
+            FileNotFoundError: there is no file, and none is to be made.
+            TraceStoreError: the file cannot be used.
+        """
+        self.users += 1
+        try:
+            yield self._connection or self._open()
+        except sqlite3.Error as error:
+            self.fail(error)
+        finally:
+            self.users -= 1
+
+    def has_moved(self) -> bool:
+        """Return whether the file that is open is no longer the one at its path."""
+        return self._connection is not None and self._place != _place_of(self.path)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        found, self._connection = self._connection, None
+        if found is not None:
+            with suppress(sqlite3.Error):
+                found.close()
+
+    def fail(self, error: sqlite3.Error) -> NoReturn:
+        """Raise what `error` is called here.
+
+        Raises:
+            TraceStoreError: always.
+        """
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _LOCKED:
+            raise StoreLockedError("another program has locked the file", str(self.path), errno.EAGAIN) from error
+        reason = _MESSAGES.get(code, f"SQLite says: {error}")
+        raise TraceStoreError(reason, str(self.path), _NUMBERS.get(code, errno.EIO)) from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._creates:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(self.path)
+        _check_place(self.path, is_written=self._creates)
+        mode = f"file:{quote(str(self.path))}?mode=rw"
+        made = sqlite3.connect(mode, uri=True, timeout=self.patience, isolation_level=None, check_same_thread=False)
+        try:
+            made.text_factory = bytes
+            self._prepare(made)
+        except BaseException:
+            made.close()
+            raise
+        self._place = _place_of(self.path)
+        self._connection = made
+        return made
+
+    def _prepare(self, made: sqlite3.Connection) -> None:
+        """Check whose file it is, and bring its tables up to date; several processes may be at it at once."""
+        waited = 0.0
+        while True:
+            try:
+                if _checked_version(made, str(self.path)) < len(MIGRATIONS):
+                    _migrate(made, str(self.path))
+                made.execute("PRAGMA synchronous = NORMAL")
+                self.store_id = made.execute("SELECT id FROM store").fetchone()[0].decode()
+            except sqlite3.OperationalError as error:
+                # A switch to WAL does not wait for others by itself.
+                if (error.sqlite_errorcode & 0xFF) not in _LOCKED or waited >= min(self.patience, _OPEN_SECONDS):
+                    raise
+                sleep(_PAUSE)
+                waited += _PAUSE
+            else:
+                return
+
+    def _abandon(self) -> None:
+        """Forget the connection in a forked child, without closing it: it is the parent's."""
+        if self._connection is not None:
+            _of_parents.append(self._connection)
+        self._connection, self.users = None, 0
+
+
+_databases: weakref.WeakSet[TraceDatabase] = weakref.WeakSet()
+_of_parents: list[sqlite3.Connection] = []
+"""Connections that were open during a fork all the same; here they are never closed."""
+_held: list[TraceDatabase] = []
+_FORK_SECONDS = 5.0
+
+
+def _before_fork() -> None:
+    for database in list(_databases):
+        if database.lock.inner.acquire(timeout=_FORK_SECONDS):
+            _held.append(database)
+            if not database.users:  # else a signal handler forks in the middle of this thread's own work
+                database.close()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().lock.inner.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_held.clear)
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
+    if path.exists():
+        return
+    with suppress(OSError):
+        hide_from_git(str(path.parent))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def _check_place(path: Path, *, is_written: bool) -> None:
+    """Check that a plain file is there; one that `is_written` must be this user's, and nobody else is let in.
+
+    Raises:
+        OSError: it is something else.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise TraceStoreError("not a plain file", str(path), errno.EINVAL)
+    if not is_written:
+        return
+    if found.st_uid != os.geteuid():
+        raise TraceStoreError("the file belongs to another user", str(path), errno.EPERM)
+    if found.st_nlink > 1:
+        raise TraceStoreError("the file has another name, so it may be another file", str(path), errno.EMLINK)
+    if found.st_mode & _OTHERS:
+        with suppress(PermissionError):
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _checked_version(made: sqlite3.Connection, path: str) -> int:
+    """Return the version of the tables; 0 for an empty file.
+
+    Raises:
+        TraceStoreError: it is another program's database, or of a newer version.
+    """
+    (application,), (version,) = (
+        made.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        (tables,) = made.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application or version or tables:
+            raise TraceStoreError("the database of another program", path, errno.EINVAL)
+        return 0
+    if version > len(MIGRATIONS):
+        raise TraceStoreError(
+            f"written by a newer version of this library (tables of version {version}; this one knows"
+            f" {len(MIGRATIONS)}): upgrade it", path, errno.EINVAL,
+        )  # fmt: skip
+    return int(version)
+
+
+def _migrate(made: sqlite3.Connection, path: str) -> None:
+    """Make the tables, or bring them up to date, in one transaction."""
+    made.execute("PRAGMA auto_vacuum = INCREMENTAL")  # means something only to an empty file
+    made.execute("PRAGMA journal_mode = WAL").fetchone()
+    made.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have been quicker.
+        for step in MIGRATIONS[_checked_version(made, path) :]:
+            for statement in filter(str.strip, step.split(";")):
+                made.execute(statement)
+        made.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        made.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        made.execute("COMMIT")
+    except BaseException:
+        if made.in_transaction:
+            made.execute("ROLLBACK")
+        raise

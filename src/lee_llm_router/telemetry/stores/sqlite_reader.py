@@ -1,0 +1,191 @@
+"""Reads the records of the SQLite store, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from lee_llm_router.telemetry.calls import TracedCall
+from lee_llm_router.telemetry.record_json import json_object
+from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.scanning import is_within
+from lee_llm_router.telemetry.stores.sqlite_file import TraceDatabase
+from lee_llm_router.telemetry.stores.sqlite_rows import plain_text, record_of
+
+_PAGE = 2000
+_CALLS = 250
+"""Calls that are read at once."""
+_SLACK = 1.0
+"""Seconds that a record may seem to be written before its attempt started."""
+_LAST_CHARACTER = "\U0010ffff"
+_LAST_OF_CALLS = """
+    SELECT seq, request_id FROM records AS one
+    WHERE seq BETWEEN ? AND ? AND NOT EXISTS (
+        SELECT 1 FROM records WHERE request_id = one.request_id AND seq > one.seq AND seq <= ?
+    )
+    ORDER BY seq DESC LIMIT ?
+"""
+_NOWHERE = ("", 0)
+
+
+class SqliteReader:
+    """Reads one file. It may be used by several threads, and while others write.
+
+    Args:
+        database: A connection that makes no file.
+    """
+
+    def __init__(self, database: TraceDatabase) -> None:
+        self.skipped = 0
+        """Number of unreadable records that the latest read passed over."""
+        self._database = database
+
+    def close(self) -> None:
+        """Close the file, until something is read again."""
+        with self._database.lock:
+            if not self._database.users:
+                self._database.close()
+
+    def last(self, n: int = 1) -> list[TraceRecord]:
+        """As `TraceReader.last`."""
+        newest = list(islice(self.calls(), max(0, n)))
+        return [record for call in reversed(newest) for record in call.records]
+
+    def find(self, request_id: str) -> list[TraceRecord]:
+        """As `TraceReader.find`."""
+        self.skipped = 0
+        if plain_text(request_id) != request_id:
+            return []
+        rows = self._rows("SELECT record, captured FROM records WHERE request_id = ? ORDER BY seq", (request_id,))
+        return [record for row in rows if (record := self._read(row)) is not None]
+
+    def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """As `TraceScanner.scan`."""
+        self.skipped = 0
+        low, top = self._range(since)
+        while low <= top:
+            page = self._rows(
+                "SELECT seq, started_at, record FROM records WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+                (low, top, _PAGE),
+            )
+            for _, started, line in page:
+                if (since is None or (started is not None and started >= since)) and (
+                    until is None or (started is not None and started < until)
+                ):
+                    try:
+                        yield json_object(line)
+                    except ValueError:
+                        self.skipped += 1
+            if len(page) < _PAGE:
+                return
+            low = page[-1][0] + 1
+
+    def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
+        """As `TraceScanner.calls`. What is written meanwhile is not seen."""
+        self.skipped = 0
+        low, top = self._range(since)
+        following, count = top, 20
+        while following >= low:
+            page = self._rows(_LAST_OF_CALLS, (low, following, top, count))
+            for call in self._whole([name for _, name in page], top):
+                if is_within(call.records[0].started_at, since, until):
+                    yield call
+            if len(page) < count:
+                return
+            following, count = page[-1][0] - 1, _CALLS
+
+    def ids(self, prefix: str, limit: int = 10) -> list[str]:
+        """As `TraceScanner.ids`, in the order of the ids."""
+        if plain_text(prefix) != prefix:
+            return []
+        rows = self._rows(
+            "SELECT DISTINCT request_id FROM records WHERE request_id >= ? AND request_id < ?"
+            " ORDER BY request_id LIMIT ?",
+            (prefix, prefix + _LAST_CHARACTER, max(0, limit)),
+        )
+        return [name.decode() for (name,) in rows]
+
+    def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
+        """As `TraceScanner.poll`."""
+        if position is None:
+            rows = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'records'")
+            return [], (self._database.store_id, rows[0][0] if rows else 0)
+        self.skipped = 0
+        found: list[TraceRecord] = []
+        name, seen = position
+        while True:
+            page = self._rows(
+                "SELECT record, captured, seq FROM records WHERE seq > ? ORDER BY seq LIMIT ?", (seen, _PAGE)
+            )
+            if name != self._database.store_id:
+                if not self._database.is_open:
+                    return found, (name, seen)
+                name, seen = self._database.store_id, 0  # another file stands there now
+                continue
+            found += (record for row in page if (record := self._read(row)) is not None)
+            if not page:
+                return found, (name, seen)
+            seen = page[-1][2]
+            if len(page) < _PAGE:
+                return found, (name, seen)
+
+    def copy_log(self, long_log: int) -> None:
+        """Copy the log into the file; if the log is longer than `long_log` bytes, others wait until it begins anew.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        with suppress(FileNotFoundError):
+            mode = (
+                "RESTART"
+                if self._database.path.with_name(f"{self._database.path.name}-wal").stat().st_size > long_log
+                else "PASSIVE"
+            )
+            self._rows(f"PRAGMA wal_checkpoint({mode})")
+
+    def _range(self, since: float | None) -> tuple[int, int]:
+        """Return the numbers of the first and the last record that may have started at `since` or later."""
+        if since is None:
+            rows = self._rows("SELECT min(seq), max(seq) FROM records")
+        else:
+            rows = self._rows("SELECT min(seq), max(seq) FROM records WHERE written_at >= ?", (since - _SLACK,))
+        return (rows[0][0], rows[0][1]) if rows and rows[0][0] is not None else (1, 0)
+
+    def _whole(self, names: Sequence[bytes], top: int) -> Iterator[TracedCall]:
+        """Yield the calls with the ids `names`, in that order, with all their records up to number `top`."""
+        marks = ", ".join("?" * len(names))
+        rows = self._rows(
+            "SELECT record, captured, request_id FROM records"  # noqa: S608 - only question marks are put in
+            f" WHERE request_id IN ({marks}) AND seq <= ? ORDER BY seq",
+            (*(name.decode() for name in names), top),
+        )
+        found: dict[bytes, list[TraceRecord]] = {name: [] for name in names}
+        for row in rows:
+            record = self._read(row)
+            if record is not None and row[2] in found:
+                found[row[2]].append(record)
+        for records in found.values():
+            if records:
+                yield TracedCall(tuple(records))
+
+    def _read(self, row: Sequence[Any]) -> TraceRecord | None:
+        record = record_of(row)
+        self.skipped += record is None
+        return record
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what `statement` finds; nothing if there is no file.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self._database.lock:
+            if self._database.has_moved() and not self._database.users:
+                self._database.close()
+            try:
+                with self._database.connection() as connection:
+                    return connection.execute(statement, values).fetchall()
+            except FileNotFoundError:
+                return []
