@@ -29,8 +29,10 @@ from fuzzing.inputs import (
 )
 from fuzzing.wire_forms import WIRE_FORMS
 from lee_llm_router import LeeLLMRouter, LLMRouterError, LocalFileTraceStore, load_config
+from lee_llm_router.cli.trace.screen import drawn
 from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.doctor import diagnose
+from lee_llm_router.telemetry.calls import calls_from
 
 TIMEOUT = 1.0
 """Seconds one attempt at the server may take; no input should need them."""
@@ -222,7 +224,8 @@ def _reading() -> Iterator[Try]:
             path.write_bytes(item)
             store = LocalFileTraceStore(trace_dir=str(folder))
             records = store.last(20)
-            render_calls(records, 80, False)
+            found = calls_from(records)
+            drawn(lambda console: render_calls(found, console, plain=False, attempts=True), 80)
             for record in records:
                 record.to_json()
             with contextlib.redirect_stdout(io.StringIO()):

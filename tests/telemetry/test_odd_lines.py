@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from helpers.records import make
+from helpers.screens import listing
 from helpers.support import EPOCH
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry import TraceRecord
 from lee_llm_router.telemetry.record_json import MAX_LINE
@@ -67,7 +67,7 @@ def test_no_odd_line_breaks_a_reader_or_the_table(tmp_path: Path) -> None:
         assert {"before", "after"} <= {record.request_id for record in records}, line
         assert store.find("after") == [good[1]], line
         assert len(records) + store.skipped >= 2
-        assert render_calls(records)
+        assert listing(records, attempts=True)
         for record in records:
             assert TraceRecord.from_json(record.to_json()).request_id == record.request_id, line
 

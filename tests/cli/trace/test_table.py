@@ -1,4 +1,4 @@
-"""Traces as a table: a row for each call, its attempts below, escaped, and readable at 80 columns."""
+"""The listing of calls: a row for each, its attempts below where asked for, escaped, and readable at any width."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lee_llm_router.cli.trace.table import render_calls
+from helpers.screens import listing
+from helpers.trace_set import trace_set
+from lee_llm_router.cli.trace.table import COLUMNS, KNOWN_FIELDS
 from lee_llm_router.errors import FailureType
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry import TraceRecord
-from lee_llm_router.telemetry.calls import calls_from
 
 FIRST = "019a0000-0000-7000-8000-0000deadbe01"
 SECOND = "019a0000-0000-7000-8000-0000deadbe02"
@@ -35,44 +36,92 @@ CHAIN = [
     make(attempt=1, started_at="2027-01-15T08:16:41.000000Z", outcome="error", failure_type="PROVIDER_ERROR",
          elapsed_ms=3, verdict="next", error="connection refused"),
     make(attempt=2, started_at="2027-01-15T08:16:41.500000Z", provider="codex", model="gpt-5-codex",
-         elapsed_ms=12_220, usage=LLMUsage(total_tokens=234)),
+         elapsed_ms=12_220, usage=LLMUsage(prompt_tokens=200, completion_tokens=34, total_tokens=234), cost_usd=0.0123,
+         first_token_ms=700, stream=True, metadata={"tenant": "acme"}),
     make(SECOND, started_at="2027-01-16T00:00:00.000000Z", usage=LLMUsage(total_tokens=120_000)),
 ]  # fmt: skip
 
 
-def test_a_call_with_its_attempts_reads_like_this() -> None:
-    """The table shows dates, calls with total time and tokens, attempts with their error and what followed."""
+def test_a_call_is_one_row() -> None:
+    """When, role, outcome, who answered of how many, total time, first token, tokens, cost, id; what failed on the way.
+
+    A cost with a plus is not whole: an attempt that used tokens has none.
+    """
+    assert listing(CHAIN, 120).splitlines() == [
+        "time      role     outcome  target             tried   total  first  tokens      cost  id        error",
+        "2027-01-15 UTC",
+        "08:16:40  planner  ok       codex/gpt-5-codex      2  13.7 s  2.2 s  200/34  $0.0123+  deadbe01  "
+        "connection refused",
+        "2027-01-16 UTC",
+        "00:00:00  planner  ok       openai/gpt-5           1  812 ms      -    120k         -  deadbe02",
+    ]
+
+
+def test_attempts_stand_below_their_call_where_they_are_asked_for() -> None:
+    """With their error, and what followed each."""
     assert (
-        render_calls(CHAIN)
+        "\n".join(listing(CHAIN, 120, attempts=True).splitlines()[2:8])
         == """\
-    time  role               outcome           total  tokens id
-2027-01-15 UTC
-08:16:40  planner            ok               13.7 s    1234 deadbe01
-       1  openai/gpt-5       RATE_LIMIT 429   210 ms  retry in 512 ms
-          slow down, please
-       2  openai/gpt-5       PROVIDER_ERROR     3 ms  next
-          connection refused
-       3  codex/gpt-5-codex  ok               12.2 s
-2027-01-16 UTC
-00:00:00  planner            ok               812 ms    120k deadbe02
-       1  openai/gpt-5       ok               812 ms"""
+08:16:40  planner  ok       codex/gpt-5-codex      2  13.7 s  2.2 s  200/34  $0.0123+  deadbe01  connection refused
+  1  openai/gpt-5       RATE_LIMIT 429  210 ms  retry in 512 ms
+     slow down, please
+  2  openai/gpt-5       PROVIDER_ERROR    3 ms  next
+     connection refused
+  3  codex/gpt-5-codex  ok              12.2 s"""
     )
 
 
-def test_no_records_say_so() -> None:
-    """Without records there is a sentence instead of an empty table."""
-    assert render_calls([]) == "no calls traced"
+def test_a_pipe_gets_every_column_whole_and_two_spaces_between_cells() -> None:
+    """Whatever the width: full times and ids, so that lines can be searched, cut and sorted."""
+    lines = listing(CHAIN, 24, plain=True).splitlines()
+    assert [re.split(" {2,}", line) for line in lines] == [
+        list(COLUMNS),
+        ["2027-01-15T08:16:40Z", "planner", "ok", "codex/gpt-5-codex", "2", "13.7 s", "2.2 s", "200/34", "$0.0123+",
+         FIRST, "-", "connection refused"],
+        ["2027-01-16T00:00:00Z", "planner", "ok", "openai/gpt-5", "1", "812 ms", "-", "120k", "-", SECOND, "-", "-"],
+    ]  # fmt: skip
+    attempt = listing(CHAIN, 24, plain=True, attempts=True).splitlines()[2]
+    assert re.split(" {2,}", attempt.strip()) == ["1", "openai/gpt-5", "RATE_LIMIT 429", "210 ms", "retry in 512 ms",
+                                                  "slow down, please"]  # fmt: skip
 
 
-def test_records_are_grouped_by_call_in_the_order_given() -> None:
-    """Mixed records of two calls become two groups, in order of their first records."""
-    mixed = [make(SECOND), make(FIRST), make(SECOND, 1)]
-    calls = calls_from(mixed)
-    assert [(call.request_id, [r.attempt for r in call.records]) for call in calls] == [(SECOND, [0, 1]), (FIRST, [0])]
+def test_chosen_columns_stand_in_the_order_asked_for() -> None:
+    """Columns of the listing, fields of the last record, and what lies inside them."""
+    names = ["id", "usage.total_tokens", "served_model", "role"]
+    records = [make(served_model="gpt-5-2027", usage=LLMUsage(total_tokens=7))]
+    for plain, name in ((False, "deadbe01"), (True, FIRST)):
+        head, row = listing(records, names=names, plain=plain).splitlines()
+        assert (head.split(), row.split()) == (names, [name, "7", "gpt-5-2027", "planner"])
+
+
+@pytest.mark.parametrize("name", KNOWN_FIELDS)
+def test_every_field_can_be_a_column(name: str) -> None:
+    for plain in (False, True):
+        assert listing(CHAIN, 80, names=[name], plain=plain).splitlines()[0].strip() == name
+
+
+def test_columns_that_have_no_room_give_way_in_order() -> None:
+    """At 80 columns a call is known by its times, names, cost, tokens and id; then the tokens go, then the cost."""
+    at = {width: listing(list(trace_set(9)), width).splitlines()[0].split() for width in (70, 74, 80, 130, 200)}
+    assert at[200] == [*COLUMNS]
+    assert set(at[200]) - set(at[130]) == {"error"}
+    assert at[80] == ["time", "role", "outcome", "target", "total", "tokens", "cost", "id"]
+    assert at[74] == ["time", "role", "outcome", "target", "total", "cost", "id"]
+    assert at[70] == ["time", "role", "outcome", "target", "total", "id"]
+
+
+def test_columns_that_would_tell_nothing_are_left_out_at_a_terminal() -> None:
+    """No cost, no tokens, nothing streamed, one target each."""
+    assert listing([make()], 200).split("\n")[0].split() == ["time", "role", "outcome", "target", "total", "id"]
+
+
+def test_no_calls_are_a_heading_for_a_pipe_and_nothing_breaks() -> None:
+    assert listing([], plain=True).split() == list(COLUMNS)
+    assert listing([], 40) == ""
 
 
 def row(record: TraceRecord, number: int) -> list[str]:
-    return re.split(r" {2,}", render_calls([record]).splitlines()[number].strip())
+    return re.split(r" {2,}", listing([record], attempts=True).splitlines()[number].strip())
 
 
 @pytest.mark.parametrize(
@@ -96,31 +145,35 @@ def test_a_call_that_ended_outside_an_attempt_has_a_dash_for_its_number() -> Non
     outside = make(attempt=None, provider=None, model=None, outcome="error", failure_type="TIMEOUT", verdict="raise",
                    started_at="2027-01-15T08:16:50Z", elapsed_ms=10_000)  # fmt: skip
     assert row(outside, 3) == ["-", "-", "TIMEOUT", "10.0 s"]
-    both = render_calls([make(outcome="error", failure_type="AUTH", verdict="next"), outside])
-    assert "TIMEOUT   10.0 s" in both.splitlines()[2]
+    both = listing([make(outcome="error", failure_type="AUTH", verdict="next"), outside])
+    assert "TIMEOUT  openai/gpt-5  10.0 s" in both.splitlines()[2]
 
 
 def test_unreadable_times_are_shown_as_unknown() -> None:
     """A record with an unreadable time is shown; the total is the sum of the times that are known."""
     records = [make(started_at="soon", elapsed_ms=100, verdict="next", wait_ms=50), make(attempt=1, started_at="later")]
-    assert render_calls(records).splitlines()[1].split()[:4] == ["?", "planner", "ok", "962"]
+    assert listing(records).splitlines()[1].split()[:5] == ["?", "planner", "ok", "openai/gpt-5", "962"]
 
 
-def test_what_a_vendor_says_never_reaches_the_terminal_raw() -> None:
+NASTY = "\x1b]0;pwned\x07\x1b[2J\r\n\u202eabc\x9b31m\ud800<script>"
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("width", [24, 80, 300])
+def test_what_a_vendor_says_never_reaches_the_terminal_raw(width: int, plain: bool) -> None:
     """Escape sequences, newlines and direction marks in names and errors are shown, not obeyed."""
-    nasty = "\x1b]0;pwned\x07\x1b[2J\r\n\u202eabc\x9b31m\ud800"
-    record = make(nasty, role=nasty, provider=nasty, model=nasty, error=nasty, failure_type=nasty, verdict=nasty,
-                  outcome=nasty)  # fmt: skip
-    text = render_calls([record, make()])
-    assert all(c.isprintable() for c in text.replace("\n", ""))
-    assert "\\x1b]0;pwned\\x07" in text
-    assert len(text.splitlines()) == 7
-    text.encode()
+    record = make(NASTY, role=NASTY, provider=NASTY, model=NASTY, error=NASTY, failure_type=NASTY, verdict=NASTY,
+                  outcome=NASTY, metadata={NASTY: NASTY, "x": [NASTY]}, served_model=NASTY)  # fmt: skip
+    for names in (None, ["served_model", "metadata", "error", "usage"]):
+        text = listing([record, make()], width, plain=plain, attempts=True, names=names)
+        assert all(c.isprintable() for c in text.replace("\n", ""))
+        assert "\\x1b]0;pwned" in text
+        text.encode()
 
 
 def test_colours_only_when_asked() -> None:
     """With colours the text is the same, with a reset after each colour; without, there is no escape sequence."""
-    plain, coloured = render_calls(CHAIN), render_calls(CHAIN, color=True)
+    plain, coloured = (listing(CHAIN, 120, attempts=True, color=color) for color in (False, True))
     assert "\x1b" not in plain
     assert "\x1b[32mok\x1b[0m" in coloured
     assert "\x1b[31mRATE_LIMIT 429\x1b[0m" in coloured
@@ -139,42 +192,48 @@ texts = st.text("ab/ é你😀\u0301\x1b\n-", max_size=200)
 @given(
     records=st.lists(
         st.builds(make, texts, st.none() | st.integers(0, 99), role=texts, provider=st.none() | texts,
-                  model=texts, error=texts, failure_type=st.sampled_from(FailureType), verdict=st.just("retry"),
-                  status_code=st.none() | st.integers(100, 599), elapsed_ms=st.floats(0, 9e6),
-                  wait_ms=st.floats(0, 9e5), outcome=st.just("error")),
+                  model=texts, error=texts, failure_type=st.sampled_from(FailureType),
+                  verdict=st.sampled_from(["retry", "a word of a newer version", "next"]),
+                  status_code=st.none() | st.integers(100, 599), elapsed_ms=st.floats(0, 9e11),
+                  wait_ms=st.floats(0, 9e5), outcome=st.sampled_from(["error", "ok"]), finish_reason=texts,
+                  cost_usd=st.none() | st.floats(0, 1e12), first_token_ms=st.none() | st.floats(0, 1e12),
+                  usage=st.none() | st.builds(LLMUsage, prompt_tokens=st.integers(0, 10**12),
+                                              completion_tokens=st.integers(0, 10**12)),
+                  metadata=st.dictionaries(texts, texts, max_size=3)),
         min_size=1, max_size=4),
     width=st.integers(24, 200),
+    names=st.none() | st.lists(st.sampled_from(KNOWN_FIELDS), min_size=1, max_size=5, unique=True),
 )  # fmt: skip
-def test_no_line_is_wider_than_the_terminal(records: list[TraceRecord], width: int) -> None:
+def test_no_line_is_wider_than_the_terminal(records: list[TraceRecord], width: int, names: list[str] | None) -> None:
     """No line is too wide, even with wide characters in names; a cut text ends in an ellipsis."""
-    lines = render_calls(records, width).splitlines()
-    assert max(columns(line) for line in lines) <= width
-    assert render_calls(records, 10) == render_calls(records, 24)
+    lines = listing(records, width, attempts=True, names=names).splitlines()
+    assert max(map(columns, lines)) <= width
 
 
 def test_a_narrow_terminal_gets_names_with_what_there_is_to_tell_underneath() -> None:
     """At 40 columns nothing of a call is lost: outcomes, times, waits, tokens and the id are all there."""
     assert (
-        render_calls(CHAIN[:2] + CHAIN[3:], 40)
+        listing(CHAIN[:2] + CHAIN[3:], 40, attempts=True)
         == """\
 2027-01-15 UTC
 08:16:40 planner
-   unfinished  1.0 s  1000 deadbe01
+   unfinished  openai/gpt-5  1.0 s  1000
+   deadbe01  connection refused
  1 openai/gpt-5
    RATE_LIMIT 429  210 ms
-   retry in 512 ms
-   slow down, please
+   retry in 512 ms  slow down, please
  2 openai/gpt-5
    PROVIDER_ERROR  3 ms  next
    connection refused
 2027-01-16 UTC
 00:00:00 planner
-   ok  812 ms  120k deadbe02
+   ok  openai/gpt-5  812 ms  120k
+   deadbe02
  1 openai/gpt-5
    ok  812 ms"""
     )
-    coloured = render_calls(CHAIN, 40, color=True)
-    assert re.sub(r"\x1b\[\d+m", "", coloured) == render_calls(CHAIN, 40)
+    coloured = listing(CHAIN, 40, color=True, attempts=True)
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == listing(CHAIN, 40, attempts=True)
 
 
 @pytest.mark.parametrize(
@@ -185,27 +244,35 @@ def test_a_narrow_terminal_gets_names_with_what_there_is_to_tell_underneath() ->
 def test_an_answer_that_did_not_simply_end_says_why(reason: str | None, shown: str) -> None:
     """A cut answer is not taken for a whole one, in the row of the call and in that of its attempt."""
     assert [row(make(finish_reason=reason), number)[2] for number in (2, 3)] == [shown, shown]
-    assert shown in render_calls([make(finish_reason=reason)], 40)
+    assert shown in listing([make(finish_reason=reason)], 40)
 
 
 def test_long_names_give_way_with_an_ellipsis() -> None:
-    """A long name is cut at 80 columns, but not on a wide terminal; times and outcomes are never cut."""
+    """A long name is cut at 80 columns, but not on a wide terminal; times and the outcome are not."""
     record = make(model="deepseek/deepseek-chat-v3.1-instruct:free", outcome="error", verdict="raise",
                   failure_type="CONTRACT_VIOLATION", status_code=200, elapsed_ms=123_456)  # fmt: skip
-    narrow, wide = render_calls([record]), render_calls([record], 200)
-    assert "openai/deepseek/de…  CONTRACT_VIOLATION 200    123 s" in narrow
-    assert "openai/deepseek/deepseek-chat-v3.1-instruct:free  CONTRACT_VIOLATION 200    123 s" in wide
-    assert max(map(len, wide.splitlines())) < 120
+    narrow, wide = listing([record], 80), listing([record], 200)
+    assert "planner  CONTRACT_VIOLATION 200  openai/deepseek/dee…  123 s  deadbe01" in narrow
+    assert "CONTRACT_VIOLATION 200  openai/deepseek/deepseek-chat-v3.1-instruct:free  123 s" in wide
 
 
 @pytest.mark.parametrize("number", [10**400, 10**5000, -(10**400), float("inf"), float("nan"), -1.0], ids=range(6))
 @pytest.mark.parametrize("started", ["2027-01-15T08:00:00Z", "no time", "9999-12-31T23:59:59Z"])
 def test_numbers_that_cannot_be_true_are_shown_as_none(number: Any, started: str) -> None:
     """A store of somebody else's may give them: each in every place of a record, alone and together."""
-    usage = LLMUsage(total_tokens=number)
+    usage = LLMUsage(total_tokens=number, prompt_tokens=number, completion_tokens=number)
     odd: dict[str, Any] = {"elapsed_ms": number, "wait_ms": number, "status_code": number, "usage": usage,
-                           "attempt": number, "verdict": "retry", "outcome": "error"}  # fmt: skip
+                           "attempt": number, "verdict": "retry", "outcome": "error", "cost_usd": number,
+                           "first_token_ms": number, "offset_ms": number}  # fmt: skip
     for fields in ({"started_at": started, **odd}, *({"started_at": started, name: odd[name]} for name in odd)):
         records = [replace(make("a", 0), **fields), replace(make("a", 1), **fields), make("b")]
         for width in (30, 80):
-            assert len(render_calls(records, width).splitlines()) >= 5
+            assert len(listing(records, width, attempts=True).splitlines()) >= 5
+        assert listing(records, plain=True, names=list(KNOWN_FIELDS))
+
+
+def test_a_text_of_a_million_characters_costs_a_glance() -> None:
+    """It is cut before anything else is done with it."""
+    record = make(error="x" * 1_000_000, role="y" * 1_000_000, metadata={"z" * 1_000_000: "w" * 1_000_000})
+    assert max(map(len, listing([record], 200, attempts=True).splitlines())) <= 200
+    assert len(listing([record], plain=True)) < 20_000

@@ -29,7 +29,7 @@ def checked_fields(given: str | None, known: Collection[str]) -> list[str] | Non
     if given is None:
         return None
     names = [name.strip() for name in str(text_of(given, "--fields")).split(",")]
-    names = [name for name in names if name]
+    names = list(dict.fromkeys(name for name in names if name))
     if not 0 < len(names) <= _MOST:
         raise typer.BadParameter("names with commas between them: id,role,cost", param_hint="--fields")
     for name in names:

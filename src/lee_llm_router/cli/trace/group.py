@@ -2,46 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lee_llm_router.cli.arguments import ConfigOption
-from lee_llm_router.cli.output import escaped, say, terminal_columns, wants_color, write_json_text, write_line
-from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+from lee_llm_router.cli.output import escaped, say, write_json_text, write_line
+from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
+from lee_llm_router.cli.trace.filters import takes_filter
+from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lee_llm_router.telemetry.calls import TracedCall
+    from lee_llm_router.telemetry.query import CallFilter
+    from lee_llm_router.telemetry.scanning import TraceScanner
 
 trace_app = typer.Typer(
     name="trace",
-    help="Show the calls traced last: a row for each, and its attempts below it.",
+    help="Show what was traced: without a command the calls traced last, a row for each, the newest at the end.",
     short_help="Show what was traced.",
-    epilog="Example: lee-llm-router trace --last 5",
+    epilog="Example: lee-llm-router trace --last 5 --status error --since 2h",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
 
 
 @trace_app.callback()
+@takes_filter
 def trace(
     ctx: typer.Context,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many calls, counted from the newest.")] = 10,
+    *,
+    wanted: CallFilter,
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=1, help="How many calls, counted from the newest that match.")
+    ] = 10,
+    attempts: Annotated[bool, typer.Option("--attempts", "-a", help="Show each attempt below its call.")] = False,
     folder: FolderOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records, one a line.")] = False,
+    fields: FieldsOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show the calls traced last: a row for each, and its attempts below it."""
+    """Show the calls traced last, a row for each."""
+    take_options_before_command(ctx)
     if ctx.invoked_subcommand is not None:
         return
-    from lee_llm_router.cli.trace.table import render_calls  # noqa: PLC0415
+    from lee_llm_router.cli.trace.table import KNOWN_FIELDS, RECORD_FIELDS, render_calls  # noqa: PLC0415
 
+    names = checked_fields(fields, RECORD_FIELDS if as_json else KNOWN_FIELDS)
     store = trace_store(folder, config)
-    records = store.last(last)
+    calls = newest_calls(store, wanted, last)
     if skipped := getattr(store, "skipped", 0):
         say(f"unreadable lines passed over: {skipped}")
     if as_json:
-        for record in records:
-            write_json_text(record.to_json())
-    elif records:
-        write_line(render_calls(records, terminal_columns(), wants_color()))
+        _write_records(calls, names)
+    elif calls:
+        from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415
+
+        draw(lambda console: render_calls(calls, console, plain=is_piped(), attempts=attempts, names=names))
     else:
         place = getattr(store, "trace_dir", None)
-        write_line(escaped("no calls traced" if place is None else f"no calls traced in {place}"))
+        none = "no calls traced" if wanted.is_open else "no such calls traced"
+        write_line(escaped(none if place is None else f"{none} in {place}"))
+
+
+def newest_calls(store: TraceScanner, wanted: CallFilter, count: int) -> Sequence[TracedCall]:
+    """Return the newest `count` calls that match, oldest first; reading ends when they are found."""
+    from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415 - help reads no calls
+
+    if wanted.is_open:
+        return calls_from(store.last(count))
+    matching = filter(wanted.matches, store.calls(wanted.since, wanted.until))
+    return list(islice(matching, count))[::-1]
+
+
+def _write_records(calls: Sequence[TracedCall], names: Sequence[str] | None) -> None:
+    from lee_llm_router.telemetry.record_json import json_object, json_text  # noqa: PLC0415 - as above
+
+    for call in calls:
+        for record in call.records:
+            line = record.to_json()
+            write_json_text(line if names is None else json_text(picked(json_object(line), names)))

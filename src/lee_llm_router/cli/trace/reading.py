@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lee_llm_router._util.printable import printable
+from lee_llm_router.cli.arguments import text_of
 from lee_llm_router.cli.output import say
 
 if TYPE_CHECKING:
@@ -23,10 +26,32 @@ FolderOption = Annotated[
     ),
 ]
 _SHOWN_IDS = 10
+_SHORTEST_END = 4
+"""Characters of the shortest end of an id that names a call."""
+_NEAR = 1000
+"""The newest calls, which are looked through first for the end of an id: a listing shows such ends."""
+_COMPLETED = 30
+_before_command: ContextVar[tuple[Path | None, Path | None]] = ContextVar("before_command", default=(None, None))
+"""The folder and the configuration named before the command that runs."""
+_FOR_ALL = ("folder", "config")
+"""Parameters of `trace` that hold for the commands below it too."""
 
 
-def trace_store(folder: Path | None, config: Path | None = None) -> TraceScanner:
-    """Return the store of `folder`, else the one that `complete` writes to when called from here."""
+def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool = False) -> TraceScanner:
+    """Return the store of `folder`, else the one that `complete` writes to when called from here.
+
+    Where neither is given, what stands before the command counts: ``trace --dir traces show @1``.
+
+    Args:
+        folder: A folder of daily files.
+        config: A configuration file.
+        quiet: Whether nothing is said of a configuration that cannot be used.
+
+    Raises:
+        ConfigError: the configuration that was named cannot be used, or its store cannot be read.
+    """
+    if folder is None and config is None:
+        folder, config = _before_command.get()
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
 
     if folder is not None:
@@ -48,12 +73,30 @@ def trace_store(folder: Path | None, config: Path | None = None) -> TraceScanner
         if config is not None:
             raise
         files = LocalFileTraceStore(workspace=path.parent)  # where they lie unless the file says otherwise
-        say(f"{error.message}: looking in {files.trace_dir}")
+        if not quiet:
+            say(f"{error.message}: looking in {files.trace_dir}")
         return files
     store = open_store(settings)
     if not isinstance(store, TraceReader):
         raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
     return scanner_of(store)
+
+
+def take_options_before_command(ctx: typer.Context) -> None:
+    """Keep what stands before a command for it: `--dir` and `--config`. It would not heed the options of the listing.
+
+    Raises:
+        typer.BadParameter: there is one; says which.
+    """
+    _before_command.set((None, None))
+    if ctx.invoked_subcommand is None:
+        return
+    given = [name for name in ctx.params if name not in _FOR_ALL and _is_given(ctx, name)]
+    if given:
+        option = "--" + given[0].removeprefix("as_").replace("_", "-")
+        raise typer.BadParameter(f"it goes without a command, or after it: trace {ctx.invoked_subcommand} {option} ...",
+                                 param_hint=option)  # fmt: skip
+    _before_command.set((ctx.params["folder"], ctx.params["config"]))
 
 
 def find_call(store: TraceScanner, wanted: str) -> TracedCall:
@@ -62,22 +105,78 @@ def find_call(store: TraceScanner, wanted: str) -> TracedCall:
     Raises:
         typer.BadParameter: there is no such call, or there are several; they are named.
     """
-    from itertools import islice  # noqa: PLC0415
-
     from lee_llm_router.telemetry.calls import TracedCall  # noqa: PLC0415
 
+    wanted = str(text_of(wanted.strip(), "ID"))
     if wanted.startswith("@"):
-        number = int(wanted[1:]) if wanted[1:].isdecimal() and len(wanted) < 12 else 0
-        if number < 1:
-            raise typer.BadParameter("after @ stands a number: @1 is the newest call", param_hint="ID")
-        call = next(islice(store.calls(), number - 1, None), None)
-        if call is None:
-            raise typer.BadParameter(f"there are fewer than {number} calls", param_hint="ID")
-        return call
-    ids = [wanted] if store.find(wanted) else store.ids(wanted, _SHOWN_IDS + 1) if wanted else []
+        return _newest(store, wanted)
+    ids = [wanted] if store.find(wanted) else _ids_like(store, wanted.lower()) if wanted else []
     if not ids:
-        raise typer.BadParameter("no call with this id", param_hint="ID")
+        raise typer.BadParameter(f"no call with the id {printable(wanted)!r}; `trace` lists them", param_hint="ID")
     if len(ids) > 1:
-        shown = ", ".join(ids[:_SHOWN_IDS]) + (", ..." if len(ids) > _SHOWN_IDS else "")
-        raise typer.BadParameter(f"more than one call begins so: {shown}", param_hint="ID")
+        shown = ", ".join(map(printable, ids[:_SHOWN_IDS])) + (", ..." if len(ids) > _SHOWN_IDS else "")
+        raise typer.BadParameter(f"more than one call has such an id: {shown}", param_hint="ID")
     return TracedCall(tuple(store.find(ids[0])))
+
+
+def ids_beginning_with(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the newest calls whose ids a shell may complete `incomplete` to, with a word about each."""
+    from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
+
+    given = {**(ctx.parent.params if ctx.parent else {}), **{k: v for k, v in ctx.params.items() if v is not None}}
+    try:
+        calls = calls_from(trace_store(given.get("folder"), given.get("config"), quiet=True).last(_COMPLETED))
+    except Exception:  # noqa: BLE001 - a shell asks while somebody types: it gets ids or nothing
+        return []
+    return [
+        (call.request_id, f"{printable(call.role)}: {call.outcome}")
+        for call in reversed(calls)
+        if call.request_id.startswith(incomplete) and call.request_id.isprintable()
+    ]
+
+
+def _newest(store: TraceScanner, wanted: str) -> TracedCall:
+    from itertools import islice  # noqa: PLC0415
+
+    from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
+
+    number = int(wanted[1:]) if wanted[1:].isdecimal() and len(wanted) < 12 else 0
+    if number < 1:
+        raise typer.BadParameter("after @ stands a number: @1 is the newest call", param_hint="ID")
+    if number <= _NEAR:
+        calls = calls_from(store.last(number))
+        call = calls[0] if len(calls) == number else None
+    else:
+        call = next(islice(store.calls(), number - 1, None), None)
+    if call is None:
+        raise typer.BadParameter(f"there are fewer than {number} calls", param_hint="ID")
+    return call
+
+
+def _ids_like(store: TraceScanner, wanted: str) -> list[str]:
+    """Return the ids that begin with `wanted`, else those of the newest calls that end so, else the newest of all."""
+    from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
+
+    if found := store.ids(wanted, _SHOWN_IDS + 1):
+        return found
+    if len(wanted) < _SHORTEST_END:
+        return []
+    near = [call.request_id for call in calls_from(store.last(_NEAR)) if call.request_id.endswith(wanted)]
+    if near:
+        return near
+    return [name for name in (call.request_id for call in store.calls()) if name.endswith(wanted)][: _SHOWN_IDS + 1]
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+IdArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The call: its id, the beginning or the end of it, or @1 for the newest, @2 for the one before.",
+        autocompletion=ids_beginning_with,
+    ),
+]

@@ -1,202 +1,314 @@
-"""Trace records as rows of text, for a terminal or a pipe."""
+"""Calls as rows: one for each, with its attempts below it where they are asked for.
+
+At a terminal the columns are those that have anything to tell and fit; below `TABLE_WIDTH` a row becomes a name with
+what there is to tell of it underneath. In a pipe every column is there, nothing is cut, and two spaces part the cells.
+"""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lee_llm_router._util.numbers import MAX_COUNT
-from lee_llm_router._util.scrubbing import bounded
-from lee_llm_router.telemetry.calls import TracedCall, believed, calls_from
+from lee_llm_router.cli.trace.fields import entry_at
+from lee_llm_router.cli.trace.figures import (
+    UNKNOWN,
+    attempt_outcome,
+    call_outcome,
+    duration,
+    metadata_words,
+    money,
+    token_pair,
+    value_text,
+    what_next,
+)
+from lee_llm_router.cli.trace.layout import GAP, Cell, columns, fitted, plain_rows, printable_line, row_text
+from lee_llm_router.telemetry.calls import TracedCall, believed
 from lee_llm_router.telemetry.records import TraceRecord
 
-DEFAULT_WIDTH = 80
-TABLE_WIDTH = 70
-"""Columns of the narrowest table. Below that a row becomes a name with what there is to tell of it underneath."""
-MIN_WIDTH = 24
-"""Columns of the narrowest lines; a narrower terminal gets these."""
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
-_TIME = 8
-_OUTCOME = 22
-"""Width of the longest outcome: ``CONTRACT_VIOLATION 200``."""
-_DURATION = 7
-_TAIL = 16
-"""Width of the last column: tokens and id of a call, or what followed an attempt."""
+TABLE_WIDTH = 70
+"""Columns of the narrowest table."""
 _ID = 8
 """Characters shown of an id, from its end: it begins with the time, which is much the same for all calls of a day."""
-_GAP = "  "
+_WIDEST_OUTCOME = 28
+_WIDEST_WORDS = 80
+_WIDEST_ATTEMPT = 22
+"""``CONTRACT_VIOLATION 200``"""
+_INDENT = 2
 _NARROW_INDENT = 3
-_MAX_CHARACTERS = 1000
-
-_Colour: TypeAlias = Literal["green", "red", "yellow", "dim", "bold", ""]
-_SGR = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
-_COLOUR_OF: dict[str, _Colour] = {"ok": "green", "error": "red", "cancelled": "yellow", "skipped": "yellow"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row of five columns; the first and fourth are right-aligned."""
-
-    cells: tuple[str, str, str, str, str]
-    colours: tuple[_Colour, _Colour, _Colour, _Colour, _Colour]
+_MAIN = 2
+"""The highest rank of columns for which the gaps are narrowed."""
+_BESIDES = 5
+"""The lowest rank of columns that are there only where nothing else is cut for them."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """A line of text over the whole width."""
+class CallColumn:
+    """A column of the listing."""
 
-    text: str
-    indent: int = 0
+    name: str
+    cell: Callable[[TracedCall], Cell]
+    right: bool = False
+    rank: int = 0
+    """Where there is no room, columns of the highest rank go first; those of rank 0 stay."""
+    least: int | None = None
+    """Columns that it may shrink to; None: it does not shrink."""
+    most: int = _WIDEST_WORDS
+    folded: str = ""
+    """What stands before it where there is no table."""
+    plain: Callable[[TracedCall], str] | None = None
+    """What it says in a pipe, where that is another text."""
 
 
-def render_calls(records: Iterable[TraceRecord], width: int = DEFAULT_WIDTH, color: bool = False) -> str:
-    """Return a row for each call and, below it, a row for each attempt with its error. No newline at the end.
+class _Widths(NamedTuple):
+    """The columns that have room, and what parts them."""
+
+    sizes: dict[str, int]
+    gap: str
+
+
+def _target(call: TracedCall) -> Cell:
+    answer = call.answered_by
+    asked = [record for record in call.records if record.provider is not None]
+    shown = answer or (asked[-1] if asked else call.last)
+    return Cell(shown.target, "" if answer is not None else "dim")
+
+
+def _error(call: TracedCall) -> Cell:
+    return Cell(next((record.error for record in reversed(call.records) if record.error), ""), "dim")
+
+
+def _clock(call: TracedCall) -> Cell:
+    return Cell(f"{call.started:%H:%M:%S}" if call.started else "?")
+
+
+def _moment(call: TracedCall) -> str:
+    return f"{call.started:%Y-%m-%dT%H:%M:%SZ}" if call.started else "?"
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        CallColumn("time", _clock, plain=_moment),
+        CallColumn("role", lambda call: Cell(call.role, "bold"), least=8),
+        CallColumn("outcome", lambda call: Cell(*call_outcome(call)), least=12, most=_WIDEST_OUTCOME),
+        CallColumn("target", _target, least=14),
+        CallColumn("tried", lambda call: Cell(str(call.tried)), right=True, rank=4, folded="tried"),
+        CallColumn("total", lambda call: Cell(duration(call.total_ms)), right=True),
+        CallColumn("first", lambda call: Cell(duration(call.first_token_ms)), right=True, rank=3, folded="first"),
+        CallColumn("tokens", lambda call: Cell(token_pair(call)), right=True, rank=2),
+        CallColumn(
+            "cost", lambda call: Cell(money(call.cost_usd, is_whole=call.is_cost_whole)), right=True, rank=1
+        ),
+        CallColumn("id", lambda call: Cell(call.request_id[-_ID:], "cyan"), plain=lambda call: call.request_id),
+        CallColumn("metadata", lambda call: Cell(metadata_words(call), "dim"), rank=5, least=12),
+        CallColumn("error", _error, rank=6, least=20),
+    )
+}  # fmt: skip
+"""The columns of a row, by name."""
+RECORD_FIELDS = tuple(field.name for field in fields(TraceRecord))
+KNOWN_FIELDS = (*COLUMNS, *(name for name in RECORD_FIELDS if name not in COLUMNS))
+"""What `--fields` takes: columns, and fields of a call's last record."""
+_ALWAYS = ("time", "role", "outcome", "target", "total", "id")
+
+
+def render_calls(
+    calls: Sequence[TracedCall],
+    console: Console,
+    *,
+    plain: bool,
+    attempts: bool = False,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Draw a row for each of `calls`, in their order.
 
     Args:
-        records: The records, in the order to show them in.
-        width: Columns of the longest line, at least 24; below 70 there is no table. A text that does not fit ends in
-            an ellipsis.
-        color: Whether to colour with ANSI sequences. Control characters in a vendor's text are escaped either way.
+        calls: The calls.
+        console: What to draw on.
+        plain: Whether a pipe reads it: whole and aligned, however wide.
+        attempts: Whether each attempt stands below its call, with its error.
+        names: The columns, as `KNOWN_FIELDS` has them; None: all that fit.
     """
-    lines = _lines_of(records)
-    if not lines:
-        return "no calls traced"
-    if width < TABLE_WIDTH:
-        return "\n".join(text for line in lines for text in _narrow(line, max(width, MIN_WIDTH), color))
-    lines.insert(0, _Row(("time", "role", "outcome", "total", "tokens  id"), ("dim",) * 5))
-    widths = _widths([line.cells for line in lines if isinstance(line, _Row)], width)
-    return "\n".join(_line(line, widths, width, color).rstrip() for line in lines)
-
-
-def _lines_of(records: Iterable[TraceRecord]) -> list[_Row | _Note]:
-    lines: list[_Row | _Note] = []
-    date = ""
-    for call in calls_from(records):
-        start = call.started
-        if start and f"{start:%Y-%m-%d}" != date:
-            date = f"{start:%Y-%m-%d}"
-            lines.append(_Note(f"{date} UTC"))
-        lines.append(_call_row(call, start))
-        for record in call.records:
-            lines.append(_attempt_row(record))
-            if record.error:
-                lines.append(_Note(record.error, indent=_TIME + len(_GAP)))
-    return lines
-
-
-def _call_row(call: TracedCall, start: datetime | None) -> _Row:
-    last = call.last
-    outcome, colour = _outcome(last)
-    if call.outcome == "unfinished":
-        outcome, colour = "unfinished", "yellow"
-    tail = f"{'-' if call.tokens is None else _count(call.tokens):>6}{_GAP}{last.request_id[-_ID:]}"
-    time = f"{start:%H:%M:%S}" if start else "?"
-    return _Row((time, last.role, outcome, _duration(call.total_ms), tail), ("", "bold", colour, "", ""))
-
-
-def _attempt_row(record: TraceRecord) -> _Row:
-    number = "-" if record.attempt is None else str(believed(record.attempt) + 1)
-    outcome, colour = _outcome(record)
-    cells = (number, record.target, outcome, _duration(record.elapsed_ms), _what_next(record))
-    return _Row(cells, ("dim", "", colour, "", "dim"))
-
-
-def _outcome(record: TraceRecord) -> tuple[str, _Colour]:
-    if record.outcome == "ok":
-        if record.finish_reason in (None, "", "stop"):
-            return "ok", "green"
-        # Whatever else ended it is worth a look: a cut answer, a call of tools, a vendor's own word.
-        return f"ok ({record.finish_reason})", "yellow" if record.finish_reason == "length" else "green"
-    status = "" if record.status_code is None or abs(record.status_code) > MAX_COUNT else f" {record.status_code}"
-    return (record.failure_type or record.outcome) + status, _COLOUR_OF.get(record.outcome, "")
-
-
-def _what_next(record: TraceRecord) -> str:
-    if record.verdict in ("return", "raise"):
-        return ""
-    return f"{record.verdict} in {_duration(record.wait_ms)}" if record.wait_ms else record.verdict
-
-
-def _duration(milliseconds: float) -> str:
-    milliseconds = believed(milliseconds)
-    if milliseconds < 999.5:
-        return f"{milliseconds:.0f} ms"
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < 99_950 else f"{milliseconds / 1000:.0f} s"
-
-
-def _count(number: int) -> str:
-    return str(number) if number < 100_000 else f"{number / 1000:.0f}k"
-
-
-def _widths(rows: Sequence[tuple[str, str, str, str, str]], width: int) -> tuple[int, int, int, int, int]:
-    """Return the widths the content needs; if they exceed `width`, the column of names shrinks."""
-    name, outcome = (max(_columns(bounded(row[column], _MAX_CHARACTERS)) for row in rows) for column in (1, 2))
-    outcome = min(outcome, _OUTCOME)
-    room = width - _TIME - outcome - _DURATION - _TAIL - 4 * len(_GAP)
-    return _TIME, min(name, room), outcome, _DURATION, _TAIL
-
-
-def _line(line: _Row | _Note, widths: Sequence[int], width: int, color: bool) -> str:
-    if isinstance(line, _Note):
-        return " " * line.indent + _paint(_fit(line.text, width - line.indent), "dim" if color else "")
-    cells = []
-    for column, (cell, colour, cell_width) in enumerate(zip(line.cells, line.colours, widths, strict=True)):
-        text = _fit(cell, cell_width)
-        space = " " * (cell_width - _columns(text))
-        painted = _paint(text, colour if color else "")
-        cells.append(space + painted if column in (0, 3) else painted + space)
-    return _GAP.join(cells)
-
-
-def _narrow(line: _Row | _Note, width: int, color: bool) -> Iterator[str]:
-    """Yield the lines of a row or note where there is no room for a table."""
-    if isinstance(line, _Note):
-        indent = min(line.indent, _NARROW_INDENT)
-        yield " " * indent + _paint(_fit(line.text, width - indent), "dim" if color else "")
+    if plain:
+        for text in _plain_lines(calls, [_column(name) for name in names or COLUMNS], attempts=attempts):
+            console.print(text, soft_wrap=True)
         return
-    head, name, *told = zip(line.cells, line.colours, strict=True)
-    start = _fit(head[0].strip(), _TIME).rjust(2)
-    name_text = _fit(name[0], width - _columns(start) - 1)
-    yield f"{_paint(start, head[1] if color else '')} {_paint(name_text, name[1] if color else '')}"
-    told = [(" ".join(text.split()), colour) for text, colour in told if text.strip(" -")]
-    row, room = "", 0
-    for text, colour in told:
-        shown = _fit(text, width - _NARROW_INDENT)
-        painted = _paint(shown, colour if color else "")
-        if row and _columns(shown) + len(_GAP) <= room:
-            row, room = row + _GAP + painted, room - _columns(shown) - len(_GAP)
+    shown = [_column(name) for name in names or COLUMNS]
+    cells = [[column.cell(call) for column in shown] for call in calls]
+    if names is None:
+        kept = [i for i, column in enumerate(shown) if column.name in _ALWAYS or _tells(row[i].text for row in cells)]
+        shown, cells = [shown[i] for i in kept], [[row[i] for i in kept] for row in cells]
+    widths = _widths(shown, cells, console.width, may_drop=names is None)
+    if widths is None:
+        named = [[_named(column, cell) for column, cell in zip(shown, row, strict=True)] for row in cells]
+        lines = _narrow_lines(calls, named, console.width, attempts=attempts)
+    else:
+        lines = _wide_lines(calls, shown, cells, widths, console.width, attempts=attempts)
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def _column(name: str) -> CallColumn:
+    return COLUMNS.get(name) or CallColumn(name, lambda call: Cell(value_text(entry_at(_entries(call), name))), least=8)
+
+
+def _entries(call: TracedCall) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415 - for columns of one's own alone
+
+    last = call.last
+    shown = {name: getattr(last, name) for name in RECORD_FIELDS}
+    return {**shown, "usage": None if last.usage is None else asdict(last.usage)}
+
+
+def _tells(texts: Iterable[str]) -> bool:
+    return any(text not in ("", UNKNOWN, "1") for text in texts)
+
+
+def _widths(shown: list[CallColumn], cells: list[list[Cell]], room: int, *, may_drop: bool) -> _Widths | None:
+    """Return the width of each column that has room; None if there is no room for a table."""
+    if room < TABLE_WIDTH:
+        return None
+    wanted = {}
+    for i, column in enumerate(shown):
+        texts = [column.name, *(printable_line(row[i].text) for row in cells)]
+        wanted[column.name] = min(column.most, max(map(columns, texts)))
+    needed = [column.name for column in shown if not may_drop or column.rank < _BESIDES]
+    # One space parts the columns where two would leave no room for one of those that a call is known by.
+    least = {column.name: min(wanted[column.name], column.least or wanted[column.name]) for column in shown}
+    gap = 2 if _taken([least[name] for name in needed if may_drop is False or _is_main(name)], 2) <= room else 1
+    for column in sorted(shown, key=lambda column: -column.rank) if may_drop else ():
+        # What there is to tell besides has no room where it takes that of a name.
+        is_besides = column.rank >= _BESIDES
+        sizes = [wanted[name] if is_besides and name in needed else size for name, size in least.items()]
+        if column.rank and _taken(sizes, gap) > room:
+            del least[column.name]
+    spare = room - _taken(list(least.values()), gap)
+    if spare < 0:
+        return None
+    # How a call ended comes before how it was named.
+    for name, size in sorted(least.items(), key=lambda entry: entry[0] != "outcome"):
+        more = min(spare, wanted[name] - size)
+        least[name], spare = size + more, spare - more
+    return _Widths(least, " " * gap)
+
+
+def _is_main(name: str) -> bool:
+    return COLUMNS[name].rank <= _MAIN
+
+
+def _taken(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * (len(widths) - 1)
+
+
+def _wide_lines(
+    calls: Sequence[TracedCall],
+    shown: list[CallColumn],
+    cells: list[list[Cell]],
+    widths: _Widths,
+    room: int,
+    *,
+    attempts: bool,
+) -> Iterator[Text]:
+    kept = [i for i, column in enumerate(shown) if column.name in widths.sizes]
+    sizes, right = [widths.sizes[shown[i].name] for i in kept], [shown[i].right for i in kept]
+    yield row_text([Cell(shown[i].name, "dim") for i in kept], sizes, right, widths.gap)
+    date, has_clock = "", "time" in widths.sizes
+    for call, row in zip(calls, cells, strict=True):
+        if has_clock and call.started and f"{call.started:%Y-%m-%d}" != date:
+            date = f"{call.started:%Y-%m-%d}"
+            yield _line(f"{date} UTC", "dim", room)
+        yield row_text([row[i] for i in kept], sizes, right, widths.gap)
+        if attempts:
+            yield from _attempt_lines(call, room)
+
+
+def _attempt_lines(call: TracedCall, room: int) -> Iterator[Text]:
+    """Yield a row for each attempt of a call, and its error below it."""
+    rows = [_attempt_cells(record) for record in call.records]
+    number, name, outcome, took, then = (max(columns(printable_line(row[i].text)) for row in rows) for i in range(5))
+    number, outcome, then = min(number, 5), min(outcome, _WIDEST_ATTEMPT), min(then, 17)
+    fixed = _INDENT + number + outcome + took + then + 4 * len(GAP)
+    sizes = [number, max(4, min(name, room - fixed)), outcome, took, then]
+    for record, row in zip(call.records, rows, strict=True):
+        line = row_text(row, sizes, (True, False, False, True, False))
+        line.pad_left(_INDENT)
+        yield line
+        if record.error:
+            yield _line(record.error, "dim", room, _INDENT + sizes[0] + len(GAP))
+
+
+def _attempt_cells(record: TraceRecord) -> list[Cell]:
+    number = UNKNOWN if record.attempt is None else str(believed(record.attempt) + 1)
+    return [
+        Cell(number, "dim"), Cell(record.target), Cell(*attempt_outcome(record)), Cell(duration(record.elapsed_ms)),
+        Cell(what_next(record), "dim"),
+    ]  # fmt: skip
+
+
+def _plain_lines(calls: Sequence[TracedCall], shown: list[CallColumn], *, attempts: bool) -> Iterator[str]:
+    right = [column.right for column in shown]
+    rows = [[column.plain(call) if column.plain else column.cell(call).text for column in shown] for call in calls]
+    head, *lines = plain_rows([[column.name for column in shown], *rows], right)
+    yield head
+    for call, line in zip(calls, lines, strict=True):
+        yield line
+        if not attempts:
+            continue
+        below = [[*(cell.text for cell in _attempt_cells(record)), record.error or ""] for record in call.records]
+        for text in plain_rows(below, (True, False, False, True, False, False)):
+            yield " " * _INDENT + text
+
+
+def _narrow_lines(calls: Sequence[TracedCall], cells: list[list[Cell]], room: int, *, attempts: bool) -> Iterator[Text]:
+    """Yield the lines of the calls where there is no room for a table: a name, and what there is to tell below it."""
+    date = ""
+    for call, row in zip(calls, cells, strict=True):
+        if call.started and f"{call.started:%Y-%m-%d}" != date:
+            date = f"{call.started:%Y-%m-%d}"
+            yield _line(f"{date} UTC", "dim", room)
+        yield from _folded(row, room)
+        if attempts:
+            for record in call.records:
+                yield from _folded([*_attempt_cells(record), Cell(record.error or "", "dim")], room)
+
+
+def _named(column: CallColumn, cell: Cell) -> Cell:
+    """Return a cell that says what it is, without a heading above it; an empty one where it tells nothing."""
+    if not column.folded:
+        return cell
+    return Cell(f"{column.folded} {cell.text}" if _tells([cell.text]) else "", cell.style)
+
+
+def _folded(cells: Sequence[Cell], room: int) -> Iterator[Text]:
+    """Yield the first two cells on one line, and the others below it, as many on a line as fit."""
+    from rich.text import Text  # noqa: PLC0415 - only what is drawn needs it
+
+    first, name, *told = [*cells, Cell("")][: max(2, len(cells))]
+    start = fitted(first.text.strip(), room // 2).rjust(2)
+    yield Text.assemble((start, first.style), " ", (fitted(name.text, room - columns(start) - 1), name.style))
+    line, left = Text(), 0
+    for cell in told:
+        text = fitted(cell.text.strip(), room - _NARROW_INDENT)
+        if text in ("", UNKNOWN):
+            continue
+        if columns(text) + len(GAP) <= left:
+            line.append(GAP)
+            left -= len(GAP)
         else:
-            if row:
-                yield row
-            row, room = " " * _NARROW_INDENT + painted, width - _NARROW_INDENT - _columns(shown)
-    if row:
-        yield row
+            if line.plain:
+                yield line
+            line, left = Text(" " * _NARROW_INDENT), room - _NARROW_INDENT
+        line.append(text, cell.style)
+        left -= columns(text)
+    if line.plain:
+        yield line
 
 
-def _paint(text: str, colour: _Colour) -> str:
-    return f"\x1b[{_SGR[colour]}m{text}\x1b[0m" if colour and text else text
+def _line(text: str, style: str, room: int, indent: int = 0) -> Text:
+    from rich.text import Text  # noqa: PLC0415 - as above
 
-
-def _fit(text: str, width: int) -> str:
-    """Return `text` without control characters and at most `width` columns wide. Leading spaces are kept."""
-    start = text[: len(text) - len(text.lstrip(" "))]
-    text = start + bounded(text, _MAX_CHARACTERS)
-    if _columns(text) <= width:
-        return text
-    while _columns(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-def _columns(text: str) -> int:
-    """Return the columns a terminal needs for `text`; wide and fullwidth characters take two (Unicode Annex 11)."""
-    return len(text) if text.isascii() else sum(_columns_of(character) for character in text)
-
-
-def _columns_of(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return Text.assemble(" " * indent, (fitted(text, room - indent), style))

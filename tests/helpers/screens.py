@@ -1,0 +1,19 @@
+"""Views of traces as text: what a terminal of some width shows, or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from lee_llm_router import TraceRecord
+from lee_llm_router.cli.trace.screen import drawn
+from lee_llm_router.cli.trace.table import render_calls
+from lee_llm_router.telemetry.calls import calls_from
+
+
+def listing(
+    records: Iterable[TraceRecord], width: int = 100, *, color: bool = False, plain: bool = False, **options: Any
+) -> str:
+    """What `trace` shows of `records`, without the newline at its end."""
+    calls = calls_from(records)
+    return drawn(lambda console: render_calls(calls, console, plain=plain, **options), width, color=color).rstrip("\n")
