@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lee_llm_router.providers.wrapper import WrapperProvider
     from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
     from lee_llm_router.router import LeeLLMRouter, LLMRouter
+    from lee_llm_router.routing.explanation import ExplainedSetting, ExplainedTarget, Explanation
     from lee_llm_router.settings.plugins import PluginSettings
     from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
     from lee_llm_router.telemetry.events import EventSink, RouterEvent
@@ -79,6 +80,7 @@ else:
         "providers.wrapper": "WrapperProvider",
         "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
         "router": "LLMRouter LeeLLMRouter",
+        "routing.explanation": "ExplainedSetting ExplainedTarget Explanation",
         "settings.plugins": "PluginSettings",
         "streaming": "AsyncCompletionStream CompletionStream",
         "telemetry.events": "EventSink RouterEvent",
@@ -128,6 +130,9 @@ __all__ = [
     "EmbeddingRequest",
     "EmbeddingResponse",
     "EventSink",
+    "ExplainedSetting",
+    "ExplainedTarget",
+    "Explanation",
     "FailureType",
     "FallbackConfig",
     "FunctionTool",

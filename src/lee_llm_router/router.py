@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
@@ -36,6 +36,9 @@ from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
+
+if TYPE_CHECKING:
+    from lee_llm_router.routing.explanation import Explanation
 
 
 class LeeLLMRouter(OperationCalls):
@@ -301,6 +304,25 @@ class LeeLLMRouter(OperationCalls):
             LLMRouterError: as `complete` does for a wrong option or policy.
         """
         return self._assembly.planner.resolve(role, overrides)
+
+    def explain(
+        self, role: str | None = None, messages: Messages | None = None, **overrides: Unpack[CallOptions]
+    ) -> Explanation:
+        """Return what a call with these arguments would do now: whom it asks, why, and by which settings.
+
+        Nobody is asked, nothing is sent or traced, no permit is taken. The policy chooses as for a call.
+
+        Args:
+            role: As for `complete`.
+            messages: What would be asked. Without, it is only seen which targets take the options.
+            **overrides: As for `complete`.
+
+        Raises:
+            LLMRouterError: as `complete` does for a wrong message, option or policy.
+        """
+        if self._closed:
+            raise RouterClosedError("the router is closed")
+        return self._assembly.planner.explain(role, messages, overrides)
 
     def close(self) -> None:
         """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""

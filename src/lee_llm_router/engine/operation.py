@@ -161,7 +161,7 @@ class Completion(Operation):
         """Return the fields of `request` that are set; a type given as schema as its JSON Schema, if it has one."""
         asked = {name: getattr(request, name) for name in _SETTINGS if request.asks_for(name)}
         if request.schema is not None:
-            asked["schema"] = _shown_schema(request.schema)
+            asked["schema"] = shown_schema(request.schema)
         return asked
 
     def ask(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
@@ -228,7 +228,8 @@ def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMRespons
     return with_tool_calls(response, with_parsed_arguments(response.tool_calls, request.tools or ()))
 
 
-def _shown_schema(schema: Any) -> Any:
+def shown_schema(schema: Any) -> Any:
+    """Return a schema as records have it: a JSON Schema, or the name of a type that has none."""
     from lee_llm_router.providers.json_schema import json_schema_of, type_name  # noqa: PLC0415 - as above
 
     try:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.engine.settings import RetryConfig
@@ -38,6 +38,9 @@ from lee_llm_router.health.states import BREAKER_OPEN, Permit, Refusal
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import QueueTicket
 from lee_llm_router.providers.base import Provider
+
+if TYPE_CHECKING:
+    from lee_llm_router.health.glance import HealthGlance
 
 _BACKOFF = "a backoff"
 _BUDGET_POLL = 0.25
@@ -117,7 +120,7 @@ class TargetSelector:
     def __init__(
         self,
         targets: Sequence[Target],
-        health: Health,
+        health: Health | HealthGlance,
         *,
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
@@ -169,11 +172,11 @@ class TargetSelector:
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
         """Return the action after a wait: its candidate first, then the others."""
-        return self.next_action(self._all()[action.candidate.position - 1], now)
+        return self.next_action(self.all_candidates()[action.candidate.position - 1], now)
 
     def exhaust_provider(self, provider: str) -> None:
         """Ask no target of `provider` any more in this call."""
-        for candidate in self._all():
+        for candidate in self.all_candidates():
             if candidate.target.provider == provider:
                 candidate.exhausted = True
 
@@ -192,7 +195,8 @@ class TargetSelector:
             self._health.leave_queue(self._ticket)
             self._ticket = None
 
-    def _all(self) -> list[Candidate]:
+    def all_candidates(self) -> list[Candidate]:
+        """Return a candidate for each target, in the order of the chain."""
         made = len(self.candidates)
         self.candidates += [Candidate(target, made + i) for i, target in enumerate(self._targets[made:])]
         return self.candidates
@@ -201,9 +205,9 @@ class TargetSelector:
         """Yield the candidates in the order of the chain: all, or from the one after `candidate` on and around."""
         if candidate is None:
             yield self.candidates[0]
-            yield from self._all()[1:]
+            yield from self.all_candidates()[1:]
         else:
-            candidates, start = self._all(), candidate.position + 1
+            candidates, start = self.all_candidates(), candidate.position + 1
             yield from [c for c in candidates[start:] + candidates[:start] if not c.exhausted]
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:

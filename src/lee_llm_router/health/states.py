@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -196,6 +196,14 @@ class TargetState:
             reason=reason,
             retry_budget=provider.budget.tokens,
         )
+
+
+def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) -> Refusal | None:
+    """Return `refusal` as it holds for a call whose patience has ended: it may probe before the breaker's time."""
+    if refusal is None or refusal.cause != "breaker" or refusal.opens_at is None:
+        return refusal
+    early = min(refusal.opens_at, target.breaker.early_probe_at)
+    return None if now >= early else replace(refusal, opens_at=early)
 
 
 class ProviderState:

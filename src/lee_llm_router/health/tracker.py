@@ -29,8 +29,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from heapq import nsmallest
+from typing import TYPE_CHECKING
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
@@ -44,9 +44,13 @@ from lee_llm_router.health.states import (
     TargetHealth,
     TargetState,
     Transition,
+    refusal_at_last,
 )
 from lee_llm_router.health.waiting import QueueTicket, TargetKey
 from lee_llm_router.providers.base import ProviderConfig
+
+if TYPE_CHECKING:
+    from lee_llm_router.health.glance import HealthGlance
 
 MAX_TARGETS = 4096
 """Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
@@ -123,9 +127,8 @@ class Health:
             provider = target.provider
             target.last_used = now
             refusal = self._refusal(target, ticket, now, despite_rest)
-            if last_chance and refusal is not None and refusal.cause == "breaker" and refusal.opens_at is not None:
-                early = min(refusal.opens_at, target.breaker.early_probe_at)
-                refusal = None if now >= early else replace(refusal, opens_at=early)
+            if last_chance:
+                refusal = refusal_at_last(target, refusal, now)
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
                     ticket.woken = Future()  # so that it can be woken again
@@ -186,6 +189,20 @@ class Health:
             if provider.line.size:
                 self._wake(target, now)
             return changed
+
+    def glance(self) -> HealthGlance:
+        """Return what answers as this does, and changes nothing: no permit is taken, and no target becomes known."""
+        from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for those who look, not for calls
+
+        return HealthGlance(self._seen_target, self._refusal, self._lock, self._clock)
+
+    def _seen_target(self, key: TargetKey) -> TargetState:
+        """Return the state of `key`; of one that is not known, the state it would begin with. The lock is held."""
+        known = self._targets.get(key)
+        if known is not None:
+            return known
+        provider = self._providers.get(key[0]) or ProviderState(self._provider_configs[key[0]], self._config)
+        return TargetState(self._config, provider, self._random)
 
     def breaker_admits_at(self, key: TargetKey) -> float:
         """Return the moment from which the breaker of `key` admits an attempt; in the past if it does so now."""

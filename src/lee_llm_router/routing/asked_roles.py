@@ -45,8 +45,12 @@ class AskedRoles:
         """Return `role` as records show it if it is a text and no role; None otherwise."""
         return quoted(role, self._secrets, _MAX_NAME) if isinstance(role, str) and role not in self._roles else None
 
-    def check(self, role: Any) -> None:
+    def check(self, role: Any, *, warn: bool = True) -> None:
         """Warn of `role` once if there is no such role.
+
+        Args:
+            role: What a caller names.
+            warn: False: only find out whether it can be asked.
 
         Raises:
             InvalidRequestError: it is no text; or there is no such role, and the configuration or the application's
@@ -60,7 +64,7 @@ class AskedRoles:
         hint = Suggester().did_you_mean(role, self._roles)
         if self._refuses:
             raise InvalidRequestError(f"no such role {shown!r}{hint}", sent=False)
-        if shown not in self._warned and len(self._warned) < _MAX_WARNED:
+        if warn and shown not in self._warned and len(self._warned) < _MAX_WARNED:
             self._warned.add(shown)
             message = f"no such role {shown!r}{hint}: the default role {self._default!r} answers"
             try:

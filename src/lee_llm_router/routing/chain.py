@@ -7,7 +7,7 @@ arguments of the call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lee_llm_router.config.models import LLMConfig, RoleConfig
 from lee_llm_router.engine.plan import Target
@@ -16,7 +16,17 @@ from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.routing.options import OF_WHOLE_CALL, request_fields, validate_options
 
-_MERGED = ("extra_body", "extra_query", "headers")
+MERGED = ("extra_body", "extra_query", "headers")
+
+
+class ChosenTarget(NamedTuple):
+    """A target of a policy's choice, and where its settings come from."""
+
+    target: Target
+    listed: int | None
+    """Which target of the role's chain it is, from 0; None: none of them, and it has the settings of the first."""
+    policy_fields: Mapping[str, Any]
+    """What the policy asks for differently."""
 
 
 def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
@@ -48,15 +58,24 @@ def chosen_chain(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequ
     Raises:
         PolicyError: the choice names an unknown provider, or an override that does not exist.
     """
+    return _distinct([entry.target for entry in chosen_entries(choice, role, config, own)])
+
+
+def chosen_entries(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target]) -> list[ChosenTarget]:
+    """As `chosen_chain`, each target with where its settings come from; the same one may be in it twice."""
     role_config = config.roles[role]
     first = _chosen_target(choice, role_config, own, config)
     if choice.fallbacks is None:
-        shared = {name: value for name, value in _policy_fields(choice).items() if name != "model"}
-        rest = [t.with_fields(_merge(t.fields, shared)) for t in own if t.key != first.key]
+        shared = {name: value for name, value in first.policy_fields.items() if name != "model"}
+        rest = [
+            ChosenTarget(t.with_fields(_merge(t.fields, shared)), index, shared)
+            for index, t in enumerate(own)
+            if t.key != first.target.key
+        ]
     else:
         choices = [ProviderChoice(f) if isinstance(f, str) else f for f in choice.fallbacks]
         rest = [_chosen_target(fallback, role_config, own, config) for fallback in choices]
-    return _distinct((first, *rest))
+    return [first, *rest]
 
 
 def asked_chain(
@@ -72,32 +91,42 @@ def asked_chain(
         fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model of the
             role: in the first target, and in the fallbacks that have no model of their own.
     """
+    return _distinct(asked_targets(chain, choice, role, config, fields))
+
+
+def asked_targets(
+    chain: Sequence[Target], choice: ProviderChoice, role: str, config: LLMConfig, fields: Mapping[str, Any]
+) -> list[Target]:
+    """As `asked_chain`, a target for each of `chain`; the same one may be in it twice."""
     asked = dict(fields)
     model = asked.pop("model", None)
     inherits = _targets_with_role_model(choice, config.roles[role], config) if model is not None else frozenset()
-    return _distinct(
-        [
-            t.with_fields(_merge(t.fields, asked), model if i == 0 or t.key in inherits else None)
-            for i, t in enumerate(chain)
-        ]
-    )
+    return [
+        t.with_fields(_merge(t.fields, asked), model if i == 0 or t.key in inherits else None)
+        for i, t in enumerate(chain)
+    ]
 
 
-def _chosen_target(choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig) -> Target:
+def _chosen_target(
+    choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig
+) -> ChosenTarget:
     provider = config.providers.get(choice.provider_name)
     if provider is None:
         raise PolicyError(
             f"the routing policy chose provider {choice.provider_name!r}, which the configuration does not have"
         )
     fields = _policy_fields(choice)
-    listed = next((target for target in own if target.provider == choice.provider_name), None)
+    index = next((i for i, target in enumerate(own) if target.provider == choice.provider_name), None)
+    listed = None if index is None else own[index]
     if listed is not None and not fields and not choice.provider_overrides:
-        return listed
-    model = fields.pop("model", None)
+        return ChosenTarget(listed, index, fields)
+    asked = {**fields}
+    model = asked.pop("model", None)
     if model is None:
         model = listed.model if listed else provider.model or role_config.model
     base = listed.fields if listed else own[0].fields
-    return Target(choice.provider_name, model, _merge(base, fields), dict(choice.provider_overrides))
+    target = Target(choice.provider_name, model, _merge(base, asked), dict(choice.provider_overrides))
+    return ChosenTarget(target, index, fields)
 
 
 def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
@@ -129,7 +158,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any
     if not over:
         return base
     merged = {**base, **over}
-    for name in _MERGED:
+    for name in MERGED:
         if name in base and name in over:
             merged[name] = {**base[name], **over[name]}
     return merged

@@ -7,7 +7,7 @@ wrong with any of them ends the call before an attempt, as a typed and traced er
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
@@ -30,6 +30,9 @@ from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
 from lee_llm_router.routing.options import refuse_foreign_options, validate_options
 from lee_llm_router.telemetry.records import target_name
+
+if TYPE_CHECKING:
+    from lee_llm_router.routing.explanation import Explanation
 
 
 class CallPlanner:
@@ -108,6 +111,26 @@ class CallPlanner:
             self._take_options(plan, fields)
             chain = self._chain(plan.role_settings.role, self._choose(plan, fields), fields)
             return tuple(target.masked(self.parts.secrets) for target in chain)
+        except Exception as caught:  # noqa: BLE001 - as in `plan`
+            failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
+        raise failure
+
+    def explain(self, role: str | None, messages: Any, overrides: Mapping[str, Any]) -> Explanation:
+        """As `LeeLLMRouter.explain`."""
+        from lee_llm_router.routing.explaining import explain  # noqa: PLC0415 - for those who look, not for calls
+
+        try:
+            served = self._roles.served(role)
+            self._roles.check(role, warn=False)
+            plan = self._bare_plan(served, "", COMPLETION)
+            plan.asked_role = self._roles.unknown(role)
+            plan.payload = () if messages is None else plan.operation.checked(messages)
+            asked = validate_options(overrides)
+            fields = dict(asked)
+            self._take_options(plan, fields)
+            choice = self._choose(plan, fields)
+            self._chain(served, choice, fields)  # refuses what a call would be refused for
+            return explain(plan, self.parts, self._config, choice, asked)
         except Exception as caught:  # noqa: BLE001 - as in `plan`
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
         raise failure

@@ -1,0 +1,71 @@
+"""What `Health` would answer now, with nothing taken and nothing changed: for who wants to know, and asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from lee_llm_router._util.clock import Clock
+from lee_llm_router.health.states import Permit, Refusal, TargetState, refusal_at_last
+from lee_llm_router.health.waiting import QueueTicket, TargetKey
+
+
+class HealthGlance:
+    """Answers the questions that the choice of a target asks of `Health`, by its rules; see `Health.glance`.
+
+    Args:
+        state: Returns what is known of a target, under the lock.
+        refusal: Returns why no attempt may start at a target, as `Health` decides it, under the lock.
+        lock: The lock.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        state: Callable[[TargetKey], TargetState],
+        refusal: Callable[[TargetState, QueueTicket | None, float, bool], Refusal | None],
+        lock: AbstractContextManager[object],
+        clock: Clock,
+    ) -> None:
+        self._state = state
+        self._refusal = refusal
+        self._lock = lock
+        self._clock = clock
+
+    def acquire(
+        self,
+        key: TargetKey,
+        ticket: QueueTicket | None = None,
+        *,
+        last_chance: bool = False,
+        despite_rest: bool = False,
+    ) -> Permit | Refusal:
+        """As `Health.acquire`; the permit is worth nothing."""
+        now = self._clock.monotonic()
+        with self._lock:
+            target = self._state(key)
+            refusal = self._refusal(target, ticket, now, despite_rest)
+            if last_chance:
+                refusal = refusal_at_last(target, refusal, now)
+        return refusal or Permit(target, probe=False, leads_gate=False, fork_generation=-1)
+
+    def breaker_admits_at(self, key: TargetKey) -> float:
+        """As `Health.breaker_admits_at`."""
+        with self._lock:
+            return self._state(key).breaker.probe_at or 0.0
+
+    def last_answer_at(self, key: TargetKey) -> float:
+        """As `Health.last_answer_at`."""
+        with self._lock:
+            return self._state(key).breaker.last_answer_at
+
+    def spend_retry(self, provider: str) -> bool:  # noqa: ARG002 - as `Health.spend_retry`
+        """Return True: a first attempt takes nothing from a budget."""
+        return True
+
+    def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:  # noqa: ARG002 - as `Health.queue`
+        """Return a ticket that stands in no queue."""
+        return QueueTicket(key)
+
+    def leave_queue(self, ticket: QueueTicket) -> None:
+        """Do nothing: no ticket stands in a queue."""

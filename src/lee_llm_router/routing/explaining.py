@@ -1,0 +1,239 @@
+"""Explains a planned call: goes the engine's own way to its first attempt, and stops before it.
+
+Providers are opened and requests built as for a call (`engine/preparation.py`), and the engine's own choice of a target
+(`engine/selection.py`) is asked, over a `HealthGlance` that takes nothing. So what is explained is what would happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.attempts import SHORTEST_ATTEMPT
+from lee_llm_router.engine.failure_rules import backoff
+from lee_llm_router.engine.operation import COMPLETION
+from lee_llm_router.engine.plan import CallPlan, RouterParts, Target
+from lee_llm_router.engine.preparation import prepare
+from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
+from lee_llm_router.errors import AuthenticationError, LLMRouterError
+from lee_llm_router.health.states import Permit, Refusal
+from lee_llm_router.policy.contract import ProviderChoice
+from lee_llm_router.providers.keys import KeyedConfig, KeySource
+from lee_llm_router.routing.chain import ChosenTarget, asked_targets, chosen_entries, configured_chain
+from lee_llm_router.routing.explained_settings import TargetSettings, call_settings, provider_settings
+from lee_llm_router.routing.explanation import ExplainedTarget, Explanation, TargetState
+from lee_llm_router.routing.options import OF_WHOLE_CALL
+
+_MOST_BACKOFFS = 10
+"""Waits that are named; by then they are all the same."""
+
+
+def explain(
+    plan: CallPlan,
+    parts: RouterParts,
+    config: LLMConfig,
+    choice: ProviderChoice,
+    asked: Mapping[str, Any],
+) -> Explanation:
+    """Return what would happen to the call of `plan`.
+
+    Args:
+        plan: The call, without its targets.
+        parts: The router's parts.
+        config: The configuration.
+        choice: What the policy has chosen.
+        asked: The arguments of the call, checked.
+    """
+    fields = {name: value for name, value in asked.items() if name not in OF_WHOLE_CALL}
+    entries = _entries(plan.role_settings.role, config, choice, fields)
+    plan.targets = [target for target, _ in entries]
+    is_compressed = plan.role_settings.compress is not None
+    plan.role_settings = replace(plan.role_settings, compress=None)  # it may ask anybody anything
+    explainer = _Explainer(plan, parts, config, asked)
+    try:
+        action = explainer.first_action()
+        targets = tuple(
+            explainer.target(candidate, entry, action)
+            for candidate, (_, entry) in zip(explainer.candidates(), entries, strict=True)
+        )
+        return explainer.whole(action, targets, getattr(choice, "reason", None), is_compressed=is_compressed)
+    finally:
+        explainer.release()
+
+
+def _entries(
+    role: str, config: LLMConfig, choice: ProviderChoice, fields: Mapping[str, Any]
+) -> list[tuple[Target, ChosenTarget]]:
+    """Return the targets of the call, each with what it is made of."""
+    chosen: list[ChosenTarget] = []
+    for entry in chosen_entries(choice, role, config, configured_chain(role, config)):
+        if all(entry.target != other.target for other in chosen):
+            chosen.append(entry)
+    targets = [entry.target for entry in chosen]
+    asked = asked_targets(targets, choice, role, config, fields) if fields else targets
+    found: list[tuple[Target, ChosenTarget]] = []
+    for target, entry in zip(asked, chosen, strict=True):
+        if all(target != other for other, _ in found):
+            found.append((target, entry))
+    return found
+
+
+class _Explainer:
+    """Finds out about one call."""
+
+    def __init__(self, plan: CallPlan, parts: RouterParts, config: LLMConfig, asked: Mapping[str, Any]) -> None:
+        self._plan = plan
+        self._parts = parts
+        self._config = config
+        self._asked = asked
+        self._role = config.roles[plan.role_settings.role]
+        self._health = parts.health.glance()
+        self._known = parts.health.snapshot()
+        self._refused: dict[int, str] = {}
+        """Why targets cannot take the request, by their place in the chain."""
+        self._failing: dict[int, str] = {}
+        """Why attempts would fail before anything is sent."""
+        self._now = parts.clock.monotonic()
+        self._selector = TargetSelector(
+            plan.targets, self._health, prepare=self._prepare, retry=plan.role_settings.retry,
+            last_start=self._now + plan.deadline - SHORTEST_ATTEMPT,
+        )  # fmt: skip
+
+    def candidates(self) -> list[Candidate]:
+        """Return the targets of the chain."""
+        return self._selector.all_candidates()
+
+    def first_action(self) -> NextAction | None:
+        """Return what the call does first: ask a target that can be asked, or wait for one."""
+        action = self._selector.next_action(None, self._now)
+        while action is not None and action.permit is not None:
+            candidate = action.candidate
+            problem = self._key_problem(candidate)
+            if problem is None:
+                return action
+            self._failing[candidate.position] = problem
+            candidate.exhausted = True
+            action = self._selector.next_action(candidate, self._now)
+        return action
+
+    def target(self, candidate: Candidate, entry: ChosenTarget, action: NextAction | None) -> ExplainedTarget:
+        """Return what is to be said of one target."""
+        target, secrets = candidate.target, self._parts.secrets
+        if candidate.request is None and candidate.position not in self._refused:
+            self._prepare(candidate)
+        state, reason, opens_in = self._state(candidate, action)
+        provider, own = candidate.provider, self._config.providers[target.provider]
+        config = own if provider is None else provider.config
+        told = TargetSettings(entry, self._config, self._role, self._asked, secrets)
+        return ExplainedTarget(
+            provider=target.provider,
+            provider_type=config.type,
+            model=target.model,
+            model_source=told.model_source(target),
+            state=state,
+            reason=reason,
+            opens_in=opens_in,
+            settings=tuple(told.settings(target)),
+            provider_settings=tuple(
+                provider_settings(config, own.model_fields_set, target.provider_overrides, secrets)
+            ),
+            dropped=self._dropped(candidate),
+            effects="none" if provider is None else provider.effects,
+            health=self._known.get(target.key),
+        )
+
+    def whole(
+        self, action: NextAction | None, targets: tuple[ExplainedTarget, ...], policy_reason: str | None, *,
+        is_compressed: bool,
+    ) -> Explanation:  # fmt: skip
+        """Return what is to be said of the call."""
+        settings = self._plan.role_settings
+        retry = settings.retry
+        able = sum(target.state not in ("skipped", "failing") for target in targets)
+        waits = range(1, min(retry.attempts, _MOST_BACKOFFS))
+        wait = reason = None
+        if action is None:
+            reason = self._selector.shut_reason or "none of its targets can take it"
+        elif action.permit is None:
+            reason, wait = action.reason, self._wait(action)
+        return Explanation(
+            role=settings.role,
+            asked_role=self._plan.asked_role,
+            policy=settings.policy,
+            policy_reason=policy_reason,
+            outcome="fails" if action is None else "waits" if action.permit is None else "asks",
+            reason=reason,
+            wait=wait,
+            targets=targets,
+            settings=tuple(call_settings(self._plan, self._role, self._asked, self._parts.secrets)),
+            most_attempts=min(retry.max_attempts, retry.attempts * able),
+            backoffs=tuple((backoff(retry, n, lambda: 0.0), backoff(retry, n, lambda: 1.0)) for n in waits),
+            is_compressed=is_compressed,
+        )
+
+    def release(self) -> None:
+        """Give back the providers that were opened for it."""
+        for candidate in self.candidates():
+            if candidate.provider is not None and candidate.target.provider_overrides:
+                self._parts.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+
+    def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
+        problem = prepare(self._plan, self._parts, candidate)
+        if problem is not None:
+            self._refused[candidate.position] = problem.message
+        return problem
+
+    def _state(self, candidate: Candidate, action: NextAction | None) -> tuple[TargetState, str | None, float | None]:
+        """Return in which state a target is, why, and in how many seconds it opens."""
+        position = candidate.position
+        if position in self._refused:
+            return "skipped", self._refused[position], None
+        if position not in self._failing and (problem := self._key_problem(candidate)) is not None:
+            self._failing[position] = problem
+        if position in self._failing:
+            return "failing", self._failing[position], None
+        refusal = self._refusal(candidate)
+        reason, opens_in = (None, None) if refusal is None else (refusal.reason, self._seconds(refusal))
+        if action is not None and action.candidate is candidate:
+            return "waited_for" if action.permit is None else "asked", reason, opens_in
+        return ("next", None, None) if refusal is None else ("closed", reason, opens_in)
+
+    def _refusal(self, candidate: Candidate) -> Refusal | None:
+        answer = self._health.acquire(candidate.target.key)
+        return None if isinstance(answer, Permit) else answer
+
+    def _seconds(self, refusal: Refusal) -> float | None:
+        return None if refusal.opens_at is None else max(0.0, refusal.opens_at - self._now)
+
+    def _wait(self, action: NextAction) -> float | None:
+        refusal = self._refusal(action.candidate)
+        is_known = refusal is None or refusal.opens_at is not None
+        return max(0.0, action.at - self._now) if is_known else None
+
+    def _key_problem(self, candidate: Candidate) -> str | None:
+        """Return why the key of a target cannot be used; None if it can, or if it needs none."""
+        provider = candidate.provider
+        if provider is None or not isinstance(provider.config, KeyedConfig):
+            return None
+        try:
+            KeySource(provider.config, provider.name).read()
+        except AuthenticationError as error:
+            return error.message
+        return None
+
+    def _dropped(self, candidate: Candidate) -> dict[str, str]:
+        """Return the options that were left out of the request of a target, each with the reason."""
+        provider = candidate.provider
+        if provider is None or not candidate.dropped:
+            return {}
+        try:
+            request = COMPLETION.request_for(self._plan, candidate.target, self._parts.reporter)
+            reasons = {
+                **provider.unsupported(request, provider.settings_for(request)),
+                **provider.refused_before(request),
+            }
+        except Exception:  # noqa: BLE001 - a foreign provider
+            reasons = {}
+        return {option: str(reasons.get(option, "")) for option in candidate.dropped}
