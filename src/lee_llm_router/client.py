@@ -16,7 +16,7 @@ from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
@@ -34,7 +34,7 @@ class LLMClient:
         *,
         policy: RoutingPolicy | str | None = None,
         trace_store: TraceStore | Literal[False] | None = None,
-        event_sink: EventSink | Iterable[EventSink] = (),
+        event_sink: AnyEventSink | Iterable[AnyEventSink] = (),
         on_token_usage: TokenUsageHook | None = None,
         compression: Compressor | Mapping[str, Compressor] | None = None,
         trace_dir: str | PathLike[str] | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random as _random
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context, copy_context
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -33,7 +34,7 @@ from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Sc
 from lee_llm_router.routing.performing import OperationCalls
 from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink, sinks_of
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
@@ -49,7 +50,7 @@ class LeeLLMRouter(OperationCalls):
         policy: Chooses the targets of a call: an object, or the name of an installed one. Default: the
             configuration's `policy`.
         trace_store: Where records go. Default: the store of the configuration's `trace`; False: nowhere.
-        event_sink: One or several receivers of events, besides those of the configuration.
+        event_sink: One or several receivers of events or calls, besides those of the configuration.
         on_token_usage: Called as ``(usage, role, provider)`` once for each attempt that reports usage.
         compression: A ``messages -> messages`` hook, for all roles or by role name.
         trace_dir: Folder of the default trace store, in place of the configuration's ``trace: {dir: ...}``. A relative
@@ -70,7 +71,7 @@ class LeeLLMRouter(OperationCalls):
         *,
         policy: RoutingPolicy | str | None = None,
         trace_store: TraceStore | Literal[False] | None = None,
-        event_sink: EventSink | Iterable[EventSink] = (),
+        event_sink: AnyEventSink | Iterable[AnyEventSink] = (),
         on_token_usage: TokenUsageHook | None = None,
         compression: Compressor | Mapping[str, Compressor] | None = None,
         trace_dir: str | PathLike[str] | None = None,
@@ -82,7 +83,7 @@ class LeeLLMRouter(OperationCalls):
         self._options = RouterOptions(
             policy=policy,
             trace_store=trace_store,
-            event_sinks=(event_sink,) if isinstance(event_sink, EventSink) else tuple(event_sink),
+            event_sinks=sinks_of(event_sink),
             on_token_usage=on_token_usage,
             compression=compression,
             trace_dir=trace_dir,
@@ -243,8 +244,11 @@ class LeeLLMRouter(OperationCalls):
             An iterator over `StreamChunk`, and a context manager; leaving it early closes the connection. Once it has
             ended, its `response` is the whole answer.
         """
+        origin = self._origin()
         return CompletionStream(
-            lambda state: drive_stream(lambda: self._steps(role, messages, overrides, stream=True), self._clock, state)
+            lambda state: drive_stream(
+                lambda: self._steps(role, messages, overrides, stream=True, origin=origin), self._clock, state
+            )
         )
 
     @overload
@@ -266,9 +270,10 @@ class LeeLLMRouter(OperationCalls):
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> AsyncCompletionStream[Any]:
         """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
+        origin = self._origin()
         return AsyncCompletionStream(
             lambda state: drive_stream_async(
-                lambda: self._steps(role, messages, overrides, stream=True), self._clock, state
+                lambda: self._steps(role, messages, overrides, stream=True, origin=origin), self._clock, state
             )
         )
 
@@ -369,6 +374,10 @@ class LeeLLMRouter(OperationCalls):
     def _parts(self) -> RouterParts:
         return self._assembly.parts
 
+    def _origin(self) -> Context | None:
+        """Return the context here, for a stream that begins later and perhaps elsewhere; None if nobody follows it."""
+        return copy_context() if self._parts.reporter.follows else None
+
     def _steps(
         self,
         role: str | None,
@@ -377,12 +386,13 @@ class LeeLLMRouter(OperationCalls):
         *,
         operation: Operation = COMPLETION,
         stream: bool = False,
+        origin: Context | None = None,
     ) -> CallSteps:
         """Return one call, planned, for a driver to run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
         planner = self._assembly.planner
-        plan = planner.plan(role, payload, overrides, operation=operation, stream=stream)
+        plan = planner.plan(role, payload, overrides, operation=operation, stream=stream, origin=origin)
         return call_steps(plan, planner.parts)
 
 

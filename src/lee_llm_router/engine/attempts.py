@@ -47,6 +47,7 @@ from lee_llm_router.engine.steps import (
     AskStep,
     CallStep,
     CallSteps,
+    ContextStep,
     OpenStreamStep,
     QueueStep,
     ReadStreamStep,
@@ -80,7 +81,8 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                 attempt = run.begin(action.candidate)
                 try:
                     if plan.stream is None:
-                        answer = yield AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
+                        ask = AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
+                        answer = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
                     else:
                         answer = yield from run.ask_stream(attempt, plan.stream)
                     try:
@@ -232,9 +234,11 @@ class _CallRun:
             restart=before is not None and before.index > 0,
             on_start=partial(self._first_output, attempt),
         )
-        stream = yield OpenStreamStep(attempt.provider, attempt.request, timeout)
+        ask = OpenStreamStep(attempt.provider, attempt.request, timeout)
+        stream = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
         self.assembler.headers = getattr(stream, "headers", NO_HEADERS)
-        response: LLMResponse = yield ReadStreamStep(stream, self.assembler, attempt.provider.capabilities.bounded)
+        is_bounded = attempt.provider.capabilities.bounded
+        response: LLMResponse = yield ReadStreamStep(stream, self.assembler, is_bounded, attempt.context)
         return response
 
     def _first_output(self, attempt: Attempt, now: float) -> None:
@@ -257,16 +261,10 @@ class _CallRun:
         settings, now = self.plan.role_settings, self.clock.monotonic()
         self._count_failure(candidate, attempt, error, is_probe, now)
         decision = decide(
-            error,
-            tries=candidate.tries,
-            failures=candidate.unreached or candidate.failures,
-            repairs=candidate.repairs,
-            retry=settings.retry,
-            contract=self.plan.contract,
-            fallback_on=settings.fallback_on,
-            repeatable=self._repeatable(candidate, error),
-            random=self.parts.random,
-        )
+            error, tries=candidate.tries, failures=candidate.unreached or candidate.failures, repairs=candidate.repairs,
+            retry=settings.retry, contract=self.plan.contract, fallback_on=settings.fallback_on,
+            repeatable=self._repeatable(candidate, error), random=self.parts.random,
+        )  # fmt: skip
         self.last_error = error
         # In an outage the attempts of a call are no measure: the breaker says when the next one is due.
         # Unless it answers: what costs tokens is bounded by them.

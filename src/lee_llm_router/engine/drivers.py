@@ -12,6 +12,7 @@ from operator import methodcaller
 from typing import Any
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.in_context import await_in_context, bound_to
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
@@ -25,6 +26,7 @@ from lee_llm_router.engine.steps import (
     AskStep,
     CallStep,
     CallSteps,
+    ContextStep,
     OpenStreamStep,
     QueueStep,
     ReadStreamStep,
@@ -142,6 +144,8 @@ def _perform(clock: Clock, step: CallStep) -> Any:
         return call_in_thread(step.operation.ask, step.provider, step.request, step.timeout, timeout=step.timeout)
     if isinstance(step, SleepStep | QueueStep | WorkStep):
         return _perform_own(clock, step)
+    if isinstance(step, ContextStep):
+        return step.context.run(_perform, clock, step.step)
     assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
     if step.provider.capabilities.bounded:
         return step.provider.stream(step.request, step.timeout)
@@ -162,6 +166,8 @@ async def _perform_async(clock: Clock, step: CallStep) -> Any:
         return await (answer if step.provider.capabilities.bounded else await_or_abandon(answer, step.timeout))
     if isinstance(step, SleepStep | QueueStep | WorkStep):
         return await _perform_own_async(clock, step)
+    if isinstance(step, ContextStep):
+        return await await_in_context(step.context, _perform_async(clock, step.step))
     assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
     opened = step.provider.stream_async(step.request, step.timeout)
     if step.provider.capabilities.bounded:
@@ -183,11 +189,12 @@ def _bounded(step: ReadStreamStep) -> ChunkStream:
 
 def _read(step: ReadStreamStep, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]:
     stream, assembler = _bounded(step), step.assembler
+    pull = bound_to(step.context, stream.pull)
     try:
         while True:
             left = assembler.time_left(clock.monotonic())
             try:
-                chunk = stream.pull(left)
+                chunk = pull(left)
             except TimeoutError as error:
                 raise assembler.too_slow(left) from error
             if chunk is None:
@@ -208,6 +215,8 @@ def _buffered_chunk(step: ReadStreamStep, clock: Clock) -> StreamChunk | None:
 async def _pull_async(step: ReadStreamStep, stream: ChunkStream, clock: Clock) -> StreamChunk | None:
     left = step.assembler.time_left(clock.monotonic())
     try:
+        if step.context is not None:
+            return await await_in_context(step.context, stream.pull_async(left))
         return await stream.pull_async(left)
     except TimeoutError as error:
         raise step.assembler.too_slow(left) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.providers.base import Provider
     from lee_llm_router.providers.pool import ProviderPool
+    from lee_llm_router.telemetry.following import CallFollowing
     from lee_llm_router.telemetry.reporter import Reporter
 
 
@@ -139,6 +141,8 @@ class CallPlan:
     """How to stream; None for an unstreamed call."""
     asked_role: str | None = None
     """What the caller named, if it is no role and the default role takes its place."""
+    following: CallFollowing | None = None
+    """The sinks that follow this call; None if there are none."""
     wants_debug_events: bool = False
     """Whether anyone receives the events of a call that goes well; they share one level."""
 
@@ -164,5 +168,7 @@ class Attempt:
     """Options that were left out, since the provider cannot express them."""
     waited_for: str | None = None
     """What the call waited for before it."""
+    context: Context | None = None
+    """The context that its provider runs in; None: the caller's."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""

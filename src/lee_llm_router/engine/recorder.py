@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
+from lee_llm_router._util.in_context import bound_to
+from lee_llm_router._util.masked_text import MaskedText
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
+from lee_llm_router.telemetry.following import AttemptEnd, AttemptStart
 from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 
 _NO_ANSWER = LLMResponse(text="")
@@ -42,14 +45,19 @@ class CallRecorder:
 
     def call_ended(self, attempts: int) -> None:
         """The call has ended after `attempts` attempts, as the record written last says."""
-        if self._plan.wants_debug_events:
+        following = self._plan.following
+        if self._plan.wants_debug_events or following is not None:
             outcome, failure_type, target = self._end
-            elapsed = self._parts.clock.monotonic() - self._plan.started
-            self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=_ms(elapsed),
+            elapsed_ms = _ms(self._parts.clock.monotonic() - self._plan.started)
+            self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=elapsed_ms,
                         attempts=attempts)  # fmt: skip
+            if following is not None:
+                following.ended(outcome, failure_type, elapsed_ms)
 
     def started(self, attempt: Attempt) -> None:
         """The attempt has started."""
+        if self._plan.following is not None:
+            attempt.context = self._plan.following.attempt_started(_start_of(attempt, self._plan))
         if self._plan.wants_debug_events:
             self._event("llm.complete.start", attempt.target, attempt.index)
 
@@ -62,7 +70,7 @@ class CallRecorder:
     def succeeded(self, attempt: Attempt, answer: Any) -> None:
         """The attempt has given `answer`."""
         # A failed call needs its records for the final error; a good one only if a listener wants them.
-        wants_events = self._plan.wants_debug_events
+        wants_events = self._plan.wants_debug_events or self._plan.following is not None
         if not wants_events and not self._parts.reporter.wants_records:
             return
         response = self._plan.operation.facts(answer)
@@ -99,6 +107,8 @@ class CallRecorder:
     def breaker(self, attempt: Attempt, change: Transition) -> None:
         """The attempt has opened or closed the circuit breaker of its target."""
         self._event(f"breaker.{change}", attempt.target, attempt.index)
+        if self._plan.following is not None:
+            self._plan.following.breaker_changed(*attempt.target.names, change)
 
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
         """The caller has cancelled the attempt, after receiving `partial` of a streamed answer."""
@@ -110,7 +120,7 @@ class CallRecorder:
         """`target` was skipped without an attempt; with `last`, no other target is left."""
         provider, model = target.names
         self._without_attempt(
-            provider=provider, model=model, outcome="skipped", verdict="raise" if last else "next",
+            reason, provider=provider, model=model, outcome="skipped", verdict="raise" if last else "next",
             failure_type=reason.failure_type.value, error=self._text(reason), retry_after=reason.retry_after,
         )  # fmt: skip
 
@@ -126,7 +136,7 @@ class CallRecorder:
                 "retry_after": error.retry_after,
             }
         record = self._without_attempt(
-            outcome=outcome, verdict="raise", started_at=utc_timestamp(self._parts.clock.time() - elapsed),
+            error, outcome=outcome, verdict="raise", started_at=utc_timestamp(self._parts.clock.time() - elapsed),
             elapsed_ms=_ms(elapsed), **details,
         )  # fmt: skip
         self._ended_badly(record, None, error)
@@ -177,9 +187,9 @@ class CallRecorder:
             cost_source=None if answer.cost_usd is None else "vendor", request_bytes=answer.request_bytes,
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=parts.workspace, **rare,
-        ))  # fmt: skip
+        ), error, attempt, response)  # fmt: skip
 
-    def _without_attempt(self, *, started_at: str | None = None, **details: Any) -> TraceRecord:
+    def _without_attempt(self, reason: BaseException, *, started_at: str | None = None, **details: Any) -> TraceRecord:
         """Write a record that belongs to no attempt, and return it."""
         plan, role = self._plan, self._plan.role_settings
         return self._keep(TraceRecord(
@@ -187,11 +197,24 @@ class CallRecorder:
             policy=role.policy, operation=plan.operation.name, metadata=plan.metadata, workspace=self._parts.workspace,
             stream=plan.stream is not None,
             started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
-        ))  # fmt: skip
+        ), reason)  # fmt: skip
 
-    def _keep(self, record: TraceRecord) -> TraceRecord:
+    def _keep(
+        self,
+        record: TraceRecord,
+        error: BaseException | None,
+        attempt: Attempt | None = None,
+        answer: LLMResponse | None = None,
+    ) -> TraceRecord:
+        """Hand `record` to all that want it, and return it."""
         self.records.append(record)
         self._parts.reporter.record(record)
+        following = self._plan.following
+        if following is not None:
+            end = AttemptEnd(record, _unquoted(record, error), answer)
+            if attempt is not None:
+                end.content = partial(captured_fields, self._plan.operation, attempt, answer, self._parts.secrets)
+            following.recorded(end)
         return record
 
     def _text(self, error: LLMRouterError) -> str:
@@ -201,19 +224,36 @@ class CallRecorder:
         """Send the event of the failure in `record`; it ends the call if nothing follows."""
         if record.verdict == "raise":
             self._end = ("cancelled" if record.outcome == "cancelled" else "error", record.failure_type, None)
-        # An answer is quoted nowhere but in a record that holds it anyway.
-        text = error_text(error, quotes=False) if isinstance(error, LLMRouterError) else record.error
         self._event(
             "llm.complete.error", target, record.attempt, failure_type=record.failure_type,
-            elapsed_ms=record.elapsed_ms, error=text, verdict=record.verdict,
+            elapsed_ms=record.elapsed_ms, error=_unquoted(record, error), verdict=record.verdict,
         )  # fmt: skip
 
     def _event(self, name: str, target: Target | None, attempt: int | None, **data: Any) -> None:
         provider, model = (None, None) if target is None else target.names
-        self._parts.reporter.event(
+        emit = self._parts.reporter.event
+        if self._plan.following is not None and self._plan.following.context is not None:
+            # What is logged names the span of the call. In a copy, which nobody else can have entered.
+            emit = bound_to(self._plan.following.context.copy(), emit)
+        emit(
             name, self._plan.request_id, self._plan.role_settings.shown_role, provider=provider, model=model,
             attempt=attempt, **data,
         )  # fmt: skip
+
+
+def _start_of(attempt: Attempt, plan: CallPlan) -> AttemptStart:
+    config = attempt.provider.config
+    base_url = getattr(config, "base_url", None)
+    provider, model = attempt.target.names
+    return AttemptStart(
+        attempt.index, provider, model, config.type, None if isinstance(base_url, MaskedText) else base_url,
+        plan.operation.name, attempt.request, plan.stream is not None,
+    )  # fmt: skip
+
+
+def _unquoted(record: TraceRecord, error: BaseException | None) -> str | None:
+    """Return the message of a failure: an answer is quoted nowhere but in a record that holds it anyway."""
+    return error_text(error, quotes=False) if isinstance(error, LLMRouterError) else record.error
 
 
 def utc_timestamp(now: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +42,16 @@ class ReadStreamStep:
     assembler: StreamAssembler
     bounded: bool
     """Whether `stream` holds its timeouts itself."""
+    context: Context | None
+    """The context to pull in; None: as it is."""
+
+
+@dataclass(slots=True)
+class ContextStep:
+    """Perform `step` in `context`; send back what came of it."""
+
+    context: Context
+    step: AskStep | OpenStreamStep
 
 
 @dataclass(slots=True)
@@ -66,6 +77,6 @@ class QueueStep:
     seconds: float
 
 
-CallStep: TypeAlias = AskStep | OpenStreamStep | ReadStreamStep | WorkStep | SleepStep | QueueStep
+CallStep: TypeAlias = AskStep | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep
 CallSteps: TypeAlias = Generator[CallStep, Any, Any]
 """A call under way: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""

@@ -29,7 +29,7 @@ from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.plugins import SINKS
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
@@ -43,7 +43,7 @@ class RouterOptions:
 
     policy: RoutingPolicy | str | None
     trace_store: TraceStore | Literal[False] | None
-    event_sinks: tuple[EventSink, ...]
+    event_sinks: tuple[AnyEventSink, ...]
     on_token_usage: TokenUsageHook | None
     compression: Compressor | Mapping[str, Compressor] | None
     trace_dir: str | PathLike[str] | None
@@ -70,7 +70,7 @@ class Assembly:
         self._options = options
         self.policy = self._chosen_policy(before)
         store = self._opened_store(before)
-        self._own_sinks: list[EventSink] = []
+        self._own_sinks: list[AnyEventSink] = []
         try:
             self._open_sinks(before)
             workspace = _workspace(config.trace, options.workspace)

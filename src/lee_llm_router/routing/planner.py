@@ -7,6 +7,7 @@ wrong with any of them ends the call before an attempt, as a typed and traced er
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.ids import new_request_id
@@ -29,6 +30,7 @@ from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
 from lee_llm_router.routing.options import refuse_foreign_options, validate_options
+from lee_llm_router.telemetry.following import CallFollowing, CallStart
 from lee_llm_router.telemetry.records import target_name
 
 if TYPE_CHECKING:
@@ -75,8 +77,17 @@ class CallPlanner:
         *,
         operation: Operation = COMPLETION,
         stream: bool = False,
+        origin: Context | None = None,
     ) -> CallPlan:
         """Return the plan of one call.
+
+        Args:
+            role: As for `LeeLLMRouter.complete`.
+            payload: What is asked.
+            overrides: The caller's options.
+            operation: What kind of call it is.
+            stream: Whether the answer is streamed.
+            origin: The context that the call was made in, where that is not the one here.
 
         Raises:
             LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
@@ -85,6 +96,8 @@ class CallPlanner:
         plan = self._bare_plan(served, new_request_id(self.parts.clock.time()), operation)
         if stream:
             plan.stream = plan.role_settings.stream
+        if self.parts.reporter.follows:
+            plan.following = self._following(plan, origin)
         if plan.wants_debug_events:
             CallRecorder(plan, self.parts).call_started()
         failure = None
@@ -134,6 +147,14 @@ class CallPlanner:
         except Exception as caught:  # noqa: BLE001 - as in `plan`
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
         raise failure
+
+    def _following(self, plan: CallPlan, origin: Context | None) -> CallFollowing | None:
+        role = plan.role_settings
+        call = CallStart(
+            plan.request_id, role.shown_role, role.policy, plan.operation.name, plan.stream is not None, role.metadata,
+            origin,
+        )  # fmt: skip
+        return self.parts.reporter.following(call)
 
     def _record_refusal(self, plan: CallPlan, error: BaseException) -> None:
         """Record that the call has ended before its first attempt, and complete its final error."""

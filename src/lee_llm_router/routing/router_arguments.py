@@ -14,7 +14,7 @@ from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryCo
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.routing.options import SharedOptions
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
@@ -24,7 +24,7 @@ class RouterArguments(TypedDict, total=False):
 
     policy: RoutingPolicy | str | None
     trace_store: TraceStore | Literal[False] | None
-    event_sink: EventSink | Iterable[EventSink]
+    event_sink: AnyEventSink | Iterable[AnyEventSink]
     on_token_usage: TokenUsageHook | None
     compression: Compressor | Mapping[str, Compressor] | None
     trace_dir: str | PathLike[str] | None

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from lee_llm_router.settings.fields import AllowString
 from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings, check_named_plugin
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 
 
@@ -28,7 +28,7 @@ STORES: PluginRegistry[TraceStore] = PluginRegistry(
     },
     problem=_lacks("write"),
 )
-SINKS: PluginRegistry[EventSink] = PluginRegistry(
+SINKS: PluginRegistry[AnyEventSink] = PluginRegistry(
     "event sink",
     "lee_llm_router.sinks",
     {"logging": "lee_llm_router.telemetry.sinks.named_logger:NamedLoggerSink"},

@@ -10,7 +10,8 @@ from lee_llm_router._util.log import logger
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import quoted, text_of_exception
 from lee_llm_router.response import LLMUsage
-from lee_llm_router.telemetry.events import EventSink, RouterEvent, event_level
+from lee_llm_router.telemetry.events import RouterEvent, event_level
+from lee_llm_router.telemetry.following import AnyEventSink, CallFollower, CallFollowing, CallStart
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore
 from lee_llm_router.telemetry.sinks.logging import LoggingSink
 
@@ -32,14 +33,17 @@ class Reporter:
         self,
         *,
         store: TraceStore | None = None,
-        sinks: Iterable[EventSink] = (),
+        sinks: Iterable[AnyEventSink] = (),
         on_token_usage: TokenUsageHook | None = None,
         observer: Callable[[TraceRecord], Any] | None = None,
         secrets: Iterable[str] = (),
     ) -> None:
         self.store = store
         self.errors = 0
-        self._sinks = tuple(sinks)
+        sinks = tuple(sinks)
+        self._following = tuple(sink for sink in sinks if hasattr(sink, "follow"))
+        # What has neither method is an error that is counted when it is first called.
+        self._sinks = tuple(sink for sink in sinks if hasattr(sink, "emit") or not hasattr(sink, "follow"))
         self._logging = LoggingSink()
         self._on_token_usage = on_token_usage
         self._observer = observer
@@ -52,6 +56,17 @@ class Reporter:
     def wants_debug_events(self) -> bool:
         """Whether any listener would get an event of level DEBUG."""
         return bool(self._sinks) or logger.isEnabledFor(logging.DEBUG)
+
+    @property
+    def follows(self) -> bool:
+        """Whether any sink follows calls."""
+        return bool(self._following)
+
+    def following(self, call: CallStart) -> CallFollowing | None:
+        """Return the followers of `call`; None if no sink follows it."""
+        asked = [self.call_listener("event sink", _follow, sink, call) for sink in self._following]
+        followers = [follower for follower in asked if follower is not None]
+        return CallFollowing(call, followers, self.call_listener) if followers else None
 
     def record(self, record: TraceRecord) -> None:
         """Write `record` to the store, and show it to the policy's observer and the usage hook."""
@@ -111,5 +126,10 @@ def _write(store: TraceStore, record: TraceRecord) -> None:
     store.write(record)
 
 
-def _emit(sink: EventSink, event: RouterEvent) -> None:
+def _follow(sink: Any, call: CallStart) -> CallFollower | None:
+    follower: CallFollower | None = sink.follow(call)
+    return follower
+
+
+def _emit(sink: Any, event: RouterEvent) -> None:
     sink.emit(event)

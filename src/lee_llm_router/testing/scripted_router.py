@@ -24,7 +24,7 @@ from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
-from lee_llm_router.telemetry.events import EventSink
+from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 from lee_llm_router.testing.fake_clock import FakeClock
@@ -59,7 +59,7 @@ class ScriptedRouter(LeeLLMRouter):
         answers: Mapping[str, Answers],
         policy: RoutingPolicy | str | None = None,
         trace_store: TraceStore | Literal[False] | None = None,
-        event_sink: EventSink | Iterable[EventSink] | None = None,
+        event_sink: AnyEventSink | Iterable[AnyEventSink] | None = None,
         on_token_usage: TokenUsageHook | None = None,
         compression: Compressor | Mapping[str, Compressor] | None = None,
         trace_dir: str | PathLike[str] | None = None,
