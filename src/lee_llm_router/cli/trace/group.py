@@ -12,6 +12,7 @@ from lee_llm_router.cli.output import escaped, say, write_json_text, write_line
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
+from lee_llm_router.cli.trace.report import report, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,3 +86,9 @@ def _write_records(calls: Sequence[TracedCall], names: Sequence[str] | None) -> 
         for record in call.records:
             line = record.to_json()
             write_json_text(line if names is None else json_text(picked(json_object(line), names)))
+
+
+trace_app.command(
+    epilog="Example: lee-llm-router trace report --since 7d -o week.html", short_help="Write a page of HTML."
+)(report)
+trace_app.command(epilog="Example: lee-llm-router trace serve --open", short_help="Show the page live.")(serve)

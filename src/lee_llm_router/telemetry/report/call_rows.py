@@ -14,7 +14,7 @@ from typing import Any
 
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.calls import TracedCall, believed, parsed_time
-from lee_llm_router.telemetry.record_json import plain_value
+from lee_llm_router.telemetry.record_json import json_text, plain_value
 from lee_llm_router.telemetry.records import TraceRecord
 
 OUTCOMES = ("ok", "error", "cancelled", "unfinished")
@@ -32,9 +32,10 @@ class CallRows:
     """Calls as rows, with the names and the captured texts that the rows refer to."""
 
     names: list[str] = field(default_factory=list)
-    rows: list[list[Any]] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    """As JSON, which takes a tenth of the memory."""
     texts: list[str] = field(default_factory=list)
-    """What was captured, as JSON objects."""
+    """What was captured of calls, as JSON."""
     left_out: int = 0
     """Calls whose captured texts had no room."""
     _numbers: dict[str, int] = field(default_factory=dict)
@@ -42,12 +43,12 @@ class CallRows:
 
     def add(self, call: TracedCall) -> None:
         """Append a row for `call`."""
-        self.rows.append(self._call_row(call))
+        self.rows.append(_json(self._call_row(call)))
 
     def _call_row(self, call: TracedCall) -> list[Any]:
         name, shown, started = self._name, call.answered_by or _last_asked(call), call.started
         flags = call.is_saved | call.is_cut << 1 | call.last.stream << 2 | call.is_cost_whole << 3
-        row = [
+        return [
             _short(call.request_id),
             None if started is None else round(started.timestamp() * 1000),
             name(call.role),
@@ -71,7 +72,6 @@ class CallRows:
             self._texts_of(call),
             [self._attempt_row(call, record) for record in call.records],
         ]
-        return row
 
     def _attempt_row(self, call: TracedCall, record: TraceRecord) -> list[Any]:
         name, usage = self._name, record.usage
@@ -151,7 +151,7 @@ def _captured(call: TracedCall) -> str | None:
     if asked is None and not answers:
         return None
     bounded = plain_value(fields, _TEXT_SIZE) | {"answers": plain_value(answers, _TEXT_SIZE)}
-    return json.dumps(bounded, ensure_ascii=False, separators=(",", ":"), default=str)
+    return json_text(bounded).decode()
 
 
 def _last_asked(call: TracedCall) -> TraceRecord:
@@ -172,7 +172,11 @@ def _offset(call: TracedCall, record: TraceRecord) -> float:
 def _metadata(metadata: Mapping[str, Any]) -> str | None:
     if not metadata:
         return None
-    return json.dumps(plain_value(metadata, _METADATA_SIZE), ensure_ascii=False, separators=(", ", ": "), default=str)
+    return json_text(plain_value(metadata, _METADATA_SIZE)).decode()
+
+
+def _json(row: Sequence[Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _short(value: object) -> str:

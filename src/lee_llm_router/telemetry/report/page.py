@@ -60,14 +60,13 @@ def page_text(rows: CallRows, about: Mapping[str, Any], *, is_live: bool = False
 
 def data_text(rows: CallRows, about: Mapping[str, Any]) -> str:
     """Return `rows` as JSON that may stand in a script block of type ``application/json``."""
-    data = {**about, "left_out": rows.left_out, "names": rows.names, "calls": rows.rows}
-    return _safe(json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    head = json.dumps({**about, "left_out": rows.left_out, "names": rows.names}, ensure_ascii=False, allow_nan=False)
+    return _safe(f'{head[:-1]},"calls":[{",".join(rows.rows)}]}}')
 
 
-def update_text(rows: CallRows, about: Mapping[str, Any]) -> bytes:
-    """Return what a live page receives: `rows` with their captured texts, as JSON in UTF-8."""
-    data = data_text(rows, about)
-    return f'{data[:-1]},"texts":{_safe("[" + ",".join(rows.texts) + "]")}}}'.encode()
+def update_text(rows: CallRows) -> str:
+    """Return what a live page receives: `rows` with their captured texts, as JSON."""
+    return f'{data_text(rows, {})[:-1]},"texts":{_safe("[" + ",".join(rows.texts) + "]")}}}'
 
 
 def content_policy(is_live: bool = False) -> str:

@@ -13,11 +13,11 @@ function followCalls(position, take) {
       const answer = await fetch(`calls?since=${since}`, { headers: { "X-Report-Token": token }, cache: "no-store", credentials: "omit" });
       if (!answer.ok) throw new Error(String(answer.status));
       const data = await answer.json();
-      if (data.restart) return location.reload();
+      if (data.restart) return restart();
       since = data.position;
       wait = EVERY_MS;
       showLive("live", "Live");
-      if (data.calls.length) take(data);
+      if (data.parts.length) take(data.parts);
     } catch {
       wait = Math.min(LONGEST_MS, wait * 2);
       showLive("lost", "Not connected");
@@ -27,6 +27,19 @@ function followCalls(position, take) {
   };
   document.addEventListener("visibilitychange", () => document.hidden || ask());
   ask();
+}
+
+// Too much has come to be told piece by piece: load the page again, with what is chosen.
+function restart() {
+  sessionStorage.setItem("chosen", JSON.stringify(chosen));
+  location.reload();
+}
+
+function chooseAsBefore() {
+  const kept = data.live ? sessionStorage.getItem("chosen") : null;
+  if (kept === null) return;
+  sessionStorage.removeItem("chosen");
+  Object.assign(chosen, JSON.parse(kept));
 }
 
 function showLive(state, text) {

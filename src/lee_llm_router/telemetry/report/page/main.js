@@ -44,7 +44,7 @@ function showNotes(sums) {
     const used = sums.length ? "they count in the numbers and charts, but for the times" : "what is chosen now leaves them out";
     notes.push(`The newest ${whole.format(calls.length)} calls are shown one by one. ${plural(left, "older call")} ${left === 1 ? "is" : "are"} summed up: ${used}.`);
   }
-  if (data.dropped) notes.push(`${plural(data.dropped, "older call")} ${data.dropped === 1 ? "is" : "are"} left out: the page holds the newest ${whole.format(calls.length)}.`);
+  if (data.is_cut) notes.push(`Only the newest ${plural(calls.length, "call")} are shown: there are older ones.`);
   if (data.left_out) notes.push(`Messages and answers of ${plural(data.left_out, "call")} are left out: the page holds 30 MB of them.`);
   byId("notes").replaceChildren(...notes.map((text) => make("p", { class: "note" }, text)));
 }
@@ -57,14 +57,17 @@ function showNothing() {
 }
 
 // Take calls that are new, or have gone on, into a live page. It holds no more than the server does.
-function take(update) {
+function take(parts) {
   const at = new Map(calls.map((call, index) => [call.id, index]));
-  for (const call of decodeCalls(update, (index) => update.texts[index])) {
+  for (const call of parts.flatMap((part) => decodeCalls(part, (index) => part.texts[index]))) {
     const known = at.get(call.id);
-    if (known === undefined) calls.push(call);
+    if (known === undefined) at.set(call.id, calls.push(call) - 1);
     else calls[known] = call;
   }
-  if (calls.length > data.most) calls.splice(0, calls.length - data.most);
+  if (calls.length > data.most) {
+    calls.sort((one, other) => (other.start ?? 0) - (one.start ?? 0)).splice(data.most);
+    data.is_cut = true;
+  }
   offerChoices(calls);
   show();
 }
@@ -75,6 +78,7 @@ function openNamed() {
   if (at !== null) select(at, true);
 }
 
+chooseAsBefore();
 buildTheme();
 buildTable((call) => openDetails(call, (by) => select((table.selected ?? 0) + by)));
 buildFilters(changed);

@@ -1,0 +1,150 @@
+"""The commands `trace report` and `trace serve`: traces in a browser, as a file or live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lee_llm_router.cli.arguments import ConfigOption
+from lee_llm_router.cli.output import escaped, say, write_line
+from lee_llm_router.cli.trace.filters import takes_filter
+from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.calls import TracedCall
+    from lee_llm_router.telemetry.query import CallFilter
+    from lee_llm_router.telemetry.report.server import ReportServer
+    from lee_llm_router.telemetry.scanning import TraceScanner
+
+_MOST_IN_FILE = 100_000
+_MOST_SERVED = 10_000
+
+
+@takes_filter
+def report(
+    *,
+    wanted: CallFilter,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The file to write; - prints it.", dir_okay=False)
+    ] = Path("report.html"),
+    most: Annotated[
+        int,
+        typer.Option("--last", min=1, max=1_000_000, help="Show so many calls one by one, and sum up those before."),
+    ] = _MOST_IN_FILE,
+    folder: FolderOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write a page of HTML that shows the calls: numbers, charts, and a table with a waterfall for each.
+
+    It is one file that needs no network. Messages and answers stand in it where they were captured: mind who gets it.
+    """
+    import time  # noqa: PLC0415 - help needs none of it
+
+    from lee_llm_router.telemetry.report.older_calls import gathered  # noqa: PLC0415
+    from lee_llm_router.telemetry.report.page import page_text  # noqa: PLC0415
+
+    store = trace_store(folder, config)
+    rows, older = gathered(_calls(store, wanted), most)
+    if skipped := getattr(store, "skipped", 0):
+        say(f"unreadable lines passed over: {skipped}")
+    about = {"made": round(time.time() * 1000), "filter": filter_words(wanted), "older": older.rows()}
+    page = page_text(rows, about)
+    if output == Path("-"):
+        write_line(page.decode().removesuffix("\n"))
+        return
+    _write_file(output, page)
+    write_line(escaped(str(output)))
+
+
+@takes_filter
+def serve(
+    *,
+    wanted: CallFilter,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port. Default: one that is free.")] = 0,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    most: Annotated[
+        int, typer.Option("--last", min=1, max=_MOST_IN_FILE, help="Show so many calls, the newest.")
+    ] = _MOST_SERVED,
+    folder: FolderOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show the page of `trace report` live, on this machine alone. New calls appear in it by themselves.
+
+    The address is printed; its token is needed to see anything. Ctrl-C ends it.
+    """
+    from lee_llm_router.telemetry.report.feed import CallFeed  # noqa: PLC0415 - as above
+    from lee_llm_router.telemetry.report.server import ReportServer  # noqa: PLC0415
+
+    feed = CallFeed(trace_store(folder, config), wanted, most, {"filter": filter_words(wanted)})
+    try:
+        server = ReportServer(feed, port)
+    except OSError as error:
+        raise typer.BadParameter(f"{port} cannot be used: {error.strerror}", param_hint="--port") from None
+    with _closed(server):
+        write_line(server.url)
+        if opens:
+            import webbrowser  # noqa: PLC0415
+
+            if not webbrowser.open(server.single_use_url()):
+                say("no browser could be started: open the address above")
+        server.serve_forever(poll_interval=0.25)
+
+
+def filter_words(wanted: CallFilter) -> str | None:
+    """Return what `wanted` asks for in words; None if every call passes."""
+    from dataclasses import fields  # noqa: PLC0415
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    def shown(name: str, value: Any) -> str:
+        if name in ("since", "until"):
+            return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M} UTC"
+        if name == "metadata":
+            return ", ".join(f"{key}={entry}" for key, entry in value.items())
+        return f"{value:g} s" if name == "slower_than" else str(value)
+
+    given = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
+    words = [f"{name.replace('_', ' ')} {shown(name, value)}" for name, value in given.items() if value]
+    return ", ".join(words) or None
+
+
+def _calls(store: TraceScanner, wanted: CallFilter) -> Iterator[TracedCall]:
+    return (call for call in store.calls(wanted.since, wanted.until) if wanted.matches(call))
+
+
+def _write_file(path: Path, page: bytes) -> None:
+    """Write the file whole or not at all. Only its owner can read it: it may hold prompts."""
+    import os  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
+    from lee_llm_router._util.scrubbing import bounded  # noqa: PLC0415
+    from lee_llm_router.cli.output import OutputError  # noqa: PLC0415
+
+    temporary: str | None = None
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+            path.write_bytes(page)
+            return
+        path = path.resolve()  # a link stays one
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(page)
+        Path(temporary).replace(path)
+        temporary = None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "this can be no path"
+        raise OutputError(f"{bounded(str(path))} cannot be written: {reason}") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def _closed(server: ReportServer) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        server.server_close()

@@ -1,0 +1,121 @@
+"""Calls beyond those that a page shows one by one, summed up by role and hour; by day or week where that is much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from lee_llm_router.telemetry.calls import TracedCall
+from lee_llm_router.telemetry.report.call_rows import CallRows
+
+_SPANS = tuple(hours * 3_600_000 for hours in (1, 24, 7 * 24, 28 * 24, 364 * 24))
+"""Milliseconds that a sum may cover; each but the last divides the next."""
+_MOST_SUMS = 4000
+_MOST_NAMES = 100
+_OTHERS = "(others)"
+
+
+@dataclass
+class _Sum:
+    calls: int = 0
+    error: int = 0
+    saved: int = 0
+    cut: int = 0
+    unfinished: int = 0
+    attempts: int = 0
+    input: int | None = None
+    output: int | None = None
+    cost: float | None = None
+    unpriced: int = 0
+    failures: dict[str, list[int]] = field(default_factory=dict)
+    """By type: attempts that failed so, and how many of them ended their call."""
+
+    def add(self, call: TracedCall) -> None:
+        """Count `call`."""
+        is_unfinished = call.outcome == "unfinished"
+        self.calls += 1
+        self.error += call.outcome in ("error", "cancelled")
+        self.saved += call.is_saved
+        self.cut += call.is_cut
+        self.unfinished += is_unfinished
+        self.attempts += len(call.attempts)
+        self.input = _plus(self.input, call.input_tokens)
+        self.output = _plus(self.output, call.output_tokens)
+        self.cost = _plus(self.cost, call.cost_usd)
+        self.unpriced += not call.is_cost_whole
+        for record in call.records:
+            if record.failure_type is not None:
+                self._count(record.failure_type[:200], 1, record is call.last and not is_unfinished)
+
+    def merge(self, other: _Sum) -> None:
+        """Count what `other` has counted."""
+        for name in ("calls", "error", "saved", "cut", "unfinished", "attempts", "unpriced"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("input", "output", "cost"):
+            setattr(self, name, _plus(getattr(self, name), getattr(other, name)))
+        for failure, (attempts, ended) in other.failures.items():
+            self._count(failure, attempts, ended)
+
+    def row(self) -> list[Any]:
+        """Return what has been counted, by position."""
+        failures = [[name, *counts] for name, counts in self.failures.items()]
+        return [
+            self.calls, self.error, self.saved, self.cut, self.unfinished, self.attempts, self.input, self.output,
+            self.cost, self.unpriced, failures,
+        ]  # fmt: skip
+
+    def _count(self, failure: str, attempts: int, ended: int) -> None:
+        name = failure if failure in self.failures or len(self.failures) < _MOST_NAMES else _OTHERS
+        counts = self.failures.setdefault(name, [0, 0])
+        counts[0] += attempts
+        counts[1] += ended
+
+
+class OlderCalls:
+    """Sums over calls, of bounded number."""
+
+    def __init__(self) -> None:
+        self._level = 0
+        self._sums: dict[tuple[int, str], _Sum] = {}
+        self._roles: set[str] = set()
+        self._last_start = 0
+
+    def add(self, call: TracedCall) -> None:
+        """Count `call`. One that does not say when it began counts where the one before it does."""
+        if call.started is not None:
+            self._last_start = round(call.started.timestamp() * 1000)
+        role = call.role[:200]
+        if role not in self._roles:
+            role = role if len(self._roles) < _MOST_NAMES else _OTHERS
+            self._roles.add(role)
+        self._sum_of(self._last_start, role).add(call)
+        while len(self._sums) > _MOST_SUMS and self._level < len(_SPANS) - 1:
+            self._coarsen()
+
+    def rows(self) -> list[list[Any]]:
+        """Return the sums as rows; `main.js` reads them."""
+        span = _SPANS[self._level]
+        return [[start, span, role, *one.row()] for (start, role), one in self._sums.items()]
+
+    def _sum_of(self, start: int, role: str) -> _Sum:
+        span = _SPANS[self._level]
+        return self._sums.setdefault((start // span * span, role), _Sum())
+
+    def _coarsen(self) -> None:
+        finer, self._sums = self._sums, {}
+        self._level += 1
+        for (start, role), one in finer.items():
+            self._sum_of(start, role).merge(one)
+
+
+def gathered(calls: Iterable[TracedCall], most: int) -> tuple[CallRows, OlderCalls]:
+    """Return the first `most` of `calls` as rows, and the others as sums."""
+    rows, older = CallRows(), OlderCalls()
+    for number, call in enumerate(calls):
+        (rows if number < most else older).add(call)
+    return rows, older
+
+
+def _plus(one: Any, other: Any) -> Any:
+    return other if one is None else one if other is None else one + other
