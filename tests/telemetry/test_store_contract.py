@@ -15,6 +15,8 @@ from lee_llm_router import LocalFileTraceStore, TraceReader, TraceRecord, TraceS
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.settings import TraceConfig
+from lee_llm_router.telemetry.stores.buffered import BufferedStore
+from lee_llm_router.telemetry.stores.multi import MultiStore
 from lee_llm_router.telemetry.stores.open import open_store
 from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 from lee_llm_router.testing import Recorder
@@ -47,6 +49,17 @@ STORES: dict[str, Callable[[Path], Any]] = {
     "sqlite": lambda folder: SqliteTraceStore(folder / "traces" / "traces.sqlite"),
     "files": lambda folder: LocalFileTraceStore(folder / "traces"),
     "as configured": lambda folder: open_store(TraceConfig(dir="traces", keep_days=7), workspace=folder),
+    "multi": lambda folder: MultiStore([LocalFileTraceStore(folder / "a"), SqliteTraceStore(folder / "b.sqlite")]),
+    "buffered": lambda folder: BufferedStore(LocalFileTraceStore(folder / "traces"), size=100_000),
+    "sqlite as configured": lambda folder: open_store(
+        TraceConfig.model_validate({"dir": "traces", "store": "sqlite"}), workspace=folder
+    ),
+    "both as configured": lambda folder: open_store(
+        TraceConfig.model_validate(
+            {"store": {"type": "multi", "stores": ["jsonl", {"type": "buffered", "store": "sqlite"}]}}
+        ),
+        workspace=folder,
+    ),
     "recorder": lambda folder: Recorder(),
     "toy": lambda folder: ToyStore(),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol, runtime_checkable
 
 from lee_llm_router.telemetry.calls import TracedCall, calls_from, parsed_time
@@ -35,7 +36,7 @@ class TraceScanner(TraceReader, Protocol):
         ...
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """Return at most `limit` ids of calls that begin with `prefix`."""
+        """Return at most `limit` ids of calls that begin with `prefix`, in their order."""
         ...
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
@@ -79,13 +80,79 @@ class _ReaderScanner:
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         found = dict.fromkeys(record.request_id for record in self._store.last(sys.maxsize))
-        return [name for name in found if name.startswith(prefix)][:limit]
+        return sorted(name for name in found if name.startswith(prefix))[:limit]
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
         calls = calls_from(self._store.last(_POLLED_CALLS))
         seen = {} if position is None else position
         new = [] if position is None else [r for call in calls for r in call.records[seen.get(call.request_id, 0) :]]
         return new, seen | {call.request_id: len(call.records) for call in calls}
+
+
+class TimeWindow:
+    """The moments from `since` up to `until`, in seconds since 1970; None stands for the beginning or the end.
+
+    A line of a file is told to be outside by its text, which costs a tenth of parsing it.
+    """
+
+    def __init__(self, since: float | None = None, until: float | None = None) -> None:
+        self.since = since
+        self.until = until
+        self.is_open = since is None and until is None
+        """Whether there is neither a beginning nor an end."""
+        self._low = b"" if since is None else _in_text(since, -1)
+        self._high = b"~" if until is None else _in_text(until, 1) or b"~"
+        self._last_id = None if until is None else _first_digits_of_id(until + 1)
+
+    def includes(self, started_at: str) -> bool:
+        """Return whether a moment in ISO 8601 lies in it."""
+        return is_within(started_at, self.since, self.until)
+
+    def is_over(self, moment: float) -> bool:
+        """Return whether `moment` lies before it."""
+        return self.since is not None and moment < self.since
+
+    def excludes_line(self, line: bytes) -> bool:
+        """Return whether the record on `line` certainly started outside of it. False tells nothing."""
+        return not self.is_open and (moment := _moment_on(line)) != b"" and not self._low <= moment < self._high
+
+    def excludes_call(self, line: bytes) -> bool:
+        """Return whether the record on `line` is of a call that began after it, by its id too. False tells nothing."""
+        if self._last_id is None or (moment := _moment_on(line)) < self._high or not moment:
+            return False
+        digits = line[_ID_AT : _ID_AT + 13]
+        return line[_ID_AT + 14 : _ID_AT + 15] == b"7" and digits > self._last_id
+
+
+EVER = TimeWindow()
+"""All time."""
+
+_LINE_START = b'{"schema":1,"request_id":"'
+_ID_AT = len(_LINE_START)
+_STARTED = b'"started_at":"'
+
+
+def _moment_on(line: bytes) -> bytes:
+    """Return when the record on a line of this library's started, without the Z; nothing if it is written otherwise."""
+    at = line.find(_STARTED) + len(_STARTED)
+    # Within a text the quotation marks would be escaped.
+    return line[at : at + 26] if line[at + 26 : at + 28] == b'Z"' and line.startswith(_LINE_START) else b""
+
+
+def _in_text(moment: float, shift: int) -> bytes:
+    """Return `moment`, shifted by so many microseconds, as a line has it; nothing if it is in no calendar."""
+    try:
+        return datetime.fromtimestamp(moment + shift / 1e6, UTC).isoformat(timespec="microseconds")[:26].encode()
+    except (ValueError, OverflowError, OSError):
+        return b""
+
+
+def _first_digits_of_id(moment: float) -> bytes | None:
+    """Return how a UUIDv7 of `moment` begins; None if there can be none."""
+    if not 0 <= moment < 2**48 / 1000:
+        return None
+    digits = f"{int(moment * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}".encode()
 
 
 def is_within(started_at: str, since: float | None, until: float | None) -> bool:

@@ -48,6 +48,8 @@ class DayFile:
     """In bytes, when the folder was looked at."""
     is_plain: bool = field(default=True, compare=False)
     """Whether it is a file, and no folder, link, pipe or device."""
+    inode: int = field(default=0, compare=False)
+    """Tells it from another file that had its name before."""
 
     @property
     def name(self) -> str:
@@ -75,7 +77,7 @@ def day_files(folder: str | os.PathLike[str]) -> list[DayFile]:
                 continue
             with suppress(FileNotFoundError):  # another process tidies up
                 seen = entry.stat(follow_symlinks=False)
-                found.append(DayFile(file.day, file.number, seen.st_size, stat.S_ISREG(seen.st_mode)))
+                found.append(DayFile(file.day, file.number, seen.st_size, stat.S_ISREG(seen.st_mode), seen.st_ino))
     return sorted(found)
 
 

@@ -11,26 +11,15 @@ someone else, if it is full, or if the day is over, the file that comes next is 
 files are deleted only then, so a record costs the same however many files there are. A write that was cut short (a full
 disk, a kill) leaves a line without its newline; the next write starts with one, so that only the cut record is lost.
 
-Reading. `last` and `find` never load the history. Files are read in blocks from their end, newest file first, and only
-lines that may matter are parsed: `find` skips blocks that do not contain the id. A line holds a cut record and a whole
-one behind it where two processes were involved; the whole one is recovered. What is no record, no line of a record's
-length or no plain file is passed over and counted: anything may lie in a folder.
-
-Both have to know when they have seen every record of a call, although the records of many calls alternate and a call
-may run past midnight. An id is a UUIDv7, which says when its call began: no record of that call is older. `last` stops
-at a record written before the earliest of its calls began; `find` starts at the file of that day and goes forward. For
-ids that say nothing, or nothing that can be true, a call is taken to last no longer than `_LONGEST_CALL`.
+How they are read: `day_history`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import groupby
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -42,17 +31,12 @@ from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.stores.day_files import (
     MEGABYTE,
     SECONDS_A_DAY,
-    DayFile,
-    day_files,
-    day_name,
     full_size,
     hide_from_git,
     open_to_append,
-    open_to_read,
     tidy,
 )
-from lee_llm_router.telemetry.stores.day_scan import calls_backwards, ids_beginning_with, records_after, scan_files
-from lee_llm_router.telemetry.stores.line_reader import lines_backwards
+from lee_llm_router.telemetry.stores.day_history import DayHistory
 
 if TYPE_CHECKING:
     from lee_llm_router.settings.plugins import PluginSettings
@@ -64,20 +48,9 @@ DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
 
 DEFAULT_KEEP_DAYS = 30
 
-_LINE_START = b'{"schema":'
 _CHECK_EVERY = 0.01
 """Seconds between two checks that the file is still in its place. A check before every write doubles its time: `stat`
 makes the kernel renew the file's times at the next write (Linux 6.13 and later, multigrain timestamps)."""
-_SLACK = 1.0
-"""Seconds that may pass between the end of an attempt and the write of its record."""
-_LONGEST_CALL = 3600.0
-"""Seconds that a call is taken to last if its id does not say when it began."""
-_OLDEST_CALL = 7 * 86_400.0
-"""Seconds before an attempt at which its call may have begun, if its id is to be believed."""
-_MOST_RECORDS = 2000
-"""Records of one call that `last` holds, the newest: twice as many as a call can make attempts."""
-_MOST_STARTS = 16
-"""Places on a line at which a record is looked for."""
 
 
 class LocalFileTraceStore:
@@ -111,9 +84,7 @@ class LocalFileTraceStore:
         self.trace_dir = folder
         self.keep_days = keep_days
         self.max_mb = max_mb
-        self.skipped = 0
-        """Number of unreadable lines that the latest `last` or `find` skipped; a file that cannot be read counts as
-        one."""
+        self._history = DayHistory(folder)
         self._clock = clock
         # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
         self._lock = ForkLock(reentrant=True)
@@ -136,6 +107,11 @@ class LocalFileTraceStore:
     def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
         """Return the store that the section `trace` of a configuration describes; see `open_store`."""
         return cls(trace.trace_folder, keep_days=trace.keep_days, clock=clock, max_mb=trace.max_mb)
+
+    @property
+    def skipped(self) -> int:
+        """Number of unreadable lines that the latest read skipped; a file that cannot be read counts as one."""
+        return self._history.skipped
 
     def __repr__(self) -> str:
         return f"<LocalFileTraceStore {str(self.trace_dir)!r}>"
@@ -184,20 +160,7 @@ class LocalFileTraceStore:
         Raises:
             OSError: the folder cannot be read. A missing one counts as empty.
         """
-        self.skipped = 0
-        calls: dict[str, list[TraceRecord]] = {}
-        earliest = inf
-        for record in self._records_backwards(reversed(self._files())):
-            if record.request_id not in calls:
-                if len(calls) >= n:
-                    if _written_at(record) < earliest - _SLACK:
-                        break
-                    continue
-                calls[record.request_id] = []
-                earliest = min(earliest, _began_at(record))
-            if len(calls[record.request_id]) < _MOST_RECORDS:
-                calls[record.request_id].append(record)
-        return [record for found in reversed(calls.values()) for record in reversed(found)]
+        return self._history.last(n)
 
     def find(self, request_id: str) -> list[TraceRecord]:
         """Return the records of one call in the order they were written; empty if there are none.
@@ -205,38 +168,23 @@ class LocalFileTraceStore:
         Raises:
             OSError: the folder cannot be read. A missing one counts as empty.
         """
-        self.skipped = 0
-        days = [list(files) for _, files in groupby(self._files(), key=lambda file: file.day)]
-        began = _time_of_id(request_id)
-        first = "" if began is None else day_name(int(began // SECONDS_A_DAY))
-        # A call may end on a later day than it began, so the days from that of its id on are searched, first to last.
-        # The days before it come last, in case a clock was wrong.
-        since = [files for files in days if files[0].day >= first]
-        before = [files for files in reversed(days) if files[0].day < first]
-        needle = request_id.encode(errors="replace")
-        found: list[TraceRecord] = []
-        for files in since + before:
-            here = [r for r in self._records_backwards(reversed(files), needle) if r.request_id == request_id]
-            if found and not here:
-                break
-            found += reversed(here)
-        return found
+        return self._history.find(request_id)
 
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """Yield records as mappings; see `TraceScanner.scan`."""
-        return scan_files(self.trace_dir, since, until)
+        return self._history.scan(since, until)
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
         """Yield calls, newest first; see `TraceScanner.calls`."""
-        return calls_backwards(self.trace_dir, since, until)
+        return self._history.calls(since, until)
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         """Return ids of calls that begin with `prefix`; see `TraceScanner.ids`."""
-        return ids_beginning_with(self.trace_dir, prefix, limit)
+        return self._history.ids(prefix, limit)
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
         """Return what has been written since `position`; see `TraceScanner.poll`."""
-        return records_after(self.trace_dir, position)
+        return self._history.poll(position)
 
     def _ensure_file(self, now: float, size: int) -> None:
         """Open the file for the next `size` bytes, unless the descriptor is one: not full, deleted, moved or closed."""
@@ -291,84 +239,3 @@ class LocalFileTraceStore:
                 # A daemon closes all descriptors of its process; the number may belong to another file by now.
                 if os.path.samestat(os.fstat(old), ours):
                     os.close(old)
-
-    def _files(self) -> list[DayFile]:
-        """Return the day files, oldest first. A file in the folder's place counts as an unreadable line."""
-        try:
-            return day_files(self.trace_dir)
-        except NotADirectoryError:
-            self.skipped += 1
-            return []
-
-    def _records_backwards(self, files: Iterable[DayFile], needle: bytes = b"") -> Iterator[TraceRecord]:
-        """Yield the records on lines that contain `needle`, each file from its end."""
-        for file in files:
-            for line in self._lines_backwards(file, needle):
-                record, intact = (None, False) if line is None else _record_on(line)
-                self.skipped += not intact
-                if record is not None:
-                    yield record
-
-    def _lines_backwards(self, file: DayFile, needle: bytes) -> Iterator[bytes | None]:
-        """As `lines_backwards`; None stands also for a file that cannot be read. One that is gone has no lines."""
-        try:
-            fd = open_to_read(self.trace_dir / file.name)
-        except FileNotFoundError:
-            return
-        except OSError:
-            yield None
-            return
-        try:
-            yield from lines_backwards(fd, needle)
-        except OSError:
-            yield None
-        finally:
-            os.close(fd)
-
-
-def _record_on(line: bytes) -> tuple[TraceRecord | None, bool]:
-    """Return the record on `line`, and whether the line holds nothing else.
-
-    A line cut short by a kill or a full disk may have the record of another process right behind it.
-    """
-    start = 0
-    for _ in range(_MOST_STARTS):
-        try:
-            return TraceRecord.from_json(line[start:]), start == 0
-        except ValueError:
-            start = line.find(_LINE_START, start + 1)
-        if start < 0:
-            break
-    return None, False
-
-
-def _time_of_id(request_id: str) -> float | None:
-    """Return when a UUIDv7 was made, in seconds since 1970; None for any other id.
-
-    Its first 48 bits are milliseconds since 1970 (RFC 9562, section 5.7).
-    """
-    digits = request_id.replace("-", "")
-    if not re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{19}", digits):
-        return None
-    return int(digits[:12], 16) / 1000
-
-
-def _started_at(record: TraceRecord) -> float:
-    """Return when the attempt started, in seconds since 1970; infinity if the record does not say."""
-    try:
-        time = datetime.fromisoformat(record.started_at)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return inf
-
-
-def _began_at(record: TraceRecord) -> float:
-    """Return the earliest time at which a record of the same call may have been written."""
-    began, started = _time_of_id(record.request_id), _started_at(record)
-    is_believed = began is not None and (started == inf or abs(started - began) <= _OLDEST_CALL)
-    return began if began is not None and is_believed else started - _LONGEST_CALL
-
-
-def _written_at(record: TraceRecord) -> float:
-    """Return about when a record was written: at the end of its attempt."""
-    return _started_at(record) + record.elapsed_ms / 1000

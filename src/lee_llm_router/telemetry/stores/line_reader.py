@@ -1,4 +1,4 @@
-"""Reads the lines of a trace file from its end, in blocks, and holds no more of it than one line."""
+"""Reads the lines of a trace file in blocks, from its end or its beginning. It holds no more than a line or so."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lee_llm_router.telemetry.record_json import MAX_LINE
 
 _BLOCK = 1 << 16
+_FORWARD_BLOCK = 1 << 20
 
 
 def lines_backwards(fd: int, needle: bytes = b"") -> Iterator[bytes | None]:
@@ -65,3 +66,29 @@ class _Rest:
         line, too_long = b"".join(reversed(self._parts)), self._size > MAX_LINE
         self._parts, self._size = [], 0
         return line, too_long
+
+
+def lines_forward(fd: int, start: int = 0, most: int | None = None) -> Iterator[tuple[list[bytes], int]]:
+    """Yield the whole lines of a file in blocks, each block with the place behind it.
+
+    A line that has no end yet is left out. One that is longer than any record is taken for several, none of them whole.
+
+    Args:
+        fd: The open file. It is left open.
+        start: Where to begin.
+        most: About how many bytes to read; None reads to the end.
+    """
+    rest, read = b"", 0
+    while most is None or read < most:
+        block = os.pread(fd, _FORWARD_BLOCK, start + len(rest))
+        if not block:
+            return
+        read += len(block)
+        whole, newline, tail = (rest + block).rpartition(b"\n")
+        if newline or len(tail) > MAX_LINE:
+            lines = whole.split(b"\n") if newline else [tail]
+            start += len(whole) + 1 if newline else len(tail)
+            rest = tail if newline else b""
+            yield lines, start
+        else:
+            rest = tail

@@ -24,7 +24,7 @@ import atexit
 import os
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import sleep
@@ -150,18 +150,24 @@ class SqliteTraceStore:
         Raises:
             OSError: the record was not written, and will not be: a `TraceStoreError` says why.
         """
-        entry = _Entry(row_of(record, self._clock.time()))
+        self.write_all((record,))
+
+    def write_all(self, records: Iterable[TraceRecord]) -> None:
+        """Write records, in one transaction if they are few hundreds; see `write`."""
+        now = self._clock.time()
+        entries = [_Entry(row_of(record, now)) for record in records]
         self._forget_parents()
-        self._queue.append(entry)
+        self._queue.extend(entries)
         with self._database.lock:
             if self._is_writing:
-                return  # this is a signal handler: the write that it interrupted takes the record along
+                return  # this is a signal handler: the write that it interrupted takes the records along
             if self._is_late:
-                self._put_late(entry)
-            else:
-                self._write_all(entry)
-        if entry.error is not None:
-            raise entry.error
+                self._leave_late(entries)
+            elif not all(entry.is_done for entry in entries):
+                self._write_queue()
+        for entry in entries:
+            if entry.error is not None:
+                raise entry.error
 
     def flush(self) -> None:
         """Write the records that are late.
@@ -225,22 +231,23 @@ class SqliteTraceStore:
         """Return what has been written since `position`; see `TraceScanner.poll`."""
         return self._reader.poll(position)
 
-    def _write_all(self, entry: _Entry) -> None:
-        """Write what is in the queue, until `entry` is done or the file is found locked."""
-        if not entry.is_done and not self._drain(None):
+    def _write_queue(self) -> None:
+        """Write what is in the queue, or leave it to a thread if the file is locked."""
+        if not self._drain(None):
             self._is_late = True
             try:
-                start_in_thread(_write_late, weakref.ref(self))
+                start_in_thread(_write_late, self)
             except BlockingIOError:
                 self._is_late = False  # the next write tries again
 
-    def _put_late(self, entry: _Entry) -> None:
-        """Leave `entry` to the thread that waits for the file, if there is room."""
-        if not entry.is_done and len(self._queue) > MOST_LATE:
-            self._queue.remove(entry)
-            entry.error = StoreLockedError(
-                f"another program has locked the file, and {MOST_LATE:,} records wait already", str(self.path)
-            )
+    def _leave_late(self, entries: list[_Entry]) -> None:
+        """Leave `entries` to the thread that waits for the file, if there is room."""
+        for entry in entries:
+            if not entry.is_done and len(self._queue) > MOST_LATE:
+                self._queue.remove(entry)
+                entry.error = StoreLockedError(
+                    f"another program has locked the file, and {MOST_LATE:,} records wait already", str(self.path)
+                )
 
     def _drain(self, patience: float | None) -> bool:
         """Write the queue, and return whether it could be: not if another program has locked the file.
@@ -323,14 +330,13 @@ def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
         raise
 
 
-def _write_late(found: weakref.ref[SqliteTraceStore]) -> None:
+def _write_late(store: SqliteTraceStore) -> None:
     """Write what is late as soon as the file is free; in a thread of its own."""
-    while (store := found()) is not None:
+    while True:
         with store._database.lock:
             if store._is_writing or store._drain(0):
                 store._is_late = False
                 return
-        del store
         sleep(_LATE_PAUSE)
 
 
