@@ -50,7 +50,12 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.events import EventSink, RouterEvent
     from lee_llm_router.telemetry.plugins import register_sink, register_store
     from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
+    from lee_llm_router.telemetry.scanning import TraceScanner
+    from lee_llm_router.telemetry.stores.buffered import BufferedStore
+    from lee_llm_router.telemetry.stores.failures import TraceStoreError
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+    from lee_llm_router.telemetry.stores.multi import MultiStore
+    from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
     from lee_llm_router.tools import FunctionTool, tool_of
 else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
@@ -86,7 +91,12 @@ else:
         "telemetry.events": "EventSink RouterEvent",
         "telemetry.plugins": "register_sink register_store",
         "telemetry.records": "TraceReader TraceRecord TraceStore",
+        "telemetry.scanning": "TraceScanner",
+        "telemetry.stores.buffered": "BufferedStore",
+        "telemetry.stores.failures": "TraceStoreError",
         "telemetry.stores.jsonl": "LocalFileTraceStore",
+        "telemetry.stores.multi": "MultiStore",
+        "telemetry.stores.sqlite": "SqliteTraceStore",
         "tools": "FunctionTool tool_of",
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
@@ -116,6 +126,7 @@ __all__ = [
     "AnswerDetails",
     "AsyncCompletionStream",
     "AuthenticationError",
+    "BufferedStore",
     "Capabilities",
     "ChunkStream",
     "Citation",
@@ -150,6 +161,7 @@ __all__ = [
     "LocalFileTraceStore",
     "Message",
     "ModelNotFoundError",
+    "MultiStore",
     "NativeTurn",
     "Operation",
     "OverloadedError",
@@ -168,6 +180,7 @@ __all__ = [
     "RoutingContext",
     "RoutingPolicy",
     "SimpleRoutingPolicy",
+    "SqliteTraceStore",
     "StreamChunk",
     "StreamConfig",
     "TargetHealth",
@@ -176,7 +189,9 @@ __all__ = [
     "ToolCallDelta",
     "TraceReader",
     "TraceRecord",
+    "TraceScanner",
     "TraceStore",
+    "TraceStoreError",
     "UnavailableError",
     "UnknownFailureError",
     "WrapperProvider",
