@@ -78,7 +78,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
             while True:
                 while action.permit is None:
                     action = yield from run.wait(action)
-                attempt = run.begin(action.candidate)
+                attempt = run.begin(action)
                 try:
                     if plan.stream is None:
                         ask = AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
@@ -160,9 +160,9 @@ class _CallRun:
             raise
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
-    def begin(self, candidate: Candidate) -> Attempt:
-        """Start an attempt at `candidate`."""
-        provider, request = candidate.provider, candidate.request
+    def begin(self, action: NextAction) -> Attempt:
+        """Start the attempt that `action` allows."""
+        candidate, provider, request = action.candidate, action.candidate.provider, action.candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         now = self.clock.monotonic()
         if self.parts.pool.is_closed:
@@ -171,9 +171,9 @@ class _CallRun:
             raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
-                          self.clock.time(), candidate.dropped, self.waited and self.waited[1])  # fmt: skip
-        self.made += 1
-        self.charged += 1
+                          self.clock.time(), candidate.dropped, self.waited and self.waited[1], action.reason,
+                          candidate.tries + 1)  # fmt: skip
+        self.made, self.charged = self.made + 1, self.charged + 1
         candidate.tries += 1
         candidate.asked += 1
         self.waited = None

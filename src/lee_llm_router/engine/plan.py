@@ -137,6 +137,8 @@ class CallPlan:
     payload: Any = ()
     """What the caller asks, as the operation's `checked` returned it: the messages of a completion."""
     targets: Sequence[Target] = ()
+    reasons: Mapping[TargetKey, str] | None = None
+    """Why the policy chose a target, in its own words, where it said so."""
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
     asked_role: str | None = None
@@ -168,6 +170,10 @@ class Attempt:
     """Options that were left out, since the provider cannot express them."""
     waited_for: str | None = None
     """What the call waited for before it."""
+    why: str = ""
+    """Why it is made although its target was shut, where that is so."""
+    counted: int = 1
+    """Its number among the attempts at its target that count against `retry.attempts`, from 1."""
     context: Context | None = None
     """The context that its provider runs in; None: the caller's."""
     first_output: float | None = None

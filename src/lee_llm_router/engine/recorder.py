@@ -10,6 +10,7 @@ from lee_llm_router._util.in_context import bound_to
 from lee_llm_router._util.masked_text import MaskedText
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
+from lee_llm_router.engine.recorded_reason import reason_of
 from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
@@ -179,7 +180,8 @@ class CallRecorder:
             role=plan.role_settings.shown_role, asked_role=plan.asked_role, provider=provider, model=model,
             provider_type=attempt.provider.config.type, served_model=provider_word(answer.model, attempt, parts),
             policy=plan.role_settings.policy, operation=plan.operation.name,
-            started_at=utc_timestamp(attempt.started_at), offset_ms=_ms(attempt.started_monotonic - plan.started),
+            started_at=utc_timestamp(attempt.started_at), reason=reason_of(attempt, plan, self.records, parts.secrets),
+            offset_ms=_ms(attempt.started_monotonic - plan.started),
             elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, stream=plan.stream is not None,
             finish_reason=provider_word(answer.finish_reason, attempt, parts),
@@ -192,10 +194,11 @@ class CallRecorder:
     def _without_attempt(self, reason: BaseException, *, started_at: str | None = None, **details: Any) -> TraceRecord:
         """Write a record that belongs to no attempt, and return it."""
         plan, role = self._plan, self._plan.role_settings
+        offset = 0.0 if started_at else self._parts.clock.monotonic() - plan.started
         return self._keep(TraceRecord(
             request_id=plan.request_id, attempt=None, role=role.shown_role, asked_role=plan.asked_role,
             policy=role.policy, operation=plan.operation.name, metadata=plan.metadata, workspace=self._parts.workspace,
-            stream=plan.stream is not None,
+            stream=plan.stream is not None, offset_ms=_ms(offset),
             started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
         ), reason)  # fmt: skip
 

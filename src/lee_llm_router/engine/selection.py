@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from lee_llm_router.health.glance import HealthGlance
 
 _BACKOFF = "a backoff"
+_PROBE = "probe of its open breaker"
+_LEAD = "the first since the vendor's wait"
+_DESPITE_REST = "asked although it rests: no other target is left"
+_LAST_CHANCE = "before its breaker's time: the call's patience ends"
 _BUDGET_POLL = 0.25
 """Seconds between two looks whether answers have paid for a retry."""
 _LAST_CHANCE_SECONDS = 1.0
@@ -98,7 +102,7 @@ class NextAction:
     ticket: QueueTicket | None = None
     """The place in the queue where other calls wait too; its turn may come before `at`."""
     reason: str = ""
-    """What a wait is for."""
+    """What a wait is for, or why an attempt is made although its target was shut."""
 
 
 class TargetSelector:
@@ -167,7 +171,7 @@ class TargetSelector:
             if permit is not None:
                 if self._waiting or self._refused:
                     self._note_skipped(other)
-                return NextAction(other, now, permit)
+                return NextAction(other, now, permit, None, _why(permit) if permit.probe or permit.leads_gate else "")
         return self._wait(now)
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
@@ -278,7 +282,7 @@ class TargetSelector:
                 permit = self._acquire(candidate, despite_rest=True)
                 if permit is not None:
                     self._note_skipped(candidate)
-                    return NextAction(candidate, now, permit)
+                    return NextAction(candidate, now, permit, reason=_DESPITE_REST)
         self._note_skipped(None)
         return None
 
@@ -313,7 +317,7 @@ class TargetSelector:
         """Return an attempt before the breaker's time, or a short wait for one, at the end of patience."""
         answer = self._health.acquire(candidate.target.key, self._ticket_for(candidate), last_chance=True)
         if isinstance(answer, Permit):
-            return NextAction(candidate, now, self._taken(candidate, answer))
+            return NextAction(candidate, now, self._taken(candidate, answer), reason=_LAST_CHANCE)
         until = self._last_start if answer.opens_at is None else answer.opens_at
         in_time = answer.opens_at is None or until <= patient_until + _LAST_CHANCE_SECONDS
         return self._in_queue(candidate, until, answer) if in_time and until <= self._last_start else None
@@ -341,3 +345,8 @@ class TargetSelector:
                 when = "" if left is None else f" for another {left:.3g} s"
                 reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
                 self.skipped.append((candidate.target, reason))
+
+
+def _why(permit: Permit) -> str:
+    """Return what `permit` lets through where others wait."""
+    return _PROBE if permit.probe else _LEAD

@@ -33,12 +33,14 @@ class ProviderChoice:
             also apply to the role's own fallbacks.
         provider_overrides: Settings of the provider to replace for this call.
         fallbacks: The targets to use after it: provider names or choices. None means the role's own fallbacks.
+        reason: Why it was chosen, in words for the trace: "the cheapest that takes pictures".
     """
 
     provider_name: str
     request_overrides: Mapping[str, Any] = field(default_factory=dict)
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
     fallbacks: Sequence[str | ProviderChoice] | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +126,7 @@ def _problem_of(choice: Any) -> str | None:
             return f"{name} are {type(value).__name__}, not a mapping"
         if not all(isinstance(key, str) for key in value):
             return f"{name} have a name that is no text"
+    reason: Any = choice.reason
+    if reason is not None and not isinstance(reason, str):
+        return f"reason is {type(reason).__name__}, not text"
     return None

@@ -107,6 +107,20 @@ def asked_targets(
     ]
 
 
+def reasons_of(choice: ProviderChoice, chain: Sequence[Target]) -> dict[TargetKey, str]:
+    """Return what the policy said of the targets of `chain`, the chain of `choice`, where it said why."""
+    reasons = {}
+    for one in reversed([choice, *(choice.fallbacks or ())]):
+        if isinstance(one, str) or not one.reason:
+            continue
+        model = one.request_overrides.get("model")
+        meant = (t.key for t in chain if t.provider == one.provider_name and model in (None, t.model))
+        key = chain[0].key if one is choice else next(meant, None)
+        if key is not None:
+            reasons[key] = one.reason
+    return reasons
+
+
 def _chosen_target(
     choice: ProviderChoice, role_config: RoleConfig, own: Sequence[Target], config: LLMConfig
 ) -> ChosenTarget:

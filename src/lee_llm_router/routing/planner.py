@@ -28,7 +28,7 @@ from lee_llm_router.policy.contract import (
 )
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
-from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain
+from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain, reasons_of
 from lee_llm_router.routing.options import refuse_foreign_options, validate_options
 from lee_llm_router.telemetry.following import CallFollowing, CallStart
 from lee_llm_router.telemetry.records import target_name
@@ -172,7 +172,10 @@ class CallPlanner:
         if fields:
             self._take_options(plan, fields)
         role = plan.role_settings.role
-        targets = plan.targets = self._chain(role, self._choose(plan, fields), fields)
+        choice = self._choose(plan, fields)
+        targets = plan.targets = self._chain(role, choice, fields)
+        if choice.reason is not None or choice.fallbacks:
+            plan.reasons = reasons_of(choice, targets)
         reporter = self.parts.reporter
         if plan.wants_debug_events:
             reporter.event(

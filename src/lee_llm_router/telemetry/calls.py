@@ -102,17 +102,23 @@ class TracedCall:
 
     @property
     def total_ms(self) -> float:
-        """Milliseconds from the start of the first attempt to the end of the last, waits included."""
+        """Milliseconds from the begin of the call to the end of the last attempt, waits included.
+
+        Where its records do not say when it began: from the start of the first attempt.
+        """
         first, last = self.started, parsed_time(self.last.started_at)
+        took = believed(self.last.elapsed_ms)
+        if self.last.attempt is not None and self.last.offset_ms is not None:
+            return believed(self.last.offset_ms) + took
         if first is None or last is None:
             return sum(believed(record.elapsed_ms) + believed(record.wait_ms) for record in self.records)
-        between, took = max(0.0, (last - first).total_seconds() * 1000), believed(self.last.elapsed_ms)
+        between = max(0.0, (last - first).total_seconds() * 1000)
         # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
         return max(between, took) if self.last.attempt is None else between + took
 
     @property
     def first_token_ms(self) -> float | None:
-        """Milliseconds from the start of the first attempt to the first output of the answer; None if not streamed."""
+        """Milliseconds from the begin of the call to the first output of the answer; None if it was not streamed."""
         answer = self.answered_by
         if answer is None or answer.first_token_ms is None:
             return None

@@ -1,0 +1,57 @@
+"""Why a target was asked, in words for a record: what the policy said of it, and what had happened before in the call.
+
+It is put into words only where a record is built, from the records before it: the engine carries nothing for it but
+what these cannot tell (`Attempt.why`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lee_llm_router._util.scrubbing import quoted
+from lee_llm_router.engine.plan import Attempt, CallPlan
+from lee_llm_router.errors import FailureType
+from lee_llm_router.telemetry.records import TraceRecord
+
+MAX_REASON = 300
+"""Characters of a policy's reason that are kept."""
+_FIRST = "first of the chain"
+_BROKEN_CONTRACT = FailureType.CONTRACT_VIOLATION.value
+
+
+def reason_of(attempt: Attempt, plan: CallPlan, before: Sequence[TraceRecord], secrets: Iterable[str]) -> str:
+    """Return why the target of `attempt` was asked.
+
+    Args:
+        attempt: The attempt.
+        plan: The call.
+        before: The records of the call so far.
+        secrets: What may stand in no record.
+    """
+    if not before and not plan.reasons and not attempt.why:
+        return _FIRST
+    told = None if plan.reasons is None else plan.reasons.get(attempt.target.key)
+    said = None if told is None else quoted(told, secrets, MAX_REASON)
+    last = next((index for index in range(len(before) - 1, -1, -1) if before[index].attempt is not None), -1)
+    passed = [record.target for record in before[last + 1 :] if record.outcome == "skipped"]
+    if last >= 0:
+        words = [_after(before[last], attempt, plan), said]
+    elif passed:
+        words = ["fallback", said]
+    else:
+        words = [said or _FIRST]
+    if passed:
+        words.append(f"not asked: {', '.join(passed)}")
+    return "; ".join(word for word in (*words, attempt.why) if word)
+
+
+def _after(previous: TraceRecord, attempt: Attempt, plan: CallPlan) -> str:
+    """Return what `attempt` is, after an attempt that failed."""
+    failure = previous.failure_type or previous.outcome
+    if (previous.provider, previous.model) != attempt.target.names:
+        return f"{'back' if attempt.target_index else 'fallback'} after {previous.target}: {failure}"
+    if failure == _BROKEN_CONTRACT:
+        return f"told what was wrong, after {failure}"
+    if attempt.counted < 2:
+        return f"again after {failure}, which cost no try"
+    return f"try {attempt.counted} of {plan.role_settings.retry.attempts} after {failure}"
