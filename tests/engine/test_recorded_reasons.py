@@ -28,9 +28,8 @@ def reasons(memory: Memory) -> list[str | None]:
 def asked(outcomes: dict[str, Sequence[Any]], role: dict[str, Any] | None = None, **options: Any) -> list[str | None]:
     """The reasons of one call's records."""
     router, memory, _ = router_for(config_for(outcomes, role), **options)
-    with router:
-        with suppress(LLMRouterError):
-            router.complete("r", "hi")
+    with router, suppress(LLMRouterError):
+        router.complete("r", "hi")
     return reasons(memory)
 
 

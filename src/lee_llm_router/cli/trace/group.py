@@ -13,6 +13,7 @@ from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
 from lee_llm_router.cli.trace.report import report, serve
+from lee_llm_router.cli.trace.show import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ def _write_records(calls: Sequence[TracedCall], names: Sequence[str] | None) -> 
             write_json_text(line if names is None else json_text(picked(json_object(line), names)))
 
 
+trace_app.command(epilog="Example: lee-llm-router trace show @1", short_help="Show one call, whole.")(show)
 trace_app.command(
     epilog="Example: lee-llm-router trace report --since 7d -o week.html", short_help="Write a page of HTML."
 )(report)

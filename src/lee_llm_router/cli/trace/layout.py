@@ -6,11 +6,11 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from rich.text import Text
+
 from lee_llm_router._util.scrubbing import bounded
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from lee_llm_router.cli.trace.figures import Style
 
 GAP = "  "
@@ -51,8 +51,6 @@ def fitted(text: str, width: int) -> str:
 
 def row_text(cells: Sequence[Cell], widths: Sequence[int], right: Sequence[bool], gap: str = GAP) -> Text:
     """Return a line with each cell in its width, aligned to the right where `right` says so; none behind the last."""
-    from rich.text import Text  # noqa: PLC0415 - only what is drawn needs it
-
     line = Text(no_wrap=True, overflow="ignore")
     for number, (cell, width, to_right) in enumerate(zip(cells, widths, right, strict=True)):
         text = fitted(cell.text, width)

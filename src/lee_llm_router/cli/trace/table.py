@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rich.text import Text
+
 from lee_llm_router.cli.trace.fields import entry_at
 from lee_llm_router.cli.trace.figures import (
     UNKNOWN,
@@ -28,7 +30,6 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
 TABLE_WIDTH = 70
 """Columns of the narrowest table."""
@@ -285,8 +286,6 @@ def _named(column: CallColumn, cell: Cell) -> Cell:
 
 def _folded(cells: Sequence[Cell], room: int) -> Iterator[Text]:
     """Yield the first two cells on one line, and the others below it, as many on a line as fit."""
-    from rich.text import Text  # noqa: PLC0415 - only what is drawn needs it
-
     first, name, *told = [*cells, Cell("")][: max(2, len(cells))]
     start = fitted(first.text.strip(), room // 2).rjust(2)
     yield Text.assemble((start, first.style), " ", (fitted(name.text, room - columns(start) - 1), name.style))
@@ -309,6 +308,4 @@ def _folded(cells: Sequence[Cell], room: int) -> Iterator[Text]:
 
 
 def _line(text: str, style: str, room: int, indent: int = 0) -> Text:
-    from rich.text import Text  # noqa: PLC0415 - as above
-
     return Text.assemble(" " * indent, (fitted(text, room - indent), style))
