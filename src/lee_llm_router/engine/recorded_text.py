@@ -92,6 +92,13 @@ def provider_word(text: Any, attempt: Attempt, parts: RouterParts) -> str | None
     return known
 
 
+def provider_id(text: Any, attempt: Attempt, parts: RouterParts) -> str | None:
+    """As `provider_word`, for what is another one in each answer."""
+    if not isinstance(text, str) or not text:
+        return None
+    return printable(scrub(text[: 40 * _MAX_WORD], secrets_of(attempt, parts.secrets)), _MAX_WORD)
+
+
 def captured_fields(
     operation: Operation, attempt: Attempt, response: LLMResponse | None, secrets: Iterable[str]
 ) -> dict[str, Any]:

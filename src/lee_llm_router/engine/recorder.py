@@ -11,7 +11,7 @@ from lee_llm_router._util.masked_text import MaskedText
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.engine.recorded_reason import reason_of
-from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
+from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_id, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
@@ -214,9 +214,11 @@ class CallRecorder:
         self._parts.reporter.record(record)
         following = self._plan.following
         if following is not None:
-            end = AttemptEnd(record, _unquoted(record, error), answer)
+            end = AttemptEnd(record, _unquoted(record, error))
             if attempt is not None:
                 end.content = partial(captured_fields, self._plan.operation, attempt, answer, self._parts.secrets)
+            if attempt is not None and answer is not None:
+                end.response_id = provider_id(answer.details.id, attempt, self._parts)
             following.recorded(end)
         return record
 

@@ -16,7 +16,6 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceRecord
 
@@ -91,8 +90,8 @@ class AttemptEnd:
     record: TraceRecord
     error: str | None = None
     """The message of the failure; unlike the record's it quotes no answer, whatever the record holds."""
-    answer: LLMResponse | None = None
-    """What came, if anything did. A text in it may hold a key: store `content()`."""
+    response_id: str | None = None
+    """The id that the vendor gave the answer, without keys and bounded."""
     content: Callable[[], Mapping[str, Any]] = dict
     """Returns prompt and answer as a record has them under ``capture: full``: without keys, and bounded."""
 

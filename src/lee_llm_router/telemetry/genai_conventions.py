@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from lee_llm_router._util.printable import printable
 from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.following import AttemptStart
 from lee_llm_router.telemetry.records import TraceRecord
 
 AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
@@ -151,15 +152,15 @@ def span_name(operation: str | None, subject: str | None) -> str:
     return f"{name} {subject}" if subject else name
 
 
-def target_attributes(record: TraceRecord, server: tuple[str, int] | None = None) -> Attributes:
+def target_attributes(attempt: TraceRecord | AttemptStart, server: tuple[str, int] | None = None) -> Attributes:
     """Return what is known of an attempt before it is made, and what the metrics of it are split by."""
     host = None if server is None else server[0]
     found: Attributes = {
-        OPERATION: operation_name(record.operation),
-        PROVIDER: provider_name(record.provider_type, host),
+        OPERATION: operation_name(attempt.operation),
+        PROVIDER: provider_name(attempt.provider_type, host),
     }
-    if record.model is not None:
-        found[REQUEST_MODEL] = record.model
+    if attempt.model is not None:
+        found[REQUEST_MODEL] = attempt.model
     if server is not None:
         found[SERVER_ADDRESS], found[SERVER_PORT] = server
     return found
@@ -246,6 +247,28 @@ def call_start_attributes(
     if metadata:
         found.update(_notes(metadata))
     return found
+
+
+def target_note(provider: str | None, model: str | None) -> Attributes:
+    """Return the attributes of an event that is about a target."""
+    named = (("provider", provider), ("model", model))
+    return {f"{SCOPE}.{name}": value for name, value in named if value is not None}
+
+
+def step_event(record: TraceRecord) -> tuple[str, Attributes] | None:
+    """Return name and attributes of the event on the call's span for what `record` led to; None if to nothing."""
+    if record.outcome == "skipped":
+        step = "skipped"
+    elif record.verdict in ("retry", "next"):
+        step = "retry" if record.verdict == "retry" else "fallback"
+    else:
+        return None
+    attributes = target_note(record.provider, record.model)
+    if record.failure_type is not None:
+        attributes[ERROR_TYPE] = record.failure_type
+    if record.wait_ms:
+        attributes[f"{SCOPE}.wait_ms"] = record.wait_ms
+    return f"{SCOPE}.{step}", attributes
 
 
 def error_type_of(record: TraceRecord) -> str | None:

@@ -10,9 +10,10 @@ from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 
 
-def _lacks(method: str) -> Any:
+def _lacks(*methods: str) -> Any:
     def problem(plugin: object) -> str | None:
-        return None if callable(getattr(plugin, method, None)) else f"without a method {method}"
+        has_one = any(callable(getattr(plugin, method, None)) for method in methods)
+        return None if has_one else f"without a method {' or '.join(methods)}"
 
     return problem
 
@@ -31,8 +32,12 @@ STORES: PluginRegistry[TraceStore] = PluginRegistry(
 SINKS: PluginRegistry[AnyEventSink] = PluginRegistry(
     "event sink",
     "lee_llm_router.sinks",
-    {"logging": "lee_llm_router.telemetry.sinks.named_logger:NamedLoggerSink"},
-    problem=_lacks("emit"),
+    {
+        "logging": "lee_llm_router.telemetry.sinks.named_logger:NamedLoggerSink",
+        "opentelemetry": "lee_llm_router.telemetry.sinks.opentelemetry:OpenTelemetrySink",
+        "prometheus": "lee_llm_router.telemetry.sinks.prometheus:PrometheusSink",
+    },
+    problem=_lacks("emit", "follow"),
 )
 
 register_store = STORES.register

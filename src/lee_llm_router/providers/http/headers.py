@@ -61,6 +61,12 @@ def checked_headers(headers: Mapping[str, str]) -> CheckedHeaders:
     return checked
 
 
+def sendable_headers(headers: Mapping[str, str] | None) -> CheckedHeaders:
+    """Return those of `headers` that HTTP can carry, as `checked_headers` does: they are nobody's request."""
+    sound = {name: value for name, value in (headers or {}).items() if _header_problem(name, value) is None}
+    return checked_headers(sound)
+
+
 def _header_problem(name: Any, value: Any) -> str | None:
     """Return what is wrong with a header, without its value, which may be a key."""
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):

@@ -30,7 +30,13 @@ from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
-from lee_llm_router.providers.http.headers import CheckedHeaders, checked_headers, raw_headers, secret_values
+from lee_llm_router.providers.http.headers import (
+    CheckedHeaders,
+    checked_headers,
+    raw_headers,
+    secret_values,
+    sendable_headers,
+)
 from lee_llm_router.providers.http.query import query_of, query_text, secret_query_values
 from lee_llm_router.providers.http.settings import HTTPConfig
 from lee_llm_router.providers.http.transport.api import (
@@ -44,6 +50,7 @@ from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse, with_headers
+from lee_llm_router.telemetry.outgoing_headers import headers_along
 
 SettingsT = TypeVar("SettingsT", bound=HTTPConfig)
 
@@ -209,9 +216,9 @@ class HTTPProvider(Provider[SettingsT]):
         """Return the request whose `body` a dialect has made, with what the user adds to it, as bytes."""
         config = self.config
         shared = self._headers_for_key(stream=stream)
-        raw, secrets = shared.raw, shared.secrets
-        if request.headers:
-            raw = raw_headers({**shared.headers, **checked_headers(request.headers)})
+        raw, secrets, along = shared.raw, shared.secrets, headers_along()
+        if request.headers or along:
+            raw = raw_headers({**sendable_headers(along), **shared.headers, **checked_headers(request.headers)})
             secrets = (*secrets, *secret_values(request.headers))
         if request.extra_body:
             secrets = (*secrets, *values_used(request.extra_body), *secrets_in(request.extra_body))
