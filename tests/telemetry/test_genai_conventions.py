@@ -125,8 +125,13 @@ def test_notes_of_the_application_stand_on_the_call_in_bounds() -> None:
 def test_content_has_the_form_of_the_conventions() -> None:
     fields = {
         "messages": [
-            {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]},
-            {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{\"a\":1}"}}]},
+            {"role": "user", "content": [
+                {"type": "text", "text": "look"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+            ]},
+            {"role": "assistant", "content": None, "tool_calls": [
+                {"id": "c1", "function": {"name": "f", "arguments": '{"a":1}'}},
+            ]},
             {"role": "tool", "tool_call_id": "c1", "content": "42"},
         ],
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],

@@ -30,6 +30,11 @@ class Mistake(NamedTuple):
     """The suggestion, if it was made already."""
 
 
+def missing_extra(message: str) -> PydanticCustomError:
+    """Return what a model's validator raises where a package is missing: `message` says what to install."""
+    return PydanticCustomError("missing_extra", "{text}", {"text": message, "mistake": Mistake((), message)})
+
+
 def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
     """Return `mistakes` as one pydantic error of type `kind`; its text ends with the suggestion.
 

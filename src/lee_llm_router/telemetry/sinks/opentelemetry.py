@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.mistakes import missing_extra
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import CallFollower, CallStart
 
@@ -37,7 +37,7 @@ class OpenTelemetrySettings(PluginSettings):
     @model_validator(mode="after")
     def _has_api(self) -> Self:
         if not _is_installed():
-            raise PydanticCustomError("missing_extra", "{problem}", {"problem": NEEDS_EXTRA})
+            raise missing_extra(NEEDS_EXTRA)
         return self
 
 

@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.fields import Integer
+from lee_llm_router.settings.mistakes import missing_extra
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import CallFollower, CallStart
 
@@ -34,7 +34,7 @@ class PrometheusSettings(PluginSettings):
     @model_validator(mode="after")
     def _has_client(self) -> Self:
         if find_spec("prometheus_client") is None:
-            raise PydanticCustomError("missing_extra", "{problem}", {"problem": NEEDS_EXTRA})
+            raise missing_extra(NEEDS_EXTRA)
         return self
 
 
