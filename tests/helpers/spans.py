@@ -26,11 +26,9 @@ class MemorySDK:
     """
 
     def __init__(self, *, propagate: Any = False, sampler: Sampler = ALWAYS_ON) -> None:
-        self._spans, self._reader, self._logs = (
-            InMemorySpanExporter(),
-            InMemoryMetricReader(),
-            InMemoryLogRecordExporter(),
-        )
+        self._spans, self._reader = InMemorySpanExporter(), InMemoryMetricReader()
+        exporter: Any = InMemoryLogRecordExporter  # without hints
+        self._logs = exporter()
         tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         tracers.add_span_processor(SimpleSpanProcessor(self._spans))
         loggers = LoggerProvider(shutdown_on_exit=False)

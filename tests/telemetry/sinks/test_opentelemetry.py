@@ -159,7 +159,7 @@ def test_a_call_that_fails_is_an_error_with_its_type() -> None:
 def test_a_call_refused_before_its_first_attempt_has_a_span_too() -> None:
     sdk, nonsense = MemorySDK(), cast("str", 7)
     with pytest.raises(LLMRouterError):
-        _router(sdk, {"a": ["ok"]}).complete("r", nonsense)  # type: ignore[arg-type]
+        _router(sdk, {"a": ["ok"]}).complete("r", nonsense)
     assert sdk.call().attributes["error.type"] == "INVALID_REQUEST"
     assert sdk.attempts() == []
 
