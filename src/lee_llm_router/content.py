@@ -187,7 +187,7 @@ def _url_of(source: MediaSource, media_type: str | None) -> tuple[str, str | Non
     else:
         path = Path(source)
         name, data = path.name, _read(path)
-    found = media_type or _type_of_bytes(data) or _type_by_name(name or "")
+    found = media_type or media_type_of(data, name or "")
     if not found:
         raise _wrong(f"the type of {name or 'the bytes'} is not known: pass media_type")
     return f"data:{found};base64,{b64encode(data).decode()}", name
@@ -201,6 +201,11 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         raise _wrong(f"{path.name} cannot be read: {reason}") from None
+
+
+def media_type_of(data: bytes, name: str = "") -> str:
+    """Return the MIME type of `data`: by how it begins, else by the ending of `name`; empty if neither says it."""
+    return _type_of_bytes(data) or _type_by_name(name)
 
 
 def _type_of_bytes(data: bytes) -> str:

@@ -33,9 +33,10 @@ HARMLESS = ["tab\tand\nnewline", "é ü 漢字 ﷽", "👩‍👩‍👧 🏴�
 
 
 def at_terminal(*args: str) -> str:
-    """What a terminal gets of the command: its standard output and standard error."""
+    """What a terminal gets of the command: its standard output and standard error, without the line of progress."""
     keyboard, terminal = pty.openpty()
-    child = subprocess.Popen(command(*args), stdin=terminal, stdout=terminal, stderr=terminal)
+    environment = {**os.environ, "TERM": "dumb"}
+    child = subprocess.Popen(command(*args), stdin=terminal, stdout=terminal, stderr=terminal, env=environment)
     os.close(terminal)
     shown = b""
     try:

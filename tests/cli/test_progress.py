@@ -35,9 +35,9 @@ def at_work(folder: Path, text: str = "reading traces", total: int | None = None
 
 def test_slow_work_says_what_it_does_and_how_far_it_is_and_leaves_nothing(tmp_path: Path) -> None:
     with at_work(tmp_path, total=3) as terminal:
-        terminal.wait_for("reading traces  1 of 3")
+        terminal.wait_for("reading traces, 1 of 3")
         terminal.press("\n")
-        terminal.wait_for("reading traces  2 of 3")
+        terminal.wait_for("reading traces, 2 of 3")
         terminal.press("\n\n")
         assert terminal.ends() == 0
         assert terminal.seen.endswith("done")
@@ -46,15 +46,15 @@ def test_slow_work_says_what_it_does_and_how_far_it_is_and_leaves_nothing(tmp_pa
 
 def test_the_seconds_are_shown_once_there_are_any(tmp_path: Path) -> None:
     with at_work(tmp_path) as terminal:
-        terminal.wait_for("reading traces  1  1 s")
+        terminal.wait_for("reading traces, 1, 1 s")
 
 
 def test_a_message_takes_the_place_of_the_line(tmp_path: Path) -> None:
     """It stands alone on its line, and the line of progress below it."""
     with at_work(tmp_path) as terminal:
-        terminal.wait_for("reading traces  1")
+        terminal.wait_for("reading traces, 1")
         terminal.press("say\n")
-        lines = terminal.wait_for("reading traces  2").splitlines()
+        lines = terminal.wait_for("reading traces, 2").splitlines()
         assert "a message" in lines
 
 

@@ -7,23 +7,19 @@ configuration that cannot be used; 130 interrupted. SIGTERM and SIGHUP cancel wh
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lee_llm_router.cli.arguments import (
     ConfigOption,
     JsonOption,
-    check_role,
-    read_prompt,
     roles_beginning_with,
     text_of,
 )
+from lee_llm_router.cli.complete_command import complete
 from lee_llm_router.cli.output import (
     PROGRAM,
-    AnswerWriter,
     OutputError,
     flush_output,
     let_go,
@@ -37,12 +33,6 @@ from lee_llm_router.cli.output import (
 from lee_llm_router.cli.setup_commands import init, providers
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
 from lee_llm_router.cli.trace.group import trace_app
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from lee_llm_router.response import StreamChunk
-    from lee_llm_router.router import LeeLLMRouter
 
 app = typer.Typer(
     name=PROGRAM,
@@ -76,72 +66,10 @@ def _options(
     show_warnings()
 
 
-@app.command(
+app.command(
     epilog='Example: echo "Plan a picnic" | lee-llm-router complete --role planner',
     short_help="Ask a role and print its answer.",
-)
-def complete(
-    prompt: Annotated[str | None, typer.Argument(help="What to ask. Default: standard input.")] = None,
-    *,
-    role: Annotated[
-        str | None,
-        typer.Option(
-            "--role", "-r", help="Role to ask. Default: the default role.", autocompletion=roles_beginning_with
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Model for the targets that would use the role's.")
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target", help="Ask this vendor/model, without a configuration. Several are a chain, in their order."
-        ),
-    ] = None,
-    system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", "-t", min=0, help="Sampling temperature.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="Upper bound on generated tokens.")
-    ] = None,
-    as_json: JsonOption = False,
-    config: ConfigOption = None,
-) -> None:
-    """Ask a role, and print nothing but its answer on standard output, as it arrives.
-
-    An answer that breaks off may be printed in part; the exit code is then 1. With --json it is printed as a whole.
-    """
-    role = text_of(role, "--role")
-    targets = [str(text_of(one, "--target")) for one in target or ()]
-    if targets and any(given is not None for given in (role, model, config)):
-        raise typer.BadParameter("it goes without --role, --model and --config", param_hint="--target")
-    instructions = text_of(system, "--system")
-    named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
-    options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    with _router(targets, config) as router:
-        check_role(role, router.config.roles)
-        messages = [{"role": "user", "content": read_prompt(prompt)}]
-        if instructions is not None:
-            messages.insert(0, {"role": "system", "content": instructions})
-        _show_answer(router, role, messages, options, as_json=as_json)
-
-
-def _show_answer(
-    router: LeeLLMRouter, role: str | None, messages: list[dict[str, str]], options: dict[str, Any], *, as_json: bool
-) -> None:
-    """Ask, and print the answer: as JSON with all its fields, or its text as it arrives."""
-    if as_json:
-        from dataclasses import fields  # noqa: PLC0415
-
-        answer = router.complete(role, messages, **options)
-        shown = {f.name: getattr(answer, f.name) for f in fields(answer) if f.repr}
-        write_json(shown | {"provider_request_id": answer.provider_request_id}, indent=2)
-        return
-    with router.stream(role, messages, **options) as stream:
-        _print_pieces(stream)
-    if stream.response.finish_reason == "length":
-        say(f"{PROGRAM}: the answer is cut off: it has reached its limit of tokens")
+)(complete)
 
 
 @app.command(
@@ -209,35 +137,6 @@ app.command(epilog="Example: lee-llm-router providers --json", short_help="List 
 app.command(epilog="Example: lee-llm-router init --output llm.yaml", short_help="Write a configuration to start from.")(
     init
 )
-
-
-def _router(targets: list[str], config: Path | None) -> LeeLLMRouter:
-    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.router import LeeLLMRouter as Router  # noqa: PLC0415
-
-    return Router.of(*targets) if targets else Router.from_file(find_config(config))
-
-
-def _print_pieces(chunks: Iterable[StreamChunk]) -> None:
-    """Print each piece as it arrives. The last line is ended, also when an error ends the answer."""
-    answer, line_open = AnswerWriter(), False
-    try:
-        for chunk in chunks:
-            # Set before printing, since an interruption may come during the print.
-            line_open = bool(chunk.text) or (line_open and not chunk.restart)
-            if chunk.restart:
-                answer.end_line()
-                say(f"{PROGRAM}: the answer broke off, and starts anew")
-            elif chunk.text:
-                answer.write(chunk.text)
-    except (OutputError, BrokenPipeError):
-        raise
-    except BaseException:
-        if line_open:
-            with suppress(OutputError, OSError):
-                answer.end_line()
-        raise
-    answer.end_line()
 
 
 def _report(error: Exception) -> int:

@@ -111,7 +111,7 @@ class ProgressLine:
         seconds = monotonic() - self._told_at
         if seconds >= _SECONDS_FROM:
             parts.append(f"{seconds:.0f} s")
-        return escaped("  ".join(parts)).replace("\n", " ")
+        return escaped(", ".join(parts)).replace("\n", " ")
 
     def _erase(self) -> None:
         if self._drawn:
@@ -133,10 +133,10 @@ def _takes(text: str) -> bool:
 
 def _cut(text: str) -> str:
     """Return the line as it is written: what does not fit is left out, since a wrapped line could not be erased."""
-    from rich.cells import set_cell_size  # noqa: PLC0415 - quick work shows nothing
+    from lee_llm_router.cli.trace.layout import fitted  # noqa: PLC0415 - quick work shows nothing
 
-    room = max(1, _columns() - 1)
-    return ERASED_LINE + set_cell_size(text.replace("\t", " "), room).rstrip()
+    line = fitted(text, max(1, _columns() - 1))
+    return ERASED_LINE + (line if _takes("…") else line.replace("…", ""))
 
 
 def _columns() -> int:

@@ -1,0 +1,67 @@
+"""The line of progress of a call: who is asked, what is waited for, which target is next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from math import ceil
+from time import monotonic
+
+from lee_llm_router.cli.progress import ProgressLine
+from lee_llm_router.telemetry.events import RouterEvent
+from lee_llm_router.telemetry.records import target_name
+
+
+class CallProgress:
+    """Tells a line of progress what the events of a call say; a sink of the router.
+
+    Where standard output is a terminal too, the line is gone once the answer begins. Else it counts what has come.
+
+    Args:
+        line: The line.
+    """
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+        self._answers_here = sys.stdout.isatty()
+        self._target = ""
+        self._failure = ""
+        self._characters = 0
+        self.targets: list[str] = []
+        """The targets that were asked, in order; one asked again stands there again."""
+
+    def emit(self, event: RouterEvent) -> None:
+        """Take an event of the call."""
+        target = target_name(event.provider, event.model) if event.provider else ""
+        match event.event:
+            case "call.start":
+                self._failure, self._characters = "", 0
+                self._line.tell("choosing a target")
+                self._line.show()
+            case "llm.complete.start":
+                self._target = target
+                self.targets.append(target)
+                self._line.tell(f"asking {target}{self._failure}")
+            case "llm.complete.error":
+                if event.provider:
+                    words = str(event.data.get("failure_type") or "failed").lower().replace("_", " ")
+                    self._failure = f", after {target}: {words}"
+            case "llm.retry" | "policy.fallback":
+                wait_ms = event.data.get("wait_ms")
+                if isinstance(wait_ms, int | float) and wait_ms > 0:
+                    self._line.tell(_countdown(target, self._failure, wait_ms / 1000))
+            case "llm.stream.first_token":
+                self._line.tell(f"{self._target} answers")
+
+    def answer_begins(self, characters: int = 0) -> None:
+        """The answer is about to be written to standard output; `characters` of it now."""
+        if self._answers_here:
+            self._line.hide()
+        else:
+            self._characters += characters
+            self._line.tell(f"{self._target} answers: {self._characters:,} characters")
+
+
+def _countdown(target: str, failure: str, seconds: float) -> Callable[[], str]:
+    end = monotonic() + seconds
+    return lambda: f"waiting {max(0, ceil(end - monotonic()))} s for {target}{failure}"

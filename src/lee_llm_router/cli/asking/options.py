@@ -1,0 +1,109 @@
+"""The options of the commands that ask, or explain what asking would do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lee_llm_router.cli.arguments import roles_beginning_with, text_of
+
+if TYPE_CHECKING:
+    from lee_llm_router.router import LeeLLMRouter
+
+RoleOption = Annotated[
+    str | None,
+    typer.Option("--role", "-r", help="Role to ask. Default: the default role.", autocompletion=roles_beginning_with),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", "-m", help="Model for the targets that would use the role's.")
+]
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", help="Ask this vendor/model, without a configuration. Several are a chain, in their order."
+    ),
+]
+SystemOption = Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")]
+FileOption = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-f", help="File to send along: text, a PDF, a picture, a sound. - is standard input."),
+]
+ImageOption = Annotated[
+    list[str] | None, typer.Option("--image", "-i", help="Picture to send along: its file, or its address.")
+]
+ToolOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tool", help="Tools to offer: a Python file's functions (FILE.py, FILE.py:NAME), or definitions (FILE.json)."
+    ),
+]
+SchemaOption = Annotated[
+    str | None,
+    typer.Option("--schema", help='What the answer must fit: "name, age int", or a JSON Schema as text or in a file.'),
+]
+TemperatureOption = Annotated[float | None, typer.Option("--temperature", "-t", min=0, help="Sampling temperature.")]
+MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Upper bound on generated tokens.")]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any other option of a call: seed=3, top_p=0.9."),
+]
+
+
+def call_options(
+    *,
+    model: str | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    settings: Iterable[str] | None = None,
+) -> dict[str, Any]:
+    """Return the options of a call that the command line gives.
+
+    Raises:
+        typer.BadParameter: a setting is no ``NAME=VALUE``, or is given twice.
+    """
+    named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
+    options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    for setting in settings or ():
+        name, equals, value = str(text_of(setting, "--option")).partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise typer.BadParameter(f"{setting!r:.60} is not of the form NAME=VALUE", param_hint="--option")
+        if name in options:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
+        options[name] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    """Return the JSON value that `text` is, else the text itself: ``seed=3``, ``stop=END``, ``stop=["a","b"]``."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def router_for(targets: Iterable[str] | None, config: Path | None, **options: Any) -> LeeLLMRouter:
+    """Return the router that a command asks: of named `targets`, else of the configuration.
+
+    Raises:
+        ConfigError: it cannot be built.
+    """
+    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
+    from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
+
+    named = [str(text_of(one, "--target")) for one in targets or ()]
+    return LeeLLMRouter.of(*named, **options) if named else LeeLLMRouter.from_file(find_config(config), **options)
+
+
+def check_targets(targets: list[str] | None, *others: object) -> None:
+    """Refuse named targets beside what only a configuration has: a role, its model, its file.
+
+    Raises:
+        typer.BadParameter: there are both.
+    """
+    if targets and any(other is not None for other in others):
+        raise typer.BadParameter("it goes without --role, --model and --config", param_hint="--target")
