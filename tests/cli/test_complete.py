@@ -124,10 +124,11 @@ def test_a_file_that_cannot_be_sent_is_wrong_usage(
 
 def test_any_option_of_a_call_can_be_given(run: Run, asked: Asked) -> None:
     """Its value is JSON where it can be, else text."""
-    options = ["seed=3", "top-p=0.5", 'stop=["a", "b"]', "reasoning_effort=high", 'extra_body={"x": 1}']
+    options = ["seed=3", "top-p=.5", "logprobs=True", 'stop=["a", "b"]', "reasoning_effort=high", 'extra_body={"x": 1}']
     code, _, err = run("complete", *[arg for option in options for arg in ("-o", option)], "-t", "0", "hi")
     assert code == 0, err
     request = asked.requests[-1]
+    assert request.logprobs is True
     assert (request.seed, request.top_p, request.stop, request.reasoning_effort) == (3, 0.5, ("a", "b"), "high")
     assert (request.temperature, dict(request.extra_body)) == (0, {"x": 1})
 

@@ -18,6 +18,7 @@ from lee_llm_router.cli.arguments import (
     text_of,
 )
 from lee_llm_router.cli.complete_command import complete
+from lee_llm_router.cli.explain_command import explain
 from lee_llm_router.cli.output import (
     PROGRAM,
     OutputError,
@@ -70,6 +71,7 @@ app.command(
     epilog='Example: echo "Plan a picnic" | lee-llm-router complete --role planner',
     short_help="Ask a role and print its answer.",
 )(complete)
+app.command(epilog="Example: lee-llm-router explain planner", short_help="Show what asking a role would do.")(explain)
 
 
 @app.command(

@@ -21,8 +21,8 @@ from lee_llm_router.cli.asking.options import (
     TargetOption,
     TemperatureOption,
     ToolOption,
-    call_options,
     check_targets,
+    question_options,
     router_for,
 )
 
@@ -63,17 +63,13 @@ def complete(
     a whole. Tools that the model calls are printed, a line of JSON each, or run with --run-tools.
     """
     from lee_llm_router.cli.asking.question import conversation, takes_standard_input, user_message  # noqa: PLC0415
-    from lee_llm_router.cli.asking.schema_text import read_schema  # noqa: PLC0415
-    from lee_llm_router.cli.asking.tool_files import read_tools  # noqa: PLC0415
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
 
     role = text_of(role, "--role")
     check_targets(target, role, model, config)
-    options = call_options(model=model, temperature=temperature, max_tokens=max_tokens, settings=setting)
-    if (tools := read_tools(tool)) and options.setdefault("tools", tools) is not tools:
-        raise typer.BadParameter("tools are given twice", param_hint="--option")
-    if (wanted := read_schema(schema)) is not None and options.setdefault("schema", wanted) is not wanted:
-        raise typer.BadParameter("schema is given twice", param_hint="--option")
+    options = question_options(
+        model=model, temperature=temperature, max_tokens=max_tokens, settings=setting, tools=tool, schema=schema
+    )
     if prompt is None and takes_standard_input(file):
         raise typer.BadParameter("no prompt: standard input is read as a file", param_hint="PROMPT")
     with ProgressLine() as line:
@@ -82,7 +78,7 @@ def complete(
             check_role(role, router.config.roles)
             messages = conversation(system, user_message(read_prompt(prompt), file, image))
             _Question(router, role, options, progress, as_json=as_json, verbose=verbose).ask(
-                messages, tools if run_tools else ()
+                messages, options.get("tools", ()) if run_tools else ()
             )
 
 

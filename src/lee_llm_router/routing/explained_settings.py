@@ -20,6 +20,8 @@ from lee_llm_router.routing.explanation import ExplainedSetting, SettingSource
 _MAX_TEXT = 2000
 _MAX_DEPTH = 8
 _SECTIONS = ("retry", "stream")
+_ORDER = [*(field.alias or name for name, field in CallSettings.model_fields.items()), "tools", "tool_choice", "model"]
+"""Settings of a request, in the order in which they are shown."""
 _SHOWN_BESIDE = frozenset({"type", "model"})
 """Settings of a provider that stand elsewhere in the explanation."""
 
@@ -66,7 +68,8 @@ class TargetSettings:
     def settings(self, target: Target) -> Iterator[ExplainedSetting]:
         """Yield what is asked of `target`: its request's fields, and its timeout."""
         fields = {"timeout": target.timeout, **target.fields}
-        for name, value in fields.items():
+        for name in sorted(fields, key=_ORDER.index):
+            value = fields[name]
             if name in MERGED and isinstance(value, Mapping):
                 for key, part in value.items():
                     yield ExplainedSetting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,21 +25,28 @@ ModelOption = Annotated[
 TargetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--target", help="Ask this vendor/model, without a configuration. Several are a chain, in their order."
+        "--target",
+        metavar="VENDOR/MODEL",
+        help="Ask this vendor/model, without a configuration. Several are a chain, in their order.",
     ),
 ]
 SystemOption = Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")]
 FileOption = Annotated[
     list[str] | None,
-    typer.Option("--file", "-f", help="File to send along: text, a PDF, a picture, a sound. - is standard input."),
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="File to send along: text, a PDF, a picture, a sound. - is standard input."
+    ),
 ]
 ImageOption = Annotated[
-    list[str] | None, typer.Option("--image", "-i", help="Picture to send along: its file, or its address.")
+    list[str] | None,
+    typer.Option("--image", "-i", metavar="FILE|URL", help="Picture to send along: its file, or its address."),
 ]
 ToolOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--tool", help="Tools to offer: a Python file's functions (FILE.py, FILE.py:NAME), or definitions (FILE.json)."
+        "--tool",
+        metavar="FILE",
+        help="Tools to offer: a Python file's functions (FILE.py, FILE.py:NAME), or definitions (FILE.json).",
     ),
 ]
 SchemaOption = Annotated[
@@ -78,10 +86,40 @@ def call_options(
     return options
 
 
+def question_options(
+    *,
+    tools: Iterable[str] | None = None,
+    schema: str | None = None,
+    **others: Any,
+) -> dict[str, Any]:
+    """As `call_options`, with the tools and the schema that files hold.
+
+    Raises:
+        typer.BadParameter: as `call_options`, or one of the files cannot be used.
+    """
+    from lee_llm_router.cli.asking.schema_text import read_schema  # noqa: PLC0415
+    from lee_llm_router.cli.asking.tool_files import read_tools  # noqa: PLC0415
+
+    options = call_options(**others)
+    for name, value in (("tools", read_tools(tools) or None), ("schema", read_schema(schema))):
+        if value is not None and options.setdefault(name, value) is not value:
+            raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
+    return options
+
+
 def _value(text: str) -> Any:
-    """Return the JSON value that `text` is, else the text itself: ``seed=3``, ``stop=END``, ``stop=["a","b"]``."""
+    """Return the JSON value that `text` is, else the text itself: ``seed=3``, ``stop=END``, ``stop=["a","b"]``.
+
+    A number may be written as people do (``.5``), and true and false with a capital letter.
+    """
+    plain = text.strip()
+    if plain in ("True", "False"):
+        return plain == "True"
+    number = re.fullmatch(r"([+-]?)(\d*)\.(\d*)", plain)
+    if number is not None and (number[2] or number[3]):
+        return float(plain)
     try:
-        return json.loads(text)
+        return json.loads(plain)
     except (ValueError, RecursionError):
         return text
 
