@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from lee_llm_router.telemetry.calls import TracedCall
-from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.scanning import TraceScanner, is_within
 
 RecordT = TypeVar("RecordT")
@@ -69,25 +67,6 @@ class CallJoiner(Generic[RecordT]):
         return (self._ended, _MOST_ENDED), (self._open, _MOST_OPEN)
 
 
-def calls_in_order(
-    scanner: TraceScanner, since: float | None = None, until: float | None = None
-) -> Iterator[TracedCall]:
-    """Yield the calls that began in [since, until), each whole, in the order in which they ended.
-
-    Memory is bounded by the calls that run at the same time.
-    """
-    joiner: CallJoiner[TraceRecord] = CallJoiner()
-    for data in scan_around(scanner, since, until):
-        try:
-            record = TraceRecord.from_mapping(data)
-        except ValueError:
-            continue
-        for records in joiner.add(record.request_id, record.verdict, record):
-            yield from _within(records, since, until)
-    for records in joiner.rest():
-        yield from _within(records, since, until)
-
-
 def scan_around(scanner: TraceScanner, since: float | None, until: float | None) -> Iterable[Mapping[str, Any]]:
     """Return the records of a time with all records of the calls that began in it, and some of others."""
     before = None if since is None else since - LONGEST_CALL
@@ -100,8 +79,3 @@ def began_within(started_at: str, attempt: int | None, since: float | None, unti
     A call of which only the end was read did not: its first record is not that of its first attempt.
     """
     return is_within(started_at, since, until) and (since is None or not attempt)
-
-
-def _within(records: list[TraceRecord], since: float | None, until: float | None) -> Iterator[TracedCall]:
-    if began_within(records[0].started_at, records[0].attempt, since, until):
-        yield TracedCall(tuple(records))

@@ -11,9 +11,13 @@ from lee_llm_router.cli.arguments import ConfigOption
 from lee_llm_router.cli.output import escaped, say, write_json_text, write_line
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
+from lee_llm_router.cli.trace.follow import follow
+from lee_llm_router.cli.trace.path import path
+from lee_llm_router.cli.trace.prune import prune
 from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
 from lee_llm_router.cli.trace.report import report, serve
 from lee_llm_router.cli.trace.show import show
+from lee_llm_router.cli.trace.stats import stats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,3 +98,16 @@ trace_app.command(
     epilog="Example: lee-llm-router trace report --since 7d -o week.html", short_help="Write a page of HTML."
 )(report)
 trace_app.command(epilog="Example: lee-llm-router trace serve --open", short_help="Show the page live.")(serve)
+trace_app.command(
+    epilog="Example: lee-llm-router trace stats --by provider --since 7d",
+    short_help="Count calls, errors, times, tokens and cost.",
+)(stats)
+trace_app.command(
+    epilog="Example: lee-llm-router trace follow --status error", short_help="Show calls as they end, of any process."
+)(follow)
+trace_app.command(
+    epilog="Example: lee-llm-router trace prune --older-than 30d --dry-run", short_help="Delete old traces."
+)(prune)
+trace_app.command(epilog='Example: du -sh "$(lee-llm-router trace path)"', short_help="Print where the traces are.")(
+    path
+)

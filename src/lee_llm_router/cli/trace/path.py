@@ -1,0 +1,31 @@
+"""The command `trace path`: where the traces are."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lee_llm_router.cli.arguments import ConfigOption
+from lee_llm_router.cli.output import escaped, write_line
+from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+
+
+def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
+    """Print the path of the traces, and nothing else: the folder of daily files, or the file of a database.
+
+    It need not be there yet.
+    """
+    from lee_llm_router.errors import ConfigError  # noqa: PLC0415 - help needs none of it
+
+    place = store_path(trace_store(folder, config))
+    if place is None:
+        raise ConfigError("the traces of this store are in no file or folder that it names")
+    text = os.fspath(place)
+    # A script gets the bytes of the path, a terminal what can be shown of it.
+    write_line(escaped(text) if sys.stdout.isatty() else text)
+
+
+def store_path(store: object) -> os.PathLike[str] | None:
+    """Return the file or the folder of `store`; None if it names none."""
+    found = getattr(store, "path", None) or getattr(store, "trace_dir", None)
+    return found if isinstance(found, os.PathLike) else None

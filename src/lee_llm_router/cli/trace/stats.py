@@ -1,0 +1,70 @@
+"""The command `trace stats`: numbers over many calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lee_llm_router.cli.arguments import ConfigOption, JsonOption, text_of
+from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
+from lee_llm_router.cli.trace.filters import takes_filter
+from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.query import CallFilter
+
+
+@takes_filter
+def stats(
+    *,
+    wanted: CallFilter,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            metavar="NAME",
+            help="A row for each role, day (UTC), provider, model, failure or metadata.NAME; several with commas"
+            " between them. By provider, model or failure single attempts are counted.",
+        ),
+    ] = "",
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+    fields: FieldsOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Count calls, errors, what a fallback saved, times, tokens and cost: of all calls, and of each group.
+
+    A percentile (p50, p95, p99) is a time that occurred: so many in a hundred took no longer.
+    """
+    from dataclasses import asdict  # noqa: PLC0415 - help needs none of it
+
+    from lee_llm_router.cli.output import escaped, say, write_json, write_line  # noqa: PLC0415
+    from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
+    from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415
+    from lee_llm_router.cli.trace.statistics_table import STATISTICS_FIELDS, render_statistics  # noqa: PLC0415
+    from lee_llm_router.telemetry.statistics import grouping_of, trace_statistics  # noqa: PLC0415
+
+    names = checked_fields(fields, STATISTICS_FIELDS)
+    try:
+        groups = grouping_of(str(text_of(by, "--by")))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--by") from None
+    store = trace_store(folder, config)
+    with ProgressLine("reading records of attempts") as line:
+        found = trace_statistics(store, groups, wanted, line.advance)
+    if skipped := getattr(store, "skipped", 0):
+        say(f"unreadable lines passed over: {skipped}")
+
+    def shown(row: Any) -> dict[str, Any]:
+        return asdict(row) if names is None else picked(asdict(row), names)
+
+    if as_json:
+        rows = {"groups": [shown(row) for row in found.groups], "total": shown(found.total)}
+        write_json({"by": groups, "unit": found.unit, **rows}, indent=2)
+    elif found.total.calls:
+        draw(lambda console: render_statistics(found, console, plain=is_piped(), names=names))
+    else:
+        place = getattr(store, "trace_dir", None)
+        none = "no calls traced" if wanted.is_open else "no such calls traced"
+        write_line(escaped(none if place is None else f"{none} in {place}"))

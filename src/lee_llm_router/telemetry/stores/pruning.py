@@ -1,0 +1,122 @@
+"""Deletes old traces when somebody asks for it: first it is said what would go, and then exactly that goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from lee_llm_router.telemetry.stores.day_files import DayFile, day_files
+from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunePlan:
+    """What would be deleted from a store, and what would remain."""
+
+    place: Path
+    """The folder or the file."""
+    unit: Literal["files", "records"]
+    """What is counted, and deleted whole."""
+    gone: int
+    gone_bytes: int
+    kept: int
+    kept_bytes: int
+    first: str | None = None
+    """What is deleted, by its name or its time: the oldest."""
+    last: str | None = None
+    what: Any = ()
+    """What the pruner that made this plan deletes."""
+
+
+@runtime_checkable
+class TracePruner(Protocol):
+    """Deletes from one store. A store that is not of this library may have a method ``pruners()`` that returns some."""
+
+    def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
+        """Return what would go.
+
+        Args:
+            before: Seconds since 1970: what was written before. Infinity stands for everything.
+            keep_bytes: The size that the newest may have together; the rest goes.
+
+        Raises:
+            OSError: the store cannot be read.
+        """
+        ...
+
+    def carry_out(self, plan: PrunePlan) -> int:
+        """Delete what `plan` names, and return how many of it were deleted.
+
+        Raises:
+            OSError: something could not be; what came before it is gone.
+        """
+        ...
+
+
+def pruners_of(store: Any) -> list[TracePruner]:
+    """Return what deletes from `store`, and from the stores within it; nothing if its traces cannot be deleted."""
+    if isinstance(store, LocalFileTraceStore):
+        return [FolderPruner(store.trace_dir)]
+    own = getattr(store, "pruners", None)
+    if callable(own):
+        return list(own())
+    inner = getattr(store, "stores", None) or [getattr(store, "store", None)]
+    return [pruner for one in inner if one is not None for pruner in pruners_of(one)]
+
+
+class FolderPruner:
+    """Deletes day files, whole; and nothing else, whatever lies in the folder.
+
+    Args:
+        folder: The trace folder. A missing one is empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
+        """As `TracePruner.plan`: the files whose day was over `before`; of a size, all but the newest may go."""
+        files = [file for file in day_files(self._folder) if file.is_plain]
+        going = [file for file in files if before is not None and _end_of_day(file, before) <= before]
+        if keep_bytes is not None:
+            room = keep_bytes
+            for place, file in enumerate(reversed(files)):
+                room -= file.size
+                if place and room < 0 and file not in going:
+                    going.append(file)
+        going.sort()
+        gone = sum(file.size for file in going)
+        return PrunePlan(
+            place=self._folder, unit="files", gone=len(going), gone_bytes=gone, kept=len(files) - len(going),
+            kept_bytes=sum(file.size for file in files) - gone, first=going[0].name if going else None,
+            last=going[-1].name if going else None, what=tuple(file.name for file in going),
+        )  # fmt: skip
+
+    def carry_out(self, plan: PrunePlan) -> int:
+        """As `TracePruner.carry_out`. A file that another process has deleted meanwhile counts as deleted."""
+        return sum(1 for _ in self._deleted(plan.what))
+
+    def _deleted(self, names: Iterable[str]) -> Iterator[str]:
+        for name in names:
+            path = self._folder / name
+            with suppress(FileNotFoundError):
+                if not stat.S_ISREG(os.lstat(path).st_mode):
+                    continue
+                path.unlink()
+            yield name
+
+
+def _end_of_day(file: DayFile, before: float) -> float:
+    """Return when the day of `file` was over; never, for what is in no calendar, unless everything goes."""
+    if before == inf:
+        return 0.0
+    with suppress(ValueError, OverflowError):
+        return datetime.strptime(file.day, "%Y%m%d").replace(tzinfo=UTC).timestamp() + 86_400.0
+    return inf

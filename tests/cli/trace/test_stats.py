@@ -1,0 +1,168 @@
+"""`trace stats`: a row for each group, in as many columns as have room; whole in a pipe, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.command_line import Run
+from helpers.records import make
+from helpers.trace_set import trace_set
+from lee_llm_router import LocalFileTraceStore
+from lee_llm_router.cli.trace.layout import columns
+from lee_llm_router.cli.trace.screen import drawn
+from lee_llm_router.cli.trace.statistics_table import render_statistics
+from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.statistics import GroupStatistics, TraceStatistics, grouping_of, trace_statistics
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalFileTraceStore:
+    kept = LocalFileTraceStore(tmp_path / "traces")
+    for record in trace_set(60):
+        kept.write(record)
+    return kept
+
+
+def table(store: LocalFileTraceStore, by: str, width: int = 160, *, plain: bool = False) -> list[str]:
+    found = trace_statistics(store, grouping_of(by))
+    return drawn(lambda console: render_statistics(found, console, plain=plain), width).splitlines()
+
+
+def row(**fields: Any) -> GroupStatistics:
+    base: dict[str, Any] = dict.fromkeys(GroupStatistics.__slots__, 0)
+    return GroupStatistics(**{**base, "group": {}, **fields})
+
+
+def test_a_pipe_gets_every_column_whole_and_aligned(store: LocalFileTraceStore, run: Run) -> None:
+    """The names of columns first, the row of all last; a cell is one word, for awk."""
+    code, out, err = run("trace", "stats", "--dir", str(store.trace_dir), "--by", "role")
+    assert (code, err) == (0, "")
+    head, *rows = [line.split() for line in out.splitlines()]
+    assert head == [
+        "role", "calls", "attempts", "errors", "saved", "p50", "p95", "p99", "first_p50", "first_p95", "in", "out",
+        "cost", "unknown",
+    ]  # fmt: skip
+    assert {len(cells) for cells in rows} == {len(head)}
+    assert [cells[0] for cells in rows][-1] == "all"
+    assert {cells[0] for cells in rows[:-1]} == {"planner", "extractor", "summarizer"}
+    assert sum(int(cells[1]) for cells in rows[:-1]) == int(rows[-1][1]) == 60
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 200])
+@pytest.mark.parametrize("by", ["", "role", "provider", "failure", "day,metadata.tenant"])
+def test_a_row_for_each_group_fits_any_terminal(store: LocalFileTraceStore, by: str, width: int) -> None:
+    """What has no room is left out; below 60 columns the numbers stand below the name."""
+    lines = table(store, by, width)
+    assert max(map(columns, lines)) <= width
+    found = trace_statistics(store, grouping_of(by))
+    assert any(line.split()[:1] == ["all"] for line in lines)
+    for one in found.groups:
+        first = next(iter(one.group.values())) or "-"
+        assert any(line.startswith(first[:10]) for line in lines)
+
+
+def test_what_the_numbers_are_of_stands_below(store: LocalFileTraceStore) -> None:
+    """By provider single attempts are counted; and a cost that nobody knows is not 0."""
+    assert any(line.startswith("Times are of whole calls") for line in table(store, "role"))
+    assert any(line.startswith("Errors, times and costs are of single attempts") for line in table(store, "provider"))
+    assert any("is not known; it is not 0" in line for line in table(store, "role"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "cost"),
+    [
+        ([{"cost_usd": 1.5}], "$1.50"),
+        ([{"cost_usd": 1.2, "usage": LLMUsage(total_tokens=1)}, {"usage": LLMUsage(total_tokens=1)}], "$1.20+"),
+        ([{"usage": LLMUsage(total_tokens=1)}], "unknown"),
+        ([{}], "-"),
+    ],
+)
+def test_a_cost_says_how_much_of_it_is_known(tmp_path: Path, fields: list[dict[str, Any]], cost: str) -> None:
+    """All, a part, nothing of what was used; and nothing was used that costs."""
+    kept = LocalFileTraceStore(tmp_path)
+    for number, given_fields in enumerate(fields):
+        kept.write(make(f"call-{number}", **given_fields))
+    assert table(kept, "", plain=True)[1].split()[-2] == cost
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [
+        (0.0, "0.0%"),
+        (0.0001, "<0.1%"),
+        (0.033, "3.3%"),
+        (0.5, "50%"),
+        (0.995, "99.5%"),
+        (0.9999, ">99.9%"),
+        (1, "100%"),
+    ],
+)
+def test_few_errors_are_not_shown_as_none_and_nearly_all_not_as_all(rate: float, shown: str) -> None:
+    found = TraceStatistics("calls", [], row(calls=1, error_rate=rate))
+    text = drawn(lambda console: render_statistics(found, console, plain=True), 80)
+    assert text.splitlines()[1].split()[3] == shown
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(max_size=300), min_size=1, max_size=4), st.integers(24, 200), st.booleans())
+def test_no_name_from_outside_harms_a_terminal(names: list[str], width: int, plain: bool) -> None:
+    """Escapes, marks of direction, newlines, wide characters."""
+    rows = [row(group={"metadata.k": name}, calls=1) for name in names]
+    found = TraceStatistics("calls", rows, row(calls=len(names)))
+    lines = drawn(lambda console: render_statistics(found, console, plain=plain), width).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert plain or max(map(columns, lines)) <= width
+
+
+def test_as_json_every_number_is_there(store: LocalFileTraceStore, run: Run) -> None:
+    """Rates from 0 to 1, milliseconds, dollars; or the fields that are asked for."""
+    folder = ["--dir", str(store.trace_dir), "--json"]
+    code, out, _ = run("trace", "stats", *folder, "--by", "provider,day")
+    found = json.loads(out)
+    assert (code, found["by"], found["unit"]) == (0, ["provider", "day"], "attempts")
+    assert set(found["groups"][0]["group"]) == {"provider", "day"}
+    assert set(found["total"]) == set(GroupStatistics.__slots__)
+    found = json.loads(run("trace", "stats", *folder, "--fields", "calls,group.role", "--by", "role")[1])
+    assert found["total"] == {"calls": 60, "group.role": None}
+    assert {one["group.role"] for one in found["groups"]} == {"planner", "extractor", "summarizer"}
+
+
+def test_the_same_filters_hold_as_for_the_listing(store: LocalFileTraceStore, run: Run) -> None:
+    folder = ["--dir", str(store.trace_dir), "--json", "--fields", "calls,errors"]
+    code, out, _ = run("trace", "stats", *folder, "--role", "plan*", "--status", "error")
+    total = json.loads(out)["total"]
+    assert code == 0
+    assert 0 < total["calls"] == total["errors"] < 60
+
+
+def test_columns_of_ones_own(store: LocalFileTraceStore, run: Run) -> None:
+    code, out, _ = run("trace", "stats", "--dir", str(store.trace_dir), "--fields", "unfinished,errors")
+    assert (code, out.splitlines()[0].split()) == (0, ["group", "unfinished", "errors"])
+
+
+def test_without_calls_it_says_so(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "none").mkdir()
+    code, out, err = run("trace", "stats", "--dir", "none")
+    assert (code, out, err) == (0, f"no calls traced in {tmp_path / 'none'}\n", "")
+    code, out, err = run("trace", "stats", "--dir", "none", "--role", "x")
+    assert out.startswith("no such calls traced")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by", "rolle"], "did you mean 'role'?"),
+        (["--by", "metadata."], "not one of"),
+        (["--fields", "cals"], "did you mean calls?"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(run: Run, words: list[str], said: str) -> None:
+    code, out, err = run("trace", "stats", *words)
+    assert (code, out) == (2, "")
+    assert said in err
