@@ -193,7 +193,7 @@ def _written_until_shown(child: subprocess.Popen[bytes], store: LocalFileTraceSt
         number += 1
         return b"call-" in (child.stdout.read() or b"")  # type: ignore[union-attr]
 
-    assert eventually(is_shown)
+    assert eventually(is_shown, 60)
 
 
 def test_another_processs_calls_are_shown_until_ctrl_c(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from lee_llm_router.cli.arguments import ConfigOption
 from lee_llm_router.cli.output import escaped, say, write_json_text, write_line
+from lee_llm_router.cli.trace.export import export
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.follow import follow
@@ -111,3 +112,7 @@ trace_app.command(
 trace_app.command(epilog='Example: du -sh "$(lee-llm-router trace path)"', short_help="Print where the traces are.")(
     path
 )
+trace_app.command(
+    epilog="Example: lee-llm-router trace export --otlp http://localhost:4318 --since 1h",
+    short_help="Write records as JSON lines, or send spans.",
+)(export)

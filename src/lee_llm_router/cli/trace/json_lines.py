@@ -1,0 +1,93 @@
+"""Writes calls as JSON lines, the oldest first, though a store gives the newest first and more than memory holds."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
+
+from lee_llm_router._util.scrubbing import bounded
+from lee_llm_router.cli.output import OutputError, write_json_text
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.telemetry.calls import TracedCall
+
+if TYPE_CHECKING:
+    from lee_llm_router.cli.progress import ProgressLine
+
+STANDARD_OUTPUT = "-"
+
+
+def written_lines(calls: Iterable[TracedCall], output: str, line: ProgressLine) -> tuple[int, int]:
+    """Write the records of `calls`, and return how many calls and records there were.
+
+    Args:
+        calls: The calls, the newest first.
+        output: A file, which is written whole or not at all, readable to its owner alone; ``-`` for standard output.
+        line: Is advanced with each call.
+
+    Raises:
+        ConfigError: the file cannot be written.
+        OutputError: standard output cannot be.
+    """
+    try:
+        with ExitStack() as opened:
+            spool: IO[bytes] = opened.enter_context(TemporaryFile(prefix="lee-llm-router-"))
+            ends, records = array("q", [0]), 0
+            for call in calls:
+                for record in call.records:
+                    spool.write(record.to_json() + b"\n")
+                    records += 1
+                ends.append(spool.tell())
+                line.advance()
+            line.hide()
+            if output == STANDARD_OUTPUT:
+                _copy_backwards(spool, ends, _print_lines)
+            else:
+                _write_file(Path(output), lambda write: _copy_backwards(spool, ends, write))
+    except (BrokenPipeError, OutputError):
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "this can be no path"
+        raise ConfigError(f"{bounded(output)} cannot be written: {reason}", sent=False) from None
+    return len(ends) - 1, records
+
+
+def _copy_backwards(spool: IO[bytes], ends: array[int], write: Callable[[bytes], object]) -> None:
+    """Write the calls in `spool` from the last to the first."""
+    for place in range(len(ends) - 1, 0, -1):
+        spool.seek(ends[place - 1])
+        write(spool.read(ends[place] - ends[place - 1]))
+
+
+def _print_lines(text: bytes) -> None:
+    for line in text.split(b"\n")[:-1]:
+        write_json_text(line)
+
+
+def _write_file(path: Path, fill: Callable[[Callable[[bytes], object]], None]) -> None:
+    """Write a file under another name beside `path`, and give it that name when it is whole.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.exists() and not path.is_file():  # a device or a pipe is written to as it is
+        with open(path, "wb") as there:  # noqa: PTH123 - as below
+            fill(there.write)
+        return
+    path = Path(os.path.realpath(path))  # a link stays one
+    temporary = path.with_name(f".{path.name[:100]}-{token_hex(4)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            fill(file.write)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

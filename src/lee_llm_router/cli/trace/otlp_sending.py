@@ -1,0 +1,275 @@
+"""Sends spans to a receiver of OpenTelemetry's protocol, over HTTP: in batches, compressed, again where it is busy.
+
+A batch is whole calls. If the receiver says that a batch is too large, it is halved. If it cannot be reached or stays
+busy, the sending ends with an error that says up to where it came; ids make it harmless to send a call twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.numbers import MAX_COUNT
+from lee_llm_router._util.scrubbing import quoted
+from lee_llm_router.errors import ConfigError, LLMRouterError, ProviderError
+from lee_llm_router.providers.http.dialects.waits import retry_after
+from lee_llm_router.providers.http.transport.api import WireRequest, WireResponse
+from lee_llm_router.providers.http.transport.choice import LazyTransport
+from lee_llm_router.telemetry.calls import TracedCall
+from lee_llm_router.telemetry.otlp import request_body, spans_of
+from lee_llm_router.telemetry.record_json import json_object, json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRACES_PATH = "/v1/traces"
+_MOST_SPANS = 512
+_MOST_BYTES = 2_000_000
+"""Spans, and bytes of JSON, after which a batch is sent."""
+_TRIES = 6
+_FIRST_WAIT = 1.0
+_LONGEST_WAIT = 120.0
+"""Seconds of the longest wait that a receiver may ask for."""
+_BUSY = (429, 502, 503, 504)
+"""Statuses with which the protocol asks for another try."""
+_TOO_LARGE = 413
+_SECONDS = 30.0
+"""Within which a request must be answered."""
+_LONGEST_ANSWER = 1_000_000
+
+
+@dataclass(slots=True)
+class SentSpans:
+    """What has been sent so far."""
+
+    calls: int = 0
+    spans: int = 0
+    rejected: int = 0
+    """Spans that the receiver did not take."""
+    left_out: int = 0
+    """Calls that do not say when they began, and those too large for the receiver."""
+    message: str = ""
+    """What the receiver said last, though it took the spans or a part of them."""
+    reached: datetime | None = None
+    """When the call sent last had ended: those that have not been sent began before, if the newest go first."""
+
+
+class OtlpSender:
+    """Sends calls to one receiver.
+
+    Args:
+        url: The receiver's address: ``http://localhost:4318``, or with the path ``/v1/traces``.
+        environment: Headers and what else OpenTelemetry's variables say.
+        version: The version of this library.
+        content: Whether prompts and answers are sent, where they were captured.
+        clock: Waits between tries.
+
+    Raises:
+        ConfigError: the address or a variable cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        version: str,
+        content: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.sent = SentSpans()
+        self._url, credentials = _endpoint(url)
+        self._headers = _headers(environment, credentials)
+        self._compresses = _variable(environment, "COMPRESSION") != "none"
+        self._resource = _resource(environment)
+        self._secrets = tuple(value.decode("latin-1") for name, value in self._headers if name not in _OWN_HEADERS)
+        self._version, self._content, self._clock = version, content, clock
+        self._transport = LazyTransport(
+            "auto", self._url, ca_file=_variable(environment, "CERTIFICATE"), max_response_bytes=_LONGEST_ANSWER
+        )
+
+    def send(self, calls: Iterable[TracedCall], progress: Callable[[int], None] | None = None) -> SentSpans:
+        """Send `calls`, and return what was sent.
+
+        Args:
+            calls: The calls, the newest first.
+            progress: Is called with the number of calls of each batch that was sent.
+
+        Raises:
+            LLMRouterError: the receiver cannot be reached, or refuses; `sent` says what it had taken before.
+        """
+        batch: list[tuple[TracedCall, list[bytes]]] = []
+        spans = size = 0
+        try:
+            for call in calls:
+                lines = [json_text(span) for span in spans_of(call, content=self._content)]
+                if not lines:
+                    self.sent.left_out += 1
+                    continue
+                batch.append((call, lines))
+                spans, size = spans + len(lines), size + sum(map(len, lines))
+                if spans >= _MOST_SPANS or size >= _MOST_BYTES:
+                    self._send_batch(batch, progress)
+                    batch, spans, size = [], 0, 0
+            self._send_batch(batch, progress)
+        finally:
+            self._transport.close()
+        return self.sent
+
+    def _send_batch(self, batch: list[tuple[TracedCall, list[bytes]]], progress: Callable[[int], None] | None) -> None:
+        if not batch:
+            return
+        lines = [line for _, spans in batch for line in spans]
+        answer = self._answer(request_body(lines, self._resource, self._version))
+        if answer.status == _TOO_LARGE:
+            if len(batch) == 1:
+                self.sent.left_out += 1
+                return
+            middle = len(batch) // 2
+            self._send_batch(batch[:middle], progress)
+            self._send_batch(batch[middle:], progress)
+            return
+        self._note(answer)
+        self.sent.calls += len(batch)
+        self.sent.spans += len(lines)
+        last = batch[-1][0]
+        if last.started is not None:
+            self.sent.reached = _later(last.started, last.total_ms)
+        if progress is not None:
+            progress(len(batch))
+
+    def _answer(self, body: bytes) -> WireResponse:
+        """Return the receiver's answer: that it took the spans, or that they are too large.
+
+        Raises:
+            LLMRouterError: it did not take them.
+        """
+        if self._compresses:
+            body = gzip.compress(body, 5, mtime=0)
+        request = WireRequest(self._url, tuple(self._headers), body)
+        wait = _FIRST_WAIT
+        for remaining in reversed(range(_TRIES)):
+            named: float | None = None
+            try:
+                answer = self._transport.get().send(request, _SECONDS)
+            except LLMRouterError as error:
+                # One that was never there is told of at once; one that goes away meanwhile may come back.
+                if not remaining or error.final or not self.sent.calls:
+                    raise
+            else:
+                if 200 <= answer.status < 300 or answer.status == _TOO_LARGE:
+                    return answer
+                if answer.status not in _BUSY or not remaining:
+                    raise ProviderError(self._refusal(answer), status_code=answer.status)
+                headers = {
+                    name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.raw_headers
+                }
+                named = retry_after(headers, self._clock.time())
+            self._clock.sleep(min(_LONGEST_WAIT, wait if named is None else named))
+            wait *= 2
+        raise AssertionError  # the last try has returned or raised
+
+    def _refusal(self, answer: WireResponse) -> str:
+        said = quoted(_message(answer.body), self._secrets, 300)
+        place = urlsplit(self._url)
+        return f"{place.scheme}://{place.netloc} answered {answer.status}" + (f": {said}" if said else "")
+
+    def _note(self, answer: WireResponse) -> None:
+        """Note what the receiver did not take of a batch that it accepted (``partialSuccess``)."""
+        try:
+            partial = json_object(answer.body).get("partialSuccess")
+        except ValueError:
+            return  # nothing, or the binary form
+        if not isinstance(partial, dict):
+            return
+        text = str(partial.get("rejectedSpans") or 0)
+        number = int(text) if text.isdecimal() and len(text) < 20 else 0
+        self.sent.rejected += min(number, MAX_COUNT)
+        if isinstance(partial.get("errorMessage"), str):
+            self.sent.message = quoted(partial["errorMessage"], self._secrets, 300) or self.sent.message
+
+
+_OWN_HEADERS = (b"Content-Type", b"Content-Encoding", b"User-Agent")
+
+
+def _endpoint(url: str) -> tuple[str, str | None]:
+    """Return the address that spans are posted to, and what stands in it before ``@``.
+
+    Raises:
+        ConfigError: it is no address of HTTP.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{quoted(url, limit=200)!r} is no address: http://localhost:4318 is one", sent=False)
+    credentials, _, host = parts.netloc.rpartition("@")
+    path = parts.path.rstrip("/")
+    path = path if path.endswith(TRACES_PATH) else path + TRACES_PATH
+    return urlunsplit((parts.scheme, host, path, parts.query, "")), credentials or None
+
+
+def _headers(environment: Mapping[str, str], credentials: str | None) -> list[tuple[bytes, bytes]]:
+    found = {"Content-Type": "application/json", "User-Agent": "lee-llm-router"}
+    if _variable(environment, "COMPRESSION") != "none":
+        found["Content-Encoding"] = "gzip"
+    if credentials is not None:
+        found["Authorization"] = "Basic " + base64.b64encode(unquote(credentials).encode()).decode()
+    found.update(_pairs(_variable(environment, "HEADERS") or "", "OTEL_EXPORTER_OTLP_HEADERS"))
+    try:
+        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in found.items()]
+    except UnicodeEncodeError:
+        raise ConfigError("OTEL_EXPORTER_OTLP_HEADERS holds what no header can", sent=False) from None
+
+
+def _resource(environment: Mapping[str, str]) -> dict[str, str]:
+    found = {"service.name": "lee-llm-router"}
+    found.update(_pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""), "OTEL_RESOURCE_ATTRIBUTES"))
+    if environment.get("OTEL_SERVICE_NAME"):
+        found["service.name"] = environment["OTEL_SERVICE_NAME"]
+    return found
+
+
+def _variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return what the exporters' variable says, for traces or for all signals; None if it is not set."""
+    return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or environment.get(f"OTEL_EXPORTER_OTLP_{name}") or None
+
+
+def _pairs(text: str, variable: str) -> list[tuple[str, str]]:
+    """Return the pairs in ``name=value,other=value``, whose values are encoded as in an address.
+
+    Raises:
+        ConfigError: it is something else. The value is not shown: it may be a key.
+    """
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{variable} must be name=value pairs with commas between them", sent=False)
+        found.append((unquote(name.strip()), unquote(value.strip())))
+    return found
+
+
+def _message(body: bytes) -> str:
+    """Return what an answer says in words: its `message`, if it is JSON."""
+    try:
+        found = json_object(body).get("message")
+    except ValueError:
+        found = None
+    return found if isinstance(found, str) else body[:2000].decode(errors="replace")
+
+
+def _later(moment: datetime, milliseconds: float) -> datetime:
+    try:
+        return moment + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return moment
