@@ -19,7 +19,7 @@ function decodeCalls(data, textOf) {
     finish: name(row[5]), provider: name(row[6]), model: name(row[7]), tried: row[8], total: row[9], first: row[10],
     input: row[11], output: row[12], tokens: row[13], cost: row[14], failure: name(row[15]), metadata: name(row[16]),
     policy: name(row[17]), asked: name(row[18]), operation: name(row[19]),
-    rows: row[21], names, text: row[20] === null ? null : () => textOf(row[20]), hay: null,
+    rows: row[21], raw: row, names, text: row[20] === null ? null : () => textOf(row[20]), lowTexts: null,
   }));
 }
 
@@ -47,15 +47,27 @@ function targetOf(provider, model) {
   return model === null ? provider : `${provider}/${model}`;
 }
 
-// Everything that a search looks at, in lower case. Made when a call is first searched.
-function hayOf(call) {
-  if (call.hay === null) {
-    const said = call.rows.flatMap((row) => [1, 2, 3, 9, 11, 14, 15, 24].map((at) => call.names[row[at]]));
-    const texts = call.text === null ? "" : textsWithin(call.text());
-    const all = [call.id, call.role, call.asked, call.finish, call.policy, call.metadata, call.operation, WORDS[kindOf(call)], ...new Set(said), texts];
-    call.hay = all.filter((text) => text).join("\n").toLowerCase();
-  }
-  return call.hay;
+const SAID_OF_CALL = [2, 5, 6, 7, 15, 16, 17, 18, 19];
+const SAID_OF_ATTEMPT = [1, 2, 3, 9, 11, 13, 14, 15, 24];
+
+// Whether a call says `word`, in lower case, anywhere. Each name is looked at once, not for each call that has it.
+function wordFinder(word) {
+  const found = new Map();
+  const hitsOf = (names) => {
+    if (!found.has(names)) found.set(names, Uint8Array.from(names, (name) => name.toLowerCase().includes(word)));
+    return found.get(names);
+  };
+  return (call) => {
+    const hits = hitsOf(call.names);
+    const says = (row, places) => places.some((at) => row[at] !== null && row[at] !== undefined && hits[row[at]]);
+    if (call.id.toLowerCase().includes(word) || WORDS[kindOf(call)].includes(word) || says(call.raw, SAID_OF_CALL)) return true;
+    return call.rows.some((row) => says(row, SAID_OF_ATTEMPT)) || (call.text !== null && lowTextsOf(call).includes(word));
+  };
+}
+
+function lowTextsOf(call) {
+  call.lowTexts ??= textsWithin(call.text()).toLowerCase();
+  return call.lowTexts;
 }
 
 function textsWithin(value) {

@@ -25,7 +25,7 @@ function passes(call, words) {
   for (const name of ["provider", "model", "failure"]) {
     if (chosen[name] && !choiceOf(name)[2](call).includes(chosen[name])) return false;
   }
-  return !words.length || words.every((word) => hayOf(call).includes(word));
+  return words.every((finds) => finds(call));
 }
 
 function choiceOf(name) {
@@ -38,7 +38,7 @@ function searchWords() {
 }
 
 function filtered(calls) {
-  const words = searchWords();
+  const words = searchWords().map(wordFinder);
   return isOpen() ? calls.slice() : calls.filter((call) => passes(call, words));
 }
 

@@ -68,7 +68,8 @@ function showTable(calls, all, axis = table.axis) {
     else cell.removeAttribute("aria-sort");
     cell.firstChild.textContent = COLUMNS.find((column) => column[0] === name)[1] + (name === table.sort ? (table.falls ? " ↓" : " ↑") : "");
   }
-  for (const row of table.pool) row.dataset.at = "";
+  for (const row of table.pool) row.call = null;
+  table.body.style.height = `${calls.length * ROW_HEIGHT}px`;
   showRows();
 }
 
@@ -96,46 +97,71 @@ function sortBy(name) {
 
 function showRows() {
   const number = table.calls.length, body = table.body;
-  body.style.height = `${number * ROW_HEIGHT}px`;
   const top = body.getBoundingClientRect().top;
   const seen = Math.ceil(innerHeight / ROW_HEIGHT) + 2 * SPARE_ROWS;
   const size = table.printing ? Math.min(number, PRINTED_ROWS) : Math.min(number, seen);
   const first = table.printing ? 0 : Math.max(0, Math.min(number - size, Math.floor(-top / ROW_HEIGHT) - SPARE_ROWS));
   while (table.pool.length < size) {
-    const row = make("div", { class: "row", role: "row" });
-    row.dataset.at = "";
-    table.pool.push(row);
-    body.append(row);
+    table.pool.push(newRow());
+    body.append(table.pool.at(-1).element);
   }
-  for (const row of table.pool.splice(size)) row.remove();
+  for (const row of table.pool.splice(size)) row.element.remove();
   for (let at = first; at < first + size; at += 1) showRow(table.pool[at % size], at);
 }
 
-function showRow(row, at) {
-  if (row.dataset.at !== String(at)) {
-    const call = table.calls[at];
-    row.dataset.at = at;
-    row.id = `row-${at}`;
-    row.style.transform = `translateY(${at * ROW_HEIGHT}px)`;
-    row.setAttribute("aria-rowindex", at + 2);
-    row.replaceChildren(...cellsOf(call));
-  }
-  const isChosen = at === table.selected;
-  row.classList.toggle("chosen", isChosen);
-  row.setAttribute("aria-selected", isChosen);
+function newRow() {
+  const cells = ["when", "role", "", "target", "course", "right", "right", "right", "right"].map((kind) => make("div", { class: kind, role: "gridcell" }));
+  const [when, role, outcome, target, course, total, first, tokens, cost] = cells;
+  const parts = {
+    day: make("small"), clock: make("b"), mark: make("span"), path: draw("path"), outcome: make("span"), provider: make("small"),
+    model: make("span"), tried: make("span", { class: "tried" }), role, course, total, first, tokens, cost,
+  };
+  when.append(parts.day, parts.clock);
+  parts.mark.append(draw("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, parts.path), parts.outcome);
+  outcome.append(parts.mark);
+  target.append(parts.provider, parts.model, parts.tried);
+  return { element: make("div", { class: "row", role: "row" }, cells), parts, call: null, at: null };
 }
 
-function cellsOf(call) {
-  const cell = (kind, ...children) => make("div", { class: kind, role: "gridcell" }, children);
-  const known = (text) => (text === DASH ? make("span", { class: "dim" }, text) : text);
-  const tokens = call.input === null && call.output === null ? count(call.tokens) : `${count(call.input)} → ${count(call.output)}`;
-  return [
-    cell("when", call.start === null ? DASH : [make("small", {}, day(call.start)), make("b", {}, clock(call.start))]),
-    cell("role", shown(call.role)), cell("", outcomeMark(call)),
-    cell("target", call.provider === null ? known(DASH) : [make("small", {}, shown(call.provider), call.model === null ? "" : "/"), shown(call.model ?? ""), call.tried > 1 ? make("span", { class: "tried", title: `${call.tried} targets were asked` }, `${call.tried} tried`) : null]),
-    cell("course", course(call)), cell("right", duration(call.total)), cell("right", known(duration(call.first))),
-    cell("right", known(tokens)), cell("right", known(dollars(call.cost, call.costWhole))),
-  ];
+function showRow(row, at) {
+  const call = table.calls[at], { element } = row, isChosen = at === table.selected;
+  if (row.at !== at) {
+    row.at = at;
+    element.id = `row-${at}`;
+    element.dataset.at = at;
+    element.style.transform = `translateY(${at * ROW_HEIGHT}px)`;
+    element.setAttribute("aria-rowindex", at + 2);
+  }
+  if (row.call !== call) {
+    row.call = call;
+    showCall(row.parts, call);
+  }
+  element.classList.toggle("chosen", isChosen);
+  element.setAttribute("aria-selected", isChosen);
+}
+
+function showCall(parts, call) {
+  const kind = kindOf(call);
+  const put = (element, text) => {
+    element.textContent = text;
+    element.classList.toggle("dim", text === DASH);
+  };
+  parts.day.textContent = call.start === null ? "" : day(call.start);
+  parts.clock.textContent = call.start === null ? DASH : clock(call.start);
+  parts.role.textContent = shown(call.role);
+  parts.mark.className = `outcome ${kind}`;
+  parts.mark.title = outcomeTitle(call);
+  parts.path.setAttribute("d", ICONS[kind]);
+  parts.outcome.textContent = shown(outcomeText(call));
+  parts.provider.textContent = call.provider === null ? DASH : shown(call.provider) + (call.model === null ? "" : "/");
+  parts.model.textContent = shown(call.model ?? "");
+  parts.tried.hidden = call.tried < 2;
+  parts.tried.textContent = `${call.tried} tried`;
+  parts.course.replaceChildren(...course(call));
+  put(parts.total, duration(call.total));
+  put(parts.first, duration(call.first));
+  put(parts.tokens, call.input === null && call.output === null ? count(call.tokens) : `${count(call.input)} → ${count(call.output)}`);
+  put(parts.cost, dollars(call.cost, call.costWhole));
 }
 
 // The attempts of a call in small: a bar each, on one axis for all calls. The few that are longer are drawn to its end.
