@@ -44,11 +44,19 @@ def report(
     """
     import time  # noqa: PLC0415 - help needs none of it
 
+    from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.telemetry.report.older_calls import gathered  # noqa: PLC0415
     from lee_llm_router.telemetry.report.page import page_text  # noqa: PLC0415
 
-    store = trace_store(folder, config)
-    rows, older = gathered(_calls(store, wanted), most)
+    store, number = trace_store(folder, config), 0
+
+    def counted() -> Iterator[TracedCall]:
+        nonlocal number
+        for number, call in enumerate(_calls(store, wanted), 1):  # noqa: B007 - the line below shows it
+            yield call
+
+    with ProgressLine(lambda: f"reading traces: {number:,} calls"):
+        rows, older = gathered(counted(), most)
     if skipped := getattr(store, "skipped", 0):
         say(f"unreadable lines passed over: {skipped}")
     about = {"made": round(time.time() * 1000), "filter": filter_words(wanted), "older": older.rows()}
