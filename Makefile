@@ -21,7 +21,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
   tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
   tests/whole/test_pains.py tests/whole/test_burst.py
 
-.PHONY: help demo test coverage test-http test-real lint build bench clean
+.PHONY: help demo test coverage test-http test-real test-browser lint build bench clean
 
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
@@ -29,6 +29,7 @@ help:
 	@echo "make coverage   run them with branch coverage, which must be 95%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
+	@echo "make test-browser  run the tests of the report in Chromium (installs Debian's package where there is none)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
 	@echo "make build      wheel and sdist, tried in an empty environment"
@@ -90,6 +91,11 @@ test-real: $(REAL)/.installed
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
 	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
+
+test-browser: $(VENV)/.installed
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	LEE_BROWSER=1 $(BIN)/python -m pytest tests/browser -m browser
 
 # What starting costs is measured where nothing but the default install is.
 $(BENCH)/.installed: pyproject.toml constraints.txt benchmarks/requirements.txt
