@@ -40,13 +40,14 @@ class LLMClient:
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
         wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        redact: Callable[[str], str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self.router = LeeLLMRouter(
             config, policy=policy, trace_store=trace_store, event_sink=event_sink, on_token_usage=on_token_usage,
             compression=compression, trace_dir=trace_dir, workspace=workspace, wrap_provider=wrap_provider,
-            clock=clock, random=random,
+            redact=redact, clock=clock, random=random,
         )  # fmt: skip
 
     @overload

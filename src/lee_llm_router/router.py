@@ -58,6 +58,8 @@ class LeeLLMRouter(OperationCalls):
         workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
         wrap_provider: Called with each provider that is built; the router asks what it returns (a `WrapperProvider`
             around it, say) in its place.
+        redact: Called with each text of a record before it is stored, after the patterns of the configuration; returns
+            what is stored instead. If it raises, nothing of that text is stored.
         clock: Where the time comes from and how to wait; for tests.
         random: A number in [0, 1), for the jitter of waits.
 
@@ -77,6 +79,7 @@ class LeeLLMRouter(OperationCalls):
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
         wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        redact: Callable[[str], str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
@@ -89,6 +92,7 @@ class LeeLLMRouter(OperationCalls):
             trace_dir=trace_dir,
             workspace=workspace,
             wrap_provider=wrap_provider,
+            redact=redact,
             clock=clock,
             random=random,
         )

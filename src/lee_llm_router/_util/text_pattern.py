@@ -53,6 +53,45 @@ class TextPattern:
             raise WorkLimitError from None
 
 
+class TextMask:
+    """Puts a mask in place of what a pattern matches. Make it by `compile_mask`."""
+
+    def __init__(self, pattern: TextPattern, timed: Any) -> None:
+        self._pattern = pattern
+        self._timed = timed
+
+    def masked(self, text: str, mask: str, limit: WorkLimit) -> str:
+        """Return `text` with `mask` in place of each match.
+
+        A text without a match costs a time that grows with its length alone, where the pattern is a plain one.
+
+        Raises:
+            WorkLimitError: to find out takes longer than `limit` allows.
+        """
+        if not self._pattern.is_in(text, limit):
+            return text
+        try:
+            found: str = self._timed.sub(
+                lambda place: mask if place[0] else "", text, timeout=limit.seconds(), concurrent=True
+            )
+        except TimeoutError:
+            raise WorkLimitError from None
+        return found
+
+
+@lru_cache(maxsize=512)
+def compile_mask(pattern: str) -> TextMask:
+    """Return `pattern`, in the syntax of Python's `re`, ready to mask what it matches.
+
+    Raises:
+        PatternError: as `compile_pattern`; or it matches the empty text, or the library is missing that finds places.
+    """
+    searched = compile_pattern(pattern)
+    if re.search(pattern, "") is not None:
+        raise PatternError("matches the empty text, and so every text everywhere")
+    return TextMask(searched, _timed_pattern(pattern, "to mask what a pattern matches needs an extra", "redact"))
+
+
 @lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> TextPattern:
     """Return `pattern`, in the syntax of Python's `re`, ready to search by.
@@ -92,13 +131,13 @@ def _end_in_rust(found: re.Match[str]) -> str:
     return r"\z" if text == r"\Z" else r"(?:$|\n\z)" if text == "$" else text
 
 
-def _timed_pattern(pattern: str) -> Any:
+def _timed_pattern(
+    pattern: str, need: str = "look-around, backreferences and the like need an extra", extra: str = "schema"
+) -> Any:
     try:
         import regex  # noqa: PLC0415 - an extra, loaded when needed
     except ImportError:
-        raise PatternError(
-            'look-around, backreferences and the like need an extra: pip install "lee-llm-router[schema]"'
-        ) from None
+        raise PatternError(f'{need}: pip install "lee-llm-router[{extra}]"') from None
     try:
         return regex.compile(pattern, regex.VERSION0)
     except (regex.error, RecursionError, OverflowError) as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.home_paths import NoHomeError
@@ -36,6 +36,9 @@ from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterOptions:
@@ -51,6 +54,7 @@ class RouterOptions:
     wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
     clock: Clock
     random: Callable[[], float]
+    redact: Redact | None = None
 
 
 class Assembly:
@@ -87,6 +91,7 @@ class Assembly:
             on_token_usage=options.on_token_usage,
             observer=getattr(self.policy, "observe", None),
             secrets=secrets,
+            kept=_kept(config.trace, options.redact),
         )
         if before is not None:
             reporter.errors = before.parts.reporter.errors
@@ -182,6 +187,15 @@ class Assembly:
             _close(_listeners(store, ()))
         if before is None or self._own_sinks is not before._own_sinks:
             _close(_listeners(None, self._own_sinks))
+
+
+def _kept(trace: TraceConfig, redact: Redact | None) -> KeptRecord | None:
+    """Return what is kept of records; None if all is, as it mostly is."""
+    if redact is None and not trace.redact and trace.sample == 1 and trace.capture != "none":
+        return None
+    from lee_llm_router.telemetry.kept_records import kept_records  # noqa: PLC0415 - few need it
+
+    return kept_records(trace, redact)
 
 
 def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | None:

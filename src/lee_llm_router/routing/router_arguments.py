@@ -30,6 +30,7 @@ class RouterArguments(TypedDict, total=False):
     trace_dir: str | PathLike[str] | None
     workspace: str | PathLike[str] | None
     wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
+    redact: Callable[[str], str] | None
     clock: Clock
     random: Callable[[], float]
 

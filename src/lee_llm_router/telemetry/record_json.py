@@ -98,12 +98,12 @@ def _holds_large_number(value: Any) -> bool:
     return False
 
 
-def plain_value(value: Any, size: int, change: Callable[[str], str] = str) -> Any:
+def plain_value(value: Any, size: int | None, change: Callable[[str], str] = str) -> Any:
     """Return `value` as plain JSON types with at most `size` characters in all; what does not fit is ``...``.
 
     Args:
         value: Anything.
-        size: Characters of all texts and names in it; a number or a bracket counts as eight.
+        size: Characters of all texts and names in it; a number or a bracket counts as eight. None: any number.
         change: Applied to each text before it is kept.
     """
     return _Shortener(size, change).plain(value)

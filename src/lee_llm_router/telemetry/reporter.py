@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.printable import printable
@@ -15,10 +15,14 @@ from lee_llm_router.telemetry.following import AnyEventSink, CallFollower, CallF
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore
 from lee_llm_router.telemetry.sinks.logging import LoggingSink
 
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.kept_records import KeptRecord
+
 TokenUsageHook: TypeAlias = Callable[[LLMUsage, str, str], None]
 """`on_token_usage(usage, role, provider)`: called once for each attempt that reports usage."""
 
-_SEE_TEXTS = frozenset({"compression"})
+_KEPT = "what is kept of a record"
+_SEE_TEXTS = frozenset({"compression", _KEPT})
 """Listeners that are given prompts; what they raise may quote them."""
 
 
@@ -37,8 +41,10 @@ class Reporter:
         on_token_usage: TokenUsageHook | None = None,
         observer: Callable[[TraceRecord], Any] | None = None,
         secrets: Iterable[str] = (),
+        kept: KeptRecord | None = None,
     ) -> None:
         self.store = store
+        self._kept = kept
         self.errors = 0
         sinks = tuple(sinks)
         self._following = tuple(sink for sink in sinks if hasattr(sink, "follow"))
@@ -71,7 +77,9 @@ class Reporter:
     def record(self, record: TraceRecord) -> None:
         """Write `record` to the store, and show it to the policy's observer and the usage hook."""
         if self.store is not None:
-            self.call_listener("trace store", _write, self.store, record)
+            stored = record if self._kept is None else self.call_listener(_KEPT, self._kept, record)
+            if stored is not None:
+                self.call_listener("trace store", _write, self.store, stored)
         if self._observer is not None:
             self.call_listener("policy observer", self._observer, record)
         if self._on_token_usage is not None and record.usage is not None and record.provider is not None:

@@ -1,15 +1,30 @@
 """The section `trace` of a configuration."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.settings.fields import Integer, Number
 from lee_llm_router.settings.model import OriginSection
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import AnyStore
+
+
+def _is_pattern(value: str) -> str:
+    from lee_llm_router._util.text_pattern import PatternError, compile_mask  # noqa: PLC0415 - few files have any
+
+    try:
+        compile_mask(value)
+    except PatternError as error:
+        raise PydanticCustomError("wanted_pattern", "{reason}", {"reason": str(error)}) from None
+    return value
+
+
+Pattern: TypeAlias = Annotated[str, AfterValidator(_is_pattern)]
+"""A regular expression, in the syntax of Python's `re`."""
 
 
 class TraceConfig(OriginSection):
@@ -29,7 +44,17 @@ class TraceConfig(OriginSection):
     max_mb: Number = Field(
         0, ge=0, description="Megabytes that all traces may have together; the oldest files go. 0: any number."
     )
-    capture: Literal["meta", "full"] = Field("meta", description="full: prompts and answers are stored too.")
+    capture: Literal["none", "meta", "full"] = Field(
+        "meta",
+        description="full: prompts and answers are stored too. none: names, numbers and times only; neither metadata nor"
+        " messages of errors.",
+    )
+    redact: tuple[Pattern, ...] = Field(
+        (), max_length=100, description="Regular expressions; what they match in any text is stored as ***."
+    )
+    sample: Number = Field(
+        1, ge=0, le=1, description="Share of the calls that are stored, of those whose first attempt was good."
+    )
 
     @property
     def workspace_folder(self) -> Path:

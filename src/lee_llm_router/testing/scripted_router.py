@@ -65,6 +65,7 @@ class ScriptedRouter(LeeLLMRouter):
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
         wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        redact: Callable[[str], str] | None = None,
         random: Callable[[], float] = lambda: 0.0,
     ) -> None:
         loaded = config if isinstance(config, LLMConfig) else load_config(_roles(answers) if config is None else config)
@@ -86,7 +87,7 @@ class ScriptedRouter(LeeLLMRouter):
             loaded, policy=policy, trace_store=self.recorder if trace_store is None else trace_store,
             event_sink=self.recorder if event_sink is None else event_sink, on_token_usage=on_token_usage,
             compression=compression, trace_dir=trace_dir, workspace=workspace, wrap_provider=scripted,
-            clock=self.clock, random=random,
+            redact=redact, clock=self.clock, random=random,
         )  # fmt: skip
 
     def requests(self, provider: str) -> list[LLMRequest]:

@@ -1,0 +1,154 @@
+"""What of a record a store is given: less of it, without what must not be stored, or nothing.
+
+How this works
+--------------
+The sections `capture: none`, `redact` and `sample` of a configuration, and the `redact` of an application, hold for the
+store alone: observers and hooks see every record whole.
+
+A call is drawn by its id, so all its records are kept, or none, in every process that looks at it. What is not drawn is
+left out only if its first attempt was good: whatever failed, was cancelled or skipped is written at once, and with it
+the rest of its call, for which the ids of such calls are remembered until they end. So nothing has to wait for the end
+of a call to be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+from zlib import crc32
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.scrubbing import MASK
+from lee_llm_router._util.text_pattern import TextMask, compile_mask
+from lee_llm_router._util.work_limit import MOST_STEPS, WorkLimit, WorkLimitError
+from lee_llm_router.telemetry.record_json import json_object, json_text, plain_value
+from lee_llm_router.telemetry.records import TraceRecord
+
+if TYPE_CHECKING:
+    from lee_llm_router.telemetry.settings import TraceConfig
+
+Redact: TypeAlias = Callable[[str], str]
+"""Returns a text as it may be stored. If it raises, nothing of that text is stored."""
+KeptRecord: TypeAlias = Callable[[TraceRecord], TraceRecord | None]
+"""Returns what a store is given of a record; None if nothing."""
+
+_TEXTS = ("error", "reason", "waited_for", "asked_role", "workspace", "text", "reasoning")
+_LISTS = ("messages", "tools", "tool_calls")
+_MAPPINGS = ("metadata", "settings")
+_NOTHING: dict[str, Any] = {"metadata": {}, "error": None, "reason": None, "asked_role": None, "workspace": None}
+_MOST_OPEN = 10_000
+"""Calls that failed somewhere and have not ended, whose ids are remembered."""
+_LONGEST = 0.25
+"""Seconds that one pattern may take for one text that it matches."""
+_STEPS = 100 * MOST_STEPS
+
+
+def kept_records(trace: TraceConfig, redact: Redact | None = None) -> KeptRecord | None:
+    """Return what the section `trace` of a configuration, and an application's `redact`, make of records.
+
+    Returns:
+        The function; None if records are stored as they are.
+    """
+    sampler = Sampler(trace.sample) if trace.sample < 1 else None
+    mask = TextRedaction(trace.redact, redact) if trace.redact or redact is not None else None
+    if sampler is None and mask is None and trace.capture != "none":
+        return None
+
+    def kept(record: TraceRecord) -> TraceRecord | None:
+        if sampler is not None and not sampler.keeps(record):
+            return None
+        if trace.capture == "none":
+            record = replace(record, **_NOTHING)
+        return record if mask is None else mask.applied(record)
+
+    return kept
+
+
+class Sampler:
+    """Chooses calls, so that about `share` of those are kept whose first attempt was good, and all others."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._open: dict[str, None] = {}
+        self._lock = ForkLock(reentrant=True)
+
+    def keeps(self, record: TraceRecord) -> bool:
+        """Return whether `record` is kept. It is asked for each record of a call, in order."""
+        name = record.request_id
+        if crc32(name.encode(errors="replace")) < self._share * 2**32:
+            return True
+        if record.outcome == "ok" and record.verdict == "return":
+            return name in self._open and self._remove(name)
+        with self._lock:
+            self._open.pop(name, None)
+            if record.verdict in ("retry", "next"):
+                self._open[name] = None
+                if len(self._open) > _MOST_OPEN:
+                    del self._open[next(iter(self._open))]
+        return True
+
+    def _remove(self, name: str) -> bool:
+        with self._lock:
+            self._open.pop(name, None)
+        return True
+
+
+class TextRedaction:
+    """Masks the texts of records.
+
+    Args:
+        patterns: What is masked, as regular expressions.
+        redact: Changes what is left. What it raises reaches nobody: that text is masked as a whole.
+    """
+
+    def __init__(self, patterns: Sequence[str], redact: Redact | None) -> None:
+        self._masks: tuple[TextMask, ...] = tuple(compile_mask(pattern) for pattern in patterns)
+        self._redact = redact
+
+    def applied(self, record: TraceRecord) -> TraceRecord:
+        """Return `record` with its texts as they may be stored. Names of roles, providers and models stay."""
+        limit = WorkLimit(_STEPS, longest=_LONGEST)
+
+        def change(text: str) -> str:
+            return self._changed(text, limit)
+
+        changed: dict[str, Any] = {}
+        for name in _TEXTS:
+            text = getattr(record, name)
+            if text is not None:
+                changed[name] = change(text)
+        for name in _LISTS:
+            items = getattr(record, name)
+            if items is not None:
+                items = [_with_plain_arguments(item) for item in items] if name == "tool_calls" else list(items)
+                changed[name] = tuple(plain_value(items, None, change))
+        for name in _MAPPINGS:
+            mapping = getattr(record, name)
+            if mapping:
+                changed[name] = plain_value(mapping, None, change)
+        return replace(record, **changed)
+
+    def _changed(self, text: str, limit: WorkLimit) -> str:
+        try:
+            for mask in self._masks:
+                text = mask.masked(text, MASK, limit)
+            if self._redact is None:
+                return text
+            text = self._redact(text)
+        except WorkLimitError:
+            return MASK
+        except Exception:  # noqa: BLE001 - the application's own, and it may quote the text
+            return MASK
+        return text if isinstance(text, str) else MASK
+
+
+def _with_plain_arguments(call: Any) -> Any:
+    """Return a call of a tool with arguments in which letters stand as they are, and not as ``\\u00e9``."""
+    arguments = call.get("arguments") if isinstance(call, dict) else None
+    if not isinstance(arguments, str) or "\\u" not in arguments:
+        return call
+    try:
+        return {**call, "arguments": json_text(json_object(arguments)).decode()}
+    except ValueError:
+        return call
