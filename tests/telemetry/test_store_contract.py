@@ -11,13 +11,17 @@ import pytest
 
 from helpers.records import make
 from helpers.support import EPOCH, FakeClock
+from helpers.trace_set import trace_set
 from lee_llm_router import LocalFileTraceStore, TraceReader, TraceRecord, TraceStore
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.response import LLMUsage
+from lee_llm_router.telemetry.calls import calls_from
+from lee_llm_router.telemetry.scanning import scanner_of
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.buffered import BufferedStore
 from lee_llm_router.telemetry.stores.multi import MultiStore
 from lee_llm_router.telemetry.stores.open import open_store
+from lee_llm_router.telemetry.stores.record_times import started_at
 from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 from lee_llm_router.testing import Recorder
 
@@ -164,6 +168,86 @@ def test_many_threads_write_and_read_at_once(store: Store) -> None:
     assert len(store.last(99)) == 8 * 50
     for call in calls:
         assert ids(store.find(call)) == [(call, attempt) for attempt in range(50)]
+
+
+# --- reading many: a store's own methods, or those that `scanner_of` adds ---
+
+
+def written(store: Store, calls: int = 30) -> list[TraceRecord]:
+    """Write a set of calls, an hour of them, and return its records."""
+    records = list(trace_set(calls, seed=3, full=True, days=1 / 24))
+    for record in records:
+        store.write(record)
+    return records
+
+
+def test_scan_yields_every_record_in_the_order_of_writing(store: Store) -> None:
+    """As mappings that `TraceRecord.from_json` takes; captured texts may be left out."""
+    records = written(store)
+    scanned = list(scanner_of(store).scan())
+    assert [(one["request_id"], one["attempt"]) for one in scanned] == ids(records)
+    assert [one["cost_usd"] for one in scanned] == [record.cost_usd for record in records]
+    assert [one["usage"] and one["usage"]["total_tokens"] for one in scanned] == [
+        record.usage and record.usage.total_tokens for record in records
+    ]
+
+
+def test_calls_come_whole_and_the_newest_first(store: Store) -> None:
+    """The same calls as `last` gives, with all they hold."""
+    records = written(store)
+    calls = list(scanner_of(store).calls())
+    expected = calls_from(records)
+    assert sorted(call.request_id for call in calls) == sorted(call.request_id for call in expected)
+    assert [record for call in reversed(calls) for record in call.records] == store.last(99)
+    assert {call.request_id: call.records for call in calls} == {one.request_id: one.records for one in expected}
+
+
+def test_times_choose_records_by_their_start_and_calls_by_their_begin(store: Store) -> None:
+    """From `since` on, and before `until`, to the microsecond; either may be missing."""
+    records = written(store)
+    scanner, starts = scanner_of(store), [started_at(record) for record in records]
+    for since, until in [(starts[9], starts[20]), (starts[9], None), (None, starts[20]), (starts[9], starts[9]),
+                         (starts[9], starts[9] + 0.000001), (4e9, None), (None, 0.0), (-1.0, 1e12)]:  # fmt: skip
+        low, high = since if since is not None else -1, until if until is not None else 1e13
+        wanted = [record for record, start in zip(records, starts, strict=True) if low <= start < high]
+        assert [(one["request_id"], one["attempt"]) for one in scanner.scan(since, until)] == ids(wanted)
+        begun = {call.request_id for call in calls_from(records) if low <= started_at(call.records[0]) < high}
+        calls = list(scanner.calls(since, until))
+        assert {call.request_id for call in calls} == begun
+        assert all(list(call.records) == store.find(call.request_id) for call in calls)
+
+
+def test_ids_are_found_by_any_beginning(store: Store) -> None:
+    """At most `limit`, in their order; a part from within an id is no beginning."""
+    names = list(dict.fromkeys(record.request_id for record in written(store)))
+    scanner = scanner_of(store)
+    for length in (36, 30, 13, 9, 3, 1):
+        for name in names[::7]:
+            wanted = sorted(one for one in names if one.startswith(name[:length]))
+            assert scanner.ids(name[:length], 100) == wanted
+    found = scanner.ids(names[0][:2], 4)
+    assert len(found) == 4
+    assert set(found) <= set(names)
+    for unknown in (names[0][1:], names[0].upper(), "x", "%", "\ud800", '"', names[0] + "0"):
+        assert scanner.ids(unknown) == [], unknown
+
+
+def test_poll_tells_each_new_record_once(store: Store) -> None:
+    """Nothing at first but the position of the end; then what was written since."""
+    scanner = scanner_of(store)
+    nothing, position = scanner.poll()
+    assert nothing == []
+    seen: list[TraceRecord] = []
+    records = list(trace_set(20, seed=4, full=True))
+    for start in range(0, len(records), 3):
+        for record in records[start : start + 3]:
+            store.write(record)
+        new, position = scanner.poll(position)
+        seen += new
+        assert scanner.poll(position) == ([], position)
+    assert sorted(ids(seen)) == sorted(ids(records))
+    if "ReaderScanner" not in type(scanner).__name__:
+        assert seen == records
 
 
 # --- the store a configuration asks for ---

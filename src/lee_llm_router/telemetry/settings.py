@@ -46,8 +46,8 @@ class TraceConfig(OriginSection):
     )
     capture: Literal["none", "meta", "full"] = Field(
         "meta",
-        description="full: prompts and answers are stored too. none: names, numbers and times only; neither metadata nor"
-        " messages of errors.",
+        description="full: prompts and answers are stored too. none: names, numbers and times only; no metadata and"
+        " no messages of errors.",
     )
     redact: tuple[Pattern, ...] = Field(
         (), max_length=100, description="Regular expressions; what they match in any text is stored as ***."

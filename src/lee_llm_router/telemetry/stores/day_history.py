@@ -122,9 +122,8 @@ class DayHistory:
         """As `TraceScanner.scan`."""
         self.skipped = 0
         window = TimeWindow(since, until)
-        first, last = _day_of(-inf if since is None else since), _day_of(inf if until is None else until + OLDEST_CALL)
         for file in self._files():
-            if not first <= file.day <= last:
+            if not self._may_hold(file, window):
                 continue
             for line in self._lines_forward(file):
                 if not line or window.excludes_line(line):
@@ -169,7 +168,8 @@ class DayHistory:
         open_calls: OrderedDict[str, _OpenCall] = OrderedDict()
         closed: OrderedDict[str, None] = OrderedDict()
         seen = 0
-        for record in self._records_backwards(self._files_of_calls(window), window=window):
+        files = (file for file in reversed(self._files()) if self._may_hold(file, window))
+        for record in self._records_backwards(files, window=window):
             name, started = record.request_id, started_at(record)
             written = started + record.elapsed_ms / 1000
             while open_calls and (head := next(iter(open_calls.values()))).began > written + SLACK:
@@ -191,11 +191,19 @@ class DayHistory:
         for call in open_calls.values():
             yield from _whole(call, window)
 
-    def _files_of_calls(self, window: TimeWindow) -> Iterator[DayFile]:
-        """Yield the files that may hold records of calls that began in `window`, newest first."""
-        first = _day_of(-inf if window.since is None else window.since)
-        last = _day_of(inf if window.until is None else window.until + OLDEST_CALL)
-        return (file for file in reversed(self._files()) if first <= file.day <= last)
+    def _may_hold(self, file: DayFile, window: TimeWindow) -> bool:
+        """Return whether a file may hold records of calls in `window`: its first record and its last tell.
+
+        Its name would do if every clock were right.
+        """
+        if window.until is not None:
+            first = next((line for line in self._lines_forward(file) if line), b"")
+            if _written_at(first, -inf) > window.until + OLDEST_CALL:
+                return False
+        if window.since is not None:
+            last = next(self._lines_backwards(file, b""), b"")
+            return _written_at(last, inf) >= window.since - SLACK
+        return True
 
     def _days_from(self, began: float) -> Iterator[list[DayFile]]:
         """Yield the files of each day: from the day of `began` on, first to last, then those before it, last to first.
@@ -284,6 +292,16 @@ def _whole(call: _OpenCall, window: TimeWindow) -> Iterator[TracedCall]:
     records = tuple(reversed(call.records))
     if window.is_open or window.includes(records[0].started_at):
         yield TracedCall(records)
+
+
+def _written_at(line: bytes | None, unknown: float) -> float:
+    """Return about when the record on `line` was written: at the end of its attempt."""
+    try:
+        record = TraceRecord.from_json(line or b"")
+    except ValueError:
+        return unknown
+    started = started_at(record)
+    return unknown if started == inf else started + record.elapsed_ms / 1000
 
 
 def _mapping(line: bytes) -> dict[str, Any]:

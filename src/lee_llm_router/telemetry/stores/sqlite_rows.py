@@ -27,9 +27,11 @@ def row_of(record: TraceRecord, now: float) -> Row:
     captured = None
     if any(getattr(record, name) is not None for name in _NO_TEXTS):
         line, captured = replace(record, **_NO_TEXTS).to_json().decode(), line
-    started, usage = parsed_time(record.started_at), record.usage
+    time, usage = parsed_time(record.started_at), record.usage
+    started = None if time is None else time.timestamp()
     return (
-        plain_text(record.request_id), now, None if started is None else started.timestamp(), _number(record.attempt),
+        # No record is written before it starts, whatever the clock says: readers look for it behind that.
+        plain_text(record.request_id), now if started is None else max(now, started), started, _number(record.attempt),
         plain_text(record.role), plain_text(record.provider), plain_text(record.model), plain_text(record.outcome),
         plain_text(record.failure_type), _number(record.elapsed_ms), _number(record.first_token_ms),
         None if usage is None else _number(usage.prompt_tokens),
