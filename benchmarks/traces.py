@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from time import process_time, time
 from typing import Any
 
 from lee_llm_router import LLMUsage, LocalFileTraceStore, SqliteTraceStore, TraceRecord
+from lee_llm_router.telemetry.stores.sqlite_rows import INSERT, Row
 
 MANY, DAYS = 1_000_000, 10
 DAY = 86_400
@@ -90,29 +92,23 @@ def fill_files(folder: Path, count: int, days: int) -> None:
 
 
 def fill_sqlite(path: Path, count: int, days: int) -> None:
-    """Write the records into a SQLite file, as the store would have."""
-    store = SqliteTraceStore(path, keep_days=0, clock=_Then())
-    batch: list[TraceRecord] = []
-    for _, moment, line in lines(count, days):
-        batch.append(TraceRecord.from_json(line))
-        if len(batch) == 500:
-            _Then.now = moment
-            store.write_all(batch)
-            batch.clear()
-    store.write_all(batch)
+    """Write the records into a SQLite file that the store has made, with the same rows."""
+    store = SqliteTraceStore(path, keep_days=0)
+    store.write(TraceRecord(request_id="first", attempt=0, role="r", started_at="", outcome="ok", verdict="return"))
     store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM records")
+        connection.executemany(INSERT, (_row(line) for line in lines(count, days)))
+    connection.close()
 
 
-class _Then:
-    """A clock that says when the records were made."""
-
-    now = 0.0
-
-    def time(self) -> float:
-        return self.now
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+def _row(line: Line) -> Row:
+    request_id, moment, text = line
+    target = text[text.index('"provider":"') + 12 :].partition('"')[0]
+    is_good = '"outcome":"ok"' in text
+    outcome, failure = ("ok", None) if is_good else ("error", "RATE_LIMIT")
+    usage = (1000, 134, 0.001) if is_good else (None, None, None)
+    return (request_id, moment, 0, "planner", target, target, outcome, failure, 812.345, None, *usage, text, None)
 
 
 def timed(work: Callable[[], object]) -> float:

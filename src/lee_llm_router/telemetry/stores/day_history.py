@@ -32,7 +32,7 @@ from lee_llm_router.telemetry.record_json import json_object
 from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.scanning import EVER, TimeWindow
 from lee_llm_router.telemetry.stores.day_files import SECONDS_A_DAY, DayFile, day_files, day_name, open_to_read
-from lee_llm_router.telemetry.stores.line_reader import lines_backwards, lines_forward
+from lee_llm_router.telemetry.stores.line_reader import first_line_from, lines_backwards, lines_forward
 from lee_llm_router.telemetry.stores.record_times import (
     OLDEST_CALL,
     SLACK,
@@ -55,6 +55,14 @@ _MOST_POLLED = 16_000_000
 """Bytes of a file that one `poll` reads; more than a line has."""
 _REMEMBERED = 10_000
 """Calls that were whole, whose ids are kept: a stray record of one is not taken for a call."""
+
+
+_NEAR = 1 << 16
+"""Bytes that are read anyway."""
+_LOOSE = 60.0
+"""Seconds by which clocks of processes may differ."""
+_LONG_AFTER = 3600.0
+"""Seconds for which the records of a call are looked for."""
 
 
 class _OpenCall:
@@ -94,6 +102,11 @@ class DayHistory:
         began = time_of_id(request_id)
         needle = request_id.encode(errors="replace")
         found: list[TraceRecord] = []
+        if began is not None:
+            found = [r for r in self._records_near(began, began, needle) if r.request_id == request_id]
+            if found and found[-1].verdict in ("return", "raise"):
+                return found
+            found, self.skipped = [], 0
         for files in self._days_from(-inf if began is None else began):
             here = [r for r in self._records_backwards(reversed(files), needle) if r.request_id == request_id]
             if found and not here:
@@ -104,18 +117,19 @@ class DayHistory:
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
         """As `TraceScanner.ids`."""
         self.skipped = 0
-        times = times_of_prefix(prefix) or (-inf, inf)
+        times = times_of_prefix(prefix)
         needle = b'"request_id":"' + prefix.encode(errors="replace")
+        near = iter(()) if times is None else self._records_near(*times, needle)
+        everywhere = (r for files in self._days_from(-inf) for r in self._records_backwards(reversed(files), needle))
         found: dict[str, None] = {}
-        last_day = _day_of(times[1] + OLDEST_CALL)
-        for files in self._days_from(times[0]):
-            if found and files[0].day > last_day:
-                break
-            for record in self._records_backwards(reversed(files), needle):
+        for records in (near, everywhere):
+            for record in records:
+                if len(found) >= limit:
+                    break
                 if record.request_id.startswith(prefix):
                     found[record.request_id] = None
-                    if len(found) >= limit:
-                        return sorted(found)[: max(0, limit)]
+            if found:
+                break
         return sorted(found)
 
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
@@ -205,6 +219,28 @@ class DayHistory:
             return _written_at(last, inf) >= window.since - SLACK
         return True
 
+    def _records_near(self, first: float, last: float, needle: bytes) -> Iterator[TraceRecord]:
+        """Yield the records on lines that contain `needle`, from a minute before `first` to an hour after `last`.
+
+        They are looked up there by halves, as if records stood in the order of their times, which they nearly do. What
+        is not found so may stand elsewhere.
+        """
+        low, high = _day_of(first - _LOOSE), _day_of(last + _LONG_AFTER)
+        for file in self._files():
+            if not low <= file.day <= high or not file.is_plain:
+                continue
+            with suppress(OSError):
+                fd = open_to_read(self._folder / file.name)
+                try:
+                    for lines, _ in lines_forward(fd, _place_of(fd, file.size, first - _LOOSE), needle=needle):
+                        for line in lines:
+                            if needle in line and (record := self._read(line, TraceRecord.from_json)) is not None:
+                                yield record
+                        if lines and _written_at(lines[-1], -inf) > last + _LONG_AFTER:
+                            return
+                finally:
+                    os.close(fd)
+
     def _days_from(self, began: float) -> Iterator[list[DayFile]]:
         """Yield the files of each day: from the day of `began` on, first to last, then those before it, last to first.
 
@@ -292,6 +328,19 @@ def _whole(call: _OpenCall, window: TimeWindow) -> Iterator[TracedCall]:
     records = tuple(reversed(call.records))
     if window.is_open or window.includes(records[0].started_at):
         yield TracedCall(records)
+
+
+def _place_of(fd: int, size: int, moment: float) -> int:
+    """Return where the records begin that were written at `moment` or later, if they stand in that order."""
+    low, high = 0, size
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        line, place = first_line_from(fd, middle)
+        if place >= high or _written_at(line, inf) >= moment:
+            high = middle
+        else:
+            low = place
+    return low
 
 
 def _written_at(line: bytes | None, unknown: float) -> float:

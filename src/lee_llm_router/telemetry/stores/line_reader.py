@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from lee_llm_router.telemetry.record_json import MAX_LINE
 
 _BLOCK = 1 << 16
-_FORWARD_BLOCK = 1 << 20
+_FORWARD_BLOCK = 1 << 18
+_SHORT_BLOCK = 1 << 13
 
 
 def lines_backwards(fd: int, needle: bytes = b"") -> Iterator[bytes | None]:
@@ -68,15 +69,18 @@ class _Rest:
         return line, too_long
 
 
-def lines_forward(fd: int, start: int = 0, most: int | None = None) -> Iterator[tuple[list[bytes], int]]:
+def lines_forward(
+    fd: int, start: int = 0, most: int | None = None, needle: bytes = b""
+) -> Iterator[tuple[list[bytes], int]]:
     """Yield the whole lines of a file in blocks, each block with the place behind it.
 
     A line that has no end yet is left out. One that is longer than any record is taken for several, none of them whole.
 
     Args:
         fd: The open file. It is left open.
-        start: Where to begin.
+        start: Where a line begins.
         most: About how many bytes to read; None reads to the end.
+        needle: Lines without it may be left out; the last of a block never is.
     """
     rest, read = b"", 0
     while most is None or read < most:
@@ -85,10 +89,33 @@ def lines_forward(fd: int, start: int = 0, most: int | None = None) -> Iterator[
             return
         read += len(block)
         whole, newline, tail = (rest + block).rpartition(b"\n")
-        if newline or len(tail) > MAX_LINE:
-            lines = whole.split(b"\n") if newline else [tail]
-            start += len(whole) + 1 if newline else len(tail)
-            rest = tail if newline else b""
-            yield lines, start
+        if newline:
+            start += len(whole) + 1
+            rest = tail
+            yield whole.split(b"\n") if needle in whole else [whole[whole.rfind(b"\n") + 1 :]], start
+        elif len(tail) > MAX_LINE:
+            start += len(tail)
+            rest = b""
+            yield [tail], start
         else:
             rest = tail
+
+
+def first_line_from(fd: int, start: int) -> tuple[bytes, int]:
+    """Return the first line that begins at `start` or behind it, and where it begins; an empty one if none ends."""
+    place = start
+    if start:
+        place = start - 1
+        while newline := os.pread(fd, _SHORT_BLOCK, place):
+            found = newline.find(b"\n")
+            if found >= 0:
+                place += found + 1
+                break
+            place += len(newline)
+    parts: list[bytes] = []
+    while sum(map(len, parts)) <= MAX_LINE and (block := os.pread(fd, _SHORT_BLOCK, place + sum(map(len, parts)))):
+        line, newline, _ = block.partition(b"\n")
+        parts.append(line)
+        if newline:
+            return b"".join(parts), place
+    return b"", place

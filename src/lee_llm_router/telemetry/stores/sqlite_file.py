@@ -38,8 +38,7 @@ MIGRATIONS = (
     CREATE TABLE records (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         request_id TEXT NOT NULL,
-        written_at REAL NOT NULL,
-        started_at REAL,
+        started_at REAL NOT NULL,
         attempt INTEGER,
         role TEXT,
         provider TEXT,
@@ -55,13 +54,13 @@ MIGRATIONS = (
         captured TEXT
     );
     CREATE INDEX records_of_call ON records (request_id);
-    CREATE INDEX records_by_time ON records (written_at);
+    CREATE INDEX records_by_time ON records (started_at);
     """,
 )
 """What leads from each version of the tables to the next; the first makes a new file. `user_version` counts them.
 
 `seq` counts the records in the order in which they were committed, by any process, and is never used again.
-`started_at` and `written_at` are seconds since 1970. `record` is the record's JSON without the texts of
+`started_at` is in seconds since 1970. `record` is the record's JSON without the texts of
 ``capture: full``; with them it stands in `captured`, where there are any."""
 
 _OTHERS = 0o077

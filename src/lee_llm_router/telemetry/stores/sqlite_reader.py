@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from typing import Any
 
 from lee_llm_router.telemetry.calls import TracedCall
@@ -17,8 +18,8 @@ from lee_llm_router.telemetry.stores.sqlite_rows import plain_text, record_of
 _PAGE = 2000
 _CALLS = 250
 """Calls that are read at once."""
-_SLACK = 1.0
-"""Seconds that a record may seem to be written before its attempt started."""
+_LONG_AFTER = 3600.0
+"""Seconds after its begin at which a call is taken to have ended, where calls are put in order."""
 _LAST_CHARACTER = "\U0010ffff"
 _LAST_OF_CALLS = """
     SELECT seq, request_id FROM records AS one
@@ -27,7 +28,6 @@ _LAST_OF_CALLS = """
     )
     ORDER BY seq DESC LIMIT ?
 """
-_NOWHERE = ("", 0)
 
 
 class SqliteReader:
@@ -64,20 +64,21 @@ class SqliteReader:
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """As `TraceScanner.scan`."""
         self.skipped = 0
-        low, top = self._range(since)
+        begin, end = -inf if since is None else since, inf if until is None else until
+        low, top = self._range(begin, end)
         while low <= top:
             page = self._rows(
-                "SELECT seq, started_at, record FROM records WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-                (low, top, _PAGE),
+                "SELECT seq, record FROM records"
+                " WHERE seq BETWEEN ? AND ? AND started_at >= ? AND started_at < ? ORDER BY seq LIMIT ?",
+                (low, top, begin, end, _PAGE),
             )
-            for _, started, line in page:
-                if (since is None or (started is not None and started >= since)) and (
-                    until is None or (started is not None and started < until)
-                ):
-                    try:
-                        yield json_object(line)
-                    except ValueError:
-                        self.skipped += 1
+            for _, line in page:
+                try:
+                    record = json_object(line)
+                except ValueError:
+                    self.skipped += 1
+                    continue
+                yield record
             if len(page) < _PAGE:
                 return
             low = page[-1][0] + 1
@@ -85,10 +86,11 @@ class SqliteReader:
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
         """As `TraceScanner.calls`. What is written meanwhile is not seen."""
         self.skipped = 0
-        low, top = self._range(since)
-        following, count = top, 20
+        _, top = self._range(-inf, inf)
+        low, last = self._range(-inf if since is None else since, inf if until is None else until + _LONG_AFTER)
+        following, count = min(last, top), 20
         while following >= low:
-            page = self._rows(_LAST_OF_CALLS, (low, following, top, count))
+            page = self._rows(_LAST_OF_CALLS, (low, following, min(last, top), count))
             for call in self._whole([name for _, name in page], top):
                 if is_within(call.records[0].started_at, since, until):
                     yield call
@@ -145,12 +147,14 @@ class SqliteReader:
             )
             self._rows(f"PRAGMA wal_checkpoint({mode})")
 
-    def _range(self, since: float | None) -> tuple[int, int]:
-        """Return the numbers of the first and the last record that may have started at `since` or later."""
-        if since is None:
-            rows = self._rows("SELECT min(seq), max(seq) FROM records")
+    def _range(self, begin: float, end: float) -> tuple[int, int]:
+        """Return the numbers of the first and the last record that started in [begin, end); (1, 0) if there is none."""
+        if (begin, end) == (-inf, inf):
+            rows = self._rows("SELECT (SELECT min(seq) FROM records), (SELECT max(seq) FROM records)")
         else:
-            rows = self._rows("SELECT min(seq), max(seq) FROM records WHERE written_at >= ?", (since - _SLACK,))
+            rows = self._rows(
+                "SELECT min(seq), max(seq) FROM records WHERE started_at >= ? AND started_at < ?", (begin, end)
+            )
         return (rows[0][0], rows[0][1]) if rows and rows[0][0] is not None else (1, 0)
 
     def _whole(self, names: Sequence[bytes], top: int) -> Iterator[TracedCall]:

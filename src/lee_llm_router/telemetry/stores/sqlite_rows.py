@@ -12,7 +12,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 Row: TypeAlias = tuple[Any, ...]
 
 COLUMNS = (
-    "request_id", "written_at", "started_at", "attempt", "role", "provider", "model", "outcome", "failure_type",
+    "request_id", "started_at", "attempt", "role", "provider", "model", "outcome", "failure_type",
     "elapsed_ms", "first_token_ms", "input_tokens", "output_tokens", "cost_usd", "record", "captured",
 )  # fmt: skip
 INSERT = f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
@@ -22,16 +22,14 @@ _NO_TEXTS: dict[str, Any] = dict.fromkeys(("messages", "tools", "settings", "tex
 
 
 def row_of(record: TraceRecord, now: float) -> Row:
-    """Return the row of `record`, which is written at `now`. Never fails."""
+    """Return the row of `record`, which is written at `now`: that is its time if it has none. Never fails."""
     line = record.to_json().decode()
     captured = None
     if any(getattr(record, name) is not None for name in _NO_TEXTS):
         line, captured = replace(record, **_NO_TEXTS).to_json().decode(), line
     time, usage = parsed_time(record.started_at), record.usage
-    started = None if time is None else time.timestamp()
     return (
-        # No record is written before it starts, whatever the clock says: readers look for it behind that.
-        plain_text(record.request_id), now if started is None else max(now, started), started, _number(record.attempt),
+        plain_text(record.request_id), now if time is None else time.timestamp(), _number(record.attempt),
         plain_text(record.role), plain_text(record.provider), plain_text(record.model), plain_text(record.outcome),
         plain_text(record.failure_type), _number(record.elapsed_ms), _number(record.first_token_ms),
         None if usage is None else _number(usage.prompt_tokens),

@@ -14,7 +14,7 @@ _MEASURE_EVERY = 64
 """Records between two looks at the size of the file."""
 _OVERHEAD = 400
 """Bytes that a row takes besides its texts: its other columns, and its places in the indexes."""
-_OUTDATED = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE written_at < ? LIMIT ?)"
+_OUTDATED = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE started_at < ? LIMIT ?)"
 
 
 class SqliteTidier:
@@ -25,7 +25,7 @@ class SqliteTidier:
         self._max_bytes = max_mb * MEGABYTE
         self._day = -1
         self._cutoff: float | None = None
-        """Records written before this moment go; None when all of them have gone."""
+        """Records from before this moment go; None when all of them have gone."""
         self._room = 0.0
         """Bytes that may be written before the size is looked at again."""
 
@@ -68,7 +68,7 @@ class SqliteTidier:
 def _cutoff(connection: sqlite3.Connection, day: int, keep_days: int) -> float:
     """Return the moment before which records are too old; see `day_to_count_from`."""
     midnight = day * SECONDS_A_DAY
-    (newest,) = connection.execute("SELECT max(written_at) FROM records WHERE written_at < ?", (midnight,)).fetchone()
+    (newest,) = connection.execute("SELECT max(started_at) FROM records WHERE started_at < ?", (midnight,)).fetchone()
     before = day if newest is None else int(newest // SECONDS_A_DAY)
     return float((day_to_count_from(day, before, keep_days) - keep_days) * SECONDS_A_DAY)
 
