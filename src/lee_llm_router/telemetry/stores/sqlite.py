@@ -277,6 +277,7 @@ class SqliteTraceStore:
             self._is_writing = False
             if self._is_closed:
                 self._database.close()
+        self._is_late = False
         return True
 
     def _commit(self, rows: list[Row], patience: float | None) -> None:
@@ -335,7 +336,6 @@ def _write_late(store: SqliteTraceStore) -> None:
     while True:
         with store._database.lock:
             if store._is_writing or store._drain(0):
-                store._is_late = False
                 return
         sleep(_LATE_PAUSE)
 
