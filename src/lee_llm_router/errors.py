@@ -216,6 +216,10 @@ class QuotaExceededError(LLMRouterError):
     default_failure_type = FailureType.QUOTA
 
 
+class BudgetExceededError(QuotaExceededError):
+    """A budget of the configuration is spent. Nothing was sent; `retry_after` says when the next period begins."""
+
+
 class ModelNotFoundError(LLMRouterError):
     """The provider does not know the model or the address (HTTP 404)."""
 

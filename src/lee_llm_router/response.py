@@ -160,7 +160,7 @@ class LLMResponse(Generic[ParsedT_co]):
     usage: LLMUsage = UNREPORTED
     """Never None: where nothing was reported its fields are, and it is false."""
     cost_usd: float | None = None
-    """Price of the attempt in US dollars, where the provider reports one."""
+    """What the attempt cost in US dollars: as the vendor says, else by the prices known; None: not known."""
     model: str | None = None
     """The model that served, as the provider reports it."""
     provider: str = ""
@@ -239,6 +239,8 @@ with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "pa
 """``with_parsed(response, parsed)``: return a copy with the value that its text holds."""
 with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = copier(LLMResponse, "tool_calls")
 """``with_tool_calls(response, calls)``: return a copy with other tool calls."""
+with_cost: Callable[[LLMResponse, float], LLMResponse] = copier(LLMResponse, "cost_usd")
+"""``with_cost(response, cost_usd)``: return a copy that says what it cost."""
 with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(LLMResponse, "headers")
 """``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 
@@ -272,6 +274,7 @@ class StreamChunk:
     restart: bool = False
     """Discard everything received so far: the answer starts again (only with ``stream: {on_break: restart}``)."""
     cost_usd: float | None = None
+    """As `LLMResponse.cost_usd`; comes with the usage of the whole answer."""
     model: str | None = None
     request_bytes: int | None = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)

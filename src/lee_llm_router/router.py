@@ -27,6 +27,9 @@ from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.pricing.budgets import BudgetState
+from lee_llm_router.pricing.pricer import PriceBook
+from lee_llm_router.pricing.spending import BudgetLedger
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.assembly import Assembly, RouterOptions
@@ -60,6 +63,8 @@ class LeeLLMRouter(OperationCalls):
             around it, say) in its place.
         redact: Called with each text of a record before it is stored, after the patterns of the configuration; returns
             what is stored instead. If it raises, nothing of that text is stored.
+        prices: Prices of the application's own, which come before those of the configuration.
+        budget_ledger: Keeps what was spent of budgets. Default: a file in the trace folder.
         clock: Where the time comes from and how to wait; for tests.
         random: A number in [0, 1), for the jitter of waits.
 
@@ -80,6 +85,8 @@ class LeeLLMRouter(OperationCalls):
         workspace: str | PathLike[str] | None = None,
         wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
         redact: Callable[[str], str] | None = None,
+        prices: PriceBook | None = None,
+        budget_ledger: BudgetLedger | None = None,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = _random.random,
     ) -> None:
@@ -93,6 +100,8 @@ class LeeLLMRouter(OperationCalls):
             workspace=workspace,
             wrap_provider=wrap_provider,
             redact=redact,
+            prices=prices,
+            budget_ledger=budget_ledger,
             clock=clock,
             random=random,
         )
@@ -288,7 +297,14 @@ class LeeLLMRouter(OperationCalls):
 
     def health(self) -> Mapping[TargetKey, TargetHealth]:
         """What is known of each target now, by (provider, model). One never asked is not in it."""
-        return self._parts.health.snapshot()
+        parts = self._parts
+        known = parts.health.snapshot()
+        return known if parts.billing is None else parts.billing.shown_in(known, parts.clock.time())
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """What each budget of the configuration has left now; those of the whole router, of roles, of providers."""
+        parts = self._parts
+        return () if parts.billing is None else parts.billing.states(parts.clock.time())
 
     def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
         """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.

@@ -143,7 +143,7 @@ def test_every_call_has_one_pair(
     assert start.data == {"stream": "stream" in how.__name__}
     assert end.data == {
         "outcome": outcome, "failure_type": failure_type, "elapsed_ms": (clock.now - began) * 1000,
-        "attempts": attempts,
+        "attempts": attempts, "cost_usd": None,
     }  # fmt: skip
     assert (end.provider, end.model, end.attempt) == (("a", "m", None) if outcome == "ok" else (None, None, None))
     assert {record.request_id for record in memory.records} <= {end.request_id}

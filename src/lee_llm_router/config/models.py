@@ -15,6 +15,7 @@ from lee_llm_router.config.references import MAX_CHAIN, check_references
 from lee_llm_router.engine.settings import AnyAccept, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
+from lee_llm_router.pricing.settings import BudgetConfig, PricingConfig
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.json_schema import is_type, schema_problem
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
@@ -149,6 +150,7 @@ class RoleConfig(CallSettings):
     retry_effects: bool = Field(
         False, description="Repeat or replace attempts that may have changed something (effects other than none)."
     )
+    budget: BudgetConfig | None = Field(None, description="What calls to the role may cost. Default: anything.")
     metadata: dict[str, Any] = Field(default_factory=dict, description="Notes that go into every trace of the role.")
 
 
@@ -179,13 +181,17 @@ class LLMConfig(OriginSection):
     providers: dict[Name, AnyProvider] = Field(min_length=1, description="Providers by name.")
     roles: dict[Name, RoleConfig] = Field(min_length=1, description="Roles by name.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="Breaker and retry budget.")
+    pricing: PricingConfig = Field(default_factory=PricingConfig, description="What models cost.")
+    budget: BudgetConfig | None = Field(None, description="What all calls may cost together. Default: anything.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
     sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         roles = {name: role.model_dump(exclude_unset=True, by_alias=True) for name, role in self.roles.items()}
-        view = {"default_role": self.default_role, "providers": self.providers, "roles": roles}
+        view = {
+            "default_role": self.default_role, "providers": self.providers, "roles": roles, "pricing": self.pricing,
+        }  # fmt: skip
         if mistakes := list(check_references(view)):
             raise validation_error("reference", mistakes)
         if self.default_role is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lee_llm_router.pricing.settings import unknown_priced
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
 
@@ -28,6 +29,7 @@ def check_references(config: Mapping[str, Any]) -> Iterator[Mistake]:
             yield from _unknown_provider(fallback, (*path, "fallback_providers", index), providers)
         yield from _repeated_targets(role, path, providers)
     yield from _wrong_default_role(config, list(roles))
+    yield from unknown_priced(config.get("pricing"), providers)
 
 
 def _unknown_provider(target: Any, path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:

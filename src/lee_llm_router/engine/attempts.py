@@ -28,6 +28,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
+from lee_llm_router.engine.billing import billed, refusing
 from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,
@@ -37,9 +38,9 @@ from lee_llm_router.engine.failures import (
     take_headers,
     to_router_error,
 )
+from lee_llm_router.engine.no_attempt import deadline_passed, nobody_left
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare, refit
-from lee_llm_router.engine.recorded_text import error_text
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
 from lee_llm_router.engine.settings import StreamConfig
@@ -54,7 +55,7 @@ from lee_llm_router.engine.steps import (
     SleepStep,
 )
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
-from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError, UnavailableError
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError
 from lee_llm_router.health.states import Permit
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import NextStep
@@ -89,6 +90,8 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                         answer = operation.accepted(plan, attempt.target, attempt.request, answer)
                     except WorkLimitError:
                         answer = yield check_at_length(plan, attempt, answer, run.time_left(attempt))
+                    if parts.billing is not None:
+                        answer = yield from parts.billing.priced(plan, attempt, answer)
                     if plan.accept is not None and may_refuse(plan, run.assembler):
                         yield from judge(plan, parts, answer, partial(run.time_left, attempt))
                 except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
@@ -131,10 +134,10 @@ class _CallRun:
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = CallRecorder(plan, parts)
-        retry, last = plan.role_settings.retry, self.last_start
         self.selector = TargetSelector(
-            plan.targets, parts.health, prepare=partial(prepare, plan, parts), last_start=last, retry=retry
-        )
+            plan.targets, parts.health, prepare=partial(prepare, plan, parts), last_start=self.last_start,
+            retry=plan.role_settings.retry, refuse=refusing(plan, parts),
+        )  # fmt: skip
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
         self.final: LLMRouterError | None = None
@@ -178,6 +181,8 @@ class _CallRun:
         candidate.asked += 1
         self.waited = None
         self.recorder.started(attempt)
+        if self.parts.billing is not None:
+            self.parts.billing.started(attempt)
         return attempt
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
@@ -189,7 +194,7 @@ class _CallRun:
     def failed(self, candidate: Candidate, attempt: Attempt, caught: Exception) -> NextAction:
         """Return what follows the failure, or raise the call's final error."""
         error = to_router_error(caught, attempt, self.parts.secrets)
-        error.response = error.response or self._partial()
+        error.response = billed(self.plan, self.parts, attempt, error.response or self._partial())
         take_headers(error, self.assembler or error.response, self.parts.secrets)
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe and not brought_answer(error)
@@ -203,7 +208,7 @@ class _CallRun:
 
     def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
         """Record that the caller gave up during the attempt."""
-        self.recorder.cancelled(attempt, reason, self._partial())
+        self.recorder.cancelled(attempt, reason, billed(self.plan, self.parts, attempt, self._partial()))
 
     def broken(self, caught: Exception) -> LLMRouterError:
         """Return the final error of a call that ends by `caught`, which nobody expected; traced."""
@@ -225,7 +230,7 @@ class _CallRun:
     def ask_stream(self, attempt: Attempt, how: StreamConfig) -> Generator[CallStep, Any, LLMResponse]:
         """Open a stream, hand its chunks on, and return the whole answer."""
         timeout = attempt.timeout
-        before = self.assembler
+        before, billing = self.assembler, self.parts.billing
         if how.first_token_timeout is not None:
             timeout = min(how.first_token_timeout, self.deadline_at - attempt.started_monotonic)
         self.assembler = StreamAssembler(
@@ -233,6 +238,7 @@ class _CallRun:
             index=before.index if before else 0,
             restart=before is not None and before.index > 0,
             on_start=partial(self._first_output, attempt),
+            billed=partial(billing.cost_so_far, self.plan, attempt) if billing is not None else None,
         )
         ask = OpenStreamStep(attempt.provider, attempt.request, timeout)
         stream = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
@@ -245,6 +251,8 @@ class _CallRun:
         if self.plan.accept is not None and self.assembler is not None:
             judge_whole_chunk(self.plan, self.parts, attempt, self.assembler)
         self.recorder.first_output(attempt, now)
+        if self.parts.billing is not None and self.assembler is not None:
+            self.parts.billing.started(attempt, self.assembler.model)
 
     def time_left(self, attempt: Attempt) -> float:
         """Return the seconds that are left to check the answer of `attempt`; raise if none are."""
@@ -362,20 +370,10 @@ class _CallRun:
 
     def _no_attempt(self, now: float) -> LLMRouterError:
         """Return the final error of a call that ends without another attempt, traced."""
-        error: LLMRouterError
         if now >= self.last_start:
-            message = f"the call's deadline of {self.plan.deadline:g} s passed before an attempt"
-            if self.waited is not None:
-                since, reason = self.waited
-                message += f", after a wait of {now - since:.3g} s ({reason})"
-            error = LLMTimeoutError(message, sent=False)
+            error = deadline_passed(self.plan.deadline, self.waited, now)
         else:
-            opens_at = self.selector.opens_at
-            retry_after = None if opens_at is None else max(0.0, opens_at - now)
-            why = f" ({self.selector.shut_reason})" if self.selector.shut_reason else ""
-            last = self.last_error
-            after = f", after {last.failure_type}: {error_text(last, quotes=False)}" if last is not None else ""
-            error = UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)
+            error = nobody_left(self.selector, self.last_error, now)
         return self._ended(error)
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:

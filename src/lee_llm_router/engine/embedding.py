@@ -75,6 +75,10 @@ class Embedding(Operation):
             request_bytes=answer.request_bytes,
         )  # fmt: skip
 
+    def with_cost(self, answer: EmbeddingResponse, cost_usd: float) -> EmbeddingResponse:
+        """Return the answer with its cost."""
+        return replace(answer, cost_usd=cost_usd)
+
     def messages(self, request: EmbeddingRequest) -> Sequence[Mapping[str, Any]]:
         """Return the texts, each as the content of a message of the user."""
         return [{"role": "user", "content": text} for text in request.inputs]

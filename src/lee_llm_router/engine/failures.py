@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import fields
+from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from lee_llm_router.details import NO_DETAILS, AnswerDetails
 from lee_llm_router.engine.attempt_secrets import secrets_of
 from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.errors import (
+    BudgetExceededError,
     InvalidResponseError,
     LLMRouterError,
     LLMTimeoutError,
@@ -248,8 +250,8 @@ def final_error(
     # An answer may have come, whole or in part, and broken its contract or off.
     came = error.response is not None or any(record.response_chars is not None for record in records)
     missing = "no answer that can be used" if came else "no answer"
-    return error_for(
-        error.failure_type,
+    made_of = BudgetExceededError if isinstance(error, BudgetExceededError) else partial(error_for, error.failure_type)
+    return made_of(
         f"role {role!r} got {missing} ({tries}, {elapsed:.2f} s): {error.failure_type}{status}{where}: {error.message}",
         provider=error.provider,
         model=error.model,

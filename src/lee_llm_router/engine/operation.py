@@ -25,6 +25,7 @@ from lee_llm_router.response import (
     Message,
     bind_to_call,
     needs_content_parts,
+    with_cost,
     with_parsed,
     with_provider,
     with_tool_calls,
@@ -93,6 +94,10 @@ class Operation(ABC):
         """Return what a trace record says of `answer`, as a response: model, usage, cost, sizes, text."""
         response: LLMResponse = answer
         return response
+
+    def with_cost(self, answer: Any, cost_usd: float) -> Any:  # noqa: ARG002 - an application's own may have no field
+        """Return `answer`, which names no cost, with what it cost in US dollars."""
+        return answer
 
     def messages(self, request: Any) -> Sequence[Mapping[str, Any]]:
         """Return the messages of `request` that a record holds under ``capture: full``."""
@@ -197,6 +202,10 @@ class Completion(Operation):
         except WorkLimitError:
             raise json_contract.unchecked(response) from None
         return with_provider(with_parsed(response, parsed), target.provider, plan.request_id)
+
+    def with_cost(self, answer: LLMResponse, cost_usd: float) -> LLMResponse:
+        """Return the response with its cost."""
+        return with_cost(answer, cost_usd)
 
     def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:
         """Return `request` with the broken answer, and a message that says what is wrong with it."""

@@ -19,6 +19,7 @@ from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.acceptance import AcceptHook
+    from lee_llm_router.engine.billing import Billing
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.providers.base import Provider
     from lee_llm_router.providers.pool import ProviderPool
@@ -89,6 +90,8 @@ class RouterParts:
     capture_full: bool = False
     """Whether records hold prompts and answers."""
     workspace: str | None = None
+    billing: Billing | None = None
+    """Knows what attempts cost; None where nothing but vendors' own figures says so, and there is no budget."""
     provider_words: dict[tuple[str, str], str] = field(default_factory=dict)
     """Short texts of providers that have been cleaned before; `recorded_text.provider_word` keeps it."""
 
@@ -176,5 +179,9 @@ class Attempt:
     """Its number among the attempts at its target that count against `retry.attempts`, from 1."""
     context: Context | None = None
     """The context that its provider runs in; None: the caller's."""
+    is_billed: bool = False
+    """Whether what it cost is known, and charged to the budgets."""
+    cost_source: str | None = None
+    """Where its cost is from, as `TraceRecord.cost_source`."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""

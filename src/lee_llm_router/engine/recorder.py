@@ -29,12 +29,14 @@ class CallRecorder:
     after everything else.
     """
 
-    __slots__ = ("_end", "_parts", "_plan", "records")
+    __slots__ = ("_cost_usd", "_end", "_parts", "_plan", "records")
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
         self._plan = plan
         self._parts = parts
         self.records: list[TraceRecord] = []
+        self._cost_usd: float | None = None
+        """What the attempts so far have cost, as far as it is known."""
         # A call that ends without another word was interrupted between two steps.
         self._end: tuple[Literal["ok", "error", "cancelled"], str | None, Target | None]
         self._end = ("cancelled", _CANCELLED, None)
@@ -51,7 +53,7 @@ class CallRecorder:
             outcome, failure_type, target = self._end
             elapsed_ms = _ms(self._parts.clock.monotonic() - self._plan.started)
             self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=elapsed_ms,
-                        attempts=attempts)  # fmt: skip
+                        attempts=attempts, cost_usd=self._cost_usd)  # fmt: skip
             if following is not None:
                 following.ended(outcome, failure_type, elapsed_ms)
 
@@ -80,7 +82,7 @@ class CallRecorder:
             self._end = ("ok", None, attempt.target)
             self._event(
                 "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
-                usage=response.usage or None,
+                usage=response.usage or None, cost_usd=response.cost_usd,
             )  # fmt: skip
 
     def failed(
@@ -174,6 +176,8 @@ class CallRecorder:
         plan, answer, parts = self._plan, response or _NO_ANSWER, self._parts
         if parts.capture_full:
             rare.update(captured_fields(plan.operation, attempt, response, parts.secrets))
+        if answer.cost_usd is not None:
+            self._cost_usd = (self._cost_usd or 0.0) + answer.cost_usd
         provider, model = attempt.target.names
         return self._keep(TraceRecord(
             request_id=plan.request_id, attempt=attempt.index, target_attempt=attempt.target_index, sent=sent,
@@ -185,8 +189,8 @@ class CallRecorder:
             elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,
             wait_ms=wait_ms, stream=plan.stream is not None,
             finish_reason=provider_word(answer.finish_reason, attempt, parts),
-            usage=answer.usage or None, cost_usd=answer.cost_usd,
-            cost_source=None if answer.cost_usd is None else "vendor", request_bytes=answer.request_bytes,
+            usage=answer.usage or None, cost_usd=answer.cost_usd, request_bytes=answer.request_bytes,
+            cost_source=None if answer.cost_usd is None else attempt.cost_source or "vendor",
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=parts.workspace, **rare,
         ), error, attempt, response)  # fmt: skip

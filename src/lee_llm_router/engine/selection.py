@@ -29,11 +29,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.engine.settings import RetryConfig
-from lee_llm_router.errors import LLMRouterError, UnavailableError
+from lee_llm_router.errors import BudgetExceededError, LLMRouterError, UnavailableError
 from lee_llm_router.health.states import BREAKER_OPEN, Permit, Refusal
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import QueueTicket
@@ -114,11 +115,26 @@ class TargetSelector:
         prepare: Opens a candidate's provider and builds its request; returns the reason if it cannot serve.
         last_start: The moment from which no attempt may start.
         retry: The role's patience and longest wait.
+        refuse: Says which budget that is spent keeps a target from being asked; None where there is no budget.
     """
 
     __slots__ = (
-        "_health", "_last_start", "_prepare", "_refused", "_retry", "_targets", "_ticket", "_waiting",
-        "candidates", "opens_at", "shut_reason", "shut_since", "skipped",
+        "_health",
+        "_last_start",
+        "_prepare",
+        "_refuse",
+        "_refused",
+        "_retry",
+        "_spent",
+        "_targets",
+        "_ticket",
+        "_waiting",
+        "candidates",
+        "opens_at",
+        "shut_reason",
+        "shut_since",
+        "skipped",
+        "spent_budget",
     )  # fmt: skip
 
     def __init__(
@@ -129,12 +145,16 @@ class TargetSelector:
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
         retry: RetryConfig,
+        refuse: Callable[[Target], BudgetExceededError | None] | None = None,
     ) -> None:
         self.candidates = [Candidate(targets[0], 0)]
         """The first; all once it is passed over or has failed: most calls need no other (1.7% of their work)."""
         self._targets = targets
         self._health = health
         self._prepare = prepare
+        self._refuse = refuse
+        self.spent_budget: BudgetExceededError | None = None
+        """The budget that the last look found spent, if that is why nobody can be asked."""
         self.skipped: list[tuple[Target, LLMRouterError]] = []
         """Targets skipped since the last call to `take_skipped`, with the reason."""
         self._last_start = last_start
@@ -147,6 +167,8 @@ class TargetSelector:
         self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
         self._refused: list[tuple[Candidate, LLMRouterError]] = []
         """Found by the last look along the chain: candidates to wait for, and candidates that cannot serve."""
+        self._spent: list[BudgetExceededError] = []
+        """Budgets that the last look found spent."""
         self.opens_at: float | None = None
         """The earliest moment known to the last look from which any target may be asked again."""
 
@@ -165,13 +187,20 @@ class TargetSelector:
             and self._charge_retry(candidate, now)
         ):
             return NextAction(candidate, candidate.ready_at, reason=_BACKOFF)
-        self._waiting, self._refused, self.shut_reason = [], [], ""
+        self._waiting, self._refused, self.shut_reason, self.spent_budget = [], [], "", None
+        self._spent = []
         for other in self._from(candidate):
             permit = self._try(other, now)
+            if self._spent and self._spent[-1].final:
+                self.spent_budget = self._spent[-1]
+                self._note_skipped(None)
+                return None
             if permit is not None:
                 if self._waiting or self._refused:
                     self._note_skipped(other)
                 return NextAction(other, now, permit, None, _why(permit) if permit.probe or permit.leads_gate else "")
+        if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
+            self.spent_budget = min(self._spent, key=lambda one: inf if one.retry_after is None else one.retry_after)
         return self._wait(now)
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
@@ -216,6 +245,11 @@ class TargetSelector:
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:
         """Acquire a permit for `candidate`, or record why there is none."""
+        if self._refuse is not None and (spent := self._refuse(candidate.target)) is not None:
+            candidate.exhausted = True
+            self._refused.append((candidate, spent))
+            self._spent.append(spent)
+            return None
         if candidate.request is None:
             problem = self._prepare(candidate)
             if problem is not None:

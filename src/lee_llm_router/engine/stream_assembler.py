@@ -14,6 +14,7 @@ from lee_llm_router.response import LLMResponse, StreamChunk, with_headers
 
 _with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
 """Return a copy of a chunk with another index."""
+_with_cost_usd: Callable[[StreamChunk, float], StreamChunk] = copier(StreamChunk, "cost_usd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +36,24 @@ class StreamAssembler:
         index: Number of the next chunk handed on, counted over the call.
         restart: Whether the caller already has output of an earlier attempt, to be discarded with the first chunk.
         on_start: Called with the moment of the first real output, before it is handed on. If it raises, it is not.
+        billed: Says what the answer costs, once its usage has come; None where nobody knows prices.
     """
 
     def __init__(
-        self, deadlines: StreamDeadlines, *, index: int = 0, restart: bool = False, on_start: Callable[[float], None]
+        self,
+        deadlines: StreamDeadlines,
+        *,
+        index: int = 0,
+        restart: bool = False,
+        on_start: Callable[[float], None],
+        billed: Callable[[StreamAssembler], float | None] | None = None,
     ) -> None:
         self.index = index
         self.started = False
         self._deadlines = deadlines
         self._restart = restart
         self._on_start = on_start
+        self._billed = billed
         self._parts = AnswerParts()
         self._keep = self._parts.add
         self.headers: Mapping[str, str] = NO_HEADERS
@@ -54,6 +63,11 @@ class StreamAssembler:
     def texts(self) -> Sequence[str]:
         """The pieces of its text so far."""
         return self._parts.texts
+
+    @property
+    def model(self) -> str | None:
+        """The model that serves, once a chunk has named it."""
+        return self._parts.model
 
     def time_left(self, now: float) -> float:
         """Return the seconds that the next chunk may take.
@@ -77,6 +91,8 @@ class StreamAssembler:
         if type(chunk) is not StreamChunk or type(chunk.text) is not str:
             _check_chunk(chunk)
         self._keep(chunk)
+        if chunk.usage is not None and self._billed is not None and self._parts.finish_reason is not None:
+            chunk = self._with_cost(chunk)
         if self.started:
             says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage or chunk.details
             return (self._numbered(chunk),) if says else ()
@@ -100,6 +116,11 @@ class StreamAssembler:
     def partial(self) -> LLMResponse:
         """Return the answer as far as it has come in; it is whole only once the stream has ended."""
         return with_headers(self._parts.response(), self.headers)
+
+    def _with_cost(self, chunk: StreamChunk) -> StreamChunk:
+        """Return the chunk that completes the usage with what the answer costs; `finish` leaves that to others."""
+        cost = self._billed(self) if self._billed is not None and chunk.cost_usd is None else None
+        return chunk if cost is None else _with_cost_usd(chunk, cost)
 
     def _restarted(self) -> Sequence[StreamChunk]:
         """Return the chunk that discards what the caller has of an earlier attempt, where it is still due."""

@@ -21,6 +21,7 @@ from pydantic import Field
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.errors import AuthenticationError, UnavailableError
+from lee_llm_router.pricing.settings import ProviderBudgetConfig
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
@@ -67,6 +68,9 @@ class ProviderConfig(PluginSettings):
     )
     rpm: Integer | None = Field(
         None, ge=1, le=1_000_000, description="Attempts started within 60 seconds. Default: any."
+    )
+    budget: ProviderBudgetConfig | None = Field(
+        None, description="What attempts at the provider may cost. Default: anything."
     )
 
 

@@ -52,12 +52,12 @@ class AnswerParts:
     __slots__ = (
         "_cost_usd",
         "_details",
-        "_model",
         "_reasoning",
         "_request_bytes",
         "_tools",
         "_usage",
         "finish_reason",
+        "model",
         "texts",
     )
 
@@ -69,7 +69,7 @@ class AnswerParts:
         self._tools: dict[int, list[str]] = {}
         self._usage: LLMUsage | None = None
         self._cost_usd: float | None = None
-        self._model: str | None = None
+        self.model: str | None = None
         self._request_bytes: int | None = None
         self._details = NO_DETAILS
 
@@ -88,7 +88,7 @@ class AnswerParts:
         if chunk.cost_usd is not None:
             self._cost_usd = chunk.cost_usd
         if chunk.model:
-            self._model = chunk.model
+            self.model = chunk.model
         if chunk.request_bytes:
             self._request_bytes = chunk.request_bytes
         if chunk.details is not None:
@@ -104,7 +104,7 @@ class AnswerParts:
             finish_reason=self.finish_reason,
             usage=self._usage or UNREPORTED,
             cost_usd=self._cost_usd,
-            model=self._model,
+            model=self.model,
             request_bytes=self._request_bytes,
             raw=raw,
             details=self._details,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +20,18 @@ from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.billing import Billing
 from lee_llm_router.engine.plan import RouterParts
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
+from lee_llm_router.pricing.pricer import PriceBook
+from lee_llm_router.pricing.spending import BudgetLedger
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
+from lee_llm_router.routing.billing_parts import ledger_folder, open_billing
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import AnyEventSink
@@ -52,6 +57,8 @@ class RouterOptions:
     trace_dir: str | PathLike[str] | None
     workspace: str | PathLike[str] | None
     wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
+    prices: PriceBook | None
+    budget_ledger: BudgetLedger | None
     clock: Clock
     random: Callable[[], float]
     redact: Redact | None = None
@@ -104,6 +111,7 @@ class Assembly:
             secrets=secrets,
             capture_full=config.trace.capture == "full",
             workspace=workspace,
+            billing=self._billing(before, reporter),
         )
         if before is not None:
             parts.pool.prepare(before.parts.pool)
@@ -177,8 +185,18 @@ class Assembly:
         ]
         return before.parts.health.successor(config.health, config.providers, unchanged)
 
+    def _billing(self, before: Assembly | None, reporter: Reporter) -> Billing | None:
+        options, old = self._options, None if before is None else before.parts.billing
+        return open_billing(
+            self.config, prices=options.prices, ledger=options.budget_ledger, clock=options.clock,
+            folder=partial(ledger_folder, self.config, options.trace_dir, options.workspace),
+            call_listener=reporter.call_listener, before=old,
+        )  # fmt: skip
+
     def _close_listeners(self) -> None:
         reporter = self.parts.reporter
+        if self.parts.billing is not None:
+            self.parts.billing.close()
         _close(_listeners(reporter.store, self._own_sinks), reporter.call_listener)
 
     def _close_all(self, store: TraceStore | None, before: Assembly | None) -> None:

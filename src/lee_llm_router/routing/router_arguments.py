@@ -12,6 +12,8 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.pricing.pricer import PriceBook
+from lee_llm_router.pricing.spending import BudgetLedger
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.routing.options import SharedOptions
 from lee_llm_router.telemetry.following import AnyEventSink
@@ -31,6 +33,8 @@ class RouterArguments(TypedDict, total=False):
     workspace: str | PathLike[str] | None
     wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
     redact: Callable[[str], str] | None
+    prices: PriceBook | None
+    budget_ledger: BudgetLedger | None
     clock: Clock
     random: Callable[[], float]
 

@@ -1,0 +1,189 @@
+"""What the attempts of a router cost, and what that leaves of its budgets.
+
+An attempt is billed once: when its answer has come, whether that is accepted or not, else when it has failed or was
+cancelled, if it reports what it used. The vendor's own figure counts before any price. A price that is still being
+looked up (the first answer of a model, at most) is waited for in a step of the call, `LOOK_UP_SECONDS` at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from lee_llm_router._util.log import logger
+from lee_llm_router.engine.failures import believable_part
+from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
+from lee_llm_router.engine.steps import CallStep, WorkStep
+from lee_llm_router.engine.stream_assembler import StreamAssembler
+from lee_llm_router.errors import BudgetExceededError
+from lee_llm_router.health.states import TargetHealth
+from lee_llm_router.health.waiting import TargetKey
+from lee_llm_router.pricing.budgets import Budget, BudgetState, charge
+from lee_llm_router.pricing.pricer import PricedProvider, Pricer
+from lee_llm_router.pricing.table import wait_until_known
+from lee_llm_router.response import LLMResponse, with_cost
+from lee_llm_router.telemetry.records import target_name
+
+LOOK_UP_SECONDS = 1.0
+"""Seconds that an answer may wait for the price table to be loaded; without it, its cost stays unknown."""
+
+
+_LONGEST_NAME = 200
+
+
+class Billing:
+    """Prices attempts, and charges them to budgets. A router has one where anything says what answers cost.
+
+    Args:
+        pricer: Knows prices; None where only vendors' own figures count.
+        budgets: Those of the whole router, by role and by provider, under ``""``, ``role NAME`` and ``provider NAME``.
+        base_urls: The address of each provider in the configuration.
+    """
+
+    def __init__(
+        self, pricer: Pricer | None, budgets: Mapping[str, tuple[Budget, ...]], base_urls: Mapping[str, object]
+    ) -> None:
+        self._pricer = pricer
+        self._budgets = budgets
+        self._by_call: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self._base_urls = base_urls
+        self._providers: dict[str, PricedProvider] = {}
+        self._warned: set[tuple[str, str | None]] = set()
+        self.has_budgets = bool(budgets)
+        self.spending = next((budget.spending for found in budgets.values() for budget in found), None)
+        """What the budgets share."""
+
+    def started(self, attempt: Attempt, served: str | None = None) -> None:
+        """Begin to look up what the attempt will cost, while the vendor is at work; `served` is the model it names."""
+        if self._pricer is not None:
+            model = served if isinstance(served, str) and len(served) <= _LONGEST_NAME else attempt.target.model
+            self._pricer.look_up(self._provider_of(attempt.target), model, at=attempt.started_at)
+
+    def priced(self, plan: CallPlan, attempt: Attempt, answer: Any) -> Generator[CallStep, Any, Any]:
+        """Bill the attempt for `answer`, as the operation accepted it, and return it with its cost."""
+        facts = plan.operation.facts(answer)
+        if self._pricer is not None and facts.cost_usd is None and facts.usage:
+            provider, target = self._provider_of(attempt.target), attempt.target
+            pending = self._pricer.look_up(provider, facts.model, target.model, at=attempt.started_at)
+            if pending is not None:
+                yield WorkStep(partial(wait_until_known, pending, LOOK_UP_SECONDS), LOOK_UP_SECONDS + 1)
+        cost = self._bill(plan, attempt, facts)
+        return answer if cost is None or facts.cost_usd is not None else plan.operation.with_cost(answer, cost)
+
+    def ended(self, plan: CallPlan, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
+        """Bill an attempt that gave no answer for what it reports, unless it is billed; return that with its cost."""
+        if part is None or attempt.is_billed:
+            return part
+        cost = self._bill(plan, attempt, part)
+        return part if cost is None or part.cost_usd is not None else with_cost(part, cost)
+
+    def cost_so_far(self, plan: CallPlan, attempt: Attempt, assembler: StreamAssembler) -> float | None:
+        """Return what a streamed answer costs whose usage has come; nothing is billed or waited for."""
+        try:
+            part = believable_part(assembler.partial())
+            return None if part is None else self._cost(plan, attempt, part)[0]
+        except Exception:  # noqa: BLE001 - chunks of somebody else's; what is wrong is said when the answer is whole
+            return None
+
+    def refusal(self, role: str, target: Target, now: float) -> BudgetExceededError | None:
+        """Return why `target` may not be asked: a budget is spent, and it costs something. None if it may."""
+        for budget in self._budgets_of(role, target.provider):
+            spent = budget.refusal(now)
+            if spent is not None and (spent.final or not self._is_free(target, now)):
+                return spent
+        return None
+
+    def shown_in(self, known: Mapping[TargetKey, TargetHealth], now: float) -> Mapping[TargetKey, TargetHealth]:
+        """Return `known` with what budgets of all calls and of providers, if spent, keep from being asked."""
+        if not self.has_budgets:
+            return known
+        return {key: self._with_budget(key, health, now) for key, health in known.items()}
+
+    def _with_budget(self, key: TargetKey, health: TargetHealth, now: float) -> TargetHealth:
+        for budget in (*self._budgets.get("", ()), *self._budgets.get(f"provider {key[0]}", ())):
+            if (spent := budget.refusal(now)) is not None:
+                wait = max(health.retry_after, spent.retry_after or 0.0)
+                return replace(health, available=False, reason=spent.message, retry_after=wait)
+        return health
+
+    def states(self, now: float) -> tuple[BudgetState, ...]:
+        """Return what is known of each budget."""
+        return tuple(budget.state(now) for budget in self._distinct())
+
+    def close(self) -> None:
+        """Hand over to the ledger what it does not know yet."""
+        if self.spending is not None:
+            self.spending.close()
+
+    def _distinct(self) -> Iterable[Budget]:
+        return dict.fromkeys(budget for budgets in self._budgets.values() for budget in budgets)
+
+    def _bill(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse) -> float | None:
+        """Charge what `facts` cost to the budgets of the attempt, once, and return it."""
+        cost, attempt.cost_source = self._cost(plan, attempt, facts)
+        budgets = self._budgets_of(plan.role_settings.role, attempt.target.provider) if self.has_budgets else ()
+        attempt.is_billed = cost is not None
+        if budgets and cost:
+            charge(budgets, cost, attempt.started_at)
+        elif budgets and cost is None:
+            self._warn(attempt.target, budgets)
+        return cost
+
+    def _cost(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse) -> tuple[float | None, str | None]:
+        if facts.cost_usd is not None:
+            return facts.cost_usd, "vendor"
+        if self._pricer is None or not facts.usage:
+            return None, None
+        found = self._pricer.cost(
+            self._provider_of(attempt.target), facts.usage, asked=attempt.target.model, served=facts.model,
+            asked_tier=getattr(attempt.request, "service_tier", None), served_tier=facts.details.service_tier,
+            operation=plan.operation.name, at=attempt.started_at,
+        )  # fmt: skip
+        return found or (None, None)
+
+    def _provider_of(self, target: Target) -> PricedProvider:
+        assert self._pricer is not None  # noqa: S101 - asked only where there is one
+        if "base_url" in target.provider_overrides:
+            return self._pricer.provider(target.provider, target.provider_overrides["base_url"])
+        provider = self._providers.get(target.provider)
+        if provider is None:
+            provider = self._pricer.provider(target.provider, self._base_urls.get(target.provider))
+            self._providers[target.provider] = provider
+        return provider
+
+    def _budgets_of(self, role: str, provider: str) -> tuple[Budget, ...]:
+        found = self._by_call.get((role, provider))
+        if found is None:
+            names = ("", f"role {role}", f"provider {provider}")
+            found = self._by_call[(role, provider)] = tuple(b for name in names for b in self._budgets.get(name, ()))
+        return found
+
+    def _is_free(self, target: Target, now: float) -> bool:
+        if self._pricer is None:
+            return False
+        card = self._pricer.card(self._provider_of(target), asked=target.model, at=now)
+        return card is not None and card.is_free
+
+    def _warn(self, target: Target, budgets: tuple[Budget, ...]) -> None:
+        """Say once that what a target costs is not known, and so not counted."""
+        if target.key not in self._warned and len(self._warned) < 1000:
+            self._warned.add(target.key)
+            logger.warning(
+                "what %s costs is not known, so the budget for %s does not count it: say it under pricing, or install"
+                " the extra [cost]", target_name(*target.names), budgets[0].scope,
+            )  # fmt: skip
+
+
+def billed(plan: CallPlan, parts: RouterParts, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
+    """As `Billing.ended`, where the router has a billing."""
+    return part if parts.billing is None else parts.billing.ended(plan, attempt, part)
+
+
+def refusing(plan: CallPlan, parts: RouterParts) -> Callable[[Target], BudgetExceededError | None] | None:
+    """Return what says which budget keeps a target of the call from being asked; None if there are no budgets."""
+    billing = parts.billing
+    if billing is None or not billing.has_budgets:
+        return None
+    return lambda target: billing.refusal(plan.role_settings.role, target, parts.clock.time())

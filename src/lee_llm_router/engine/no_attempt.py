@@ -1,0 +1,27 @@
+"""Why a call ends without another attempt."""
+
+from __future__ import annotations
+
+from lee_llm_router.engine.recorded_text import error_text
+from lee_llm_router.engine.selection import TargetSelector
+from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
+
+
+def deadline_passed(deadline: float, waited: tuple[float, str] | None, now: float) -> LLMRouterError:
+    """Return the error of a call whose `deadline` leaves no time for an attempt, after the wait it made."""
+    message = f"the call's deadline of {deadline:g} s passed before an attempt"
+    if waited is not None:
+        since, reason = waited
+        message += f", after a wait of {now - since:.3g} s ({reason})"
+    return LLMTimeoutError(message, sent=False)
+
+
+def nobody_left(selector: TargetSelector, last_error: LLMRouterError | None, now: float) -> LLMRouterError:
+    """Return the error of a call that can ask no target."""
+    if selector.spent_budget is not None:
+        return selector.spent_budget
+    opens_at = selector.opens_at
+    retry_after = None if opens_at is None else max(0.0, opens_at - now)
+    why = f" ({selector.shut_reason})" if selector.shut_reason else ""
+    after = f", after {last_error.failure_type}: {error_text(last_error, quotes=False)}" if last_error else ""
+    return UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)

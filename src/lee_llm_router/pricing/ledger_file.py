@@ -1,0 +1,146 @@
+"""A ledger in a small file, shared by all processes of a machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lee_llm_router._util.file_lock import FileLock
+from lee_llm_router._util.log import logger
+from lee_llm_router._util.numbers import amount
+from lee_llm_router._util.small_files import UnfitFileError, read_small_file
+
+FILE_NAME = "budgets.json"
+_LOCK_NAME = "budgets.lock"
+_SCHEMA = 1
+_MOST_BYTES = 1_000_000
+_MOST_PERIODS = 2
+"""Periods of one budget that are kept: the current one and the one before it."""
+_LOCK_TRIES = 20
+_LOCK_WAIT = 0.05
+
+
+class FileLedger:
+    """Keeps what was spent in ``<folder>/budgets.json``, mode 0600.
+
+    Who changes it holds a lock on a file beside it, writes a new file and renames it, so that no reader and no killed
+    writer ever leaves half of one. A file that is gone begins anew: to delete it is to forget what was spent. One that
+    cannot be read is put aside as ``budgets.json.broken``, and this process goes on from what it knows.
+
+    Args:
+        folder: Where it stands; made when first needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self._known: dict[str, float] = {}
+        self._written: tuple[int, int, int] | None = None
+        """What tells the file as it was read or written last."""
+
+    def add(self, amounts: Mapping[str, float]) -> Mapping[str, float]:
+        """As `BudgetLedger.add`.
+
+        Raises:
+            OSError: it cannot be read, locked or written.
+        """
+        if not any(amounts.values()) and not self.path.exists():
+            self._known = {}
+            return dict.fromkeys(amounts, 0.0)
+        if not any(amounts.values()):
+            sums = self._read()
+            return {name: sums.get(name, 0.0) for name in amounts}
+        self._make_folder()
+        with _locked(self.path.with_name(_LOCK_NAME)):
+            sums = self._read()
+            for name, usd in amounts.items():
+                sums[name] = sums.get(name, 0.0) + usd
+            sums = _kept(sums, amounts)
+            self._write(sums)
+        return {name: sums.get(name, 0.0) for name in amounts}
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError), (folder / ".gitignore").open("x") as hidden:
+                hidden.write("*\n")
+
+    def _read(self) -> dict[str, float]:
+        try:
+            data, info = read_small_file(self.path, _MOST_BYTES)
+        except FileNotFoundError:
+            self._known = {}
+            return {}
+        except UnfitFileError as error:
+            return self._put_aside(str(error.strerror))
+        mark = (info.st_ino, info.st_mtime_ns, info.st_size)
+        if mark != self._written:
+            sums = _sums_in(data)
+            if sums is None:
+                return self._put_aside("not a ledger of budgets")
+            self._known, self._written = sums, mark
+        return dict(self._known)
+
+    def _put_aside(self, what: str) -> dict[str, float]:
+        logger.warning("%s is %s: it is put aside, and what is known here of spending is kept", self.path.name, what)
+        with suppress(FileNotFoundError):
+            self.path.replace(self.path.with_name(f"{FILE_NAME}.broken"))
+        self._written = None
+        return dict(self._known)
+
+    def _write(self, sums: dict[str, float]) -> None:
+        text = json.dumps({"schema": _SCHEMA, "spent_usd": sums}, indent=1, sort_keys=True) + "\n"
+        new = self.path.with_name(f"{FILE_NAME}.new")
+        with suppress(FileNotFoundError):
+            new.unlink()
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            data = text.encode()
+            while data:
+                data = data[os.write(descriptor, data) :]
+            info = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        new.replace(self.path)
+        self._known, self._written = sums, (info.st_ino, info.st_mtime_ns, info.st_size)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock on `path`, waited for, but not for ever: its holder may have been stopped."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for _ in range(_LOCK_TRIES):
+        with FileLock(path, os.O_NOFOLLOW) as lock:
+            if not lock.is_held_by_another:  # it is ours, or the file system knows no locks
+                yield
+                return
+        time.sleep(_LOCK_WAIT)
+    raise TimeoutError("another process has held the lock on the budgets for too long")
+
+
+def _sums_in(data: bytes) -> dict[str, float] | None:
+    """Return the sums in a file; None if it is no ledger."""
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    sums = found.get("spent_usd") if isinstance(found, dict) and found.get("schema") == _SCHEMA else None
+    if not isinstance(sums, dict):
+        return None
+    checked = {name: amount(usd) for name, usd in sums.items()}
+    return None if None in checked.values() else {name: usd for name, usd in checked.items() if usd is not None}
+
+
+def _kept(sums: dict[str, float], current: Mapping[str, float]) -> dict[str, float]:
+    """Return `sums` without periods long past; names of periods of one kind sort by time."""
+    by_budget: dict[str, list[str]] = {}
+    for name in sums:
+        by_budget.setdefault(name.rpartition("|")[0], []).append(name)
+    old = {name for names in by_budget.values() for name in sorted(names)[:-_MOST_PERIODS]}
+    return {name: usd for name, usd in sums.items() if name not in old or name in current}
