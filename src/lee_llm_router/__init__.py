@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
+        BudgetExceededError,
         ConfigError,
         ContentFilterError,
         ContextLengthError,
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
     from lee_llm_router.policy.loading import register_policy
     from lee_llm_router.policy.simple import SimpleRoutingPolicy
+    from lee_llm_router.pricing.budgets import BudgetState
+    from lee_llm_router.pricing.pricer import BilledUsage, PriceBook
+    from lee_llm_router.pricing.spending import BudgetLedger
     from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
     from lee_llm_router.providers.registry import register, register_alias
     from lee_llm_router.providers.wrapper import WrapperProvider
@@ -71,15 +75,18 @@ else:
         "engine.operation": "Operation",
         "engine.settings": "AcceptConfig ContractConfig RetryConfig StreamConfig",
         "errors": (
-            "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError "
-            "FailureType InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError "
-            "ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
+            "AuthenticationError BudgetExceededError ConfigError ContentFilterError ContextLengthError "
+            "ContractViolationError FailureType InvalidRequestError InvalidResponseError LLMRouterError "
+            "LLMTimeoutError ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
             "RouterClosedError UnavailableError UnknownFailureError"
         ),
         "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
         "policy.loading": "register_policy",
         "policy.simple": "SimpleRoutingPolicy",
+        "pricing.budgets": "BudgetState",
+        "pricing.pricer": "BilledUsage PriceBook",
+        "pricing.spending": "BudgetLedger",
         "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
         "providers.registry": "register register_alias",
         "providers.wrapper": "WrapperProvider",
@@ -102,7 +109,7 @@ else:
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
         "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health", "policy",
-        "providers", "response", "router", "streaming", "telemetry", "tools",
+        "pricing", "providers", "response", "router", "streaming", "telemetry", "tools",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:
@@ -126,6 +133,10 @@ __all__ = [
     "AnswerDetails",
     "AsyncCompletionStream",
     "AuthenticationError",
+    "BilledUsage",
+    "BudgetExceededError",
+    "BudgetLedger",
+    "BudgetState",
     "BufferedStore",
     "Capabilities",
     "ChunkStream",
@@ -167,6 +178,7 @@ __all__ = [
     "OverloadedError",
     "PluginSettings",
     "PolicyError",
+    "PriceBook",
     "Provider",
     "ProviderChoice",
     "ProviderConfig",

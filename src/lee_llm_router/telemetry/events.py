@@ -33,7 +33,9 @@ EVENTS = (
     ),
     EventKind("llm.complete.start", logging.DEBUG, (), "An attempt begins."),
     EventKind("llm.stream.first_token", logging.DEBUG, ("elapsed_ms",), "A stream has given its first output."),
-    EventKind("llm.complete.success", logging.DEBUG, ("elapsed_ms", "usage"), "An attempt has given the answer."),
+    EventKind(
+        "llm.complete.success", logging.DEBUG, ("elapsed_ms", "usage", "cost_usd"), "An attempt has given the answer."
+    ),
     EventKind(
         "llm.complete.error",
         logging.WARNING,
@@ -52,7 +54,7 @@ EVENTS = (
     EventKind(
         "call.end",
         logging.DEBUG,
-        ("outcome", "failure_type", "elapsed_ms", "attempts"),
+        ("outcome", "failure_type", "elapsed_ms", "attempts", "cost_usd"),
         "The call has ended as `ok`, `error` or `cancelled`; the last event of every call. It names the target that "
         "answered.",
     ),
