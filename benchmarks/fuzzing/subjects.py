@@ -68,7 +68,7 @@ def _loading() -> Iterator[Try]:
                 for role in config.roles:
                     yield repr(router.resolve(role))
             for result in diagnose(config):
-                yield f"{result.check} {result.subject} {result.message}"
+                yield f"{result.id} {result.subject} {result.message}"
 
         yield load
 

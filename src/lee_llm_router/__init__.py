@@ -77,8 +77,8 @@ else:
         "errors": (
             "AuthenticationError BudgetExceededError ConfigError ContentFilterError ContextLengthError "
             "ContractViolationError FailureType InvalidRequestError InvalidResponseError LLMRouterError "
-            "LLMTimeoutError ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError RateLimitError "
-            "RouterClosedError UnavailableError UnknownFailureError"
+            "LLMTimeoutError ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError "
+            "RateLimitError RouterClosedError UnavailableError UnknownFailureError"
         ),
         "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",

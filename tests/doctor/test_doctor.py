@@ -40,8 +40,8 @@ def config(**extra: Any) -> dict[str, Any]:
     return {"llm": {"providers": {"offline": OFFLINE}, "roles": {"planner": {"provider": "offline"}}, **extra}}
 
 
-def of(findings: Iterable[CheckResult], check: str) -> list[tuple[str, str, str]]:
-    return [(f.level, f.subject, f.message) for f in findings if f.check == check]
+def of(findings: Iterable[CheckResult], section: str) -> list[tuple[str, str, str]]:
+    return [(f.level, f.subject, f.message) for f in findings if f.section == section]
 
 
 class CheckedConfig(ProviderConfig):
@@ -78,7 +78,7 @@ registry.register("checked", Checked, replace=True)
 def test_a_healthy_configuration_has_only_good_findings(here: Path) -> None:
     """File, provider, traces and role are all ok, and nothing is written."""
     findings = diagnose(config())
-    assert [(f.level, f.check) for f in findings] == [("ok", c) for c in ("file", "provider", "traces", "role")]
+    assert [(f.level, f.section) for f in findings] == [("ok", c) for c in ("file", "provider", "traces", "role")]
     assert list(here.iterdir()) == []
 
 
@@ -103,7 +103,7 @@ def test_every_mistake_of_the_file_is_a_finding(here: Path) -> None:
         "llm:\n  default_role: r\n  providers: {a: {type: mock}}\n  roles: {r: {provider: b}, s: {provider: c}}\n"
     )
     findings = diagnose(here / "c.yaml")
-    assert [(f.level, f.check, f.subject) for f in findings] == [
+    assert [(f.level, f.section, f.subject) for f in findings] == [
         ("error", "file", f"{here / 'c.yaml'}:4:{column}") for column in (25, 43)
     ]
     assert [str(here) in f.message for f in findings] == [False, False]
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_opened_is_an_os_error(here: Path, kind: str) -> N
 def test_a_fifo_does_not_hold_the_doctor(here: Path) -> None:
     """A file that never ends is an error at once."""
     os.mkfifo(here / "c.yaml")
-    assert [(f.level, f.check) for f in diagnose(here / "c.yaml")] == [("error", "file")]
+    assert [(f.level, f.section) for f in diagnose(here / "c.yaml")] == [("error", "file")]
 
 
 def test_a_policy_that_cannot_be_loaded_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_a_store_named_in_the_file_is_written_and_read_by_all_who_need_it(
         answer = router.complete("r", "hi")
         assert isinstance(router.trace_store, ListStore) and isinstance(router.trace_store, TraceReader)
     assert [record.request_id for record in trace_store(None).last(1)] == [answer.request_id]
-    assert [result.subject for result in diagnose(text.replace("'", "")) if result.check == "traces"] == ["list"]
+    assert [result.subject for result in diagnose(text.replace("'", "")) if result.section == "traces"] == ["list"]
     assert not (tmp_path / ".lee-llm-router").exists()
 
 

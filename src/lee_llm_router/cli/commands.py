@@ -11,13 +11,8 @@ from typing import Annotated
 
 import typer
 
-from lee_llm_router.cli.arguments import (
-    ConfigOption,
-    JsonOption,
-    roles_beginning_with,
-    text_of,
-)
 from lee_llm_router.cli.complete_command import complete
+from lee_llm_router.cli.doctor_command import DoctorCommand, doctor
 from lee_llm_router.cli.explain_command import explain
 from lee_llm_router.cli.output import (
     PROGRAM,
@@ -26,7 +21,6 @@ from lee_llm_router.cli.output import (
     let_go,
     prepare_streams,
     say,
-    terminal_columns,
     write_json,
     write_line,
     write_text,
@@ -75,44 +69,6 @@ app.command(epilog="Example: lee-llm-router explain planner", short_help="Show w
 
 
 @app.command(
-    epilog="Example: lee-llm-router doctor --role planner --strict",
-    short_help="Check the configuration on this machine.",
-)
-def doctor(
-    config: ConfigOption = None,
-    role: Annotated[
-        str | None,
-        typer.Option(
-            "--role", "-r", help="Look only at this role and its providers.", autocompletion=roles_beginning_with
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that is well, too.")] = False,
-) -> None:
-    """Check the configuration, keys, programs and trace folder, without the network.
-
-    Exit code: 0 healthy, 1 errors were found, 2 the file cannot be opened.
-    """
-    from lee_llm_router.cli.findings_table import render_results  # noqa: PLC0415
-    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
-    from lee_llm_router.doctor.checks import diagnose  # noqa: PLC0415
-    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
-
-    path = find_config(config)
-    try:
-        results = diagnose(path, text_of(role, "--role"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if as_json:
-        write_json(results, indent=2)
-    else:
-        write_line(render_results(results, terminal_columns() if sys.stdout.isatty() else None, verbose))
-    bad = {"error", "warning"} if strict else {"error"}
-    raise typer.Exit(any(result.level in bad for result in results))
-
-
-@app.command(
     epilog="Example: lee-llm-router template > lee-llm-router.yaml", short_help="Print an example configuration."
 )
 def template() -> None:
@@ -132,6 +88,11 @@ def schema() -> None:
     write_json(json_schema(installed=True), indent=2)
 
 
+app.command(
+    cls=DoctorCommand,
+    epilog="Example: lee-llm-router doctor --role planner --strict",
+    short_help="Check the configuration on this machine.",
+)(doctor)
 app.add_typer(trace_app)
 app.command(epilog="Example: lee-llm-router providers --json", short_help="List what may stand as a provider's type.")(
     providers

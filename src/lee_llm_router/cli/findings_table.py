@@ -1,4 +1,4 @@
-"""The doctor's results as rows of text: errors first, and what is well in one row for each section."""
+"""The doctor's results as text: rows with the worst first, JSON, or GitHub's workflow commands."""
 
 from __future__ import annotations
 
@@ -6,30 +6,93 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lee_llm_router.doctor.checks import CheckResult
+from lee_llm_router.cli.output import escaped
 
-_LEVELS = ("error", "warning", "ok")
+if TYPE_CHECKING:
+    from lee_llm_router.doctor.results import CheckResult
+
+_LEVELS = ("error", "warning", "info", "ok")
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan", "ok": "green"}
 _INDENT = " " * 9
-"""What continues a row stands below its section."""
+"""What continues a row stands below its id."""
 _MIN_WIDTH = 20
+_GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def render_results(results: Sequence[CheckResult], width: int | None = None, verbose: bool = False) -> str:
     """Return the results, the worst first, and their counts below. No newline at the end.
+
+    What to do stands below the first result of each check.
 
     Args:
         results: The results, sections in the order to show them in.
         width: Columns of a line; longer ones are wrapped between words. None: one line for each result.
         verbose: Show each result that is well, not one row for each section.
     """
-    rows = [_row(result.level, result.check, _text(result)) for result in results if result.level != "ok"]
-    rows.sort(key=lambda row: _LEVELS.index(row.split(maxsplit=1)[0]))
+    lines = [line for _, row in _rows(results, verbose) for line in _wrapped(row, width)]
+    return "\n".join([*lines, _counts(results)])
+
+
+def print_results(results: Sequence[CheckResult], width: int, verbose: bool = False) -> str:
+    """As `render_results`, with the colours of a terminal."""
+    from io import StringIO  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415 - slow to load, and help needs none
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(file=StringIO(), force_terminal=True, width=max(width, _MIN_WIDTH), highlight=False)
+    with console.capture() as captured:
+        for level, row in _rows(results, verbose):
+            for index, line in enumerate(_wrapped(row, width)):
+                text = Text(line, no_wrap=True, overflow="ignore")
+                if level and not index:
+                    text.stylize(_STYLES[level], 0, len(level))
+                elif not level:
+                    text.stylize("dim")
+                console.print(text, soft_wrap=True)
+        console.print(Text(_counts(results), style="bold"), soft_wrap=True)
+    return captured.get().rstrip("\n")
+
+
+def github_commands(results: Sequence[CheckResult]) -> str:
+    """Return GitHub's workflow commands for what is not well, a line each, so that they stand beside the file's lines.
+
+    In values ``%``, carriage returns and newlines are escaped; in properties colons and commas too.
+    """
+    return "\n".join(_command(result) for result in results if result.level in _GITHUB)
+
+
+def _command(result: CheckResult) -> str:
+    properties = {"title": f"{result.id} {result.subject}"}
+    if result.file:
+        properties = {"file": result.file, **properties}
+        if result.line:
+            properties |= {"line": str(result.line), "col": str(result.column or 1)}
+    text = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    message = result.message if not result.cure else f"{result.message}\n{result.cure}"
+    return f"::{_GITHUB[result.level]} {text}::{_data(message)}"
+
+
+def _data(text: str) -> str:
+    return escaped(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _rows(results: Sequence[CheckResult], verbose: bool) -> Iterator[tuple[str, str]]:
+    """Yield the level and the text of each row; what to do has no level."""
+    told: set[str] = set()
+    for level in _LEVELS[:-1]:
+        for result in (one for one in results if one.level == level):
+            yield level, f"{level:<8} {result.id} {_text(result)}"
+            if result.cure and result.id not in told:
+                told.add(result.id)
+                yield "", f"{_INDENT}do: {result.cure}"
     good = [result for result in results if result.level == "ok"]
-    rows += [_row("ok", result.check, _text(result)) for result in good] if verbose else _folded(results)
-    errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
-    lines = rows if width is None else [line for row in rows for line in _wrapped(row, max(width, _MIN_WIDTH))]
-    return "\n".join([*lines, f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"])
+    rows = [_ok(result.section, _text(result)) for result in good] if verbose else _folded(results)
+    yield from (("ok", row) for row in rows)
 
 
 def _folded(results: Sequence[CheckResult]) -> Iterator[str]:
@@ -37,26 +100,37 @@ def _folded(results: Sequence[CheckResult]) -> Iterator[str]:
 
     What is not well in every respect is left out.
     """
-    ailing = {(result.check, result.subject) for result in results if result.level != "ok"}
-    good = [result for result in results if (result.check, result.subject) not in ailing]
-    for section in dict.fromkeys(result.check for result in good):
-        those = [result for result in good if result.check == section]
+    ailing = {(result.section, result.subject) for result in results if result.level in ("error", "warning")}
+    good = [result for result in results if result.level == "ok" and (result.section, result.subject) not in ailing]
+    for section in dict.fromkeys(result.section for result in good):
+        those = [result for result in good if result.section == section]
         names = ", ".join(dict.fromkeys(result.subject for result in those))
-        yield _row("ok", section, _text(those[0]) if len(those) == 1 else names)
+        yield _ok(section, _text(those[0]) if len(those) == 1 else names)
 
 
-def _row(level: str, section: str, text: str) -> str:
-    return f"{level:<8} {section:<9} {text}"
+def _ok(section: str, text: str) -> str:
+    return f"{'ok':<8} {section:<11} {text}"
 
 
 def _text(result: CheckResult) -> str:
-    return f"{result.subject}: {result.message}"
+    place = result.place
+    where = f"{place}: " if place and place != result.subject and result.level != "ok" else ""
+    return escaped(f"{where}{result.subject}: {result.message}")
 
 
-def _wrapped(row: str, width: int) -> list[str]:
+def _counts(results: Sequence[CheckResult]) -> str:
+    errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
+    return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"
+
+
+def _wrapped(row: str, width: int | None) -> list[str]:
+    if width is None:
+        return [row]
+    begin = row[: len(row) - len(row.lstrip())]
     return textwrap.wrap(
-        row, width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
+        row, max(width, _MIN_WIDTH), initial_indent="", subsequent_indent=_INDENT if not begin else f"{begin}    ",
+        break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def _counted(number: int, what: str) -> str:

@@ -13,7 +13,7 @@ from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router._util.suggestions import sharing_suggester
 from lee_llm_router.config.filling import FilledData
-from lee_llm_router.config.findings import GENERIC_MESSAGE, KEY_WORDS, SCALAR_KINDS, Findings, message_of
+from lee_llm_router.config.findings import GENERIC_MESSAGE, KEY_WORDS, SCALAR_KINDS, Findings, kind_of, message_of
 from lee_llm_router.config.known_keys import home_hint, known_keys
 from lee_llm_router.config.references import check_references
 from lee_llm_router.config.syntax_causes import invisible_character
@@ -122,6 +122,7 @@ class _Checker(Generic[ModelT]):
     def _report_error(self, error: ErrorDetails, path: KeyPath) -> None:
         """Add the finding that a pydantic error amounts to."""
         kind, context = error["type"], error.get("ctx") or {}
+        about = kind_of(error)
         message = message_of(error, self._secrets)
         if isinstance(ours := context.get("mistake"), Mistake):
             # Its message may quote an exception of a provider type, so the values of variables are taken out of it.
@@ -133,19 +134,22 @@ class _Checker(Generic[ModelT]):
         elif kind in ("literal_error", "enum"):
             # Pydantic gives the allowed words as one text only.
             words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
-            self._add_finding(Mistake(path, message, word=error["input"], known=words))
+            self._add_finding(Mistake(path, message, word=error["input"], known=words, kind=about))
         elif kind == "missing":
-            self._add_finding(Mistake(path, message, at="parent"))
+            self._add_finding(Mistake(path, message, at="parent", kind=about))
         elif kind == "placeholder" and error["loc"][-1] not in path:
             # The file gives no address, and that of the alias has a part that only the user knows.
             hint = hint_for_address(value_at(self.filled.data, path).get("type"))
-            self._add_finding(Mistake((*path, str(error["loc"][-1])), "missing", at="parent", hint=hint))
+            self._add_finding(
+                Mistake((*path, str(error["loc"][-1])), "missing", at="parent", hint=hint, kind="missing")
+            )
         elif error["loc"][-1:] == ("[key]",):
-            self._add_finding(Mistake(path, f"as a name, {message}", at="key"))
+            self._add_finding(Mistake(path, f"as a name, {message}", at="key", kind=about))
         elif isinstance(error["input"], str) and (odd := invisible_character(error["input"][:_MAX_SEARCHED])):
-            self._add_finding(Mistake(path, f"{message}; here is an invisible character, U+{ord(odd):04X}"))
+            message = f"{message}; here is an invisible character, U+{ord(odd):04X}"
+            self._add_finding(Mistake(path, message, kind=about))
         else:
-            self._add_finding(Mistake(path, message))
+            self._add_finding(Mistake(path, message, kind=about))
 
     def _secrets(self) -> Collection[str] | None:
         """Return what must be taken out of others' words; None once that has taken too long: then they are left out."""
@@ -159,16 +163,16 @@ class _Checker(Generic[ModelT]):
             message += f", with an invisible character in it (U+{ord(odd):04X})"
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
-            return Mistake(path, message, at="key")
+            return Mistake(path, message, at="key", kind="secret")
         hint = peer_hint(key, known, _PLACES.get(str(path[0]), "")) or (home_hint(key) if known else "")
-        return Mistake(path, message, at="key", word=key, known=known, hint=hint)
+        return Mistake(path, message, at="key", word=key, known=known, hint=hint, kind="unknown_key")
 
     def _add_finding(self, mistake: Mistake) -> None:
         """Add a finding, unless an earlier step has reported its place already."""
         if mistake.path not in self.filled.reported:
             hint = mistake.hint or self.findings.suggester.did_you_mean(mistake.word, mistake.known)
             position = locate(self.section, mistake.path, mistake.at)
-            self.findings.add(position, (TOP_KEY, *mistake.path), mistake.message, hint)
+            self.findings.add(position, (TOP_KEY, *mistake.path), mistake.message, hint, kind=mistake.kind)
 
 
 def _has(container: Any, step: str | int) -> bool:

@@ -6,7 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lee_llm_router.settings.mistakes import FindingKind
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
+
+_NO_PROBLEM: tuple[None, FindingKind] = (None, "reference")
 
 
 class FilledText(NamedTuple):
@@ -21,6 +25,8 @@ class FilledText(NamedTuple):
     """Names of the variables used, in order."""
     problem: str | None = None
     """Why it cannot be filled; it names variables, never values."""
+    kind: FindingKind = "reference"
+    """What the problem is: the form of a reference, or a variable that is not set."""
 
 
 def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
@@ -30,7 +36,7 @@ def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
     """
     if "${" not in text:
         return FilledText(text)
-    problems: list[str] = []
+    problems: list[tuple[str, FindingKind]] = []
     values: list[str] = []
     names: list[str] = []
     references = 0
@@ -42,20 +48,22 @@ def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
         references += 1
         name, default = match["name"], match["default"]
         if name is None:
-            problems.append("not a reference: write ${NAME} or ${NAME:-default}, and $${ for a plain ${")
+            problems.append(("not a reference: write ${NAME} or ${NAME:-default}, and $${ for a plain ${", "reference"))
             return ""
         names.append(name)
         value = environ.get(name)
         if default is not None and not value:
             return default
         if value is None:
-            problems.append(f"environment variable {name} is not set, and no default is given: ${{{name}:-...}}")
+            message = f"environment variable {name} is not set, and no default is given: ${{{name}:-...}}"
+            problems.append((message, "unset"))
             return ""
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            problems.append(f"environment variable {name} is not UTF-8")
+            problems.append((f"environment variable {name} is not UTF-8", "reference"))
         if value:
             values.append(value)
         return value
 
     result = _REFERENCE.sub(replace, text)
-    return FilledText(result, tuple(values), references, tuple(names), problems[0] if problems else None)
+    problem, kind = problems[0] if problems else _NO_PROBLEM
+    return FilledText(result, tuple(values), references, tuple(names), problem, kind)

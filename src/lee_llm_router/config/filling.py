@@ -12,6 +12,7 @@ from lee_llm_router._util.scrubbing import is_sensitive_header, is_sensitive_par
 from lee_llm_router.config.environment import fill_references
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.tree import TOP_KEY, Entry, Node, Position
+from lee_llm_router.settings.mistakes import FindingKind
 from lee_llm_router.settings.model import KeyPath
 
 
@@ -51,9 +52,9 @@ class _Filler:
     def plain(self, node: Node, path: KeyPath) -> Any:
         for problem in node.problems:
             if problem.key is None:
-                self._report(problem.position, path, problem.message)
+                self._report(problem.position, path, problem.message, problem.kind)
             else:
-                self.findings.add(problem.position, (TOP_KEY, *path, problem.key), problem.message)
+                self.findings.add(problem.position, (TOP_KEY, *path, problem.key), problem.message, kind=problem.kind)
         if isinstance(node.value, dict):
             return {key: self.plain(entry.node, (*path, key)) for key, entry in node.value.items()}
         if isinstance(node.value, list):
@@ -62,40 +63,41 @@ class _Filler:
 
     def _text(self, text: str, position: Position, path: KeyPath) -> str | None:
         result = fill_references(text, self.environ)
-        problem = result.problem
+        problem, kind = result.problem, result.kind
         if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-            problem = "text with a NUL, or with half a character"
+            problem, kind = "text with a NUL, or with half a character", "form"
         if result.references:
             self.filled.from_environment[path] = result.values
         elif problem is None:
-            problem = _literal_secret(result.text, path)
+            problem, kind = _literal_secret(result.text, path)
         self.filled.variables.update(result.names)
         if problem is not None:
-            self._report(position, path, problem)
+            self._report(position, path, problem, kind)
             return None
         return result.text
 
-    def _report(self, position: Position, path: KeyPath, message: str) -> None:
-        self.findings.add(position, (TOP_KEY, *path), message)
+    def _report(self, position: Position, path: KeyPath, message: str, kind: FindingKind) -> None:
+        self.findings.add(position, (TOP_KEY, *path), message, kind=kind)
         self.filled.reported.add(path)
 
 
-def _literal_secret(text: str, path: KeyPath) -> str | None:
-    """Return why `text`, written in the file, is a secret that does not belong there; None if it is not one."""
+def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
+    """Return why `text`, written in the file, is a secret that does not belong there, and of which kind."""
     parent, key = (None, "", *path)[-2:]
     is_key = (parent == "headers" and is_sensitive_header(str(key))) or (
         parent == "query" and is_sensitive_parameter(str(key))
     )
     if (is_key or (key == "base_url" and _has_sensitive_query(text))) and text:
-        return "a key is never written in the file: put ${NAME} in its place, NAME being its environment variable"
+        problem = "a key is never written in the file: put ${NAME} in its place, NAME being its environment variable"
+        return problem, "secret"
     if str(key).endswith("url") and "@" in text:
         try:
             has_login = "@" in urlsplit(text).netloc
         except ValueError:
             has_login = True
         if has_login:
-            return "no user or password goes into an address: name the key with api_key_env"
-    return None
+            return "no user or password goes into an address: name the key with api_key_env", "login"
+    return None, "secret"
 
 
 def _has_sensitive_query(url: str) -> bool:

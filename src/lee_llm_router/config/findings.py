@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from lee_llm_router._util.scrubbing import bounded, scrub
+from lee_llm_router._util.scrubbing import bounded, looks_like_key, scrub
 from lee_llm_router._util.suggestions import MAX_WORD, Suggester
 from lee_llm_router.config.tree import Position
 from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.mistakes import FindingKind
 from lee_llm_router.settings.model import KeyPath
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -27,6 +28,17 @@ MAX_FINDINGS = 2_000
 """The most findings that are put into words: far more than anyone reads, and it bounds the time that they take."""
 
 
+class Finding(NamedTuple):
+    """One finding, for those who do more with it than show its line."""
+
+    position: Position
+    path: KeyPath
+    """Keys and indexes from the top of the file; empty for the source as a whole."""
+    kind: FindingKind
+    text: str
+    """What is wrong, without the place; the path stands in front of it."""
+
+
 class Findings:
     """Collects the findings of one source.
 
@@ -36,7 +48,7 @@ class Findings:
 
     def __init__(self, name: str) -> None:
         self.name = bounded(name)
-        self._lines: dict[str, Position] = {}
+        self._lines: dict[str, Finding] = {}
         self.left_out = 0
         """How many findings were not put into words, since there are `MAX_FINDINGS` already."""
         self.suggester = Suggester()
@@ -50,7 +62,9 @@ class Findings:
         """Whether no more findings are put into words."""
         return len(self._lines) >= MAX_FINDINGS
 
-    def add(self, position: Position | None, path: KeyPath, message: str, hint: str = "") -> None:
+    def add(
+        self, position: Position | None, path: KeyPath, message: str, hint: str = "", *, kind: FindingKind = "other"
+    ) -> None:
         """Add one finding; the same line twice counts once.
 
         Args:
@@ -58,6 +72,7 @@ class Findings:
             path: Keys and indexes from the top of the file.
             message: What is wrong, without a value.
             hint: A suggestion of known words, appended as it is.
+            kind: What it is about.
         """
         if self.is_full:
             self.left_out += 1
@@ -65,11 +80,16 @@ class Findings:
         place = f":{position.line}:{position.column}" if position is not None and position.line else ""
         at = f"{bounded(dotted(path), 300)}: " if path else ""
         text = scrub(at + bounded(message)) + hint
-        self._lines.setdefault(f"{self.name}{place}: {text}", position or Position(0, 0))
+        found = Finding(position or Position(0, 0), path, kind, text)
+        self._lines.setdefault(f"{self.name}{place}: {text}", found)
 
     def lines(self) -> list[str]:
         """Return all findings in the order of the source."""
-        return sorted(self._lines, key=lambda line: self._lines[line])
+        return sorted(self._lines, key=lambda line: self._lines[line].position)
+
+    def found(self) -> list[Finding]:
+        """Return all findings in the order of the source."""
+        return sorted(self._lines.values(), key=lambda finding: finding.position)
 
     def error(self) -> ConfigError:
         """Return all findings as one error."""
@@ -124,6 +144,20 @@ SCALAR_KINDS = frozenset(
     for kind in _TEXTS[text]
 ) | {"none_required"}
 """Types of error that say: a number, a boolean or nothing is wanted here, not text."""
+
+
+def kind_of(error: ErrorDetails) -> FindingKind:
+    """Return what a pydantic error, one of its own or of a validator of ours, is about."""
+    kind = str(error["type"])
+    if kind == "missing":
+        return "missing"
+    if kind == "extra_forbidden":
+        return "unknown_key"
+    if kind == "url_credentials":
+        return "login"
+    if kind == "wanted_env_name" and looks_like_key(str(error.get("input"))):
+        return "secret"
+    return "type" if kind in _BY_TYPE and kind != "string_pattern_mismatch" else "value"
 
 
 GENERIC_MESSAGE = "not a value that fits here"

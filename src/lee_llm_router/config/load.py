@@ -38,7 +38,7 @@ from lee_llm_router.config.filling import fill_section
 from lee_llm_router.config.findings import Findings
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import is_text, name_of_source, read_tree, router_section
-from lee_llm_router.config.tree import TOP_KEY, locate
+from lee_llm_router.config.tree import TOP_KEY, Entry, locate
 from lee_llm_router.config.unsupported import unsupported_settings
 from lee_llm_router.settings.model import note_filled, note_origin
 from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
@@ -56,28 +56,31 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
         ConfigError: anything is wrong. Its `findings` hold every mistake at once, in the order of the file, each as
             ``file:line:column: path: message (did you mean ...?)``, lines and columns from 1. No value is shown.
     """
-    config, warnings = load_with_warnings(source)
-    for warning in warnings:
+    findings = Findings(name_of_source(source))
+    section = router_section(read_tree(source, findings), findings)
+    config = config_of_section(section, origin_of(source), findings)
+    for warning in findings.lines():
         logger.warning("%s", warning)
     return config
 
 
-def load_with_warnings(source: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[LLMConfig, list[str]]:
-    """As `load_config`, which logs the warnings; here they are returned, each in the form of a finding."""
-    findings = Findings(name_of_source(source))
-    tree = read_tree(source, findings)
-    section = router_section(tree, findings)
-    origin = _origin_of(source)
+def config_of_section(section: Entry, origin: ConfigOrigin, findings: Findings) -> LLMConfig:
+    """Return the configuration in `section`, the tree of the router's own; what is left in `findings` are warnings.
+
+    Raises:
+        ConfigError: there are findings that are mistakes.
+    """
     filled = fill_section(section, origin.environment(), findings)
     config = check_section(filled, section, LLMConfig, findings)
     note_filled(config, filled.from_environment)
     note_origin(config, replace(origin, used=frozenset(filled.variables)))
     for mistake in unsupported_settings(config):
-        findings.add(locate(section, mistake.path, mistake.at), (TOP_KEY, *mistake.path), mistake.message, mistake.hint)
-    return config, findings.lines()
+        place, path = locate(section, mistake.path, mistake.at), (TOP_KEY, *mistake.path)
+        findings.add(place, path, mistake.message, mistake.hint, kind=mistake.kind)
+    return config
 
 
-def _origin_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> ConfigOrigin:
+def origin_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> ConfigOrigin:
     """Return where the readable `source` is, and what the `.env` beside it says."""
     if isinstance(source, Mapping) or is_text(source):
         return NO_ORIGIN

@@ -72,7 +72,7 @@ def read_tree(source: Any, findings: Findings) -> Node:
     try:
         return from_python(source) if isinstance(source, Mapping) else _parse_yaml(source)
     except UnreadableSourceError as error:
-        findings.add(error.position, (), error.message)
+        findings.add(error.position, (), error.message, kind=error.kind)
         raise findings.error() from None
 
 
@@ -87,31 +87,35 @@ def router_section(root: Node, findings: Findings) -> Entry:
         raise findings.error()
     for problem in root.problems:
         if problem.key == TOP_KEY:
-            findings.add(problem.position, (TOP_KEY,), problem.message)
+            findings.add(problem.position, (TOP_KEY,), problem.message, kind=problem.kind)
     section: Entry = root.value[TOP_KEY]
     if section.node.value is None:
         for key, entry in root.value.items():
             if odd := invisible_character(key[:MAX_WORD]):
                 message = f"indented by an invisible character (U+{ord(odd):04X}): write plain spaces"
-                findings.add(entry.position, (key,), message)
+                findings.add(entry.position, (key,), message, kind="form")
     return section
 
 
 def _explain_missing_section(root: Node, findings: Findings) -> None:
     if root.value is None:
-        findings.add(root.position, (TOP_KEY,), "missing: the file is empty")
+        findings.add(root.position, (TOP_KEY,), "missing: the file is empty", kind="section")
     elif not isinstance(root.value, dict):
-        findings.add(root.position, (TOP_KEY,), f"missing: a mapping with the key {TOP_KEY} is wanted")
+        findings.add(root.position, (TOP_KEY,), f"missing: a mapping with the key {TOP_KEY} is wanted", kind="section")
     elif loose := [key for key in ("providers", "roles", "default_role") if key in root.value]:
         message = f"missing: put {' and '.join(loose)} under the key {TOP_KEY}"
-        findings.add(root.value[loose[0]].position, (TOP_KEY,), message)
+        findings.add(root.value[loose[0]].position, (TOP_KEY,), message, kind="section")
     elif misspelt := findings.suggester.closest(TOP_KEY, root.value):
         hint = findings.suggester.did_you_mean(misspelt, [TOP_KEY])
-        findings.add(root.value[misspelt].position, (misspelt,), f"the top key {TOP_KEY} is missing", hint)
+        findings.add(
+            root.value[misspelt].position, (misspelt,), f"the top key {TOP_KEY} is missing", hint, kind="section"
+        )
     else:
         for key in [key for key in root.value if peer_hint(key)][:_MAX_HINTS]:
-            findings.add(root.value[key].position, (key,), "not a key of this router", peer_hint(key))
-        findings.add(root.position, (TOP_KEY,), f"the top key {TOP_KEY} is missing")
+            findings.add(
+                root.value[key].position, (key,), "not a key of this router", peer_hint(key), kind="unknown_key"
+            )
+        findings.add(root.position, (TOP_KEY,), f"the top key {TOP_KEY} is missing", kind="section")
 
 
 def _parse_yaml(source: Any) -> Node:

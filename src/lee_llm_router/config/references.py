@@ -36,7 +36,7 @@ def _unknown_provider(target: Any, path: KeyPath, providers: Mapping[str, Any]) 
     if isinstance(target, Mapping):
         target, path = target.get("provider"), (*path, "provider")
     if isinstance(target, str) and target not in providers:
-        yield Mistake(path, "no such provider", word=target, known=providers)
+        yield Mistake(path, "no such provider", word=target, known=providers, kind="unknown_provider")
 
 
 def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -53,17 +53,17 @@ def _repeated_targets(role: Mapping[str, Any], path: KeyPath, providers: Mapping
         alike = seen.setdefault((name, model), [])
         if settings in alike:
             message = "the same provider, model and settings stand in the chain already"
-            yield Mistake((*path, "fallback_providers", index - 1), message)
+            yield Mistake((*path, "fallback_providers", index - 1), message, kind="repeated")
         alike.append(settings)
 
 
 def _wrong_default_role(config: Mapping[str, Any], roles: list[str]) -> Iterator[Mistake]:
     default = config.get("default_role")
     if isinstance(default, str) and default not in roles:
-        yield Mistake(("default_role",), "no such role", word=default, known=roles)
+        yield Mistake(("default_role",), "no such role", word=default, known=roles, kind="unknown_role")
     if default is None and len(roles) > 1:
         message = "missing: with several roles, say which serves where none is asked for"
-        yield Mistake(("default_role",), message, at="parent")
+        yield Mistake(("default_role",), message, at="parent", kind="default_role")
 
 
 def _model_of(providers: Mapping[str, Any], name: Any) -> Any:

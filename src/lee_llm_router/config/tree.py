@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lee_llm_router.settings.mistakes import PointsAt
+from lee_llm_router.settings.mistakes import FindingKind, PointsAt
 from lee_llm_router.settings.model import KeyPath
 
 TOP_KEY = "llm"
@@ -32,10 +32,11 @@ class Position(NamedTuple):
 class UnreadableSourceError(Exception):
     """Raised where a source cannot be read as a tree at all."""
 
-    def __init__(self, message: str, position: Position | None = None) -> None:
+    def __init__(self, message: str, position: Position | None = None, kind: FindingKind = "unreadable") -> None:
         super().__init__(message)
         self.message = message
         self.position = position
+        self.kind: FindingKind = kind
 
 
 class NodeProblem(NamedTuple):
@@ -45,6 +46,7 @@ class NodeProblem(NamedTuple):
     message: str
     key: str | None = None
     """The key of the node that the mistake is about; None where it is about the node itself."""
+    kind: FindingKind = "form"
 
 
 class Entry(NamedTuple):

@@ -24,19 +24,21 @@ def unsupported_settings(config: LLMConfig) -> Iterator[Mistake]:
             continue
         for index, entry in enumerate(config.chain(name)):
             own = role.fallback_providers[index - 1] if index else role
-            for option, reason in _missing(config.providers[entry.provider], entry).items():
+            for option, reason in missing_in_entry(config.providers[entry.provider], entry).items():
                 field = "response_schema" if option == "schema" else option
                 in_fallback = index and field in own.model_fields_set
                 where = ("roles", name, "fallback_providers", index - 1) if in_fallback else ("roles", name)
                 message = f"{entry.provider} cannot express this and will be skipped: {reason}"
-                yield Mistake((*where, option), message, at="key", hint=" (drop_unsupported: true leaves it out)")
+                hint = " (drop_unsupported: true leaves it out)"
+                yield Mistake((*where, option), message, at="key", hint=hint, kind="unsupported")
 
 
 def _asks_for_anything(settings: CallSettings) -> bool:
     return bool(settings.model_fields_set & CallSettings.model_fields.keys() - set(_OF_NO_REQUEST))
 
 
-def _missing(settings: ProviderConfig, entry: ChainEntry) -> dict[str, str]:
+def missing_in_entry(settings: ProviderConfig, entry: ChainEntry) -> dict[str, str]:
+    """Return the settings of `entry` that its provider cannot express, each with the reason."""
     asked = entry.settings
     if asked.drop_unsupported:
         return {}

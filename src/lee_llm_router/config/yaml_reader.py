@@ -44,7 +44,7 @@ def parse(text: str) -> Node:
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(text, error) from None
     except yaml.YAMLError:
-        raise UnreadableSourceError("not YAML") from None
+        raise UnreadableSourceError("not YAML", kind="syntax") from None
     finally:
         loader.dispose()
 
@@ -93,9 +93,9 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> UnreadableSourceErr
     lines = text.split("\n")
     line = lines[position.line - 1] if position is not None and position.line <= len(lines) else ""
     if line[: len(line) - len(line.lstrip())].count("\t"):
-        return UnreadableSourceError("a tab: indent with spaces", position)
+        return UnreadableSourceError("a tab: indent with spaces", position, "syntax")
     said = ", ".join(part for part in (error.problem, error.context) if part)
-    return UnreadableSourceError(f"not YAML: {said}{likely_cause(lines, position, said)}", position)
+    return UnreadableSourceError(f"not YAML: {said}{likely_cause(lines, position, said)}", position, "syntax")
 
 
 def _position(mark: Any) -> Position:
@@ -130,7 +130,7 @@ class _Composer:
         """Return the root of the only document."""
         while not isinstance(event := self._loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-                raise UnreadableSourceError("a second document: one is wanted", _position(event.start_mark))
+                raise UnreadableSourceError("a second document: one is wanted", _position(event.start_mark), "syntax")
             if isinstance(event, yaml.ScalarEvent):
                 self._scalar_event(event)
             elif isinstance(event, yaml.AliasEvent):
@@ -172,10 +172,12 @@ class _Composer:
     def _alias(self, event: Any) -> None:
         position = _position(event.start_mark)
         if event.anchor not in self._anchors:
-            raise UnreadableSourceError("an alias (*) of an anchor (&) that does not come before it", position)
+            raise UnreadableSourceError(
+                "an alias (*) of an anchor (&) that does not come before it", position, "syntax"
+            )
         target = self._anchors[event.anchor]
         if target is None:
-            raise UnreadableSourceError("an anchor (&) that contains itself", position)
+            raise UnreadableSourceError("an anchor (&) that contains itself", position, "syntax")
         self._add(Node(position, target.value, target.size, target.height, target.problems))
 
     def _start(self, event: Any) -> None:
@@ -226,6 +228,6 @@ class _Composer:
             problems.append(NodeProblem(key.position, "a key must be text: put it in quotes"))
         elif key.value in entries:
             first = entries[key.value].position.line
-            problems.append(NodeProblem(key.position, f"duplicate key, first on line {first}", key.value))
+            problems.append(NodeProblem(key.position, f"duplicate key, first on line {first}", key.value, "duplicate"))
         else:
             entries[key.value] = Entry(key.position, node)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.hosts import host_of, site_of
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.errors import AuthenticationError
@@ -151,25 +152,33 @@ class KeySource:
         try:
             key = self.read()
         except AuthenticationError as error:
-            yield "error", error.message
+            yield CheckNote("error", error.message, self._id_of_missing())
             return
         if key is None:
             return
         if config.api_key_file is not None:
             what = f"api_key_file {config.api_key_file}"
-            yield "ok", f"{what} holds a key"
+            yield CheckNote("ok", f"{what} holds a key", "LLR300")
             mode = config.origin.path(config.api_key_file).stat().st_mode
             if mode & (stat.S_IROTH | stat.S_IWOTH):
-                yield "warning", f"{what} is open to other users (mode {stat.S_IMODE(mode):04o}): chmod 600"
+                text = f"{what} is open to other users (mode {stat.S_IMODE(mode):04o}): chmod 600"
+                yield CheckNote("warning", text, "LLR304")
         else:
             name = self._variable()
             what = f"environment variable {name}"
             elsewhere = name not in os.environ
-            yield "ok", f"{what} is set" + (f" by {config.origin.env_file}" if elsewhere else "")
+            yield CheckNote("ok", f"{what} is set" + (f" by {config.origin.env_file}" if elsewhere else ""), "LLR300")
         if odd := oddity_of_value(key):
-            yield "warning", f"{what}: {odd}"
+            yield CheckNote("warning", f"{what}: {odd[1]}", odd.check)
         elif any(char.isspace() for char in key):
-            yield "warning", f"{what}: there is white space in the key"
+            yield CheckNote("warning", f"{what}: there is white space in the key", "LLR203")
+
+    def _id_of_missing(self) -> str:
+        """Return the id of the check that finds no key, or one that cannot be sent."""
+        if self._config.api_key_file is not None:
+            return "LLR303"
+        name = self._variable()
+        return "LLR302" if name is not None and (self._origin.variable(name) or "").strip() else "LLR301"
 
     def _read_file(self, written: str) -> str:
         what = f"api_key_file {written}"
@@ -194,16 +203,17 @@ def _look(info: os.stat_result) -> tuple[int, ...]:
     return info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev, info.st_size
 
 
-def oddity_of_value(value: str) -> str | None:
+def oddity_of_value(value: str) -> CheckNote | None:
     """Return what is odd about the value of a variable, without any part of it; None if nothing is.
 
     Containers and notebooks pass a line of a `.env` on as it is, with quotes and with the end of a Windows line.
     """
     text = value.strip()
     if len(text) > 1 and (text[0] in "\"'" or text[-1] in "\"'"):
-        return "the quotes are part of its value: leave them out"
+        return CheckNote("warning", "the quotes are part of its value: leave them out", "LLR202")
     if text.lower().startswith("bearer "):
-        return "its value begins with Bearer, which is added to a key anyway: leave it out"
+        what = "its value begins with Bearer, which is added to a key anyway: leave it out"
+        return CheckNote("warning", what, "LLR204")
     if text != value:
-        return "there is white space, or the end of a line, around its value"
+        return CheckNote("warning", "there is white space, or the end of a line, around its value", "LLR203")
     return None

@@ -11,6 +11,7 @@ The table itself is data, `vendors.json`. A row has:
 - ``names``: what else people call it. They lead to suggestions, and are not taken as types.
 - ``model``: a model to begin with. Models age: nothing but `init` and suggestions use it.
 - ``model_optional``: that it serves one model, which need not be named.
+- ``key_prefixes``: how its keys begin, where no other vendor's begin so; `doctor` tells by it whose a key is.
 - ``shared_key``: that the same variable commonly holds a key for other things, so that `init` does not go by it.
 - ``same_as``: that the row is another name, kept for older files, of the row that it names.
 
@@ -50,6 +51,7 @@ class Vendor:
     model_optional: bool = False
     shared_key: bool = False
     names: tuple[str, ...] = ()
+    key_prefixes: tuple[str, ...] = ()
     same_as: str | None = None
 
     @property
@@ -86,7 +88,7 @@ def vendors() -> Mapping[str, Vendor]:
     for name, row in rows.items():
         same = rows[row["same_as"]] if "same_as" in row else {}
         whole = {**same, "names": (), **row, "name": name}
-        for key in ("keys", "names"):
+        for key in ("keys", "names", "key_prefixes"):
             whole[key] = tuple(whole.get(key, ()))
         found[name] = Vendor(**whole)
     return found

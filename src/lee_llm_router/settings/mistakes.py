@@ -15,6 +15,31 @@ PointsAt: TypeAlias = Literal["key", "value", "parent"]
 """Where a finding points: at the key, at its value, or, where the key is missing, at the key of its parent."""
 
 
+FindingKind: TypeAlias = Literal[
+    "syntax",
+    "unreadable",
+    "section",
+    "form",
+    "duplicate",
+    "unknown_key",
+    "missing",
+    "type",
+    "value",
+    "unknown_provider",
+    "unknown_role",
+    "unknown_type",
+    "repeated",
+    "default_role",
+    "secret",
+    "login",
+    "unset",
+    "reference",
+    "unsupported",
+    "other",
+]
+"""What a finding is about, for those who sort findings and not only show them: the doctor has an id for each."""
+
+
 class Mistake(NamedTuple):
     """One mistake."""
 
@@ -28,6 +53,7 @@ class Mistake(NamedTuple):
     """What could have been meant."""
     hint: str = ""
     """The suggestion, if it was made already."""
+    kind: FindingKind = "other"
 
 
 def missing_extra(message: str) -> PydanticCustomError:

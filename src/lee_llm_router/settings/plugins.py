@@ -237,9 +237,9 @@ def check_named_plugin(registry: PluginRegistry[Any], value: Any) -> Any:
 def _unknown(registry: PluginRegistry[Any], name: str, error: ConfigError) -> Mistake:
     known = registry.available()
     if name in known:
-        return Mistake(("type",), error.message)  # installed, but it cannot be loaded
+        return Mistake(("type",), error.message, kind="unknown_type")  # installed, but it cannot be loaded
     hint = registry.hint(name, current_suggester().closest(name, known))
-    return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known, hint=hint)
+    return Mistake(("type",), f"unknown {registry.kind}", word=name, known=known, hint=hint, kind="unknown_type")
 
 
 def _load(path: str) -> Any:

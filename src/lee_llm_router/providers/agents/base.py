@@ -33,6 +33,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.scrubbing import quoted
@@ -231,9 +232,9 @@ class AgentProvider(Provider[AgentSettingsT]):
             folder = getattr(self.config, setting)
             try:
                 if folder is not None and not self.config.origin.path(folder).is_dir():
-                    yield "error", f"{setting} {folder} is not a folder"
+                    yield CheckNote("error", f"{setting} {folder} is not a folder", "LLR514")
             except NoHomeError as error:
-                yield "error", f"{setting} {folder}: {error.strerror}"
+                yield CheckNote("error", f"{setting} {folder}: {error.strerror}", "LLR514")
 
     def _check_access(self) -> Iterator[tuple[CheckLevel, str]]:
         """Say whether there is a key or a login, and who pays where there are both."""
@@ -242,13 +243,15 @@ class AgentProvider(Provider[AgentSettingsT]):
             yield from self._key_source.check()
             if login is not None:
                 what = self.config.api_key_env or self.config.api_key_file
-                yield "warning", f"calls are billed to the key of {what}, not to the login ({login})"
+                text = f"calls are billed to the key of {what}, not to the login ({login})"
+                yield CheckNote("warning", text, "LLR515")
         elif self.found_key is not None:
-            yield "warning", f"calls are billed to the key in {self.found_key}, which paid_ok allows"
+            text = f"calls are billed to the key in {self.found_key}, which paid_ok allows"
+            yield CheckNote("warning", text, "LLR515")
         elif self.uses_login:
             yield from self.check_login()
             for name in filter(self.config.origin.variable, self.key_variables):
-                yield "ok", f"{name} is set and not used: name it in api_key_env to pay by it"
+                yield CheckNote("ok", f"{name} is set and not used: name it in api_key_env to pay by it", "LLR500")
 
     def _run_streamed(self, request: LLMRequest, stream: AgentStream, cancel: CancelSwitch) -> LLMResponse:
         return self._complete(request, LONGEST_STREAM, cancel, stream)

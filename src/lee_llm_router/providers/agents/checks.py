@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Literal, TypeAlias
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs, attempt_dirs
@@ -45,15 +46,17 @@ def check_program(
             version = "found"
             if version_words:
                 version = program_version((program, *version_words), env, dirs, VERSION_TIMEOUT)
-            yield "ok", f"{program}: {version}"
+            yield CheckNote("ok", f"{program}: {version}", "LLR500")
             budget = TimeBudget(total=VERSION_TIMEOUT, deadline=monotonic() + VERSION_TIMEOUT, cancel=None)
             flags = known_flags(program, help_words, env, dirs, budget)
             if flags is not None and (missing := sorted(needed_flags - flags)):
-                yield "error", f"{program} has no {', '.join(missing)}: it is too old, or another program"
+                text = f"{program} has no {', '.join(missing)}: it is too old, or another program"
+                yield CheckNote("error", text, "LLR511")
             if flags is not None and (missing := sorted(optional_flags - flags)):
-                yield "warning", f"{program} has no {', '.join(missing)}: what they are for is left out"
+                text = f"{program} has no {', '.join(missing)}: what they are for is left out"
+                yield CheckNote("warning", text, "LLR512")
     except LLMRouterError as error:
-        yield "error", error.message
+        yield CheckNote("error", error.message, "LLR510")
     except NoHomeError:
         # Reported for the setting that needs a home.
         return

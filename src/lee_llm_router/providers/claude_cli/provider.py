@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
@@ -135,15 +136,15 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
         """See `AgentProvider.check_login`."""
         place = self.login_place()
         if place is not None:
-            yield "ok", f"logged in by {place}"
+            yield CheckNote("ok", f"logged in by {place}", "LLR500")
         elif sys.platform == "darwin":
-            yield "ok", "the login, if there is one, is in the keychain"
+            yield CheckNote("ok", "the login, if there is one, is in the keychain", "LLR500")
         else:
             try:
                 reason = f"{self._login_home / LOGIN_FILE} does not exist"
             except NoHomeError as error:
                 reason = error.strerror or str(error)
-            yield "error", no_login(reason)
+            yield CheckNote("error", no_login(reason), "LLR513")
 
     def login_place(self) -> str | None:
         """See `AgentProvider.login_place`."""

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.agents import checks
@@ -127,10 +128,12 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
         try:
             login = self._login_home / AUTH_FILE
         except NoHomeError as error:
-            yield level, no_login(error.strerror)
+            yield CheckNote(level, no_login(error.strerror), "LLR513")
             return
-        found = login.is_file()
-        yield ("ok", f"logged in by {login}") if found else (level, no_login(f"{login} does not exist"))
+        if login.is_file():
+            yield CheckNote("ok", f"logged in by {login}", "LLR500")
+        else:
+            yield CheckNote(level, no_login(f"{login} does not exist"), "LLR513")
 
     def login_place(self) -> str | None:
         """See `AgentProvider.login_place`."""

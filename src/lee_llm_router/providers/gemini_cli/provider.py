@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import ClassVar
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.regular_files import read_regular_file
 from lee_llm_router.errors import AuthenticationError
@@ -141,9 +142,12 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
         try:
             login = user_folder(os.environ) / LOGIN_FILE
         except NoHomeError as error:
-            yield "error", no_login(error.strerror)
+            yield CheckNote("error", no_login(error.strerror), "LLR513")
             return
-        yield ("ok", f"logged in by {login}") if login.is_file() else ("error", no_login(f"{login} does not exist"))
+        if login.is_file():
+            yield CheckNote("ok", f"logged in by {login}", "LLR500")
+        else:
+            yield CheckNote("error", no_login(f"{login} does not exist"), "LLR513")
 
     def login_place(self) -> str | None:
         """See `AgentProvider.login_place`."""

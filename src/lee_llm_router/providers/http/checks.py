@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from lee_llm_router._util.check_note import CheckNote
 from lee_llm_router._util.hosts import is_this_machine
 from lee_llm_router._util.scrubbing import is_sensitive_header
 from lee_llm_router.errors import LLMRouterError
@@ -20,6 +22,9 @@ from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.vendors import vendors
 
 Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
+
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""Names of certificates in a folder of OpenSSL's."""
 
 
 def check_http(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
@@ -39,56 +44,76 @@ def _check_address(config: HTTPConfig) -> Iterator[Finding]:
     parts = urlsplit(config.base_url)
     known = any(vendor.base_url == config.base_url for vendor in vendors().values())
     if not parts.path.strip("/") and not known:
-        yield (
-            "warning",
-            f"base_url ends with the host: most servers have their API below a version ({config.base_url}/v1)",
-        )
+        text = f"base_url ends with the host: most servers have their API below a version ({config.base_url}/v1)"
+        yield CheckNote("warning", text, "LLR409")
 
 
 def _check_key(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
     parts = urlsplit(config.base_url)
     if not keys.is_named:
-        yield "ok", f"{parts.netloc} is asked without a key"
+        yield CheckNote("ok", f"{parts.netloc} is asked without a key", "LLR300")
     yield from keys.check()
     has_key = keys.is_named or any(map(is_sensitive_header, config.headers))
     if has_key and parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
-        yield "warning", f"the key goes to {parts.netloc} unencrypted: use https"
+        yield CheckNote("warning", f"the key goes to {parts.netloc} unencrypted: use https", "LLR308")
 
 
 def _check_authorities(config: HTTPConfig) -> Iterator[Finding]:
     if config.ca_path is not None and not Path(config.ca_path).is_file():
-        yield "error", f"ca_file {config.ca_file} does not exist"
+        yield CheckNote("error", f"ca_file {config.ca_file} does not exist", "LLR403")
         return
     try:
         context_for("https:", config.ca_path, config.trust)
     except LLMRouterError as error:
         # Without TLS no authority is asked, so that nothing is broken yet.
-        yield ("error" if config.base_url.startswith("https:") else "warning"), error.message
+        check = _id_of_authorities(config, error.message)
+        yield CheckNote("error" if config.base_url.startswith("https:") else "warning", error.message, check)
         return
     file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if folder and not file and config.trust == "certifi" and not Path(folder).is_dir():
-        yield "error", f"SSL_CERT_DIR ({folder}) is no folder, so that no authority is trusted"
+        text = f"SSL_CERT_DIR ({folder}) is no folder, so that no authority is trusted"
+        yield CheckNote("error", text, "LLR402")
+    elif folder and not file and config.trust == "certifi" and not _holds_authorities(Path(folder)):
+        text = f"SSL_CERT_DIR ({folder}) holds no certificate under its hash, so that no authority is trusted"
+        yield CheckNote("error", text, "LLR402")
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if os.environ.get(variable) and not (file or folder or config.ca_file or config.trust == "system"):
-            yield "warning", f"{variable} is not read: set SSL_CERT_FILE, or ca_file, to trust its authorities"
+            text = f"{variable} is not read: set SSL_CERT_FILE, or ca_file, to trust its authorities"
+            yield CheckNote("warning", text, "LLR404")
+
+
+def _id_of_authorities(config: HTTPConfig, message: str) -> str:
+    if message.startswith("ca_file"):
+        return "LLR403"
+    return "LLR411" if config.trust == "system" else "LLR401"
+
+
+def _holds_authorities(folder: Path) -> bool:
+    """Whether OpenSSL would find any certificate in `folder`: it looks for files named by a hash."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(_HASHED.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
 
 
 def _check_way(config: HTTPConfig) -> Iterator[Finding]:
     try:
         transport = choose_transport(config.transport, config.base_url)
     except LLMRouterError as error:
-        yield "error", error.message
+        check = "LLR406" if "proxy" in error.message else "LLR408"
+        yield CheckNote("error", error.message, check)
         return
-    yield "ok", f"requests are carried by {transport}"
+    yield CheckNote("ok", f"requests are carried by {transport}", "LLR400")
     host = urlsplit(config.base_url).netloc
     try:
         proxy = proxy_for(config.base_url)
         if proxy is not None:
             check_proxy(proxy, SOCKS_SCHEMES if transport == "httpx" else ())
     except LLMRouterError as error:
-        yield "error", error.message
+        yield CheckNote("error", error.message, "LLR406")
     else:
         way = "directly" if proxy is None else f"through the proxy {shown_proxy(proxy)}"
-        yield "ok", f"requests go to {host} {way}"
+        yield CheckNote("ok", f"requests go to {host} {way}", "LLR400")
     if transport == "httptools":
         yield from blind_watchers()

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from lee_llm_router._util.check_note import CheckNote
+
 _WATCHERS = {
     "opentelemetry-instrumentation-httpx": "OpenTelemetry's instrumentation of httpx",
     "respx": "respx",
@@ -17,20 +19,21 @@ _FOR_PRODUCTION = frozenset({"opentelemetry-instrumentation-httpx"})
 """Those that are hardly installed for tests alone."""
 
 
-def blind_watchers() -> Iterator[tuple[Literal["ok", "warning"], str]]:
+def blind_watchers() -> Iterator[CheckNote]:
     """Yield what sees nothing while httptools carries the requests, as findings of the doctor. Imports nothing."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - it takes 10 ms to load
 
     remedy = "sees nothing of requests carried by httptools: set transport: httpx if it should"
     patched_by = _patched_by()
     if patched_by is not None:
-        yield "warning", f"httpx is instrumented ({patched_by}), which {remedy}"
+        yield CheckNote("warning", f"httpx is instrumented ({patched_by}), which {remedy}", "LLR412")
     for package, name in _WATCHERS.items():
         try:
             version(package)
         except PackageNotFoundError:
             continue
-        yield "warning" if package in _FOR_PRODUCTION else "ok", f"{name} is installed, and {remedy}"
+        level: Literal["ok", "warning"] = "warning" if package in _FOR_PRODUCTION else "ok"
+        yield CheckNote(level, f"{name} is installed, and {remedy}", "LLR412" if level == "warning" else "LLR400")
 
 
 def _patched_by() -> str | None:

@@ -1,0 +1,135 @@
+"""Says whether git tracks or ignores a file, by git's own files.
+
+The program git is not asked: a repository's settings may name programs that git runs when it is asked for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+
+_MAX_INDEX = 64_000_000
+_MAX_RULES = 200_000
+_ENTRY = 62
+"""Bytes of an entry of the index before its name, with SHA-1."""
+
+
+def repository_of(path: Path) -> Path | None:
+    """Return the top folder of the repository that `path` is in; None if there is none."""
+    return next((folder for folder in path.absolute().parents if (folder / ".git").exists()), None)
+
+
+def is_tracked(path: Path) -> bool:
+    """Whether git has `path`, or a file below it, in its index; False also where that cannot be told."""
+    path = path.absolute()
+    top = repository_of(path)
+    if top is None:
+        return False
+    with suppress(OSError, ValueError, IndexError):
+        name = os.fsencode(path.relative_to(top).as_posix())
+        index = _git_folder(top) / "index"
+        info = index.stat()
+        return any(
+            known == name or known.startswith(name + b"/")
+            for known in _names(str(index), info.st_mtime_ns, info.st_size)
+        )
+    return False
+
+
+def is_ignored(path: Path) -> bool:
+    """Whether a rule of git's ignores `path`: in a `.gitignore` on the way to it, or in the repository's own list."""
+    path = path.absolute()
+    top = repository_of(path)
+    if top is None:
+        return False
+    ignored = False
+    for base, rule in _rules(top, path):
+        verdict = _verdict(rule, path.relative_to(base).parts)
+        ignored = ignored if verdict is None else verdict
+    return ignored
+
+
+def _git_folder(top: Path) -> Path:
+    """Return the folder with the index: of a worktree it is elsewhere."""
+    entry = top / ".git"
+    if entry.is_dir():
+        return entry
+    return top / entry.read_text(errors="replace")[:4096].removeprefix("gitdir:").strip()
+
+
+@lru_cache(maxsize=4)
+def _names(index: str, _changed: int, size: int) -> tuple[bytes, ...]:
+    """Return the names in an index, as git's `index-format` describes it (versions 2 to 4)."""
+    data = Path(index).read_bytes() if size <= _MAX_INDEX else b""
+    if data[:4] != b"DIRC":
+        return ()
+    version, count = int.from_bytes(data[4:8], "big"), int.from_bytes(data[8:12], "big")
+    names: list[bytes] = []
+    at, last = 12, b""
+    for _ in range(count):
+        flags = int.from_bytes(data[at + 60 : at + 62], "big")
+        start = at + _ENTRY + (2 if flags & 0x4000 else 0)
+        if version >= 4:
+            cut, start = _variable_integer(data, start)
+            end = data.index(b"\0", start)
+            last = last[: len(last) - cut] + data[start:end]
+            at = end + 1
+        else:
+            end = data.index(b"\0", start)
+            last = data[start:end]
+            at += (end - at + 8) // 8 * 8
+        names.append(last)
+    return tuple(names)
+
+
+def _variable_integer(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number as git writes offsets, and where it ends."""
+    value = data[at] & 127
+    while data[at] & 128:
+        at += 1
+        value = ((value + 1) << 7) | (data[at] & 127)
+    return value, at + 1
+
+
+def _rules(top: Path, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the rules that may be about `path`, the weakest first, each with the folder that it starts from."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - raises nothing
+    lists = [(top, Path(home) / "git" / "ignore")]
+    with suppress(OSError):
+        lists.append((top, _git_folder(top) / "info" / "exclude"))
+    folders = [folder for folder in reversed(path.parents) if folder == top or top in folder.parents]
+    lists += [(folder, folder / ".gitignore") for folder in folders]
+    for base, file in lists:
+        with suppress(OSError):
+            with file.open(errors="replace") as lines:
+                text = lines.read(_MAX_RULES)
+            yield from ((base, line) for line in text.splitlines())
+
+
+def _verdict(rule: str, parts: tuple[str, ...]) -> bool | None:
+    """Return whether `rule` ignores (True) or takes back (False) the path `parts`; None if it is not about it."""
+    rule = rule.rstrip()
+    if not rule or rule.startswith("#"):
+        return None
+    taken_back = rule.startswith("!")
+    rule = rule.removeprefix("!").removeprefix("\\")
+    for length in range(1, len(parts) + 1):
+        is_folder = length < len(parts)
+        if (is_folder or not rule.endswith("/")) and _matches(rule.rstrip("/"), parts[:length]):
+            return not taken_back
+    return None
+
+
+def _matches(rule: str, parts: tuple[str, ...]) -> bool:
+    if "/" not in rule:
+        return fnmatchcase(parts[-1], rule)
+    pattern = "".join(
+        ".*/?" if piece == "**/" else "[^/]*" if piece == "*" else "[^/]" if piece == "?" else re.escape(piece)
+        for piece in re.split(r"(\*\*/|\*|\?)", rule.removeprefix("/"))
+    )
+    return re.fullmatch(pattern, "/".join(parts)) is not None

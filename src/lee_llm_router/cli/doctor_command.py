@@ -1,0 +1,112 @@
+"""The command `doctor`: checks of the configuration, offline and live, in several forms, and repairs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+from typer.core import TyperCommand
+
+from lee_llm_router.cli.arguments import ConfigOption, JsonOption, roles_beginning_with, text_of
+from lee_llm_router.cli.output import terminal_columns, wants_color, write_json, write_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lee_llm_router.doctor.results import CheckResult
+
+Format: TypeAlias = Literal["text", "json", "github"]
+
+_LIVE = "--live"
+_LIVE_WORDS = ("models", "call")
+
+
+class DoctorCommand(TyperCommand):
+    """The command, with an option that may stand alone or with a word: ``--live``, ``--live=call``."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """As the base class, with the word that is left out filled in."""
+        filled: list[str] = []
+        for index, word in enumerate(args):
+            is_bare = word == _LIVE and args[index + 1 : index + 2] not in ([one] for one in _LIVE_WORDS)
+            filled.append(f"{_LIVE}={_LIVE_WORDS[0]}" if is_bare else word)
+        return super().parse_args(ctx, filled)
+
+
+def doctor(
+    *,
+    config: ConfigOption = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role", "-r", help="Look only at this role and its providers.", autocompletion=roles_beginning_with
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    form: Annotated[
+        str, typer.Option("--format", help="text, json, or github: workflow commands, for its annotations.")
+    ] = "text",
+    only: Annotated[
+        str | None, typer.Option("--only", help="Show these checks: LLR301,LLR4 (all that begin so).")
+    ] = None,
+    skip: Annotated[str | None, typer.Option("--skip", help="Leave these checks out.")] = None,
+    explain: Annotated[str | None, typer.Option("--explain", help="Print cause and cure of a check: LLR301.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that is well, too.")] = False,
+) -> None:
+    """Check the configuration, keys, programs and trace folder, without the network.
+
+    Exit code: 0 healthy, 1 errors were found, 2 wrong usage, or the file cannot be opened.
+    """
+    from lee_llm_router.doctor.catalogue import check_ids, explanation  # noqa: PLC0415 - help needs none of it
+    from lee_llm_router.doctor.results import is_bad, selected  # noqa: PLC0415
+
+    if explain is not None:
+        write_line(explanation(str(text_of(explain, "--explain"))))
+        return
+    shape = _format(form, as_json)
+    wanted, left_out = (check_ids(_words(given)) for given in (only, skip))
+    results = _diagnosed(config, text_of(role, "--role"))
+    results = selected(results, wanted, left_out)
+    _show(results, shape, verbose)
+    raise typer.Exit(is_bad(results, strict))
+
+
+def _format(form: str, as_json: bool) -> Format:
+    forms: dict[str, Format] = {"text": "text", "json": "json", "github": "github"}
+    if form not in forms:
+        raise typer.BadParameter(f"there are: {', '.join(forms)}", param_hint="--format")
+    if as_json and form == "github":
+        raise typer.BadParameter("it goes without --json", param_hint="--format")
+    return "json" if as_json else forms[form]
+
+
+def _words(given: str | None) -> list[str]:
+    return [word for word in (given or "").replace(",", " ").split() if word]
+
+
+def _diagnosed(config: Path | None, role: str | None) -> list[CheckResult]:
+    from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
+    from lee_llm_router.doctor.checks import diagnose  # noqa: PLC0415
+    from lee_llm_router.errors import ConfigError  # noqa: PLC0415
+
+    path = find_config(config)
+    try:
+        return diagnose(path, role)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _show(results: Sequence[CheckResult], shape: Format, verbose: bool) -> None:
+    from lee_llm_router.cli.findings_table import github_commands, print_results, render_results  # noqa: PLC0415
+
+    if shape == "json":
+        write_json(list(results), indent=2)
+    elif shape == "github":
+        write_line(github_commands(results) or "::debug::the doctor found nothing")
+    elif wants_color():
+        write_line(print_results(results, terminal_columns(), verbose))
+    else:
+        write_line(render_results(results, terminal_columns() if sys.stdout.isatty() else None, verbose))

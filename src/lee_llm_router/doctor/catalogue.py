@@ -1,0 +1,77 @@
+"""The one table of the doctor's checks: `catalogue.json`. Each row has an id that stays, a cause and a cure.
+
+The hundreds of an id are its section; ``LLR100``, ``LLR200`` and so on say what is well there. ``docs/checks.md`` is
+written from the table, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.errors import ConfigError
+
+Level: TypeAlias = Literal["ok", "info", "warning", "error"]
+Section: TypeAlias = Literal[
+    "file", "environment", "keys", "network", "policy", "provider", "role", "model", "traces", "live"
+]
+
+_FILE = "catalogue.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckKind:
+    """One row of the table."""
+
+    id: str
+    level: Level
+    """How bad it is where the check that finds it says nothing else."""
+    section: Section
+    title: str
+    cause: str
+    cure: str
+
+
+@cache
+def catalogue() -> Mapping[str, CheckKind]:
+    """Return the rows by id, in the order of their ids."""
+    from pkgutil import get_data  # noqa: PLC0415 - only the doctor needs it
+
+    rows = json.loads(get_data(__package__, _FILE) or b"[]")
+    return {row["id"]: CheckKind(**row) for row in rows}
+
+
+def check_ids(words: Iterable[str]) -> tuple[str, ...]:
+    """Return `words`, ids or beginnings of them that stand for all that begin so, as they are written in the table.
+
+    Raises:
+        ConfigError: no id begins so; says which are near.
+    """
+    found = []
+    for word in words:
+        plain = word.strip().upper()
+        if not plain.startswith("LLR") or not any(known.startswith(plain) for known in catalogue()):
+            hint = Suggester().did_you_mean(plain, list(catalogue()))
+            raise ConfigError(
+                f"there is no check {word.strip()!r}{hint}; ids are LLR and a number, or its beginning: LLR3"
+            )
+        found.append(plain)
+    return tuple(found)
+
+
+def explanation(word: str) -> str:
+    """Return the page of one check, or of all whose ids begin with `word`, as text.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    (beginning,) = check_ids([word])
+    kinds = [kind for kind in catalogue().values() if kind.id.startswith(beginning)]
+    return "\n\n".join(
+        f"{kind.id}  {kind.title}  ({kind.section}, {kind.level})\n\n  cause  {kind.cause}\n  cure   {kind.cure}"
+        for kind in kinds
+    )

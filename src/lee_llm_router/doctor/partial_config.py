@@ -1,0 +1,205 @@
+"""Reads as much of a configuration as can be read, so that one run of the doctor shows every fault.
+
+How this works: the file is loaded as always. If it has mistakes, what they are about is taken out of its tree, with
+what depends on that, and the rest is loaded again, until it loads or nothing is left. What follows only from taking
+things out is no finding. The tree keeps the positions, so that later checks can say where something stands.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lee_llm_router.config.findings import Finding, Findings
+from lee_llm_router.config.load import config_of_section, origin_of
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.config.reading import TEXT_NAME, name_of_source, read_tree, router_section
+from lee_llm_router.config.tree import Entry, Node, locate
+from lee_llm_router.doctor.results import Place
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.mistakes import PointsAt
+from lee_llm_router.settings.model import KeyPath
+from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
+
+_MAX_ROUNDS = 25
+_CONSEQUENCES = frozenset({"missing", "unknown_provider", "unknown_role", "default_role", "section"})
+"""Kinds of findings that may follow from what was taken out."""
+
+
+@dataclass
+class PartialConfig:
+    """What could be read of a configuration."""
+
+    name: str
+    """What findings call it: the file's path, or `configuration`."""
+    file: str | None = None
+    """The path of the file as it was named; None if there is none."""
+    origin: ConfigOrigin = NO_ORIGIN
+    section: Entry | None = None
+    """The tree of the router's section, without what has mistakes."""
+    config: LLMConfig | None = None
+    """The configuration, without what has mistakes; None if nothing is left."""
+    mistakes: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    left_out: int = 0
+    touched: set[tuple[str, str]] = field(default_factory=set)
+    """Providers and roles that have lost something, so that little can be said of them: ``("roles", "planner")``."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the configuration has no mistake."""
+        return self.config is not None and not self.mistakes
+
+    def place(self, path: KeyPath, at: PointsAt = "key") -> Place | None:
+        """Return where the key or the value at `path` stands, from the router's section inwards."""
+        if self.file is None or self.section is None:
+            return None
+        position = locate(self.section, path, at)
+        return Place(self.file, position.line, position.column)
+
+
+def read_partly(source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any]) -> PartialConfig:
+    """Return what can be read of `source`, which is a configuration or anything that `load_config` takes."""
+    if isinstance(source, LLMConfig):
+        file = source.origin.file
+        return PartialConfig(file or "configuration", file, source.origin, config=source)
+    name = name_of_source(source) if isinstance(source, (str, os.PathLike)) else TEXT_NAME
+    is_file = name != TEXT_NAME
+    partial = PartialConfig(name if is_file else "configuration", name if is_file else None)
+    findings = Findings(name_of_source(source))
+    try:
+        partial.section = router_section(read_tree(source, findings), findings)
+    except ConfigError:
+        partial.mistakes = findings.found()
+        return partial
+    partial.origin = origin_of(source)
+    _load(partial, partial.section, findings)
+    return partial
+
+
+def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
+    for _ in range(_MAX_ROUNDS):
+        try:
+            partial.config = config_of_section(section, partial.origin, findings)
+        except ConfigError:
+            found = findings.found()
+            partial.mistakes += [one for one in found if not partial.mistakes or one.kind not in _CONSEQUENCES]
+            partial.left_out += findings.left_out
+            if not _Pruning(section, partial).take_out(found):
+                return
+            findings = Findings(findings.name)
+        else:
+            partial.warnings = findings.found()
+            return
+
+
+class _Pruning:
+    """Takes what has mistakes out of the tree of a section."""
+
+    def __init__(self, section: Entry, partial: PartialConfig) -> None:
+        self._root = section.node
+        self._partial = partial
+
+    def take_out(self, findings: list[Finding]) -> bool:
+        """Take out what `findings` are about, and return whether anything was there to be taken out."""
+        changed = False
+        # The last item of a list first, so that the indexes of those before it stay true.
+        for finding in sorted(findings, key=lambda one: [str(step).zfill(9) for step in one.path], reverse=True):
+            path = finding.path[1:]
+            if finding.kind in ("unknown_role", "default_role"):
+                changed |= self._delete(("default_role",)) or self._add_default_role()
+            elif finding.kind in ("duplicate", "form"):
+                changed |= self._forget_problems(path) or self._delete(path)
+            else:
+                changed |= self._delete(self._part_of(finding.kind, path))
+        self._follow()
+        return changed
+
+    def _part_of(self, kind: str, path: KeyPath) -> KeyPath:
+        """Return what must go for a finding at `path`: the value itself, or what cannot be without it."""
+        if kind in ("missing", "unknown_type", "unknown_provider") and path:
+            is_item = kind == "unknown_provider" and path[-1] != "provider"
+            return path if is_item or self._is_bare(path) else path[:-1]
+        return path
+
+    def _is_bare(self, path: KeyPath) -> bool:
+        """Whether `path` leads to a bare name, in place of a mapping with a type."""
+        return path[-1] not in ("type", "provider") and self._node(path) is not None
+
+    def _node(self, path: KeyPath) -> Node | None:
+        node = self._root
+        for step in path:
+            inner = node.value
+            if isinstance(inner, dict) and step in inner:
+                node = inner[step].node
+            elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+                node = inner[step]
+            else:
+                return None
+        return node
+
+    def _delete(self, path: KeyPath) -> bool:
+        if not path:
+            return False
+        holder = self._node(path[:-1])
+        if holder is None:
+            return False
+        if path[0] in ("roles", "providers") and len(path) > 1:
+            self._partial.touched.add((str(path[0]), str(path[1])))
+        step = path[-1]
+        inner: Any = holder.value
+        is_key = isinstance(inner, dict) and step in inner
+        is_item = isinstance(inner, list) and isinstance(step, int) and step < len(inner)
+        if is_key or is_item:
+            del inner[step]
+        return is_key or is_item
+
+    def _forget_problems(self, path: KeyPath) -> bool:
+        """Forget what was wrong with the form of the node at `path`, or of the one around it."""
+        forgotten = False
+        for node, key in ((self._node(path), None), (self._node(path[:-1]), path[-1] if path else None)):
+            if node is not None:
+                left = [problem for problem in node.problems if problem.key != key]
+                forgotten |= len(left) < len(node.problems)
+                node.problems = left
+        return forgotten
+
+    def _add_default_role(self) -> bool:
+        roles = self._node(("roles",))
+        if roles is None or not isinstance(roles.value, dict) or not roles.value:
+            return False
+        self._root.value["default_role"] = Entry(
+            self._root.position, Node(self._root.position, next(iter(roles.value)))
+        )
+        return True
+
+    def _follow(self) -> None:
+        """Take out roles and fallbacks whose provider is gone."""
+        providers, roles = self._node(("providers",)), self._node(("roles",))
+        if providers is None or roles is None or not isinstance(roles.value, dict):
+            return
+        known = providers.value if isinstance(providers.value, dict) else {}
+        for name, entry in list(roles.value.items()):
+            role = entry.node.value
+            if not isinstance(role, dict):
+                continue
+            fallbacks = role["fallback_providers"].node.value if "fallback_providers" in role else []
+            for index in reversed(range(len(fallbacks) if isinstance(fallbacks, list) else 0)):
+                if not _is_known(fallbacks[index], known):
+                    self._delete(("roles", name, "fallback_providers", index))
+            if not _is_known(entry.node, known):
+                self._delete(("roles", name))
+        default = self._node(("default_role",))
+        if default is not None and default.value not in roles.value:
+            self._delete(("default_role",))
+            self._add_default_role()
+
+
+def _is_known(target: Node, known: Mapping[str, Entry]) -> bool:
+    """Whether the provider of `target`, a role or a fallback, is there; what says it wrongly is left alone."""
+    name = target.value
+    if isinstance(name, dict):
+        name = name["provider"].node.value if "provider" in name else None
+    return not isinstance(name, str) or name in known or "${" in name

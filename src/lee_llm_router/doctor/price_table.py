@@ -1,0 +1,124 @@
+"""What the table of genai-prices says of models, offline: known or not, deprecated, how large their window is.
+
+The package is an extra. Its table ages, so that what it does not have is no fault by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from lee_llm_router._util.suggestions import MAX_WORD
+
+_DIGITS = re.compile(r"\d+")
+_NEAR = 0.8
+_NO_TEXT = re.compile(
+    r"(?:^|[-_./])(?:embed(?:ding|dings)?|rerank(?:er)?|tts|whisper|transcribe|moderation|dall-e)(?:$|[-_./:0-9])"
+)
+"""Words in the names of models that give no text in answer to a chat."""
+_GATEWAYS = frozenset({"azure", "aws", "openrouter", "databricks", "cloudflare", "github-copilot", "modal", "baseten"})
+"""Vendors that serve other vendors' models, or deployments by names of their users."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What the table says of a model at a vendor."""
+
+    vendor: str
+    """What the table calls the vendor."""
+    is_known: bool
+    near: str | None = None
+    """The model that was meant, where it is spelt nearly alike."""
+    elsewhere: str | None = None
+    """The vendor that has it instead."""
+    is_deprecated: bool = False
+    gives_text: bool = True
+    context_window: int | None = None
+
+
+def is_installed() -> bool:
+    """Whether the table is there."""
+    return _snapshot() is not None
+
+
+def facts_of(model: str, base_url: str) -> ModelFacts | None:
+    """Return what the table says of `model` at the server `base_url`; None where it does not know the server."""
+    snapshot = _snapshot()
+    vendor = None if snapshot is None else _vendor(snapshot, base_url)
+    if snapshot is None or vendor is None or len(model) > 4 * MAX_WORD:
+        return None
+    known = _found(vendor, snapshot, model)
+    is_gateway = vendor.id in _GATEWAYS or vendor.id.startswith("huggingface")
+    if known is None:
+        near = None if is_gateway else _near(model, [one.id for one in vendor.models])
+        elsewhere = None if is_gateway or near else _elsewhere(snapshot, vendor, model)
+        return ModelFacts(
+            vendor=vendor.name, is_known=False, near=near, elsewhere=elsewhere, gives_text=_talks(model, None)
+        )
+    return ModelFacts(
+        vendor=vendor.name, is_known=True, is_deprecated=known.deprecated is True,
+        gives_text=_talks(model, known), context_window=known.context_window,
+    )  # fmt: skip
+
+
+@cache
+def _snapshot() -> Any:
+    try:
+        from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - an extra, and slow to load
+    except ImportError:
+        return None
+    return get_snapshot()
+
+
+def _vendor(snapshot: Any, base_url: str) -> Any:
+    for vendor in snapshot.providers:
+        try:
+            if re.match(vendor.api_pattern, base_url):
+                return vendor
+        except re.error:
+            continue
+    return None
+
+
+def _found(vendor: Any, snapshot: Any, model: str) -> Any:
+    name = model.removeprefix("models/")
+    return vendor.find_model(name, all_providers=snapshot.providers)
+
+
+def _elsewhere(snapshot: Any, asked: Any, model: str) -> str | None:
+    """Return the vendor that makes `model`, by the names of its models, where it is not the one that is asked."""
+    if "/" in model or ":" in model:
+        return None
+    for vendor in snapshot.providers:
+        if vendor is asked or vendor.id in _GATEWAYS or vendor.model_match is None:
+            continue
+        if vendor.model_match.is_match(model.lower()) and _found(vendor, snapshot, model) is not None:
+            return str(vendor.name)
+    return None
+
+
+def _near(model: str, known: Sequence[str]) -> str | None:
+    """Return the known model that is spelt nearly alike, with the same numbers: others are other models."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only what is unknown needs it
+
+    if model.startswith("ft:") or len(model) > MAX_WORD:
+        return None
+    numbers = _DIGITS.findall(model)
+    alike = [one for one in known if _DIGITS.findall(one) == numbers]
+    return next(iter(get_close_matches(model.lower(), alike, 1, _NEAR)), None)
+
+
+def _talks(model: str, known: Any) -> bool:
+    """Whether a model answers a chat with text, as far as can be seen."""
+    if _NO_TEXT.search(model.lower()):
+        return False
+    prices = getattr(known, "prices", None)
+    if isinstance(prices, list):
+        prices = prices[-1].prices if prices else None
+    if prices is None:
+        return True
+    tokens = [getattr(prices, name, None) for name in ("input_mtok", "output_mtok")]
+    return any(price is not None for price in tokens) or not any(value is not None for value in vars(prices).values())

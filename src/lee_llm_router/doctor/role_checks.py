@@ -1,0 +1,157 @@
+"""Checks of the roles: their chains, their times, and whether a chain can outlive what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lee_llm_router._util.hosts import host_of, is_this_machine, site_of
+from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.config.models import ChainEntry, LLMConfig, RoleConfig
+from lee_llm_router.config.unsupported import missing_in_entry
+from lee_llm_router.doctor.key_checks import vendor_of
+from lee_llm_router.doctor.partial_config import PartialConfig
+from lee_llm_router.doctor.results import CheckResult, Place, found
+from lee_llm_router.engine import json_contract
+from lee_llm_router.engine.settings import DEFAULT_TIMEOUT
+from lee_llm_router.errors import ConfigError, LLMRouterError
+from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.registry import PROVIDERS
+from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.settings.model import KeyPath
+from lee_llm_router.telemetry.records import target_name
+
+
+def check_roles(
+    partial: PartialConfig, router: LeeLLMRouter, role: str | None
+) -> Iterator[tuple[CheckResult, set[str]]]:
+    """Yield, for each role, its results, each with the names of the providers in its chain."""
+    config = router.config
+    if role is not None and role not in config.roles:
+        if ("roles", role) in partial.touched:
+            return
+        known, near = ", ".join(sorted(config.roles)), Suggester().did_you_mean(role, config.roles)
+        yield found("LLR601", role, f"no such role in the configuration{near}; there are: {known}"), set()
+        return
+    for name in config.roles if role is None else [role]:
+        at = partial.place(("roles", name))
+        try:
+            chain = router.resolve(name)
+            for target in chain:
+                json_contract.check_schema(target.fields.get("schema"))
+        except LLMRouterError as error:
+            yield found("LLR602", name, error.message, at=at), {config.roles[name].provider}
+        else:
+            names = {target.provider for target in chain}
+            if ("roles", name) not in partial.touched:
+                targets = ", then ".join(target_name(target.provider, target.model) for target in chain)
+                default = " (default role)" if name == config.default_role else ""
+                yield found("LLR600", name, targets + default, at=at), names
+                for result in _RoleChecks(partial, config, name).results():
+                    yield result, names
+
+
+class _RoleChecks:
+    """Checks one role as the file has it; a policy may choose otherwise."""
+
+    def __init__(self, partial: PartialConfig, config: LLMConfig, name: str) -> None:
+        self._partial = partial
+        self._config = config
+        self._name = name
+        self._role: RoleConfig = config.roles[name]
+        self._chain: Sequence[ChainEntry] = config.chain(name)
+
+    def results(self) -> Iterator[CheckResult]:
+        """Yield all that is to be said."""
+        yield from self._times()
+        yield from self._numbers()
+        yield from self._owners()
+        yield from self._capabilities()
+
+    def _at(self, *path: str | int) -> Place | None:
+        return self._partial.place(("roles", self._name, *path))
+
+    def _times(self) -> Iterator[CheckResult]:
+        role, deadline = self._role, self._role.deadline
+        timeouts = [entry.settings.timeout or DEFAULT_TIMEOUT for entry in self._chain]
+        longest = max(timeouts)
+        is_own = "deadline" in role.model_fields_set or any(e.settings.timeout is not None for e in self._chain)
+        if deadline <= longest and is_own:
+            asked = "timeout" if longest != DEFAULT_TIMEOUT else "timeout, by default,"
+            text = f"the deadline of {deadline:g} s is no longer than the {asked} of one attempt: {longest:g} s"
+            yield found("LLR604", self._name, text, at=self._at("deadline"))
+        else:
+            yield from self._last_attempt(timeouts)
+        for field, seconds in (
+            ("first_token_timeout", role.stream.first_token_timeout),
+            ("idle_timeout", role.stream.idle_timeout if "idle_timeout" in role.stream.model_fields_set else None),
+        ):
+            if seconds is not None and seconds > deadline:
+                text = f"stream.{field} of {seconds:g} s is longer than the deadline of {deadline:g} s"
+                yield found("LLR606", self._name, text, at=self._at("stream", field))
+
+    def _last_attempt(self, timeouts: Sequence[float]) -> Iterator[CheckResult]:
+        """Say whether the last attempt would never begin, were all those before it to hang."""
+        role, deadline = self._role, self._role.deadline
+        if len(timeouts) > 1:
+            before, what = sum(timeouts[:-1]), f"the last of {len(timeouts)} targets"
+        elif "attempts" in role.retry.model_fields_set and role.retry.attempts > 1:
+            tries = min(role.retry.attempts, role.retry.max_attempts)
+            before, what = timeouts[0] * (tries - 1), f"attempt {tries}"
+        else:
+            return
+        if before >= deadline:
+            text = f"if those before it hang for {before:g} s, {what} is never asked: the deadline is {deadline:g} s"
+            yield found("LLR605", self._name, text, at=self._at("deadline"))
+
+    def _numbers(self) -> Iterator[CheckResult]:
+        most = self._role.retry.max_attempts
+        if len(self._chain) > most:
+            text = f"the chain has {len(self._chain)} targets, and a call makes {most} attempts"
+            yield found("LLR611", self._name, text, at=self._at("retry", "max_attempts"))
+
+    def _owners(self) -> Iterator[CheckResult]:
+        settings = [self._config.providers[entry.provider] for entry in self._chain]
+        owners = [owner_of(one) for one in settings]
+        if len(owners) == 1 and owners[0] is not None:
+            yield found("LLR610", self._name, f"its only target is at {owners[0]}", at=self._at())
+        elif len(owners) > 1 and owners[0] is not None and set(owners) == {owners[0]}:
+            yield found("LLR607", self._name, f"all targets are at {owners[0]}", at=self._at("fallback_providers"))
+        mocks = [one.type == "mock" for one in settings]
+        if mocks[0] and not all(mocks):
+            text = f"{self._chain[0].provider} is a mock, and stands before targets that are not"
+            yield found("LLR612", self._name, text, at=self._at("provider"))
+
+    def _capabilities(self) -> Iterator[CheckResult]:
+        lacks = [missing_in_entry(self._config.providers[entry.provider], entry) for entry in self._chain]
+        if all(lacks):
+            options = ", ".join(sorted({option for lack in lacks for option in lack}))
+            yield found("LLR608", self._name, f"no target of the chain can express {options}", at=self._at())
+        classes = [_class_of(self._config.providers[entry.provider]) for entry in self._chain]
+        for what, field in (("tools", "tools"), ("pictures and files", "content_parts")):
+            able = [getattr(getattr(one, "capabilities", None), field, None) for one in classes]
+            if len(able) > 1 and True in able and False in able:
+                names = ", ".join(
+                    dict.fromkeys(e.provider for e, can in zip(self._chain, able, strict=True) if can is False)
+                )
+                yield found("LLR609", self._name, f"calls with {what} skip {names}", at=self._at("fallback_providers"))
+
+
+def owner_of(settings: ProviderConfig) -> str | None:
+    """Return the domain that a provider depends on; None for this machine, or where it is not known."""
+    vendor = vendor_of(settings)
+    if vendor is not None:
+        return site_of(host_of(vendor.base_url))
+    host = host_of(str(getattr(settings, "base_url", "") or ""))
+    return site_of(host) if host and not is_this_machine(host) else None
+
+
+def _class_of(settings: ProviderConfig) -> type[Provider[ProviderConfig]] | None:
+    try:
+        return PROVIDERS.get(settings.type)
+    except ConfigError:
+        return None
+
+
+def path_of_entry(index: int, role: str) -> KeyPath:
+    """Return where the target `index` of a role's chain stands in the file."""
+    return ("roles", role, "fallback_providers", index - 1) if index else ("roles", role)
