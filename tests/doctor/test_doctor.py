@@ -89,10 +89,10 @@ def test_the_shipped_template_is_read_and_its_missing_keys_are_errors(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     (here / "c.yaml").write_text(template_text())
     findings = diagnose(here / "c.yaml")
-    assert ("error", "openai", "environment variable OPENAI_API_KEY is not set") in of(findings, "provider")
+    assert ("error", "openai", "environment variable OPENAI_API_KEY is not set") in of(findings, "keys")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdefghijklmnopqrstuvwxyz")
     findings = diagnose(here / "c.yaml")
-    assert {level for level, name, _ in of(findings, "provider") if name == "openai"} == {"ok"}
+    assert {level for level, name, _ in of(findings, "keys") if name == "openai"} == {"ok"}
     assert "abcdefghij" not in repr(findings)
     assert {f.level for f in diagnose(here / "c.yaml", "assistant")} == {"ok"}
 

@@ -89,7 +89,7 @@ def _rows(results: Sequence[CheckResult], verbose: bool) -> Iterator[tuple[str, 
             yield level, f"{level:<8} {result.id} {_text(result)}"
             if result.cure and result.id not in told:
                 told.add(result.id)
-                yield "", f"{_INDENT}do: {result.cure}"
+                yield "", f"{_INDENT}do: {escaped(result.cure)}"
     good = [result for result in results if result.level == "ok"]
     rows = [_ok(result.section, _text(result)) for result in good] if verbose else _folded(results)
     yield from (("ok", row) for row in rows)

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from os.path import commonprefix
 from typing import Literal, TypeAlias
 
-from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.errors import ConfigError
 
 Level: TypeAlias = Literal["ok", "info", "warning", "error"]
@@ -55,10 +55,10 @@ def check_ids(words: Iterable[str]) -> tuple[str, ...]:
     for word in words:
         plain = word.strip().upper()
         if not plain.startswith("LLR") or not any(known.startswith(plain) for known in catalogue()):
-            hint = Suggester().did_you_mean(plain, list(catalogue()))
-            raise ConfigError(
-                f"there is no check {word.strip()!r}{hint}; ids are LLR and a number, or its beginning: LLR3"
-            )
+            near = max(catalogue(), key=lambda known: len(commonprefix([known, plain])))
+            hint = f" (did you mean {near!r}?)" if len(commonprefix([near, plain])) > len("LLR") else ""
+            what = f"there is no check {word.strip()!r}{hint}"
+            raise ConfigError(f"{what}; an id is LLR and three digits, and LLR3 stands for all that begin so")
         found.append(plain)
     return tuple(found)
 

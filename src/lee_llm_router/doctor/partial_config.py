@@ -85,7 +85,8 @@ def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
             partial.config = config_of_section(section, partial.origin, findings)
         except ConfigError:
             found = findings.found()
-            partial.mistakes += [one for one in found if not partial.mistakes or one.kind not in _CONSEQUENCES]
+            is_first = not partial.mistakes
+            partial.mistakes += [one for one in found if is_first or not _is_consequence(one)]
             partial.left_out += findings.left_out
             if not _Pruning(section, partial).take_out(found):
                 return
@@ -93,6 +94,11 @@ def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
         else:
             partial.warnings = findings.found()
             return
+
+
+def _is_consequence(finding: Finding) -> bool:
+    """Whether `finding` may follow from what was taken out: the lack of it, or that nothing is left beside it."""
+    return finding.kind in _CONSEQUENCES or len(finding.path) <= 2
 
 
 class _Pruning:

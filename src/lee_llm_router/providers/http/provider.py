@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.masked_text import values_used
-from lee_llm_router._util.scrubbing import secrets_in
+from lee_llm_router._util.scrubbing import is_sensitive_header, secrets_in
 from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
@@ -180,6 +180,35 @@ class HTTPProvider(Provider[SettingsT]):
         from lee_llm_router.providers.http.checks import check_http  # noqa: PLC0415 - only the doctor needs it
 
         yield from check_http(self.config, self._key_source)
+
+    def models_path(self) -> str | None:
+        """Return where the API lists its models, after the base URL; None if it has no such list."""
+        return "/models"
+
+    def look_at(self, path: str, timeout: float, *, with_key: bool = True) -> HTTPReply:
+        """Return what the server says to a GET of `path`, whatever its status. Only the doctor asks so.
+
+        Args:
+            path: What follows the base URL.
+            timeout: Seconds of wall-clock time it may take.
+            with_key: Send the key, and the headers that may hold one.
+
+        Raises:
+            LLMRouterError: there is no key, no connection, or no answer.
+        """
+        config = self.config
+        if with_key:
+            shared = self._headers_for_key(stream=False)
+            raw, secrets = shared.raw, shared.secrets
+        else:
+            plain = {name: value for name, value in config.headers.items() if not is_sensitive_header(name)}
+            raw = raw_headers(checked_headers({**_DEFAULT_HEADERS, **plain}))
+            secrets = tuple(self.secrets())
+        url = config.base_url + path
+        if self._query:
+            url += ("&" if "?" in url else "?") + self._query
+        answer = self._carrier.get().send(WireRequest(url, raw, b"", "GET"), timeout)
+        return HTTPReply(answer.status, answer.body, answer.raw_headers, 0, secrets, self.clock.time(), {}, config)
 
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
         """Merge `extra_body` into the `body` of a request. Unless overridden, its fields replace the dialect's."""

@@ -69,6 +69,10 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
             found["tools"] = f"there are no tools of the type {kind}"
         return found
 
+    def models_path(self) -> str | None:
+        """As `HTTPProvider.models_path`: on clouds there is none."""
+        return "/models?limit=1000" if self.config.platform == "messages" else None
+
     def untakable(self, request: LLMRequest) -> str | None:
         """As `Provider.untakable`: pictures and files of types that the API does not take."""
         foreign = foreign_media(request.messages)

@@ -15,7 +15,7 @@ from lee_llm_router.providers.http.dialects.gemini.generate import GeminiDialect
 from lee_llm_router.providers.http.dialects.gemini.lessons import OPTIONS, refused_in
 from lee_llm_router.providers.http.dialects.gemini.media import untakable
 from lee_llm_router.providers.http.dialects.gemini.request import unsupported, with_extra
-from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig
+from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
 from lee_llm_router.providers.http.learning_provider import LearningProvider
 from lee_llm_router.response import LLMRequest
 
@@ -31,6 +31,10 @@ class GeminiProvider(LearningProvider[GeminiConfig]):
     def unsupported(cls, request: LLMRequest, settings: GeminiConfig) -> Mapping[str, str]:
         """As `Provider.unsupported`: what the model cannot take."""
         return unsupported(request, settings)
+
+    def models_path(self) -> str | None:
+        """As `HTTPProvider.models_path`: on Vertex there is none."""
+        return None if is_vertex(self.config.base_url) else "/models?pageSize=1000"
 
     def untakable(self, request: LLMRequest) -> str | None:
         """As `Provider.untakable`: files of other vendors, and parts of unknown types."""
