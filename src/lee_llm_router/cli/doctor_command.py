@@ -10,11 +10,12 @@ import typer
 from typer.core import TyperCommand
 
 from lee_llm_router.cli.arguments import ConfigOption, JsonOption, roles_beginning_with, text_of
-from lee_llm_router.cli.output import terminal_columns, wants_color, write_json, write_line
+from lee_llm_router.cli.output import PROGRAM, say, terminal_columns, wants_color, write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lee_llm_router.doctor.live.call_probe import CallPlan
     from lee_llm_router.doctor.results import CheckResult
 
 Format: TypeAlias = Literal["text", "json", "github"]
@@ -52,11 +53,24 @@ def doctor(
         str | None, typer.Option("--only", help="Show these checks: LLR301,LLR4 (all that begin so).")
     ] = None,
     skip: Annotated[str | None, typer.Option("--skip", help="Leave these checks out.")] = None,
+    live: Annotated[
+        str | None,
+        typer.Option(
+            _LIVE,
+            metavar="[=call]",
+            help="Ask the servers too: can they be reached, do they take the key, do they offer the model? With =call"
+            " ask each target a small question; the price is told first.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds a server has to answer, with --live.")
+    ] = 15.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what would be asked.")] = False,
     explain: Annotated[str | None, typer.Option("--explain", help="Print cause and cure of a check: LLR301.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that is well, too.")] = False,
 ) -> None:
-    """Check the configuration, keys, programs and trace folder, without the network.
+    """Check the configuration, keys, programs and trace folder; without the network unless --live is given.
 
     Exit code: 0 healthy, 1 errors were found, 2 wrong usage, or the file cannot be opened.
     """
@@ -68,7 +82,11 @@ def doctor(
         return
     shape = _format(form, as_json)
     wanted, left_out = (check_ids(_words(given)) for given in (only, skip))
-    results = _diagnosed(config, text_of(role, "--role"))
+    if live not in (None, *_LIVE_WORDS):
+        raise typer.BadParameter(f"it stands alone, or is {_LIVE}=call", param_hint=_LIVE)
+    path, results = _diagnosed(config, text_of(role, "--role"))
+    if live is not None:
+        results += _asked(path, text_of(role, "--role"), live == "call", timeout, yes)
     results = selected(results, wanted, left_out)
     _show(results, shape, verbose)
     raise typer.Exit(is_bad(results, strict))
@@ -87,16 +105,49 @@ def _words(given: str | None) -> list[str]:
     return [word for word in (given or "").replace(",", " ").split() if word]
 
 
-def _diagnosed(config: Path | None, role: str | None) -> list[CheckResult]:
+def _diagnosed(config: Path | None, role: str | None) -> tuple[Path, list[CheckResult]]:
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.doctor.checks import diagnose  # noqa: PLC0415
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415
 
     path = find_config(config)
     try:
-        return diagnose(path, role)
+        return path, diagnose(path, role)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _asked(path: Path, role: str | None, call: bool, timeout: float, yes: bool) -> list[CheckResult]:
+    """Ask the servers, with a line of progress on standard error."""
+    from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
+    from lee_llm_router.doctor.live.diagnosis import diagnose_live  # noqa: PLC0415
+
+    with ProgressLine("asking") as line:
+
+        def show(done: int, total: int) -> None:
+            line.tell(f"asking  {done} of {total} answered")
+
+        def agree(plan: CallPlan) -> bool:
+            line.hide()
+            agreed = _agreed(plan, yes)
+            line.show()
+            return agreed
+
+        return diagnose_live(path, role, call=call, timeout=timeout, agree=agree, on_progress=show)
+
+
+def _agreed(plan: CallPlan, yes: bool) -> bool:
+    """Tell what the questions cost, and ask for leave at a terminal; without one, only `yes` gives it."""
+    from lee_llm_router.doctor.live.call_probe import lines_of_plan  # noqa: PLC0415
+
+    for text in lines_of_plan(plan):
+        say(f"{PROGRAM}: {text}")
+    if yes or (plan.most_usd == 0 and not plan.unknown):
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        say(f"{PROGRAM}: not asked without a terminal to agree at: --yes agrees")
+        return False
+    return typer.confirm("Ask them?", default=False, err=True)
 
 
 def _show(results: Sequence[CheckResult], shape: Format, verbose: bool) -> None:

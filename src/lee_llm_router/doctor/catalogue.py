@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from os.path import commonprefix
 from typing import Literal, TypeAlias
 
 from lee_llm_router.errors import ConfigError
@@ -55,12 +54,18 @@ def check_ids(words: Iterable[str]) -> tuple[str, ...]:
     for word in words:
         plain = word.strip().upper()
         if not plain.startswith("LLR") or not any(known.startswith(plain) for known in catalogue()):
-            near = max(catalogue(), key=lambda known: len(commonprefix([known, plain])))
-            hint = f" (did you mean {near!r}?)" if len(commonprefix([near, plain])) > len("LLR") else ""
+            near = max(catalogue(), key=lambda known: _shared_beginning(known, plain))
+            hint = f" (did you mean {near!r}?)" if _shared_beginning(near, plain) > len("LLR") else ""
             what = f"there is no check {word.strip()!r}{hint}"
             raise ConfigError(f"{what}; an id is LLR and three digits, and LLR3 stands for all that begin so")
         found.append(plain)
     return tuple(found)
+
+
+def _shared_beginning(one: str, other: str) -> int:
+    """Return how many characters at their beginning are the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def explanation(word: str) -> str:

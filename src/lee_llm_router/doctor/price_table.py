@@ -122,3 +122,26 @@ def _talks(model: str, known: Any) -> bool:
         return True
     tokens = [getattr(prices, name, None) for name in ("input_mtok", "output_mtok")]
     return any(price is not None for price in tokens) or not any(value is not None for value in vars(prices).values())
+
+
+def most_usd(model: str, base_url: str, input_tokens: int, output_tokens: int) -> float | None:
+    """Return what a call costs at most, in US dollars; None where the table does not know its price."""
+    snapshot = _snapshot()
+    vendor = None if snapshot is None else _vendor(snapshot, base_url)
+    known = None if vendor is None else _found(vendor, snapshot, model)
+    if known is None:
+        return None
+    from genai_prices import Usage  # noqa: PLC0415 - an extra, which is there
+
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    try:
+        price = known.calc_price(usage, vendor, genai_request_timestamp=_now(), auto_update_timestamp=None)
+        return float(price.total_price)
+    except (ValueError, TypeError, KeyError, ArithmeticError):
+        return None
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime  # noqa: PLC0415 - only a question needs it
+
+    return datetime.now(UTC)

@@ -1,0 +1,169 @@
+"""Asks each target one small question, by the role's own settings, and says what came of it and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router.config.models import ChainEntry, LLMConfig, RoleConfig
+from lee_llm_router.doctor.price_table import most_usd
+from lee_llm_router.doctor.results import CheckResult, found
+from lee_llm_router.engine.settings import ContractConfig, RetryConfig
+from lee_llm_router.errors import ConfigError, LLMRouterError
+from lee_llm_router.providers import registry
+from lee_llm_router.response import LLMRequest
+from lee_llm_router.router import LeeLLMRouter
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.records import target_name
+from lee_llm_router.telemetry.settings import TraceConfig
+
+QUESTION = "This is a test of the connection. Answer with the word OK and nothing else."
+_PROMPT_TOKENS = 300
+"""More tokens than the question has, in any model's counting."""
+_ANSWER_TOKENS = 256
+_THINKING_TOKENS = 4096
+"""Tokens that an answer may have, and one that is thought about."""
+_ROLE = "asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCall:
+    """One question to one target."""
+
+    name: str
+    """The target, as people write it."""
+    config: LLMConfig = field(repr=False)
+    """A configuration with this target alone."""
+    most_usd: float | None = None
+    """What it costs at most, in US dollars; None where no price is known."""
+
+    def results(self) -> Sequence[CheckResult]:
+        """Ask, and return what came of it."""
+        begun = SYSTEM_CLOCK.monotonic()
+        with LeeLLMRouter(self.config, trace_store=False) as router:
+            try:
+                answer = router.complete(_ROLE, [{"role": "user", "content": QUESTION}])
+            except LLMRouterError as error:
+                return [found("LLR930", self.name, f"{error.failure_type.value}: {error.message}")]
+        took = SYSTEM_CLOCK.monotonic() - begun
+        cost = getattr(answer, "cost_usd", None)
+        parts = [f"answered in {took:.1f} s", f"{answer.usage.total_tokens or 0} tokens"]
+        if isinstance(cost, float | int):
+            parts.append(f"${cost:.6f}")
+        if answer.finish_reason == "length":
+            parts.append("cut at its limit, as is usual here")
+        return [found("LLR931", self.name, ", ".join(parts))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPlan:
+    """The questions that would be asked."""
+
+    calls: list[TargetCall]
+    refused: list[CheckResult]
+    """What is not asked, whoever agrees: it would act beyond giving an answer."""
+
+    @property
+    def most_usd(self) -> float:
+        """What those whose price is known cost together, at most."""
+        return sum(call.most_usd or 0.0 for call in self.calls)
+
+    @property
+    def unknown(self) -> list[str]:
+        """The targets whose price is not known."""
+        return [call.name for call in self.calls if call.most_usd is None]
+
+
+def planned_calls(config: LLMConfig, roles: Sequence[str], timeout: float) -> CallPlan:
+    """Return a question for each target of `roles`; targets that differ in nothing are asked once."""
+    calls: list[TargetCall] = []
+    refused: list[CheckResult] = []
+    seen: list[ChainEntry] = []
+    for role in roles:
+        for entry in config.chain(role):
+            if entry in seen:
+                continue
+            seen.append(entry)
+            name = target_name(entry.provider, entry.model)
+            if _acts(config, entry):
+                refused.append(found("LLR932", name, "not asked: it may change files or more, not only answer"))
+                continue
+            most, limit = _limit(config, entry)
+            alone = _alone(config, role, entry, timeout, most)
+            calls.append(TargetCall(name=name, config=alone, most_usd=_price(config, entry, limit)))
+    return CallPlan(calls=calls, refused=refused)
+
+
+def _acts(config: LLMConfig, entry: ChainEntry) -> bool:
+    settings = config.providers[entry.provider]
+    try:
+        provider = registry.get(settings.type)(entry.provider, settings)
+    except LLMRouterError:
+        return False
+    try:
+        return provider.effects != "none"
+    finally:
+        provider.close()
+
+
+def _limit(config: LLMConfig, entry: ChainEntry) -> tuple[int | None, int | None]:
+    """Return the bound on tokens to ask with, and the one that holds; None where there is none."""
+    asked = entry.settings
+    thinks = asked.reasoning_effort not in (None, "none", "minimal")
+    usual = _THINKING_TOKENS if thinks else _ANSWER_TOKENS
+    most = usual if asked.max_tokens is None or thinks else min(asked.max_tokens, usual)
+    settings = config.providers[entry.provider]
+    try:
+        request = LLMRequest(messages=(), model=entry.model, max_tokens=most)
+        lacking: Any = registry.get(settings.type).unsupported(request, settings)
+    except (ConfigError, LLMRouterError):
+        lacking = {"max_tokens": ""}
+    except Exception:  # noqa: BLE001 - a provider of somebody else's
+        lacking = {"max_tokens": ""}
+    return (None, None) if "max_tokens" in lacking else (most, most)
+
+
+def _price(config: LLMConfig, entry: ChainEntry, limit: int | None) -> float | None:
+    settings = config.providers[entry.provider]
+    if settings.type in ("mock", "llama_cpp"):
+        return 0.0
+    base_url = getattr(settings, "base_url", None)
+    if limit is None or not entry.model or not isinstance(base_url, str):
+        return None
+    return most_usd(entry.model, base_url, _PROMPT_TOKENS + _schema_tokens(entry), limit)
+
+
+def _schema_tokens(entry: ChainEntry) -> int:
+    return len(str(entry.settings.response_schema)) if entry.settings.response_schema is not None else 0
+
+
+def _alone(config: LLMConfig, role: str, entry: ChainEntry, timeout: float, most: int | None) -> LLMConfig:
+    """Return a configuration in which one role asks this target alone, once, by its settings."""
+    settings = {name: getattr(entry.settings, name) for name in entry.settings.model_fields_set}
+    if most is not None:
+        settings["max_tokens"] = most
+    changes: dict[str, Any] = {
+        **settings, "provider": entry.provider, "model": entry.model, "fallback_providers": (), "accept": None,
+        "timeout": timeout, "deadline": timeout, "contract": ContractConfig(repair=0),
+        "retry": RetryConfig(attempts=1, max_attempts=1, patience=0),
+    }  # fmt: skip
+    asked: RoleConfig = config.roles[role].model_copy(update=changes)
+    return config.model_copy(
+        update={
+            "roles": {_ROLE: asked}, "default_role": _ROLE, "policy": PluginSettings(type="simple"), "sinks": (),
+            "trace": TraceConfig(enabled=False),
+        }
+    )  # fmt: skip
+
+
+def lines_of_plan(plan: CallPlan) -> Iterator[str]:
+    """Yield what somebody should know before the questions are asked."""
+    number = len(plan.calls)
+    known = number - len(plan.unknown)
+    if known:
+        yield f"{known} question{'s' * (known != 1)} of at most ${plan.most_usd:.4f} together"
+    if plan.unknown:
+        shown = ", ".join(plan.unknown[:10]) + (", ..." if len(plan.unknown) > 10 else "")
+        yield f"{len(plan.unknown)} whose price is not known: {shown}"
