@@ -259,18 +259,46 @@ def gzipped(body: bytes) -> bytes:
     return http(200, gzip.compress(body), {"Content-Encoding": "gzip"})
 
 
-def make_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """A new authority's certificate that is also the one of 127.0.0.1, and a server's context that uses it."""
+def make_certificate(folder: Path, names: str = "IP:127.0.0.1,DNS:model.test") -> tuple[Path, ssl.SSLContext]:
+    """A new authority's certificate that is also the one of `names`, and a server's context that uses it."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     command: list[str | Path] = [
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-        "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:model.test",
-        "-keyout", key, "-out", certificate,
+        "-subj", "/CN=test", "-addext", f"subjectAltName={names}", "-keyout", key, "-out", certificate,
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
+    return certificate, _server_context(certificate, key)
+
+
+def make_old_certificate(folder: Path, begin: str, end: str) -> tuple[Path, ssl.SSLContext]:
+    """As `make_certificate`, valid between two times written as ``YYYYMMDDHHMMSSZ``."""
+    request, key, certificate = folder / "request.pem", folder / "key.pem", folder / "cert.pem"
+    settings = folder / "ca.cnf"
+    settings.write_text(
+        "[ca]\ndefault_ca=own\n[own]\n"
+        f"database={folder}/index\nnew_certs_dir={folder}\nserial={folder}/serial\ndefault_md=sha256\npolicy=any\n"
+        "x509_extensions=names\n[any]\ncommonName=supplied\n"
+        "[names]\nsubjectAltName=IP:127.0.0.1\nbasicConstraints=CA:true\n[req]\ndistinguished_name=any\n"
+    )
+    (folder / "index").touch()
+    (folder / "serial").write_text("01\n")
+    make: list[str | Path] = [
+        "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+        "/CN=test", "-config", settings, "-keyout", key, "-out", request,
+    ]  # fmt: skip
+    sign: list[str | Path] = [
+        "openssl", "ca", "-batch", "-notext", "-selfsign", "-config", settings, "-keyfile", key, "-in", request, "-out",
+        certificate, "-startdate", begin, "-enddate", end,
+    ]  # fmt: skip
+    for command in (make, sign):
+        subprocess.run(command, check=True, capture_output=True)
+    return certificate, _server_context(certificate, key)
+
+
+def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    return certificate, context
+    return context
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
