@@ -14,6 +14,7 @@ from lee_llm_router.config.reading import MAX_BYTES
 from lee_llm_router.config.tree import TOP_KEY, Node
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, Place, found
+from lee_llm_router.doctor.role_checks import lacking_options
 from lee_llm_router.settings.mistakes import FindingKind
 from lee_llm_router.settings.model import KeyPath
 
@@ -41,7 +42,7 @@ def check_file(partial: PartialConfig) -> Iterator[CheckResult]:
     results = [_finding(partial, one) for one in _in_order(partial.mistakes)]
     if partial.left_out:
         results.append(found("LLR123", partial.name, f"and {partial.left_out} more", at=_whole(partial)))
-    results += [_finding(partial, one) for one in partial.warnings]
+    results += [_finding(partial, one) for one in partial.warnings if not _is_told_of_all(partial, one)]
     results += _written_keys(partial, {result.line for result in results if result.id in _SECRETS})
     yield from results
     if any(result.id in _SECRETS for result in results):
@@ -50,6 +51,13 @@ def check_file(partial: PartialConfig) -> Iterator[CheckResult]:
 
 def _whole(partial: PartialConfig) -> Place | None:
     return Place(partial.file) if partial.file else None
+
+
+def _is_told_of_all(partial: PartialConfig, warning: Finding) -> bool:
+    """Whether no target of the role can serve, which is said of the role then."""
+    if warning.kind != "unsupported" or partial.config is None or len(warning.path) < 3:
+        return False
+    return all(lacking_options(partial.config, str(warning.path[2])))
 
 
 def _in_order(findings: list[Finding]) -> list[Finding]:

@@ -122,18 +122,34 @@ class _RoleChecks:
             yield found("LLR612", self._name, text, at=self._at("provider"))
 
     def _capabilities(self) -> Iterator[CheckResult]:
-        lacks = [missing_in_entry(self._config.providers[entry.provider], entry) for entry in self._chain]
+        lacks = lacking_options(self._config, self._name)
         if all(lacks):
             options = ", ".join(sorted({option for lack in lacks for option in lack}))
             yield found("LLR608", self._name, f"no target of the chain can express {options}", at=self._at())
-        classes = [_class_of(self._config.providers[entry.provider]) for entry in self._chain]
-        for what, field in (("tools", "tools"), ("pictures and files", "content_parts")):
-            able = [getattr(getattr(one, "capabilities", None), field, None) for one in classes]
-            if len(able) > 1 and True in able and False in able:
-                names = ", ".join(
-                    dict.fromkeys(e.provider for e, can in zip(self._chain, able, strict=True) if can is False)
-                )
-                yield found("LLR609", self._name, f"calls with {what} skip {names}", at=self._at("fallback_providers"))
+        skipped: dict[str, list[str]] = {}
+        for what, field in (("tools", "tools"), ("pictures or files", "content_parts")):
+            able = [self._can(entry, field) for entry in self._chain]
+            if True in able:
+                for entry, can in zip(self._chain, able, strict=True):
+                    if can is False and what not in skipped.setdefault(entry.provider, []):
+                        skipped[entry.provider].append(what)
+        if skipped:
+            texts = [f"calls with {' or '.join(what)} skip {provider}" for provider, what in skipped.items()]
+            yield found("LLR609", self._name, "; ".join(texts), at=self._at("fallback_providers"))
+
+    def _can(self, entry: ChainEntry, field: str) -> bool | None:
+        """Return whether the provider of `entry` can do `field`; None where its class does not say."""
+        try:
+            kind: type[Provider[ProviderConfig]] = PROVIDERS.get(self._config.providers[entry.provider].type)
+        except ConfigError:
+            return None
+        can = getattr(getattr(kind, "capabilities", None), field, None)
+        return can if isinstance(can, bool) else None
+
+
+def lacking_options(config: LLMConfig, role: str) -> list[dict[str, str]]:
+    """Return for each target of the chain the options of the role that it cannot express."""
+    return [missing_in_entry(config.providers[entry.provider], entry) for entry in config.chain(role)]
 
 
 def owner_of(settings: ProviderConfig) -> str | None:
@@ -143,13 +159,6 @@ def owner_of(settings: ProviderConfig) -> str | None:
         return site_of(host_of(vendor.base_url))
     host = host_of(str(getattr(settings, "base_url", "") or ""))
     return site_of(host) if host and not is_this_machine(host) else None
-
-
-def _class_of(settings: ProviderConfig) -> type[Provider[ProviderConfig]] | None:
-    try:
-        return PROVIDERS.get(settings.type)
-    except ConfigError:
-        return None
 
 
 def path_of_entry(index: int, role: str) -> KeyPath:
