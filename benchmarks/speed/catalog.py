@@ -123,6 +123,15 @@ ALONE = (
             options=("untraced", "tools")),
     Subject("overrides-schema", "traces off, a schema and two settings in the call", _MOCK, cases=("async-1", "sync"),
             options=("untraced", "schema")),
+    Subject("opentelemetry-api", "traces off, OpenTelemetry without an SDK", _MOCK, needs=("opentelemetry",),
+            distributions=("opentelemetry-api",), cases=("async-1", "sync"), options=("untraced", "opentelemetry-api")),
+    Subject("opentelemetry", "traces off, OpenTelemetry with its SDK, exported to nowhere", _MOCK,
+            needs=("opentelemetry.sdk",), distributions=("opentelemetry-sdk",), cases=("async-1", "sync"),
+            options=("untraced", "opentelemetry")),
+    Subject("opentelemetry-off", "traces off, OpenTelemetry with its SDK, no call sampled", _MOCK,
+            needs=("opentelemetry.sdk",), cases=("async-1", "sync"), options=("untraced", "opentelemetry-off")),
+    Subject("prometheus", "traces off, Prometheus", _MOCK, needs=("prometheus_client",),
+            distributions=("prometheus-client",), cases=("async-1", "sync"), options=("untraced", "prometheus")),
 )  # fmt: skip
 POLICIES = (
     Subject("policy-context", "a policy that takes context", _MOCK, cases=("async-1",), options=("context",)),

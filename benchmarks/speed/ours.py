@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
 from speed.dialects import FORMATS
+from speed.sinks import SINKS
 from speed.subject import Made, Wanted
 from speed.wire import KEY_NAME, MESSAGES, MODEL
 
@@ -111,8 +112,8 @@ def over_http(wanted: Wanted) -> Made:
 def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
-    Options: "untraced"; "context" or "observe" for a policy; "tools" or "schema" for what each call overrides;
-    "count=N" providers and roles; "all": each call asks the next role, instead of two in turn.
+    Options: "untraced"; a name of `SINKS`; "context" or "observe" for a policy; "tools" or "schema" for what each call
+    overrides; "count=N" providers and roles; "all": each call asks the next role, instead of two in turn.
     """
     overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
     parsed, text = (City, MOCK_JSON) if "schema" in overrides else (type(None), MOCK_TEXT)
@@ -121,7 +122,8 @@ def alone(wanted: Wanted) -> Made:
     count = wanted.number("count") or 2
     policy = next((POLICIES[option]() for option in wanted.options if option in POLICIES), None)
     store: Literal[False] | None = False if "untraced" in wanted.options else None
-    router = LeeLLMRouter(mock_config(folder, count, text), policy=policy, trace_store=store)
+    sinks = [SINKS[option]() for option in wanted.options if option in SINKS]
+    router = LeeLLMRouter(mock_config(folder, count, text), policy=policy, trace_store=store, event_sink=sinks)
     made.closing.callback(router.close)
     asked = range(count) if "all" in wanted.options else (count // 2, count - 1)
     roles = cycle([f"r{i}" for i in asked])

@@ -52,8 +52,9 @@ class CallRecorder:
         if self._plan.wants_debug_events or following is not None:
             outcome, failure_type, target = self._end
             elapsed_ms = _ms(self._parts.clock.monotonic() - self._plan.started)
-            self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=elapsed_ms,
-                        attempts=attempts, cost_usd=self._cost_usd)  # fmt: skip
+            if self._plan.wants_debug_events:
+                self._event("call.end", target, None, outcome=outcome, failure_type=failure_type, elapsed_ms=elapsed_ms,
+                            attempts=attempts, cost_usd=self._cost_usd)  # fmt: skip
             if following is not None:
                 following.ended(outcome, failure_type, elapsed_ms)
 
@@ -73,13 +74,13 @@ class CallRecorder:
     def succeeded(self, attempt: Attempt, answer: Any) -> None:
         """The attempt has given `answer`."""
         # A failed call needs its records for the final error; a good one only if a listener wants them.
-        wants_events = self._plan.wants_debug_events or self._plan.following is not None
-        if not wants_events and not self._parts.reporter.wants_records:
+        wants_events, is_followed = self._plan.wants_debug_events, self._plan.following is not None
+        if not (wants_events or is_followed or self._parts.reporter.wants_records):
             return
         response = self._plan.operation.facts(answer)
         record = self._ended(attempt, "ok", "return", sent=True, response=response)
+        self._end = ("ok", None, attempt.target)
         if wants_events:
-            self._end = ("ok", None, attempt.target)
             self._event(
                 "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
                 usage=response.usage or None, cost_usd=response.cost_usd,
@@ -252,7 +253,7 @@ class CallRecorder:
 
 def _start_of(attempt: Attempt, plan: CallPlan) -> AttemptStart:
     config = attempt.provider.config
-    base_url = getattr(config, "base_url", None)
+    base_url = vars(config).get("base_url")  # a model takes long to say that it has no such field
     provider, model = attempt.target.names
     return AttemptStart(
         attempt.index, provider, model, config.type, None if isinstance(base_url, MaskedText) else base_url,

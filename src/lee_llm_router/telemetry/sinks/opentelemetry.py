@@ -76,8 +76,8 @@ class OpenTelemetrySink:
         """Return the sink that a configuration asks for."""
         return cls(propagate=settings.propagate)
 
-    def follow(self, call: CallStart) -> CallFollower:
-        """Return what makes the spans of `call`."""
+    def follow(self, call: CallStart) -> CallFollower | None:
+        """Return what makes the spans of `call`; None while there is no SDK."""
         return self._instruments.follow(call)
 
 

@@ -59,12 +59,18 @@ class Instruments:
         self.puts_content_on_spans = wanted in _ON_SPANS
         self._content_log = _ContentLog(logger_provider) if wanted in _IN_EVENTS else None
         self._propagate = propagate
+        self._is_needed = bool(propagate or tracer_provider or meter_provider or logger_provider)
         self._known_targets: dict[tuple[Any, ...], Attributes] = {}
         self._served_models: set[str] = set()
 
-    def follow(self, call: CallStart) -> CallFollower:
+    def follow(self, call: CallStart) -> CallFollower | None:
         """As `OpenTelemetrySink.follow`."""
-        return _Call(self, call)
+        if not self._is_needed:
+            # The application may set its SDK later, at any time. What the API brings itself does nothing.
+            self._is_needed = _does_something(trace.get_tracer_provider()) or _does_something(
+                metrics.get_meter_provider()
+            )
+        return _Call(self, call) if self._is_needed else None
 
     def target_attributes(self, attempt: AttemptStart) -> Attributes:
         """Return the attributes of the target of `attempt`, which are the same each time."""
@@ -122,6 +128,11 @@ class Instruments:
                 return False
             self._served_models.add(model)
         return True
+
+
+def _does_something(provider: object) -> bool:
+    """Whether `provider` is that of an SDK, and not what stands in its place until there is one."""
+    return not type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))
 
 
 class _ContentLog:

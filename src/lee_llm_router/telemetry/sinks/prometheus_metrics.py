@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -32,6 +33,8 @@ _TOKENS = (
     ("input", "prompt_tokens"), ("output", "completion_tokens"), ("cache_read", "cached_tokens"),
     ("cache_write", "cache_write_tokens"), ("reasoning", "reasoning_tokens"),
 )  # fmt: skip
+
+MetricT = TypeVar("MetricT", Counter, Gauge, Histogram)
 
 _lock = ForkLock()
 _by_registry: WeakKeyDictionary[CollectorRegistry, Metrics] = WeakKeyDictionary()
@@ -72,6 +75,8 @@ class Metrics:
         )  # fmt: skip
         self._targets: set[tuple[str, str]] = set()
         self._roles: set[str] = set()
+        self._series: dict[tuple[str, ...], _Series] = {}
+        self._call_series: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     def follow(self, call: CallStart) -> CallFollower:
         """As `PrometheusSink.follow`."""
@@ -86,6 +91,38 @@ class Metrics:
         target = (provider or "", model or "")
         return target if _is_among(self._targets, target) else (target[0] if model else OTHER, OTHER)
 
+    def series(self, role: str, record: TraceRecord) -> _Series:
+        """Return the series that `record` counts in."""
+        target, failure = self.target_labels(record.provider, record.model), record.failure_type or ""
+        key = (role, *target, record.outcome, failure)
+        return self._series.get(key) or self._series.setdefault(
+            key, _Series(self, (role, *target), record.outcome, failure)
+        )
+
+    def call_series(self, role: str, outcome: str, failure: str) -> tuple[Counter, Histogram]:
+        """Return what counts calls that ended so, and their seconds."""
+        key = (role, outcome, failure)
+        known = self._call_series.get(key)
+        if known is None:
+            known = (self.calls.labels(*key), self.call_seconds.labels(role, outcome))
+            self._call_series[key] = known
+        return known
+
+
+class _Series:
+    """The time series of one combination of labels: to look them up each time costs more than to count."""
+
+    __slots__ = ("attempts", "cost", "fallbacks", "first_token", "retries", "seconds", "tokens")
+
+    def __init__(self, metrics: Metrics, labels: tuple[str, str, str], outcome: str, failure: str) -> None:
+        self.attempts = _once(metrics.attempts, *labels, outcome, failure)
+        self.seconds = _once(metrics.attempt_seconds, *labels, outcome)
+        self.retries = _once(metrics.retries, *labels)
+        self.fallbacks = _once(metrics.fallbacks, *labels)
+        self.first_token = _once(metrics.first_token_seconds, *labels)
+        self.cost = _once(metrics.cost, *labels)
+        self.tokens = {field: _once(metrics.tokens, *labels, kind) for kind, field in _TOKENS}
+
 
 class _Call(CallFollower):
     __slots__ = ("_first", "_last", "_metrics", "_role")
@@ -98,25 +135,29 @@ class _Call(CallFollower):
 
     def recorded(self, end: AttemptEnd) -> None:
         """Count an attempt, its tokens and what follows it."""
-        record, metrics = end.record, self._metrics
+        record = end.record
         if record.provider is None:
             return
         self._last = (record.provider, record.model)
         self._first = self._first or self._last
-        labels = (self._role, *metrics.target_labels(record.provider, record.model))
+        series = self._metrics.series(self._role, record)
         if record.verdict == "next":
-            metrics.fallbacks.labels(*labels).inc()
+            series.fallbacks().inc()
         if record.attempt is None:
             return
         if record.verdict == "retry":
-            metrics.retries.labels(*labels).inc()
-        metrics.attempts.labels(*labels, record.outcome, record.failure_type or "").inc()
-        metrics.attempt_seconds.labels(*labels, record.outcome).observe(record.elapsed_ms / 1000)
+            series.retries().inc()
+        series.attempts().inc()
+        series.seconds().observe(record.elapsed_ms / 1000)
         if record.first_token_ms is not None:
-            metrics.first_token_seconds.labels(*labels).observe(record.first_token_ms / 1000)
+            series.first_token().observe(record.first_token_ms / 1000)
         if record.cost_usd is not None and record.cost_usd >= 0:
-            metrics.cost.labels(*labels).inc(record.cost_usd)
-        self._count_tokens(record, labels)
+            series.cost().inc(record.cost_usd)
+        if record.usage is not None:
+            for field, counter in series.tokens.items():
+                count = getattr(record.usage, field)
+                if count:
+                    counter().inc(count)
 
     def breaker_changed(self, provider: str, model: str | None, change: str) -> None:
         """Note the state of a target's breaker."""
@@ -124,18 +165,11 @@ class _Call(CallFollower):
 
     def ended(self, outcome: CallEnd, failure_type: str | None, elapsed_ms: float) -> None:
         """Count the call."""
-        metrics = self._metrics
-        metrics.calls.labels(self._role, outcome, failure_type or "").inc()
-        metrics.call_seconds.labels(self._role, outcome).observe(elapsed_ms / 1000)
+        calls, seconds = self._metrics.call_series(self._role, outcome, failure_type or "")
+        calls.inc()
+        seconds.observe(elapsed_ms / 1000)
         if outcome == "ok" and self._first != self._last:
-            metrics.saved.labels(self._role).inc()
-
-    def _count_tokens(self, record: TraceRecord, labels: tuple[str, ...]) -> None:
-        if record.usage is not None:
-            for kind, field in _TOKENS:
-                count = getattr(record.usage, field)
-                if count:
-                    self._metrics.tokens.labels(*labels, kind).inc(count)
+            self._metrics.saved.labels(self._role).inc()
 
 
 class ServedPort:
@@ -199,6 +233,18 @@ def _scraped(registry: CollectorRegistry) -> CollectorRegistry:
     everything = CollectorRegistry()
     MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
     return everything
+
+
+def _once(metric: MetricT, *labels: str) -> Callable[[], MetricT]:
+    """Return what gives the series of `metric` with `labels`: made when first asked for, so that none stands at 0."""
+    found: list[MetricT] = []
+
+    def series() -> MetricT:
+        if not found:
+            found.append(metric.labels(*labels))
+        return found[0]
+
+    return series
 
 
 def _is_among(known: set[Any], value: Any) -> bool:
