@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,5 +87,5 @@ def test_the_waits_of_a_real_call_say_what_they_were_for() -> None:
     found = timeline_of(call)
     assert [span.kind for span in found] == ["attempt", "wait", "attempt", "wait", "attempt"]
     assert {span.waited_for for span in found if span.kind == "wait"} == {"a: a backoff"}
-    assert all(one.end_ms == two.start_ms for one, two in zip(found, found[1:], strict=False))
+    assert all(one.end_ms == two.start_ms for one, two in pairwise(found))
     assert call.total_ms == found[-1].end_ms

@@ -64,10 +64,8 @@ def _head(call: TracedCall) -> Iterator[tuple[str, str]]:
     first, last, answer = call.records[0], call.last, call.answered_by
     outcome = call_outcome(call)[0]
     if answer is not None:
-        saved = ", saved by a fallback" if call.is_saved else ""
-        outcome += (
-            f" from {answer.target}, of {call.tried} tried{saved}" if call.tried > 1 else f" from {answer.target}"
-        )
+        outcome += f" from {answer.target}" + (f", of {call.tried} tried" if call.tried > 1 else "")
+        outcome += ", saved by a fallback" if call.is_saved else ""
     asked = f" (asked for as {first.asked_role})" if first.asked_role else ""
     token = call.first_token_ms
     yield "call", call.request_id
@@ -91,7 +89,7 @@ def _figures(call: TracedCall) -> Iterator[tuple[str, str]]:
     """Yield the tokens and the cost of all attempts together."""
     usages = [record.usage for record in call.records if record.usage is not None]
     if usages:
-        yield "tokens", _token_words(usages)
+        yield "tokens", token_words(usages)
     if call.cost_usd is not None or usages:
         sources = dict.fromkeys(r.cost_source for r in call.records if r.cost_usd is not None and r.cost_source)
         told = f" ({', '.join(sources)})" if sources else ""
@@ -100,7 +98,7 @@ def _figures(call: TracedCall) -> Iterator[tuple[str, str]]:
         yield "cost", f"{known}{told}{part}"
 
 
-def _token_words(usages: list[LLMUsage]) -> str:
+def token_words(usages: list[LLMUsage]) -> str:
     """Return tokens in words: ``1234 in (512 cached), 340 out (100 reasoning)``."""
 
     def total(name: str) -> int | None:
@@ -145,7 +143,7 @@ def _attempt_facts(record: TraceRecord, *, is_only: bool) -> Iterator[tuple[str,
         "served by": record.served_model if record.served_model != record.model else None,
         "tier": record.service_tier,
         "first token": None if first is None or is_only else f"after {duration(first)} of the attempt",
-        "tokens": None if record.usage is None or is_only else _token_words([record.usage]),
+        "tokens": None if record.usage is None or is_only else token_words([record.usage]),
         "cost": None if record.cost_usd is None or is_only else money(record.cost_usd) + source,
         "said": None if is_ok else record.text,
     }

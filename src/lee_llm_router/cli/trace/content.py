@@ -107,8 +107,19 @@ def write_text(console: Console, text: str, style: ContentStyle, look: str = "")
         _line(console, f"… {count(left)} more characters; --full shows them", "dim", style)
 
 
+def shown_text(text: str, style: ContentStyle) -> str:
+    """Return a text as `write_text` draws it."""
+    text = text if style.full else _head(text)
+    shown, left = _shortened(_laid_out(text), style)
+    return _fit_to_show(shown) + (f"\n… {count(left)} more characters; --full shows them" if left else "")
+
+
+def _fit_to_show(text: str) -> str:
+    return escaped(text.replace("\r\n", "\n")).expandtabs(4)
+
+
 def _line(console: Console, text: str, look: str, style: ContentStyle) -> None:
-    text = escaped(text.replace("\r\n", "\n")).expandtabs(4)
+    text = _fit_to_show(text)
     if not style.plain:
         console.print(Text(text, look, overflow="fold"), soft_wrap=False)
     else:

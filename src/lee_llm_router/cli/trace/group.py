@@ -16,6 +16,7 @@ from lee_llm_router.cli.trace.follow import follow
 from lee_llm_router.cli.trace.path import path
 from lee_llm_router.cli.trace.prune import prune
 from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
+from lee_llm_router.cli.trace.replay import replay
 from lee_llm_router.cli.trace.report import report, serve
 from lee_llm_router.cli.trace.show import show
 from lee_llm_router.cli.trace.stats import stats
@@ -95,6 +96,10 @@ def _write_records(calls: Sequence[TracedCall], names: Sequence[str] | None) -> 
 
 
 trace_app.command(epilog="Example: lee-llm-router trace show @1", short_help="Show one call, whole.")(show)
+trace_app.command(
+    epilog="Example: lee-llm-router trace replay @1 --target groq/llama-4-scout",
+    short_help="Ask the same again elsewhere, and compare.",
+)(replay)
 trace_app.command(
     epilog="Example: lee-llm-router trace report --since 7d -o week.html", short_help="Write a page of HTML."
 )(report)

@@ -82,6 +82,11 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
     return scanner_of(store)
 
 
+def named_config(config: Path | None) -> Path | None:
+    """Return the configuration that was named: after the command, else before it."""
+    return config if config is not None else _before_command.get()[1]
+
+
 def take_options_before_command(ctx: typer.Context) -> None:
     """Keep what stands before a command for it: `--dir` and `--config`. It would not heed the options of the listing.
 
