@@ -81,8 +81,8 @@ def test_the_newest_that_match_are_counted(run: Run, traces: Path) -> None:
 
 def test_reading_ends_with_the_last_call_that_is_wanted() -> None:
     """A long history is not read for a few calls."""
-    from lee_llm_router.cli.trace.group import newest_calls  # noqa: PLC0415
-    from lee_llm_router.telemetry.query import CallFilter  # noqa: PLC0415
+    from lee_llm_router.cli.trace.group import newest_calls
+    from lee_llm_router.telemetry.query import CallFilter
 
     class Endless:
         def calls(self, since: float | None, until: float | None) -> object:
