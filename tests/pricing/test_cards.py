@@ -58,7 +58,8 @@ BY_HAND: list[tuple[str, str, dict[str, int], str | None, float]] = [
     ("https://api.mistral.ai/v1", "mistral-large-latest", {"prompt_tokens": 30, "completion_tokens": 3},
      None, (30 * 2 + 3 * 6) / M),
     ("https://api.deepseek.com/v1", "deepseek-chat",
-     {"prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 60}, None, (40 * 0.27 + 60 * 0.07 + 10 * 1.1) / M),
+     {"prompt_tokens": 100, "completion_tokens": 10, "cached_tokens": 60},
+     None, (40 * 0.27 + 60 * 0.07 + 10 * 1.1) / M),
     ("https://api.x.ai/v1", "grok-4",  # xAI counts reasoning beside the completion
      {"prompt_tokens": 100, "completion_tokens": 10, "reasoning_tokens": 200, "total_tokens": 310},
      None, (100 * 3 + 210 * 15) / M),

@@ -222,7 +222,7 @@ TIERED = {"models": {"a/m": {
 )
 def test_the_tier_that_served_is_billed(asked: str | None, served: str | None, cost: float | None) -> None:
     router, _, _ = router_for(priced(answer(details=AnswerDetails(service_tier=served)), TIERED))
-    options = {} if asked is None else {"service_tier": asked}
+    options: Any = {} if asked is None else {"service_tier": asked}
     assert router.complete("r", "x", **options).cost_usd == (None if cost is None else pytest.approx(cost))
 
 

@@ -28,7 +28,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
-from lee_llm_router.engine.billing import billed, refusing
+from lee_llm_router.engine.billing import billed, priced, refusing
 from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,
@@ -91,7 +91,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     except WorkLimitError:
                         answer = yield check_at_length(plan, attempt, answer, run.time_left(attempt))
                     if parts.billing is not None:
-                        answer = yield from parts.billing.priced(plan, attempt, answer)
+                        answer = yield from priced(plan, parts.billing, attempt, answer)
                     if plan.accept is not None and may_refuse(plan, run.assembler):
                         yield from judge(plan, parts, answer, partial(run.time_left, attempt))
                 except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure

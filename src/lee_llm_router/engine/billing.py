@@ -8,6 +8,7 @@ looked up (the first answer of a model, at most) is waited for in a step of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,16 +22,20 @@ from lee_llm_router.errors import BudgetExceededError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.pricing.budgets import Budget, BudgetState, charge
+from lee_llm_router.pricing.cards import PriceCard, tier_word
 from lee_llm_router.pricing.pricer import PricedProvider, Pricer
 from lee_llm_router.pricing.table import wait_until_known
-from lee_llm_router.response import LLMResponse, with_cost
+from lee_llm_router.response import UNREPORTED, LLMResponse, with_cost
 from lee_llm_router.telemetry.records import target_name
 
 LOOK_UP_SECONDS = 1.0
 """Seconds that an answer may wait for the price table to be loaded; without it, its cost stays unknown."""
 
 
+LOOK_AGAIN_SECONDS = 600.0
+"""Seconds after which the table is asked again whether it knows a model."""
 _LONGEST_NAME = 200
+_MOST_KEPT = 1000
 
 
 class Billing:
@@ -50,27 +55,47 @@ class Billing:
         self._by_call: dict[tuple[str, str], tuple[Budget, ...]] = {}
         self._base_urls = base_urls
         self._providers: dict[str, PricedProvider] = {}
+        self._cards: dict[tuple[Any, ...], PriceCard] = {}
+        self._looked_up: dict[tuple[str, str | None], float] = {}
+        """Until when nothing is to be looked up for a model of a provider."""
         self._warned: set[tuple[str, str | None]] = set()
         self.has_budgets = bool(budgets)
         self.spending = next((budget.spending for found in budgets.values() for budget in found), None)
         """What the budgets share."""
 
-    def started(self, attempt: Attempt, served: str | None = None) -> None:
+    def started(self, attempt: Attempt, served: object = None) -> None:
         """Begin to look up what the attempt will cost, while the vendor is at work; `served` is the model it names."""
-        if self._pricer is not None:
-            model = served if isinstance(served, str) and len(served) <= _LONGEST_NAME else attempt.target.model
-            self._pricer.look_up(self._provider_of(attempt.target), model, at=attempt.started_at)
+        if self._pricer is None:
+            return
+        target, at = attempt.target, attempt.started_at
+        model = served if isinstance(served, str) and len(served) <= _LONGEST_NAME else target.model
+        key = (target.provider, model)
+        if at >= self._looked_up.get(key, 0.0) or target.provider_overrides:
+            pending = self._pricer.look_up(self._provider_of(target), model, at=at)
+            if pending is None and not target.provider_overrides:
+                if len(self._looked_up) >= _MOST_KEPT:
+                    self._looked_up.clear()
+                self._looked_up[key] = at + LOOK_AGAIN_SECONDS
 
-    def priced(self, plan: CallPlan, attempt: Attempt, answer: Any) -> Generator[CallStep, Any, Any]:
-        """Bill the attempt for `answer`, as the operation accepted it, and return it with its cost."""
+    def priced(self, plan: CallPlan, attempt: Attempt, answer: Any, *, waited: bool = False) -> Any:
+        """Bill the attempt for `answer`, as the operation accepted it, and return it with its cost.
+
+        Where its price is still being looked up, return the `WorkStep` to make first, unless that was `waited` for.
+        """
         facts = plan.operation.facts(answer)
-        if self._pricer is not None and facts.cost_usd is None and facts.usage:
-            provider, target = self._provider_of(attempt.target), attempt.target
-            pending = self._pricer.look_up(provider, facts.model, target.model, at=attempt.started_at)
+        if facts.cost_usd is not None or self._pricer is None or not facts.usage:
+            self._bill(plan, attempt, facts)
+            return answer
+        cost = self._bill(plan, attempt, facts, is_certain=waited)
+        if cost is not None:
+            return plan.operation.with_cost(answer, cost)
+        if not waited and attempt.cost_source is None:
+            target = attempt.target
+            pending = self._pricer.look_up(self._provider_of(target), facts.model, target.model, at=attempt.started_at)
             if pending is not None:
-                yield WorkStep(partial(wait_until_known, pending, LOOK_UP_SECONDS), LOOK_UP_SECONDS + 1)
-        cost = self._bill(plan, attempt, facts)
-        return answer if cost is None or facts.cost_usd is not None else plan.operation.with_cost(answer, cost)
+                return WorkStep(partial(wait_until_known, pending, LOOK_UP_SECONDS), LOOK_UP_SECONDS + 1)
+            self._warn(plan, attempt)
+        return answer
 
     def ended(self, plan: CallPlan, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
         """Bill an attempt that gave no answer for what it reports, unless it is billed; return that with its cost."""
@@ -120,28 +145,56 @@ class Billing:
     def _distinct(self) -> Iterable[Budget]:
         return dict.fromkeys(budget for budgets in self._budgets.values() for budget in budgets)
 
-    def _bill(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse) -> float | None:
-        """Charge what `facts` cost to the budgets of the attempt, once, and return it."""
+    def _bill(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse, *, is_certain: bool = True) -> float | None:
+        """Charge what `facts` cost to the budgets of the attempt, once, and return it.
+
+        Args:
+            plan: The call.
+            attempt: The attempt.
+            facts: What it reports.
+            is_certain: Whether a cost that is not known now will not be known later.
+        """
         cost, attempt.cost_source = self._cost(plan, attempt, facts)
-        budgets = self._budgets_of(plan.role_settings.role, attempt.target.provider) if self.has_budgets else ()
         attempt.is_billed = cost is not None
-        if budgets and cost:
-            charge(budgets, cost, attempt.started_at)
-        elif budgets and cost is None:
-            self._warn(attempt.target, budgets)
+        if self.has_budgets:
+            if cost:
+                budgets = self._budgets_of(plan.role_settings.role, attempt.target.provider)
+                charge(budgets, cost, attempt.started_at)
+            elif cost is None and is_certain:
+                self._warn(plan, attempt)
         return cost
 
     def _cost(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse) -> tuple[float | None, str | None]:
         if facts.cost_usd is not None:
             return facts.cost_usd, "vendor"
-        if self._pricer is None or not facts.usage:
+        if self._pricer is None or facts.usage is UNREPORTED:
             return None, None
-        found = self._pricer.cost(
-            self._provider_of(attempt.target), facts.usage, asked=attempt.target.model, served=facts.model,
-            asked_tier=getattr(attempt.request, "service_tier", None), served_tier=facts.details.service_tier,
-            operation=plan.operation.name, at=attempt.started_at,
-        )  # fmt: skip
-        return found or (None, None)
+        target, operation, at = attempt.target, plan.operation.name, attempt.started_at
+        tier, asked_tier = facts.details.service_tier, getattr(attempt.request, "service_tier", None)
+        key = (target.key, facts.model, tier, asked_tier)
+        card = self._cards.get(key)
+        if card is None or at >= card.until or target.provider_overrides:
+            found = self._pricer.cost(
+                self._provider_of(target), facts.usage, asked=target.model, served=facts.model,
+                asked_tier=asked_tier, served_tier=tier, operation=operation, at=at,
+            )  # fmt: skip
+            self._keep_card(key, target, at)
+            return found or (None, None)
+        cost = card.cost_of(facts.usage, has_output=operation != "embedding")
+        return cost, card.source  # empty where it is known that there is no price
+
+    def _keep_card(self, key: tuple[Any, ...], target: Target, at: float) -> None:
+        """Keep the card under a key that is quick to make, where nothing else has a say."""
+        assert self._pricer is not None  # noqa: S101 - as above
+        if self._pricer.has_book or target.provider_overrides:
+            return
+        _, served, tier, asked_tier = key
+        word = tier_word(tier, asked_tier)
+        card = self._pricer.kept_card(self._provider_of(target), target.model, served, word, at)
+        if card is not None:
+            if len(self._cards) >= _MOST_KEPT:
+                self._cards.clear()
+            self._cards[key] = card
 
     def _provider_of(self, target: Target) -> PricedProvider:
         assert self._pricer is not None  # noqa: S101 - asked only where there is one
@@ -166,14 +219,26 @@ class Billing:
         card = self._pricer.card(self._provider_of(target), asked=target.model, at=now)
         return card is not None and card.is_free
 
-    def _warn(self, target: Target, budgets: tuple[Budget, ...]) -> None:
+    def _warn(self, plan: CallPlan, attempt: Attempt) -> None:
         """Say once that what a target costs is not known, and so not counted."""
-        if target.key not in self._warned and len(self._warned) < 1000:
+        target = attempt.target
+        budgets = self._budgets_of(plan.role_settings.role, target.provider) if self.has_budgets else ()
+        if budgets and target.key not in self._warned and len(self._warned) < _MOST_KEPT:
             self._warned.add(target.key)
             logger.warning(
                 "what %s costs is not known, so the budget for %s does not count it: say it under pricing, or install"
                 " the extra [cost]", target_name(*target.names), budgets[0].scope,
             )  # fmt: skip
+
+
+def priced(plan: CallPlan, billing: Billing, attempt: Attempt, answer: Any) -> Generator[CallStep, Any, Any]:
+    """As `Billing.priced`, with the wait for the price table made: the answer is worth more than its cost."""
+    found = billing.priced(plan, attempt, answer)
+    if type(found) is not WorkStep:
+        return found
+    with suppress(Exception):  # no thread can be started to wait in
+        yield found
+    return billing.priced(plan, attempt, answer, waited=True)
 
 
 def billed(plan: CallPlan, parts: RouterParts, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:

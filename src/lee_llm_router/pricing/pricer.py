@@ -85,6 +85,11 @@ class Pricer:
         self._table: PriceTable | None = price_table() if config.table and is_installed() else None
         self._cards: dict[tuple[str | None, ...], PriceCard] = {}
 
+    @property
+    def has_book(self) -> bool:
+        """Whether the application has prices of its own."""
+        return self._book is not None
+
     @staticmethod
     def is_needed(config: PricingConfig, book: PriceBook | None) -> bool:
         """Return whether anything says what an attempt costs."""
@@ -128,7 +133,7 @@ class Pricer:
             own = amount(self._call("price book", self._book.cost_usd, used))
             if own is not None:
                 return own, self._book_name
-        card = self._card(provider, asked, served, tier_word(served_tier, asked_tier), at)
+        card = self.kept_card(provider, asked, served, tier_word(served_tier, asked_tier), at)
         if card is None:
             return None
         found = card.cost_of(usage, has_output=operation != "embedding")
@@ -139,10 +144,10 @@ class Pricer:
         at: float,
     ) -> PriceCard | None:  # fmt: skip
         """Return the card for a model, as far as it is known now: the model that served before the one asked for."""
-        card = self._card(provider, asked, served, tier, at)
+        card = self.kept_card(provider, asked, served, tier, at)
         return None if card is None or not card.source else card
 
-    def _card(
+    def kept_card(
         self, provider: PricedProvider, asked: str | None, served: str | None, tier: str | None, at: float
     ) -> PriceCard | None:
         """Return the card; one without a source where there is no price, and None where that is not known yet."""

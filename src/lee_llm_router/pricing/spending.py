@@ -76,7 +76,7 @@ class Spending:
 
     def spent(self, account: str) -> float:
         """Return what was spent, as far as is known here."""
-        with self._lock:
+        with self._lock.inner:
             known = self._shared.get(account, 0.0) + self._added.get(account, 0.0)
             is_new = account not in self._asked
             self._asked.add(account)
@@ -86,7 +86,7 @@ class Spending:
 
     def add(self, accounts: Iterable[str], usd: float) -> None:
         """Add what an attempt cost to each of `accounts`."""
-        with self._lock:
+        with self._lock.inner:
             for account in accounts:
                 self._added[account] = self._added.get(account, 0.0) + usd
         self._start()

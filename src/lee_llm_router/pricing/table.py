@@ -152,9 +152,10 @@ class PriceTable:
                     self._found.clear()
                 self._found[(vendor, model)] = (entry, at)
         except Exception as error:  # noqa: BLE001 - a table that cannot be used must not break a call
-            if not self._is_broken:
+            with self._lock:
+                was_broken, self._is_broken = self._is_broken, True
+            if not was_broken:
                 logger.warning("the price table cannot be used, so costs are not known: %s", text_of_exception(error))
-            self._is_broken = True
         finally:
             if key is not None:
                 with self._lock:
