@@ -43,9 +43,9 @@ error    LLR601 s: no such role
          do: mend it
 warning  LLR503 b: the key has quotes
 info     LLR610 r: no fallback
-ok       file        c.yaml: reads well
-ok       provider    a, c
-ok       role        r: a, then b
+ok       file      c.yaml: reads well
+ok       provider  a, c
+ok       role      r: a, then b
 3 errors, 1 warning"""
     )
 
@@ -53,7 +53,7 @@ ok       role        r: a, then b
 def test_verbose_shows_every_result() -> None:
     rows = render_results(RESULTS, verbose=True).splitlines()
     assert [row for row in rows if row.startswith("ok ")] == [
-        f"ok       {one.section:<11} {one.subject}: {one.message}" for one in RESULTS if one.level == "ok"
+        f"ok       {one.section:<9} {one.subject}: {one.message}" for one in RESULTS if one.level == "ok"
     ]
 
 

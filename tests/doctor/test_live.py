@@ -371,7 +371,12 @@ def test_each_target_is_asked_one_small_question_by_the_roles_settings() -> None
         source = config(server.url, "m1", "m1", "m2", extra_body={"store": False})
         source["llm"]["roles"]["r2"] |= {"temperature": 0.5, "max_tokens": 7}
         plans: list[CallPlan] = []
-        results = diagnose_live(source, call=True, agree=lambda plan: plans.append(plan) is None)
+
+        def agree(plan: CallPlan) -> bool:
+            plans.append(plan)
+            return True
+
+        results = diagnose_live(source, call=True, agree=agree)
     assert [result.id for result in results].count("LLR931") == 2
     bodies = [request.json for request in server.requests if request.line.startswith("POST")]
     assert sorted(body["model"] for body in bodies) == ["m1", "m2"]

@@ -263,7 +263,7 @@ class Opinionated:
         return self.says
 
 
-register_store("opinionated", Opinionated, replace=True)  # type: ignore[type-abstract]
+register_store("opinionated", Opinionated, replace=True)
 
 
 @pytest.mark.parametrize(

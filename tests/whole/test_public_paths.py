@@ -27,7 +27,7 @@ NAMES = {
         "AttemptOutcome EVENT_NAMES EventSink LoggingSink NextStep RouterEvent SCHEMA_VERSION TokenUsageHook"
         " TraceRecord TraceStore event_level json_text logger target_name"
     ),
-    "doctor": "CONFIG_NAMES CONFIG_VARIABLE CheckResult Level diagnose find_config",
+    "doctor": "CONFIG_NAMES CONFIG_VARIABLE CheckResult Level diagnose diagnose_live find_config",
     "errors": (
         "AuthenticationError ConfigError ContentFilterError ContextLengthError ContractViolationError FailureType"
         " InvalidRequestError InvalidResponseError LLMRouterError LLMTimeoutError ModelNotFoundError OverloadedError"

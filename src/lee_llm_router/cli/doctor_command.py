@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from lee_llm_router.cli.arguments import ConfigOption, JsonOption, roles_beginning_with, text_of
-from lee_llm_router.cli.output import PROGRAM, say, terminal_columns, wants_color, write_json, write_line
+from lee_llm_router.cli.output import PROGRAM, escaped, say, terminal_columns, wants_color, write_json, write_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["text", "json", "github"]
 
 _LIVE = "--live"
+_MAX_REPAIRS = 5
+"""Rounds of repairs: what one of them makes readable may show what the next can repair."""
 _LIVE_WORDS = ("models", "call")
 
 
@@ -65,6 +67,9 @@ def doctor(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds a server has to answer, with --live.")
     ] = 15.0,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what is safe to repair: shows the changes, and asks first.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what would be asked.")] = False,
     explain: Annotated[str | None, typer.Option("--explain", help="Print cause and cure of a check: LLR301.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,
@@ -84,7 +89,13 @@ def doctor(
     wanted, left_out = (check_ids(_words(given)) for given in (only, skip))
     if live not in (None, *_LIVE_WORDS):
         raise typer.BadParameter(f"it stands alone, or is {_LIVE}=call", param_hint=_LIVE)
+    if fix and shape != "text":
+        raise typer.BadParameter("it goes without --json and --format", param_hint="--fix")
     path, results = _diagnosed(config, text_of(role, "--role"))
+    rounds = _MAX_REPAIRS if fix else 0
+    while rounds and _repaired(selected(results, wanted, left_out), yes, is_first=rounds == _MAX_REPAIRS):
+        path, results = _diagnosed(config, text_of(role, "--role"))
+        rounds -= 1
     if live is not None:
         results += _asked(path, text_of(role, "--role"), live == "call", timeout, yes)
     results = selected(results, wanted, left_out)
@@ -136,6 +147,11 @@ def _asked(path: Path, role: str | None, call: bool, timeout: float, yes: bool) 
         return diagnose_live(path, role, call=call, timeout=timeout, agree=agree, on_progress=show)
 
 
+def _is_at_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def _agreed(plan: CallPlan, yes: bool) -> bool:
     """Tell what the questions cost, and ask for leave at a terminal; without one, only `yes` gives it."""
     from lee_llm_router.doctor.live.call_probe import lines_of_plan  # noqa: PLC0415
@@ -144,10 +160,36 @@ def _agreed(plan: CallPlan, yes: bool) -> bool:
         say(f"{PROGRAM}: {text}")
     if yes or (plan.most_usd == 0 and not plan.unknown):
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not _is_at_terminal():
         say(f"{PROGRAM}: not asked without a terminal to agree at: --yes agrees")
         return False
     return typer.confirm("Ask them?", default=False, err=True)
+
+
+def _repaired(results: Sequence[CheckResult], yes: bool, *, is_first: bool) -> bool:
+    """Show what can be repaired, ask for leave, and do it. Return whether anything was changed."""
+    from lee_llm_router.doctor.fixes import planned_repairs  # noqa: PLC0415
+
+    repairs = planned_repairs(results)
+    if not repairs:
+        if is_first:
+            say(f"{PROGRAM}: there is nothing that could be repaired without a doubt")
+        return False
+    for repair in repairs:
+        write_line(escaped("\n".join(repair.lines())))
+    if not yes and not _is_at_terminal():
+        say(f"{PROGRAM}: not changed without a terminal to agree at: --yes agrees")
+        return False
+    if not yes and not typer.confirm("Make these changes?", default=False, err=True):
+        return False
+    changed = False
+    for repair in repairs:
+        try:
+            repair.apply()
+            changed = True
+        except OSError as error:
+            say(f"{PROGRAM}: {repair.path} is not changed: {error.strerror}")
+    return changed
 
 
 def _show(results: Sequence[CheckResult], shape: Format, verbose: bool) -> None:

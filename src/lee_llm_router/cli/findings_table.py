@@ -109,7 +109,7 @@ def _folded(results: Sequence[CheckResult]) -> Iterator[str]:
 
 
 def _ok(section: str, text: str) -> str:
-    return f"{'ok':<8} {section:<11} {text}"
+    return f"{'ok':<8} {section:<9} {text}"
 
 
 def _text(result: CheckResult) -> str:

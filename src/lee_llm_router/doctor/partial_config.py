@@ -60,8 +60,13 @@ class PartialConfig:
         return Place(self.file, position.line, position.column)
 
 
-def read_partly(source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any]) -> PartialConfig:
-    """Return what can be read of `source`, which is a configuration or anything that `load_config` takes."""
+def read_partly(
+    source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], origin: ConfigOrigin | None = None
+) -> PartialConfig:
+    """Return what can be read of `source`, which is a configuration or anything that `load_config` takes.
+
+    With `origin` it is read as if it came from there: text that is not in its file yet.
+    """
     if isinstance(source, LLMConfig):
         file = source.origin.file
         return PartialConfig(file or "configuration", file, source.origin, config=source)
@@ -74,7 +79,7 @@ def read_partly(source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any]) 
     except ConfigError:
         partial.mistakes = findings.found()
         return partial
-    partial.origin = origin_of(source)
+    partial.origin = origin or origin_of(source)
     _load(partial, partial.section, findings)
     return partial
 
