@@ -27,7 +27,7 @@ TITLES = {
     "policy": "The policy",
     "provider": "Providers",
     "role": "Roles",
-    "model": "Models",
+    "model": "Models and prices",
     "traces": "Traces",
     "live": "Live: with --live and --live=call",
 }

@@ -281,6 +281,17 @@ def test_a_store_says_itself_what_it_lacks(monkeypatch: pytest.MonkeyPatch, says
     assert set(bad(diagnose(source))) == ({check} if check else set())
 
 
+def test_all_stores_behind_a_store_are_looked_at(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several folders, and what each store says, behind one that writes to several, or later."""
+    monkeypatch.setattr(Opinionated, "says", [("error", "no disk")])
+    (here / "t").mkdir(mode=0o755)
+    source = with_provider(type="mock")
+    stores = [{"type": "buffered", "store": "jsonl"}, "sqlite", "opinionated"]
+    source["llm"]["trace"] = {"dir": str(here / "t"), "store": {"type": "multi", "stores": stores}}
+    results = [(one.id, one.subject) for one in diagnose(source) if one.section == "traces"]
+    assert results == [("LLR803", str(here / "t")), ("LLR807", "multi")]
+
+
 @pytest.mark.parametrize(
     ("mounts", "kind"),
     [

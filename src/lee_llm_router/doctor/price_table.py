@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from lee_llm_router._util.clock import SYSTEM_CLOCK
 from lee_llm_router._util.suggestions import MAX_WORD
+from lee_llm_router.config.models import ChainEntry, LLMConfig
+from lee_llm_router.pricing.cards import tier_word
+from lee_llm_router.pricing.pricer import Pricer
+from lee_llm_router.pricing.table import price_table
+from lee_llm_router.response import LLMUsage
 
 _DIGITS = re.compile(r"\d+")
 _NEAR = 0.8
@@ -37,11 +43,6 @@ class ModelFacts:
     is_deprecated: bool = False
     gives_text: bool = True
     context_window: int | None = None
-
-
-def is_installed() -> bool:
-    """Whether the table is there."""
-    return _snapshot() is not None
 
 
 def facts_of(model: str, base_url: str) -> ModelFacts | None:
@@ -124,24 +125,20 @@ def _talks(model: str, known: Any) -> bool:
     return any(price is not None for price in tokens) or not any(value is not None for value in vars(prices).values())
 
 
-def most_usd(model: str, base_url: str, input_tokens: int, output_tokens: int) -> float | None:
-    """Return what a call costs at most, in US dollars; None where the table does not know its price."""
-    snapshot = _snapshot()
-    vendor = None if snapshot is None else _vendor(snapshot, base_url)
-    known = None if vendor is None else _found(vendor, snapshot, model)
-    if known is None:
+def most_usd(config: LLMConfig, target: ChainEntry, input_tokens: int, output_tokens: int) -> float | None:
+    """Return what a call to a target costs at most, in US dollars; None where no price is known.
+
+    Prices are those of the file, else of the table, as for a call of the router.
+    """
+    if not target.model:
         return None
-    from genai_prices import Usage  # noqa: PLC0415 - an extra, which is there
-
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-    try:
-        price = known.calc_price(usage, vendor, genai_request_timestamp=_now(), auto_update_timestamp=None)
-        return float(price.total_price)
-    except (ValueError, TypeError, KeyError, ArithmeticError):
-        return None
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime  # noqa: PLC0415 - only a question needs it
-
-    return datetime.now(UTC)
+    now, settings = SYSTEM_CLOCK.time(), config.providers[target.provider]
+    pricer = Pricer(config.pricing, None, lambda *_: None)
+    provider = pricer.provider(target.provider, getattr(settings, "base_url", None))
+    if provider.vendor is not None:
+        price_table().find(provider.vendor, target.model, now)
+    card = pricer.card(provider, asked=target.model, tier=tier_word(None, target.settings.service_tier), at=now)
+    usage = LLMUsage(
+        prompt_tokens=input_tokens, completion_tokens=output_tokens, total_tokens=input_tokens + output_tokens
+    )
+    return None if card is None else card.cost_of(usage)

@@ -28,6 +28,7 @@ _NETWORK = frozenset({
     "davfs", "fuse.davfs", "webdav", "orangefs", "fuse.cephfs", "virtiofs",
 })  # fmt: skip
 """Kinds of file systems that several machines may share."""
+_DEEPEST = 5
 _MOUNTS = "/proc/self/mounts"
 
 
@@ -45,13 +46,25 @@ def check_traces(partial: PartialConfig) -> Iterator[CheckResult]:
     except ConfigError as error:
         yield found("LLR806", trace.store.type, error.message, at=at)
         return
-    folder = getattr(store, "trace_dir", None)
-    if folder is not None:
+    parts = list(_parts(store))
+    folders = dict.fromkeys(folder for part in parts if (folder := getattr(part, "trace_dir", None)) is not None)
+    for folder in folders:
         yield from _check_folder(Path(folder), trace, at)
-    elif not callable(getattr(store, "check", None)):
+    if not folders and not any(callable(getattr(part, "check", None)) for part in parts):
         yield found("LLR800", trace.store.type, "a store whose place is its own matter", at=at)
-    yield from _own_words(store, trace, at)
+    for part in parts:
+        yield from _own_words(part, trace, at)
     _close(store)
+
+
+def _parts(store: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield `store` and those that it hands records on to."""
+    yield store
+    inner = getattr(store, "stores", None)
+    behind = [*inner] if isinstance(inner, (list, tuple)) else []
+    for one in (*behind, getattr(store, "store", None)):
+        if callable(getattr(one, "write", None)) and depth < _DEEPEST:
+            yield from _parts(one, depth + 1)
 
 
 def _check_folder(folder: Path, trace: TraceConfig, at: Place | None) -> Iterator[CheckResult]:

@@ -17,7 +17,6 @@ from lee_llm_router.response import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.records import target_name
-from lee_llm_router.telemetry.settings import TraceConfig
 
 QUESTION = "This is a test of the connection. Answer with the word OK and nothing else."
 _PROMPT_TOKENS = 300
@@ -126,13 +125,9 @@ def _limit(config: LLMConfig, entry: ChainEntry) -> tuple[int | None, int | None
 
 
 def _price(config: LLMConfig, entry: ChainEntry, limit: int | None) -> float | None:
-    settings = config.providers[entry.provider]
-    if settings.type in ("mock", "llama_cpp"):
+    if config.providers[entry.provider].type in ("mock", "llama_cpp"):
         return 0.0
-    base_url = getattr(settings, "base_url", None)
-    if limit is None or not entry.model or not isinstance(base_url, str):
-        return None
-    return most_usd(entry.model, base_url, _PROMPT_TOKENS + _schema_tokens(entry), limit)
+    return None if limit is None else most_usd(config, entry, _PROMPT_TOKENS + _schema_tokens(entry), limit)
 
 
 def _schema_tokens(entry: ChainEntry) -> int:
@@ -146,14 +141,15 @@ def _alone(config: LLMConfig, role: str, entry: ChainEntry, timeout: float, most
         settings["max_tokens"] = most
     changes: dict[str, Any] = {
         **settings, "provider": entry.provider, "model": entry.model, "fallback_providers": (), "accept": None,
-        "timeout": timeout, "deadline": timeout, "contract": ContractConfig(repair=0),
+        "budget": None, "timeout": timeout, "deadline": timeout, "contract": ContractConfig(repair=0),
         "retry": RetryConfig(attempts=1, max_attempts=1, patience=0),
     }  # fmt: skip
     asked: RoleConfig = config.roles[role].model_copy(update=changes)
     return config.model_copy(
         update={
             "roles": {_ROLE: asked}, "default_role": _ROLE, "policy": PluginSettings(type="simple"), "sinks": (),
-            "trace": TraceConfig(enabled=False),
+            # Budgets are kept in the folder of the traces: what is spent here counts too.
+            "trace": config.trace.model_copy(update={"enabled": False}),
         }
     )  # fmt: skip
 
