@@ -7,6 +7,8 @@ from typing import Any
 
 from lee_llm_router import TraceRecord
 from lee_llm_router.cli.trace.call_view import render_call
+from lee_llm_router.cli.trace.comparison import Answered, render_comparison
+from lee_llm_router.cli.trace.content import ContentStyle
 from lee_llm_router.cli.trace.screen import drawn
 from lee_llm_router.cli.trace.table import render_calls
 from lee_llm_router.telemetry.calls import calls_from
@@ -27,3 +29,8 @@ def call_screen(
     (call,) = calls_from(records)
     text = drawn(lambda console: render_call(call, console, plain=plain, **options), width, color=color)
     return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def comparison_screen(before: Answered, now: Answered, width: int) -> str:
+    """What `trace replay` shows of two calls at a terminal."""
+    return drawn(lambda console: render_comparison(before, now, console, ContentStyle(plain=False)), width)
