@@ -121,5 +121,5 @@ with TemporaryDirectory() as folder:
     if model is None:
         show_mocks(LocalFileTraceStore(folder))
     count = "2" if model is None else "1"
-    print(f"\n$ lee-llm-router trace --last {count}", flush=True)
-    app(["trace", "--last", count, "--dir", folder], standalone_mode=False)
+    print(f"\n$ lee-llm-router trace --last {count} --attempts", flush=True)
+    app(["trace", "--last", count, "--attempts", "--dir", folder], standalone_mode=False)
