@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lee_llm_router.cli.chat.command import chat
 from lee_llm_router.cli.complete_command import complete
 from lee_llm_router.cli.doctor_command import DoctorCommand, doctor
 from lee_llm_router.cli.explain_command import explain
@@ -65,6 +66,7 @@ app.command(
     epilog='Example: echo "Plan a picnic" | lee-llm-router complete --role planner',
     short_help="Ask a role and print its answer.",
 )(complete)
+app.command(epilog="Example: lee-llm-router chat --role planner", short_help="Talk to a role.")(chat)
 app.command(epilog="Example: lee-llm-router explain planner", short_help="Show what asking a role would do.")(explain)
 
 

@@ -32,6 +32,12 @@ class AnswerPrinter:
         """How long the call took."""
         self.first_seconds: float | None = None
         """Seconds to the first text."""
+        self._pieces: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """The text that has been printed of the answer asked for last."""
+        return "".join(self._pieces)
 
     def as_text(self, role: str | None, messages: list[dict[str, Any]], options: dict[str, Any]) -> LLMResponse:
         """Print the text of the answer as it arrives, and return the answer."""
@@ -58,6 +64,7 @@ class AnswerPrinter:
 
     def _begin(self) -> float:
         self.first_seconds = None
+        self._pieces = []
         return perf_counter()
 
     def _starts(self, characters: int = 0) -> None:
@@ -73,12 +80,14 @@ class AnswerPrinter:
                 line_open = bool(chunk.text) or (line_open and not chunk.restart)
                 calls_only = not line_open and (calls_only or bool(chunk.tool_calls))
                 if chunk.restart:
+                    self._pieces = []
                     answer.end_line()
                     say(f"{PROGRAM}: the answer broke off, and starts anew")
                 elif chunk.text:
                     if self.first_seconds is None:
                         self.first_seconds = perf_counter() - started
                     self._starts(len(chunk.text))
+                    self._pieces.append(chunk.text)
                     answer.write(chunk.text)
         except (OutputError, BrokenPipeError):
             raise

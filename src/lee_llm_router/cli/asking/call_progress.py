@@ -27,8 +27,10 @@ class CallProgress:
         self._target = ""
         self._failure = ""
         self._characters = 0
+        self.request_id = ""
+        """The id of the call that began last."""
         self.targets: list[str] = []
-        """The targets that were asked, in order; one asked again stands there again."""
+        """The targets that it has asked, in order; one asked again stands there again."""
 
     def emit(self, event: RouterEvent) -> None:
         """Take an event of the call."""
@@ -36,6 +38,7 @@ class CallProgress:
         match event.event:
             case "call.start":
                 self._failure, self._characters = "", 0
+                self.request_id, self.targets = event.request_id, []
                 self._line.tell("choosing a target")
                 self._line.show()
             case "llm.complete.start":
@@ -50,6 +53,8 @@ class CallProgress:
                 wait_ms = event.data.get("wait_ms")
                 if isinstance(wait_ms, int | float) and wait_ms > 0:
                     self._line.tell(_countdown(target, self._failure, wait_ms / 1000))
+            case "call.end":
+                self._line.hide()
             case "llm.stream.first_token":
                 self._line.tell(f"{self._target} answers")
 

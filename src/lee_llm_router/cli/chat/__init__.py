@@ -1,0 +1,1 @@
+"""The command `chat`: a conversation in the terminal, kept on disk."""

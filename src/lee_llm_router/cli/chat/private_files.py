@@ -1,0 +1,44 @@
+"""Files that only their owner can read, in a folder that git leaves alone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` if it is not there, with mode 0700 and a ``.gitignore``.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(OSError):
+        (folder / ".gitignore").write_text("*\n")
+
+
+def append_line(path: Path, data: bytes, *, create: bool = False) -> None:
+    """Append `data`, whole lines, to a file with mode 0600, by one write. A line that was cut before stays alone.
+
+    Args:
+        path: The file.
+        data: The lines, with their newlines.
+        create: True: the file must not be there yet.
+
+    Raises:
+        OSError: it cannot be written, or only in part.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if create else 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        while data:
+            data = data[os.write(descriptor, data) :]
+    finally:
+        os.close(descriptor)
