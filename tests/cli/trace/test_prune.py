@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 
-from helpers.command_line import Run
-from lee_llm_router import LocalFileTraceStore
+from helpers.command_line import CONFIG, Run
+from helpers.records import make
+from helpers.support import FakeClock
+from lee_llm_router import LocalFileTraceStore, SqliteTraceStore
 from lee_llm_router.telemetry.stores.pruning import FolderPruner, pruners_of
+from lee_llm_router.telemetry.stores.sqlite_prune import SqlitePruner
 
 
 def day(ago: int) -> str:
@@ -150,3 +155,59 @@ def test_the_path_is_printed_alone(tmp_path: Path, run: Run) -> None:
     assert run("trace", "path") == (0, f"{tmp_path / '.lee-llm-router/traces'}\n", "")
     (tmp_path / "other").mkdir()
     assert run("trace", "path", "--dir", "other") == (0, f"{tmp_path / 'other'}\n", "")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> SqliteTraceStore:
+    """A SQLite file with a record of each of the last hundred days, as the configuration names it."""
+    (tmp_path / "lee-llm-router.yaml").write_text(CONFIG + "  trace: {store: sqlite}\n")
+    clock = FakeClock()
+    store = SqliteTraceStore(tmp_path / ".lee-llm-router/traces/traces.sqlite", keep_days=0, clock=clock)
+    for ago in range(99, -1, -1):
+        clock.now += time() - ago * 86_400 - 60 - clock.time()
+        store.write(make(f"call-{ago}", metadata={"text": "x" * 20_000}))
+    store.close()
+    return store
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [(["--older-than", "30d"], 30), (["--older-than", "12h"], 1), (["--keep-mb", "0"], 1), (["--all"], 0)],
+)
+def test_records_of_a_database_go_too(database: SqliteTraceStore, run: Run, words: list[str], kept: int) -> None:
+    """By the moment; and the file shrinks."""
+    size = database.path.stat().st_size
+    code, out, err = run("trace", "prune", *words, "--dry-run")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"to delete: {100 - kept} records")
+    assert len(database.last(200)) == 100
+    code, out, err = run("trace", "prune", *words, "--yes")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1] == f"deleted: {100 - kept} records"
+    assert [record.request_id for record in database.last(200)] == [f"call-{ago}" for ago in range(kept - 1, -1, -1)]
+    assert database.path.stat().st_size < size / 2
+
+
+def test_of_a_size_about_as_much_remains(database: SqliteTraceStore, run: Run) -> None:
+    assert run("trace", "prune", "--keep-mb", "1", "--yes")[0] == 0
+    assert 40 <= len(database.last(200)) <= 55
+
+
+def test_what_is_written_after_the_plan_stays(database: SqliteTraceStore) -> None:
+    """Also where everything was to go."""
+    pruner = SqlitePruner(database.path)
+    plan = pruner.plan(before=inf)
+    database.write(make("new"))
+    assert pruner.carry_out(plan) == 100
+    assert [record.request_id for record in database.last(200)] == ["new"]
+
+
+def test_the_path_of_a_database_is_its_file(database: SqliteTraceStore, run: Run) -> None:
+    assert run("trace", "path") == (0, f"{database.path}\n", "")
+
+
+def test_a_missing_database_is_empty(tmp_path: Path) -> None:
+    pruner = SqlitePruner(tmp_path / "none.sqlite")
+    plan = pruner.plan(before=inf)
+    assert (plan.gone, plan.kept, pruner.carry_out(plan)) == (0, 0, 0)
+    assert not (tmp_path / "none.sqlite").exists()

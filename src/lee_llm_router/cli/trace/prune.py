@@ -14,7 +14,7 @@ from lee_llm_router.cli.trace.reading import FolderOption, trace_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lee_llm_router.telemetry.stores.pruning import PrunePlan
+    from lee_llm_router.telemetry.stores.prune_plan import PrunePlan
 
 _MEGABYTE = 1_000_000
 

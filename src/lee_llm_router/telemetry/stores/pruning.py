@@ -6,64 +6,24 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any
 
 from lee_llm_router.telemetry.stores.day_files import DayFile, day_files
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrunePlan:
-    """What would be deleted from a store, and what would remain."""
-
-    place: Path
-    """The folder or the file."""
-    unit: Literal["files", "records"]
-    """What is counted, and deleted whole."""
-    gone: int
-    gone_bytes: int
-    kept: int
-    kept_bytes: int
-    first: str | None = None
-    """What is deleted, by its name or its time: the oldest."""
-    last: str | None = None
-    what: Any = ()
-    """What the pruner that made this plan deletes."""
-
-
-@runtime_checkable
-class TracePruner(Protocol):
-    """Deletes from one store. A store that is not of this library may have a method ``pruners()`` that returns some."""
-
-    def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
-        """Return what would go.
-
-        Args:
-            before: Seconds since 1970: what was written before. Infinity stands for everything.
-            keep_bytes: The size that the newest may have together; the rest goes.
-
-        Raises:
-            OSError: the store cannot be read.
-        """
-        ...
-
-    def carry_out(self, plan: PrunePlan) -> int:
-        """Delete what `plan` names, and return how many of it were deleted.
-
-        Raises:
-            OSError: something could not be; what came before it is gone.
-        """
-        ...
+from lee_llm_router.telemetry.stores.prune_plan import PrunePlan, TracePruner
+from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
+from lee_llm_router.telemetry.stores.sqlite_prune import SqlitePruner
 
 
 def pruners_of(store: Any) -> list[TracePruner]:
     """Return what deletes from `store`, and from the stores within it; nothing if its traces cannot be deleted."""
     if isinstance(store, LocalFileTraceStore):
         return [FolderPruner(store.trace_dir)]
+    if isinstance(store, SqliteTraceStore):
+        return [SqlitePruner(store.path)]
     own = getattr(store, "pruners", None)
     if callable(own):
         return list(own())
