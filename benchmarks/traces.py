@@ -21,6 +21,8 @@ from time import process_time, time
 from typing import Any
 
 from lee_llm_router import LLMUsage, LocalFileTraceStore, SqliteTraceStore, TraceRecord
+from lee_llm_router.telemetry.query import CallFilter
+from lee_llm_router.telemetry.statistics import grouping_of, trace_statistics
 from lee_llm_router.telemetry.stores.sqlite_rows import INSERT, Row
 
 MANY, DAYS = 1_000_000, 10
@@ -138,6 +140,13 @@ def measured(store: Any, count: int, days: int) -> Iterator[tuple[str, float, fl
     yield "poll(), nothing new", timed(lambda: store.poll(new)), 0.01
     yield "scan of an hour", timed(lambda: sum(1 for _ in store.scan(first, first + 3600))), None
     yield "calls of the last day", timed(lambda: sum(1 for _ in store.calls(first + (days - 1) * DAY))), None
+    for by in ("", "role", "provider", "day", "metadata.tenant"):
+        began = process_time()
+        trace_statistics(store, grouping_of(by))
+        yield f"stats --by {by}" if by else "stats", process_time() - began, 10.0
+    began = process_time()
+    trace_statistics(store, (), CallFilter(role="planner", since=first + DAY))
+    yield "stats --role --since", process_time() - began, None
     began = process_time()
     assert sum(1 for _ in store.scan()) == count
     yield "scan of all", process_time() - began, None

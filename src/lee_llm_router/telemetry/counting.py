@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.calls import parsed_time
 
 RawRecord: TypeAlias = Mapping[str, Any]
+_NEEDED = itemgetter("request_id", "attempt", "verdict", "started_at", "outcome", "role")
 
 LONGEST_WORD = 10_000
 """Characters of a name, as in `TraceRecord.from_mapping`."""
@@ -114,12 +117,12 @@ def ending_of(records: Sequence[RawRecord]) -> tuple[bool, bool, bool]:
         return False, False, False
     if len(records) == 1:
         return True, False, False
-    first = records[0]
-    return (
-        True,
-        any(checked_text(first.get(name)) != checked_text(last.get(name)) for name in ("provider", "model")),
-        False,
-    )
+    return True, _differs(records[0], last, "provider") or _differs(records[0], last, "model"), False
+
+
+def _differs(first: RawRecord, last: RawRecord, name: str) -> bool:
+    one, other = first.get(name), last.get(name)
+    return one != other and checked_text(one) != checked_text(other)
 
 
 def _total_ms(records: Sequence[RawRecord]) -> float:
@@ -128,23 +131,38 @@ def _total_ms(records: Sequence[RawRecord]) -> float:
     elapsed = checked_number(last.get("elapsed_ms")) or 0.0
     if first is last and not last.get("wait_ms"):
         return elapsed
-    began, began_last = parsed_time(first["started_at"]), parsed_time(last["started_at"])
-    if began is None or began_last is None:
+    between = _milliseconds(first["started_at"], last["started_at"])
+    if between is None:
         return sum(
             (checked_number(r.get("elapsed_ms")) or 0.0) + (checked_number(r.get("wait_ms")) or 0.0) for r in records
         )
-    between = max(0.0, (began_last - began).total_seconds() * 1000)
+    between = max(0.0, between)
     return max(between, elapsed) if last["attempt"] is None else between + elapsed
+
+
+def _milliseconds(first: str, last: str) -> float | None:
+    """Return the milliseconds from one moment to another; None if one of the texts is no moment."""
+    if first[-1:] == last[-1:] == "Z":  # as all records have it: no need to turn one zone into another
+        try:
+            return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() * 1000
+        except ValueError:
+            return None
+    began, ended = parsed_time(first), parsed_time(last)
+    return None if began is None or ended is None else (ended - began).total_seconds() * 1000
 
 
 def is_record(data: RawRecord) -> bool:
     """Return whether `data` has what a record must have, as `TraceRecord.from_mapping` does."""
-    for name in ("request_id", "verdict", "started_at", "outcome", "role"):
-        value = data.get(name)
-        if type(value) is not str or len(value) > LONGEST_WORD:
-            return False
-    attempt = data.get("attempt", "")
-    return attempt is None or checked_count(attempt) is not None
+    try:
+        name, attempt, verdict, began, outcome, role = _NEEDED(data)
+    except KeyError:
+        return False
+    return bool(
+        name.__class__ is verdict.__class__ is began.__class__ is outcome.__class__ is role.__class__ is str
+        and (len(name) + len(verdict) + len(began) + len(outcome) + len(role) <= LONGEST_WORD
+             or max(map(len, (name, verdict, began, outcome, role))) <= LONGEST_WORD)
+        and (attempt is None or (attempt.__class__ is int and 0 <= attempt <= MAX_COUNT))
+    )  # fmt: skip
 
 
 def checked_number(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from lee_llm_router.telemetry.scanning import TraceScanner, is_within
@@ -17,6 +17,7 @@ _MOST_ENDED = 1_000
 """Calls that are held at most after their error, since the targets that were not asked are written behind it."""
 _MOST_RECORDS = 2_000
 """Records of one call that are held: twice as many as a call can make attempts."""
+_NOTHING = ()
 
 
 class CallJoiner(Generic[RecordT]):
@@ -36,7 +37,7 @@ class CallJoiner(Generic[RecordT]):
         """Return whether records of the call are held."""
         return request_id in self._open or request_id in self._ended
 
-    def add(self, request_id: str, verdict: str, record: RecordT) -> list[list[RecordT]]:
+    def add(self, request_id: str, verdict: str, record: RecordT) -> Sequence[list[RecordT]]:
         """Take a record, and return the calls that it ends; often its own."""
         held = self._ended.get(request_id)
         if held is None:
@@ -49,6 +50,8 @@ class CallJoiner(Generic[RecordT]):
             self._open.pop(request_id, None)
             self._ended.pop(request_id, None)
             return [held]
+        if len(self._open) <= _MOST_OPEN and len(self._ended) <= _MOST_ENDED:
+            return _NOTHING
         return [part.pop(next(iter(part))) for part, most in self._limits() if len(part) > most]
 
     def turn(self) -> list[list[RecordT]]:

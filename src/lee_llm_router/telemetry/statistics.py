@@ -44,8 +44,8 @@ _MOST_GROUPS = 10_000
 _LONGEST_KEY = 200
 _TICK = 1 << 15
 _PLAIN = itemgetter(
-    "request_id", "attempt", "role", "started_at", "elapsed_ms", "wait_ms", "first_token_ms", "outcome", "verdict",
-    "usage", "cost_usd",
+    "request_id", "attempt", "role", "started_at", "elapsed_ms", "wait_ms", "first_token_ms", "outcome", "usage",
+    "cost_usd",
 )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def trace_statistics(
     for number, record in enumerate(scan_around(scanner, wanted.since, wanted.until), 1):
         if progress is not None and not number % _TICK:
             progress(_TICK)
-        if count_quickly(record, joiner) or not is_record(record):
+        if (record.get("verdict") == "return" and count_quickly(record, joiner)) or not is_record(record):
             continue
         for call in joiner.add(record["request_id"], record["verdict"], record):
             if _passes(call, wanted):
@@ -176,16 +176,16 @@ class _Counter:
         self._of_attempt = [(place, _FIELDS[name]) for place, name in enumerate(by) if name in ATTEMPT_KEYS]
 
     def count_plain(self, record: RawRecord, joiner: CallJoiner[RawRecord]) -> bool:
-        """Count a call of one attempt, which answered it; return False if it is not one, or has an odd value.
+        """Count a call of one record whose verdict is ``return``; return False if it is not one, or has an odd value.
 
         Most calls are such: this is what a million of them cost. `add` counts the same.
         """
         try:
-            name, attempt, role, began, elapsed, wait, first_token, outcome, verdict, usage, cost = _PLAIN(record)
+            name, attempt, role, began, elapsed, wait, first_token, outcome, usage, cost = _PLAIN(record)
         except KeyError:
             return False
         if not (
-            verdict == "return" and outcome == "ok" and not wait and attempt.__class__ is int
+            outcome == "ok" and not wait and attempt.__class__ is int
             and elapsed.__class__ is float and 0 <= elapsed <= MAX_COUNT and name.__class__ is str
             and role.__class__ is str and began.__class__ is str and len(name) + len(role) + len(began) < LONGEST_WORD
             and 0 <= attempt <= MAX_COUNT and name not in joiner
