@@ -33,6 +33,8 @@ def main(dist: Path) -> None:
         answer = run(command, "complete", "Say hello")
         assert answer.strip(), "the template's default role gave no answer"
         assert "ok" in run(command, "trace", "--last", "1")
+        assert run(command, "trace", "report").strip() == "report.html"
+        assert "<script" in (home / "report.html").read_text()
         run(
             python,
             "-c",

@@ -65,9 +65,13 @@ function keptTheme() {
 function showTheme(theme) {
   const dark = theme === "dark" || (theme === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
-  byId("theme").textContent = THEMES[theme];
+  byId("theme").replaceChildren(themeIcon(), THEMES[theme]);
   byId("theme").setAttribute("aria-label", `Colours: ${THEMES[theme].toLowerCase()}. Change`);
   byId("theme").dataset.theme = theme;
+}
+
+function themeIcon() {
+  return draw("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, draw("circle", { cx: 8, cy: 8, r: 6 }), draw("path", { class: "half", d: "M8 2a6 6 0 0 1 0 12Z" }));
 }
 
 function nextTheme() {

@@ -83,6 +83,7 @@ const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 
 // The buckets of a time line: at most `most` of equal length, each beginning at a round time.
 function buckets(calls, older, from, to, most) {
+  if (to - from < 30000) [from, to] = [(from + to) / 2 - 15000, (from + to) / 2 + 15000];
   const smallest = older.length ? Math.max(...older.map((cell) => cell.span)) : 1000;
   const steps = STEPS.map((seconds) => seconds * 1000);
   const step = steps.find((ms) => ms >= smallest && (to - from) / ms < most - 1) ?? Math.ceil((to - from) / (most - 1));

@@ -73,7 +73,7 @@ function answerLine(one) {
 function tokenText(one) {
   if (one.input === null && one.output === null) return null;
   const details = [one.cached ? `${count(one.cached)} cached` : null, one.reasoning ? `${count(one.reasoning)} reasoning` : null].filter(Boolean);
-  return `${count(one.input)} tokens in, ${count(one.output)} out${details.length ? ` (${details.join(", ")})` : ""}`;
+  return `${count(one.input)} ${one.input === 1 ? "token" : "tokens"} in, ${count(one.output)} out${details.length ? ` (${details.join(", ")})` : ""}`;
 }
 
 function costText(one) {
