@@ -12,6 +12,7 @@ import pytest
 
 from helpers.chromium import Browser
 from helpers.records import make
+from helpers.support import EPOCH
 from lee_llm_router import LocalFileTraceStore
 from lee_llm_router.telemetry.query import CallFilter
 from lee_llm_router.telemetry.report.feed import CallFeed
@@ -63,6 +64,33 @@ def test_new_calls_appear_by_themselves(browser: Browser, server: ReportServer, 
     assert {request.partition("?")[0] for request in page.requests} == {
         f"http://127.0.0.1:{server.server_port}/{path}" for path in ("", "calls")
     }
+
+
+def test_new_calls_push_nothing_away(browser: Browser, server: ReportServer, store: LocalFileTraceStore) -> None:
+    """What is in sight stays where it is, what is selected stays so, and an opened call shows how it goes on."""
+    for number in range(80):
+        store.write(make(f"old {number}", at=EPOCH + number))
+    store.write(make("under way", at=EPOCH + 90, outcome="error", verdict="retry", failure_type="TIMEOUT"))
+    page = browser.page()
+    page.open(server.url)
+    page.press("j")
+    page.press("Enter")
+    page.run("scrollTo(0, 1500)")
+    page.settle()
+    place = "[...document.querySelectorAll('#rows .row')].find(one => one.innerText.includes('08:00:40'))"
+    place = f"Math.round({place}.getBoundingClientRect().top)"
+    before = page.run(place)
+    for number in range(7):
+        store.write(make(f"new {number}", at=EPOCH + 200 + number))
+    store.write(make("under way", 1, at=EPOCH + 91, error="a late answer"))
+    page.until("document.querySelector('#shown-calls').innerText === '89 calls'")
+    page.until("document.querySelector('#details .outcome').innerText === 'ok'")
+    assert page.run(place) == before
+    assert "under way" in page.text("#details")
+    page.press("Escape")
+    page.press("k")
+    page.press("Enter")
+    assert "new 0" in page.text("#details")
 
 
 def test_a_server_that_has_ended_is_said(browser: Browser, store: LocalFileTraceStore) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.scanning import TraceScanner
 
 _MOST_IN_FILE = 100_000
+_MOST_ROWS = 200_000
+"""Browsers take no table that is much longer."""
 _MOST_SERVED = 10_000
 
 
@@ -33,7 +35,7 @@ def report(
     ] = Path("report.html"),
     most: Annotated[
         int,
-        typer.Option("--last", min=1, max=1_000_000, help="Show so many calls one by one, and sum up those before."),
+        typer.Option("--last", min=1, max=_MOST_ROWS, help="Show so many calls one by one, and sum up those before."),
     ] = _MOST_IN_FILE,
     folder: FolderOption = None,
     config: ConfigOption = None,

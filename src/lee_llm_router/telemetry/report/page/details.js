@@ -1,10 +1,12 @@
 // One call, opened at the side: its facts, its waterfall, and what was captured.
 
 let opener = null;
+let openedCall = null;
 
 function openDetails(call, step) {
   const panel = byId("details"), wasHidden = panel.hidden;
   if (wasHidden) opener = document.activeElement;
+  openedCall = call;
   panel.replaceChildren(detailsHead(call, step), detailsBody(call));
   panel.hidden = false;
   if (wasHidden) {
@@ -12,6 +14,20 @@ function openDetails(call, step) {
     panel.focus({ preventScroll: true });
   }
   history.replaceState(null, "", `#${call.id}`);
+}
+
+// Show an opened call again, if it has gone on since.
+function refreshDetails(call) {
+  const panel = byId("details");
+  if (panel.hidden || call === undefined || call === openedCall || call.id !== openedCall.id) return;
+  const before = panel.querySelector(".details-body"), hadFocus = before.contains(document.activeElement);
+  const after = detailsBody(call);
+  openedCall = call;
+  panel.querySelector(".outcome").replaceWith(outcomeMark(call));
+  const place = before.scrollTop;
+  before.replaceWith(after);
+  after.scrollTop = place;
+  if (hadFocus) after.focus({ preventScroll: true });
 }
 
 function closeDetails() {

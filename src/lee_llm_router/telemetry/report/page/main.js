@@ -69,7 +69,8 @@ function take(parts) {
     data.is_cut = true;
   }
   offerChoices(calls);
-  show();
+  holdInSight(show);
+  refreshDetails(table.calls[table.selected]);
 }
 
 // Open the call that the address names behind its #.

@@ -73,6 +73,17 @@ function showTable(calls, all, axis = table.axis) {
   showRows();
 }
 
+// Show what `change` makes of the calls, with those in sight where they are: new calls above push nothing away.
+function holdInSight(change) {
+  const top = table.body.getBoundingClientRect().top;
+  const at = Math.ceil((barHeight() + 34 - top) / ROW_HEIGHT), seen = table.calls[at];
+  change();
+  const now = seen === undefined || at <= 0 ? null : indexOf(seen.id);
+  if (now === null) return;
+  scrollBy(0, table.body.getBoundingClientRect().top - top + (now - at) * ROW_HEIGHT);
+  showRows();
+}
+
 function indexOf(id) {
   const at = table.calls.findIndex((call) => call.id === id);
   return at < 0 ? null : at;
