@@ -13,6 +13,7 @@ of a call to be written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +36,8 @@ KeptRecord: TypeAlias = Callable[[TraceRecord], TraceRecord | None]
 
 _TEXTS = ("error", "reason", "waited_for", "asked_role", "workspace", "text", "reasoning")
 _LISTS = ("messages", "tools", "tool_calls")
-_MAPPINGS = ("metadata", "settings")
+_FIELD = re.compile(r"[a-z][a-z_]{0,40}")
+"""What names a field of a message or a tool; readers need it, and it says nothing of anybody."""
 _NOTHING: dict[str, Any] = {"metadata": {}, "error": None, "reason": None, "asked_role": None, "workspace": None}
 _MOST_OPEN = 10_000
 """Calls that failed somewhere and have not ended, whose ids are remembered."""
@@ -122,11 +124,11 @@ class TextRedaction:
             items = getattr(record, name)
             if items is not None:
                 items = [_with_plain_arguments(item) for item in items] if name == "tool_calls" else list(items)
-                changed[name] = tuple(plain_value(items, None, change))
-        for name in _MAPPINGS:
-            mapping = getattr(record, name)
-            if mapping:
-                changed[name] = plain_value(mapping, None, change)
+                changed[name] = tuple(_changed_texts(plain_value(items, None), change))
+        if record.settings:
+            changed["settings"] = _changed_texts(plain_value(record.settings, None), change)
+        if record.metadata:
+            changed["metadata"] = plain_value(record.metadata, None, change)
         return replace(record, **changed)
 
     def _changed(self, text: str, limit: WorkLimit) -> str:
@@ -141,6 +143,18 @@ class TextRedaction:
         except Exception:  # noqa: BLE001 - the application's own, and it may quote the text
             return MASK
         return text if isinstance(text, str) else MASK
+
+
+def _changed_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return `value`, of plain JSON types, with all its texts changed, and names in it that name no field."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {
+            name if _FIELD.fullmatch(name) else change(name): _changed_texts(item, change)
+            for name, item in value.items()
+        }
+    return [_changed_texts(item, change) for item in value] if isinstance(value, list) else value
 
 
 def _with_plain_arguments(call: Any) -> Any:
