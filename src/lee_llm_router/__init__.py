@@ -52,9 +52,12 @@ if TYPE_CHECKING:
     from lee_llm_router.settings.plugins import PluginSettings
     from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
     from lee_llm_router.telemetry.events import EventSink, RouterEvent
+    from lee_llm_router.telemetry.following import AttemptEnd, AttemptStart, CallFollower, CallStart, FollowingSink
     from lee_llm_router.telemetry.plugins import register_sink, register_store
     from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
     from lee_llm_router.telemetry.scanning import TraceScanner
+    from lee_llm_router.telemetry.sinks.opentelemetry import OpenTelemetrySink
+    from lee_llm_router.telemetry.sinks.prometheus import PrometheusSink
     from lee_llm_router.telemetry.stores.buffered import BufferedStore
     from lee_llm_router.telemetry.stores.failures import TraceStoreError
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
@@ -96,9 +99,12 @@ else:
         "settings.plugins": "PluginSettings",
         "streaming": "AsyncCompletionStream CompletionStream",
         "telemetry.events": "EventSink RouterEvent",
+        "telemetry.following": "AttemptEnd AttemptStart CallFollower CallStart FollowingSink",
         "telemetry.plugins": "register_sink register_store",
         "telemetry.records": "TraceReader TraceRecord TraceStore",
         "telemetry.scanning": "TraceScanner",
+        "telemetry.sinks.opentelemetry": "OpenTelemetrySink",
+        "telemetry.sinks.prometheus": "PrometheusSink",
         "telemetry.stores.buffered": "BufferedStore",
         "telemetry.stores.failures": "TraceStoreError",
         "telemetry.stores.jsonl": "LocalFileTraceStore",
@@ -132,12 +138,16 @@ __all__ = [
     "AcceptConfig",
     "AnswerDetails",
     "AsyncCompletionStream",
+    "AttemptEnd",
+    "AttemptStart",
     "AuthenticationError",
     "BilledUsage",
     "BudgetExceededError",
     "BudgetLedger",
     "BudgetState",
     "BufferedStore",
+    "CallFollower",
+    "CallStart",
     "Capabilities",
     "ChunkStream",
     "Citation",
@@ -157,6 +167,7 @@ __all__ = [
     "Explanation",
     "FailureType",
     "FallbackConfig",
+    "FollowingSink",
     "FunctionTool",
     "InvalidRequestError",
     "InvalidResponseError",
@@ -174,11 +185,13 @@ __all__ = [
     "ModelNotFoundError",
     "MultiStore",
     "NativeTurn",
+    "OpenTelemetrySink",
     "Operation",
     "OverloadedError",
     "PluginSettings",
     "PolicyError",
     "PriceBook",
+    "PrometheusSink",
     "Provider",
     "ProviderChoice",
     "ProviderConfig",
