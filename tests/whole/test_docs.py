@@ -188,6 +188,7 @@ SAYS = {
     "fallback_to_codex": "-- served by codex",
     "fallback_to_own_process": "served by",
     "json_contract": "parsed: Person(name='Ada Lovelace', born=1815)",
+    "opentelemetry_console": "chat planner (INTERNAL, UNSET)",
     "quickstart": "-- served by offline/small",
 }
 
