@@ -15,6 +15,12 @@ headers_along = _headers.get
 """Return what is to be sent along from here; None if nothing is."""
 
 
+def variables_along() -> dict[str, str]:
+    """Return the same as environment variables, for a program that is run here: ``TRACEPARENT`` for one."""
+    headers = _headers.get() or {}
+    return {name.upper().replace("-", "_"): value for name, value in headers.items() if value.isprintable()}
+
+
 def send_along(headers: Mapping[str, str]) -> None:
     """Have what runs in this context send `headers` along."""
     _headers.set({**(_headers.get() or {}), **headers})

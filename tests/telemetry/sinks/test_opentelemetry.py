@@ -418,3 +418,27 @@ def test_nothing_of_opentelemetry_is_imported_by_who_does_not_name_it() -> None:
     )
     done = _run("-c", code)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("propagate", "told"), [(True, True), (["p"], True), (["other"], False), (False, False)])
+def test_a_program_gets_the_traceparent_in_its_environment_where_that_is_asked_for(propagate: Any, told: bool) -> None:
+    sdk = MemorySDK(propagate=propagate)
+    provider = {"type": "command", "argv": ["sh", "-c", 'echo "<$TRACEPARENT>"'], "effects": "none"}
+    config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p"}}, "trace": {"enabled": False}}
+    with LeeLLMRouter({"llm": config}, event_sink=sdk.sink) as router:
+        said = router.complete("r", "hi").text.strip()
+    trace_id = f"{sdk.call().get_span_context().trace_id:032x}"
+    assert (trace_id in said) if told else said == "<>"
+
+
+def test_embeddings_are_told_by_their_own_operation() -> None:
+    sdk = MemorySDK()
+    config = {
+        "providers": {"m": {"type": "mock"}},
+        "roles": {"r": {"provider": "m", "model": "e"}},
+        "trace": {"enabled": False},
+    }
+    with LeeLLMRouter({"llm": config}, event_sink=sdk.sink) as router:
+        router.embed("r", ["one", "two"], dimensions=3)
+    assert [span.name for span in sdk.spans] == ["embeddings e", "embeddings r"]
+    assert sdk.spans[0].attributes["gen_ai.embeddings.dimension.count"] == 3

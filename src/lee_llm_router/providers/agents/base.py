@@ -61,6 +61,7 @@ from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.telemetry.outgoing_headers import variables_along
 
 LONGEST_STREAM = 86_400.0
 """Seconds that a streamed run may take. Whoever pulls keeps shorter limits, and ends the run by closing the stream."""
@@ -375,7 +376,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         # A list that names a key must not turn a login into a bill, nor put another key in the place of the one named.
         barred = (*self.key_variables, *self.token_variables) if self.uses_login or key is not None else ()
         allowed = [name for name in self.config.env if name not in barred]
-        return child_environment(os.environ, allowed, own, self.config.origin.variables)
+        return {**variables_along(), **child_environment(os.environ, allowed, own, self.config.origin.variables)}
 
     def _key(self) -> str | None:
         name = self.found_key
