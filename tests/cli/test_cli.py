@@ -228,7 +228,7 @@ def test_a_mistake_in_the_file_is_shown_with_its_place_once(run: Run, here: Path
     (here / "wrong.yaml").write_text("llm:\n  providers: {a: {type: mock}}\n  roles: {r: {provider: b}}\n")
     code, out, _ = run("doctor", "--config", "wrong.yaml")
     assert code == 1
-    assert out.startswith("error    file      wrong.yaml:3:25: llm.roles.r.provider: no such provider")
+    assert out.startswith("error    LLR109 wrong.yaml:3:25: llm.roles.r.provider: no such provider")
     assert out.count("wrong.yaml") == 1
     (finding,) = json.loads(run("doctor", "--config", "wrong.yaml", "--json")[1])
     assert finding["subject"] == "wrong.yaml:3:25"
@@ -250,7 +250,7 @@ def test_the_doctor_finds_errors_and_says_so_as_json(run: Run) -> None:
     code, out, _ = run("doctor", "--role", "nope", "--json")
     (bad,) = [finding for finding in json.loads(out) if finding["level"] == "error"]
     assert code == 1
-    assert (bad["check"], bad["subject"]) == ("role", "nope")
+    assert (bad["id"], bad["section"], bad["subject"]) == ("LLR601", "role", "nope")
 
 
 # --- trace ---

@@ -118,6 +118,9 @@ def test_a_bad_ca_file_is_named_as_such_beside_a_good_ssl_cert_file(
 
 def test_a_folder_of_authorities_that_is_none_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    ((level, text),) = _bad(_checked())
+    assert level == "error" and "no certificate under its hash" in text
+    (tmp_path / "0a1b2c3d.0").touch()
     assert _bad(_checked()) == []
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "gone"))
     ((level, text),) = _bad(_checked())
