@@ -57,6 +57,11 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "tools": {"tools": [TOOL], "temperature": 0.2, "max_tokens": 300},
     "schema": {"schema": City, "temperature": 0.2, "max_tokens": 300},
 }
+MONEY: Mapping[str, Mapping[str, Any]] = {
+    "cost": {"pricing": {"models": {f"*/{MODEL}": {"input": 1.25, "output": 10, "cached_input": 0.125}}}},
+    "budget": {"budget": {"usd": 1e9, "per": "day"}},
+}
+"""What the file says of prices and budgets."""
 POLICIES: Mapping[str, type[Any]] = {"context": ContextPolicy, "observe": ObservingPolicy}
 
 
@@ -112,8 +117,8 @@ def over_http(wanted: Wanted) -> Made:
 def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
-    Options: "untraced"; a name of `SINKS`; "context" or "observe" for a policy; "tools" or "schema" for what each call
-    overrides; "count=N" providers and roles; "all": each call asks the next role, instead of two in turn.
+    Options: "untraced"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy; "tools" or "schema"
+    for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, not two in turn.
     """
     overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
     parsed, text = (City, MOCK_JSON) if "schema" in overrides else (type(None), MOCK_TEXT)
@@ -123,7 +128,9 @@ def alone(wanted: Wanted) -> Made:
     policy = next((POLICIES[option]() for option in wanted.options if option in POLICIES), None)
     store: Literal[False] | None = False if "untraced" in wanted.options else None
     sinks = [SINKS[option]() for option in wanted.options if option in SINKS]
-    router = LeeLLMRouter(mock_config(folder, count, text), policy=policy, trace_store=store, event_sink=sinks)
+    config = mock_config(folder, count, text)
+    config["llm"] |= {part: settings for option in wanted.options for part, settings in MONEY.get(option, {}).items()}
+    router = LeeLLMRouter(config, policy=policy, trace_store=store, event_sink=sinks)
     made.closing.callback(router.close)
     asked = range(count) if "all" in wanted.options else (count // 2, count - 1)
     roles = cycle([f"r{i}" for i in asked])

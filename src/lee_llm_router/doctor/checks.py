@@ -14,6 +14,7 @@ from typing import Any
 
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import TEXT_NAME, name_of_source
+from lee_llm_router.doctor.budget_checks import check_budgets
 from lee_llm_router.doctor.catalogue import Level
 from lee_llm_router.doctor.environment_checks import check_environment
 from lee_llm_router.doctor.file_checks import check_file
@@ -69,6 +70,7 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
         return
     with router:
         roles = list(check_roles(partial, router, role))
+        budgets = router.budgets()
     used = None if role is None else {name for _, names in roles for name in names}
     yield from check_providers(partial, used)
     if used is None or used:
@@ -76,6 +78,7 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
     yield from check_network()
     yield from check_traces(partial)
     yield from (result for result, _ in roles)
+    yield from check_budgets(partial, budgets)
     yield from check_models(partial, [name for name in config.roles if role in (None, name)])
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from lee_llm_router._util.hosts import host_of, is_this_machine
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.key_checks import vendor_of
 from lee_llm_router.doctor.partial_config import PartialConfig
-from lee_llm_router.doctor.price_table import ModelFacts, facts_of, most_usd
+from lee_llm_router.doctor.price_table import ModelFacts, facts_of
 from lee_llm_router.doctor.results import CheckResult, Place, found
 from lee_llm_router.doctor.role_checks import path_of_entry
 from lee_llm_router.telemetry.records import target_name
@@ -46,7 +45,6 @@ class _TargetChecks:
 
     def results(self) -> Iterator[CheckResult]:
         """Yield what is to be said of it."""
-        yield from self._budget()
         settings = self._config.providers[self._entry.provider]
         base_url = getattr(settings, "base_url", None)
         if not isinstance(base_url, str):
@@ -59,20 +57,6 @@ class _TargetChecks:
         facts = facts_of(self._entry.model, base_url)
         if facts is not None:
             yield from self._of_facts(facts)
-
-    def _budget(self) -> Iterator[CheckResult]:
-        """Say whether a budget holds for a target whose price is not known; what is local costs nothing."""
-        settings, entry = self._config.providers[self._entry.provider], self._entry
-        holders = {
-            "all calls": self._config.budget,
-            f"role {self._role}": self._config.roles[self._role].budget,
-            f"provider {entry.provider}": settings.budget,
-        }
-        names = [name for name, budget in holders.items() if budget is not None]
-        host = host_of(str(getattr(settings, "base_url", "") or ""))
-        if names and host and not is_this_machine(host) and most_usd(self._config, entry, 1, 1) is None:
-            text = f"its price is not known, and the budget of {' and of '.join(names)} does not see it"
-            yield found("LLR751", self._name, text, at=self._place())
 
     def _of_facts(self, facts: ModelFacts) -> Iterator[CheckResult]:
         name, at = self._name, self._place()

@@ -6,7 +6,7 @@ that a call looks up one key and multiplies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -91,9 +91,12 @@ class Pricer:
         return self._book is not None
 
     @staticmethod
-    def is_needed(config: PricingConfig, book: PriceBook | None) -> bool:
-        """Return whether anything says what an attempt costs."""
-        return book is not None or bool(config.models) or (config.table and is_installed())
+    def is_needed(config: PricingConfig, book: PriceBook | None, base_urls: Iterable[object]) -> bool:
+        """Return whether anything may say what attempts at providers with these addresses cost."""
+        if book is not None or config.models:
+            return True
+        has_vendors = bool(config.vendors) or any(isinstance(url, str) and has_prices(url) for url in base_urls)
+        return config.table and has_vendors and is_installed()
 
     def provider(self, name: str, base_url: object) -> PricedProvider:
         """Return whose prices the provider called `name` has."""

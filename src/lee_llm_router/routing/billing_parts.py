@@ -43,7 +43,9 @@ def open_billing(
         or any(role.budget for role in config.roles.values())
         or any(provider.budget for provider in config.providers.values())
     )
-    pricer = Pricer(config.pricing, prices, call_listener) if Pricer.is_needed(config.pricing, prices) else None
+    base_urls = {name: getattr(provider, "base_url", None) for name, provider in config.providers.items()}
+    is_priced = Pricer.is_needed(config.pricing, prices, base_urls.values())
+    pricer = Pricer(config.pricing, prices, call_listener) if is_priced else None
     if pricer is None and not has_budgets:
         return None
     budgets: dict[str, tuple[Budget, ...]] = {}
@@ -51,7 +53,6 @@ def open_billing(
         spending, now = _spending(ledger, folder, before), clock.time()
         budgets = _budgets(config, spending)
         spending.load(budget.account(now) for found in budgets.values() for budget in found)
-    base_urls = {name: getattr(provider, "base_url", None) for name, provider in config.providers.items()}
     return Billing(pricer, budgets, base_urls)
 
 

@@ -1,0 +1,80 @@
+"""Checks of budgets: how much is left of each, and whether they can count what their targets cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import time
+from typing import Any
+
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.doctor.partial_config import PartialConfig
+from lee_llm_router.doctor.results import CheckResult, found
+from lee_llm_router.pricing.budgets import BudgetState
+from lee_llm_router.pricing.pricer import Pricer
+from lee_llm_router.settings.model import KeyPath
+from lee_llm_router.telemetry.records import target_name
+
+_NO_MONEY = frozenset({"mock", "llama_cpp"})
+"""Types of providers at which nothing is spent."""
+
+
+def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> Iterator[CheckResult]:
+    """Yield what is to be said of `budgets`, those of a router for the configuration."""
+    config = partial.config
+    if config is None or not budgets:
+        return
+    for budget in budgets:
+        each = "" if budget.per == "total" else f" a {budget.per}"
+        spent = f"{budget.spent_usd:.4g} of {budget.usd:g} US dollars{each} are spent"
+        at = partial.place(_path(config, budget.scope))
+        yield found("LLR711" if budget.is_spent else "LLR710", budget.scope, spent, at=at)
+    told: set[tuple[str, str | None]] = set()
+    pricer = Pricer(config.pricing, None, _never)
+    for role, settings in config.roles.items():
+        for entry in config.chain(role):
+            key = (entry.provider, entry.model)
+            provider = config.providers[entry.provider]
+            is_within = config.budget or settings.budget or _has_budget(config, entry.provider)
+            if not is_within or key in told or provider.type in _NO_MONEY:
+                continue
+            told.add(key)
+            if not _is_priced(pricer, entry.provider, getattr(provider, "base_url", None), entry.model):
+                text = "no price is known: a budget counts it only if the vendor reports what it costs"
+                yield found("LLR712", target_name(*key), text, at=partial.place(("providers", entry.provider)))
+
+
+def _is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) -> bool:
+    provider, now = pricer.provider(name, base_url), time()
+    pending = pricer.look_up(provider, model, at=now)
+    if pending is not None:
+        pending.result()
+    return pricer.card(provider, asked=model, at=now) is not None
+
+
+def _has_budget(config: LLMConfig, name: str) -> bool:
+    """Whether a budget of `name`, or of the key that it shares with others, is about its attempts."""
+    key = getattr(config.providers[name], "api_key_env", None)
+    return any(
+        provider.budget is not None
+        and (other == name or (provider.budget.of == "key" and getattr(provider, "api_key_env", None) == key))
+        for other, provider in config.providers.items()
+    )
+
+
+def _path(config: LLMConfig, scope: str) -> KeyPath:
+    """Return where the budget of a scope is written."""
+    kind, _, name = scope.partition(" ")
+    if kind == "role":
+        return ("roles", name, "budget")
+    if kind == "provider":
+        return ("providers", name, "budget")
+    if kind == "key":
+        name = next(
+            (n for n, p in config.providers.items() if p.budget and getattr(p, "api_key_env", None) == name), ""
+        )
+        return ("providers", name, "budget")
+    return ("budget",)
+
+
+def _never(*_: Any) -> None:
+    """Stand for what calls a price book; there is none."""
