@@ -114,6 +114,8 @@ class LLMUsage:
     """The part of `prompt_tokens` read from the vendor's cache."""
     cache_write_tokens: int | None = None
     """The part of `prompt_tokens` written to the vendor's cache."""
+    cache_write_1h_tokens: int | None = None
+    """The part of `cache_write_tokens` that is kept for an hour, where the vendor tells it apart: it costs more."""
     reasoning_tokens: int | None = None
     """The part of `completion_tokens` spent on reasoning."""
 

@@ -44,6 +44,9 @@ BY_HAND: list[tuple[str, str, dict[str, int], str | None, float]] = [
     (ANTHROPIC, "claude-sonnet-4-5-20250929",
      {"prompt_tokens": 10_000, "completion_tokens": 500, "cached_tokens": 6000, "cache_write_tokens": 3000},
      "standard", (1000 * 3 + 6000 * 0.3 + 3000 * 3.75 + 500 * 15) / M),
+    (ANTHROPIC, "claude-sonnet-4-5",
+     {"prompt_tokens": 10_000, "completion_tokens": 500, "cache_write_tokens": 3000, "cache_write_1h_tokens": 2000},
+     None, (7000 * 3 + 1000 * 3.75 + 2000 * 6 + 500 * 15) / M),
     (ANTHROPIC, "claude-opus-4-1", {"prompt_tokens": 100, "completion_tokens": 100, "cache_write_tokens": 100},
      None, (100 * 18.75 + 100 * 75) / M),
     (ANTHROPIC, "claude-haiku-4-5", {"prompt_tokens": 100, "completion_tokens": 100, "cached_tokens": 50},
@@ -103,10 +106,11 @@ def _compare(provider: Any, model: Any, random: Random) -> int:
     from lee_llm_router.pricing.table import TableModel
 
     cached, written, fresh = (random.choice([0, 7, 5000, 400_000]) for _ in range(3))
+    kept = random.choice([0, written // 2, written])
     reasoning, output = random.choice([0, 11, 900]), random.choice([1, 1000])
     usage = LLMUsage(
         prompt_tokens=cached + written + fresh, completion_tokens=reasoning + output, cached_tokens=cached,
-        cache_write_tokens=written, reasoning_tokens=reasoning,
+        cache_write_tokens=written, cache_write_1h_tokens=kept, reasoning_tokens=reasoning,
     )  # fmt: skip
     cost = TableModel(provider, model, NOW).card(None, NOW).cost_of(usage)
     if cost is None:
@@ -116,7 +120,8 @@ def _compare(provider: Any, model: Any, random: Random) -> int:
         theirs = model.calc_price(
             Usage(
                 input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, cache_read_tokens=cached,
-                cache_write_tokens=written, output_reasoning_tokens=reasoning,
+                cache_write_tokens=written, cache_write_1h_tokens=kept,
+                output_reasoning_tokens=reasoning,
             ),
             provider, genai_request_timestamp=_moment(),
         )  # fmt: skip

@@ -325,3 +325,27 @@ def test_an_odd_answer_of_a_foreign_provider_breaks_no_pricing() -> None:
     chunk = StreamChunk(text="y", usage=USED, model=5, finish_reason="stop")  # type: ignore[arg-type]
     router, _, _ = router_for(priced(Pieces(chunk)))
     assert len(list(router.stream("r", "x"))) == 1
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"cache_creation_input_tokens": 50, "cache_creation": {"ephemeral_5m_input_tokens": 30,
+          "ephemeral_1h_input_tokens": 20}}, (100 * 5 + 30 * 6.25 + 20 * 10 + 10 * 25) / 1_000_000),
+        ({"service_tier": "standard", "speed": "fast"}, (100 * 10 + 10 * 50) / 1_000_000),
+    ],
+)  # fmt: skip
+def test_claude_is_billed_for_an_hour_of_cache_and_for_speed(
+    monkeypatch: pytest.MonkeyPatch, usage: dict[str, Any], cost: float
+) -> None:
+    """What the vendor tells apart in its usage has prices of its own."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    body = {
+        "id": "1", "type": "message", "role": "assistant", "model": "claude-opus-4-8", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "hi"}], "usage": {"input_tokens": 100, "output_tokens": 10, **usage},
+    }  # fmt: skip
+    respx.post("https://api.anthropic.com/v1/messages").mock(return_value=httpx.Response(200, json=body))
+    providers = {"anthropic": {"transport": "httpx"}}
+    with LeeLLMRouter.of("anthropic/claude-opus-4-8", providers=providers, trace_store=False) as router:
+        assert router.complete(None, "x").cost_usd == pytest.approx(cost)

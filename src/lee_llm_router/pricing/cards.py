@@ -26,6 +26,8 @@ class TokenRates:
     """Tokens read from the vendor's cache."""
     cache_write: float | None = None
     """Tokens written to the vendor's cache."""
+    cache_write_1h: float | None = None
+    """Those that are kept for an hour."""
     reasoning: float | None = None
 
     def times(self, factor: float) -> TokenRates:
@@ -93,9 +95,9 @@ class PriceCard:
         if rates.cached_input is not None and usage.cached_tokens:
             fresh -= usage.cached_tokens
             cost += usage.cached_tokens * rates.cached_input
-        if rates.cache_write is not None and usage.cache_write_tokens:
+        if usage.cache_write_tokens and rates.cache_write is not None:
             fresh -= usage.cache_write_tokens
-            cost += usage.cache_write_tokens * rates.cache_write
+            cost += _cache_writes(usage, rates, rates.cache_write)
         if rates.reasoning is not None and reasoning:
             written -= reasoning
             cost += reasoning * rates.reasoning
@@ -112,6 +114,14 @@ class PriceCard:
             if rates.input is None and rates.output is None and not cost:
                 return None
         return amount(cost / _PER + (self.per_request or 0.0))
+
+
+def _cache_writes(usage: LLMUsage, rates: TokenRates, rate: float) -> float:
+    """Return what was written to the cache times what it costs; what is kept for an hour has a rate of its own."""
+    written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    if rates.cache_write_1h is None or kept > written:
+        return written * rate
+    return (written - kept) * rate + kept * rates.cache_write_1h
 
 
 def _completed(

@@ -67,7 +67,7 @@ def card_of(config: ModelPriceConfig, tier: str | None) -> PriceCard:
 def _rates(config: RatesConfig) -> TokenRates:
     return TokenRates(
         input=config.input, output=config.output, cached_input=config.cached_input, cache_write=config.cache_write,
-        reasoning=config.reasoning,
+        cache_write_1h=config.cache_write_1h, reasoning=config.reasoning,
     )  # fmt: skip
 
 

@@ -26,6 +26,9 @@ class RatesConfig(Section):
     cache_write: _Rate | None = Field(
         None, description="US dollars for a million input tokens written to the vendor's cache. Default: as input."
     )
+    cache_write_1h: _Rate | None = Field(
+        None, description="US dollars for a million of those that are kept for an hour. Default: as cache_write."
+    )
     reasoning: _Rate | None = Field(
         None, description="US dollars for a million output tokens spent on reasoning. Default: as output."
     )

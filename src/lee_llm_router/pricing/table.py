@@ -41,7 +41,7 @@ _STEP = 60.0
 
 _RATES = {
     "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok",
-    "cache_write": "cache_write_mtok", "reasoning": "output_reasoning_mtok",
+    "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok", "reasoning": "output_reasoning_mtok",
 }  # fmt: skip
 
 

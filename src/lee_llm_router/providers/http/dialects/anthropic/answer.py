@@ -162,13 +162,16 @@ def usage_of(usage: Any) -> LLMUsage | None:
     fresh, output = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     read, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
     prompt = None if fresh is None else fresh + (read or 0) + (written or 0)
-    details = usage.get("output_tokens_details")
+    details, by_time = usage.get("output_tokens_details"), usage.get("cache_creation")
     found = make_usage(
         prompt_tokens=prompt,
         completion_tokens=output,
         total_tokens=None if prompt is None or output is None else prompt + output,
         cached_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=count(by_time.get("ephemeral_1h_input_tokens")) or None
+        if isinstance(by_time, dict)
+        else None,
         reasoning_tokens=count(details.get("thinking_tokens")) if isinstance(details, dict) else None,
     )
     return found or None
@@ -195,7 +198,8 @@ def details_of(
         if has_parts
         else (),
         citations=tuple(_citations(blocks)),
-        service_tier=string(usage.get("service_tier")),
+        # Fast answers are of the standard tier too, at prices of their own.
+        service_tier=string("fast" if usage.get("speed") == "fast" else usage.get("service_tier")),
         finish_reason=string(message.get("stop_reason")),
         native=_native(reply, blocks, read.calls),
     )
