@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +103,13 @@ def test_commands_for_github_name_file_line_and_column_and_escape_what_github_re
         "::error file=x%2Cy%25%3Az.yaml,title=LLR502 a%2Cb,line=3,col=9::100%25: yes,%0D%0Ano",
         "::notice title=LLR610 r::no fallback%0Aadd one",
     ]
+
+
+def test_github_is_told_of_files_from_the_top_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would not find them; a file elsewhere keeps its path."""
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    for file, shown in ((tmp_path / "a" / "c.yaml", "a/c.yaml"), (Path("/elsewhere.yaml"), "/elsewhere.yaml")):
+        there = found("LLR604", "r", "too short", at=Place(str(file), 4, 5), cure="")
+        assert github_commands([there]).startswith(f"::warning file={shown},")

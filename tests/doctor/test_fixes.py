@@ -171,3 +171,17 @@ def test_a_link_stays_a_link_and_a_new_file_takes_no_ones_place(here: Path) -> N
     with pytest.raises(OSError, match="meanwhile"):
         replace_file(here / "real", b"newer", None)
     assert (here / "real").read_text() == "new"
+
+
+def test_the_login_of_an_agent_is_closed_to_others(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.delenv("CODEX_HOME", raising=False)
+    (here / ".codex").mkdir()
+    login = here / ".codex" / "auth.json"
+    login.write_text("{}")
+    login.chmod(0o644)
+    repairs = planned(here, "llm:\n  providers: {p: {type: codex_cli, command: none}}\n  roles: {r: {provider: p}}\n")
+    assert [(repair.check, repair.path) for repair in repairs] == [("LLR516", login)]
+    repairs[0].apply()
+    assert stat.S_IMODE(login.stat().st_mode) == 0o600
+    assert planned(here) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -65,12 +66,19 @@ def github_commands(results: Sequence[CheckResult]) -> str:
 def _command(result: CheckResult) -> str:
     properties = {"title": f"{result.id} {result.subject}"}
     if result.file:
-        properties = {"file": result.file, **properties}
+        properties = {"file": _in_repository(result.file), **properties}
         if result.line:
             properties |= {"line": str(result.line), "col": str(result.column or 1)}
     text = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     message = result.message if not result.cure else f"{result.message}\n{result.cure}"
     return f"::{_GITHUB[result.level]} {text}::{_data(message)}"
+
+
+def _in_repository(file: str) -> str:
+    """Return the path from the top of the repository, by which GitHub finds the file."""
+    top = os.environ.get("GITHUB_WORKSPACE") or os.curdir
+    path = os.path.relpath(file, top)
+    return file if path.startswith(os.pardir) else path
 
 
 def _data(text: str) -> str:

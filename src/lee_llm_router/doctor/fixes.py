@@ -26,7 +26,7 @@ from lee_llm_router.doctor.results import CheckResult
 _MEANT = re.compile(r" \(did you mean '([^']+)'\?\)$")
 _LEAST_ALIKE = 0.75
 """How alike a key and the one that was meant must be."""
-_WIDE_OPEN = {"LLR120": 0o600, "LLR206": 0o600, "LLR304": 0o600, "LLR803": 0o700}
+_WIDE_OPEN = {"LLR120": 0o600, "LLR206": 0o600, "LLR304": 0o600, "LLR516": 0o600, "LLR803": 0o700}
 """The checks of modes, and what is left of a mode at most."""
 _SECRETS = ("LLR113", "LLR114", "LLR119")
 _ENV_LINE = r"^([ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*)(['\"])(.*)\2[ \t\r]*$"

@@ -51,7 +51,9 @@ def _check_key(partial: PartialConfig, name: str, settings: KeyedConfig) -> Iter
         return
     if not key:
         return
-    what = next(iter(settings.key_variables()), None) or f"api_key_file {settings.api_key_file}"
+    variables = settings.key_variables()
+    set_one = next((one for one in variables if (settings.origin.variable(one) or "").strip()), None)
+    what = set_one or f"api_key_file {settings.api_key_file}"
     local = is_this_machine(host_of(str(getattr(settings, "base_url", "") or "")))
     if not local and _PLACEHOLDER.fullmatch(key[:_MAX_KEY]):
         yield found("LLR307", name, f"{what} holds a placeholder, and no key", at=at)

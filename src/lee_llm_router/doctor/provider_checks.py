@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
 
 from lee_llm_router._util.check_note import id_of_note
 from lee_llm_router._util.scrubbing import scrub
@@ -12,6 +16,8 @@ from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, Place, found
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers import registry
+from lee_llm_router.providers.agents.base import AgentProvider
+from lee_llm_router.providers.base import Provider
 
 _BY_LEVEL = {"ok": "LLR500", "warning": "LLR503", "error": "LLR502"}
 """The ids of what a provider of somebody else's says."""
@@ -48,6 +54,7 @@ def _check_provider(config: LLMConfig, name: str, at: Place | None) -> list[Chec
             # Settings that were filled from the environment may be secrets, and a check may name any of them.
             filled = settings.filled_values()
             results = [_result(note, name, filled, at) for note in provider.check()]
+            results += _login(provider, name)
         finally:
             provider.close()
     except LLMRouterError as error:
@@ -56,6 +63,19 @@ def _check_provider(config: LLMConfig, name: str, at: Place | None) -> list[Chec
         text = scrub(f"looking at it raised {type(error).__name__}: {error}", config.filled_values())
         return [found("LLR501", name, text, at=at)]
     return results or [found("LLR500", name, f"{settings.type}: nothing to check offline", at=at)]
+
+
+def _login(provider: Provider[Any], name: str) -> Iterator[CheckResult]:
+    """Say whether others may read the file with an agent's login."""
+    place = provider.login_place() if isinstance(provider, AgentProvider) else None
+    if place is None or not os.path.isabs(place):  # noqa: PTH117 - a variable's name is no path
+        return
+    try:
+        mode = stat.S_IMODE(Path(place).stat().st_mode)
+    except OSError:
+        return
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        yield found("LLR516", name, f"other users may read its login, {place} (mode {mode:04o})", at=Place(place))
 
 
 def _result(note: tuple[str, str], name: str, filled: Collection[str], at: Place | None) -> CheckResult:
