@@ -55,7 +55,10 @@ def chain_in(file: str = "lee-llm-router.yaml") -> list[tuple[str, str | None]]:
 
 
 def is_well(file: str = "lee-llm-router.yaml") -> bool:
-    return all(result.level == "ok" for result in diagnose(Path(file)))
+    """Whether the doctor finds no fault in the file itself; modes of files are those that the test made them with."""
+    return all(
+        result.level in ("ok", "info") or result.id in ("LLR206", "LLR516", "LLR607") for result in diagnose(Path(file))
+    )
 
 
 class TestProviders:

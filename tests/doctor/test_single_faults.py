@@ -333,6 +333,9 @@ def test_the_kind_of_a_file_system_is_that_of_the_innermost_mount(
         ("my-deployment", "azure", None),
         ("anything/at-all", "openrouter", None),
         ("own-model", "http", None),
+        ("google/gemini-3.5-flash", "vertex", None),
+        ("claude-sonnet-5-5", "vertex_anthropic", None),
+        ("openai/gpt-oss-120b", "groq", None),
     ],
 )
 def test_models_are_judged_only_where_the_table_is_sure(
@@ -342,6 +345,8 @@ def test_models_are_judged_only_where_the_table_is_sure(
     pytest.importorskip("genai_prices")
     monkeypatch.setenv("MY_KEY", KEY)
     settings = {"type": kind, "api_key_env": "MY_KEY"}
+    if kind.startswith("vertex"):
+        settings["base_url"] = "https://eu-aiplatform.googleapis.com/v1/projects/p/locations/eu/endpoints/openapi"
     if kind in ("http", "azure"):
         settings["base_url"] = f"https://me.{'openai.azure.com' if kind == 'azure' else 'example'}/v1"
     source = with_provider(**settings)

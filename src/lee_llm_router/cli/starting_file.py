@@ -16,6 +16,9 @@ from lee_llm_router.config.discovery import CONFIG_NAMES
 from lee_llm_router.errors import ConfigError
 
 _ROLE = "assistant"
+_TIMEOUT = 60
+_USUAL_ATTEMPTS = 6
+"""Attempts of a call where a file says nothing."""
 
 _HEAD = """\
 # Written by `lee-llm-router init` from what was found on this machine. Keys stay where they are: this file names the
@@ -137,8 +140,12 @@ def _role(ready: Sequence[FoundModel]) -> Iterator[str]:
     yield f"      provider: {first.name}"
     if first.model is not None:
         yield f"      model: {_scalar(_literal(first.model))}"
-    yield "      timeout: 60                  # seconds, one attempt"
-    yield "      deadline: 150                # seconds, the whole call: retries and fallbacks included"
+    # A chain whose end is never reached would be no chain: each target has its time, and an attempt.
+    deadline = f"deadline: {max(150, _TIMEOUT * len(ready))}"
+    yield f"      timeout: {_TIMEOUT}                  # seconds, one attempt"
+    yield f"      {deadline:<28} # seconds, the whole call: retries and fallbacks included"
+    if len(ready) > _USUAL_ATTEMPTS:
+        yield f"      retry: {{max_attempts: {len(ready)}}}"
     if others:
         yield "      fallback_providers:          # asked in order when the one before fails"
         for one in others:

@@ -25,6 +25,8 @@ _NO_TEXT = re.compile(
     r"(?:^|[-_./])(?:embed(?:ding|dings)?|rerank(?:er)?|tts|whisper|transcribe|moderation|dall-e)(?:$|[-_./:0-9])"
 )
 """Words in the names of models that give no text in answer to a chat."""
+_OF_CLOUD = "aiplatform."
+"""What stands in the address of Google's cloud, which serves models of many."""
 _GATEWAYS = frozenset({"azure", "aws", "openrouter", "databricks", "cloudflare", "github-copilot", "modal", "baseten"})
 """Vendors that serve other vendors' models, or deployments by names of their users."""
 
@@ -52,7 +54,7 @@ def facts_of(model: str, base_url: str) -> ModelFacts | None:
     if snapshot is None or vendor is None or len(model) > 4 * MAX_WORD:
         return None
     known = _found(vendor, snapshot, model)
-    is_gateway = vendor.id in _GATEWAYS or vendor.id.startswith("huggingface")
+    is_gateway = vendor.id in _GATEWAYS or vendor.id.startswith("huggingface") or _OF_CLOUD in base_url
     if known is None:
         near = None if is_gateway else _near(model, [one.id for one in vendor.models])
         elsewhere = None if is_gateway or near else _elsewhere(snapshot, vendor, model)
@@ -86,7 +88,9 @@ def _vendor(snapshot: Any, base_url: str) -> Any:
 
 def _found(vendor: Any, snapshot: Any, model: str) -> Any:
     name = model.removeprefix("models/")
-    return vendor.find_model(name, all_providers=snapshot.providers)
+    found = vendor.find_model(name, all_providers=snapshot.providers)
+    bare = name.rpartition("/")[2]  # some addresses of a vendor want its name in front: google/gemini-...
+    return found if found is not None or bare == name else vendor.find_model(bare, all_providers=snapshot.providers)
 
 
 def _elsewhere(snapshot: Any, asked: Any, model: str) -> str | None:
