@@ -219,6 +219,20 @@ def test_a_shell_completes_commands_options_and_roles(here: Path) -> None:
     assert completed("complete --config other.yaml --role de") == ["debug"]
 
 
+def test_a_shell_completes_the_ids_of_traced_calls(run: Run, here: Path) -> None:
+    """The newest first; those of the folder that the line names. Without any there is nothing, and no message."""
+    assert completed("trace show ") == []
+    for _ in range(2):
+        run("complete", "hi")
+    ids = [record.request_id for record in LocalFileTraceStore().last(2)]
+    assert completed("trace show ") == ids[::-1]
+    assert completed(f"trace replay {ids[1][:-1]}") == ids[1:]
+    (here / "empty").mkdir()
+    assert completed("trace show --dir empty ") == completed("trace --dir empty show ") == []
+    (here / "lee-llm-router.yaml").write_text("llm: 3")
+    assert completed("trace show ") == ids[::-1]
+
+
 @pytest.mark.parametrize("text", ["", "llm: 3", "llm: {roles: [a]}", "{", "llm: {providers: {a: {type: nope}}}"])
 def test_a_file_with_mistakes_completes_nothing_and_is_quiet(here: Path, text: str) -> None:
     (here / "lee-llm-router.yaml").write_text(text)

@@ -21,6 +21,8 @@ _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)\s*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _LONGEST = 100 * 366 * 86_400.0
 """Seconds of the longest time that is understood: a hundred years."""
+_LONGEST_MOMENT = 64
+"""Characters; Python's parser takes any number of digits for some time."""
 _MAX_DEPTH = 100
 
 
@@ -134,18 +136,22 @@ def moment_of(text: str, now: float) -> float | None:
     if text.lower() in words:
         return words[text.lower()]
     try:
-        moment = datetime.fromisoformat(text)
+        named = _iso_moment(text[: _LONGEST_MOMENT + 1], today)
+        return (named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _iso_moment(text: str, today: datetime) -> datetime:
+    """Return the moment in ISO 8601; a time alone is one of `today`. Raises ValueError where there is none."""
+    if len(text) > _LONGEST_MOMENT:
+        raise ValueError("no moment is so long")
+    try:
+        return datetime.fromisoformat(text)
     except ValueError:
         if ":" not in text:
-            return None
-        try:
-            moment = datetime.combine(today.date(), time.fromisoformat(text))
-        except ValueError:
-            return None
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except OverflowError:
-        return None
+            raise
+        return datetime.combine(today.date(), time.fromisoformat(text))
 
 
 def _is_like(name: str | None, wanted: str) -> bool:

@@ -11,7 +11,9 @@ from helpers.command_line import Run
 from helpers.records import make
 from helpers.trace_set import WEEK_START, trace_set
 from lee_llm_router import LocalFileTraceStore, TraceRecord
+from lee_llm_router.cli.trace.group import newest_calls
 from lee_llm_router.telemetry.calls import TracedCall, calls_from
+from lee_llm_router.telemetry.query import CallFilter
 
 RECORDS = list(trace_set(60, seed=3, full=True))
 CALLS = calls_from(RECORDS)
@@ -81,8 +83,6 @@ def test_the_newest_that_match_are_counted(run: Run, traces: Path) -> None:
 
 def test_reading_ends_with_the_last_call_that_is_wanted() -> None:
     """A long history is not read for a few calls."""
-    from lee_llm_router.cli.trace.group import newest_calls
-    from lee_llm_router.telemetry.query import CallFilter
 
     class Endless:
         def calls(self, since: float | None, until: float | None) -> object:

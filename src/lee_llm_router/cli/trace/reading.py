@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,7 +116,7 @@ def find_call(store: TraceScanner, wanted: str) -> TracedCall:
     wanted = str(text_of(wanted.strip(), "ID"))
     if wanted.startswith("@"):
         return _newest(store, wanted)
-    ids = [wanted] if store.find(wanted) else _ids_like(store, wanted.lower()) if wanted else []
+    ids = [wanted] if store.find(wanted) else _ids_like(store, wanted) if wanted else []
     if not ids:
         raise typer.BadParameter(f"no call with the id {printable(wanted)!r}; `trace` lists them", param_hint="ID")
     if len(ids) > 1:
@@ -141,8 +142,6 @@ def ids_beginning_with(ctx: typer.Context, incomplete: str) -> list[tuple[str, s
 
 
 def _newest(store: TraceScanner, wanted: str) -> TracedCall:
-    from itertools import islice  # noqa: PLC0415
-
     from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
 
     number = int(wanted[1:]) if wanted[1:].isdecimal() and len(wanted) < 12 else 0
@@ -162,14 +161,15 @@ def _ids_like(store: TraceScanner, wanted: str) -> list[str]:
     """Return the ids that begin with `wanted`, else those of the newest calls that end so, else the newest of all."""
     from lee_llm_router.telemetry.calls import calls_from  # noqa: PLC0415
 
-    if found := store.ids(wanted, _SHOWN_IDS + 1):
+    if found := store.ids(wanted, _SHOWN_IDS + 1) or store.ids(wanted.lower(), _SHOWN_IDS + 1):
         return found
+    wanted = wanted.lower()
     if len(wanted) < _SHORTEST_END:
         return []
-    near = [call.request_id for call in calls_from(store.last(_NEAR)) if call.request_id.endswith(wanted)]
-    if near:
-        return near
-    return [name for name in (call.request_id for call in store.calls()) if name.endswith(wanted)][: _SHOWN_IDS + 1]
+    near = [call.request_id for call in calls_from(store.last(_NEAR)) if call.request_id.lower().endswith(wanted)]
+    # Further back the newest one is meant: reading ends there, and so long an end is nearly always that of one alone.
+    older = (call.request_id for call in store.calls() if call.request_id.lower().endswith(wanted))
+    return near or list(islice(older, 1))
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
