@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,41 @@ def test_what_is_left_out_is_told_with_the_reason() -> None:
 def test_without_messages_only_the_options_are_judged() -> None:
     with router_of(COMMAND, CHAT) as router:
         assert router.explain().outcome == "asks"
+
+
+def test_a_budget_that_is_spent_closes_its_targets(tmp_path: Path) -> None:
+    """And the call fails where there is no other."""
+    paid = {**CHAT, "budget": {"usd": 1, "per": "day"}}
+    prices: Any = {"role": {"model": "m"}, "config": {"pricing": {"models": {"a/m": {"input": 1e6, "output": 1e6}}}}}
+    with router_of(paid, CHAT, **prices, workspace=tmp_path / "one") as router:
+        router.complete("r", "hi")
+        told = router.explain("r", "hi")
+    assert states(told) == {"a": "closed", "b": "asked"}
+    assert "budget" in str(told.targets[0].reason) and told.targets[0].opens_in is not None
+    with router_of(paid, **prices, workspace=tmp_path / "two") as router:
+        router.complete("r", "hi")
+        told = router.explain("r", "hi")
+    assert told.outcome == "fails" and "budget" in str(told.reason)
+
+
+def test_prices_are_named_where_they_are_known() -> None:
+    config = {"pricing": {"models": {"a/m": {"input": 2.5, "output": 10}}}}
+    with router_of(CHAT, {**CHAT, "model": "k"}, role={"model": "m"}, config=config) as router:
+        first, second = router.explain("r").targets
+    assert first.price is not None and second.price is None
+    assert (first.price.input_usd, first.price.output_usd) == (2.5, 10)
+    assert first.price.source
+
+
+def test_the_policys_reasons_are_told() -> None:
+    class Policy:
+        def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
+            return ProviderChoice("b", reason="it is cheap", fallbacks=[ProviderChoice("a", reason="it is \x1bgood")])
+
+    with router_of(CHAT, CHAT, policy=Policy()) as router:
+        told = router.explain("r")
+    assert told.policy_reason == "it is cheap"
+    assert [target.chosen_because for target in told.targets] == ["it is cheap", "it is \\x1bgood"]
 
 
 # --- by which settings ---

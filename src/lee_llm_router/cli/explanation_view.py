@@ -74,6 +74,8 @@ def _target_lines(number: int, target: ExplainedTarget) -> Iterator[tuple[int, s
     when = "" if target.opens_in is None else f" (another {target.opens_in:.3g} s)"
     why = f": {_short(target.reason)}{when}" if target.reason else ""
     yield 2, f"{number}. {_name(target)} ", f"{target.state.replace('_', ' ')}{why}", _STYLES[target.state] or "bold"
+    if target.chosen_because is not None:
+        yield 5, "chosen because ", _short(target.chosen_because), "dim"
     model = "its own choice" if target.model is None else f"{target.model} ({target.model_source})"
     settings = _settings(target.settings)
     yield 5, "", f"model {model}, {settings}", ""

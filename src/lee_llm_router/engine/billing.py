@@ -120,6 +120,16 @@ class Billing:
                 return spent
         return None
 
+    def price_of(self, target: Target, now: float) -> PriceCard | None:
+        """Return what the model of `target` costs; None if it is not known. The price table may be loaded for it."""
+        if self._pricer is None:
+            return None
+        provider, tier = self._provider_of(target), target.request_template.service_tier
+        pending = self._pricer.look_up(provider, target.model, at=now)
+        if pending is not None:
+            wait_until_known(pending, LOOK_UP_SECONDS)
+        return self._pricer.card(provider, asked=target.model, tier=tier_word(None, tier), at=now)
+
     def shown_in(self, known: Mapping[TargetKey, TargetHealth], now: float) -> Mapping[TargetKey, TargetHealth]:
         """Return `known` with what budgets of all calls and of providers, if spent, keep from being asked."""
         if not self.has_budgets:

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import SHORTEST_ATTEMPT
+from lee_llm_router.engine.billing import refusing
 from lee_llm_router.engine.failure_rules import backoff
 from lee_llm_router.engine.operation import COMPLETION
 from lee_llm_router.engine.plan import CallPlan, RouterParts, Target
@@ -21,9 +23,9 @@ from lee_llm_router.errors import AuthenticationError, LLMRouterError
 from lee_llm_router.health.states import Permit, Refusal
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
-from lee_llm_router.routing.chain import ChosenTarget, asked_targets, chosen_entries, configured_chain
+from lee_llm_router.routing.chain import ChosenTarget, asked_targets, chosen_entries, configured_chain, reasons_of
 from lee_llm_router.routing.explained_settings import TargetSettings, call_settings, provider_settings
-from lee_llm_router.routing.explanation import ExplainedTarget, Explanation, TargetState
+from lee_llm_router.routing.explanation import ExplainedTarget, Explanation, TargetState, TokenPrice
 from lee_llm_router.routing.options import OF_WHOLE_CALL
 
 _MOST_BACKOFFS = 10
@@ -50,6 +52,7 @@ def explain(
     entries = _entries(plan.role_settings.role, config, choice, fields)
     plan.targets = [target for target, _ in entries]
     is_compressed = plan.role_settings.compress is not None
+    plan.reasons = reasons_of(choice, plan.targets)
     plan.role_settings = replace(plan.role_settings, compress=None)  # it may ask anybody anything
     explainer = _Explainer(plan, parts, config, asked)
     try:
@@ -58,7 +61,8 @@ def explain(
             explainer.target(candidate, entry, action)
             for candidate, (_, entry) in zip(explainer.candidates(), entries, strict=True)
         )
-        return explainer.whole(action, targets, getattr(choice, "reason", None), is_compressed=is_compressed)
+        reason = None if choice.reason is None else quoted(choice.reason, parts.secrets)
+        return explainer.whole(action, targets, reason, is_compressed=is_compressed)
     finally:
         explainer.release()
 
@@ -91,6 +95,7 @@ class _Explainer:
         self._role = config.roles[plan.role_settings.role]
         self._health = parts.health.glance()
         self._known = parts.health.snapshot()
+        self._spent = refusing(plan, parts)
         self._refused: dict[int, str] = {}
         """Why targets cannot take the request, by their place in the chain."""
         self._failing: dict[int, str] = {}
@@ -98,7 +103,7 @@ class _Explainer:
         self._now = parts.clock.monotonic()
         self._selector = TargetSelector(
             plan.targets, self._health, prepare=self._prepare, retry=plan.role_settings.retry,
-            last_start=self._now + plan.deadline - SHORTEST_ATTEMPT,
+            last_start=self._now + plan.deadline - SHORTEST_ATTEMPT, refuse=self._spent,
         )  # fmt: skip
 
     def candidates(self) -> list[Candidate]:
@@ -132,6 +137,7 @@ class _Explainer:
             provider_type=config.type,
             model=target.model,
             model_source=told.model_source(target),
+            chosen_because=self._chosen_because(target),
             state=state,
             reason=reason,
             opens_in=opens_in,
@@ -141,6 +147,7 @@ class _Explainer:
             ),
             dropped=self._dropped(candidate),
             effects="none" if provider is None else provider.effects,
+            price=self._price(target),
             health=self._known.get(target.key),
         )
 
@@ -151,11 +158,12 @@ class _Explainer:
         """Return what is to be said of the call."""
         settings = self._plan.role_settings
         retry = settings.retry
-        able = sum(target.state not in ("skipped", "failing") for target in targets)
+        able = sum(target.state in ("asked", "waited_for", "next", "closed") for target in targets)
         waits = range(1, min(retry.attempts, _MOST_BACKOFFS))
         wait = reason = None
         if action is None:
-            reason = self._selector.shut_reason or "none of its targets can take it"
+            spent = self._selector.spent_budget
+            reason = spent.message if spent else self._selector.shut_reason or "none of its targets can take it"
         elif action.permit is None:
             reason, wait = action.reason, self._wait(action)
         return Explanation(
@@ -188,6 +196,8 @@ class _Explainer:
     def _state(self, candidate: Candidate, action: NextAction | None) -> tuple[TargetState, str | None, float | None]:
         """Return in which state a target is, why, and in how many seconds it opens."""
         position = candidate.position
+        if self._spent is not None and (spent := self._spent(candidate.target)) is not None:
+            return "closed", spent.message, spent.retry_after
         if position in self._refused:
             return "skipped", self._refused[position], None
         if position not in self._failing and (problem := self._key_problem(candidate)) is not None:
@@ -199,6 +209,17 @@ class _Explainer:
         if action is not None and action.candidate is candidate:
             return "waited_for" if action.permit is None else "asked", reason, opens_in
         return ("next", None, None) if refusal is None else ("closed", reason, opens_in)
+
+    def _chosen_because(self, target: Target) -> str | None:
+        reason = (self._plan.reasons or {}).get(target.key)
+        return None if reason is None else quoted(reason, self._parts.secrets)
+
+    def _price(self, target: Target) -> TokenPrice | None:
+        billing = self._parts.billing
+        card = None if billing is None else billing.price_of(target, self._parts.clock.time())
+        if card is None:
+            return None
+        return TokenPrice(input_usd=card.rates.input, output_usd=card.rates.output, source=card.source)
 
     def _refusal(self, candidate: Candidate) -> Refusal | None:
         answer = self._health.acquire(candidate.target.key)

@@ -52,6 +52,8 @@ class ExplainedTarget:
     model: str | None
     model_source: SettingSource
     """Who named the model; ``default`` if nobody did, and the provider has a choice of its own."""
+    chosen_because: str | None = None
+    """Why the policy has chosen it, where it says."""
     state: TargetState
     reason: str | None = None
     """Why it is in this state, unless it is simply its turn."""

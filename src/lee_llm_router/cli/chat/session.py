@@ -190,8 +190,8 @@ class ChatSession:
             say("nothing was asked yet")
 
     def _trace(self, _: str) -> None:
-        from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415 - few look
-        from lee_llm_router.cli.trace.table import render_calls  # noqa: PLC0415
+        from lee_llm_router.cli.trace.screen import draw, takes_marks  # noqa: PLC0415 - few look
+        from lee_llm_router.cli.trace.waterfall import ASCII_MARKS, render_waterfall  # noqa: PLC0415
         from lee_llm_router.telemetry.calls import TracedCall  # noqa: PLC0415
         from lee_llm_router.telemetry.records import TraceReader  # noqa: PLC0415
 
@@ -200,8 +200,9 @@ class ChatSession:
         if not records:
             say("nothing was asked yet" if not call_id else "the call is not in the traces")
             return
-        calls = [TracedCall(tuple(records))]
-        draw(lambda console: render_calls(calls, console, plain=is_piped(), attempts=True))
+        call, marks = TracedCall(tuple(records)), None if takes_marks() else ASCII_MARKS
+        draw(lambda console: render_waterfall(call, console, marks))
+        say(f"{PROGRAM} trace show {call_id} shows it whole")
 
     def _system(self, text: str) -> None:
         if not text:
