@@ -12,7 +12,7 @@ import pytest
 from helpers.records import make
 from helpers.support import EPOCH, FakeClock
 from helpers.trace_set import trace_set
-from lee_llm_router import LocalFileTraceStore
+from lee_llm_router import LocalFileTraceStore, SqliteTraceStore
 from lee_llm_router.telemetry.calls import calls_from
 from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.tailing import TraceTail
@@ -20,7 +20,7 @@ from lee_llm_router.telemetry.tailing import TraceTail
 FAILS: dict[str, Any] = {"outcome": "error", "verdict": "next"}
 
 
-def written(store: LocalFileTraceStore, records: Iterable[TraceRecord]) -> None:
+def written(store: LocalFileTraceStore | SqliteTraceStore, records: Iterable[TraceRecord]) -> None:
     for record in records:
         store.write(record)
 
@@ -100,15 +100,22 @@ def test_a_store_is_followed_through(
     assert ids(tail.read()) == expected
 
 
-def _write_set(folder: Path, seed: int) -> None:
-    written(LocalFileTraceStore(folder), trace_set(60, seed))
+def _store(kind: str, folder: Path) -> LocalFileTraceStore | SqliteTraceStore:
+    return LocalFileTraceStore(folder) if kind == "files" else SqliteTraceStore(folder / "t.sqlite", keep_days=0)
 
 
-def test_each_call_of_four_processes_comes_once(tmp_path: Path) -> None:
-    """While they write."""
-    tail = TraceTail(LocalFileTraceStore(tmp_path))
+def _write_set(kind: str, folder: Path, seed: int) -> None:
+    store = _store(kind, folder)
+    written(store, trace_set(60, seed))
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["files", "sqlite"])
+def test_each_call_of_four_processes_comes_once(tmp_path: Path, kind: str) -> None:
+    """While they write, to either store."""
+    tail = TraceTail(_store(kind, tmp_path))
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_set, args=(tmp_path, seed)) for seed in range(4)]
+    writers = [context.Process(target=_write_set, args=(kind, tmp_path, seed)) for seed in range(4)]
     for writer in writers:
         writer.start()
     found: list[str] = []

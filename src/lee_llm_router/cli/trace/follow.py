@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.cli.arguments import ConfigOption
 from lee_llm_router.cli.output import say
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields
@@ -17,6 +16,7 @@ from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.reading import trace_store
 
 if TYPE_CHECKING:
+    from lee_llm_router._util.clock import Clock
     from lee_llm_router.telemetry.query import CallFilter
     from lee_llm_router.telemetry.scanning import TraceScanner
     from lee_llm_router.telemetry.tailing import TailRead
@@ -54,13 +54,15 @@ def follow(
     follow_calls(trace_store(folder, config), rows.show)
 
 
-def follow_calls(store: TraceScanner, show: Callable[[TailRead], None], clock: Clock = SYSTEM_CLOCK) -> None:
+def follow_calls(store: TraceScanner, show: Callable[[TailRead], None], clock: Clock | None = None) -> None:
     """Hand what is written to `store` from now on to `show`, until something is raised or nobody reads the output.
 
     A store that cannot be read for a while is asked again; that is said once each time.
     """
-    from lee_llm_router.telemetry.tailing import TraceTail  # noqa: PLC0415 - as above
+    from lee_llm_router._util.clock import SYSTEM_CLOCK  # noqa: PLC0415 - as above
+    from lee_llm_router.telemetry.tailing import TraceTail  # noqa: PLC0415
 
+    clock = clock or SYSTEM_CLOCK
     tail, problem = TraceTail(store), ""
     while not _reader_has_gone():
         clock.sleep(_EVERY)
