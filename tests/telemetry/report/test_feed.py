@@ -16,6 +16,7 @@ from lee_llm_router.telemetry import TraceRecord
 from lee_llm_router.telemetry.query import CallFilter
 from lee_llm_router.telemetry.report.feed import CallFeed
 from lee_llm_router.telemetry.scanning import scanner_of
+from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 
 Store = Callable[[], Any]
 
@@ -37,14 +38,15 @@ class Memory:
         return [record for record in self.records if record.request_id == request_id]
 
 
-@pytest.fixture(params=["files", "memory"])
+@pytest.fixture(params=["files", "sqlite", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "memory":
         yield Memory()
     else:
-        files = LocalFileTraceStore(tmp_path)
-        yield files
-        files.close()
+        in_files = request.param == "files"
+        kept = LocalFileTraceStore(tmp_path) if in_files else SqliteTraceStore(tmp_path / "traces.sqlite")
+        yield kept
+        kept.close()
 
 
 def _feed(store: Any, wanted: CallFilter | None = None, most: int = 100) -> CallFeed:

@@ -242,6 +242,21 @@ def test_a_client_that_sends_or_reads_nothing_is_let_go(server: ReportServer, cl
         assert _rest(silent) == b""
 
 
+def test_a_page_that_takes_long_to_make_is_sent(
+    server: ReportServer, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The half minute is for the client alone: a long history may take longer to read."""
+
+    def slow() -> bytes:
+        clock.advance(100)
+        server.service_actions()
+        return b"the page"
+
+    monkeypatch.setattr(server.feed, "page", slow)
+    status, answer = _ask(server)
+    assert (status, answer.endswith(b"the page")) == (200, True)
+
+
 def test_many_silent_clients_keep_nobody_out(server: ReportServer) -> None:
     """Beyond a number of connections the oldest ends."""
     silent = [socket.create_connection(("127.0.0.1", server.server_port), timeout=30) for _ in range(100)]

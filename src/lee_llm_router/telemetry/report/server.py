@@ -5,8 +5,8 @@ each request must name this host (a name that somebody points here is another on
 page of another origin, and must bring the token, which is compared in constant time. The token is no cookie: browsers
 send cookies of 127.0.0.1 to every port. Nothing can be changed: there are two things to read, by GET or HEAD.
 
-A connection serves one request and ends after some seconds, however slow its client; beyond a number of them the
-oldest makes room for the newest. So clients that hang, or many of them, keep nobody else out for long.
+A connection serves one request. To send it and to take the answer a client has some seconds, however slow it is; beyond
+a number of connections the oldest makes room. So clients that hang, or many of them, keep nobody else out for long.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -73,7 +74,7 @@ class ReportServer(ThreadingHTTPServer):
         self._clock = clock
         self._lock = threading.Lock()
         self._connections: OrderedDict[socket.socket, float] = OrderedDict()
-        """When each began."""
+        """Until when each may stay open."""
         self._refreshed_at = clock.monotonic()
         self._refreshing = threading.Lock()
         super().__init__((ADDRESS, port), _Handler)
@@ -109,7 +110,7 @@ class ReportServer(ThreadingHTTPServer):
         """End connections that are too old, and take up new calls. `serve_forever` calls it several times a second."""
         now = self._clock.monotonic()
         with self._lock:
-            old = [one for one, began in self._connections.items() if now - began > _SECONDS]
+            old = [one for one, until in self._connections.items() if now > until]
         for connection in old:
             _shut(connection)
         if now - self._refreshed_at >= _REFRESH_EVERY and self._refreshing.acquire(blocking=False):
@@ -119,13 +120,19 @@ class ReportServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread; where there are too many, the oldest ends."""
         with self._lock:
-            self._connections[request] = self._clock.monotonic()
+            self._connections[request] = self._clock.monotonic() + _SECONDS
             oldest = next(iter(self._connections)) if len(self._connections) > _MOST_CONNECTIONS else None
             if oldest is not None:
                 del self._connections[oldest]
         if oldest is not None:
             _shut(oldest)
         super().process_request(request, client_address)
+
+    def extend(self, request: socket.socket, seconds: float = _SECONDS) -> None:
+        """Let a connection stay open for `seconds` from now."""
+        with self._lock:
+            if request in self._connections:
+                self._connections[request] = self._clock.monotonic() + seconds
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""
@@ -200,11 +207,15 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _answer_with_page(self) -> None:
+        # Reading a long history for few calls takes as long as it takes; that is not the client's fault.
+        self.server.extend(self.connection, inf)
         try:
             page = self.server.feed.page()
         except Exception:  # noqa: BLE001 - a store may raise anything
             self._answer(500, "The traces cannot be read now.\n")
             return
+        finally:
+            self.server.extend(self.connection)
         policy = f"{content_policy(is_live=True)}; frame-ancestors 'none'"
         self._answer(200, page, {"Content-Security-Policy": policy}, "text/html; charset=utf-8")
 

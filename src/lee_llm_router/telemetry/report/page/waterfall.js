@@ -41,14 +41,14 @@ function lane(one, before, end) {
   const target = targetOf(one.provider, one.model);
   const name = make("div", { class: "name", title: shown(target) }, make("small", {}, one.number === null ? "–" : String(one.number + 1)), shown(one.provider === null ? "no target" : target));
   const head = make("div", { class: "lane-row" }, name, track, make("div", { class: "took" }, one.number === null ? "" : duration(one.elapsed)));
-  return make("li", { class: "lane" }, head, make("div", { class: "told" }, told(one, wait, end)));
+  return make("li", { class: "lane" }, head, make("div", { class: "told" }, told(one, wait, end, before === null)));
 }
 
 // What there is to say of an attempt, a line each.
-function told(one, wait, end) {
+function told(one, wait, end, isFirst) {
   const lines = [];
   if (one.reason) lines.push(make("p", {}, shown(one.reason)));
-  if (wait > end * 0.002 && wait >= 1) lines.push(make("p", { class: "small" }, `waited ${duration(wait)}${one.waitedFor ? ` for ${shown(one.waitedFor)}` : ""}`));
+  if (wait > end * 0.002 && wait >= 1) lines.push(make("p", { class: "small" }, waitLine(one, wait, isFirst)));
   if (one.outcome === "ok") lines.push(make("p", {}, answerLine(one)));
   else lines.push(make("p", { class: one.outcome === "error" ? "failure" : null }, make("b", {}, shown([one.failure ?? one.outcome, one.status].filter((part) => part !== null).join(" "))), one.error ? ` ${shown(one.error)}` : ""));
   const rest = [
@@ -64,6 +64,12 @@ function told(one, wait, end) {
   ].filter((text) => text);
   if (rest.length) lines.push(make("p", { class: "small" }, shown(rest.join("; "))));
   return lines;
+}
+
+// Before the first attempt a call may have prepared itself; it waits only for what is named.
+function waitLine(one, wait, isFirst) {
+  if (one.waitedFor) return `waited ${duration(wait)} for ${shown(one.waitedFor)}`;
+  return isFirst ? `began after ${duration(wait)}` : `waited ${duration(wait)}`;
 }
 
 function answerLine(one) {
