@@ -347,6 +347,7 @@ def test_printed_the_page_is_light_and_shows_rows_one_below_the_other(opened: Op
     tops = page.run(f"{ROWS}.map(row => row.getBoundingClientRect().top)")
     assert len(tops) == 500
     assert tops == sorted(set(tops))
+    assert page.run(f"[...{ROWS}[0].children].every(cell => cell.getClientRects().length)")
     page.ask("Emulation.setEmulatedMedia", media="")
     page.run("window.dispatchEvent(new Event('afterprint'))")
     assert page.run("document.querySelectorAll('#rows .row').length") < 100

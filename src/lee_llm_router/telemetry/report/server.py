@@ -115,7 +115,10 @@ class ReportServer(ThreadingHTTPServer):
             _shut(connection)
         if now - self._refreshed_at >= _REFRESH_EVERY and self._refreshing.acquire(blocking=False):
             self._refreshed_at = now
-            threading.Thread(target=self._refresh, name="lee-llm-router-report", daemon=True).start()
+            try:
+                threading.Thread(target=self._refresh, name="lee-llm-router-report", daemon=True).start()
+            except RuntimeError:  # no more threads can be made now
+                self._refreshing.release()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection in a thread; where there are too many, the oldest ends."""

@@ -7,7 +7,7 @@ function ticks(most, isDuration) {
   const rough = most / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   let step = (isDuration ? [1, 2, 2.5, 5, 10] : [1, 2, 5, 10]).map((factor) => factor * power).find((size) => size >= rough);
-  if (isDuration && most > 180000) step = [60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400].map((s) => s * 1000).find((size) => size >= rough) ?? step;
+  if (isDuration && most > 180000) step = [60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400, 2 * 86400, 5 * 86400].map((s) => s * 1000).find((size) => size >= rough) ?? step;
   if (!isDuration) step = Math.max(1, step);
   return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, at) => at * step);
 }
@@ -16,7 +16,8 @@ function axisDuration(ms) {
   if (ms === 0) return "0";
   if (ms < 1000) return `${+ms.toFixed(1)} ms`;
   if (ms < 180000) return `${+(ms / 1000).toFixed(1)} s`;
-  return ms < 7200000 ? `${Math.round(ms / 60000)} m` : `${+(ms / 3600000).toFixed(1)} h`;
+  if (ms < 7200000) return `${Math.round(ms / 60000)} m`;
+  return ms < 48 * 3600000 ? `${+(ms / 3600000).toFixed(1)} h` : `${count(Math.round(ms / 86400000))} d`;
 }
 
 // A frame for a chart over time: scales, grid and the times below. `most` is the highest value.

@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const ICONS = {
   ok: "M3 8.5 6.5 12 13 4.5",
   saved: "M2.5 4v3.5a2 2 0 0 0 2 2h8M9.5 6.5l3 3-3 3",
-  cut: "M3 4h10M3 8h6M12.5 6.5v7M10.5 8.5",
+  cut: "M2.5 5.5h7M2.5 10.5h7M13 3v10",
   error: "M4 4l8 8M12 4l-8 8",
   cancelled: "M3.9 3.9l8.2 8.2M8 2.2a5.8 5.8 0 1 0 0 11.6A5.8 5.8 0 0 0 8 2.2",
   unfinished: "M3 8h.01M8 8h.01M13 8h.01",

@@ -15,6 +15,7 @@ function duration(ms) {
   if (ms < 99950) return `${(ms / 1000).toFixed(1)} s`;
   const seconds = Math.round(ms / 1000);
   if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${two(seconds % 60)} s`;
+  if (seconds >= 48 * 3600) return `${whole.format(Math.floor(seconds / 86400))} d ${Math.floor(seconds / 3600) % 24} h`;
   return `${whole.format(Math.floor(seconds / 3600))} h ${two(Math.floor(seconds / 60) % 60)} m`;
 }
 
@@ -34,7 +35,8 @@ function count(number) {
 function dollars(amount, isWhole = true) {
   if (amount === null) return DASH;
   let text = "$0";
-  if (amount >= 1000) text = `$${whole.format(Math.round(amount))}`;
+  if (amount >= 1e7) text = `$${count(amount)}`;
+  else if (amount >= 1000) text = `$${whole.format(Math.round(amount))}`;
   else if (amount >= 1) text = `$${amount.toFixed(2)}`;
   else if (amount >= 0.01) text = `$${amount.toFixed(4)}`;
   else if (amount >= 1e-7) text = `$${Number(amount.toPrecision(2)).toFixed(Math.min(9, 1 - Math.floor(Math.log10(amount))))}`;
