@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
-from math import isfinite
 from types import UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -137,29 +136,45 @@ def known_fields(
         signed: Fields whose number may be below zero.
     """
     known = {}
-    for name, kind, optional in _fields_of(cls):  # type: ignore[arg-type] # for mypy, not every class is hashable
-        value = data.get(name)
-        if value is None:
-            fits = optional and name in data
-        elif isinstance(value, str):
-            fits = kind is str and (len(value) <= _LONGEST_WORD or name in long)
-        elif isinstance(value, bool):
-            fits = kind is bool  # a bool is an int for Python, but not for a record
-        elif isinstance(value, (int, float)):
-            lowest = -MAX_COUNT if name in signed else 0
-            fits = isinstance(value, kind) and lowest <= value <= MAX_COUNT and isfinite(value)
+    rules = _rules_of(cls, frozenset(long), frozenset(signed))  # type: ignore[arg-type] # for mypy, not every class is hashable
+    for name, value in data.items():
+        rule = rules.get(name, _NO_FIELD).get(type(value))
+        if rule is None:
+            continue
+        if rule is _ANY:
+            fits = True
+        elif rule is _WORD:
+            fits = len(value) <= _LONGEST_WORD
         else:
-            fits = isinstance(value, kind)
+            fits = (0 if rule is _COUNT else -MAX_COUNT) <= value <= MAX_COUNT
         if fits:
             known[name] = value
     return known
 
 
+_ANY, _WORD, _NUMBER, _COUNT = "any", "word", "number", "count"
+"""What is asked of a value besides its type: nothing; that it is not too long; its size; and that it is not below 0."""
+_NO_FIELD: dict[type, str] = {}
+
+
 @lru_cache
-def _fields_of(cls: type[Any]) -> tuple[tuple[str, JsonType, bool], ...]:
-    """Return the fields of `cls`: the name, the type that parsed JSON has for it, and whether it may be null."""
+def _rules_of(cls: type[Any], long: frozenset[str], signed: frozenset[str]) -> dict[str, dict[type, str]]:
+    """Return for each field of `cls` the types that parsed JSON may have for it, and what else is asked of each."""
     hints = get_type_hints(cls)
-    return tuple((f.name, *_json_type(hints[f.name])) for f in fields(cls))
+    rules: dict[str, dict[type, str]] = {}
+    for f in fields(cls):
+        kind, optional = _json_type(hints[f.name])
+        rule = rules[f.name] = {}
+        for one in kind if isinstance(kind, tuple) else (kind,):
+            # A bool is an int for Python, but not for a record.
+            rule[one] = (
+                (_NUMBER if f.name in signed else _COUNT) if one in (int, float)
+                else _WORD if one is str and f.name not in long
+                else _ANY
+            )  # fmt: skip
+        if optional:
+            rule[type(None)] = _ANY
+    return rules
 
 
 def _json_type(hint: Any) -> tuple[JsonType, bool]:

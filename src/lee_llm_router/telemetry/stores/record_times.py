@@ -14,6 +14,7 @@ OLDEST_CALL = 7 * 86_400.0
 """Seconds before an attempt at which its call may have begun, if its id is to be believed."""
 _LONGEST_CALL = 3600.0
 """Seconds that a call is taken to last if its id does not say when it began."""
+_UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
 _HEX = re.compile(r"[0-9a-f]{1,12}")
 
 
@@ -23,7 +24,7 @@ def time_of_id(request_id: str) -> float | None:
     Its first 48 bits are milliseconds since 1970 (RFC 9562, section 5.7).
     """
     digits = request_id.replace("-", "")
-    if not re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{19}", digits):
+    if not _UUID7.fullmatch(digits):
         return None
     return int(digits[:12], 16) / 1000
 
