@@ -118,6 +118,7 @@ CALLS = (*CLIENTS, *OURS, *LIBRARIES)
 _MOCK = "speed.ours:alone"
 ALONE = (
     Subject("alone", "router alone, traces to a file", _MOCK, cases=("async-1", "sync")),
+    Subject("alone-sqlite", "router alone, traces to SQLite", _MOCK, cases=("async-1", "sync"), options=("sqlite",)),
     Subject("alone-untraced", "router alone, traces off", _MOCK, cases=("async-1", "sync"), options=("untraced",)),
     Subject("overrides", "traces off, tools and two settings in the call", _MOCK, cases=("async-1", "sync"),
             options=("untraced", "tools")),

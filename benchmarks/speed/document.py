@@ -93,6 +93,7 @@ def _first_calls(samples: Samples) -> str:
 def _others(samples: Samples) -> str:
     rows = [
         ["records appended per CPU second", _cell(samples, ("append", "per second"))],
+        ["records appended to SQLite per CPU second", _cell(samples, ("append to SQLite", "per second"))],
         *(
             [f"{title} ({'1,000' if size == 'few' else '1,000,000'} records), CPU ms", _cell(samples, (name, size))]
             for name, title in (

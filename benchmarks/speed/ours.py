@@ -9,7 +9,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from lee_llm_router import LeeLLMRouter, LLMConfig, ProviderChoice, RoutingContext, SimpleRoutingPolicy, TraceRecord
+from lee_llm_router import (
+    LeeLLMRouter,
+    LLMConfig,
+    ProviderChoice,
+    RoutingContext,
+    SimpleRoutingPolicy,
+    SqliteTraceStore,
+    TraceRecord,
+)
 from speed.dialects import FORMATS
 from speed.sinks import SINKS
 from speed.subject import Made, Wanted
@@ -117,8 +125,9 @@ def over_http(wanted: Wanted) -> Made:
 def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
-    Options: "untraced"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy; "tools" or "schema"
-    for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, not two in turn.
+    Options: "untraced" or "sqlite"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy; "tools" or
+    "schema" for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, instead
+    of two in turn.
     """
     overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
     parsed, text = (City, MOCK_JSON) if "schema" in overrides else (type(None), MOCK_TEXT)
@@ -126,7 +135,9 @@ def alone(wanted: Wanted) -> Made:
     folder = made.closing.enter_context(tempfile.TemporaryDirectory())
     count = wanted.number("count") or 2
     policy = next((POLICIES[option]() for option in wanted.options if option in POLICIES), None)
-    store: Literal[False] | None = False if "untraced" in wanted.options else None
+    store: Literal[False] | SqliteTraceStore | None = False if "untraced" in wanted.options else None
+    if "sqlite" in wanted.options:
+        store = SqliteTraceStore(f"{folder}/traces.sqlite")
     sinks = [SINKS[option]() for option in wanted.options if option in SINKS]
     config = mock_config(folder, count, text)
     config["llm"] |= {part: settings for option in wanted.options for part, settings in MONEY.get(option, {}).items()}

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import process_time, time
 
-from lee_llm_router import LLMUsage, LocalFileTraceStore, TraceRecord
+from lee_llm_router import LLMUsage, LocalFileTraceStore, SqliteTraceStore, TraceRecord
 from speed.programs import command_line, cpu_seconds
 from speed.samples import Samples
 from speed.wire import MODEL
@@ -30,17 +30,20 @@ _SENT = TraceRecord(
 
 
 def append_rate(samples: Samples, rounds: int, records: int = 20_000) -> None:
-    """Records a store takes per second of CPU time."""
+    """Records that each store takes per second of CPU time."""
     made = [_record(at, time()) for at in range(1000)]
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
-            store = LocalFileTraceStore(folder)
-            store.write(_SENT)
-            began = process_time()
-            for place in range(records):
-                store.write(made[place % 1000])
-            samples.add(("append", "per second"), records / (process_time() - began))
-            store.close()
+            for name, store in (
+                ("append", LocalFileTraceStore(folder)),
+                ("append to SQLite", SqliteTraceStore(f"{folder}/traces.sqlite")),
+            ):
+                store.write(_SENT)
+                began = process_time()
+                for place in range(records):
+                    store.write(made[place % 1000])
+                samples.add((name, "per second"), records / (process_time() - began))
+                store.close()
 
 
 def reads(samples: Samples, rounds: int, many: int = MANY) -> None:

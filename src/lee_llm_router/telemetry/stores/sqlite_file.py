@@ -67,6 +67,8 @@ _OTHERS = 0o077
 _OPEN_SECONDS = 5.0
 """The longest wait for another process that makes the file or brings it up to date."""
 _PAUSE = 0.005
+_LONGEST_LOG = 20_000
+"""Pages of the log at which a write copies it into the file itself, since no thread has."""
 _MESSAGES = {
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: move it away, or mend it with `sqlite3 FILE .recover`",
@@ -179,6 +181,7 @@ class TraceDatabase:
                 if _checked_version(made, str(self.path)) < len(MIGRATIONS):
                     _migrate(made, str(self.path))
                 made.execute("PRAGMA synchronous = NORMAL")
+                made.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
                 self.store_id = made.execute("SELECT id FROM store").fetchone()[0].decode()
             except sqlite3.OperationalError as error:
                 # A switch to WAL does not wait for others by itself.
