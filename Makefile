@@ -87,9 +87,15 @@ $(REAL)/.installed: $(VENV)/.installed
 	  "@anthropic-ai/claude-code@2.1.197" "@google/gemini-cli@0.61.0"
 	touch $@
 
-test-real: $(REAL)/.installed
+# A receiver of OTLP, with what it needs in an environment of its own.
+$(REAL)/phoenix/.installed:
+	test -x $(REAL)/phoenix/bin/python || $(PYTHON) -m venv $(REAL)/phoenix
+	$(REAL)/phoenix/bin/python $(PIP) install "arize-phoenix==20.26.1"
+	touch $@
+
+test-real: $(REAL)/.installed $(REAL)/phoenix/.installed
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
-	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
+	  LEE_REAL_MODEL="$(abspath $(MODEL))" LEE_REAL_PHOENIX="$(abspath $(REAL)/phoenix/bin/phoenix)" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
 
 test-browser: $(VENV)/.installed

@@ -73,6 +73,7 @@ def test_usage_stands_on_attempts_only() -> None:
     assert names.attempt_attributes(record)[names.INPUT_TOKENS] == 7
     of_call = names.call_attributes([record])
     assert not [name for name in of_call if "usage" in name or "cost" in name]
+    assert names.OPERATION not in of_call, "whoever counts questions to models by it would count the call too"
 
 
 def test_an_error_stands_on_the_attempt_that_failed_and_on_the_call_only_if_it_failed() -> None:
@@ -116,7 +117,7 @@ def test_notes_of_the_application_stand_on_the_call_in_bounds() -> None:
     }
     found = names.call_start_attributes("embedding", "planner", "r1", "static", notes)
     assert found[names.CONVERSATION] == "12"
-    assert found[names.OPERATION] == "embeddings"
+    assert found["lee_llm_router.operation"] == "embeddings"
     assert found["lee_llm_router.metadata.ticket"] == str(2**80)
     assert len(str(found["lee_llm_router.metadata.long"])) <= 503
     assert "lee_llm_router.metadata.odd" not in found

@@ -225,7 +225,7 @@ def call_attributes(records: Sequence[TraceRecord]) -> Attributes:
         f"{SCOPE}.targets_tried": len({(record.provider, record.model) for record in attempts}),
     }
     if first.stream:
-        found[REQUEST_STREAM] = True
+        found[f"{SCOPE}.stream"] = True
     if first.asked_role is not None:
         found[f"{SCOPE}.asked_role"] = first.asked_role
     if last.outcome == "ok":
@@ -240,8 +240,11 @@ def call_attributes(records: Sequence[TraceRecord]) -> Attributes:
 def call_start_attributes(
     operation: str | None, role: str, request_id: str, policy: str | None, metadata: Mapping[str, Any]
 ) -> Attributes:
-    """Return what is known of a call when it begins."""
-    found: Attributes = {OPERATION: operation_name(operation), ROLE: role, REQUEST_ID: request_id}
+    """Return what is known of a call when it begins.
+
+    Its operation is not under the conventions' name: whoever counts questions to models by that counts attempts.
+    """
+    found: Attributes = {f"{SCOPE}.operation": operation_name(operation), ROLE: role, REQUEST_ID: request_id}
     if policy is not None:
         found[f"{SCOPE}.policy"] = policy
     if metadata:
