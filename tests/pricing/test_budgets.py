@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -321,6 +322,27 @@ def test_processes_share_one_sum_and_a_killed_one_loses_nothing_that_it_handed_o
     spending = Spending(FileLedger(tmp_path))
     spending.load(["all"])
     assert spending.spent("all") == 4 * 200 * 0.25
+
+
+def test_a_program_that_ends_without_a_word_has_handed_all_over(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lee_llm_router import LeeLLMRouter\n"
+        "router = LeeLLMRouter({'llm': {'providers': {'m': {'type': 'mock'}}, 'roles': {'r': {'provider': 'm'}},\n"
+        "    'budget': {'usd': 5}, 'pricing': {'models': {'m': {'per_request': 1}}}}}, trace_dir=sys.argv[1])\n"
+        "router.complete('r', 'x'); router.complete('r', 'x')\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+    assert json.loads((tmp_path / "budgets.json").read_text())["spent_usd"] == {"all calls|total|total": 2}
+
+
+def test_an_async_router_hands_over_when_it_is_closed(tmp_path: Path) -> None:
+    async def spend() -> None:
+        router, _, _ = router_for(limited({"a": [DOLLAR]}, top={"usd": 5}), trace_dir=tmp_path)
+        async with router:
+            await router.complete_async("r", "x")
+
+    asyncio.run(spend())
+    assert json.loads((tmp_path / "budgets.json").read_text())["spent_usd"] == {"all calls|total|total": 1}
 
 
 def test_another_processs_spending_is_seen(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -250,6 +251,30 @@ def test_a_table_that_cannot_be_loaded_leaves_costs_unknown(
     with caplog.at_level(logging.WARNING):
         assert [router.complete("r", "x").cost_usd for _ in range(3)] == [None] * 3
     assert sum("price table" in line for line in caplog.messages) == 1
+
+
+def test_the_event_loop_neither_loads_the_table_nor_searches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lee_llm_router.pricing import pricer, table
+
+    searched, find = set(), table._entry
+
+    def spy(*args: Any) -> Any:
+        searched.add(threading.get_ident())
+        return find(*args)
+
+    fresh = table.PriceTable()
+    monkeypatch.setattr(pricer, "price_table", lambda: fresh)
+    monkeypatch.setattr(table, "_entry", spy)
+    plays = [answer(model="gpt-5"), answer(model="gpt-5-mini"), answer(model="unknown")]
+    router, _, _ = router_for(priced(plays, {"vendors": {"a": "openai"}}))
+
+    async def ask() -> list[bool]:
+        answers = [await router.complete_async("r", "x") for _ in range(3)]
+        return [one.cost_usd is not None for one in answers]
+
+    assert asyncio.run(ask()) == [True, True, False]
+    assert searched
+    assert threading.get_ident() not in searched
 
 
 BODY = {

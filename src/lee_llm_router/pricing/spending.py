@@ -7,12 +7,14 @@ A call adds what it cost to the sum in memory, under a lock, and goes on. What w
 processes. Whoever asks for a sum gets what the ledger said last and what this process has added since. An old answer is
 renewed by the same thread, so another process's spending is seen a moment later, and no call waits for a file.
 
-A process that is killed loses what it spent in its last `FLUSH_SECONDS` at most.
+A process that ends hands over the rest; one that is killed loses what it spent in its last `FLUSH_SECONDS` at most.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Protocol, runtime_checkable
@@ -64,6 +66,7 @@ class Spending:
         self._asked: set[str] = set()
         """Accounts that were asked for since the ledger was called last."""
         self._thread: threading.Thread | None = None
+        _open.add(self)
         self._closed = threading.Event()
         self._pause = FLUSH_SECONDS
         """Seconds until the thread calls the ledger again; longer while that fails."""
@@ -90,6 +93,11 @@ class Spending:
             for account in accounts:
                 self._added[account] = self._added.get(account, 0.0) + usd
         self._start()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something was added that the ledger does not know yet."""
+        return bool(self._added)
 
     def flush(self) -> bool:
         """Hand over to the ledger what it does not know yet; return whether there was anything to do."""
@@ -154,3 +162,16 @@ class Spending:
         """In a forked child: what the parent has added, the parent hands over."""
         self._added.clear()
         self._thread = None
+
+
+_open: weakref.WeakSet[Spending] = weakref.WeakSet()
+
+
+def _hand_over_all() -> None:
+    """Flush what nobody has closed: a program may end right after its last call."""
+    for spending in list(_open):
+        if spending.has_more:
+            spending.flush()
+
+
+atexit.register(_hand_over_all)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.outside_collection import outside_collection
+from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.billing import Billing
@@ -132,6 +133,8 @@ class Assembly:
         try:
             await self.parts.pool.aclose()
         finally:
+            if self.parts.billing is not None:  # the lock on its file may have to be waited for
+                await call_in_thread_async(self.parts.billing.close)
             self._close_listeners()
 
     def retire(self, successor: Assembly) -> weakref.finalize[..., RouterParts]:
