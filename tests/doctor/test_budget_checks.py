@@ -20,7 +20,7 @@ def found(tmp_path: Path, text: str) -> list[CheckResult]:
 LOCAL = """
 llm:
   providers:
-    local: {type: http, base_url: "http://127.0.0.1:9/v1", model: m, budget: {usd: 2, per: month}}
+    local: {type: http, base_url: "https://models.example/v1", model: m, budget: {usd: 2, per: month}}
     mock: {type: mock}
   roles:
     r: {provider: local, fallback_providers: [mock], budget: {usd: 5}}
@@ -30,7 +30,7 @@ llm:
 def test_a_budget_over_a_target_without_a_price_is_a_warning_at_its_place(tmp_path: Path) -> None:
     results = found(tmp_path, LOCAL)
     assert [(one.id, one.subject, one.line) for one in results] == [
-        ("LLR710", "role r", 7), ("LLR710", "provider local", 4), ("LLR712", "local/m", 4),
+        ("LLR710", "role r", 7), ("LLR710", "provider local", 4), ("LLR712", "local/m", 7),
     ]  # fmt: skip
     assert results[1].message == "0 of 2 US dollars a month are spent"
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from time import time
 from typing import Any
 
+from lee_llm_router._util.hosts import host_of, is_this_machine
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, found
+from lee_llm_router.doctor.role_checks import path_of_entry
 from lee_llm_router.pricing.budgets import BudgetState
 from lee_llm_router.pricing.pricer import Pricer
+from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.settings.model import KeyPath
 from lee_llm_router.telemetry.records import target_name
 
@@ -31,16 +34,23 @@ def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> I
     told: set[tuple[str, str | None]] = set()
     pricer = Pricer(config.pricing, None, _never)
     for role, settings in config.roles.items():
-        for entry in config.chain(role):
+        for index, entry in enumerate(config.chain(role)):
             key = (entry.provider, entry.model)
             provider = config.providers[entry.provider]
             is_within = config.budget or settings.budget or _has_budget(config, entry.provider)
-            if not is_within or key in told or provider.type in _NO_MONEY:
+            if not is_within or key in told or _is_free(provider):
                 continue
             told.add(key)
             if not _is_priced(pricer, entry.provider, getattr(provider, "base_url", None), entry.model):
+                path = path_of_entry(index, role)
                 text = "no price is known: a budget counts it only if the vendor reports what it costs"
-                yield found("LLR712", target_name(*key), text, at=partial.place(("providers", entry.provider)))
+                yield found("LLR712", target_name(*key), text, at=partial.place(path))
+
+
+def _is_free(provider: ProviderConfig) -> bool:
+    """Whether asking costs nothing: a mock, a model in this process, a server on this machine."""
+    host = host_of(str(getattr(provider, "base_url", "") or ""))
+    return provider.type in _NO_MONEY or bool(host and is_this_machine(host))
 
 
 def _is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) -> bool:
