@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Literal
 
 from lee_llm_router._util.in_context import bound_to
-from lee_llm_router._util.masked_text import MaskedText
 from lee_llm_router._util.numbers import MAX_COUNT
+from lee_llm_router.engine.followed_attempt import attempt_end, attempt_start
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.engine.recorded_reason import reason_of
-from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_id, provider_word
+from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
-from lee_llm_router.telemetry.following import AttemptEnd, AttemptStart
 from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 
 _NO_ANSWER = LLMResponse(text="")
@@ -61,7 +60,7 @@ class CallRecorder:
     def started(self, attempt: Attempt) -> None:
         """The attempt has started."""
         if self._plan.following is not None:
-            attempt.context = self._plan.following.attempt_started(_start_of(attempt, self._plan))
+            attempt.context = self._plan.following.attempt_started(attempt_start(attempt, self._plan))
         if self._plan.wants_debug_events:
             self._event("llm.complete.start", attempt.target, attempt.index)
 
@@ -217,14 +216,10 @@ class CallRecorder:
         """Hand `record` to all that want it, and return it."""
         self.records.append(record)
         self._parts.reporter.record(record)
-        following = self._plan.following
-        if following is not None:
-            end = AttemptEnd(record, _unquoted(record, error))
-            if attempt is not None:
-                end.content = partial(captured_fields, self._plan.operation, attempt, answer, self._parts.secrets)
-            if attempt is not None and answer is not None:
-                end.response_id = provider_id(answer.details.id, attempt, self._parts)
-            following.recorded(end)
+        if self._plan.following is not None:
+            text = _unquoted(record, error)
+            end = attempt_end(record, text, attempt, answer, plan=self._plan, parts=self._parts)
+            self._plan.following.recorded(end)
         return record
 
     def _text(self, error: LLMRouterError) -> str:
@@ -249,16 +244,6 @@ class CallRecorder:
             name, self._plan.request_id, self._plan.role_settings.shown_role, provider=provider, model=model,
             attempt=attempt, **data,
         )  # fmt: skip
-
-
-def _start_of(attempt: Attempt, plan: CallPlan) -> AttemptStart:
-    config = attempt.provider.config
-    base_url = vars(config).get("base_url")  # a model takes long to say that it has no such field
-    provider, model = attempt.target.names
-    return AttemptStart(
-        attempt.index, provider, model, config.type, None if isinstance(base_url, MaskedText) else base_url,
-        plan.operation.name, attempt.request, plan.stream is not None,
-    )  # fmt: skip
 
 
 def _unquoted(record: TraceRecord, error: BaseException | None) -> str | None:

@@ -37,7 +37,7 @@ from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.plugins import SINKS
-from lee_llm_router.telemetry.records import TraceStore
+from lee_llm_router.telemetry.records import TraceRecord, TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
@@ -100,6 +100,7 @@ class Assembly:
             observer=getattr(self.policy, "observe", None),
             secrets=secrets,
             kept=_kept(config.trace, options.redact),
+            redacted=_redacted(config.trace, options.redact),
         )
         if before is not None:
             reporter.errors = before.parts.reporter.errors
@@ -208,6 +209,14 @@ class Assembly:
             _close(_listeners(store, ()))
         if before is None or self._own_sinks is not before._own_sinks:
             _close(_listeners(None, self._own_sinks))
+
+
+def _redacted(trace: TraceConfig, redact: Redact | None) -> Callable[[TraceRecord], TraceRecord] | None:
+    if redact is None and not trace.redact:
+        return None
+    from lee_llm_router.telemetry.kept_records import TextRedaction  # noqa: PLC0415 - few need it
+
+    return TextRedaction(trace.redact, redact).applied
 
 
 def _kept(trace: TraceConfig, redact: Redact | None) -> KeptRecord | None:

@@ -88,8 +88,9 @@ class AttemptEnd:
     """What there is to know of an attempt that has ended, of a skipped target, or of an end outside of any attempt."""
 
     record: TraceRecord
+    """The record, its texts as they may be stored."""
     error: str | None = None
-    """The message of the failure; unlike the record's it quotes no answer, whatever the record holds."""
+    """The message of the failure, which quotes no answer."""
     response_id: str | None = None
     """The id that the vendor gave the answer, without keys and bounded."""
     content: Callable[[], Mapping[str, Any]] = dict

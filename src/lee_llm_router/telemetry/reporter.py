@@ -42,9 +42,12 @@ class Reporter:
         observer: Callable[[TraceRecord], Any] | None = None,
         secrets: Iterable[str] = (),
         kept: KeptRecord | None = None,
+        redacted: Callable[[TraceRecord], TraceRecord] | None = None,
     ) -> None:
         self.store = store
         self._kept = kept
+        self.redacted = redacted
+        """Returns a record with its texts as they may be stored; None: they stay."""
         self.errors = 0
         sinks = tuple(sinks)
         self._following = tuple(sink for sink in sinks if hasattr(sink, "follow"))

@@ -442,3 +442,19 @@ def test_embeddings_are_told_by_their_own_operation() -> None:
         router.embed("r", ["one", "two"], dimensions=3)
     assert [span.name for span in sdk.spans] == ["embeddings e", "embeddings r"]
     assert sdk.spans[0].attributes["gen_ai.embeddings.dimension.count"] == 3
+
+
+def test_what_must_not_be_stored_is_not_sent_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_AND_EVENT")
+    sdk = MemorySDK()
+    down = error_for(FailureType.PROVIDER_ERROR, "no such user: ada@example.org", status_code=500, sent=True)
+    provider = {"type": "scripted", "outcomes": [down, "write to ada@example.org"]}
+    config = {
+        "providers": {"a": provider}, "roles": {"r": {"provider": "a"}},
+        "trace": {"enabled": False, "redact": ["[a-z]+@example[.]org"]},
+    }  # fmt: skip
+    router, _, _ = router_for(load_config({"llm": config}), event_sink=sdk.sink)
+    router.complete("r", "where is ada@example.org?", metadata={"user": "ada@example.org"})
+    told = str([span.to_json() for span in sdk.spans]) + str([event.attributes for event in sdk.events()])
+    assert "where is ***?" in told and "write to ***" in told
+    assert "ada@example.org" not in told
