@@ -71,6 +71,13 @@ def test_report_replaces_a_file_and_prints_to_a_pipe(run: Run, kept: Kept, here:
     assert (code, err, len(_data(out)["calls"])) == (0, "", 1)
 
 
+def test_report_writes_to_what_is_no_file(run: Run, kept: Kept) -> None:
+    """A device or a pipe is written to, and stays what it is."""
+    folder = kept([make("a")])
+    assert run("trace", "report", "--dir", str(folder), "-o", "/dev/null") == (0, "/dev/null\n", "")
+    assert Path("/dev/null").is_char_device()
+
+
 @pytest.mark.parametrize("place", ["missing/report.html", "file/report.html", "x" * 300 + ".html"])
 def test_a_report_that_cannot_be_written_is_an_error_and_leaves_nothing(
     run: Run, kept: Kept, here: Path, place: str

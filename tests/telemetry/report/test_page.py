@@ -8,6 +8,7 @@ import json
 import math
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from helpers.records import make
 from helpers.support import EPOCH
 from helpers.trace_set import trace_set
 from lee_llm_router.response import LLMUsage
-from lee_llm_router.telemetry import TraceRecord
+from lee_llm_router.telemetry import TraceRecord, report
 from lee_llm_router.telemetry.calls import calls_from
 from lee_llm_router.telemetry.report.call_rows import OUTCOMES, rows_of
 from lee_llm_router.telemetry.report.page import content_policy, page_text, update_text
@@ -113,6 +114,14 @@ def test_no_text_ends_the_block_it_stands_in(attack: str) -> None:
         assert _names(page, 0, 2, 5, 6, 7) == [attack] * 4
         (texts,) = _data(page, "texts")
         assert texts["answers"][0]["text"] == texts["messages"][0]["content"] == attack
+
+
+def test_the_page_has_all_of_its_files() -> None:
+    """Each file beside the code that makes the page is a part of it, once."""
+    page = _page([]).decode()
+    files = [path for path in (Path(report.__file__).parent / "page").iterdir() if path.name != "page.html"]
+    assert len(files) > 10
+    assert [path.name for path in files if page.count(path.read_text()) != 1] == []
 
 
 def test_rows_say_what_traced_calls_say() -> None:

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -101,8 +101,3 @@ def _digest(text: str) -> str:
 
 def _safe(text: str) -> str:
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def file_names() -> Sequence[str]:
-    """Return the files that the page is made of."""
-    return ("page.html", *_STYLES, *_SCRIPTS)
