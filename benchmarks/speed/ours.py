@@ -125,8 +125,8 @@ def over_http(wanted: Wanted) -> Made:
 def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
-    Options: "untraced" or "sqlite"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy; "tools" or
-    "schema" for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, instead
+    Options: "untraced" or "sqlite"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy;
+    "tools" or "schema" for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, instead
     of two in turn.
     """
     overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
