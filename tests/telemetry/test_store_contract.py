@@ -20,7 +20,7 @@ from lee_llm_router.telemetry.scanning import scanner_of
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.buffered import BufferedStore
 from lee_llm_router.telemetry.stores.multi import MultiStore
-from lee_llm_router.telemetry.stores.open import open_store
+from lee_llm_router.telemetry.stores.open import open_store, store_in
 from lee_llm_router.telemetry.stores.record_times import started_at
 from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 from lee_llm_router.testing import Recorder
@@ -278,3 +278,12 @@ def test_the_configured_store_takes_its_day_from_the_clock(tmp_path: Path) -> No
     store.write(make())
     store.close()
     assert (tmp_path / "20270115.jsonl").exists()
+
+
+def test_a_folder_is_read_by_what_lies_in_it(tmp_path: Path) -> None:
+    """Daily files, unless there is a SQLite file alone; an empty folder has daily files to come."""
+    assert isinstance(store_in(tmp_path), LocalFileTraceStore)
+    SqliteTraceStore(tmp_path / "traces.sqlite").write(make("in sqlite"))
+    assert [record.request_id for record in store_in(tmp_path).last()] == ["in sqlite"]
+    LocalFileTraceStore(tmp_path).write(make("in files"))
+    assert [record.request_id for record in store_in(tmp_path).last()] == ["in files"]

@@ -44,7 +44,7 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
     Where neither is given, what stands before the command counts: ``trace --dir traces show @1``.
 
     Args:
-        folder: A folder of daily files.
+        folder: A folder of daily files, or one with a SQLite file.
         config: A configuration file.
         quiet: Whether nothing is said of a configuration that cannot be used.
 
@@ -56,7 +56,9 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore  # noqa: PLC0415
 
     if folder is not None:
-        return LocalFileTraceStore(folder)
+        from lee_llm_router.telemetry.stores.open import store_in  # noqa: PLC0415
+
+        return store_in(folder)
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.config.load import load_config  # noqa: PLC0415
     from lee_llm_router.errors import ConfigError  # noqa: PLC0415

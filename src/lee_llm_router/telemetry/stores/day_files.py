@@ -24,6 +24,8 @@ from datetime import UTC, date, datetime
 
 SECONDS_A_DAY = 86_400
 MEGABYTE = 1_000_000
+SQLITE_FILE = "traces.sqlite"
+"""The name of a SQLite file of traces in such a folder."""
 
 _LAST_DAY = date.max.toordinal() - date(1970, 1, 1).toordinal()
 _NAME = re.compile(r"(\d{8})(?:_(\d{4,9}))?\.jsonl", re.ASCII)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.home_paths import expand_home
+from lee_llm_router.telemetry.stores.day_files import SQLITE_FILE, day_files
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
 if TYPE_CHECKING:  # the command `trace --dir` needs no settings, and so no pydantic
     from lee_llm_router.telemetry.records import TraceStore
+    from lee_llm_router.telemetry.scanning import TraceScanner
     from lee_llm_router.telemetry.settings import TraceConfig
 
 
@@ -48,6 +50,16 @@ def open_store(
         under = workspace is not None or trace.workspace is not None
         named["dir"] = os.fspath(trace_dir) if under else _absolute(trace_dir)
     return STORES.build(trace.store, trace=trace.changed(named) if named else trace, clock=clock)
+
+
+def store_in(folder: Path) -> TraceScanner:
+    """Return the store whose files lie in `folder`, for reading: daily files, unless there is only a SQLite file."""
+    files = LocalFileTraceStore(folder)
+    if (folder / SQLITE_FILE).exists() and not day_files(folder):
+        from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore  # noqa: PLC0415 - most have none
+
+        return SqliteTraceStore(folder / SQLITE_FILE)
+    return files
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:

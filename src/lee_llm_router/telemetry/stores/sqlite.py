@@ -34,6 +34,7 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.stores.day_files import SQLITE_FILE
 from lee_llm_router.telemetry.stores.failures import StoreLockedError, TraceStoreError
 from lee_llm_router.telemetry.stores.jsonl import DEFAULT_FOLDER, DEFAULT_KEEP_DAYS
 from lee_llm_router.telemetry.stores.settings import SqliteSettings
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.calls import TracedCall
     from lee_llm_router.telemetry.settings import TraceConfig
 
-DEFAULT_FILE = "traces.sqlite"
-"""The file's name in the folder of traces."""
 MOST_LATE = 10_000
 """Records that wait while another program has locked the file."""
 
@@ -100,7 +99,7 @@ class SqliteTraceStore:
         max_mb: float = 0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        file = expand_home(Path(path or DEFAULT_FOLDER / DEFAULT_FILE))
+        file = expand_home(Path(path or DEFAULT_FOLDER / SQLITE_FILE))
         with suppress(OSError):  # the current directory is gone; `write` will say so
             file = file.absolute()
         self.path = file
@@ -123,7 +122,7 @@ class SqliteTraceStore:
     @classmethod
     def from_settings(cls, settings: SqliteSettings, *, trace: TraceConfig, clock: Clock) -> Self:
         """Return the store that the section `trace` of a configuration describes; see `open_store`."""
-        path = trace.trace_folder / expand_home(settings.path or DEFAULT_FILE)
+        path = trace.trace_folder / expand_home(settings.path or SQLITE_FILE)
         return cls(path, keep_days=trace.keep_days, max_mb=trace.max_mb, clock=clock)
 
     def __repr__(self) -> str:
