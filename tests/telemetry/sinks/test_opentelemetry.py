@@ -6,15 +6,11 @@ import asyncio
 import gc
 import json
 import logging
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
-import httpx
 import pytest
-import respx
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -249,49 +245,6 @@ def test_sampled_out_calls_say_nothing_and_are_still_measured() -> None:
     assert len(sdk.points("gen_ai.client.operation.duration")) == 1
 
 
-SERVER = "http://llm.example/v1"
-ANSWER = {"choices": [{"message": {"content": "hello"}, "finish_reason": "stop"}]}
-
-
-def _http_router(sdk: MemorySDK, **role: Any) -> LeeLLMRouter:
-    provider = {"type": "http", "base_url": SERVER, "model": "m", "transport": "httpx"}
-    config = {
-        "llm": {"providers": {"a": provider}, "roles": {"r": {"provider": "a", **role}}, "trace": {"enabled": False}}
-    }
-    return LeeLLMRouter(config, event_sink=sdk.sink)
-
-
-@pytest.mark.parametrize("propagate", [True, ["a"]])
-@respx.mock
-def test_traceparent_of_the_attempt_is_sent_on_where_that_is_asked_for(propagate: Any) -> None:
-    sdk = MemorySDK(propagate=propagate)
-    route = respx.post(f"{SERVER}/chat/completions").mock(return_value=httpx.Response(200, json=ANSWER))
-    with _http_router(sdk) as router:
-        router.complete("r", "hi")
-    span = sdk.attempts()[0].get_span_context()
-    sent = route.calls.last.request.headers["traceparent"]
-    assert sent.rpartition("-")[0] == f"00-{span.trace_id:032x}-{span.span_id:016x}"
-    assert sdk.attempts()[0].attributes["server.address"] == "llm.example"
-    assert sdk.attempts()[0].attributes["server.port"] == 80
-
-
-@pytest.mark.parametrize("propagate", [False, ["other"]])
-@respx.mock
-def test_no_provider_gets_a_traceparent_that_was_not_asked_for(propagate: Any) -> None:
-    route = respx.post(f"{SERVER}/chat/completions").mock(return_value=httpx.Response(200, json=ANSWER))
-    with _http_router(MemorySDK(propagate=propagate)) as router:
-        router.complete("r", "hi")
-    assert "traceparent" not in route.calls.last.request.headers
-
-
-@respx.mock
-def test_a_header_of_the_request_goes_before_what_is_sent_along() -> None:
-    route = respx.post(f"{SERVER}/chat/completions").mock(return_value=httpx.Response(200, json=ANSWER))
-    with _http_router(MemorySDK(propagate=True), headers={"Traceparent": "mine"}) as router:
-        router.complete("r", "hi")
-    assert route.calls.last.request.headers.get_list("traceparent") == ["mine"]
-
-
 TOLD = {
     "SPAN_ONLY": (1, 0),
     "event_only": (0, 1),
@@ -360,75 +313,6 @@ def test_a_sink_that_raises_breaks_no_call_and_is_counted() -> None:
     router, _, _ = router_for(config_for({"a": ["ok"]}), event_sink=Broken())
     assert router.complete("r", "hi").text == "ok"
     assert router.telemetry_errors == 1
-
-
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
-
-
-WITHOUT_API = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name == "opentelemetry" or name.startswith("opentelemetry."):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Refuse())
-from lee_llm_router import ConfigError, LeeLLMRouter, load_config
-from lee_llm_router.telemetry.sinks.opentelemetry import OpenTelemetrySink
-config = {"llm": {"providers": {"m": {"type": "mock"}}, "roles": {"r": {"provider": "m"}}, "trace": {"enabled": False}}}
-with LeeLLMRouter(config) as router:
-    router.complete("r", "hi")
-for attempt in (lambda: load_config({"llm": {**config["llm"], "sinks": ["opentelemetry"]}}), OpenTelemetrySink):
-    try:
-        attempt()
-    except ConfigError as error:
-        print(error)
-"""
-
-
-def test_without_the_api_the_file_is_refused_with_what_to_install_and_all_else_works() -> None:
-    done = _run("-c", WITHOUT_API)
-    assert done.stdout.count('pip install "lee-llm-router[otel]"') == 2, done
-
-
-WITHOUT_SDK = """
-from lee_llm_router import LeeLLMRouter
-config = {"llm": {"providers": {"m": {"type": "mock", "response_text": "hello"}}, "roles": {"r": {"provider": "m"}},
-                  "trace": {"enabled": False}, "sinks": [{"type": "opentelemetry", "propagate": True}]}}
-with LeeLLMRouter(config) as router:
-    print(router.complete("r", "hi").text, "".join(c.text for c in router.stream("r", "hi")), router.telemetry_errors)
-import sys
-print(any(name.startswith("opentelemetry.sdk") for name in sys.modules))
-"""
-
-
-def test_without_the_sdk_nothing_changes_and_nothing_breaks() -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", WITHOUT_SDK], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["hello", "hello", "0", "False"], done
-
-
-def test_nothing_of_opentelemetry_is_imported_by_who_does_not_name_it() -> None:
-    code = (
-        "import sys; from lee_llm_router import LeeLLMRouter;"
-        "LeeLLMRouter({'llm': {'providers': {'m': {'type': 'mock'}}, 'roles': {'r': {'provider': 'm'}},"
-        " 'trace': {'enabled': False}}}).complete('r', 'hi');"
-        "print([m for m in sys.modules if m.startswith(('opentelemetry', 'prometheus_client'))])"
-    )
-    done = _run("-c", code)
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(("propagate", "told"), [(True, True), (["p"], True), (["other"], False), (False, False)])
-def test_a_program_gets_the_traceparent_in_its_environment_where_that_is_asked_for(propagate: Any, told: bool) -> None:
-    sdk = MemorySDK(propagate=propagate)
-    provider = {"type": "command", "argv": ["sh", "-c", 'echo "<$TRACEPARENT>"'], "effects": "none"}
-    config = {"providers": {"p": provider}, "roles": {"r": {"provider": "p"}}, "trace": {"enabled": False}}
-    with LeeLLMRouter({"llm": config}, event_sink=sdk.sink) as router:
-        said = router.complete("r", "hi").text.strip()
-    trace_id = f"{sdk.call().get_span_context().trace_id:032x}"
-    assert (trace_id in said) if told else said == "<>"
 
 
 def test_embeddings_are_told_by_their_own_operation() -> None:
