@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from lee_llm_router._util.git_files import is_ignored, is_tracked, repository_of
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.doctor.partial_config import PartialConfig
+from lee_llm_router.doctor.partial_config import PartialConfig, texts_in
 from lee_llm_router.doctor.results import CheckResult, Place, found
 from lee_llm_router.providers.keys import KeyedConfig, oddity_of_value
 from lee_llm_router.settings.origin import ConfigOrigin
 
+_BARE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 
 
@@ -27,14 +29,21 @@ def check_environment(partial: PartialConfig) -> Iterator[CheckResult]:
         elif partial.config is not None:
             yield found("LLR200", origin.env_file, _shares(partial.config, origin), at=at)
         yield from _openness(Path(origin.env_file))
+    without_default = _without_default(partial)
     for name in sorted(origin.used):
-        yield from _value(name, origin)
+        yield from _value(name, origin, name in without_default)
 
 
-def _value(name: str, origin: ConfigOrigin) -> Iterator[CheckResult]:
+def _without_default(partial: PartialConfig) -> set[str]:
+    """Return the variables that the file refers to without a default, so that an empty value leaves an empty text."""
+    texts = texts_in(partial.section.node, ()) if partial.section is not None else ()
+    return {name for _, node in texts for name in _BARE.findall(node.value.replace("$${", ""))}
+
+
+def _value(name: str, origin: ConfigOrigin, has_no_default: bool) -> Iterator[CheckResult]:
     value = origin.variable(name)
     odd = oddity_of_value(value or "")
-    if value is not None and not value.strip():
+    if has_no_default and value is not None and not value.strip():
         yield found("LLR205", f"variable {name}", "it is set, and its value is empty", at=_place_of(name, origin))
     elif odd is not None:
         yield found(odd.check, f"variable {name}", odd[1], at=_place_of(name, origin))

@@ -11,8 +11,8 @@ from lee_llm_router._util.scrubbing import MASK, is_sensitive_parameter, looks_l
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.config.findings import Finding, dotted
 from lee_llm_router.config.reading import MAX_BYTES
-from lee_llm_router.config.tree import TOP_KEY, Node
-from lee_llm_router.doctor.partial_config import PartialConfig
+from lee_llm_router.config.tree import TOP_KEY
+from lee_llm_router.doctor.partial_config import PartialConfig, texts_in
 from lee_llm_router.doctor.results import CheckResult, Place, found
 from lee_llm_router.doctor.role_checks import lacking_options
 from lee_llm_router.settings.mistakes import FindingKind
@@ -85,7 +85,7 @@ def _written_keys(partial: PartialConfig, told: set[int | None]) -> Iterator[Che
             seen.add(number)
             at = Place(partial.file, number, column)
             yield found("LLR119", str(at), "here is something with the shape of a vendor's key", at=at)
-    for path, node in _texts(partial.section.node, ()) if partial.section is not None else ():
+    for path, node in texts_in(partial.section.node, ()) if partial.section is not None else ():
         place = Place(partial.file, *node.position) if partial.file and node.position.line else None
         if (place is None or place.line not in seen) and _may_be_key(path, node.value):
             seen.add(place.line if place else None)
@@ -108,17 +108,6 @@ def _shaped_like_keys(partial: PartialConfig) -> Iterator[tuple[int, int]]:
         # What masks itself already (an example with ***), or is filled in from a variable, is no key.
         if clean != line and "${" not in line[max(0, clean.find(MASK) - 2) :]:
             yield number, next((i for i, (new, old) in enumerate(zip(clean, line, strict=False)) if new != old), 0) + 1
-
-
-def _texts(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
-    if isinstance(node.value, dict):
-        for key, entry in node.value.items():
-            yield from _texts(entry.node, (*path, key))
-    elif isinstance(node.value, list):
-        for index, item in enumerate(node.value):
-            yield from _texts(item, (*path, index))
-    elif isinstance(node.value, str):
-        yield path, node
 
 
 def _may_be_key(path: KeyPath, text: str) -> bool:

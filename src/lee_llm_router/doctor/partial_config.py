@@ -8,7 +8,7 @@ things out is no finding. The tree keeps the positions, so that later checks can
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -214,3 +214,15 @@ def _is_known(target: Node, known: Mapping[str, Entry]) -> bool:
     if isinstance(name, dict):
         name = name["provider"].node.value if "provider" in name else None
     return not isinstance(name, str) or name in known or "${" in name
+
+
+def texts_in(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
+    """Yield each text in `node`, which stands at `path`, with its own path."""
+    if isinstance(node.value, dict):
+        for key, entry in node.value.items():
+            yield from texts_in(entry.node, (*path, key))
+    elif isinstance(node.value, list):
+        for index, item in enumerate(node.value):
+            yield from texts_in(item, (*path, index))
+    elif isinstance(node.value, str):
+        yield path, node
