@@ -126,8 +126,8 @@ def alone(wanted: Wanted) -> Made:
     """A router over the mock provider.
 
     Options: "untraced" or "sqlite"; names of `MONEY`; a name of `SINKS`; "context" or "observe" for a policy;
-    "tools" or "schema" for what each call overrides; "count=N" providers and roles; "all": each call asks the next role, instead
-    of two in turn.
+    "tools" or "schema" for what each call overrides; "count=N" providers and roles; "all": each call asks the next
+    role, instead of two in turn.
     """
     overrides = next((OVERRIDES[option] for option in wanted.options if option in OVERRIDES), {})
     parsed, text = (City, MOCK_JSON) if "schema" in overrides else (type(None), MOCK_TEXT)
