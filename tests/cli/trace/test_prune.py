@@ -165,7 +165,7 @@ def database(tmp_path: Path) -> SqliteTraceStore:
     store = SqliteTraceStore(tmp_path / ".lee-llm-router/traces/traces.sqlite", keep_days=0, clock=clock)
     for ago in range(99, -1, -1):
         clock.now += time() - ago * 86_400 - 60 - clock.time()
-        store.write(make(f"call-{ago}", metadata={"text": "x" * 20_000}))
+        store.write(make(f"call-{ago}", at=clock.time(), metadata={"text": "x" * 20_000}))
     store.close()
     return store
 

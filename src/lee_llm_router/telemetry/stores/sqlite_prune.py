@@ -13,8 +13,8 @@ from lee_llm_router.telemetry.stores.sqlite_file import TraceDatabase
 _PATIENCE = 10.0
 """Seconds to wait for another program that has locked the file."""
 _MOST_AT_ONCE = 5000
-_GOING = "(written_at < ? OR seq <= ?) AND seq <= ?"
-_COUNT = f"SELECT count(*), min(written_at), max(written_at) FROM records WHERE {_GOING}"  # noqa: S608 - a constant
+_GOING = "(started_at < ? OR seq <= ?) AND seq <= ?"
+_COUNT = f"SELECT count(*), min(started_at), max(started_at) FROM records WHERE {_GOING}"  # noqa: S608 - a constant
 _DELETE = f"DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE {_GOING} LIMIT ?)"  # noqa: S608
 _NEVER = -1.0
 

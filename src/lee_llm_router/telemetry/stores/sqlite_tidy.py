@@ -61,7 +61,7 @@ class SqliteTidier:
             target = max(0.0, self._max_bytes * 7 / 8 - size)
             while (used := _used(connection)) > target and _delete_oldest(connection, 1 - target / used):
                 pass
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.executescript("PRAGMA incremental_vacuum")  # `execute` would give back one page
         self._room = min((self._max_bytes - _used(connection) - size) / 2, self._max_bytes / _MEASURE_EVERY)
 
 
