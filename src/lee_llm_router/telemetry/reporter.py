@@ -51,6 +51,8 @@ class Reporter:
         self.errors = 0
         sinks = tuple(sinks)
         self._following = tuple(sink for sink in sinks if hasattr(sink, "follow"))
+        self.follows = bool(self._following)
+        """Whether any sink follows calls."""
         # What has neither method is an error that is counted when it is first called.
         self._sinks = tuple(sink for sink in sinks if hasattr(sink, "emit") or not hasattr(sink, "follow"))
         self._logging = LoggingSink()
@@ -65,11 +67,6 @@ class Reporter:
     def wants_debug_events(self) -> bool:
         """Whether any listener would get an event of level DEBUG."""
         return bool(self._sinks) or logger.isEnabledFor(logging.DEBUG)
-
-    @property
-    def follows(self) -> bool:
-        """Whether any sink follows calls."""
-        return bool(self._following)
 
     def following(self, call: CallStart) -> CallFollowing | None:
         """Return the followers of `call`; None if no sink follows it."""
