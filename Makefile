@@ -30,6 +30,7 @@ help:
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
 	@echo "make test-browser  run the tests of the report in Chromium (installs Debian's package where there is none)"
+	@echo "make test-otlp  send traces to a real receiver of OTLP (installs Arize Phoenix, 850 MB, into .real)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
 	@echo "make build      wheel and sdist, tried in an empty environment"
@@ -93,10 +94,15 @@ $(REAL)/phoenix/.installed:
 	$(REAL)/phoenix/bin/python $(PIP) install "arize-phoenix==20.26.1"
 	touch $@
 
-test-real: $(REAL)/.installed $(REAL)/phoenix/.installed
+test-real: $(REAL)/.installed
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
-	  LEE_REAL_MODEL="$(abspath $(MODEL))" LEE_REAL_PHOENIX="$(abspath $(REAL)/phoenix/bin/phoenix)" \
+	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
+
+# Not in `.ci/run`: the receiver takes 850 MB.
+test-otlp: $(REAL)/.installed $(REAL)/phoenix/.installed
+	LEE_REAL_PHOENIX="$(abspath $(REAL)/phoenix/bin/phoenix)" \
+	  $(REAL_VENV)/bin/python -m pytest tests/real/test_real_otlp.py -m real
 
 test-browser: $(VENV)/.installed
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
