@@ -21,7 +21,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
   tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
   tests/whole/test_pains.py tests/whole/test_burst.py
 
-.PHONY: help demo test coverage test-http test-real test-browser lint build bench clean
+.PHONY: help demo test coverage test-http test-real test-otlp test-browser lint build bench clean
 
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
