@@ -24,6 +24,7 @@ def test_events_of_a_call_that_falls_back() -> None:
         ("llm.complete.start", "a", 0),
         ("llm.complete.error", "a", 0),
         ("llm.retry", "a", 0),
+        ("llm.wait", "a", None),
         ("llm.complete.start", "a", 1),
         ("llm.complete.error", "a", 1),
         ("policy.fallback", "b", 2),

@@ -156,6 +156,8 @@ class _CallRun:
         self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}")
         try:
             if seconds:
+                known = seconds if action.at < self.last_start else None
+                self.recorder.waits(action.candidate.target, known, action.reason)
                 ticket = None if is_again else action.ticket
                 yield SleepStep(seconds) if ticket is None else QueueStep(ticket.woken, seconds)
         except BaseException as error:

@@ -64,6 +64,11 @@ class CallRecorder:
         if self._plan.wants_debug_events:
             self._event("llm.complete.start", attempt.target, attempt.index)
 
+    def waits(self, target: Target, seconds: float | None, reason: str) -> None:
+        """The call waits for `target`, `seconds` at most; None: until another attempt has ended."""
+        if self._plan.wants_debug_events:
+            self._event("llm.wait", target, None, wait_ms=None if seconds is None else _ms(seconds), reason=reason)
+
     def first_output(self, attempt: Attempt, now: float) -> None:
         """The attempt's stream has given its first output, at `now`."""
         attempt.first_output = now

@@ -31,6 +31,13 @@ EVENTS = (
         ("policy", "chain"),
         "The policy has chosen the targets; the event names the first.",
     ),
+    EventKind(
+        "llm.wait",
+        logging.DEBUG,
+        ("wait_ms", "reason"),
+        "The call waits before an attempt, for the target that the event names; `wait_ms` is null where nothing says "
+        "how long.",
+    ),
     EventKind("llm.complete.start", logging.DEBUG, (), "An attempt begins."),
     EventKind("llm.stream.first_token", logging.DEBUG, ("elapsed_ms",), "A stream has given its first output."),
     EventKind(

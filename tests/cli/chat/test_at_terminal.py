@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command_line import command
-from helpers.servers import Conversation, Received, Server, eventually
+from helpers.servers import Conversation, Received, Server, answering, eventually
 from helpers.stream_servers import DONE, HEAD, LAST, STOP, delta, event, framed, in_turn
 from helpers.terminal import PATIENCE, Terminal
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
@@ -226,6 +226,19 @@ def test_a_killed_chat_leaves_its_conversation_whole(start: Start) -> None:
         with start(server, "-c") as terminal:
             terminal.wait_for("going on after 1 turn")
             assert "another chat" not in terminal.seen
+
+
+def test_a_wait_before_the_first_attempt_is_told_too(start: Start) -> None:
+    """A vendor's wait that an earlier question has met, say."""
+    limited = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 50\r\nContent-Length: 0\r\n\r\n"
+    with Server(answering(limited)) as server, start(server) as terminal:
+        terminal.wait_for("me>")
+        terminal.press("hi\n")
+        terminal.wait_for("RATE_LIMIT")
+        terminal.press("/retry\n")
+        terminal.wait_for("s for served/m: the vendor asked to wait")
+        terminal.interrupt()
+        terminal.wait_for("stopped: /retry asks again")
 
 
 def test_the_waiting_line_stands_below_the_question_and_is_gone(start: Start) -> None:

@@ -49,10 +49,11 @@ class CallProgress:
                 if event.provider:
                     words = str(event.data.get("failure_type") or "failed").lower().replace("_", " ")
                     self._failure = f", after {target}: {words}"
-            case "llm.retry" | "policy.fallback":
-                wait_ms = event.data.get("wait_ms")
-                if isinstance(wait_ms, int | float) and wait_ms > 0:
-                    self._line.tell(_countdown(target, self._failure, wait_ms / 1000))
+            case "llm.wait":
+                why = self._failure or f": {event.data['reason']}"
+                wait_ms = event.data["wait_ms"]
+                text = f"waiting for {target}{why}"
+                self._line.tell(text if wait_ms is None else _countdown(target, why, wait_ms / 1000))
             case "call.end":
                 self._line.hide()
             case "llm.stream.first_token":
