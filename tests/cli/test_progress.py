@@ -49,6 +49,13 @@ def test_the_seconds_are_shown_once_there_are_any(tmp_path: Path) -> None:
         terminal.wait_for("reading traces, 1, 1 s")
 
 
+def test_a_line_that_was_told_nothing_yet_shows_no_seconds_of_nothing(tmp_path: Path) -> None:
+    with at_work(tmp_path, text="") as terminal:
+        terminal.press("\n\n\n")
+        assert terminal.ends() == 0
+        assert "⠋" not in terminal.received.decode()
+
+
 def test_a_message_takes_the_place_of_the_line(tmp_path: Path) -> None:
     """It stands alone on its line, and the line of progress below it."""
     with at_work(tmp_path) as terminal:

@@ -40,7 +40,7 @@ class ProgressLine:
     """The line, while it is entered. It may be told and advanced from any thread.
 
     Args:
-        text: What goes on.
+        text: What goes on; nothing is shown while it is empty.
         total: How many steps there are, where that is known; then the line counts them.
     """
 
@@ -95,7 +95,7 @@ class ProgressLine:
         frame = 0
         while not self._ended.wait(_FRAME_SECONDS):
             with STDERR_LOCK:
-                if not (self._hidden or self._ended.is_set() or monotonic() < self._due_at):
+                if self._text and not (self._hidden or self._ended.is_set() or monotonic() < self._due_at):
                     self._drawn = True
                     write_status(_cut(f"{self._frames[frame % len(self._frames)]} {self._line()}"))
                     frame += 1
