@@ -72,7 +72,7 @@ def _call(draw: st.DrawFn, number: int) -> list[TraceRecord]:
                 request_id=f"call-{number}", role=role, attempt=attempt if made else None, at=at, metadata=metadata,
                 outcome="cancelled" if is_last and end == "cancelled" else step, verdict=verdict,
                 provider=draw(_NAMES), model=draw(_NAMES), elapsed_ms=draw(_TIMES), wait_ms=draw(_TIMES),
-                first_token_ms=draw(st.one_of(st.none(), _TIMES)),
+                first_token_ms=draw(st.one_of(st.none(), _TIMES)), offset_ms=draw(st.one_of(st.none(), _TIMES)),
                 failure_type=None if step == "ok" else draw(st.sampled_from(["TIMEOUT", "AUTH"])),
                 usage=draw(st.one_of(st.none(), st.builds(
                     LLMUsage, prompt_tokens=_TOKENS, completion_tokens=_TOKENS, total_tokens=_TOKENS))),

@@ -129,6 +129,9 @@ def _total_ms(records: Sequence[RawRecord]) -> float:
     """Return what `TracedCall.total_ms` does; without looking at the time where one attempt says it all."""
     first, last = records[0], records[-1]
     elapsed = checked_number(last.get("elapsed_ms")) or 0.0
+    offset = None if last["attempt"] is None else checked_number(last.get("offset_ms"))
+    if offset is not None:
+        return offset + elapsed
     if first is last and not last.get("wait_ms"):
         return elapsed
     between = _milliseconds(first["started_at"], last["started_at"])

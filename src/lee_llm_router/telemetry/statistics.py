@@ -45,7 +45,7 @@ _LONGEST_KEY = 200
 _TICK = 1 << 15
 _PLAIN = itemgetter(
     "request_id", "attempt", "role", "started_at", "elapsed_ms", "wait_ms", "first_token_ms", "outcome", "usage",
-    "cost_usd",
+    "cost_usd", "offset_ms",
 )  # fmt: skip
 
 
@@ -181,7 +181,7 @@ class _Counter:
         Most calls are such: this is what a million of them cost. `add` counts the same.
         """
         try:
-            name, attempt, role, began, elapsed, wait, first_token, outcome, usage, cost = _PLAIN(record)
+            name, attempt, role, began, elapsed, wait, first_token, outcome, usage, cost, offset = _PLAIN(record)
         except KeyError:
             return False
         if not (
@@ -202,9 +202,10 @@ class _Counter:
         sums.calls += 1
         sums.attempts += 1
         self._total.calls += 1
-        sums.times.append(elapsed)
+        before = 0.0 if offset is None or self._unit != "calls" else checked_number(offset) or 0.0
+        sums.times.append(before + elapsed)
         if first_token is not None and (first_token := checked_number(first_token)) is not None:
-            sums.first_tokens.append(first_token)
+            sums.first_tokens.append(before + first_token)
         if (usage is not None or cost is not None) and not sums.spend(usage, cost):
             sums.unknown_costs += 1
         return True
