@@ -157,6 +157,8 @@ class TraceDatabase:
         raise TraceStoreError(reason, str(self.path), _NUMBERS.get(code, errno.EIO)) from error
 
     def _open(self) -> sqlite3.Connection:
+        if "\0" in str(self.path):
+            raise TraceStoreError("this can be no path", str(self.path), errno.EINVAL)
         if self._creates:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(self.path)
@@ -182,7 +184,7 @@ class TraceDatabase:
                     _migrate(made, str(self.path))
                 made.execute("PRAGMA synchronous = NORMAL")
                 made.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
-                self.store_id = made.execute("SELECT id FROM store").fetchone()[0].decode()
+                self.store_id = _id_in(made)
             except sqlite3.OperationalError as error:
                 # A switch to WAL does not wait for others by itself.
                 if (error.sqlite_errorcode & 0xFF) not in _LOCKED or waited >= min(self.patience, _OPEN_SECONDS):
@@ -281,6 +283,12 @@ def _checked_version(made: sqlite3.Connection, path: str) -> int:
             f" {len(MIGRATIONS)}): upgrade it", path, errno.EINVAL,
         )  # fmt: skip
     return int(version)
+
+
+def _id_in(made: sqlite3.Connection) -> str:
+    """Return the name of the file; empty if somebody has taken it out, which leaves the records as readable."""
+    found = made.execute("SELECT id FROM store").fetchone()
+    return found[0].decode(errors="replace") if found else ""
 
 
 def _migrate(made: sqlite3.Connection, path: str) -> None:

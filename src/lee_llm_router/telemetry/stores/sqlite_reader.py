@@ -107,7 +107,7 @@ class SqliteReader:
             " ORDER BY request_id LIMIT ?",
             (prefix, prefix + _LAST_CHARACTER, max(0, limit)),
         )
-        return [name.decode() for (name,) in rows]
+        return [text for (name,) in rows if (text := _text(name)) is not None]
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
         """As `TraceScanner.poll`."""
@@ -159,11 +159,13 @@ class SqliteReader:
 
     def _whole(self, names: Sequence[bytes], top: int) -> Iterator[TracedCall]:
         """Yield the calls with the ids `names`, in that order, with all their records up to number `top`."""
-        marks = ", ".join("?" * len(names))
+        known = [text for name in names if (text := _text(name)) is not None]
+        self.skipped += len(names) - len(known)
+        marks = ", ".join("?" * len(known))
         rows = self._rows(
             "SELECT record, captured, request_id FROM records"  # noqa: S608 - only question marks are put in
             f" WHERE request_id IN ({marks}) AND seq <= ? ORDER BY seq",
-            (*(name.decode() for name in names), top),
+            (*known, top),
         )
         found: dict[bytes, list[TraceRecord]] = {name: [] for name in names}
         for row in rows:
@@ -193,3 +195,11 @@ class SqliteReader:
                     return connection.execute(statement, values).fetchall()
             except FileNotFoundError:
                 return []
+
+
+def _text(name: bytes) -> str | None:
+    """Return the id of a call in a row; None if it is none: another program has written to the file."""
+    try:
+        return name.decode()
+    except (UnicodeDecodeError, AttributeError):
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from math import inf
 
 from lee_llm_router.telemetry.stores.day_files import MEGABYTE, SECONDS_A_DAY, day_to_count_from
 from lee_llm_router.telemetry.stores.sqlite_rows import Row
@@ -68,7 +69,9 @@ class SqliteTidier:
 def _cutoff(connection: sqlite3.Connection, day: int, keep_days: int) -> float:
     """Return the moment before which records are too old; see `day_to_count_from`."""
     midnight = day * SECONDS_A_DAY
-    (newest,) = connection.execute("SELECT max(started_at) FROM records WHERE started_at < ?", (midnight,)).fetchone()
+    (newest,) = connection.execute(
+        "SELECT max(started_at) FROM records WHERE started_at > ? AND started_at < ?", (-inf, midnight)
+    ).fetchone()
     before = day if newest is None else int(newest // SECONDS_A_DAY)
     return float((day_to_count_from(day, before, keep_days) - keep_days) * SECONDS_A_DAY)
 
