@@ -39,8 +39,8 @@ class FileLedger:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._known: dict[str, float] = {}
-        self._written: tuple[int, int, int] | None = None
-        """What tells the file as it was read or written last."""
+        self._content: bytes | None = None
+        """The file as it was read or written last, of which `_known` holds the sums."""
 
     def add(self, amounts: Mapping[str, float]) -> Mapping[str, float]:
         """As `BudgetLedger.add`.
@@ -52,7 +52,8 @@ class FileLedger:
             self._known = {}
             return dict.fromkeys(amounts, 0.0)
         if not any(amounts.values()):
-            sums = self._read()
+            # Without the lock nothing is put aside: another process may have mended the file meanwhile.
+            sums = self._read(puts_aside=False)
             return {name: sums.get(name, 0.0) for name in amounts}
         self._make_folder()
         with _locked(self.path.with_name(_LOCK_NAME)):
@@ -70,27 +71,27 @@ class FileLedger:
             with suppress(FileExistsError), (folder / ".gitignore").open("x") as hidden:
                 hidden.write("*\n")
 
-    def _read(self) -> dict[str, float]:
+    def _read(self, *, puts_aside: bool = True) -> dict[str, float]:
         try:
-            data, info = read_small_file(self.path, _MOST_BYTES)
+            data, _ = read_small_file(self.path, _MOST_BYTES)
         except FileNotFoundError:
             self._known = {}
             return {}
         except UnfitFileError as error:
-            return self._put_aside(str(error.strerror))
-        mark = (info.st_ino, info.st_mtime_ns, info.st_size)
-        if mark != self._written:
+            return self._put_aside(str(error.strerror)) if puts_aside else dict(self._known)
+        # By content: a new file may have the number, the size and the time of the one before.
+        if data != self._content:
             sums = _sums_in(data)
             if sums is None:
-                return self._put_aside("not a ledger of budgets")
-            self._known, self._written = sums, mark
+                return self._put_aside("not a ledger of budgets") if puts_aside else dict(self._known)
+            self._known, self._content = sums, data
         return dict(self._known)
 
     def _put_aside(self, what: str) -> dict[str, float]:
         logger.warning("%s is %s: it is put aside, and what is known here of spending is kept", self.path.name, what)
         with suppress(FileNotFoundError):
             self.path.replace(self.path.with_name(f"{FILE_NAME}.broken"))
-        self._written = None
+        self._content = None
         return dict(self._known)
 
     def _write(self, sums: dict[str, float]) -> None:
@@ -100,14 +101,13 @@ class FileLedger:
             new.unlink()
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            data = text.encode()
-            while data:
-                data = data[os.write(descriptor, data) :]
-            info = os.fstat(descriptor)
+            rest = data = text.encode()
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         finally:
             os.close(descriptor)
         new.replace(self.path)
-        self._known, self._written = sums, (info.st_ino, info.st_mtime_ns, info.st_size)
+        self._known, self._content = sums, data
 
 
 @contextmanager
