@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
+from typing import Any, Literal, NoReturn, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
@@ -20,14 +20,10 @@ from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import call_steps
 from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async, need_asyncio
 from lee_llm_router.engine.operation import COMPLETION, Operation
-from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import ConfigError, RouterClosedError
-from lee_llm_router.health.states import TargetHealth
-from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
-from lee_llm_router.pricing.budgets import BudgetState
 from lee_llm_router.pricing.pricer import PriceBook
 from lee_llm_router.pricing.spending import BudgetLedger
 from lee_llm_router.providers.base import Provider
@@ -36,16 +32,14 @@ from lee_llm_router.routing.assembly import Assembly, RouterOptions
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.performing import OperationCalls
 from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
+from lee_llm_router.routing.router_state import RouterState
 from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.following import AnyEventSink, sinks_of
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
-if TYPE_CHECKING:
-    from lee_llm_router.routing.explanation import Explanation
 
-
-class LeeLLMRouter(OperationCalls):
+class LeeLLMRouter(RouterState, OperationCalls):
     """Answers calls to roles. One instance serves any number of threads and event loops.
 
     Args:
@@ -144,17 +138,6 @@ class LeeLLMRouter(OperationCalls):
 
         role, arguments = split_options(options)
         return cls(config_of_targets(targets, role, providers or {}), **arguments)
-
-    @property
-    def config(self) -> LLMConfig:
-        """The configuration in force."""
-        return self._assembly.config
-
-    @property
-    def policy(self) -> RoutingPolicy:
-        """The policy in force."""
-        policy: RoutingPolicy = self._assembly.policy
-        return policy
 
     def reload(self) -> None:
         """Read the configuration file again, and the `.env` beside it, and use it for every call from now on.
@@ -290,65 +273,6 @@ class LeeLLMRouter(OperationCalls):
             )
         )
 
-    @property
-    def telemetry_errors(self) -> int:
-        """How often a store, sink, hook or observer has raised; none of it reached a caller."""
-        return self._parts.reporter.errors
-
-    def health(self) -> Mapping[TargetKey, TargetHealth]:
-        """What is known of each target now, by (provider, model). One never asked is not in it."""
-        parts = self._parts
-        known = parts.health.snapshot()
-        return known if parts.billing is None else parts.billing.shown_in(known, parts.clock.time())
-
-    def budgets(self) -> tuple[BudgetState, ...]:
-        """What each budget of the configuration has left now; those of the whole router, of roles, of providers."""
-        parts = self._parts
-        return () if parts.billing is None else parts.billing.states(parts.clock.time())
-
-    def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
-        """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.
-
-        For when you know that an outage is over, or that a key was renewed.
-
-        Args:
-            provider: Only targets of this provider. Default: all.
-            model: Only targets with this model. Default: all.
-        """
-        self._parts.health.reset(provider, model)
-
-    @property
-    def trace_store(self) -> TraceStore | None:
-        """Where records go; None if nowhere."""
-        return self._parts.reporter.store
-
-    def resolve(self, role: str | None = None, **overrides: Unpack[CallOptions]) -> tuple[Target, ...]:
-        """The targets a call to `role` would use now, in order, by the policy's choice. Nothing is sent.
-
-        Raises:
-            LLMRouterError: as `complete` does for a wrong option or policy.
-        """
-        return self._assembly.planner.resolve(role, overrides)
-
-    def explain(
-        self, role: str | None = None, messages: Messages | None = None, **overrides: Unpack[CallOptions]
-    ) -> Explanation:
-        """Return what a call with these arguments would do now: whom it asks, why, and by which settings.
-
-        Nobody is asked, nothing is sent or traced, no permit is taken. The policy chooses as for a call.
-
-        Args:
-            role: As for `complete`.
-            messages: What would be asked. Without, it is only seen which targets take the options.
-            **overrides: As for `complete`.
-
-        Raises:
-            LLMRouterError: as `complete` does for a wrong message, option or policy.
-        """
-        if self._closed:
-            raise RouterClosedError("the router is closed")
-        return self._assembly.planner.explain(role, messages, overrides)
-
     def close(self) -> None:
         """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""
         if self._close_retired():
@@ -389,10 +313,6 @@ class LeeLLMRouter(OperationCalls):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} roles={sorted(self.config.roles)}>"
-
-    @property
-    def _parts(self) -> RouterParts:
-        return self._assembly.parts
 
     def _origin(self) -> Context | None:
         """Return the context here, for a stream that begins later and perhaps elsewhere; None if nobody follows it."""

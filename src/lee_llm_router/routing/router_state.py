@@ -1,0 +1,102 @@
+"""What a router tells without asking anybody: its settings, what it knows of its targets, what a call would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Unpack
+
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.plan import RouterParts, Target
+from lee_llm_router.errors import RouterClosedError
+from lee_llm_router.health.states import TargetHealth
+from lee_llm_router.health.waiting import TargetKey
+from lee_llm_router.messages import Messages
+from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.pricing.budgets import BudgetState
+from lee_llm_router.routing.assembly import Assembly
+from lee_llm_router.routing.options import CallOptions
+from lee_llm_router.telemetry.records import TraceStore
+
+if TYPE_CHECKING:
+    from lee_llm_router.routing.explanation import Explanation
+
+
+class RouterState:
+    """What can be seen of a router between calls, under the configuration in force."""
+
+    _assembly: Assembly
+    _closed: bool
+
+    @property
+    def config(self) -> LLMConfig:
+        """The configuration in force."""
+        return self._assembly.config
+
+    @property
+    def policy(self) -> RoutingPolicy:
+        """The policy in force."""
+        policy: RoutingPolicy = self._assembly.policy
+        return policy
+
+    @property
+    def telemetry_errors(self) -> int:
+        """How often a store, sink, hook or observer has raised; none of it reached a caller."""
+        return self._parts.reporter.errors
+
+    def health(self) -> Mapping[TargetKey, TargetHealth]:
+        """What is known of each target now, by (provider, model). One never asked is not in it."""
+        parts = self._parts
+        known = parts.health.snapshot()
+        return known if parts.billing is None else parts.billing.shown_in(known, parts.clock.time())
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """What each budget of the configuration has left now; those of the whole router, of roles, of providers."""
+        parts = self._parts
+        return () if parts.billing is None else parts.billing.states(parts.clock.time())
+
+    def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
+        """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.
+
+        For when you know that an outage is over, or that a key was renewed.
+
+        Args:
+            provider: Only targets of this provider. Default: all.
+            model: Only targets with this model. Default: all.
+        """
+        self._parts.health.reset(provider, model)
+
+    @property
+    def trace_store(self) -> TraceStore | None:
+        """Where records go; None if nowhere."""
+        return self._parts.reporter.store
+
+    def resolve(self, role: str | None = None, **overrides: Unpack[CallOptions]) -> tuple[Target, ...]:
+        """The targets a call to `role` would use now, in order, by the policy's choice. Nothing is sent.
+
+        Raises:
+            LLMRouterError: as `complete` does for a wrong option or policy.
+        """
+        return self._assembly.planner.resolve(role, overrides)
+
+    def explain(
+        self, role: str | None = None, messages: Messages | None = None, **overrides: Unpack[CallOptions]
+    ) -> Explanation:
+        """Return what a call with these arguments would do now: whom it asks, why, and by which settings.
+
+        Nobody is asked, nothing is sent or traced, no permit is taken. The policy chooses as for a call.
+
+        Args:
+            role: As for `complete`.
+            messages: What would be asked. Without, it is only seen which targets take the options.
+            **overrides: As for `complete`.
+
+        Raises:
+            LLMRouterError: as `complete` does for a wrong message, option or policy.
+        """
+        if self._closed:
+            raise RouterClosedError("the router is closed")
+        return self._assembly.planner.explain(role, messages, overrides)
+
+    @property
+    def _parts(self) -> RouterParts:
+        return self._assembly.parts
