@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from helpers.support import FakeClock, Memory, Took, config_for, provider_of, router_for
 from lee_llm_router import (
+    BilledUsage,
     ContractViolationError,
     InvalidRequestError,
     LeeLLMRouter,
@@ -171,9 +172,16 @@ def test_errors_survive_pickling() -> None:
     assert copy.attempts == caught.value.attempts and copy.retry_after == 9e4
 
 
+class _QuarterDollar:
+    def cost_usd(self, used: BilledUsage) -> float:
+        return 0.25
+
+
 def test_llm_client_is_the_older_face_over_the_same_router() -> None:
-    client = LLMClient(config_for({"a": ["hello"]}))
-    assert client.complete("r", [{"role": "user", "content": "hi"}], temperature=0.5).text == "hello"
+    """Also with what its arguments have gained since."""
+    client = LLMClient(config_for({"a": ["hello"]}), prices=_QuarterDollar())
+    response = client.complete("r", [{"role": "user", "content": "hi"}], temperature=0.5)
+    assert (response.text, response.cost_usd) == ("hello", 0.25)
     client.close()
     with pytest.raises(RouterClosedError):
         client.complete("r", "hi")
