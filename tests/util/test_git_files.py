@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,8 @@ def test_without_a_repository_or_with_a_broken_one_nothing_is_tracked(tmp_path: 
         ".env", "/.env", "*.env", ".env*", ".e?v", "app/", "app", "/app/.env", "app/.env", "**/.env", "app/**",
         "!.env", ".env\n!.env", "*\n!app\n!app/.env", "#.env", "\\.env", "other", "/other/.env", "pp/.env", ".env/",
         "a*/.env", "[.]env", "*/.env", "", "*", "app/*", "**/app/.env", " .env", ".env ",
+        "app/**/.env", "**/**/.env", "/**/app/.env", "[a-b]pp/.env", "app/.[!x]nv", "app/**/**", "**", "**/", "a**p/.env",
+        "**/x/.env", "app/**/x", "**/.env/**", "app/.env/**", "*/**/.env", "/*/.e*v", "app/./.env", "app//.env", "[", "a/[",
     ],
 )  # fmt: skip
 def test_rules_are_read_as_git_reads_them(repository: Path, rules: str) -> None:
@@ -90,3 +94,40 @@ def test_rules_of_inner_folders_and_of_the_repositorys_own_list_count(repository
     (repository / ".git" / "info").mkdir(exist_ok=True)
     (repository / ".git" / "info" / "exclude").write_text("secret\n")
     assert is_ignored(repository / "app" / "secret")
+
+
+def _as_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _as_endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _as_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _as_nul(path: Path) -> None:
+    path.write_text("gitdir: a\0b")
+
+
+@pytest.mark.parametrize("make", [_as_fifo, _as_endless, _as_folder, _as_nul])
+@pytest.mark.parametrize("name", [".git", ".git/index", ".gitignore", ".git/info/exclude"])
+def test_what_stands_in_the_place_of_gits_files_is_not_waited_for(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    if name != ".git":
+        (tmp_path / ".git" / "info").mkdir(parents=True)
+    make(tmp_path / name)
+    assert not is_tracked(tmp_path / "a")
+    assert not is_ignored(tmp_path / "a")
+
+
+@pytest.mark.parametrize("rule", ["/" + "*e" * 40 + "q", "**/" * 40 + "z", "x/" + "*" * 60 + "b", "*a" * 40 + "b"])
+def test_no_rule_takes_long(tmp_path: Path, rule: str) -> None:
+    """With a pattern that backtracks this would not end."""
+    deep = tmp_path.joinpath("e" * 120, *["a" * 40] * 40, ".env")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text(rule + "\n")
+    assert not is_ignored(deep)

@@ -1,20 +1,24 @@
 """Says whether git tracks or ignores a file, by git's own files.
 
 The program git is not asked: a repository's settings may name programs that git runs when it is asked for anything.
+Its files may be anybody's as well: none is waited for, and none takes long.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
+from lee_llm_router._util.small_files import read_head, read_small_file
+
 _MAX_INDEX = 64_000_000
-_MAX_RULES = 200_000
+_MAX_POINTER = 4096
+_MAX_RULES = 50_000
+"""Bytes that are read of a list of rules."""
 _ENTRY = 62
 """Bytes of an entry of the index before its name, with SHA-1."""
 
@@ -59,13 +63,14 @@ def _git_folder(top: Path) -> Path:
     entry = top / ".git"
     if entry.is_dir():
         return entry
-    return top / entry.read_text(errors="replace")[:4096].removeprefix("gitdir:").strip()
+    text = read_small_file(entry, _MAX_POINTER)[0].decode(errors="replace")
+    return top / text.removeprefix("gitdir:").strip()
 
 
 @lru_cache(maxsize=4)
-def _names(index: str, _changed: int, size: int) -> tuple[bytes, ...]:
+def _names(index: str, _changed: int, _size: int) -> tuple[bytes, ...]:
     """Return the names in an index, as git's `index-format` describes it (versions 2 to 4)."""
-    data = Path(index).read_bytes() if size <= _MAX_INDEX else b""
+    data, _ = read_small_file(index, _MAX_INDEX)
     if data[:4] != b"DIRC":
         return ()
     version, count = int.from_bytes(data[4:8], "big"), int.from_bytes(data[8:12], "big")
@@ -105,9 +110,8 @@ def _rules(top: Path, path: Path) -> Iterator[tuple[Path, str]]:
     folders = [folder for folder in reversed(path.parents) if folder == top or top in folder.parents]
     lists += [(folder, folder / ".gitignore") for folder in folders]
     for base, file in lists:
-        with suppress(OSError):
-            with file.open(errors="replace") as lines:
-                text = lines.read(_MAX_RULES)
+        with suppress(OSError, ValueError):
+            text = read_head(file, _MAX_RULES)[0].decode(errors="replace")
             yield from ((base, line) for line in text.splitlines())
 
 
@@ -128,8 +132,23 @@ def _verdict(rule: str, parts: tuple[str, ...]) -> bool | None:
 def _matches(rule: str, parts: tuple[str, ...]) -> bool:
     if "/" not in rule:
         return fnmatchcase(parts[-1], rule)
-    pattern = "".join(
-        ".*/?" if piece == "**/" else "[^/]*" if piece == "*" else "[^/]" if piece == "?" else re.escape(piece)
-        for piece in re.split(r"(\*\*/|\*|\?)", rule.removeprefix("/"))
-    )
-    return re.fullmatch(pattern, "/".join(parts)) is not None
+    steps = rule.removeprefix("/").split("/")
+    if steps[-1] == "**":  # at the end it is what lies within, and not the folder itself
+        steps.append("*")
+    # The numbers of steps after which the parts so far may be used up; `**` stands for any number of parts.
+    reached = _past_stars(steps, {0})
+    for part in parts:
+        matched = {at + 1 for at in reached if at < len(steps) and steps[at] != "**" and fnmatchcase(part, steps[at])}
+        stayed = {at for at in reached if at < len(steps) and steps[at] == "**"}
+        reached = _past_stars(steps, matched | stayed)
+        if not reached:
+            return False
+    return len(steps) in reached
+
+
+def _past_stars(steps: list[str], reached: set[int]) -> set[int]:
+    """Return `reached`, and what follows each `**` that is reached."""
+    for at, step in enumerate(steps):
+        if at in reached and step == "**":
+            reached.add(at + 1)
+    return reached

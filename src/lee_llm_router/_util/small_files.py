@@ -17,6 +17,19 @@ class UnfitFileError(OSError):
 def read_small_file(path: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
     """Return the content of a plain file of at most `limit` bytes, and its status.
 
+    Raises:
+        OSError: there is none, it cannot be read, or it is an `UnfitFileError`.
+        ValueError: this can be no path.
+    """
+    data, info = read_head(path, limit + 1)
+    if len(data) > limit:
+        raise UnfitFileError(f"larger than {limit:,} bytes")
+    return data, info
+
+
+def read_head(path: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
+    """Return the first `limit` bytes of a plain file, and its status.
+
     Opening anything else could wait for a writer, and reading it could never end.
 
     Raises:
@@ -30,10 +43,8 @@ def read_small_file(path: str | Path, limit: int) -> tuple[bytes, os.stat_result
         if not stat.S_ISREG(info.st_mode):
             raise UnfitFileError("a folder, not a file" if stat.S_ISDIR(info.st_mode) else "not a plain file")
         data = b""
-        while len(data) <= limit and (part := os.read(descriptor, limit + 1 - len(data))):
+        while len(data) < limit and (part := os.read(descriptor, limit - len(data))):
             data += part
     finally:
         os.close(descriptor)
-    if len(data) > limit:
-        raise UnfitFileError(f"larger than {limit:,} bytes")
     return data, info
