@@ -12,6 +12,8 @@ from functools import cache
 from typing import Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router._util.log import logger
+from lee_llm_router._util.scrubbing import bounded, text_of_exception
 from lee_llm_router._util.suggestions import MAX_WORD
 from lee_llm_router.config.models import ChainEntry, LLMConfig
 from lee_llm_router.pricing.cards import tier_word
@@ -49,6 +51,20 @@ class ModelFacts:
 
 def facts_of(model: str, base_url: str) -> ModelFacts | None:
     """Return what the table says of `model` at the server `base_url`; None where it does not know the server."""
+    try:
+        return _facts(model, base_url)
+    except Exception as error:  # noqa: BLE001 - a table that cannot be used must not end the checks
+        _say_broken(bounded(text_of_exception(error)))
+        return None
+
+
+@cache
+def _say_broken(reason: str) -> None:
+    """Say once that the table cannot be used."""
+    logger.warning("the price table cannot be used, so models are not checked against it: %s", reason)
+
+
+def _facts(model: str, base_url: str) -> ModelFacts | None:
     snapshot = _snapshot()
     vendor = None if snapshot is None else _vendor(snapshot, base_url)
     if snapshot is None or vendor is None or len(model) > 4 * MAX_WORD:
