@@ -66,6 +66,18 @@ def test_a_record_says_what_led_to_its_attempt(
     assert asked(outcomes, role) == told
 
 
+def test_a_repair_at_once_is_no_wait() -> None:
+    """Only a wait that took time is named, as after a failure that has a backoff."""
+    router, memory, _ = router_for(config_for({"a": ["no JSON", "{}"]}, {"json_mode": True}))
+    with router:
+        router.complete("r", "hi")
+    assert [record.waited_for for record in memory.records] == [None, None]
+    router, memory, _ = router_for(config_for({"a": [BUSY, "ok"]}))
+    with router:
+        router.complete("r", "hi")
+    assert [record.waited_for for record in memory.records] == [None, "a: a backoff"]
+
+
 def test_targets_passed_over_are_named() -> None:
     """A target that cannot take the request, or is shut, has a record of its own, whose error says why."""
     config = config_for({"a": ["ok"], "b": ["ok"]}, providers={"a": {"tools": False}})

@@ -129,8 +129,8 @@ class _CallRun:
         self.made = 0
         self.charged = 0
         """Attempts that count against `retry.max_attempts`."""
-        self.waited: tuple[float, str] | None = None
-        """The latest wait: when it began, and what for."""
+        self.waited: tuple[float, str | None] | None = None
+        """The latest wait: when it began, and what for; None: its moment had come already."""
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         self.recorder = CallRecorder(plan, parts)
@@ -153,7 +153,7 @@ class _CallRun:
         # Two waits in a row for a moment that has come: there must be no loop in which no time passes.
         is_again = self.waited is not None and now - self.waited[0] < SHORTEST_ATTEMPT
         seconds = max(SHORTEST_ATTEMPT if is_again else 0.0, action.at - now)
-        self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}")
+        self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}" if seconds else None)
         try:
             if seconds:
                 known = seconds if action.at < self.last_start else None

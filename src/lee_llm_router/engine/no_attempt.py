@@ -7,11 +7,11 @@ from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
 
 
-def deadline_passed(deadline: float, waited: tuple[float, str] | None, now: float) -> LLMRouterError:
+def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, now: float) -> LLMRouterError:
     """Return the error of a call whose `deadline` leaves no time for an attempt, after the wait it made."""
     message = f"the call's deadline of {deadline:g} s passed before an attempt"
-    if waited is not None:
-        since, reason = waited
+    since, reason = waited or (now, None)
+    if reason is not None:
         message += f", after a wait of {now - since:.3g} s ({reason})"
     return LLMTimeoutError(message, sent=False)
 
