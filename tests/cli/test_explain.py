@@ -100,7 +100,9 @@ def test_wrong_usage_is_exit_2(run: Run) -> None:
 
 
 def test_at_a_terminal_lines_are_as_long_as_it_is_wide(here: Path) -> None:
-    with Terminal(command("explain"), here, columns=50) as terminal:
+    """What goes on below stands further in than any line begins."""
+    with Terminal(command("explain"), here, columns=50, lines=60) as terminal:
         assert terminal.ends() == 0
         assert "role planner asks good/small" in terminal.seen.splitlines()
-        assert "  call deadline 600 s (default), retry.attempts 4\n" in terminal.seen
+        assert "  call deadline 600 s (default), retry.attempts 4\n      (role), retry.max_attempts" in terminal.seen
+        assert "  1. keyless/large failing: environment variable\n      A_KEY_THAT_IS_NOT_SET" in terminal.seen

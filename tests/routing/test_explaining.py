@@ -342,3 +342,12 @@ def test_a_provider_that_cannot_be_built_is_told_of() -> None:
         told = router.explain("r")
     assert states(told) == {"a": "skipped", "b": "asked"}
     assert "cannot be built" in str(told.targets[0].reason)
+
+
+def test_of_a_providers_settings_only_what_was_set_is_there() -> None:
+    """In what they hold in turn, too."""
+    with router_of({"type": "mock", "script": [{"text": "one"}, {"error": "AUTH", "times": 2}]}) as router:
+        (told,) = router.explain("r").targets
+    assert {setting.name: setting.value for setting in told.provider_settings} == {
+        "script": [{"text": "one"}, {"error": "AUTH", "times": 2}]
+    }

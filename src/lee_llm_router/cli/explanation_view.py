@@ -21,6 +21,8 @@ _STYLES: dict[str, Style] = {
     "asked": "green", "waited_for": "yellow", "next": "", "closed": "yellow", "failing": "red", "skipped": "red",
 }  # fmt: skip
 _MAX_VALUE = 80
+_HANG = 4
+"""Columns by which the rest of a long line is indented more than its beginning; no label is shorter."""
 _MAX_REASON = 600
 _WHOLE_LINES = 100_000
 """Columns in a pipe: there no line is wrapped."""
@@ -32,12 +34,17 @@ def print_explanation(told: Explanation) -> None:
     """Write `told` to standard output. Raises as `write_text`."""
 
     def render(console: Console) -> None:
-        from rich.padding import Padding  # noqa: PLC0415 - help draws nothing
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415 - help draws nothing
 
         for indent, label, text, style in _lines(told):
             line = Text.assemble((label, style), text)
-            console.print(Padding(line, (0, 0, 0, indent)), soft_wrap=False)
+            # What goes on below stands further in, so that each line's beginning is seen.
+            parts = line[_HANG:].wrap(console, max(1, console.width - indent - _HANG), overflow="fold")
+            for number, part in enumerate(parts):
+                console.print(
+                    Text(" " * (indent + _HANG if number else indent)) + (part if number else line[:_HANG] + part),
+                    soft_wrap=True,
+                )
 
     text = drawn(render, _WHOLE_LINES if is_piped() else terminal_width(), color=wants_color())
     write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n")

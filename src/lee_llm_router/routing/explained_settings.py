@@ -105,10 +105,13 @@ def _written(settings: CallSettings | None) -> dict[str, Any]:
 def provider_settings(
     config: ProviderConfig, written: Collection[str], overrides: Collection[str], secrets: Collection[str]
 ) -> Iterator[ExplainedSetting]:
-    """Yield the settings of a provider that somebody has set: those `written` in the file, and the policy's."""
+    """Yield the settings of a provider that somebody has set: those `written` in the file, and the policy's.
+
+    Of what they hold in turn, too, only what somebody has set is there.
+    """
     names = sorted({*written, *overrides} - _SHOWN_BESIDE)
     try:
-        masked = config.model_dump(mode="json")
+        masked = {**config.model_dump(mode="json"), **config.model_dump(mode="json", exclude_unset=True)}
     except Exception:  # noqa: BLE001 - the settings of somebody else's provider may hold anything
         masked = dict.fromkeys(names, "(cannot be shown)")
     for name in names:
