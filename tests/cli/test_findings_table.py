@@ -65,6 +65,21 @@ def test_the_place_stands_in_front_unless_it_is_the_subject() -> None:
     assert render_results([same]).splitlines()[0] == "error    LLR104 c.yaml:4:5: unknown key"
 
 
+def test_a_file_below_the_current_folder_is_named_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other by its whole path."""
+    monkeypatch.chdir(tmp_path)
+    here, there = str(tmp_path / "deep/c.yaml"), str(tmp_path.parent / "c.yaml")
+    assert "LLR604 deep/c.yaml:4:5: planner: too short" in render_results(
+        [found("LLR604", "planner", "too short", at=Place(here, 4, 5))]
+    )
+    assert "LLR104 deep/c.yaml:4:5: unknown key" in render_results(
+        [found("LLR104", f"{here}:4:5", "unknown key", at=Place(here, 4, 5))]
+    )
+    assert f"LLR604 {there}:4:5: planner" in render_results([found("LLR604", "planner", "no", at=Place(there, 4, 5))])
+    monkeypatch.chdir("/")
+    assert f"LLR604 {there}:4:5: planner" in render_results([found("LLR604", "planner", "no", at=Place(there, 4, 5))])
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 63, 80, 200])
 def test_lines_break_between_words_and_fit_the_terminal(width: int) -> None:
     """Every word is whole; what continues a row is indented. A word longer than a line has one of its own."""

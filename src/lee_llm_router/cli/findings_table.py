@@ -121,9 +121,18 @@ def _ok(section: str, text: str) -> str:
 
 
 def _text(result: CheckResult) -> str:
-    place = result.place
-    where = f"{place}: " if place and place != result.subject and result.level != "ok" else ""
-    return escaped(f"{where}{result.subject}: {result.message}")
+    place, subject = _from_here(result.place), _from_here(result.subject)
+    where = f"{place}: " if place and place != subject and result.level != "ok" else ""
+    return escaped(f"{where}{subject}: {result.message}")
+
+
+def _from_here(path: str) -> str:
+    """Return a path below the current folder without that: it is read at a glance, and terminals still open it."""
+    try:
+        here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 - as text
+    except OSError:
+        return path
+    return path.removeprefix(here) if len(here) > 1 else path
 
 
 def _counts(results: Sequence[CheckResult]) -> str:
