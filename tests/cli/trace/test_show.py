@@ -163,6 +163,14 @@ On a mat.
     )
 
 
+def test_a_schema_among_the_settings_is_laid_out() -> None:
+    """As all JSON that is no short line; a short setting stays on its line."""
+    schema = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
+    talk = {**TALK, "settings": {"stop": ["a", "b"], "schema": schema}}
+    text = call_screen([record(**talk)], 90)
+    assert 'stop: ["a","b"]\nschema:\n{\n  "type": "object",\n  "properties": {\n' in text
+
+
 def test_long_texts_are_cut_unless_all_is_asked_for() -> None:
     """With a word of how much is missing; so are long conversations."""
     talk = tuple({"role": "user", "content": f"number {n}"} for n in range(50))

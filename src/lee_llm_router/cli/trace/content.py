@@ -65,7 +65,17 @@ def render_question(record: TraceRecord, console: Console, style: ContentStyle) 
     if record.settings:
         heading(console, "settings", style)
         for name, value in list(record.settings.items())[:_MAX_NAMES]:
-            write_text(console, f"{bounded(str(name), 100)}: {_one_line(value, style)}", style)
+            _setting(console, bounded(str(name), 100), value, style)
+
+
+def _setting(console: Console, name: str, value: Any, style: ContentStyle) -> None:
+    """Draw a setting on a line; a schema, or another value with parts that needs more, is laid out below its name."""
+    laid_out = json_text(value).decode() if isinstance(value, Mapping | list | tuple) else ""
+    if len(laid_out) <= _SHORT_JSON:
+        write_text(console, f"{name}: {_one_line(value, style)}", style)
+        return
+    write_text(console, f"{name}:", style)
+    write_text(console, laid_out, style)
 
 
 def render_answer(record: TraceRecord, console: Console, style: ContentStyle) -> None:
