@@ -67,6 +67,23 @@ def test_a_row_for_each_group_fits_any_terminal(store: LocalFileTraceStore, by: 
         assert any(line.startswith(first[:10]) for line in lines)
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_groups_by_several_names_are_told_apart(store: LocalFileTraceStore, width: int) -> None:
+    """Each name has a column of its own, and is whole where leaving out the lesser numbers makes room for it."""
+    head, *lines = table(store, "role,day", width)
+    assert head.split()[:2] == ["role", "day"]
+    groups = trace_statistics(store, grouping_of("role,day")).groups
+    assert [line.split()[:2] for line in lines[: len(groups)]] == [list(one.group.values()) for one in groups]
+    starts = {line.index(" 2027-") for line in lines[: len(groups)]}
+    assert len(starts) == 1
+
+
+def test_in_a_pipe_each_name_of_a_group_is_a_cell(store: LocalFileTraceStore) -> None:
+    head, first, *_ = table(store, "role,day", plain=True)
+    assert head.split()[:3] == ["role", "day", "calls"]
+    assert len(head.split()) == len(first.split())
+
+
 def test_what_the_numbers_are_of_stands_below(store: LocalFileTraceStore) -> None:
     """By provider single attempts are counted; and a cost that nobody knows is not 0."""
     assert any(line.startswith("Times are of whole calls") for line in table(store, "role"))

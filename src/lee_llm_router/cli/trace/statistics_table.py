@@ -18,6 +18,8 @@ STATISTICS_FIELDS = tuple(field.name for field in fields(GroupStatistics))
 TOTAL = "all"
 _WIDEST_NAME = 40
 _LEAST_NAME = 12
+_BESIDES = 3
+"""The lowest rank of columns that have room only where no name is cut for them."""
 _TABLE_WIDTH = 60
 """Columns of the narrowest table; below that a row becomes a name with its numbers underneath."""
 _UNITS: dict[StatisticsUnit, str] = {
@@ -88,63 +90,98 @@ def render_statistics(
         names: The columns, as fields of `GroupStatistics`; None: all that have something to tell and fit.
     """
     rows = [*found.groups, found.total]
-    titles = ["  ".join(_name(value) for value in row.group.values()) or TOTAL for row in rows]
-    head = ",".join(found.groups[0].group) if found.groups else ""
+    heads = list(found.groups[0].group) if found.groups else [""]
+    titles = [[_name(value) for value in row.group.values()] for row in found.groups]
+    titles.append([TOTAL, *("" for _ in heads[1:])])
     wanted = None if names is None else [replace(_BY_FIELD[name], rank=0) for name in names if name in _BY_FIELD]
     if plain:
-        _print_plain(rows, titles, head, wanted or _COLUMNS, console)
+        _print_plain(rows, titles, heads, wanted or _COLUMNS, console)
         return
     if console.width < _TABLE_WIDTH:
         _print_folded(rows, titles, wanted, console)
     else:
-        _print_table(rows, titles, head, wanted or _told(rows), console)
+        _print_table(rows, titles, heads, wanted or _told(rows), console)
     for note in _notes(found):
         console.print(note, style="dim")
 
 
 def _print_plain(
-    rows: Sequence[GroupStatistics], titles: Sequence[str], head: str, shown: Sequence[_Column], console: Console
+    rows: Sequence[GroupStatistics],
+    titles: Sequence[Sequence[str]],
+    heads: Sequence[str],
+    shown: Sequence[_Column],
+    console: Console,
 ) -> None:
-    heads = [head or "group", *(column.name.replace(" ", "_") for column in shown)]
-    cells = [[title, *(column.text(row).replace(" ", "") for column in shown)]
+    first = [*(head or "group" for head in heads), *(column.name.replace(" ", "_") for column in shown)]
+    cells = [[*title, *(column.text(row).replace(" ", "") for column in shown)]
              for row, title in zip(rows, titles, strict=True)]  # fmt: skip
-    for line in plain_rows([heads, *cells], [False, *(True for _ in shown)]):
+    for line in plain_rows([first, *cells], [*(False for _ in heads), *(True for _ in shown)]):
         console.print(line, soft_wrap=True)
 
 
 def _print_table(
-    rows: Sequence[GroupStatistics], names: Sequence[str], head: str, shown: Sequence[_Column], console: Console
+    rows: Sequence[GroupStatistics],
+    titles: Sequence[Sequence[str]],
+    heads: Sequence[str],
+    shown: Sequence[_Column],
+    console: Console,
 ) -> None:
     widths = {column.field: max(len(column.name), *(columns(column.text(row)) for row in rows)) for column in shown}
-    wanted = min(max(columns(printable_line(name)) for name in [*names, head]), _WIDEST_NAME)
-    shown = _fitting(list(shown), widths, console.width - min(wanted, _LEAST_NAME))
-    room = console.width - sum(widths[column.field] + len(GAP) for column in shown)
-    sizes = [max(1, min(wanted, room)), *(widths[column.field] for column in shown)]
-    right = [False, *(True for _ in shown)]
-    titles = [Cell(head, "dim"), *(Cell(column.name, "dim") for column in shown)]
-    console.print(row_text(titles, sizes, right), soft_wrap=True)
-    for row, name in zip(rows, names, strict=True):
+    names = [min(max(map(columns, map(printable_line, texts))), _WIDEST_NAME)
+             for texts in zip(heads, *titles, strict=True)]  # fmt: skip
+    least = [min(name, _LEAST_NAME) for name in names]
+    # What a row is called comes before what there is to tell besides, and the main numbers before the rest of a name.
+    shown = _fitting(list(shown), widths, console.width - _taken(names), least_rank=_BESIDES)
+    shown = _fitting(shown, widths, console.width - _taken(least))
+    spare = console.width - sum(widths[column.field] + len(GAP) for column in shown) - _taken(least)
+    sizes = _shared(least, names, spare) + [widths[column.field] for column in shown]
+    right = [*(False for _ in heads), *(True for _ in shown)]
+    first = [*(Cell(head, "dim") for head in heads), *(Cell(column.name, "dim") for column in shown)]
+    console.print(row_text(first, sizes, right), soft_wrap=True)
+    for row, title in zip(rows, titles, strict=True):
         is_total = row is rows[-1]
         if is_total and len(rows) > 1:
             line = "─" if takes_marks() else "-"
-            console.print(line * min(console.width, sum(sizes) + len(GAP) * len(shown)), style="dim", soft_wrap=True)
-        cells = [Cell(name, "bold"), *(_cell(column, row, is_total=is_total) for column in shown)]
+            console.print(line * min(console.width, _taken(sizes)), style="dim", soft_wrap=True)
+        cells = [*(Cell(name, "bold") for name in title), *(_cell(column, row, is_total=is_total) for column in shown)]
         console.print(row_text(cells, sizes, right), soft_wrap=True)
 
 
-def _fitting(shown: list[_Column], widths: Mapping[str, int], room: int) -> list[_Column]:
-    """Return the columns that have room."""
-    while sum(widths[column.field] + len(GAP) for column in shown) > room and any(c.rank for c in shown):
+def _fitting(shown: list[_Column], widths: Mapping[str, int], room: int, least_rank: int = 1) -> list[_Column]:
+    """Return the columns that have room; those below `least_rank` stay all the same."""
+    while sum(widths[column.field] + len(GAP) for column in shown) > room and any(c.rank >= least_rank for c in shown):
         shown.remove(max(shown, key=lambda column: column.rank))
     return shown
 
 
+def _taken(sizes: Sequence[int]) -> int:
+    return sum(sizes) + len(GAP) * (len(sizes) - 1)
+
+
+def _shared(least: Sequence[int], wanted: Sequence[int], spare: int) -> list[int]:
+    """Return the sizes of the names: `least`, with what is spare up to what is `wanted`, the first first.
+
+    Where there is less than the least, the last give way.
+    """
+    sizes = list(least)
+    for number, (size, most) in enumerate(zip(least, wanted, strict=True)):
+        more = min(max(0, spare), most - size)
+        sizes[number], spare = size + more, spare - more
+    for number in reversed(range(len(sizes))):
+        less = min(max(0, -spare), sizes[number] - 1)
+        sizes[number], spare = sizes[number] - less, spare + less
+    return sizes
+
+
 def _print_folded(
-    rows: Sequence[GroupStatistics], names: Sequence[str], shown: Sequence[_Column] | None, console: Console
+    rows: Sequence[GroupStatistics],
+    titles: Sequence[Sequence[str]],
+    shown: Sequence[_Column] | None,
+    console: Console,
 ) -> None:
     """Draw each row as its name with the numbers below it, as many on a line as have room."""
-    for row, name in zip(rows, names, strict=True):
-        console.print(row_text([Cell(name, "bold")], [console.width], [False]), soft_wrap=True)
+    for row, title in zip(rows, titles, strict=True):
+        console.print(row_text([Cell(" ".join(title).rstrip(), "bold")], [console.width], [False]), soft_wrap=True)
         line = ""
         for column in shown or _told([row]):
             word = f"{column.name} {column.text(row)}"
