@@ -26,6 +26,27 @@ _MAX_REPAIRS = 5
 _LIVE_WORDS = ("models", "call")
 
 
+FormatOption = Annotated[
+    str, typer.Option("--format", help="text, json, or github: workflow commands, for its annotations.")
+]
+OnlyOption = Annotated[str | None, typer.Option("--only", help="Show these checks: LLR301,LLR4 (all that begin so).")]
+LiveOption = Annotated[
+    str | None,
+    typer.Option(
+        _LIVE,
+        metavar="[=call]",
+        help="Ask the servers too: can they be reached, do they take the key, do they offer the model? With =call"
+        " ask each target a small question; the price is told first.",
+    ),
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds a server has to answer, with --live.")
+]
+FixOption = Annotated[
+    bool, typer.Option("--fix", help="Repair what is safe to repair: shows the changes, and asks first.")
+]
+
+
 class DoctorCommand(TyperCommand):
     """The command, with an option that may stand alone or with a word: ``--live``, ``--live=call``."""
 
@@ -48,28 +69,12 @@ def doctor(
         ),
     ] = None,
     as_json: JsonOption = False,
-    form: Annotated[
-        str, typer.Option("--format", help="text, json, or github: workflow commands, for its annotations.")
-    ] = "text",
-    only: Annotated[
-        str | None, typer.Option("--only", help="Show these checks: LLR301,LLR4 (all that begin so).")
-    ] = None,
+    form: FormatOption = "text",
+    only: OnlyOption = None,
     skip: Annotated[str | None, typer.Option("--skip", help="Leave these checks out.")] = None,
-    live: Annotated[
-        str | None,
-        typer.Option(
-            _LIVE,
-            metavar="[=call]",
-            help="Ask the servers too: can they be reached, do they take the key, do they offer the model? With =call"
-            " ask each target a small question; the price is told first.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, max=3600, help="Seconds a server has to answer, with --live.")
-    ] = 15.0,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Repair what is safe to repair: shows the changes, and asks first.")
-    ] = False,
+    live: LiveOption = None,
+    timeout: TimeoutOption = 15.0,
+    fix: FixOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Agree to what would be asked.")] = False,
     explain: Annotated[str | None, typer.Option("--explain", help="Print cause and cure of a check: LLR301.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors.")] = False,

@@ -23,6 +23,7 @@ from lee_llm_router.cli.asking.options import (
 
 if TYPE_CHECKING:
     from lee_llm_router.cli.chat.history import Conversation, ConversationFile
+    from lee_llm_router.cli.chat.session import ChatSession
     from lee_llm_router.router import LeeLLMRouter
 
 _FOLDER = Path(".lee-llm-router", "chats")
@@ -55,8 +56,7 @@ def chat(
     """
     from lee_llm_router.cli.asking.call_progress import CallProgress  # noqa: PLC0415
     from lee_llm_router.cli.chat.input_lines import InputLines, TypedLines  # noqa: PLC0415
-    from lee_llm_router.cli.chat.session import ChatSession, greeting, show_last_turn  # noqa: PLC0415
-    from lee_llm_router.cli.output import say  # noqa: PLC0415
+    from lee_llm_router.cli.chat.session import ChatSession  # noqa: PLC0415
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
 
     wanted, role = text_of(conversation, "ID"), text_of(role, "--role")
@@ -76,14 +76,22 @@ def chat(
                 file.append(*changes)
             lines = InputLines(TypedLines(folder / _TYPED if history else None))
             session = ChatSession(router, lines, said, file, progress, options=options, verbose=verbose)
-            if lines.is_interactive:
-                show_last_turn(said)
-                say(greeting(file, said))
             try:
-                session.run()
+                _run(session, said, file, greets=lines.is_interactive)
             finally:
                 if file is not None:
                     file.close()
+
+
+def _run(session: ChatSession, said: Conversation, file: ConversationFile | None, *, greets: bool) -> None:
+    """Talk until the end; with `greets`, after the last turn and a line on how it goes."""
+    from lee_llm_router.cli.chat.session import greeting, show_last_turn  # noqa: PLC0415 - help needs none of it
+    from lee_llm_router.cli.output import say  # noqa: PLC0415
+
+    if greets:
+        show_last_turn(said)
+        say(greeting(file, said))
+    session.run()
 
 
 def _opened(

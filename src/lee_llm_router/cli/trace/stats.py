@@ -12,7 +12,10 @@ from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.reading import FolderOption, trace_store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lee_llm_router.telemetry.query import CallFilter
+    from lee_llm_router.telemetry.statistics import GroupStatistics, TraceStatistics
 
 
 @takes_filter
@@ -37,9 +40,7 @@ def stats(
 
     A percentile (p50, p95, p99) is a time that occurred: so many in a hundred took no longer.
     """
-    from dataclasses import asdict  # noqa: PLC0415 - help needs none of it
-
-    from lee_llm_router.cli.output import escaped, say, write_json, write_line  # noqa: PLC0415
+    from lee_llm_router.cli.output import escaped, say, write_line  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415
     from lee_llm_router.cli.trace.statistics_table import STATISTICS_FIELDS, render_statistics  # noqa: PLC0415
@@ -56,15 +57,23 @@ def stats(
     if skipped := getattr(store, "skipped", 0):
         say(f"unreadable lines passed over: {skipped}")
 
-    def shown(row: Any) -> dict[str, Any]:
-        return asdict(row) if names is None else picked(asdict(row), names)
-
     if as_json:
-        rows = {"groups": [shown(row) for row in found.groups], "total": shown(found.total)}
-        write_json({"by": groups, "unit": found.unit, **rows}, indent=2)
+        _write_json(found, groups, names)
     elif found.total.calls:
         draw(lambda console: render_statistics(found, console, plain=is_piped(), names=names))
     else:
         place = getattr(store, "trace_dir", None)
         none = "no calls traced" if wanted.is_open else "no such calls traced"
         write_line(escaped(none if place is None else f"{none} in {place}"))
+
+
+def _write_json(found: TraceStatistics, groups: Sequence[str], names: Sequence[str] | None) -> None:
+    from dataclasses import asdict  # noqa: PLC0415 - as above
+
+    from lee_llm_router.cli.output import write_json  # noqa: PLC0415
+
+    def shown(row: GroupStatistics) -> dict[str, Any]:
+        return asdict(row) if names is None else picked(asdict(row), names)
+
+    rows = {"groups": [shown(row) for row in found.groups], "total": shown(found.total)}
+    write_json({"by": groups, "unit": found.unit, **rows}, indent=2)
