@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from secrets import token_hex
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.cli.output import OutputError, write_json_text
+from lee_llm_router.cli.whole_file import write_whole_file
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.telemetry.calls import TracedCall
 
@@ -48,7 +47,7 @@ def written_lines(calls: Iterable[TracedCall], output: str, line: ProgressLine) 
             if output == STANDARD_OUTPUT:
                 _copy_backwards(spool, ends, _print_lines)
             else:
-                _write_file(Path(output), lambda write: _copy_backwards(spool, ends, write))
+                write_whole_file(Path(output), lambda write: _copy_backwards(spool, ends, write))
     except (BrokenPipeError, OutputError):
         raise
     except (OSError, ValueError) as error:
@@ -67,27 +66,3 @@ def _copy_backwards(spool: IO[bytes], ends: array[int], write: Callable[[bytes],
 def _print_lines(text: bytes) -> None:
     for line in text.split(b"\n")[:-1]:
         write_json_text(line)
-
-
-def _write_file(path: Path, fill: Callable[[Callable[[bytes], object]], None]) -> None:
-    """Write a file under another name beside `path`, and give it that name when it is whole.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    if path.exists() and not path.is_file():  # a device or a pipe is written to as it is
-        with open(path, "wb") as there:  # noqa: PTH123 - as below
-            fill(there.write)
-        return
-    path = Path(os.path.realpath(path))  # a link stays one
-    temporary = path.with_name(f".{path.name[:100]}-{token_hex(4)}")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123
-            fill(file.write)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -66,7 +66,7 @@ def report(
     if output == Path("-"):
         write_line(page.decode().removesuffix("\n"))
         return
-    _write_file(output, page)
+    _write_page(output, page)
     write_line(escaped(str(output)))
 
 
@@ -125,31 +125,17 @@ def _calls(store: TraceScanner, wanted: CallFilter) -> Iterator[TracedCall]:
     return (call for call in store.calls(wanted.since, wanted.until) if wanted.matches(call))
 
 
-def _write_file(path: Path, page: bytes) -> None:
-    """Write the file whole or not at all. Only its owner can read it: it may hold prompts."""
-    import os  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
-
+def _write_page(path: Path, page: bytes) -> None:
+    """Write the page, which may hold prompts."""
     from lee_llm_router._util.scrubbing import bounded  # noqa: PLC0415
     from lee_llm_router.cli.output import OutputError  # noqa: PLC0415
+    from lee_llm_router.cli.whole_file import write_whole_file  # noqa: PLC0415
 
-    temporary: str | None = None
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
-            path.write_bytes(page)
-            return
-        path = path.resolve()  # a link stays one
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(page)
-        Path(temporary).replace(path)
-        temporary = None
-    except (OSError, ValueError, RuntimeError) as error:
+        write_whole_file(path, lambda write: write(page))
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "this can be no path"
         raise OutputError(f"{bounded(str(path))} cannot be written: {reason}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager
