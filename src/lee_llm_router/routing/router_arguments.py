@@ -13,6 +13,7 @@ from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.pricing.pricer import PriceBook
+from lee_llm_router.pricing.settings import BudgetConfig
 from lee_llm_router.pricing.spending import BudgetLedger
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.routing.options import SharedOptions
@@ -50,3 +51,4 @@ class TargetOptions(RouterArguments, SharedOptions, total=False):
     accept: AcceptConfig | Mapping[str, Any]
     fallback_on: Iterable[Literal["INVALID_REQUEST", "CONTENT_FILTER"]]
     retry_effects: bool
+    budget: BudgetConfig | Mapping[str, Any]
