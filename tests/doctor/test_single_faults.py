@@ -365,26 +365,6 @@ def test_without_the_price_table_nothing_is_said_of_models(monkeypatch: pytest.M
     assert not bad(diagnose(source))
 
 
-def test_a_price_table_that_cannot_be_used_ends_no_check(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its package may be broken, or of another version; that is said, once."""
-    from lee_llm_router.doctor import price_table
-
-    def broken() -> None:
-        raise RuntimeError("no such table")
-
-    monkeypatch.setattr(price_table, "_snapshot", broken)
-    price_table._say_broken.cache_clear()
-    monkeypatch.setenv("MY_KEY", KEY)
-    source = with_provider(type="openai", api_key_env="MY_KEY")
-    assert not bad(diagnose(source))
-    assert not bad(diagnose(source))
-    assert [line for line in caplog.messages if "no such table" in line] == [
-        "the price table cannot be used, so models are not checked against it: RuntimeError: no such table"
-    ]
-
-
 @pytest.mark.parametrize(
     ("role", "check"),
     [
