@@ -91,6 +91,7 @@ $(REAL)/.installed: $(VENV)/.installed
 # A receiver of OTLP, with what it needs in an environment of its own.
 $(REAL)/phoenix/.installed:
 	test -x $(REAL)/phoenix/bin/python || $(PYTHON) -m venv $(REAL)/phoenix
+	$(REAL)/phoenix/bin/python $(PIP) install --upgrade "pip>=25.1"
 	$(REAL)/phoenix/bin/python $(PIP) install "arize-phoenix==20.26.1"
 	touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from helpers.command_line import Run
+from lee_llm_router.cli.chat.input_lines import TypedLines
 from lee_llm_router.details import AnswerDetails, NativeTurn
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.mock import MockProvider
@@ -278,3 +280,26 @@ def test_a_folder_that_cannot_be_written_ends_the_keeping_and_not_the_chat(
 def test_verbose_says_who_gave_each_answer(run: Run, asked: list[LLMRequest]) -> None:
     err = run("chat", "-v", "-r", "chain", stdin=typed("one", "two"))[2]
     assert err.count("lee-llm-router trace show") == 2
+
+
+def test_a_conversation_that_cannot_be_written_is_gone_on_with_all_the_same(run: Run, asked: list[LLMRequest]) -> None:
+    """Nothing is written along a link; new instructions hold for this chat alone then."""
+    run("chat", stdin=typed("one"))
+    (path,) = CHATS.glob("*.jsonl")
+    kept_before = path.rename("elsewhere.jsonl").read_bytes()
+    path.symlink_to(Path("elsewhere.jsonl").absolute())
+    code, out, err = run("chat", "--continue", "--system", "Be brief.", stdin=typed("two"))
+    assert (code, out) == (0, "answer 2\n")
+    assert "this chat is kept no more" in err
+    assert texts(asked[1]) == [("system", "Be brief."), ("user", "one"), ("assistant", "answer 1"), ("user", "two")]
+    assert Path("elsewhere.jsonl").read_bytes() == kept_before
+
+
+def test_what_was_typed_before_is_read_from_a_plain_file_alone(tmp_path: Path) -> None:
+    """Opening a FIFO would wait for a writer for ever."""
+    fifo = tmp_path / "typed.history"
+    os.mkfifo(fifo)
+    lines = TypedLines(fifo)
+    assert lines.read() == []
+    lines.add("a message")
+    assert lines.read() == []

@@ -70,12 +70,11 @@ def chat(
         with router_for(target, config, event_sink=progress) as router:
             check_role(role, router.config.roles)
             folder = router.config.trace.workspace_folder.absolute() / _FOLDER
-            said, file = _opened(folder, wanted, goes_on=goes_on, keeps=history)
+            said, file, copied = _opened(folder, wanted, goes_on=goes_on, keeps=history)
             changes = _take_over(said, router, role, text_of(system, "--system"))
-            if file is not None:
-                file.append(*changes)
             lines = InputLines(TypedLines(folder / _TYPED if history else None))
             session = ChatSession(router, lines, said, file, progress, options=options, verbose=verbose)
+            session.keep(*copied, *changes)
             try:
                 _run(session, said, file, greets=lines.is_interactive)
             finally:
@@ -96,8 +95,8 @@ def _run(session: ChatSession, said: Conversation, file: ConversationFile | None
 
 def _opened(
     folder: Path, wanted: str | None, *, goes_on: bool, keeps: bool
-) -> tuple[Conversation, ConversationFile | None]:
-    """Return the conversation, and the file that it is kept in from now on."""
+) -> tuple[Conversation, ConversationFile | None, list[dict[str, Any]]]:
+    """Return the conversation, the file that it is kept in from now on, and the events that belong into it first."""
     from lee_llm_router.cli.chat.history import (  # noqa: PLC0415
         ChatHistory,
         Conversation,
@@ -109,7 +108,7 @@ def _opened(
 
     history = ChatHistory(folder)
     if not goes_on:
-        return Conversation(), history.new_file() if keeps else None
+        return Conversation(), history.new_file() if keeps else None, []
     try:
         file = ConversationFile(history.find(wanted))
         said, is_alone = file.open()
@@ -118,14 +117,13 @@ def _opened(
     if said.skipped:
         say(f"damaged lines of the conversation that were passed over: {said.skipped}")
     if is_alone and keeps:
-        return said, file
+        return said, file, []
     file.close()
     if not keeps:
-        return said, None
+        return said, None, []
     copy = history.new_file()
-    copy.append(*events_of(said))
     say(f"the conversation {file.id} is open in another chat: this one goes on in a copy")
-    return said, copy
+    return said, copy, events_of(said)
 
 
 def _take_over(said: Conversation, router: LeeLLMRouter, role: str | None, system: str | None) -> list[dict[str, Any]]:

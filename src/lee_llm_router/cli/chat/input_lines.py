@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.cli.chat.private_files import append_line, make_private_folder
 from lee_llm_router.cli.output import escaped, write_status
 
@@ -25,6 +26,8 @@ _PASTE_SECONDS = 0.02
 _REMEMBERED = 500
 _TAIL_BYTES = 256_000
 _MOST_BYTES = 4_000_000
+_LARGEST = 64_000_000
+"""Bytes of the largest file that is read: it is shortened beyond `_MOST_BYTES`, but a message may be long."""
 
 Completer = Callable[[str], Sequence[str]]
 """Returns what the beginning of a line can be completed to."""
@@ -45,14 +48,11 @@ class TypedLines:
         if self._path is None:
             return []
         try:
-            with self._path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _TAIL_BYTES))
-                lines = file.read(_TAIL_BYTES).splitlines()
+            data, _ = read_small_file(self._path, _LARGEST)
         except OSError:
             return []
         found: list[str] = []
-        for line in lines:
+        for line in data[-_TAIL_BYTES:].splitlines():
             with suppress(ValueError, RecursionError):
                 text = json.loads(line)
                 if isinstance(text, str) and text.strip():

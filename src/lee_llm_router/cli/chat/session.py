@@ -124,6 +124,16 @@ class ChatSession:
             if self._verbose:
                 say(summary(answer, self._printer, self._progress))
 
+    def keep(self, *events: Mapping[str, Any]) -> None:
+        """Write `events` to the file of the chat; one that cannot be written is given up, and the chat goes on."""
+        if self._file is None or not events:
+            return
+        try:
+            self._file.append(*events)
+        except OSError as error:
+            say(f"{PROGRAM}: this chat is kept no more: {self._file.path}: {error.strerror}")
+            self._file = None
+
     def _stopped(self, question: dict[str, Any], *, again: bool) -> None:
         """Keep the part of an answer that was seen before Ctrl-C: what is said next may refer to it."""
         part = self._printer.text
@@ -139,16 +149,7 @@ class ChatSession:
         events = [*([{"event": "undo"}] if again else []), turn_event(turn, **more)]
         for event in events:
             self._said.apply(event)
-        self._write(*events)
-
-    def _write(self, *events: Mapping[str, Any]) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.append(*events)
-        except OSError as error:
-            say(f"{PROGRAM}: this chat is kept no more: {self._file.path}: {error.strerror}")
-            self._file = None
+        self.keep(*events)
 
     # --- commands ---
 
@@ -176,7 +177,7 @@ class ChatSession:
             say("\n".join(f"{'*' if role == self._role_name() else ' '} {role}" for role in roles))
         elif name in roles:
             self._said.role = name
-            self._write({"event": "role", "name": name})
+            self.keep({"event": "role", "name": name})
         else:
             say(f"no such role {name!r:.80}{Suggester().did_you_mean(name, roles)}; /role shows all")
 
@@ -209,13 +210,13 @@ class ChatSession:
             say(self._said.system or "no instructions")
             return
         self._said.system = None if text == "-" else text
-        self._write({"event": "system", "text": self._said.system})
+        self.keep({"event": "system", "text": self._said.system})
 
     def _clear(self, _: str) -> None:
         self._failed = None
         if self._said.turns:
             self._said.turns.clear()
-            self._write({"event": "clear"})
+            self.keep({"event": "clear"})
         say("what was said is forgotten here; the file of the chat still has it" if self._file else "forgotten")
 
     def _save(self, name: str) -> None:
