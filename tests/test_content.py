@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import InvalidRequestError, audio_part, file_part, image_part
+from lee_llm_router import InvalidRequestError, audio_part, content, file_part, image_part
 from lee_llm_router.content import media_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"0" * 20
@@ -84,6 +84,13 @@ def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
         os.truncate(file.fileno(), 101 * 1024 * 1024)
     with pytest.raises(InvalidRequestError, match="larger than"):
         image_part(path)
+
+
+def test_a_device_that_never_ends_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it holds nothing; reading all of it would take all memory."""
+    monkeypatch.setattr(content, "MAX_MEDIA_BYTES", 1000)
+    with pytest.raises(InvalidRequestError, match="larger than"):
+        image_part("/dev/zero")
 
 
 def test_text_and_unknown_parts_are_no_media() -> None:

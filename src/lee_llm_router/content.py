@@ -195,12 +195,16 @@ def _url_of(source: MediaSource, media_type: str | None) -> tuple[str, str | Non
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_MEDIA_BYTES:
-            raise _wrong(f"{path.name} is larger than {MAX_MEDIA_BYTES:,} bytes")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # A device or a pipe does not say how much it holds, and may never end.
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(MAX_MEDIA_BYTES + 1) if size <= MAX_MEDIA_BYTES else None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         raise _wrong(f"{path.name} cannot be read: {reason}") from None
+    if data is None or len(data) > MAX_MEDIA_BYTES:
+        raise _wrong(f"{path.name} is larger than {MAX_MEDIA_BYTES:,} bytes")
+    return data
 
 
 def media_type_of(data: bytes, name: str = "") -> str:
