@@ -69,10 +69,24 @@ def test_the_same_question_is_asked_elsewhere(run: Run, asked: str, options: tup
     assert again.request_id != asked
     assert again.target == target
     assert dict(again.metadata) == {"tenant": "acme", "replay_of": asked}
-    if not target.startswith("mock/"):  # which has no configuration that keeps texts
-        assert (again.messages, again.tools) == (original.messages, original.tools)
-        assert again.settings == original.settings
+    assert (again.messages, again.tools) == (original.messages, original.tools)
+    assert again.settings == original.settings
     assert asked in out and again.request_id in out
+
+
+def test_what_holds_for_all_calls_holds_for_a_target_by_a_vendors_name(run: Run, here: Path, asked: str) -> None:
+    """Its texts are masked as the configuration says, and a budget of all calls that is spent refuses it."""
+    more = "redact: ['France']}\n  pricing: {models: {one: {input: 1, output: 1}}}\n  budget: {usd: 0.000001}\n"
+    (here / "lee-llm-router.yaml").write_text(CONFIG.rstrip().removesuffix("}") + ", " + more)
+    code, _, err = run("trace", "replay", asked, "--target", "mock/m")
+    assert (code, err) == (0, "")
+    (again,) = last()
+    assert again.messages is not None
+    assert again.messages[1]["content"] == "Capital of ***?"
+    assert run("complete", "hi")[0] == 0
+    code, out, _ = run("trace", "replay", asked, "--target", "mock/m")
+    assert code == 1
+    assert "budget" in out
 
 
 def test_both_answers_stand_in_what_is_shown_with_their_figures(run: Run, asked: str) -> None:

@@ -131,7 +131,7 @@ def _router(
     provider, _, model = target.partition("/")
     if provider not in loaded.providers:
         try:
-            return LeeLLMRouter.of(target, trace_store=_store_of(loaded)), _ROLE_OF_TARGETS, loaded.trace
+            return LeeLLMRouter(_with_target_alone(loaded, target)), _ROLE_OF_TARGETS, loaded.trace
         except ConfigError as error:
             told = error.findings[0] if error.findings else error.message
             own_names = ", ".join(sorted(loaded.providers)[:_SHOWN_PROVIDERS])
@@ -154,11 +154,12 @@ class _OneTarget:
         return ProviderChoice(self._provider, overrides, fallbacks=[], reason="named for a replay")
 
 
-def _store_of(config: LLMConfig) -> Any:
-    """Return the store of a configuration, for a router that is not built from it."""
-    from lee_llm_router.telemetry.stores.open import open_store  # noqa: PLC0415 - as above
+def _with_target_alone(config: LLMConfig, target: str) -> LLMConfig:
+    """Return a configuration of one target by a vendor's name, with what holds for all calls of `config`."""
+    from lee_llm_router.routing.named_targets import config_of_targets  # noqa: PLC0415 - as above
 
-    return open_store(config.trace) if config.trace.enabled else False
+    held = {name: getattr(config, name) for name in ("trace", "pricing", "budget", "sinks")}
+    return config_of_targets((target,), {}, {}).model_copy(update=held)
 
 
 def _answered_before(call: TracedCall) -> Answered:
