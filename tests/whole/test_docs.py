@@ -274,6 +274,21 @@ def test_the_picture_of_the_architecture_is_drawn_from_the_imports_as_they_are()
     subprocess.run([sys.executable, str(ROOT / "docs/draw_architecture.py"), "--check"], check=True)
 
 
+def test_the_screens_in_the_documents_are_what_the_commands_show_now() -> None:
+    """After a change of what a command shows: ``python docs/draw_screens.py``; look at the pictures, too."""
+    subprocess.run([sys.executable, str(ROOT / "docs/draw_screens.py"), "--check"], check=True)
+
+
+def test_every_screen_is_small_loads_nothing_and_is_shown() -> None:
+    """The pictures load no font from a network, as rich's own would."""
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    for path in (ROOT / "docs/screens").iterdir():
+        picture = path.read_text(encoding="utf-8")
+        assert path.stat().st_size < 60_000
+        assert "url(" not in re.sub(r"url\(#", "", picture) and "@font-face" not in picture
+        assert f"](screens/{path.name})" in page
+
+
 def test_the_table_of_vendors_in_the_documents_is_made_from_the_data() -> None:
     """After a change of the table: ``python docs/list_vendors.py``."""
     subprocess.run([sys.executable, str(ROOT / "docs/list_vendors.py"), "--check"], check=True)
