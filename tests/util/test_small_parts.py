@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.config import ContractConfig, RetryConfig
@@ -210,3 +211,8 @@ def test_a_request_of_a_subclass_can_be_copied_for_a_call() -> None:
     copied = bind_to_call(request, ({"role": "user", "content": "x"},), "r", "id", {"a": 1})
     assert type(copied) is _SubRequest
     assert (copied.model, copied.messages[0]["content"], copied.role, copied.request_id) == ("m", "x", "r", "id")
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (12_000, "12,000 calls")])
+def test_what_is_counted_has_its_plural(number: int, words: str) -> None:
+    assert counted(number, "call") == words

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router.cli.output import escaped
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _from_here(path: str) -> str:
 
 def _counts(results: Sequence[CheckResult]) -> str:
     errors, warnings = (sum(result.level == level for result in results) for level in ("error", "warning"))
-    return f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}"
+    return f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
 
 
 def _wrapped(row: str, width: int | None) -> list[str]:
@@ -148,7 +149,3 @@ def _wrapped(row: str, width: int | None) -> list[str]:
         row, max(width, _MIN_WIDTH), initial_indent="", subsequent_indent=_INDENT if not begin else f"{begin}    ",
         break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
     )  # fmt: skip
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

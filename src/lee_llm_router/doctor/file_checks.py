@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router._util.git_files import is_tracked
 from lee_llm_router._util.scrubbing import MASK, is_sensitive_parameter, looks_like_key, scrub
 from lee_llm_router._util.small_files import read_small_file
@@ -37,8 +38,9 @@ _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 def check_file(partial: PartialConfig) -> Iterator[CheckResult]:
     """Yield what is to be said of the file."""
     if partial.is_whole and partial.config is not None:
-        counted = ", ".join((_count(partial.config.providers, "provider"), _count(partial.config.roles, "role")))
-        yield found("LLR100", partial.name, f"reads well: {counted}", at=_whole(partial))
+        providers, roles = len(partial.config.providers), len(partial.config.roles)
+        text = f"reads well: {counted(providers, 'provider')}, {counted(roles, 'role')}"
+        yield found("LLR100", partial.name, text, at=_whole(partial))
     results = [_finding(partial, one) for one in _in_order(partial.mistakes)]
     if partial.left_out:
         results.append(found("LLR123", partial.name, f"and {partial.left_out} more", at=_whole(partial)))
@@ -135,7 +137,3 @@ def _openness(partial: PartialConfig) -> Iterator[CheckResult]:
         yield found("LLR120", partial.file, text, at=Place(partial.file))
     if is_tracked(path):
         yield found("LLR121", partial.file, "holds a key, and git tracks it", at=Place(partial.file))
-
-
-def _count(things: Mapping[str, object], what: str) -> str:
-    return f"{len(things)} {what}" + ("" if len(things) == 1 else "s")

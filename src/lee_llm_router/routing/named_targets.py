@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.load import load_config
@@ -122,7 +123,7 @@ def _literal(text: str | None) -> str | None:
 class _Findings(list[str]):
     def raise_any(self) -> None:
         if self:
-            count = "1 mistake" if len(self) == 1 else f"{len(self)} mistakes"
+            count = counted(len(self), "mistake")
             raise ConfigError(f"{count} in the targets and their options", findings=self, sent=False)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.cli.asking.answers import AnswerPrinter, print_calls, summary, tell_cut
 from lee_llm_router.cli.asking.call_progress import CallProgress
@@ -244,7 +245,7 @@ class ChatSession:
 def greeting(session_file: ConversationFile | None, conversation: Conversation) -> str:
     """Return what a chat says when it begins."""
     place = "" if session_file is None else f" {session_file.id}"
-    turns = f", going on after {len(conversation.turns)} turns" if conversation.turns else ""
+    turns = f", going on after {counted(len(conversation.turns), 'turn')}" if conversation.turns else ""
     return f"chat{place}{turns}: /help shows the commands, Ctrl-D ends"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router.cli.arguments import ConfigOption, text_of
 from lee_llm_router.cli.output import say
 from lee_llm_router.cli.trace.filters import takes_filter
@@ -74,7 +75,7 @@ def _write(calls: Iterator[TracedCall], output: str) -> None:
     with ProgressLine("reading calls") as line:
         count, records = written_lines(calls, output, line)
     if output != "-":
-        say(f"wrote {_counted(count, 'call')}, {_counted(records, 'record')}, to {output}")
+        say(f"wrote {counted(count, 'call')}, {counted(records, 'record')}, to {output}")
 
 
 def _send(calls: Iterator[TracedCall], url: str, *, content: bool) -> None:
@@ -90,17 +91,13 @@ def _send(calls: Iterator[TracedCall], url: str, *, content: bool) -> None:
             sender.send(calls, line.advance)
     except LLMRouterError:
         if sent.reached is not None:
-            say(f"sent {_counted(sent.calls, 'call')}, the newest; the others follow with --until"
+            say(f"sent {counted(sent.calls, 'call')}, the newest; the others follow with --until"
                 f" {sent.reached:%Y-%m-%dT%H:%M:%S.%fZ}")  # fmt: skip
         raise
-    say(f"sent {_counted(sent.calls, 'call')} as {_counted(sent.spans, 'span')}")
+    say(f"sent {counted(sent.calls, 'call')} as {counted(sent.spans, 'span')}")
     if sent.left_out:
-        say(f"left out, without a time or too large for the receiver: {_counted(sent.left_out, 'call')}")
+        say(f"left out, without a time or too large for the receiver: {counted(sent.left_out, 'call')}")
     if sent.rejected or sent.message:
-        say(f"not taken by the receiver: {_counted(sent.rejected, 'span')}" + f" ({sent.message})" * bool(sent.message))
+        say(f"not taken by the receiver: {counted(sent.rejected, 'span')}" + f" ({sent.message})" * bool(sent.message))
     if sent.rejected or sent.left_out:
         raise typer.Exit(1)
-
-
-def _counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit}" + ("" if number == 1 else "s")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lee_llm_router._util.counted_things import counted
 from lee_llm_router.cli.arguments import ConfigOption, JsonOption, text_of
 from lee_llm_router.cli.output import PROGRAM, escaped, say, write_json, write_line
 from lee_llm_router.cli.trace.reading import FolderOption, trace_store
@@ -125,7 +126,7 @@ def _row(plan: dict[str, Any], deleted: int) -> dict[str, Any]:
 
 
 def _counted(number: int, unit: str) -> str:
-    return f"{number:,} {unit.removesuffix('s') if number == 1 else unit}"
+    return counted(number, unit.removesuffix("s"))
 
 
 def _size(size: float) -> str:
