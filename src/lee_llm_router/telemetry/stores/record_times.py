@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from math import inf
 
+from lee_llm_router.telemetry.calls import parsed_time
 from lee_llm_router.telemetry.records import TraceRecord
 
 SLACK = 1.0
@@ -39,11 +39,8 @@ def times_of_prefix(prefix: str) -> tuple[float, float] | None:
 
 def started_at(record: TraceRecord) -> float:
     """Return when the attempt started, in seconds since 1970; infinity if the record does not say."""
-    try:
-        time = datetime.fromisoformat(record.started_at)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return inf
+    time = parsed_time(record.started_at)
+    return inf if time is None else time.timestamp()
 
 
 def began_at(record: TraceRecord, started: float) -> float:
