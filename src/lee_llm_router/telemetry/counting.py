@@ -173,11 +173,6 @@ def checked_number(value: Any) -> float | None:
     return value if (type(value) is float or type(value) is int) and 0 <= value <= MAX_COUNT else None
 
 
-def checked_count(value: Any) -> int | None:
-    """Return `value` if it can be a number of tokens or of an attempt; else None."""
-    return value if type(value) is int and 0 <= value <= MAX_COUNT else None
-
-
 def checked_text(value: Any) -> str | None:
     """Return `value` if it can be a name; else None."""
     return value if type(value) is str and len(value) <= LONGEST_WORD else None

@@ -64,8 +64,6 @@ _OPTIONS: dict[str, Any] = {
         typer.Option("--grep", help="Calls that hold this text anywhere, in any case; texts too where captured."),
     ],
 }
-FILTER_OPTIONS = frozenset(_OPTIONS)
-"""The names of the parameters that `takes_filter` adds."""
 
 
 def takes_filter(command: Callable[..., None]) -> Callable[..., None]:
