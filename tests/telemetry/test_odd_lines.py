@@ -202,6 +202,33 @@ def test_every_line_that_is_written_can_be_read(tmp_path: Path, metadata: Any) -
         json.loads(line)
 
 
+@pytest.mark.parametrize("before", range(0, 200, 7))
+def test_a_number_of_too_many_digits_is_found_wherever_it_stands_on_the_line(before: int) -> None:
+    for size in (700, -700):
+        metadata = {"a": "x" * before, "b": size // 700 * 10 ** abs(size), "c": "y" * 900}
+        read = json.loads(make(metadata=metadata).to_json())["metadata"]
+        assert isinstance(read["b"], str) and read["a"] == metadata["a"]
+
+
+class _Walked(dict[str, Any]):
+    """Counts how often somebody goes through it."""
+
+    walks = 0
+
+    def values(self) -> Any:
+        self.walks += 1
+        return super().values()
+
+
+@pytest.mark.parametrize("size", [10, 1000, 100_000])
+def test_a_record_is_gone_through_only_where_many_digits_stand_together(size: int) -> None:
+    """That takes 20 times as long as writing it, so that a record with a little more metadata was so much dearer."""
+    plain, digits = _Walked(note="x 2027 " * size), _Walked(note="7" * 5000)
+    for metadata in (plain, digits):
+        assert TraceRecord.from_json(make(metadata=metadata).to_json()).metadata == metadata
+    assert plain.walks == 0 and digits.walks > 0
+
+
 def test_a_number_of_many_digits_stays_a_number_where_it_can_be_read() -> None:
     record = make(metadata={"a": 10**590, "b": -(2**80)})
     assert TraceRecord.from_json(record.to_json()).metadata == record.metadata

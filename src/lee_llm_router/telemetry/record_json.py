@@ -7,6 +7,7 @@ written, and what anybody else has; a value that cannot be true counts as missin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -34,8 +35,8 @@ _LONGEST_WORD = 10_000
 _MOST_DIGITS = 600
 """Digits of the longest number that is written; some readers take no more than 640, none more than 4,300."""
 _TOO_LARGE = 10**_MOST_DIGITS
-SHORT_LINE = 1000
-"""Bytes of the shortest line of a record that may have such a number on it."""
+_SAMPLING = 100
+_DIGITS = re.compile(rb"[0-9]{%d}" % (_MOST_DIGITS // _SAMPLING))
 
 
 def json_text(value: Any, indent: int | None = None, exclude: set[str] | None = None) -> bytes:
@@ -69,10 +70,17 @@ def json_writer(cls: type[Any], exclude: set[str]) -> Callable[[Any], bytes]:
 
 def readable_line(line: bytes, value: Any, exclude: set[str]) -> bytes:
     """Return `line`, the JSON of the dataclass `value`, or the JSON of a shortened `value` if nobody could read it."""
-    if len(line) <= MAX_LINE and not (len(line) >= SHORT_LINE and _holds_large_number(value)):
+    if len(line) <= MAX_LINE and not (_may_hold_large_number(line) and _holds_large_number(value)):
         return line
     shown = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in exclude}
     return to_json({name: plain_value(item, _FIELD_SIZE) for name, item in shown.items()}, inf_nan_mode="null")
+
+
+def _may_hold_large_number(line: bytes) -> bool:
+    """Return whether so many digits may stand together on `line`. To walk through a record takes 20 times as long as
+    to write it."""
+    # Of so many bytes in a row, every hundredth is among those looked at.
+    return _DIGITS.search(line[::_SAMPLING]) is not None
 
 
 def _holds_large_number(value: Any) -> bool:

@@ -14,7 +14,6 @@ from lee_llm_router._util.frozen import fast_init
 from lee_llm_router._util.printable import printable
 from lee_llm_router.response import LLMUsage
 from lee_llm_router.telemetry.record_json import (
-    SHORT_LINE,
     json_object,
     json_text,
     json_writer,
@@ -136,7 +135,7 @@ class TraceRecord:
                 line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_CAPTURED)
             except Exception:  # noqa: BLE001 - metadata may contain objects whose methods raise
                 line = json_text(self, exclude=_CAPTURED)
-            return line if len(line) < SHORT_LINE else readable_line(line, self, _CAPTURED)
+            return readable_line(line, self, _CAPTURED)
         return readable_line(json_text(self), self, set())
 
     @classmethod
