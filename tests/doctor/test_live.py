@@ -23,7 +23,7 @@ from helpers.servers import (
 )
 from lee_llm_router.config import load_config
 from lee_llm_router.doctor import CheckResult, diagnose_live
-from lee_llm_router.doctor.live.call_probe import CallPlan, planned_calls
+from lee_llm_router.doctor.live.call_probe import CallPlan, TargetCall, lines_of_plan, planned_calls
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.response import LLMRequest, LLMResponse
@@ -422,3 +422,18 @@ def test_the_price_is_known_beforehand_where_the_table_has_it() -> None:
     # 300 tokens at $0.15 and 256 at $0.60 a million.
     assert plan.most_usd == pytest.approx(300 * 0.15e-6 + 256 * 0.6e-6)
     assert plan.unknown == []
+
+
+@pytest.mark.parametrize(
+    ("prices", "told"),
+    [
+        ([0.0, 0.0], "2 questions that cost nothing"),
+        ([0.000_01], "1 question of at most $0.0001 together"),
+        ([0.01, 0.002_31], "2 questions of at most $0.0124 together"),
+    ],
+)
+def test_what_questions_cost_at_most_is_never_said_to_be_less(prices: list[float], told: str) -> None:
+    """A small cost is not shown as none."""
+    config = load_config({"llm": {"providers": {"a": {"type": "mock"}}, "roles": {"r": {"provider": "a"}}}})
+    calls = [TargetCall(name="a", config=config, most_usd=usd) for usd in prices]
+    assert list(lines_of_plan(CallPlan(calls=calls, refused=[]))) == [told]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK
@@ -159,7 +160,10 @@ def lines_of_plan(plan: CallPlan) -> Iterator[str]:
     number = len(plan.calls)
     known = number - len(plan.unknown)
     if known:
-        yield f"{known} question{'s' * (known != 1)} of at most ${plan.most_usd:.4f} together"
+        # Rounded up, or "at most" would not be true.
+        most = ceil(plan.most_usd * 10_000) / 10_000
+        cost = f"of at most ${most:.4f} together" if most else "that cost nothing"
+        yield f"{known} question{'s' * (known != 1)} {cost}"
     if plan.unknown:
         shown = ", ".join(plan.unknown[:10]) + (", ..." if len(plan.unknown) > 10 else "")
         yield f"{len(plan.unknown)} whose price is not known: {shown}"
