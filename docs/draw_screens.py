@@ -26,12 +26,12 @@ from helpers.trace_set import WEEK_START, trace_set
 from lee_llm_router.telemetry import TraceRecord
 
 PICTURES = Path(__file__).with_name("screens")
-WIDER = {"trace": 120, "trace replay": 120, "providers": 120}
+WIDER = {"trace": 120, "trace replay": 120, "providers": 150}
 """Columns of the screens that are wider than 100."""
 FILE = "lee-llm-router.yaml"
 SEEDED = [
     (call, list(records))
-    for call, records in groupby(trace_set(306, seed=4, full=True, days=6.53), key=lambda record: record.request_id)
+    for call, records in groupby(trace_set(306, seed=264, full=True, days=6.53), key=lambda record: record.request_id)
 ]
 """Calls with their records; the last of them are made while somebody looks."""
 TRACES = Path(".lee-llm-router/traces")
@@ -145,7 +145,7 @@ def _asking(terminal: StillTerminal) -> Iterator[tuple[str, str]]:
     yield (
         "complete",
         run('complete -v -t 0.2 "Plan a picnic for six."')
-        + run('complete -v --role dates --schema "day, guests int" "The picnic of six is on Saturday: which day?"'),
+        + run('complete -v --role dates --schema "day, guests int" "Which day, how many guests?"'),
     )
 
 
