@@ -73,8 +73,9 @@ def test_without_a_repository_or_with_a_broken_one_nothing_is_tracked(tmp_path: 
         ".env", "/.env", "*.env", ".env*", ".e?v", "app/", "app", "/app/.env", "app/.env", "**/.env", "app/**",
         "!.env", ".env\n!.env", "*\n!app\n!app/.env", "#.env", "\\.env", "other", "/other/.env", "pp/.env", ".env/",
         "a*/.env", "[.]env", "*/.env", "", "*", "app/*", "**/app/.env", " .env", ".env ",
-        "app/**/.env", "**/**/.env", "/**/app/.env", "[a-b]pp/.env", "app/.[!x]nv", "app/**/**", "**", "**/", "a**p/.env",
-        "**/x/.env", "app/**/x", "**/.env/**", "app/.env/**", "*/**/.env", "/*/.e*v", "app/./.env", "app//.env", "[", "a/[",
+        "app/**/.env", "**/**/.env", "/**/app/.env", "[a-b]pp/.env", "app/.[!x]nv", "app/**/**", "**", "**/",
+        "a**p/.env", "**/x/.env", "app/**/x", "**/.env/**", "app/.env/**", "*/**/.env", "/*/.e*v", "app/./.env",
+        "app//.env", "[", "a/[",
     ],
 )  # fmt: skip
 def test_rules_are_read_as_git_reads_them(repository: Path, rules: str) -> None:
