@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from helpers.command_line import Run
 from helpers.records import make
 from helpers.trace_set import WEEK_START, trace_set
-from lee_llm_router import LocalFileTraceStore, TraceRecord
+from lee_llm_router import LocalFileTraceStore, SqliteTraceStore, TraceRecord
 from lee_llm_router.cli.trace.group import newest_calls
 from lee_llm_router.telemetry.calls import TracedCall, calls_from
 from lee_llm_router.telemetry.query import CallFilter
@@ -136,3 +137,11 @@ def test_where_nothing_matches_that_is_said(run: Run, traces: Path) -> None:
     """It is no failure; as JSON it is no line."""
     assert run("trace", "--dir", "t", "--role", "nobody") == (0, f"no such calls traced in {traces}\n", "")
     assert run("trace", "--dir", "t", "--role", "nobody", "--json") == (0, "", "")
+
+
+@pytest.mark.parametrize("command", [("trace",), ("trace", "stats")])
+def test_where_nothing_matches_in_a_database_its_file_is_named(run: Run, here: Path, command: tuple[str, ...]) -> None:
+    with closing(SqliteTraceStore(here / "t" / "traces.sqlite")) as store:
+        store.write(RECORDS[0])
+    told = f"no such calls traced in {here / 't' / 'traces.sqlite'}\n"
+    assert run(*command, "--dir", "t", "--role", "nobody") == (0, told, "")

@@ -10,7 +10,7 @@ from lee_llm_router._util.counted_things import counted
 from lee_llm_router.cli.arguments import ConfigOption, text_of
 from lee_llm_router.cli.output import say
 from lee_llm_router.cli.trace.filters import takes_filter
-from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+from lee_llm_router.cli.trace.reading import FolderOption, tell_skipped, trace_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,7 @@ def export(
         _send(_calls(store, wanted), str(text_of(otlp, "--otlp")), content=content)
     else:
         _write(_calls(store, wanted), str(text_of(output, "--output")) if output is not None else "-")
-    if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
+    tell_skipped(store)
 
 
 def _calls(store: TraceScanner, wanted: CallFilter) -> Iterator[TracedCall]:

@@ -47,7 +47,8 @@ def follow(
     With --attempts, --status and --slower-than choose among the calls alone: an attempt does not know them yet.
     """
     from lee_llm_router.cli.trace.follow_rows import JsonRows, TableRows  # noqa: PLC0415 - help needs none of it
-    from lee_llm_router.cli.trace.table import COLUMNS, RECORD_FIELDS  # noqa: PLC0415
+    from lee_llm_router.cli.trace.summary import RECORD_FIELDS  # noqa: PLC0415
+    from lee_llm_router.cli.trace.table import COLUMNS  # noqa: PLC0415
 
     names = checked_fields(fields, RECORD_FIELDS if as_json else COLUMNS)
     rows = JsonRows(wanted, names, attempts=attempts) if as_json else TableRows(wanted, names, attempts=attempts)

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lee_llm_router.cli.arguments import ConfigOption
-from lee_llm_router.cli.output import escaped, say, write_json_text, write_line
+from lee_llm_router.cli.output import write_json_text, write_line
 from lee_llm_router.cli.trace.export import export
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
 from lee_llm_router.cli.trace.follow import follow
 from lee_llm_router.cli.trace.path import path
 from lee_llm_router.cli.trace.prune import prune
-from lee_llm_router.cli.trace.reading import FolderOption, take_options_before_command, trace_store
+from lee_llm_router.cli.trace.reading import (
+    FolderOption,
+    nothing_found,
+    take_options_before_command,
+    tell_skipped,
+    trace_store,
+)
 from lee_llm_router.cli.trace.replay import replay
 from lee_llm_router.cli.trace.report import report, serve
 from lee_llm_router.cli.trace.show import show
@@ -57,13 +63,13 @@ def trace(
     take_options_before_command(ctx)
     if ctx.invoked_subcommand is not None:
         return
-    from lee_llm_router.cli.trace.table import KNOWN_FIELDS, RECORD_FIELDS, render_calls  # noqa: PLC0415
+    from lee_llm_router.cli.trace.summary import RECORD_FIELDS  # noqa: PLC0415 - help reads no calls
+    from lee_llm_router.cli.trace.table import KNOWN_FIELDS, render_calls  # noqa: PLC0415
 
     names = checked_fields(fields, RECORD_FIELDS if as_json else KNOWN_FIELDS)
     store = trace_store(folder, config)
     calls = newest_calls(store, wanted, last)
-    if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
+    tell_skipped(store)
     if as_json:
         _write_records(calls, names)
     elif calls:
@@ -71,9 +77,7 @@ def trace(
 
         draw(lambda console: render_calls(calls, console, plain=is_piped(), attempts=attempts, names=names))
     else:
-        place = getattr(store, "trace_dir", None)
-        none = "no calls traced" if wanted.is_open else "no such calls traced"
-        write_line(escaped(none if place is None else f"{none} in {place}"))
+        write_line(nothing_found(store, wanted))
 
 
 def newest_calls(store: TraceScanner, wanted: CallFilter, count: int) -> Sequence[TracedCall]:

@@ -7,7 +7,7 @@ import sys
 
 from lee_llm_router.cli.arguments import ConfigOption
 from lee_llm_router.cli.output import escaped, write_line
-from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+from lee_llm_router.cli.trace.reading import FolderOption, store_path, trace_store
 
 
 def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
@@ -23,9 +23,3 @@ def path(folder: FolderOption = None, config: ConfigOption = None) -> None:
     text = os.fspath(place)
     # A script gets the bytes of the path, a terminal what can be shown of it.
     write_line(escaped(text) if sys.stdout.isatty() else text)
-
-
-def store_path(store: object) -> os.PathLike[str] | None:
-    """Return the file or the folder of `store`; None if it names none."""
-    found = getattr(store, "path", None) or getattr(store, "trace_dir", None)
-    return found if isinstance(found, os.PathLike) else None

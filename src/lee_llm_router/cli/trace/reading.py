@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,11 @@ import typer
 
 from lee_llm_router._util.printable import printable
 from lee_llm_router.cli.arguments import text_of
-from lee_llm_router.cli.output import say
+from lee_llm_router.cli.output import escaped, say
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.calls import TracedCall
+    from lee_llm_router.telemetry.query import CallFilter
     from lee_llm_router.telemetry.scanning import TraceScanner
 
 FolderOption = Annotated[
@@ -83,6 +85,25 @@ def trace_store(folder: Path | None, config: Path | None = None, *, quiet: bool 
     if not isinstance(store, TraceReader):
         raise ConfigError(f"traces of the store {settings.store.type!r} cannot be read here: it has no last and find")
     return scanner_of(store)
+
+
+def store_path(store: object) -> os.PathLike[str] | None:
+    """Return the file or the folder of `store`; None if it names none."""
+    found = getattr(store, "path", None) or getattr(store, "trace_dir", None)
+    return found if isinstance(found, os.PathLike) else None
+
+
+def nothing_found(store: object, wanted: CallFilter) -> str:
+    """Return what is said where no call matches, with the place that was looked at."""
+    none = "no calls traced" if wanted.is_open else "no such calls traced"
+    place = store_path(store)
+    return escaped(none if place is None else f"{none} in {os.fspath(place)}")
+
+
+def tell_skipped(store: object) -> None:
+    """Say how many lines of the store could not be read, if there were any."""
+    if skipped := getattr(store, "skipped", 0):
+        say(f"unreadable lines passed over: {skipped}")
 
 
 def named_config(config: Path | None) -> Path | None:

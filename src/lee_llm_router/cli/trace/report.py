@@ -12,7 +12,7 @@ import typer
 from lee_llm_router.cli.arguments import ConfigOption
 from lee_llm_router.cli.output import escaped, say, write_line
 from lee_llm_router.cli.trace.filters import takes_filter
-from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+from lee_llm_router.cli.trace.reading import FolderOption, tell_skipped, trace_store
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.calls import TracedCall
@@ -59,8 +59,7 @@ def report(
 
     with ProgressLine(lambda: f"reading traces: {number:,} calls"):
         rows, older = gathered(counted(), most)
-    if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
+    tell_skipped(store)
     about = {"made": round(time.time() * 1000), "filter": filter_words(wanted), "older": older.rows()}
     page = page_text(rows, about)
     if output == Path("-"):

@@ -9,7 +9,7 @@ import typer
 from lee_llm_router.cli.arguments import ConfigOption, JsonOption, text_of
 from lee_llm_router.cli.trace.fields import FieldsOption, checked_fields, picked
 from lee_llm_router.cli.trace.filters import takes_filter
-from lee_llm_router.cli.trace.reading import FolderOption, trace_store
+from lee_llm_router.cli.trace.reading import FolderOption, nothing_found, tell_skipped, trace_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def stats(
 
     A percentile (p50, p95, p99) is a time that occurred: so many in a hundred took no longer.
     """
-    from lee_llm_router.cli.output import escaped, say, write_line  # noqa: PLC0415 - help needs none of it
+    from lee_llm_router.cli.output import write_line  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415
     from lee_llm_router.cli.trace.statistics_table import STATISTICS_FIELDS, render_statistics  # noqa: PLC0415
@@ -54,17 +54,14 @@ def stats(
     store = trace_store(folder, config)
     with ProgressLine("reading records of attempts") as line:
         found = trace_statistics(store, groups, wanted, line.advance)
-    if skipped := getattr(store, "skipped", 0):
-        say(f"unreadable lines passed over: {skipped}")
+    tell_skipped(store)
 
     if as_json:
         _write_json(found, groups, names)
     elif found.total.calls:
         draw(lambda console: render_statistics(found, console, plain=is_piped(), names=names))
     else:
-        place = getattr(store, "trace_dir", None)
-        none = "no calls traced" if wanted.is_open else "no such calls traced"
-        write_line(escaped(none if place is None else f"{none} in {place}"))
+        write_line(nothing_found(store, wanted))
 
 
 def _write_json(found: TraceStatistics, groups: Sequence[str], names: Sequence[str] | None) -> None:

@@ -7,7 +7,7 @@ what there is to tell of it underneath. In a pipe every column is there, nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
@@ -25,6 +25,7 @@ from lee_llm_router.cli.trace.figures import (
     what_next,
 )
 from lee_llm_router.cli.trace.layout import GAP, Cell, columns, fitted, plain_rows, printable_line, row_text
+from lee_llm_router.cli.trace.summary import RECORD_FIELDS
 from lee_llm_router.telemetry.calls import TracedCall, believed
 from lee_llm_router.telemetry.records import TraceRecord
 
@@ -111,7 +112,6 @@ COLUMNS = {
     )
 }  # fmt: skip
 """The columns of a row, by name."""
-RECORD_FIELDS = tuple(field.name for field in fields(TraceRecord))
 KNOWN_FIELDS = (*COLUMNS, *(name for name in RECORD_FIELDS if name not in COLUMNS))
 """What `--fields` takes: columns, and fields of a call's last record."""
 _ALWAYS = ("time", "role", "outcome", "target", "total", "id")
