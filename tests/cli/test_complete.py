@@ -138,6 +138,7 @@ def test_any_option_of_a_call_can_be_given(run: Run, asked: Asked) -> None:
     [
         (("-o", "seed"), 2, "not of the form NAME=VALUE"),
         (("-o", "=3"), 2, "not of the form NAME=VALUE"),
+        (("-o", "role=x"), 2, "role is no option of a call"),
         (("-o", "seed=1", "-o", "seed=2"), 2, "seed is given twice"),
         (("-t", "1", "-o", "temperature=2"), 2, "temperature is given twice"),
         (("--schema", "a", "-o", "schema={}"), 2, "schema is given twice"),

@@ -193,6 +193,15 @@ def test_what_differs_from_the_question_is_said(
     assert bool(request.notes) == bool(note)
 
 
+@pytest.mark.parametrize("name", ["role", "messages", "self"])
+def test_settings_that_no_call_has_are_not_taken_from_a_trace(name: str) -> None:
+    """A trace may be anybody's; with these names the call could not even be made."""
+    request = replay_request(
+        TracedCall((make(messages=({"role": "user", "content": "hi"},), settings={name: 1}),)), None
+    )
+    assert name not in request.options
+
+
 def test_a_repaired_call_is_asked_as_the_caller_asked_it() -> None:
     """Not with the broken answer that its second attempt showed the model."""
     first = captured().records[0]

@@ -60,6 +60,9 @@ SettingOption = Annotated[
     typer.Option("--option", "-o", metavar="NAME=VALUE", help="Any other option of a call: seed=3, top_p=0.9."),
 ]
 
+CALL_ARGUMENTS = frozenset({"self", "role", "messages"})
+"""Names that a call of the router has for other things, so that no option can have them."""
+
 
 def call_options(
     *,
@@ -71,7 +74,7 @@ def call_options(
     """Return the options of a call that the command line gives.
 
     Raises:
-        typer.BadParameter: a setting is no ``NAME=VALUE``, or is given twice.
+        typer.BadParameter: a setting is no ``NAME=VALUE``, no option, or is given twice.
     """
     named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -80,6 +83,8 @@ def call_options(
         name = name.strip().replace("-", "_")
         if not equals or not name:
             raise typer.BadParameter(f"{setting!r:.60} is not of the form NAME=VALUE", param_hint="--option")
+        if name in CALL_ARGUMENTS:
+            raise typer.BadParameter(f"{name} is no option of a call", param_hint="--option")
         if name in options:
             raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
         options[name] = _value(value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lee_llm_router._util.scrubbing import MASK
+from lee_llm_router.cli.asking.options import CALL_ARGUMENTS
 from lee_llm_router.telemetry.calls import TracedCall
 from lee_llm_router.telemetry.record_json import json_text
 from lee_llm_router.telemetry.records import TraceRecord
@@ -44,7 +45,8 @@ def replay_request(call: TracedCall, provider: str | None) -> ReplayRequest:
         CannotReplayError: it was not captured, or not whole, or was no chat completion.
     """
     asked = _captured(call)
-    settings = dict(asked.settings or {})
+    # Others may have written the trace; an option that no call has is refused by the call itself.
+    settings = {name: value for name, value in (asked.settings or {}).items() if name not in CALL_ARGUMENTS}
     notes = []
     if provider != asked.provider:
         foreign = [name for name in _OF_ONE_VENDOR if settings.pop(name, None)]
