@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import uniform
 from typing import Any
 
 from lee_llm_router._util.file_lock import FileLock
@@ -21,8 +22,9 @@ _SCHEMA = 1
 _MOST_BYTES = 1_000_000
 _MOST_PERIODS = 2
 """Periods of one budget that are kept: the current one and the one before it."""
-_LOCK_TRIES = 20
-_LOCK_WAIT = 0.05
+_LOCK_TRIES = 100
+_LOCK_WAIT = 0.02
+"""Seconds between two tries, at most: not always the same, since many processes may have begun to wait at once."""
 
 
 class FileLedger:
@@ -120,7 +122,7 @@ def _locked(path: Path) -> Iterator[None]:
             if not lock.is_held_by_another:  # it is ours, or the file system knows no locks
                 yield
                 return
-        time.sleep(_LOCK_WAIT)
+        time.sleep(uniform(0, _LOCK_WAIT))  # noqa: S311 - it need not be secret
     raise TimeoutError("another process has held the lock on the budgets for too long")
 
 

@@ -28,6 +28,8 @@ FLUSH_SECONDS = 0.05
 _LONGEST_PAUSE = 5.0
 _DUST = 1e-12
 """US dollars that a subtraction of sums may leave."""
+_LAST_TRIES = 5
+"""How often the rest is offered to the ledger at the end: others may have held its lock."""
 _IDLE_ROUNDS = 20
 """Rounds without work after which the thread ends."""
 
@@ -125,7 +127,14 @@ class Spending:
     def close(self) -> None:
         """Hand over what is left, and let the thread end. Calls under way may still add to it."""
         self._closed.set()
-        self.flush()
+        self.hand_over_rest()
+
+    def hand_over_rest(self) -> None:
+        """Hand over to the ledger what it does not know yet, in a few tries if need be: there may be no later."""
+        for _ in range(_LAST_TRIES):
+            self.flush()
+            if not self.has_more:
+                return
 
     def _failed(self, error: Exception) -> None:
         self.errors += 1
@@ -148,10 +157,10 @@ class Spending:
 
     def _run(self) -> None:
         idle = 0
-        rounds = 1 if self._closed.is_set() else _IDLE_ROUNDS
-        while idle < rounds:
-            self._closed.wait(self._pause)
+        while idle < _IDLE_ROUNDS and not self._closed.wait(self._pause):
             idle = 0 if self.flush() else idle + 1
+        if self._closed.is_set():
+            self.hand_over_rest()
         with self._lock:
             self._thread = None
             rest = bool(self._added)
@@ -171,7 +180,7 @@ def _hand_over_all() -> None:
     """Flush what nobody has closed: a program may end right after its last call."""
     for spending in list(_open):
         if spending.has_more:
-            spending.flush()
+            spending.hand_over_rest()
 
 
 atexit.register(_hand_over_all)
