@@ -88,6 +88,23 @@ def test_a_spent_budget_ends_the_call_before_any_attempt(where: str, what: str) 
     assert [(r.outcome, r.failure_type) for r in memory.records[2:]] == [("skipped", "QUOTA"), ("error", "QUOTA")]
 
 
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ({"usd": 0.000001, "per": "hour"}, "the budget of 0.000001 US dollars an hour for all calls is spent"),
+        ({"usd": 0.5, "per": "month"}, "the budget of 0.5 US dollars a month for"),
+        ({"usd": 0.0000125}, "the budget of 0.0000125 US dollars for"),
+    ],
+)
+def test_a_spent_budget_is_told_as_people_write_it(budget: dict[str, Any], told: str) -> None:
+    """No powers of ten, and no "a hour"."""
+    router, _, _ = opened(limited({"a": [DOLLAR]}, top=budget))
+    router.complete("r", "x")
+    with pytest.raises(BudgetExceededError) as spent:
+        router.complete("r", "x")
+    assert told in str(spent.value)
+
+
 def test_next_goes_to_a_target_outside_of_the_budget() -> None:
     router, memory, _ = opened(limited({"a": [DOLLAR], "b": ["free"]}, providers={"a": {"usd": 1}}))
     assert [router.complete("r", "x").provider for _ in range(3)] == ["a", "b", "b"]

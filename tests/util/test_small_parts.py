@@ -1,4 +1,4 @@
-"""Call ids, fork-safe locks, the failure table, backoff arithmetic, what health remembers."""
+"""Call ids, fork-safe locks, the failure table, backoff arithmetic, what health remembers, how numbers are written."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import pytest
 from lee_llm_router._util.counted_things import counted
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.ids import new_request_id
+from lee_llm_router._util.numbers import written_out
 from lee_llm_router.config import ContractConfig, RetryConfig
 from lee_llm_router.engine.failure_rules import RULES, backoff, decide
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
@@ -216,3 +217,11 @@ def test_a_request_of_a_subclass_can_be_copied_for_a_call() -> None:
 @pytest.mark.parametrize(("number", "words"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (12_000, "12,000 calls")])
 def test_what_is_counted_has_its_plural(number: int, words: str) -> None:
     assert counted(number, "call") == words
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(5.0, "5"), (0.25, "0.25"), (1e-06, "0.000001"), (31_700.0, "31700"), (1e7, "10000000"), (0.0, "0"), (2.5, "2.5")],
+)
+def test_a_number_is_written_without_powers_of_ten(number: float, told: str) -> None:
+    assert written_out(number, 3) == told

@@ -32,6 +32,16 @@ def amount(value: Any) -> float | None:
     return None if number is None or number > MAX_COUNT else float(number)
 
 
+def written_out(number: float, digits: int = 6) -> str:
+    """Return `number` with so many significant digits, as people write it: ``0.000001`` and ``31700``, no ``e+04``."""
+    short = f"{number:.{digits}g}"
+    if "e" not in short:
+        return short
+    from decimal import Decimal  # noqa: PLC0415 - few numbers need it
+
+    return f"{Decimal(short):f}"
+
+
 def _number(value: Any) -> int | float | None:
     """Return `value` if it is a finite number that is not negative, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.cli.output import wants_color, write_text
-from lee_llm_router.cli.trace.figures import Style
+from lee_llm_router.cli.trace.figures import Style, duration
 from lee_llm_router.cli.trace.screen import drawn, is_piped, terminal_width
 from lee_llm_router.telemetry.record_json import json_text
 from lee_llm_router.telemetry.records import target_name
@@ -71,14 +71,14 @@ def _what_first(told: Explanation) -> str:
         case "asks":
             return f"asks {name}"
         case "waits":
-            length = "" if told.wait is None else f" {told.wait:.3g} s"
+            length = "" if told.wait is None else f" {duration(told.wait * 1000)}"
             return f"waits{length} for {name}: {_short(told.reason)}"
         case "fails":
             return f"fails: {_short(told.reason)}"
 
 
 def _target_lines(number: int, target: ExplainedTarget) -> Iterator[tuple[int, str, str, Style]]:
-    when = "" if target.opens_in is None else f" (another {target.opens_in:.3g} s)"
+    when = "" if target.opens_in is None else f" (another {duration(target.opens_in * 1000)})"
     why = f": {_short(target.reason)}{when}" if target.reason else ""
     yield 2, f"{number}. {_name(target)} ", f"{target.state.replace('_', ' ')}{why}", _STYLES[target.state] or "bold"
     if target.chosen_because is not None:

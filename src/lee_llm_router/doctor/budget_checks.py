@@ -7,12 +7,14 @@ from time import time
 from typing import Any
 
 from lee_llm_router._util.hosts import host_of, is_this_machine
+from lee_llm_router._util.numbers import written_out
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.doctor.role_checks import path_of_entry
 from lee_llm_router.pricing.budgets import BudgetState
 from lee_llm_router.pricing.pricer import Pricer
+from lee_llm_router.pricing.settings import budget_in_words
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.settings.model import KeyPath
 from lee_llm_router.telemetry.records import target_name
@@ -27,8 +29,7 @@ def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> I
     if config is None or not budgets:
         return
     for budget in budgets:
-        each = "" if budget.per == "total" else f" a {budget.per}"
-        spent = f"{budget.spent_usd:.4g} of {budget.usd:g} US dollars{each} are spent"
+        spent = f"{written_out(budget.spent_usd, 4)} of {budget_in_words(budget.usd, budget.per)} are spent"
         at = partial.place(_path(config, budget.scope))
         yield found("LLR711" if budget.is_spent else "LLR710", budget.scope, spent, at=at)
     told: set[tuple[str, str | None]] = set()

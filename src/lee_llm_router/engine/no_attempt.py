@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lee_llm_router._util.numbers import written_out
 from lee_llm_router.engine.recorded_text import error_text
 from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
@@ -12,7 +13,7 @@ def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, no
     message = f"the call's deadline of {deadline:g} s passed before an attempt"
     since, reason = waited or (now, None)
     if reason is not None:
-        message += f", after a wait of {now - since:.3g} s ({reason})"
+        message += f", after a wait of {written_out(now - since, 3)} s ({reason})"
     return LLMTimeoutError(message, sent=False)
 
 

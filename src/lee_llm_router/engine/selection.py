@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._util.numbers import written_out
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.engine.settings import RetryConfig
 from lee_llm_router.errors import BudgetExceededError, LLMRouterError, UnavailableError
@@ -376,7 +377,7 @@ class TargetSelector:
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.skip_recorded:
                 candidate.skip_recorded = True
                 left = None if at is None else max(0.0, at - refusal.asked_at)
-                when = "" if left is None else f" for another {left:.3g} s"
+                when = "" if left is None else f" for another {written_out(left, 3)} s"
                 reason = UnavailableError(f"not asked{when}: {refusal.reason}", retry_after=left, sent=False)
                 self.skipped.append((candidate.target, reason))
 

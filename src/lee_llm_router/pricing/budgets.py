@@ -9,7 +9,7 @@ from typing import Literal
 
 from lee_llm_router.errors import BudgetExceededError
 from lee_llm_router.pricing.periods import period_end, period_name
-from lee_llm_router.pricing.settings import BudgetConfig, BudgetPeriod
+from lee_llm_router.pricing.settings import BudgetConfig, BudgetPeriod, budget_in_words
 from lee_llm_router.pricing.spending import Spending
 
 
@@ -71,9 +71,8 @@ class Budget:
         if self.spending.spent(self.account(at)) < self.config.usd:
             return None
         end = period_end(self.config.per, at)
-        each = "" if self.config.per == "total" else f" a {self.config.per}"
         return BudgetExceededError(
-            f"the budget of {self.config.usd:g} US dollars{each} for {self.scope} is spent",
+            f"the budget of {budget_in_words(self.config.usd, self.config.per)} for {self.scope} is spent",
             retry_after=None if end == inf else end - at, sent=False, final=self.config.on_exceed == "raise",
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from lee_llm_router._util.numbers import written_out
 from lee_llm_router.settings.fields import Integer, Number
 from lee_llm_router.settings.mistakes import Mistake, validation_error
 from lee_llm_router.settings.model import Section
@@ -99,6 +100,12 @@ class BudgetConfig(Section):
         description="When it is spent. next: its targets are skipped, but for those that cost nothing. raise: the call"
         " ends with a BudgetExceededError.",
     )
+
+
+def budget_in_words(usd: float, per: BudgetPeriod) -> str:
+    """Return what may be spent as messages say it: ``5 US dollars a day``."""
+    each = {"total": "", "hour": " an hour"}.get(per, f" a {per}")
+    return f"{written_out(usd)} US dollars{each}"
 
 
 class ProviderBudgetConfig(BudgetConfig):
