@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -299,6 +299,18 @@ def _loaded_by(statement: str) -> set[str]:
 def test_nothing_heavy_is_loaded_before_it_is_needed(statement: str) -> None:
     """No HTTP library, YAML parser, terminal library or schema checker; and no network."""
     assert not HEAVY & {module.partition(".")[0] for module in _loaded_by(statement)}
+
+
+@pytest.mark.parametrize("provider", [{"type": "mock"}, {"type": "http", "base_url": "http://127.0.0.1:9/v1"}], ids=str)
+def test_a_router_without_prices_and_budgets_loads_nothing_that_bills(provider: Mapping[str, object]) -> None:
+    """Where nothing says what answers cost, starting takes no longer for it."""
+    roles = {"r": {"provider": "p", "model": "m"}}
+    loaded = _loaded_by(
+        "from lee_llm_router import LeeLLMRouter, load_config\n"
+        f"LeeLLMRouter(load_config({{'llm': {{'providers': {{'p': {provider}}}, 'roles': {roles}}}}}))"
+    )
+    billing = {module for module in loaded if "billing" in module or module.startswith("lee_llm_router.pricing.")}
+    assert billing == {"lee_llm_router.pricing.settings", "lee_llm_router.pricing.need"}
 
 
 def test_importing_the_package_loads_no_part_of_it() -> None:

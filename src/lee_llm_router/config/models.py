@@ -199,6 +199,12 @@ class LLMConfig(OriginSection):
             self.__dict__["default_role"] = next(iter(self.roles))
         return self
 
+    @property
+    def has_budgets(self) -> bool:
+        """Whether there is a budget: of all calls, of a role or of a provider."""
+        roles, providers = self.roles.values(), self.providers.values()
+        return bool(self.budget or any(r.budget for r in roles) or any(p.budget for p in providers))
+
     def chain(self, role: str) -> tuple[ChainEntry, ...]:
         """Return the chain of `role` in order: its own provider, then its fallbacks.
 

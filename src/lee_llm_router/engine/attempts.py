@@ -28,7 +28,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
-from lee_llm_router.engine.billing import billed, priced, refusing
+from lee_llm_router.engine.billed_attempt import billed, priced, refusing
 from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,

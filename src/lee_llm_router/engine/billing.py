@@ -7,16 +7,15 @@ looked up (the first answer of a model, at most) is waited for in a step of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lee_llm_router._util.log import logger
 from lee_llm_router.engine.failures import believable_part
-from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
-from lee_llm_router.engine.steps import CallStep, WorkStep
+from lee_llm_router.engine.plan import Attempt, CallPlan, Target
+from lee_llm_router.engine.steps import WorkStep
 from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.errors import BudgetExceededError
 from lee_llm_router.health.states import TargetHealth
@@ -239,26 +238,3 @@ class Billing:
                 "what %s costs is not known, so the budget for %s does not count it: say it under pricing, or install"
                 " the extra [cost]", target_name(*target.names), budgets[0].scope,
             )  # fmt: skip
-
-
-def priced(plan: CallPlan, billing: Billing, attempt: Attempt, answer: Any) -> Generator[CallStep, Any, Any]:
-    """As `Billing.priced`, with the wait for the price table made: the answer is worth more than its cost."""
-    found = billing.priced(plan, attempt, answer)
-    if type(found) is not WorkStep:
-        return found
-    with suppress(Exception):  # no thread can be started to wait in
-        yield found
-    return billing.priced(plan, attempt, answer, waited=True)
-
-
-def billed(plan: CallPlan, parts: RouterParts, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
-    """As `Billing.ended`, where the router has a billing."""
-    return part if parts.billing is None else parts.billing.ended(plan, attempt, part)
-
-
-def refusing(plan: CallPlan, parts: RouterParts) -> Callable[[Target], BudgetExceededError | None] | None:
-    """Return what says which budget keeps a target of the call from being asked; None if there are no budgets."""
-    billing = parts.billing
-    if billing is None or not billing.has_budgets:
-        return None
-    return lambda target: billing.refusal(plan.role_settings.role, target, parts.clock.time())

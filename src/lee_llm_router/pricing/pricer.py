@@ -6,7 +6,7 @@ that a call looks up one key and multiplies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.pricing.cards import PriceCard, tier_word
 from lee_llm_router.pricing.file_prices import FilePrices
+from lee_llm_router.pricing.need import has_prices, is_installed
 from lee_llm_router.pricing.settings import PricingConfig
-from lee_llm_router.pricing.table import PriceTable, has_prices, is_installed, price_table
+from lee_llm_router.pricing.table import PriceTable, price_table
 from lee_llm_router.response import LLMUsage
 
 _MOST_CARDS = 1000
@@ -89,14 +90,6 @@ class Pricer:
     def has_book(self) -> bool:
         """Whether the application has prices of its own."""
         return self._book is not None
-
-    @staticmethod
-    def is_needed(config: PricingConfig, book: PriceBook | None, base_urls: Iterable[object]) -> bool:
-        """Return whether anything may say what attempts at providers with these addresses cost."""
-        if book is not None or config.models:
-            return True
-        has_vendors = bool(config.vendors) or any(isinstance(url, str) and has_prices(url) for url in base_urls)
-        return config.table and has_vendors and is_installed()
 
     def provider(self, name: str, base_url: object) -> PricedProvider:
         """Return whose prices the provider called `name` has."""

@@ -16,13 +16,10 @@ from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.util import find_spec
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router._util.hosts import host_port
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.numbers import amount
 from lee_llm_router._util.scrubbing import text_of_exception
@@ -43,15 +40,6 @@ _RATES = {
     "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok",
     "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok", "reasoning": "output_reasoning_mtok",
 }  # fmt: skip
-
-
-@cache
-def is_installed() -> bool:
-    """Return whether genai-prices can be imported. It is looked for once."""
-    try:
-        return find_spec("genai_prices") is not None
-    except (ImportError, ValueError):
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +164,6 @@ def price_table() -> PriceTable:
 def wait_until_known(found: Future[None], seconds: float) -> None:
     """Wait until a look-up has ended, for at most `seconds`. Never raises."""
     wait_for((found,), seconds)
-
-
-def has_prices(address: str) -> bool:
-    """Return whether the table may have prices for the server at `address`: not for one that has no public name."""
-    try:
-        host = host_port(urlsplit(address).netloc).host
-    except ValueError:
-        return False
-    return "." in host and not host.replace(".", "").isdigit() and not host.endswith((".local", ".internal", ".lan"))
 
 
 def _entry(snapshot: Any, vendor: str, model: str, at: float) -> TableModel | None:

@@ -21,18 +21,15 @@ from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.engine.billing import Billing
 from lee_llm_router.engine.plan import RouterParts
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
-from lee_llm_router.pricing.pricer import PriceBook
-from lee_llm_router.pricing.spending import BudgetLedger
+from lee_llm_router.pricing.need import needs_prices
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
-from lee_llm_router.routing.billing_parts import ledger_folder, open_billing
 from lee_llm_router.routing.planner import CallPlanner
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import AnyEventSink
@@ -43,6 +40,9 @@ from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
 if TYPE_CHECKING:
+    from lee_llm_router.engine.billing import Billing
+    from lee_llm_router.pricing.pricer import PriceBook
+    from lee_llm_router.pricing.spending import BudgetLedger
     from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
 
 
@@ -190,10 +190,16 @@ class Assembly:
         return before.parts.health.successor(config.health, config.providers, unchanged)
 
     def _billing(self, before: Assembly | None, reporter: Reporter) -> Billing | None:
-        options, old = self._options, None if before is None else before.parts.billing
+        """Return what prices the attempts; None where nothing but vendors' own figures says what answers cost."""
+        options, config, old = self._options, self.config, None if before is None else before.parts.billing
+        addresses = [getattr(provider, "base_url", None) for provider in config.providers.values()]
+        if not (config.has_budgets or options.prices is not None or needs_prices(config.pricing, addresses)):
+            return None
+        from lee_llm_router.routing.billing_parts import ledger_folder, open_billing  # noqa: PLC0415 - many need none
+
         return open_billing(
-            self.config, prices=options.prices, ledger=options.budget_ledger, clock=options.clock,
-            folder=partial(ledger_folder, self.config, options.trace_dir, options.workspace),
+            config, prices=options.prices, ledger=options.budget_ledger, clock=options.clock,
+            folder=partial(ledger_folder, config, options.trace_dir, options.workspace),
             call_listener=reporter.call_listener, before=old,
         )  # fmt: skip
 

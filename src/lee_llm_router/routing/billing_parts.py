@@ -12,6 +12,7 @@ from lee_llm_router.engine.billing import Billing
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.pricing.budgets import Budget
 from lee_llm_router.pricing.ledger_file import FileLedger
+from lee_llm_router.pricing.need import needs_prices
 from lee_llm_router.pricing.pricer import ListenerCall, PriceBook, Pricer
 from lee_llm_router.pricing.settings import ProviderBudgetConfig
 from lee_llm_router.pricing.spending import BudgetLedger, Spending
@@ -26,8 +27,8 @@ def open_billing(
     clock: Clock,
     call_listener: ListenerCall,
     before: Billing | None = None,
-) -> Billing | None:
-    """Return the billing of a router; None where nothing but vendors' own figures says what answers cost.
+) -> Billing:
+    """Return the billing of a router that has prices or budgets.
 
     Args:
         config: The configuration.
@@ -38,18 +39,11 @@ def open_billing(
         call_listener: Calls `prices`.
         before: That of the configuration before this one, whose sums are taken over.
     """
-    has_budgets = bool(
-        config.budget
-        or any(role.budget for role in config.roles.values())
-        or any(provider.budget for provider in config.providers.values())
-    )
     base_urls = {name: getattr(provider, "base_url", None) for name, provider in config.providers.items()}
-    is_priced = Pricer.is_needed(config.pricing, prices, base_urls.values())
+    is_priced = prices is not None or needs_prices(config.pricing, base_urls.values())
     pricer = Pricer(config.pricing, prices, call_listener) if is_priced else None
-    if pricer is None and not has_budgets:
-        return None
     budgets: dict[str, tuple[Budget, ...]] = {}
-    if has_budgets:
+    if config.has_budgets:
         spending, now = _spending(ledger, folder, before), clock.time()
         budgets = _budgets(config, spending)
         spending.load(budget.account(now) for found in budgets.values() for budget in found)

@@ -13,7 +13,7 @@ from typing import Any
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import SHORTEST_ATTEMPT
-from lee_llm_router.engine.billing import refusing
+from lee_llm_router.engine.billed_attempt import refusing
 from lee_llm_router.engine.failure_rules import backoff
 from lee_llm_router.engine.operation import COMPLETION
 from lee_llm_router.engine.plan import CallPlan, RouterParts, Target
