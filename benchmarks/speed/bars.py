@@ -43,6 +43,17 @@ BARS: Sequence[Bar] = (
     Bar("sync call, [fast], to raw httpx sync", ("ours-fast", "sync"), ("httpx", "sync"), 0.6),
     Bar("router alone, traces to a file, to one httpx call", ("alone", "async-1"), HTTPX, 0.07),
     Bar("router alone, traces off, to one httpx call", ("alone-untraced", "async-1"), HTTPX, 0.03),
+    *(
+        Bar(f"router alone, {what}, to one httpx call", (name, "async-1"), HTTPX, limit)
+        for name, what, limit in (
+            ("alone-sqlite", "traces to SQLite", 0.2),
+            ("cost", "with prices", 0.05),
+            ("budget", "with prices and a budget", 0.06),
+            ("opentelemetry-api", "OpenTelemetry without an SDK", 0.05),
+            ("opentelemetry", "OpenTelemetry with its SDK", 0.4),
+            ("prometheus", "Prometheus", 0.1),
+        )
+    ),
     Bar(
         "call that overrides tools and two settings, alone, to a plain call",
         ("overrides", "async-1"),

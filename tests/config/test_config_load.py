@@ -452,7 +452,8 @@ def test_names_of_variables_are_taken(name: str) -> None:
          ["1:15: llm.policy: unknown routing policy (did you mean 'simple'?)"]),
         ("llm: {trace: {keep_days: -1, capture: all, dri: x},\n"
          "      providers: {p: {type: mock}}, roles: {a: {provider: p}}}\n",
-         ["1:26: llm.trace.keep_days: must be at least 0", "1:39: llm.trace.capture: one of 'none', 'meta' or 'full' is wanted",
+         ["1:26: llm.trace.keep_days: must be at least 0",
+          "1:39: llm.trace.capture: one of 'none', 'meta' or 'full' is wanted",
           "1:44: llm.trace.dri: unknown key (did you mean 'dir'?)"]),
     ],
 )  # fmt: skip
