@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -100,30 +102,34 @@ def test_a_store_is_followed_through(
     assert ids(tail.read()) == expected
 
 
-def _store(kind: str, folder: Path) -> LocalFileTraceStore | SqliteTraceStore:
+def store_of(kind: str, folder: Path) -> LocalFileTraceStore | SqliteTraceStore:
     return LocalFileTraceStore(folder) if kind == "files" else SqliteTraceStore(folder / "t.sqlite", keep_days=0)
 
 
-def _write_set(kind: str, folder: Path, seed: int) -> None:
-    store = _store(kind, folder)
-    written(store, trace_set(60, seed))
-    store.close()
+_WRITER = """
+import sys
+from pathlib import Path
+from helpers.trace_set import trace_set
+from telemetry.test_tailing import store_of, written
+store = store_of(sys.argv[1], Path(sys.argv[2]))
+written(store, trace_set(60, int(sys.argv[3])))
+store.close()
+"""
 
 
 @pytest.mark.parametrize("kind", ["files", "sqlite"])
 def test_each_call_of_four_processes_comes_once(tmp_path: Path, kind: str) -> None:
     """While they write, to either store."""
-    tail = TraceTail(_store(kind, tmp_path))
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_write_set, args=(kind, tmp_path, seed)) for seed in range(4)]
-    for writer in writers:
-        writer.start()
+    tail = TraceTail(store_of(kind, tmp_path))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    # Not by `multiprocessing`, whose process for tidying up would stay.
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, kind, str(tmp_path), str(seed)], env=env) for seed in range(4)
+    ]
     found: list[str] = []
-    while any(writer.is_alive() for writer in writers):
+    while any(writer.poll() is None for writer in writers):
         found += ids(tail.read())
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    assert [writer.wait() for writer in writers] == [0] * 4
     for _ in range(3):
         found += ids(tail.read())
     expected = [call.request_id for seed in range(4) for call in calls_from(trace_set(60, seed))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import respx
@@ -164,8 +164,8 @@ def test_what_type_checkers_are_told_is_what_a_role_and_the_class_take() -> None
     named = {"provider", "model", "fallback_providers"}
     role = {field.alias or name for name, field in RoleConfig.model_fields.items()} - named
     arguments = set(inspect.signature(LeeLLMRouter.__init__).parameters) - {"self", "config"}
-    assert set(get_type_hints(RouterArguments)) == arguments
-    assert set(get_type_hints(TargetOptions)) == role | arguments
+    assert set(RouterArguments.__annotations__) == arguments
+    assert set(TargetOptions.__annotations__) == role | arguments
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_every_field_of_a_choice_is_read() -> None:
         "request_overrides": ProviderChoice("a", {"temperature": 0.9}),
         "provider_overrides": ProviderChoice("a", provider_overrides={"outcomes": ["varied"]}),
         "fallbacks": ProviderChoice("a", fallbacks=["c"]),
+        "reason": ProviderChoice("a", reason="it is the nearest"),
     }
     assert set(choices) == {field.name for field in fields(ProviderChoice)}
 
@@ -196,7 +197,8 @@ def test_every_field_of_a_choice_is_read() -> None:
         router, memory, _ = router_for(config_for({"a": [no], "b": ["b"], "c": ["c"]}), policy=Fixed())
         text = router.complete("r", "hi").text
         asked = provider_of(router, "a").calls
-        return text, [record.provider for record in memory.records], [request.temperature for request in asked]
+        records = [(record.provider, record.reason) for record in memory.records]
+        return text, records, [request.temperature for request in asked]
 
     plain = what_happens(ProviderChoice("a"))
     assert all(what_happens(choice) != plain for choice in choices.values())
