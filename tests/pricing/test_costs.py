@@ -12,6 +12,7 @@ import httpx
 import pytest
 import respx
 
+from helpers.servers import eventually
 from helpers.support import END, Pieces, config_for, router_for
 from lee_llm_router import (
     AnswerDetails,
@@ -250,6 +251,8 @@ def test_a_table_that_cannot_be_loaded_leaves_costs_unknown(
     router, _, _ = router_for(priced(answer(model="gpt-5"), {"vendors": {"a": "openai"}}))
     with caplog.at_level(logging.WARNING):
         assert [router.complete("r", "x").cost_usd for _ in range(3)] == [None] * 3
+        assert eventually(lambda: any("price table" in line for line in caplog.messages))  # a thread says it
+        fresh.find("openai", "gpt-5", 0.0)
     assert sum("price table" in line for line in caplog.messages) == 1
 
 
