@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command_line import Run, command, run_child
-from lee_llm_router.cli.output import AnswerWriter, escaped
+from lee_llm_router.cli.output import AnswerWriter, escaped, say
 
 OBEYED = {
     "clears the screen": "\x1b[2J",
@@ -110,6 +110,27 @@ def test_a_newline_in_two_pieces_is_a_newline(
             writer.write(piece)
         writer.end_line()
         assert capsys.readouterr().out == "a\nb\\rc\\r\n"
+
+
+def test_a_message_at_a_terminal_begins_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It ends the line of an answer that it interrupts, and no empty line follows the answer's end."""
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True, raising=False)
+    for pieces, shown in ((["an answer"], "an answer\n"), (["an ", "answer\n"], "an answer\n\n"), ([], "\n")):
+        writer = AnswerWriter()
+        for piece in pieces:
+            writer.write(piece)
+        say("a warning")
+        writer.end_line()
+        assert capfd.readouterr() == (shown, "a warning\n")
+    writer = AnswerWriter()
+    writer.write("an ")
+    say("a warning")
+    writer.write("answer")
+    writer.end_line()
+    assert capfd.readouterr().out == "an \nanswer\n"
 
 
 COMMANDS = [

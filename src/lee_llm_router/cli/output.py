@@ -47,11 +47,17 @@ class AnswerWriter:
             self._held = "\r" if text.endswith("\r") else ""
             text = escaped(text.removesuffix("\r"))
         write_text(text)
+        if self._at_terminal and text:
+            _leave_line_open(not text.endswith("\n"))
 
     def end_line(self) -> None:
         """End the line, and the answer or the part of it that came."""
         held, self._held = escaped(self._held), ""
+        if _was_line_ended and not held:
+            _leave_line_open(False)
+            return
         write_text(held + "\n")
+        _leave_line_open(False)
 
 
 def write_text(text: str) -> None:
@@ -101,6 +107,7 @@ def say(text: str) -> None:
     with STDERR_LOCK, suppress(OSError):
         if _erase_status is not None:
             _erase_status()
+        _end_open_line()
         print(escaped(text), file=sys.stderr, flush=True)
 
 
@@ -108,6 +115,24 @@ STDERR_LOCK = threading.RLock()
 """Held while something is written to standard error, by whichever thread."""
 ERASED_LINE = "\r\x1b[K"
 _erase_status: Callable[[], None] | None = None
+_is_line_open = False
+"""Whether the terminal's last line is one of an answer, which may go on."""
+_was_line_ended = False
+"""Whether a message has ended that line, so that nobody else needs to."""
+
+
+def _leave_line_open(is_open: bool) -> None:
+    global _is_line_open, _was_line_ended
+    _is_line_open, _was_line_ended = is_open, False
+
+
+def _end_open_line() -> None:
+    """End the line of an answer where a message would go on in it: both are shown by the same terminal."""
+    global _is_line_open, _was_line_ended
+    if _is_line_open and sys.stderr.isatty():
+        _is_line_open, _was_line_ended = False, True
+        sys.stdout.write("\n")
+        sys.stdout.flush()
 
 
 def beside_status(erase: Callable[[], None] | None) -> None:
