@@ -75,6 +75,16 @@ def test_a_file_that_is_wrong_as_a_whole(here: Path, text: str | bytes, check: s
     assert results[check].file == str(here / "c.yaml")
 
 
+@pytest.mark.parametrize("sink", ["prometheus", "opentelemetry"])
+def test_a_sink_whose_extra_is_missing_is_a_type_without_its_package(
+    here: Path, monkeypatch: pytest.MonkeyPatch, sink: str
+) -> None:
+    """The message says what to install."""
+    monkeypatch.setattr(f"lee_llm_router.telemetry.sinks.{sink}.find_spec", lambda _: None)
+    results = of_text(here, f"llm:\n  sinks: [{sink}]\n" + SOUND)
+    assert 'pip install "lee-llm-router[' in results["LLR111"].message
+
+
 def test_what_follows_from_a_fault_is_no_fault(here: Path) -> None:
     """A role whose provider has a mistake is not said to name an unknown one, nor its chain to be short."""
     results = of_text(

@@ -58,7 +58,8 @@ class Mistake(NamedTuple):
 
 def missing_extra(message: str) -> PydanticCustomError:
     """Return what a model's validator raises where a package is missing: `message` says what to install."""
-    return PydanticCustomError("missing_extra", "{text}", {"text": message, "mistake": Mistake((), message)})
+    mistake = Mistake((), message, kind="unknown_type")
+    return PydanticCustomError("missing_extra", "{text}", {"text": message, "mistake": mistake})
 
 
 def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
