@@ -118,6 +118,7 @@ def test_records_are_printed_as_json_whole_or_by_fields(run: Run, traces: Path) 
         (("--failure", "RATELIMIT"), "did you mean 'RATE_LIMIT'"),
         (("--since", "2 parsecs"), "15m, 2h, 3d"),
         (("--until", "2027-13-01"), "2027-01-15"),
+        (("--since", "yesterdy"), "today, yesterday"),
         (("--slower-than", "long"), "800ms, 1.5s"),
         (("--slower-than", "-1"), "800ms, 1.5s"),
         (("--metadata", "tenant"), "NAME=VALUE"),

@@ -304,6 +304,12 @@ def test_a_name_of_none_or_of_several_calls_is_refused(run: Run, traces: list[st
     assert (code, out, told in err, "\x1b" in err) == (2, "", True, False)
 
 
+def test_the_newest_call_where_there_is_none_is_told_so(run: Run) -> None:
+    """Not that there are "fewer than 1 calls"."""
+    code, _, err = run("trace", "show", "@1")
+    assert (code, "no calls traced yet" in err) == (2, True)
+
+
 def test_a_call_as_json_has_its_figures_and_its_records(run: Run, traces: list[str]) -> None:
     """Fields can be picked of both; of one alone the text is printed as it is."""
     data = json.loads(run("trace", "show", "@1", "--dir", "t", "--json")[1])

@@ -137,8 +137,8 @@ def _moment(text: str | None, now: float, option: str) -> float | None:
     moment = moment_of(text, now)
     if moment is None:
         raise typer.BadParameter(
-            "a moment is written 30s, 15m, 2h, 3d (before now), 2027-01-15, 14:30, 2027-01-15T14:30 (in UTC) or"
-            " 2027-01-15T14:30+02:00",
+            "a moment is written 30s, 15m, 2h, 3d (before now), today, yesterday, 2027-01-15, 14:30, 2027-01-15T14:30"
+            " (in UTC) or 2027-01-15T14:30+02:00",
             param_hint=option,
         )
     return moment

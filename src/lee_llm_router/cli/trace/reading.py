@@ -176,7 +176,8 @@ def _newest(store: TraceScanner, wanted: str) -> TracedCall:
     else:
         call = next(islice(store.calls(), number - 1, None), None)
     if call is None:
-        raise typer.BadParameter(f"there are fewer than {number} calls", param_hint="ID")
+        told = "no calls traced yet" if number == 1 else f"there are fewer than {number} calls"
+        raise typer.BadParameter(told, param_hint="ID")
     return call
 
 
