@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from lee_llm_router.policy.loading import register_policy
     from lee_llm_router.policy.simple import SimpleRoutingPolicy
     from lee_llm_router.pricing.budgets import BudgetState
-    from lee_llm_router.pricing.pricer import BilledUsage, PriceBook
-    from lee_llm_router.pricing.spending import BudgetLedger
+    from lee_llm_router.pricing.contract import BilledUsage, BudgetLedger, PriceBook
     from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
     from lee_llm_router.providers.registry import register, register_alias
     from lee_llm_router.providers.wrapper import WrapperProvider
@@ -88,8 +87,7 @@ else:
         "policy.loading": "register_policy",
         "policy.simple": "SimpleRoutingPolicy",
         "pricing.budgets": "BudgetState",
-        "pricing.pricer": "BilledUsage PriceBook",
-        "pricing.spending": "BudgetLedger",
+        "pricing.contract": "BilledUsage BudgetLedger PriceBook",
         "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
         "providers.registry": "register register_alias",
         "providers.wrapper": "WrapperProvider",

@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
+from typing import Any, Literal, NoReturn, Self, Unpack, overload
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
@@ -24,6 +24,7 @@ from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.routing.assembly import Assembly, RouterOptions
@@ -35,10 +36,6 @@ from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.following import AnyEventSink, sinks_of
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
-
-if TYPE_CHECKING:
-    from lee_llm_router.pricing.pricer import PriceBook
-    from lee_llm_router.pricing.spending import BudgetLedger
 
 
 class LeeLLMRouter(RouterState, OperationCalls):

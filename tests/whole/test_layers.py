@@ -310,7 +310,7 @@ def test_a_router_without_prices_and_budgets_loads_nothing_that_bills(provider: 
         f"LeeLLMRouter(load_config({{'llm': {{'providers': {{'p': {provider}}}, 'roles': {roles}}}}}))"
     )
     billing = {module for module in loaded if "billing" in module or module.startswith("lee_llm_router.pricing.")}
-    assert billing == {"lee_llm_router.pricing.settings", "lee_llm_router.pricing.need"}
+    assert billing == {f"lee_llm_router.pricing.{name}" for name in ("contract", "settings", "need")}
 
 
 def test_importing_the_package_loads_no_part_of_it() -> None:

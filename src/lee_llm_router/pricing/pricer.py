@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.pricing.cards import PriceCard, tier_word
+from lee_llm_router.pricing.contract import BilledUsage, PriceBook
 from lee_llm_router.pricing.file_prices import FilePrices
 from lee_llm_router.pricing.need import has_prices, is_installed
 from lee_llm_router.pricing.settings import PricingConfig
@@ -25,37 +26,6 @@ _LOOK_AGAIN = 600.0
 
 ListenerCall: TypeAlias = Callable[..., Any]
 """As `Reporter.call_listener`: calls somebody else's function, and survives what it raises."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BilledUsage:
-    """What an attempt used, as a price book sees it."""
-
-    provider: str
-    """The provider's name in the configuration."""
-    base_url: str | None
-    """Its address, where it has one."""
-    model: str | None
-    """The model that was asked for."""
-    served_model: str | None
-    """The model that answered, as the vendor names it."""
-    service_tier: str | None
-    """The tier that served, else the one asked for."""
-    usage: LLMUsage
-    operation: str | None
-    """The kind of call, where it is no chat completion: ``embedding``."""
-
-
-@runtime_checkable
-class PriceBook(Protocol):
-    """An application's own prices (`LeeLLMRouter(prices=...)`). They come before those of the file.
-
-    It may have a `name`, for `TraceRecord.cost_source`.
-    """
-
-    def cost_usd(self, used: BilledUsage) -> float | None:
-        """Return what `used` cost in US dollars; None if this book does not say. Called inline, so it must be quick."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from __future__ import annotations
 import atexit
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import isfinite
-from typing import Protocol, runtime_checkable
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import text_of_exception
+from lee_llm_router.pricing.contract import BudgetLedger
 
 FLUSH_SECONDS = 0.05
 """Seconds after which what was spent is with the ledger, and a sum of others is renewed while calls are made."""
@@ -32,19 +32,6 @@ _LAST_TRIES = 5
 """How often the rest is offered to the ledger at the end: others may have held its lock."""
 _IDLE_ROUNDS = 20
 """Rounds without work after which the thread ends."""
-
-
-@runtime_checkable
-class BudgetLedger(Protocol):
-    """Keeps what was spent, over restarts and for all who share it.
-
-    An account is a text: the scope of a budget and the name of its period, ``role:planner|day|2026-11-26``. A ledger is
-    called from one thread at a time, never on an event loop; it may raise, and is then called again later.
-    """
-
-    def add(self, amounts: Mapping[str, float]) -> Mapping[str, float]:
-        """Add US dollars to accounts, all or none, and return the sum of each of them; 0 only reads."""
-        ...
 
 
 class Spending:

@@ -41,8 +41,7 @@ from lee_llm_router.telemetry.stores.open import open_store
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.billing import Billing
-    from lee_llm_router.pricing.pricer import PriceBook
-    from lee_llm_router.pricing.spending import BudgetLedger
+    from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
     from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -12,16 +12,13 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.pricing.settings import BudgetConfig
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.routing.options import SharedOptions
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
-
-if TYPE_CHECKING:
-    from lee_llm_router.pricing.pricer import PriceBook
-    from lee_llm_router.pricing.spending import BudgetLedger
 
 
 class RouterArguments(TypedDict, total=False):
