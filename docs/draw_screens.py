@@ -8,7 +8,6 @@ The commands themselves draw, on a terminal in which time stands still but for w
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -175,7 +174,12 @@ def _written_while_somebody_looks() -> Iterator[Callable[[], None] | None]:
     for _, records in SEEDED[-6:]:
         yield partial(keep, records)
         yield None  # a call that failed is shown with the next look
-    yield partial(signal.raise_signal, signal.SIGINT)
+    yield _interrupt
+
+
+def _interrupt() -> None:
+    """Do what Ctrl-C does. The signal itself may be ignored: a shell starts what runs in the background so."""
+    raise KeyboardInterrupt
 
 
 def _checks(terminal: StillTerminal) -> Iterator[tuple[str, str]]:
