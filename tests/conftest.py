@@ -1,5 +1,7 @@
 """The fixtures of all tests: that which users get, and those that several folders share."""
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -13,3 +15,7 @@ pytest_plugins = [
 # How long an input takes to make says something about the machine, not about the library.
 settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("tests")
+
+# What a shell without job control starts in the background ignores Ctrl-C, and so would each child of a test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
