@@ -16,6 +16,7 @@ pytest_plugins = [
 settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("tests")
 
-# What a shell without job control starts in the background ignores Ctrl-C, and so would each child of a test.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a shell without job control starts in the background ignores Ctrl-C and more, and so would each child of a test.
+for name, handler in (("INT", signal.default_int_handler), ("HUP", signal.SIG_DFL), ("QUIT", signal.SIG_DFL)):
+    if signal.getsignal(getattr(signal, f"SIG{name}")) is signal.SIG_IGN:
+        signal.signal(getattr(signal, f"SIG{name}"), handler)

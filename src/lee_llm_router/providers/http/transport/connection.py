@@ -82,7 +82,7 @@ IOSteps: TypeAlias = Generator[IOStep, Any, T]
 class Connection:
     """One connection, and the deadline of the attempt that uses it now."""
 
-    __slots__ = ("awaiting_reply", "deadline", "expired", "phase", "reads", "sent", "sock", "timeout")
+    __slots__ = ("awaiting_reply", "cause", "deadline", "expired", "phase", "reads", "sent", "sock", "timeout")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
@@ -98,6 +98,8 @@ class Connection:
         """Whether nothing was received since something was last sent; only under asyncio."""
         self.phase = ""
         """What is being done, for the message of a timeout."""
+        self.cause: BaseException | None = None
+        """What broke it last; httpcore takes it off the error that is raised for it."""
 
     def start(self, timeout: float) -> None:
         """Begin a new attempt, which may take `timeout` seconds."""
@@ -144,6 +146,7 @@ class Connection:
             error: Why, as the system says it.
             short_of: What this machine has run out of, where `error` does not say so itself.
         """
+        self.cause = error
         short_of = short_of or lacking(error)
         if short_of is not None:
             message = f"{what}: this machine has run out of {short_of}"

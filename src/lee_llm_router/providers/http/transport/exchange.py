@@ -74,11 +74,14 @@ class ErrorTranslator:
             return
         connection = self._connection
         connection.close()
+        cause, connection.cause = connection.cause, None
         if connection.expired and isinstance(error, Exception):
             raise connection.timeout_error() from error
         for types, translate in self.TRANSLATIONS:
             if isinstance(error, types):
                 raise translate(error, connection) from error
+        if isinstance(error, LLMRouterError) and error.__cause__ is None:
+            error.__cause__ = cause
 
 
 class DeadlineTimer:
