@@ -17,7 +17,7 @@ from lee_llm_router.config import load_config
 
 HANG = 8.0
 """Seconds: far more than any call here may take, far less than for ever."""
-IDLE = 0.2
+IDLE = 0.4
 PATIENT = 20.0
 """Seconds no busy machine makes an answer wait that is on its way."""
 
