@@ -375,8 +375,9 @@ def test_the_file_keeps_its_limit_and_the_newest_records(path: Path, filler: int
         assert pages * 4096 <= 1_000_000
     kept = [record["metadata"]["n"] for record in store.scan()]
     assert kept == list(range(number + 20))[-len(kept) :]
+    # Not the size of the file: its log may be copied into it later.
+    assert pages * 4096 >= 600_000
     store.close()
-    assert path.stat().st_size >= 600_000
 
 
 def test_records_of_the_future_and_the_past_are_found_by_their_time(path: Path) -> None:
