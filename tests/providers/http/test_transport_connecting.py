@@ -133,6 +133,15 @@ def test_where_every_address_refuses_the_error_says_so(
     assert not caught.value.sent
 
 
+def test_what_broke_a_connection_is_the_cause_of_its_error(send: Send) -> None:
+    """The doctor tells by it a port that refuses from anything else; httpcore takes it off."""
+    with closing(socket.socket()) as bound:
+        bound.bind(("127.0.0.1", 0))
+        with pytest.raises(LLMRouterError) as caught:
+            send(f"http://127.0.0.1:{bound.getsockname()[1]}/v1")
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
 @pytest.mark.parametrize(
     ("given", "tried"),
     [("6664", "6466"), ("4466", "4646"), ("6644", "6464"), ("4444", "4444"), ("64", "64"), ("46666", "46666")],
