@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from lee_llm_router import BufferedStore, LocalFileTraceStore, MultiStore, Sqlit
 
 WRITERS = """
 import sys
+import threading
 from helpers.records import make
 from lee_llm_router import LocalFileTraceStore, SqliteTraceStore
 kind, place, letter, count = sys.argv[1:]
@@ -50,11 +54,12 @@ def test_a_reader_sees_each_record_of_four_processes_once(kind: str, tmp_path: P
     """While files are begun anew, and from a store that is not there yet."""
     store = STORES[kind](tmp_path)
     _, position = store.poll()
-    children = [start(kind, tmp_path, letter, 400) for letter in "abcd"]
     seen: Counter[str] = Counter()
-    while any(child.poll() is None for child in children):
-        new, position = store.poll(position)
-        seen.update(record.request_id for record in new)
+    with ExitStack() as running:
+        children = [running.enter_context(start(kind, tmp_path, letter, 400)) for letter in "abcd"]
+        while any(child.poll() is None for child in children):
+            new, position = store.poll(position)
+            seen.update(record.request_id for record in new)
     new, position = store.poll(position)
     seen.update(record.request_id for record in new)
     assert [child.returncode for child in children] == [0, 0, 0, 0]
@@ -129,3 +134,21 @@ def test_stores_of_one_process_share_a_file(tmp_path: Path) -> None:
     both.close()
     assert len(stores[1].last(99)) == 80
     stores[1].close()
+
+
+def test_readers_and_writers_may_come_to_a_new_file_at_once(tmp_path: Path) -> None:
+    """While one makes the tables, nobody takes the file for another program's."""
+    for number in range(40):
+        path, together = tmp_path / f"{number}.sqlite", threading.Barrier(4)
+
+        def come(name: str, path: Path = path, together: threading.Barrier = together) -> int:
+            store = SqliteTraceStore(path)
+            together.wait()
+            try:
+                store.write(make(name))
+                return len(store.last(9))
+            finally:
+                store.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(come, "abcd"))

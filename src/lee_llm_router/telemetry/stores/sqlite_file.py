@@ -180,7 +180,7 @@ class TraceDatabase:
         waited = 0.0
         while True:
             try:
-                if _checked_version(made, str(self.path)) < len(MIGRATIONS):
+                if _version_of_one_moment(made, str(self.path)) < len(MIGRATIONS):
                     _migrate(made, str(self.path))
                 made.execute("PRAGMA synchronous = NORMAL")
                 made.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
@@ -261,6 +261,16 @@ def _place_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _version_of_one_moment(made: sqlite3.Connection, path: str) -> int:
+    """Return what `_checked_version` does, read in one transaction: between two reads another may make the tables."""
+    made.execute("BEGIN")
+    try:
+        return _checked_version(made, path)
+    finally:
+        if made.in_transaction:
+            made.execute("ROLLBACK")
 
 
 def _checked_version(made: sqlite3.Connection, path: str) -> int:
