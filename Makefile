@@ -8,6 +8,8 @@ BENCH := .bench
 DEMO := .demo
 # Many tests wait for a timeout or a child: one more of them than there are cores fits in the same time.
 WORKERS ?= $(shell expr 1 + $$(getconf _NPROCESSORS_ONLN))
+# The suite starts this package some hundred times: where its modules are not kept compiled, each start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := -m pip --disable-pip-version-check --quiet
 CODEX = $(firstword $(wildcard $(REAL)/node_modules/@openai/codex-*/vendor/*/bin/codex) $(wildcard $(REAL)/node_modules/.bin/codex))
 CLAUDE = $(firstword $(wildcard $(REAL)/node_modules/@anthropic-ai/claude-code-*/claude) $(wildcard $(REAL)/node_modules/.bin/claude))
