@@ -1,0 +1,1 @@
+"""One view of limits, doors and retry budgets over processes and hosts: the protocol, and what speaks it."""
