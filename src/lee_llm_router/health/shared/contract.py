@@ -20,8 +20,8 @@ answer was lost count twice, which for a minute holds a limit more strictly.
 
 An implementation decides each report in one step that nothing can come between (one script, one transaction), by its
 own clock: no two members need clocks that agree, so every time here is a number of seconds from now, or ago.
-`rules.py` has the arithmetic of both kinds of scope, without storage: memory and SQLite use it, and whoever does it
-elsewhere (a script in Redis) is held to the same tests (`tests/health/test_shared_state.py`).
+`limits_rules.py` and `door_rules.py` have the arithmetic, without storage: memory and SQLite use it, and whoever does
+it elsewhere (a script in Redis) is held to the same tests (`tests/health/test_shared_state.py`).
 
 Text and numbers only are exchanged. No key of a vendor, no word of a prompt.
 """
@@ -68,6 +68,8 @@ class LimitsReport:
     """Permits that it wants to hold in all, those held included."""
     tokens_wanted: int = 0
     """Tokens that it wants to hold in all, those held included; at most `tpm`."""
+    tokens_needed: int = 0
+    """Tokens that its next attempt needs: with fewer it waits."""
     slots_wanted: int = 0
     """Attempts at once that it wants to have in all, those in flight included."""
     retries_spent: float = 0.0
@@ -187,8 +189,8 @@ class SharedState(Protocol):
     It may have a method `budget_ledger()`, which returns the `BudgetLedger` that budgets are kept in where the
     application gives none.
 
-    `exchange` is called from one thread at a time, and `wait_for_changes` from another at the same time; neither ever on
-    an event loop. After a fork the child uses the same object: it must open connections of its own.
+    `exchange` is called from one thread at a time, and `wait_for_changes` from another at the same time; neither ever
+    on an event loop. After a fork the child uses the same object: it must open connections of its own.
     """
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
