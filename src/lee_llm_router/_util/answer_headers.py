@@ -48,6 +48,11 @@ class AnswerHeaders(Mapping[str, str]):
         """Return the same fields with these secrets taken out too."""
         return AnswerHeaders(self._raw, (*self._secrets, *secrets)) if self._raw else self
 
+    def holding(self, words: bytes) -> dict[str, str]:
+        """Return the fields whose name holds `words`, in lower case, by lower-case name, without making all others."""
+        found = [pair for pair in self._raw[:MAX_HEADERS] if words in pair[0].lower()]
+        return {name: bounded(scrub(value, self._secrets)) for name, value in _joined(found).items()}
+
     def __getitem__(self, name: str) -> str:
         return self._made()[name.lower()]
 
@@ -97,6 +102,13 @@ def request_id_in(headers: Mapping[str, str]) -> str | None:
 
 
 def _made(raw: Sequence[tuple[bytes, bytes]], secrets: tuple[str, ...]) -> dict[str, str]:
+    return {
+        bounded(scrub(name, secrets)): MASK if is_sensitive_header(name) else bounded(scrub(value, secrets))
+        for name, value in _joined(raw).items()
+    }
+
+
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw_name, raw_value in raw:
         name = raw_name[:_MAX_NAME].decode("latin-1").lower()
@@ -105,10 +117,7 @@ def _made(raw: Sequence[tuple[bytes, bytes]], secrets: tuple[str, ...]) -> dict[
             continue
         if len(joined.get(name, "")) < 4 * MAX_TEXT:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return {
-        bounded(scrub(name, secrets)): MASK if is_sensitive_header(name) else bounded(scrub(value, secrets))
-        for name, value in joined.items()
-    }
+    return joined
 
 
 def _bytes(text: str) -> bytes:

@@ -38,6 +38,7 @@ from lee_llm_router.engine.failures import (
     take_headers,
     to_router_error,
 )
+from lee_llm_router.engine.heard_limits import NOTHING_HEARD, heard
 from lee_llm_router.engine.no_attempt import deadline_passed, nobody_left
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare, refit
@@ -189,7 +190,7 @@ class _CallRun:
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
         """Record that the attempt gave `answer`, and return it."""
-        self._settle(attempt)
+        self._settle(attempt, said=answer)
         self.recorder.succeeded(attempt, answer)
         return answer
 
@@ -203,9 +204,9 @@ class _CallRun:
         closed_for = error.retry_after if rule.closes_gate else None
         rests = rule.rests and not closed_for and not error.ask_again
         if error.local_shortage:
-            self._settle(attempt, FailureType.CANCELLED)  # nothing was learnt of the target, good or bad
+            self._settle(attempt, FailureType.CANCELLED, said=error)  # nothing was learnt of the target, good or bad
         else:
-            self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests)
+            self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests, said=error)
         return self._after_failure(candidate, attempt, error, is_probe)
 
     def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
@@ -345,18 +346,15 @@ class _CallRun:
         return None
 
     def _settle(
-        self,
-        attempt: Attempt,
-        failure: FailureType | None = None,
-        counts: bool = False,
-        closed_for: float | None = None,
-        rests: bool = False,
-    ) -> None:
-        """Give the permit back, and record it if that opened or closed the target's breaker."""
+        self, attempt: Attempt, failure: FailureType | None = None, counts: bool = False,
+        closed_for: float | None = None, rests: bool = False, *, said: Any,
+    ) -> None:  # fmt: skip
+        """Give the permit back with what was `said`, the answer or the error; record what the breaker did."""
         permit, self.permit = self.permit, None
         assert permit is not None  # noqa: S101 - every attempt has one
+        told = heard(self.plan.operation, said, self.clock.time()) if permit.target.hears_limits else NOTHING_HEARD
         changed = self.parts.health.release(
-            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests
+            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests, **told
         )
         if changed:
             self.recorder.breaker(attempt, changed)

@@ -27,6 +27,7 @@ class Embedding(Operation):
 
     name = "embedding"
     judged: ClassVar[bool] = False
+    has_output: ClassVar[bool] = False
     options: ClassVar[frozenset[str] | None] = frozenset(
         {"model", "extra_body", "extra_query", "headers", "timeout", "deadline", "metadata"}
     )

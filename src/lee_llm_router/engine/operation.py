@@ -44,6 +44,8 @@ class Operation(ABC):
     """The options of `CallOptions` that it takes; None: all."""
     judged: ClassVar[bool] = True
     """Whether `accept`, of a role or a call, is about its answers."""
+    has_output: ClassVar[bool] = True
+    """Whether an answer is made of tokens, which `tpm` counts."""
 
     @abstractmethod
     def checked(self, payload: Any) -> Any:
@@ -103,6 +105,12 @@ class Operation(ABC):
         """Return the messages of `request` that a record holds under ``capture: full``."""
         messages: Sequence[Mapping[str, Any]] = request.messages
         return messages
+
+    def tokens_wanted(self, request: Any) -> int:
+        """Return an estimate of the tokens that an attempt will use, where `tpm` limits them."""
+        from lee_llm_router.engine.token_estimate import request_tokens  # noqa: PLC0415 - many have no such limit
+
+        return request_tokens(request, self.messages(request), has_output=self.has_output)
 
     def tools(self, request: Any) -> Sequence[Mapping[str, Any]]:  # noqa: ARG002 - most have none
         """Return the tools that `request` offers, for ``capture: full``."""

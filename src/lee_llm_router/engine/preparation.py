@@ -19,6 +19,8 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
         request = operation.request_for(plan, target, parts.reporter)
         request, candidate.dropped = operation.fitted(provider, request)
         refusal = operation.refusal(provider, request)
+        if target.provider in parts.health.token_limited:
+            candidate.tokens = operation.tokens_wanted(request)
     except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
         what = "cannot be built" if candidate.provider is None else "is broken"
         reason = error.message if isinstance(error, LLMRouterError) else text_of_exception(error)
@@ -36,3 +38,5 @@ def refit(operation: Operation, candidate: Candidate) -> None:
         candidate.first_request, _ = operation.fitted(provider, candidate.first_request)
         candidate.request, more = operation.fitted(provider, candidate.request)
         candidate.dropped += more
+        if candidate.tokens:  # what a model is told of its broken answer is more to read
+            candidate.tokens = operation.tokens_wanted(candidate.request)

@@ -69,6 +69,8 @@ class Candidate:
     """`request` as it was before any repair."""
     dropped: tuple[str, ...] = ()
     """Options that were left out of `request`, since its provider cannot express them."""
+    tokens: int = 0
+    """An estimate of what an attempt uses; 0 where nothing limits that."""
     has_effects: bool = False
     """Whether an attempt may change something apart from giving an answer."""
     tries: int = 0
@@ -271,7 +273,7 @@ class TargetSelector:
 
     def _acquire(self, candidate: Candidate, *, despite_rest: bool = False) -> Permit | None:
         ticket = None if self._ticket is None else self._ticket_for(candidate)
-        answer = self._health.acquire(candidate.target.key, ticket, despite_rest=despite_rest)
+        answer = self._health.acquire(candidate.target.key, ticket, despite_rest=despite_rest, tokens=candidate.tokens)
         if isinstance(answer, Permit):
             return answer if self._ticket is None else self._taken(candidate, answer)
         if not despite_rest:
@@ -350,7 +352,8 @@ class TargetSelector:
 
     def _last_chance(self, candidate: Candidate, patient_until: float, now: float) -> NextAction | None:
         """Return an attempt before the breaker's time, or a short wait for one, at the end of patience."""
-        answer = self._health.acquire(candidate.target.key, self._ticket_for(candidate), last_chance=True)
+        ticket = self._ticket_for(candidate)
+        answer = self._health.acquire(candidate.target.key, ticket, last_chance=True, tokens=candidate.tokens)
         if isinstance(answer, Permit):
             return NextAction(candidate, now, self._taken(candidate, answer), reason=_LAST_CHANCE)
         until = self._last_start if answer.opens_at is None else answer.opens_at
@@ -367,7 +370,7 @@ class TargetSelector:
         key = candidate.target.key
         if self._ticket is None or self._ticket.key != key:
             self.leave_queue()
-            self._ticket = self._health.queue(key, refusal)
+            self._ticket = self._health.queue(key, refusal, candidate.tokens)
         return self._ticket
 
     def _note_skipped(self, chosen: Candidate | None) -> None:

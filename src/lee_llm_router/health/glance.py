@@ -23,7 +23,7 @@ class HealthGlance:
     def __init__(
         self,
         state: Callable[[TargetKey], TargetState],
-        refusal: Callable[[TargetState, QueueTicket | None, float, bool], Refusal | None],
+        refusal: Callable[[TargetState, QueueTicket | None, float, bool, int], Refusal | None],
         lock: AbstractContextManager[object],
         clock: Clock,
     ) -> None:
@@ -39,12 +39,13 @@ class HealthGlance:
         *,
         last_chance: bool = False,
         despite_rest: bool = False,
+        tokens: int = 0,
     ) -> Permit | Refusal:
         """As `Health.acquire`; the permit is worth nothing."""
         now = self._clock.monotonic()
         with self._lock:
             target = self._state(key)
-            refusal = self._refusal(target, ticket, now, despite_rest)
+            refusal = self._refusal(target, ticket, now, despite_rest, tokens)
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
         return refusal or Permit(target, probe=False, leads_gate=False, fork_generation=-1)
@@ -63,7 +64,7 @@ class HealthGlance:
         """Return True: a first attempt takes nothing from a budget."""
         return True
 
-    def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:  # noqa: ARG002 - as `Health.queue`
+    def queue(self, key: TargetKey, refusal: Refusal | None = None, tokens: int = 0) -> QueueTicket:  # noqa: ARG002
         """Return a ticket that stands in no queue."""
         return QueueTicket(key)
 

@@ -1,42 +1,91 @@
-"""The configured limits of one provider, and its retry budget. Arithmetic only; the caller holds the lock."""
+"""The configured limits of one provider or model, and a provider's retry budget. Arithmetic only."""
 
 from __future__ import annotations
 
 from collections import deque
 
-MINUTE = 60.0
+from lee_llm_router.health.minute_window import (
+    MINUTE,
+    LimitsLeft,
+    OthersUse,
+    TokenUse,
+    TokenWindow,
+    opens_at,
+    others_use,
+)
 
 
-class ProviderLimits:
-    """At most `max_concurrency` attempts at once, and at most `rpm` started in any 60 seconds; None means no limit."""
+class AttemptLimits:
+    """What bounds the attempts at a provider, or at one model of it. None means no limit.
 
-    __slots__ = ("_max_concurrency", "_rpm", "_starts", "in_flight")
+    Args:
+        max_concurrency: Attempts at once.
+        rpm: Attempts started in any 60 seconds.
+        tpm: Tokens used in any 60 seconds: those that are reserved for an attempt, until it says what it used.
+    """
 
-    def __init__(self, max_concurrency: int | None, rpm: int | None) -> None:
+    __slots__ = ("_max_concurrency", "_others", "_rpm", "_starts", "_tokens", "in_flight", "is_timed")
+
+    def __init__(self, max_concurrency: int | None, rpm: int | None, tpm: int | None = None) -> None:
         self._max_concurrency = max_concurrency
         self._rpm = rpm
         self._starts: deque[float] = deque(maxlen=rpm or 0)
         """Start times of the latest `rpm` attempts."""
+        self._others: OthersUse | None = None
+        """Requests that the vendor counts beyond our own."""
+        self._tokens = None if tpm is None else TokenWindow(tpm)
         self.in_flight = 0
         """Attempts that have started and not ended."""
+        self.is_timed = rpm is not None or tpm is not None
+        """Whether the vendor's word on what is left of a minute matters."""
 
-    def opens_at(self, now: float) -> float | None:
-        """Return the earliest time for the next attempt; None if another attempt has to end first."""
+    def opens_at(self, now: float, tokens: int = 0) -> float | None:
+        """Return the earliest time for the next attempt; None if another attempt has to end first.
+
+        Args:
+            now: The time.
+            tokens: What is to be reserved for it.
+        """
         if self._max_concurrency is not None and self.in_flight >= self._max_concurrency:
             return None
-        if self._rpm is not None and len(self._starts) == self._rpm:
-            return max(now, self._starts[0] + MINUTE)
-        return now
+        at = now
+        if self._others is not None:
+            at = self._requests_open_at(now)
+        elif self._rpm is not None and len(self._starts) == self._rpm:
+            at = max(now, self._starts[0] + MINUTE)
+        return at if self._tokens is None else max(at, self._tokens.opens_at(now, tokens))
 
-    def acquire(self, now: float) -> None:
-        """Count an attempt that starts. Call it only if `opens_at` allows that."""
+    def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
+        """Count an attempt that starts, and return where its tokens are counted. Call it if `opens_at` allows that."""
         self.in_flight += 1
         if self._rpm is not None:
             self._starts.append(now)
+        return None if self._tokens is None else self._tokens.reserve(now, tokens)
 
     def release(self) -> None:
         """Count the end of an attempt."""
         self.in_flight -= 1
+
+    def settle(self, now: float, use: TokenUse | None, more: int) -> None:
+        """Count `more` tokens (fewer, if it is below 0) than `acquire` has reserved in `use`."""
+        if use is not None and self._tokens is not None:
+            self._tokens.settle(now, use, more)
+
+    def hear(self, now: float, left: LimitsLeft) -> None:
+        """Take the vendor's word for what is left: others may use the same limits."""
+        if left.tokens is not None and self._tokens is not None:
+            self._tokens.hear(now, *left.tokens)
+        if left.requests is not None and self._rpm is not None:
+            own = sum(start + MINUTE > now for start in self._starts)
+            self._others = others_use(self._rpm, own, *left.requests, now)
+
+    def _requests_open_at(self, now: float) -> float:
+        """Return when another attempt may start, counting those of others."""
+        assert self._rpm is not None  # noqa: S101 - others are counted only then
+        if self._others is not None and self._others.until <= now:
+            self._others = None
+        within = [(start, 1.0) for start in self._starts if start + MINUTE > now]
+        return opens_at(now, self._rpm - 1, len(within), within, self._others)
 
 
 class RetryBudget:

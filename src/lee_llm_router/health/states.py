@@ -9,11 +9,12 @@ from typing import Literal
 
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.breaker import Breaker, BreakerState
-from lee_llm_router.health.limits import ProviderLimits, RetryBudget
+from lee_llm_router.health.limits import AttemptLimits, RetryBudget
+from lee_llm_router.health.minute_window import TokenUse
 from lee_llm_router.health.rest import Rest
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.vendor_gate import VendorGate
-from lee_llm_router.health.waiting import TargetQueue, WaitingLine
+from lee_llm_router.health.waiting import QueueTicket, TargetQueue, WaitingLine
 from lee_llm_router.providers.base import ProviderConfig
 
 BREAKER_OPEN = "its circuit breaker is open"
@@ -69,6 +70,11 @@ class Permit:
     """True for the single attempt that a vendor gate lets through first after a wait."""
     fork_generation: int = 0
     """Fork generation in which the permit was issued; one from the parent process is ignored."""
+    tokens: int = 0
+    """Tokens reserved for the attempt."""
+    of_provider: TokenUse | None = None
+    of_model: TokenUse | None = None
+    """Where they are counted; None where nothing limits them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +92,18 @@ class TargetState:
     """What is known of one target."""
 
     __slots__ = (
-        "breaker", "failures", "gate", "in_flight", "last_failure", "last_used", "provider", "queue", "recovery",
-        "rest", "successes",
+        "breaker", "failures", "gate", "hears_limits", "in_flight", "last_failure", "last_used", "limits", "provider",
+        "queue", "recovery", "rest", "successes",
     )  # fmt: skip
 
-    def __init__(self, config: HealthConfig, provider: ProviderState, random: Callable[[], float]) -> None:
+    def __init__(
+        self, config: HealthConfig, provider: ProviderState, random: Callable[[], float], model: str | None = None
+    ) -> None:
         self.provider = provider
+        self.limits = provider.limits_of(model)
+        """The limits of the model alone; None if it has none."""
+        self.hears_limits = provider.limits.is_timed or (self.limits is not None and self.limits.is_timed)
+        """Whether what an attempt used, and what its vendor says is left, matters."""
         self.breaker = Breaker(config, random)
         self.gate = VendorGate()
         self.rest = Rest(config.rest, config.max_rest)
@@ -136,14 +148,25 @@ class TargetState:
         return "close"
 
     def opens_at(self, now: float) -> float | None:
-        """Return the moment from which breaker and gate admit an attempt; None if another attempt has to end first."""
+        """Return the moment from which breaker, gate and the limits of its model admit the first call in its queue.
+
+        None if another attempt has to end first.
+        """
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return None
-        gate_opens_at = self.gate.opens_at(now)
-        if gate_opens_at is None or self.breaker.admits(now):
-            return gate_opens_at
+        opens_at = self.gate.opens_at(now)
+        if opens_at is None:
+            return None
+        if self.limits is not None:
+            first = self.queue.first
+            limits_open_at = self.limits.opens_at(now, 0 if first is None else first.tokens)
+            if limits_open_at is None:
+                return None
+            opens_at = max(opens_at, limits_open_at)
+        if self.breaker.admits(now):
+            return opens_at
         probe_at = self.breaker.probe_at or now
-        return max(gate_opens_at, probe_at) if now < probe_at else None
+        return max(opens_at, probe_at) if now < probe_at else None
 
     def refusal(self, now: float, despite_rest: bool) -> Refusal | None:
         """Return why the target itself admits no attempt; None if it does."""
@@ -161,6 +184,17 @@ class TargetState:
         if gate_opens_at is None or gate_opens_at > now:
             reason = _VENDOR_WAIT if now < self.gate.closed_until else "the vendor's limit"
             return Refusal("gate", reason, gate_opens_at, now)
+        return None
+
+    def refusal_of_model(self, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
+        """Return why the limits of its model, if it has any, admit no attempt; None if they do."""
+        if self.limits is None:
+            return None
+        opens_at = self.limits.opens_at(now, tokens)
+        if opens_at is None or opens_at > now:
+            return Refusal("limit", "at the limit set for its model", opens_at, now)
+        if self.queue and self.queue.first is not ticket:  # a small request passes no large one
+            return Refusal("queue", "others are waiting for it", None, now)
         return None
 
     def reset(self) -> None:
@@ -209,10 +243,16 @@ def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) ->
 class ProviderState:
     """What all targets of one provider share."""
 
-    __slots__ = ("budget", "limits", "line", "rest")
+    __slots__ = ("_model_limits", "budget", "limits", "line", "rest")
 
     def __init__(self, provider: ProviderConfig, config: HealthConfig) -> None:
-        self.limits = ProviderLimits(provider.max_concurrency, provider.rpm)
+        self.limits = AttemptLimits(provider.max_concurrency, provider.rpm, provider.tpm)
+        self._model_limits = provider.model_limits
         self.budget = RetryBudget(config.retry_ratio, config.retry_burst)
         self.rest = Rest(config.rest, config.max_rest)
         self.line = WaitingLine()
+
+    def limits_of(self, model: str | None) -> AttemptLimits | None:
+        """Return new limits of a model, as they are configured; None if it has none of its own."""
+        found = None if model is None else self._model_limits.get(model)
+        return None if found is None else AttemptLimits(found.max_concurrency, found.rpm, found.tpm)

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
+from lee_llm_router.health.minute_window import LimitsLeft
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.states import (
     RESTS_PROVIDER,
@@ -84,6 +85,8 @@ class Health:
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
         self._providers: dict[str, ProviderState] = {}
+        self.token_limited = frozenset(name for name, one in providers.items() if one.limits_tokens)
+        """Providers whose attempts need an estimate of their tokens."""
 
     def successor(
         self, config: HealthConfig, providers: Mapping[str, ProviderConfig], unchanged: Iterable[str]
@@ -112,6 +115,7 @@ class Health:
         *,
         last_chance: bool = False,
         despite_rest: bool = False,
+        tokens: int = 0,
     ) -> Permit | Refusal:
         """Return a permit for `key`, or a refusal that says why not.
 
@@ -120,13 +124,14 @@ class Health:
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
             last_chance: Whether the caller's patience has ended: it may probe before the breaker's time.
             despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
+            tokens: An estimate of what the attempt will use, to be reserved where `tpm` limits that.
         """
         now = self._clock.monotonic()
         with self._lock.inner:
             target = self._targets.get(key) or self._add_target(key)
             provider = target.provider
             target.last_used = now
-            refusal = self._refusal(target, ticket, now, despite_rest)
+            refusal = self._refusal(target, ticket, now, despite_rest, tokens)
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
             if refusal is not None:
@@ -135,7 +140,8 @@ class Health:
                 return refusal
             if ticket is not None:
                 provider.line.remove(target.queue, ticket)
-            provider.limits.acquire(now)
+            of_provider = provider.limits.acquire(now, tokens)
+            of_model = None if target.limits is None else target.limits.acquire(now, tokens)
             target.in_flight += 1
             if target.rest.length:
                 target.rest.start_attempt(now)
@@ -144,7 +150,7 @@ class Health:
             # Breaker and gate are asked only where they say anything: most targets are well.
             probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
-            permit = Permit(target, probe, leads, self._fork_generation)
+            permit = Permit(target, probe, leads, self._fork_generation, tokens, of_provider, of_model)
             if provider.line.size:
                 self._wake(target, now)
             return permit
@@ -157,6 +163,8 @@ class Health:
         counts_against_target: bool = False,
         close_gate_for: float | None = None,
         rests: bool = False,
+        tokens: int | None = None,
+        left: LimitsLeft | None = None,
     ) -> Transition | None:
         """Give `permit` back with the outcome of the attempt, and return what that did to the target's breaker.
 
@@ -166,6 +174,8 @@ class Health:
             counts_against_target: Whether the failure is the target's fault.
             close_gate_for: Seconds for which the vendor asked to be left alone; None or 0 if it did not.
             rests: Whether the failure says that the target cannot serve for now.
+            tokens: What the attempt used; None if that is not known, so that the estimate stands.
+            left: What the vendor says is left of its limits; None if it does not say.
         """
         now = self._clock.monotonic()
         with self._lock.inner:
@@ -175,6 +185,10 @@ class Health:
             provider = target.provider
             provider.limits.release()
             target.in_flight -= 1
+            if target.limits is not None:
+                target.limits.release()
+            if target.hears_limits:
+                _settle(permit, tokens, left, now)
             if failure is None:
                 changed = target.record_success(permit, now)
                 provider.budget.earn()
@@ -202,7 +216,7 @@ class Health:
         if known is not None:
             return known
         provider = self._providers.get(key[0]) or ProviderState(self._provider_configs[key[0]], self._config)
-        return TargetState(self._config, provider, self._random)
+        return TargetState(self._config, provider, self._random, key[1])
 
     def breaker_admits_at(self, key: TargetKey) -> float:
         """Return the moment from which the breaker of `key` admits an attempt; in the past if it does so now."""
@@ -219,14 +233,15 @@ class Health:
         with self._lock:
             return self._provider_state(provider).budget.spend()
 
-    def queue(self, key: TargetKey, refusal: Refusal | None = None) -> QueueTicket:
+    def queue(self, key: TargetKey, refusal: Refusal | None = None, tokens: int = 0) -> QueueTicket:
         """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`.
 
         Args:
             key: The target.
             refusal: Why the caller waits, and so until when; None if it does not say.
+            tokens: As for `acquire`.
         """
-        ticket = QueueTicket(key)
+        ticket = QueueTicket(key, tokens)
         until = None if refusal is None else refusal.opens_at
         now = self._clock.monotonic()
         with self._lock:
@@ -236,7 +251,7 @@ class Health:
             line.append(target.queue, ticket)
             line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
-            refused = self._refusal(target, ticket, now, despite_rest=True)
+            refused = self._refusal(target, ticket, now, True, tokens)
             if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
                 ticket.wake()
         return ticket
@@ -278,6 +293,8 @@ class Health:
         self._fork_generation += 1
         for target in self._targets.values():
             target.in_flight = 0
+            if target.limits is not None:
+                target.limits.in_flight = 0
             target.queue.clear()
             target.breaker.abandon(probe=True)
             target.gate.abandon(leader=True)
@@ -286,16 +303,18 @@ class Health:
             provider.line.clear()
 
     def _refusal(
-        self, target: TargetState, ticket: QueueTicket | None, now: float, despite_rest: bool
+        self, target: TargetState, ticket: QueueTicket | None, now: float, despite_rest: bool, tokens: int
     ) -> Refusal | None:
         """Return why no attempt may start now; None if one may."""
         refusal = target.refusal(now, despite_rest)
         if refusal is not None:
             return refusal
         provider = target.provider
-        limits_open_at = provider.limits.opens_at(now)
+        limits_open_at = provider.limits.opens_at(now, tokens)
         if limits_open_at is None or limits_open_at > now:
             return Refusal("limit", "at the limit set for it", limits_open_at, now)
+        if target.limits is not None and (refusal := target.refusal_of_model(ticket, now, tokens)) is not None:
+            return refusal
         if provider.line.size:
             first = provider.line.first(now)
             if first is not None and first is not ticket:
@@ -309,7 +328,7 @@ class Health:
         head, first = target.queue.first, provider.line.first(now)
         if head is not None and (opens_at is None or opens_at > now):
             head.wake()
-        if first is not None and provider.limits.opens_at(now) is not None:
+        if first is not None and provider.limits.opens_at(now, first.tokens) is not None:
             first.wake()
 
     def _target(self, key: TargetKey) -> TargetState:
@@ -319,7 +338,7 @@ class Health:
         if len(self._targets) >= MAX_TARGETS:
             self._evict()
         provider = self._provider_state(key[0])
-        target = self._targets[key] = TargetState(self._config, provider, self._random)
+        target = self._targets[key] = TargetState(self._config, provider, self._random, key[1])
         return target
 
     def _provider_state(self, name: str) -> ProviderState:
@@ -329,8 +348,21 @@ class Health:
         return provider
 
     def _evict(self) -> None:
-        """Forget the least recently used targets that are not in use."""
-        idle = (key for key, target in self._targets.items() if not target.in_flight and not target.queue)
+        """Forget the least recently used targets that are not in use; those with limits of their own are kept."""
+        idle = (key for key, t in self._targets.items() if not t.in_flight and not t.queue and t.limits is None)
         # Evict in batches: finding the oldest scans every target.
         for key in nsmallest(_EVICTED_AT_ONCE, idle, key=lambda key: self._targets[key].last_used):
             del self._targets[key]
+
+
+def _settle(permit: Permit, tokens: int | None, left: LimitsLeft | None, now: float) -> None:
+    """Count what an attempt used in place of the estimate, and what the vendor says is left."""
+    target = permit.target
+    of_provider, of_model = target.provider.limits, target.limits
+    if tokens is not None and tokens != permit.tokens:
+        of_provider.settle(now, permit.of_provider, tokens - permit.tokens)
+        if of_model is not None:
+            of_model.settle(now, permit.of_model, tokens - permit.tokens)
+    if left is not None:
+        # Vendors count by model: where the model has a limit of its own, theirs is that.
+        (of_provider if of_model is None or not of_model.is_timed else of_model).hear(now, left)

@@ -35,10 +35,12 @@ _arrivals = count()
 class QueueTicket:
     """A place in the queue for one target. `woken` is done when it is worth trying again."""
 
-    __slots__ = ("arrival", "key", "woken")
+    __slots__ = ("arrival", "key", "tokens", "woken")
 
-    def __init__(self, key: TargetKey) -> None:
+    def __init__(self, key: TargetKey, tokens: int = 0) -> None:
         self.key = key
+        self.tokens = tokens
+        """What is to be reserved for the attempt."""
         self.arrival = next(_arrivals)
         """Tickets are served in the order of this number."""
         self.woken: Future[None] = Future()

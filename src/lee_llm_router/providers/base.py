@@ -25,6 +25,7 @@ from lee_llm_router.pricing.settings import ProviderBudgetConfig
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
+from lee_llm_router.settings.model import Section
 from lee_llm_router.settings.plugins import PluginSettings
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change, apart from giving an answer. Attempts with effects are not repeated by default."""
 
 
+class ModelLimitsConfig(Section):
+    """Limits of one model, besides those of its provider."""
+
+    max_concurrency: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts at the model at once, of this router. Default: any."
+    )
+    rpm: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts at the model started within 60 seconds. Default: any."
+    )
+    tpm: Integer | None = Field(
+        None, ge=1, le=1_000_000_000_000, description="Tokens the model may use within 60 seconds. Default: any."
+    )
+
+
 class ProviderConfig(PluginSettings):
     """Settings every provider has; a provider adds its own by subclassing."""
 
@@ -69,9 +84,23 @@ class ProviderConfig(PluginSettings):
     rpm: Integer | None = Field(
         None, ge=1, le=1_000_000, description="Attempts started within 60 seconds. Default: any."
     )
+    tpm: Integer | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Tokens, in and out, that attempts may use within 60 seconds. Default: any.",
+    )
+    model_limits: dict[str, ModelLimitsConfig] = Field(
+        default_factory=dict, max_length=1000, description="max_concurrency, rpm and tpm of single models, by name."
+    )
     budget: ProviderBudgetConfig | None = Field(
         None, description="What attempts at the provider may cost. Default: anything."
     )
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether the tokens of any of its attempts are limited."""
+        return self.tpm is not None or any(limits.tpm is not None for limits in self.model_limits.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,12 +65,12 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         headers: By lower-case name; repeated ones joined by commas.
         now: Seconds since 1970.
     """
-    milliseconds = _longest(_number(value) for value in headers.get("retry-after-ms", "").split(","))
+    milliseconds = _longest(number_in(value) for value in headers.get("retry-after-ms", "").split(","))
     if milliseconds is not None:
         return wait_seconds(milliseconds / 1000)
-    now = _server_time(headers, now)
+    now = server_time(headers, now)
     return wait_seconds(
-        _longest(_wait(value, now, since_1970=False) for value in _values(headers.get("retry-after", "")))
+        _longest(seconds_in(value, now, since_1970=False) for value in values_in(headers.get("retry-after", "")))
     )
 
 
@@ -80,17 +80,17 @@ def spent_bucket_wait(headers: Mapping[str, str], now: float) -> float | None:
     ``x-ratelimit-remaining-tokens: 0`` and ``x-ratelimit-reset-tokens: 1m30.5s`` belong together, whatever stands
     around `remaining` and `reset`; ``RateLimit: ...;r=0;t=30`` says both.
     """
-    now, waits = _server_time(headers, now), []
+    now, waits = server_time(headers, now), []
     for name, value in headers.items():
         if "ratelimit" not in name.replace("-", ""):
             continue
-        if "remaining" in name and _number(value) == 0:
-            waits += [_wait(one, now) for one in _values(headers.get(name.replace("remaining", "reset"), ""))]
+        if "remaining" in name and number_in(value) == 0:
+            waits += [seconds_in(one, now) for one in values_in(headers.get(name.replace("remaining", "reset"), ""))]
         elif name in ("ratelimit", "x-ratelimit"):
             for one in value.split(","):
                 fields = dict(re.findall(r"\b(r|t|remaining|reset)\s*=\s*([0-9.]{1,20})", one if ";" in one else value))
-                if _number(fields.get("r", fields.get("remaining"))) == 0:
-                    waits.append(_number(fields.get("t", fields.get("reset"))))
+                if number_in(fields.get("r", fields.get("remaining"))) == 0:
+                    waits.append(number_in(fields.get("t", fields.get("reset"))))
     return wait_seconds(_longest(waits))
 
 
@@ -107,15 +107,15 @@ def wait_in_field(name: str, value: Any, now: float) -> float | None:
     if not is_wait and not (words & {"reset", "resets"} and words & {"after", "at", "in", "time", "seconds", "ms"}):
         return None
     if isinstance(value, Mapping):
-        whole, nanos = (_number(str(value.get(part, 0))) for part in ("seconds", "nanos"))
+        whole, nanos = (number_in(str(value.get(part, 0))) for part in ("seconds", "nanos"))
         return wait_seconds(None if whole is None else whole + (nanos or 0.0) / 1e9)
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     if words & {"ms", "millis", "milliseconds"}:
-        milliseconds = _number(str(value))
+        milliseconds = number_in(str(value))
         if milliseconds is not None and milliseconds < _EARLIEST_IN_MS:
             return wait_seconds(milliseconds / 1000)
-    return wait_seconds(_wait(value if isinstance(value, str) else _plain_number(value), now))
+    return wait_seconds(seconds_in(value if isinstance(value, str) else _plain_number(value), now))
 
 
 def wait_in_words(text: str, now: float) -> float | None:
@@ -150,13 +150,13 @@ def duration_at(text: str, start: int) -> float | None:
     return total if parts else None
 
 
-def _wait(value: str, now: float, *, since_1970: bool = True) -> float | None:
+def seconds_in(value: str, now: float, *, since_1970: bool = True) -> float | None:
     """Return the seconds to wait that a value names: a number, a duration or a moment.
 
     With `since_1970`, a number that is far too large for a wait is a moment, in seconds or milliseconds.
     """
     value = value.strip()
-    number = _number(value)
+    number = number_in(value)
     if number is not None:
         if number < _EARLIEST_MOMENT or not since_1970:
             return number
@@ -169,7 +169,7 @@ def _wait(value: str, now: float, *, since_1970: bool = True) -> float | None:
     return None if moment is None else max(0.0, moment - now)
 
 
-def _values(text: str) -> Iterator[str]:
+def values_in(text: str) -> Iterator[str]:
     """Give the values of a header that may have been sent several times. A date holds a comma of its own."""
     parts = iter(text[:_READ].split(","))
     for value in parts:
@@ -181,7 +181,8 @@ def _longest(waits: Iterable[float | None]) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def _number(text: str | None) -> float | None:
+def number_in(text: str | None) -> float | None:
+    """Return the number that `text` is, in digits; None if it is none."""
     text = (text or "").strip()
     return float(text) if _NUMBER.fullmatch(text) and len(text) < 300 else None
 
@@ -190,7 +191,8 @@ def _plain_number(value: float) -> str:
     return f"{value:f}" if isinstance(value, float) else str(min(value, 10**20))
 
 
-def _server_time(headers: Mapping[str, str], now: float) -> float:
+def server_time(headers: Mapping[str, str], now: float) -> float:
+    """Return the moment of the answer by its own clock, else `now`; seconds since 1970."""
     sent_at = _timestamp(headers.get("date", ""))
     return now if sent_at is None else sent_at
 

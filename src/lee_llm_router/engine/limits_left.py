@@ -1,0 +1,100 @@
+"""What an answer says of the limits of a minute: the tokens that it used, and what the vendor has left.
+
+How this works
+--------------
+The headers of all vendors have one shape: a name with ``ratelimit``, a unit (``tokens`` or ``requests``) and
+``remaining``, and beside it the same name with ``reset``. OpenAI writes ``x-ratelimit-remaining-tokens: 149984`` and
+``x-ratelimit-reset-tokens: 6m0s``, Anthropic ``anthropic-ratelimit-tokens-remaining`` and a moment. ``RateLimit:
+"default";r=50;t=30`` (the draft of the IETF) says both at once. A name without a unit counts requests. Names with a
+word more (``input-tokens``, ``tokens-month``) tell of limits that are not those of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lee_llm_router._util.answer_headers import AnswerHeaders
+from lee_llm_router.engine.operation import Operation
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.health.minute_window import AmountLeft, LimitsLeft
+from lee_llm_router.providers.http.dialects.waits import number_in, seconds_in, server_time, values_in
+from lee_llm_router.response import LLMUsage
+
+_OF_ANOTHER_LIMIT = frozenset(
+    {"input", "output", "day", "days", "month", "hour", "week", "year", "second", "concurrent", "bysize", "images"}
+)
+"""Words of a name that say that it tells of a part of the tokens, or of another span than a minute."""
+_ITEM = re.compile(r"\b(r|t|remaining|reset)\s*=\s*\"?([0-9.]{1,20})")
+_PLAIN_NAMES = ("ratelimit", "x-ratelimit")
+
+
+def tokens_used(operation: Operation, said: Any) -> int | None:
+    """Return the tokens of an attempt by what came of it; None if that does not say.
+
+    Args:
+        operation: What was asked.
+        said: The answer, or the error. One that was sent nothing, or refused (a status of 4xx), has used none.
+    """
+    if isinstance(said, LLMRouterError):
+        if said.response is not None and (used := _total(said.response.usage)) is not None:
+            return used
+        is_refused = said.status_code is not None and 400 <= said.status_code < 500
+        return None if said.sent and not is_refused else 0
+    return _total(operation.facts(said).usage)
+
+
+def _total(usage: LLMUsage) -> int | None:
+    if usage.total_tokens is not None:
+        return usage.total_tokens
+    parts = [part for part in (usage.prompt_tokens, usage.completion_tokens) if part is not None]
+    return sum(parts) if parts else None
+
+
+def limits_left(headers: Mapping[str, str], now: float) -> LimitsLeft | None:
+    """Return what `headers` say is left of a vendor's limits of a minute; None if they say nothing.
+
+    Of several limits of one unit the one with the least left counts.
+
+    Args:
+        headers: Those of an answer, by lower-case name.
+        now: Seconds since 1970.
+    """
+    of_answer = headers if isinstance(headers, AnswerHeaders) else AnswerHeaders.from_mapping(headers)
+    told = of_answer.holding(b"ratelimit") or of_answer.holding(b"rate-limit")
+    if not told:
+        return None
+    now = server_time(of_answer.holding(b"date"), now)
+    least: dict[str, AmountLeft] = {}
+    for unit, left in _all_left(told, now):
+        if unit not in least or left.amount < least[unit].amount:
+            least[unit] = left
+    return LimitsLeft(least.get("requests"), least.get("tokens")) if least else None
+
+
+def _all_left(headers: Mapping[str, str], now: float) -> Iterator[tuple[str, AmountLeft]]:
+    for name, value in headers.items():
+        if name in _PLAIN_NAMES:
+            yield from _left_in_items(value)
+            continue
+        words = set(name.replace("_", "-").split("-"))
+        if "remaining" not in words or words & _OF_ANOTHER_LIMIT:
+            continue
+        reset = headers.get(name.replace("remaining", "reset"), "")
+        waits = [seconds for one in values_in(reset) if (seconds := seconds_in(one, now)) is not None]
+        for one in values_in(value):
+            amount = number_in(one)
+            if amount is not None:
+                unit = "tokens" if words & {"tokens", "token"} else "requests"
+                yield unit, AmountLeft(amount, max(waits, default=None))
+
+
+def _left_in_items(value: str) -> Iterator[tuple[str, AmountLeft]]:
+    """Yield what ``"tokens";r=50;t=30`` says, or ``limit=100, remaining=50, reset=30``."""
+    for item in value.split(",") if ";" in value else [value]:
+        fields = dict(_ITEM.findall(item))
+        amount = number_in(fields.get("r", fields.get("remaining")))
+        if amount is not None:
+            resets_in = number_in(fields.get("t", fields.get("reset")))
+            yield "tokens" if "token" in item.lower() else "requests", AmountLeft(amount, resets_in)
