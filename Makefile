@@ -23,7 +23,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
   tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
   tests/whole/test_pains.py tests/whole/test_burst.py
 
-.PHONY: help demo test coverage test-http test-real test-otlp test-browser lint build bench clean
+.PHONY: help demo test coverage test-http test-real test-state test-otlp test-browser lint build bench clean
 
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
@@ -31,6 +31,7 @@ help:
 	@echo "make coverage   run them with branch coverage, which must be 95%"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
+	@echo "make test-state  run the tests with a real redis-server (installs Debian's package where there is none)"
 	@echo "make test-browser  run the tests of the report in Chromium (installs Debian's package where there is none)"
 	@echo "make test-otlp  send traces to a real receiver of OTLP (installs Arize Phoenix, 850 MB, into .real)"
 	@echo "make lint       ruff and mypy"
@@ -106,6 +107,11 @@ test-real: $(REAL)/.installed
 test-otlp: $(REAL)/.installed $(REAL)/phoenix/.installed
 	LEE_REAL_PHOENIX="$(abspath $(REAL)/phoenix/bin/phoenix)" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real/test_real_otlp.py -m real
+
+test-state: $(VENV)/.installed
+	command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+	LEE_REDIS=1 $(BIN)/python -m pytest tests -m redis
 
 test-browser: $(VENV)/.installed
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \

@@ -10,6 +10,7 @@ pytest_plugins = [
     "helpers.claude_fixtures",
     "helpers.codex_fixtures",
     "helpers.gemini_fixtures",
+    "helpers.redis_fixtures",
 ]
 
 # How long an input takes to make says something about the machine, not about the library.
