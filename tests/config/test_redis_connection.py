@@ -1,0 +1,151 @@
+"""The connection to Redis: scripts known or not, a server that refuses, messages, forks, and addresses of all kinds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from helpers.redis_server import RedisServer, SlowWay
+from lee_llm_router.errors import ConfigError
+from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, RedisProblem, ScriptCall
+
+ADD = LuaScript("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+ECHO = LuaScript("return ARGV[1]")
+
+
+def _add(key: str, number: int) -> ScriptCall:
+    return ScriptCall(ADD, [key], [number])
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "http://h:1", "redis://h:port", "redis://h:6379/0?max_connections=x"]
+)
+def test_what_is_no_address_is_refused_without_quoting_it(url: str) -> None:
+    with pytest.raises(ConfigError, match="address of Redis") as caught:
+        RedisConnection(url)
+    assert url not in str(caught.value)
+
+
+def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigError, match=r"pip install \"lee-llm-router\[redis\]\""):
+        RedisConnection("redis://127.0.0.1:1/0")
+
+
+@pytest.mark.redis
+def test_a_script_that_the_server_does_not_know_runs_once_all_the_same(redis_server: RedisServer) -> None:
+    """Also beside one that it knows, and after SCRIPT FLUSH."""
+    connection = RedisConnection(redis_server.url)
+    assert connection.run([_add("{once}", 1)]) == [1]
+    connection.command("SCRIPT FLUSH")
+    assert connection.run([_add("{once}", 1), ScriptCall(ECHO, [], ["here"]), _add("{once}", 1)]) == [2, "here", 3]
+    assert connection.run([ScriptCall(LuaScript("return 7"), [], []), _add("{once}", 1)]) == [7, 4]
+    connection.close()
+    assert connection.command("GET", "{once}") == "4"
+    connection.close()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        (["CONFIG SET", "maxmemory", "1"], "OutOfMemoryError"),
+        (["REPLICAOF", "127.0.0.1", "1"], "ReadOnlyError"),
+        (["CONFIG SET", "requirepass", "s3cret"], "Authentication"),
+    ],
+    ids=["full", "replica", "password"],
+)
+def test_a_server_that_refuses_is_a_problem_in_words(redis_server: RedisServer, before: list[str], says: str) -> None:
+    connection = RedisConnection(redis_server.url)
+    connection.run([_add("{refused}", 1)])
+    connection.command(*before)
+    connection.close()
+    with pytest.raises(RedisProblem, match=says) as caught:
+        connection.run([_add("{refused}", 1)])
+    connection.close()
+    assert "s3cret" not in str(caught.value)
+    redis_server.restart()
+    assert connection.run([_add("{refused}", 1)]) == [1]
+    connection.close()
+
+
+@pytest.mark.redis
+def test_a_wrong_password_or_one_that_is_right(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A password stands in the address; what goes wrong does not quote it. A Unix socket is an address too."""
+    from helpers.redis_fixtures import redis_folder
+
+    folder: Path = redis_folder(tmp_path_factory)
+    with RedisServer(folder, "--requirepass", "right", unix_socket=True) as server:
+        for url in (f"redis://:right@127.0.0.1:{server.port}/0", f"unix://:right@{server.socket_path}?db=0"):
+            connection = RedisConnection(url)
+            assert connection.command("PING") in ("PONG", True)
+            connection.close()
+        connection = RedisConnection(f"redis://:wr0ng@127.0.0.1:{server.port}/0")
+        with pytest.raises(RedisProblem, match="Authentication|WRONGPASS") as caught:
+            connection.run([_add("x", 1)])
+        connection.close()
+        assert "wr0ng" not in str(caught.value)
+
+
+@pytest.mark.redis
+def test_messages_come_and_a_lost_subscription_is_told(redis_server: RedisServer) -> None:
+    """The first call subscribes. Something else that can be read ends the wait."""
+    here, there = RedisConnection(redis_server.url), RedisConnection(redis_server.url)
+    assert here.listen("news", 5) == []
+    there.command("PUBLISH", "news", "one")
+    there.command("PUBLISH", "news", "two")
+    assert here.listen("news", 5) == ["one", "two"] or here.listen("news", 5) == ["two"]
+    assert here.listen("news", 0) == []
+    waker, wakeable = os.pipe()[::-1]
+    threading.Timer(0.05, os.write, (waker, b"x")).start()
+    assert here.listen("news", 60, wakeable) == []
+    there.command("CLIENT KILL", "TYPE", "pubsub")
+    with pytest.raises(RedisProblem):
+        here.listen("news", 5)
+    assert here.listen("news", 5) == []  # it has subscribed again
+    there.command("PUBLISH", "news", "three")
+    assert here.listen("news", 5) == ["three"]
+    for connection in (here, there):
+        connection.close()
+    os.close(waker)
+    os.close(wakeable)
+
+
+@pytest.mark.redis
+def test_a_slow_server_is_left_after_the_timeout(redis_server: RedisServer) -> None:
+    """And its late answer is not taken for that to another question."""
+    with SlowWay(redis_server.port) as way:
+        connection = RedisConnection(way.url, timeout=0.1)
+        connection.command("PING")
+        way.delay = 0.3
+        with pytest.raises(RedisProblem, match="no answer in time"):
+            connection.run([ScriptCall(ECHO, [], ["first"])])
+        way.delay = 0
+        assert connection.run([ScriptCall(ECHO, [], ["second"])]) == ["second"]
+        connection.close()
+
+
+@pytest.mark.redis
+def test_a_forked_child_has_connections_of_its_own(redis_server: RedisServer) -> None:
+    connection = RedisConnection(redis_server.url)
+    connection.listen("forked", 0)
+    own = connection.command("CLIENT ID")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            others = connection.command("CLIENT ID")
+            connection.listen("forked", 0)
+            connection.close()
+            status = 0 if others != own else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert connection.command("CLIENT ID") == own
+    connection.command("PUBLISH", "forked", "hello")
+    assert connection.listen("forked", 5) == ["hello"]
+    connection.close()
