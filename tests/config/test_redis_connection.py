@@ -85,7 +85,7 @@ def test_a_wrong_password_or_one_that_is_right(tmp_path_factory: pytest.TempPath
             assert connection.command("PING") in ("PONG", True)
             connection.close()
         connection = RedisConnection(f"redis://:wr0ng@127.0.0.1:{server.port}/0")
-        with pytest.raises(RedisProblem, match="Authentication|WRONGPASS") as caught:
+        with pytest.raises(RedisProblem, match=r"Authentication|WRONGPASS") as caught:
             connection.run([_add("x", 1)])
         connection.close()
         assert "wr0ng" not in str(caught.value)
