@@ -19,6 +19,7 @@ import select
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from socket import SHUT_RDWR
 from time import monotonic
 from typing import Any
 
@@ -60,7 +61,7 @@ class ScriptCall:
 
 
 class RedisConnection:
-    """What this process has of one Redis. Use it from one thread at a time.
+    """What this process has of one Redis. Use it from one thread at a time; `listen` may be at work in another.
 
     Args:
         url: Where it is, and as whom: ``rediss://user:password@host:6380/0``, ``unix:///run/redis.sock``.
@@ -79,7 +80,10 @@ class RedisConnection:
         """When anything came over the subscription last."""
         self._has_pinged = False
         """Whether a PING was sent over it since."""
+        self._is_closed = False
         self._fork_lock = ForkLock(reentrant=True, in_child=self._abandon)
+        self._listening = ForkLock()
+        """Held while `listen` is at work."""
         check_redis_url(url)
         self._make_client().close()
 
@@ -117,45 +121,46 @@ class RedisConnection:
             raise RedisProblem(problem_in_words(answer)) from answer
         return answer
 
-    def listen(self, channel: str, seconds: float, wakeable: int | None = None) -> list[str]:
-        """Wait for messages of `channel`; return those that came, none if none did in time.
+    def listen(self, channel: str, seconds: float) -> list[str] | None:
+        """Wait for messages of `channel`, for at most `seconds`, and return those that came; another thread may `close`.
 
-        The first time it only subscribes, and returns at once: what was published before is not known.
-
-        Args:
-            channel: The channel.
-            seconds: The longest wait.
-            wakeable: The descriptor of something else that ends the wait when it can be read.
+        The first time it only subscribes, and returns None at once: what was published before is not known.
 
         Raises:
             RedisProblem: the subscription was lost, and messages with it; the next call subscribes again.
         """
-        try:
-            if self._listener is None:
-                self._subscribe(channel)
-                return []
-            return self._messages(seconds, wakeable)
-        except Exception as error:
-            self.stop_listening()
-            if isinstance(error, RedisProblem):
-                raise
-            raise RedisProblem(problem_in_words(error)) from error
-
-    def stop_listening(self) -> None:
-        """Close the subscription, if there is one."""
-        found, self._listener = self._listener, None
-        if found is not None:
-            with suppress(Exception):
-                found.close()
+        with self._listening:
+            try:
+                if self._is_closed:
+                    raise RedisProblem("it is closed")
+                if self._listener is None:
+                    self._subscribe(channel)
+                    return None
+                return self._messages(seconds)
+            except Exception as error:
+                self._stop_listening()
+                if isinstance(error, RedisProblem):
+                    raise
+                raise RedisProblem(problem_in_words(error)) from error
 
     def close(self) -> None:
-        """Close all connections. The next use makes new ones."""
-        self.stop_listening()
+        """Close all connections, and let `listen` return for good. `run` would make a new one."""
+        self._is_closed = True
+        with suppress(Exception):  # there is none, or it is being closed
+            self._listener.connection._sock.shutdown(SHUT_RDWR)
+        with self._listening:
+            self._stop_listening()
         found, self._client = self._client, None
         if found is not None:
             with suppress(Exception):
                 found.close()
                 found.connection_pool.disconnect()
+
+    def _stop_listening(self) -> None:
+        found, self._listener = self._listener, None
+        if found is not None:
+            with suppress(Exception):
+                found.close()
 
     def _send(self, commands: Sequence[Sequence[str | int | float]]) -> list[Any]:
         """Send all commands at once; return the answers, an exception in place of each that the server refused."""
@@ -194,22 +199,17 @@ class RedisConnection:
         self._heard_at = monotonic()
         self._has_pinged = False
 
-    def _messages(self, seconds: float, wakeable: int | None) -> list[str]:
+    def _messages(self, seconds: float) -> list[str]:
         until = monotonic() + seconds
         found: list[str] = []
-        while not self._read_into(found) and not found:
+        while not self._read_into(found) and not self._is_closed:
             self._ping_if_silent()
             left = min(until - monotonic(), PING_SECONDS)
             if left <= 0:
                 break
             waiting = select.poll()
             waiting.register(self._listener.connection._sock, select.POLLIN)
-            if wakeable is not None:
-                waiting.register(wakeable, select.POLLIN)
-            ready = [descriptor for descriptor, _ in waiting.poll(left * 1000)]
-            if wakeable in ready:
-                self._read_into(found)
-                break
+            waiting.poll(left * 1000)
         return found
 
     def _read_into(self, found: list[str]) -> bool:

@@ -202,6 +202,8 @@ def _free_in(uses: dict[int, int], missing: int, some_lent: bool, place: int, no
         place: The place in the order of those who wait, from 1.
         now: The time.
     """
+    if missing <= 0:  # what is lacking is something else, and it must not be waited for until a use runs out
+        return 0.0
     poll = min(LONGEST_POLL, place * LENT_POLL)
     for tick, used in uses.items():
         missing -= used

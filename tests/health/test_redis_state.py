@@ -1,0 +1,85 @@
+"""What every shared state promises, kept by a real Redis, on a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from random import Random
+
+import pytest
+
+from health.test_shared_state import *  # noqa: F403
+from helpers.redis_server import RedisServer
+from helpers.shared_states import Ground
+from lee_llm_router.health.shared.contract import DoorReport, DoorView, LimitsReport, LimitsView, Rest, Use
+from lee_llm_router.health.shared.memory import MemoryRoom, MemoryState
+from lee_llm_router.health.shared.redis_state import RedisSettings, RedisState
+from lee_llm_router.testing import FakeClock
+
+pytestmark = pytest.mark.redis
+
+_grounds = count()
+
+
+@pytest.fixture
+def ground(redis_server: RedisServer) -> Iterator[Ground]:
+    """One namespace of the server for each test."""
+    clock = FakeClock()
+    settings = RedisSettings(type="redis", url=redis_server.url, namespace=f"{{test}}{next(_grounds)}", timeout=5)
+    made = Ground(lambda: RedisState(settings, now=lambda: 1_800_000_000_000 + clock.monotonic() * 1000), clock.advance)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(int(__import__("os").environ.get("SEEDS","3"))))
+def test_the_scripts_decide_as_the_rules_do(redis_server: RedisServer, seed: int) -> None:
+    """Whatever five members report, in whatever order, with any pauses between."""
+    dice, clock, room = Random(seed), FakeClock(), MemoryRoom()
+    room.now = clock.monotonic
+    clock.advance(0.0005)  # so that no moment is at the edge of a tick, where numbers of 0.1 s are off by a hair
+    settings = RedisSettings(type="redis", url=redis_server.url, namespace=f"rules{seed}", timeout=5)
+    redis, memory = RedisState(settings, now=lambda: clock.monotonic() * 1000), MemoryState(room=room)
+    for step in range(400):
+        clock.advance(dice.choice((0, 0.013, 0.25, 0.7, 5, 61)) if step % 9 else dice.randrange(90))
+        limits, door = _random_limits(dice), _random_door(dice)
+        expected, found = (state.exchange([limits], [door]) for state in (memory, redis))
+        assert _limits_seen(found.limits[0]) == _limits_seen(expected.limits[0]), (step, limits)
+        assert _door_seen(found.doors[0]) == _door_seen(expected.doors[0]), (step, door)
+    redis.close()
+
+
+def _random_limits(dice: Random) -> LimitsReport:
+    some = partial(dice.choice, (0, 0, 1, 3, 8))
+    wanted = some()
+    return LimitsReport(
+        "s", dice.choice("abcde"), dice.choice((0.5, 2.0)), rpm=dice.choice((None, 6, 20, 20)),
+        tpm=dice.choice((None, 500)), max_concurrency=dice.choice((None, 4)), starts_held=some(), starts_wanted=some(),
+        used=tuple(Use(dice.choice((0.0, 75.0)), some(), dice.choice((0, 90, -40))) for _ in range(some())),
+        tokens_held=10 * some(), tokens_wanted=100 * wanted, tokens_needed=dice.choice((0, 100 * wanted)),
+        in_flight=some(), slots_wanted=some(), retries_spent=some(), retries_earned=some() / 4, retry_burst=10.0,
+        leaves=not dice.randrange(12),
+    )  # fmt: skip
+
+
+def _random_door(dice: Random) -> DoorReport:
+    seconds = partial(dice.choice, (None, None, None, 0.5, 3.0, 700.0))
+    resting = seconds()
+    return DoorReport(
+        "s", dice.choice("abcde"), dice.choice((0.5, 2.0)), seconds(), seconds(), not dice.randrange(6), seconds(),
+        not dice.randrange(4), None if resting is None else Rest(resting, resting * 2, "auth"), not dice.randrange(9),
+        not dice.randrange(15), *(not dice.randrange(3) for _ in range(4)),
+    )  # fmt: skip
+
+
+def _limits_seen(view: LimitsView) -> tuple[object, ...]:
+    next_in = None if view.next_in is None else round(view.next_in, 6)
+    return view.starts, view.tokens, view.slots, next_in, view.is_contended, round(view.retries, 6)
+
+
+def _door_seen(view: DoorView) -> tuple[object, ...]:
+    rest = None if view.rest is None else (round(view.rest.seconds, 6), view.rest.length, view.rest.reason)
+    return (
+        view.is_open, round(view.probe_in, 6), round(view.waits_for, 6), view.is_led, rest, view.has_pass,
+        view.is_passed, view.others, view.version > 0,
+    )  # fmt: skip
