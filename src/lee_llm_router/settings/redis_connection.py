@@ -122,7 +122,7 @@ class RedisConnection:
         return answer
 
     def listen(self, channel: str, seconds: float) -> list[str] | None:
-        """Wait for messages of `channel`, for at most `seconds`, and return those that came; another thread may `close`.
+        """Wait at most `seconds` for messages of `channel`, and return those that came. Another thread may `close`.
 
         The first time it only subscribes, and returns None at once: what was published before is not known.
 
