@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,12 +67,15 @@ def test_fallbacks_of_a_choice_replace_the_roles() -> None:
 
 
 def test_a_policy_with_a_context_sees_request_metadata_and_health() -> None:
-    """Looked at once, when the router is built; what is known of a target is there from its second call on."""
+    """Looked at once, when the router is built; what is known of a target is there from its second call on.
+
+    Health is looked up when it is asked for, so it is copied here.
+    """
     seen: list[RoutingContext] = []
 
     class Looks:
         def choose(self, role: str, config: LLMConfig, *, context: RoutingContext) -> ProviderChoice:
-            seen.append(context)
+            seen.append(replace(context, health=dict(context.health)))
             return ProviderChoice("a")
 
     router, _, _ = router_for(

@@ -151,6 +151,9 @@ class RoleConfig(CallSettings):
         False, description="Repeat or replace attempts that may have changed something (effects other than none)."
     )
     budget: BudgetConfig | None = Field(None, description="What calls to the role may cost. Default: anything.")
+    policy: AnyPolicy | None = Field(
+        None, description="Routing policy of the role: its name, or its type and settings. Default: that of the file."
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Notes that go into every trace of the role.")
 
 

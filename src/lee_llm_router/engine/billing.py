@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.log import logger
 from lee_llm_router.engine.failures import believable_part
 from lee_llm_router.engine.plan import Attempt, CallPlan, Target
@@ -72,9 +73,7 @@ class Billing:
         if at >= self._looked_up.get(key, 0.0) or target.provider_overrides:
             pending = self._pricer.look_up(self._provider_of(target), model, at=at)
             if pending is None and not target.provider_overrides:
-                if len(self._looked_up) >= _MOST_KEPT:
-                    self._looked_up.clear()
-                self._looked_up[key] = at + LOOK_AGAIN_SECONDS
+                self._note_looked_up(key, at)
 
     def priced(self, plan: CallPlan, attempt: Attempt, answer: Any, *, waited: bool = False) -> Any:
         """Bill the attempt for `answer`, as the operation accepted it, and return it with its cost.
@@ -128,6 +127,23 @@ class Billing:
         if pending is not None:
             wait_until_known(pending, LOOK_UP_SECONDS)
         return self._pricer.card(provider, asked=target.model, tier=tier_word(None, tier), at=now)
+
+    def known_price_of(self, target: Target, *, clock: Clock) -> PriceCard | None:
+        """As `price_of`, without a wait: where the price table is not loaded yet, that is begun, and None returned."""
+        if self._pricer is None:
+            return None
+        now, provider, tier = clock.time(), self._provider_of(target), target.request_template.service_tier
+        card = self._pricer.card(provider, asked=target.model, tier=tier_word(None, tier), at=now)
+        if card is None and now >= self._looked_up.get(target.key, 0.0):
+            pending = self._pricer.look_up(provider, target.model, at=now)
+            if pending is None:
+                self._note_looked_up(target.key, now)
+        return card
+
+    def _note_looked_up(self, key: tuple[str, str | None], now: float) -> None:
+        if len(self._looked_up) >= _MOST_KEPT:
+            self._looked_up.clear()
+        self._looked_up[key] = now + LOOK_AGAIN_SECONDS
 
     def shown_in(self, known: Mapping[TargetKey, TargetHealth], now: float) -> Mapping[TargetKey, TargetHealth]:
         """Return `known` with what budgets of all calls and of providers, if spent, keep from being asked."""

@@ -47,6 +47,7 @@ from lee_llm_router.health.states import (
     Transition,
     refusal_at_last,
 )
+from lee_llm_router.health.view import HealthView
 from lee_llm_router.health.waiting import QueueTicket, TargetKey
 from lee_llm_router.providers.base import ProviderConfig
 
@@ -209,6 +210,10 @@ class Health:
         from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for those who look, not for calls
 
         return HealthGlance(self._seen_target, self._refusal, self._lock, self._clock)
+
+    def view(self) -> HealthView:
+        """Return what is known of every target, as `snapshot` does, each looked up when it is asked for."""
+        return HealthView(self._targets, self._lock, self._clock)
 
     def _seen_target(self, key: TargetKey) -> TargetState:
         """Return the state of `key`; of one that is not known, the state it would begin with. The lock is held."""

@@ -6,7 +6,7 @@ A `RoutingPolicy` chooses a provider and its fallbacks; `routing/chain.py` turns
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -20,6 +20,8 @@ from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
     from lee_llm_router.config.models import LLMConfig
+    from lee_llm_router.engine.plan import Target
+    from lee_llm_router.pricing.cards import PriceCard
 
 
 @fast_init
@@ -34,6 +36,9 @@ class ProviderChoice:
         provider_overrides: Settings of the provider to replace for this call.
         fallbacks: The targets to use after it: provider names or choices. None means the role's own fallbacks.
         reason: Why it was chosen, in words for the trace: "the cheapest that takes pictures".
+        order: The targets of the role's own chain to use, by their places in it from 0, in the order to ask them;
+            those left out are not asked. Each keeps what the file says of it. Such a choice has no overrides and no
+            `fallbacks`, and `provider_name` is the provider of the first. None means that the fields above say it.
     """
 
     provider_name: str
@@ -41,8 +46,14 @@ class ProviderChoice:
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
     fallbacks: Sequence[str | ProviderChoice] | None = None
     reason: str | None = None
+    order: tuple[int, ...] | None = None
 
 
+def _no_price(target: Target) -> PriceCard | None:  # noqa: ARG001 - as `RoutingContext.price_of`
+    return None
+
+
+@fast_init
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
     """What a policy may consider in addition to the role and the configuration."""
@@ -51,7 +62,12 @@ class RoutingContext:
     """The request before a target's settings are added; without a model, unless the caller named one."""
     metadata: Mapping[str, Any]
     health: Mapping[TargetKey, TargetHealth]
-    """What is known of each target, by (provider, model). A target that was never asked is missing."""
+    """What is known of each target, by its `key`. A target that was never asked is missing. It is looked up when it is
+    asked for, so it is of that moment; copy it to keep it."""
+    targets: Sequence[Target] = ()
+    """The role's own chain, in the order of the file. `ProviderChoice.order` has places in it."""
+    price_of: Callable[[Target], PriceCard | None] = _no_price
+    """Returns what a target costs, as far as that is known without waiting; else None."""
 
 
 @runtime_checkable
@@ -101,7 +117,7 @@ def check_choice(choice: ProviderChoice) -> None:
         PolicyError: one is wrong; says where.
     """
     fallbacks: Any = choice.fallbacks
-    problem = _problem_of(choice)
+    problem = _problem_of(choice) or (None if choice.order is None else _problem_of_order(choice))
     if problem is None and fallbacks is not None:
         if not isinstance(fallbacks, list | tuple):
             problem = f"fallbacks are {type(fallbacks).__name__}, not a list"
@@ -129,4 +145,15 @@ def _problem_of(choice: Any) -> str | None:
     reason: Any = choice.reason
     if reason is not None and not isinstance(reason, str):
         return f"reason is {type(reason).__name__}, not text"
+    return None
+
+
+def _problem_of_order(choice: ProviderChoice) -> str | None:
+    order: Any = choice.order
+    if not isinstance(order, tuple) or not order or not all(type(place) is int and place >= 0 for place in order):
+        return "order is not a tuple of places in the chain, counted from 0"
+    if len(set(order)) < len(order):
+        return "order names a place twice"
+    if choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None:
+        return "order stands beside overrides or fallbacks"
     return None

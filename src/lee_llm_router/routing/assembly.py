@@ -31,6 +31,7 @@ from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.routing.planner import CallPlanner
+from lee_llm_router.routing.role_policies import observer_of, role_policies
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.plugins import SINKS
@@ -80,6 +81,7 @@ class Assembly:
         self.config = config
         self._options = options
         self.policy = self._chosen_policy(before)
+        self.role_policies = {} if options.policy is not None else role_policies(config, before)
         store = self._opened_store(before)
         self._own_sinks: list[AnyEventSink] = []
         try:
@@ -96,7 +98,7 @@ class Assembly:
             store=store,
             sinks=(*self._own_sinks, *options.event_sinks),
             on_token_usage=options.on_token_usage,
-            observer=getattr(self.policy, "observe", None),
+            observer=observer_of(self.policy, self.role_policies),
             secrets=secrets,
             kept=_kept(config.trace, options.redact),
             redacted=_redacted(config.trace, options.redact),
@@ -116,7 +118,7 @@ class Assembly:
         )
         if before is not None:
             parts.pool.prepare(before.parts.pool)
-        self.planner = CallPlanner(config, self.policy, parts, options.compression)
+        self.planner = CallPlanner(config, self.policy, parts, options.compression, self.role_policies)
 
     @property
     def parts(self) -> RouterParts:

@@ -63,6 +63,8 @@ def chosen_chain(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequ
 
 def chosen_entries(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target]) -> list[ChosenTarget]:
     """As `chosen_chain`, each target with where its settings come from; the same one may be in it twice."""
+    if choice.order is not None:
+        return _ordered_entries(choice, choice.order, own)
     role_config = config.roles[role]
     first = _chosen_target(choice, role_config, own, config)
     if choice.fallbacks is None:
@@ -89,7 +91,8 @@ def asked_chain(
         role: A role of `config`.
         config: The configuration.
         fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model of the
-            role: in the first target, and in the fallbacks that have no model of their own.
+            role: in the first target, and in the fallbacks that have no model of their own. Where the policy has put
+            the role's own chain in order, the first target of the file counts as the first.
     """
     return _distinct(asked_targets(chain, choice, role, config, fields))
 
@@ -101,8 +104,9 @@ def asked_targets(
     asked = dict(fields)
     model = asked.pop("model", None)
     inherits = _targets_with_role_model(choice, config.roles[role], config) if model is not None else frozenset()
+    first = 0 if choice.order is None or 0 not in choice.order else choice.order.index(0)
     return [
-        t.with_fields(_merge(t.fields, asked), model if i == 0 or t.key in inherits else None)
+        t.with_fields(_merge(t.fields, asked), model if i == first or t.key in inherits else None)
         for i, t in enumerate(chain)
     ]
 
@@ -119,6 +123,14 @@ def reasons_of(choice: ProviderChoice, chain: Sequence[Target]) -> dict[TargetKe
         if key is not None:
             reasons[key] = one.reason
     return reasons
+
+
+def _ordered_entries(choice: ProviderChoice, order: Sequence[int], own: Sequence[Target]) -> list[ChosenTarget]:
+    if max(order) >= len(own):
+        raise PolicyError(f"the routing policy's order has the place {max(order)} of a chain of {len(own)}")
+    if own[order[0]].provider != choice.provider_name:
+        raise PolicyError("the routing policy's order begins with another provider than it names")
+    return [ChosenTarget(own[place], place, {}) for place in order]
 
 
 def _chosen_target(

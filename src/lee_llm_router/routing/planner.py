@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
@@ -37,6 +39,22 @@ if TYPE_CHECKING:
     from lee_llm_router.routing.explanation import Explanation
 
 
+_MOST_ORDERS = 1024
+"""Orders of chains that are kept: every order of six targets, and a few."""
+
+
+class _AskedPolicy(NamedTuple):
+    """A policy, and what is found out once of it."""
+
+    policy: RoutingPolicy
+    name: str
+    wants_context: bool
+
+
+def _asked_policy(policy: RoutingPolicy) -> _AskedPolicy:
+    return _AskedPolicy(policy, type(policy).__name__, takes_context(policy))
+
+
 class CallPlanner:
     """Makes the plans of one router.
 
@@ -45,6 +63,7 @@ class CallPlanner:
         policy: Chooses the targets of each call.
         parts: The router's parts.
         compression: A hook over the messages, for all roles or by role name.
+        role_policies: Policies of roles that have their own.
     """
 
     def __init__(
@@ -53,12 +72,12 @@ class CallPlanner:
         policy: RoutingPolicy,
         parts: RouterParts,
         compression: Compressor | Mapping[str, Compressor] | None = None,
+        role_policies: Mapping[str, RoutingPolicy] = MappingProxyType({}),
     ) -> None:
         self.parts = parts
         self._config = config
-        self._policy = policy
-        self._policy_name = type(policy).__name__
-        self._wants_context = takes_context(policy)
+        self._policy = _asked_policy(policy)
+        self._role_policies = {role: _asked_policy(own) for role, own in role_policies.items()}
         self._compression = compression
         self._sound_choices: dict[str, ProviderChoice] = {}
         """The choice checked last for each role: a simple policy gives the same one each time."""
@@ -68,6 +87,7 @@ class CallPlanner:
         self._role_settings: dict[str, RoleSettings] = {}
         self._configured_chains: dict[str, tuple[Target, ...]] = {}
         self._plain_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
+        self._ordered_chains: dict[tuple[str, tuple[int, ...]], tuple[Target, ...]] = {}
 
     def plan(
         self,
@@ -180,7 +200,7 @@ class CallPlanner:
         if plan.wants_debug_events:
             reporter.event(
                 "policy.choice", plan.request_id, plan.role_settings.shown_role, provider=targets[0].names[0],
-                model=targets[0].names[1], policy=self._policy_name,
+                model=targets[0].names[1], policy=plan.role_settings.policy,
                 chain=[target_name(t.provider, t.model) for t in targets],
             )  # fmt: skip
 
@@ -210,7 +230,7 @@ class CallPlanner:
         config = self._config.roles[role]
         return RoleSettings(
             role=role,
-            policy=self._policy_name,
+            policy=self._role_policies.get(role, self._policy).name,
             deadline=config.deadline,
             retry=config.retry,
             fallback_on=config.fallback_on,
@@ -224,21 +244,30 @@ class CallPlanner:
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
         role, context = plan.role_settings.role, None
-        if self._wants_context:
-            asked = {name: value for name, value in fields.items() if name != "timeout"}
-            messages = plan.payload if plan.operation is COMPLETION else ()
-            request = LLMRequest(
-                messages=messages, role=role, request_id=plan.request_id, metadata=plan.metadata, **asked
-            )
-            context = RoutingContext(request=request, metadata=plan.metadata, health=self.parts.health.snapshot())
-        choice = choose(self._policy, role, self._config, context)
+        asked = self._role_policies.get(role, self._policy)
+        if asked.wants_context:
+            context = self._context(plan, fields)
+        choice = choose(asked.policy, role, self._config, context)
         if choice is not self._sound_choices.get(role):
             check_choice(choice)
             self._sound_choices[role] = choice
         return choice
 
+    def _context(self, plan: CallPlan, fields: Mapping[str, Any]) -> RoutingContext:
+        parts, role = self.parts, plan.role_settings.role
+        asked = {name: value for name, value in fields.items() if name != "timeout"}
+        messages = plan.payload if plan.operation is COMPLETION else ()
+        request = LLMRequest(messages=messages, role=role, request_id=plan.request_id, metadata=plan.metadata, **asked)
+        own, health = self._configured_chain(role), parts.health.view()
+        if parts.billing is None:
+            return RoutingContext(request, plan.metadata, health, own)
+        price_of = partial(parts.billing.known_price_of, clock=parts.clock)
+        return RoutingContext(request, plan.metadata, health, own, price_of)
+
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
         """Return the targets of a call, their schemas checked."""
+        if choice.order is not None:
+            return self._ordered_chain(role, choice, choice.order, fields)
         key = (role, choice.provider_name)
         plain = not (choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
         chain = self._plain_chains.get(key) if plain else None
@@ -250,10 +279,27 @@ class CallPlanner:
                 self._plain_chains[key] = chain
             else:
                 chain = tuple(target.masked(self.parts.secrets) for target in chain)
-        if fields:
-            _check_schema(fields.get("schema"))
-            chain = asked_chain(chain, choice, role, self._config, fields)
-        return chain
+        return self._with_fields(role, chain, choice, fields) if fields else chain
+
+    def _with_fields(
+        self, role: str, chain: tuple[Target, ...], choice: ProviderChoice, fields: Mapping[str, Any]
+    ) -> tuple[Target, ...]:
+        _check_schema(fields.get("schema"))
+        return asked_chain(chain, choice, role, self._config, fields)
+
+    def _ordered_chain(
+        self, role: str, choice: ProviderChoice, order: tuple[int, ...], fields: Mapping[str, Any]
+    ) -> tuple[Target, ...]:
+        """As `_chain`, for a choice that puts the role's own chain in order."""
+        chain = self._ordered_chains.get((role, order))
+        if chain is None:
+            chain = chosen_chain(choice, role, self._config, self._configured_chain(role))
+            for target in chain:
+                _check_schema(target.fields.get("schema"))
+            if len(self._ordered_chains) >= _MOST_ORDERS:
+                self._ordered_chains.clear()
+            self._ordered_chains[role, order] = chain
+        return self._with_fields(role, chain, choice, fields) if fields else chain
 
     def _configured_chain(self, role: str) -> tuple[Target, ...]:
         chain = self._configured_chains.get(role)

@@ -1,0 +1,51 @@
+"""Policies of roles that have their own: built, kept when the file is read again, and shown what they asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router._util.printable import printable
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.policy.contract import RoutingPolicy
+from lee_llm_router.policy.loading import load_policy
+from lee_llm_router.telemetry.records import TraceRecord
+
+if TYPE_CHECKING:
+    from lee_llm_router.routing.assembly import Assembly
+
+
+def role_policies(config: LLMConfig, before: Assembly | None) -> dict[str, RoutingPolicy]:
+    """Return the policies of the roles that have their own; those of `before` where their settings are the same.
+
+    Raises:
+        ConfigError: one cannot be built.
+    """
+    found: dict[str, RoutingPolicy] = {}
+    for name, role in config.roles.items():
+        if role.policy is None:
+            continue
+        old = None if before is None else before.config.roles.get(name)
+        kept = None if before is None or old is None or old.policy != role.policy else before.role_policies.get(name)
+        found[name] = load_policy(role.policy) if kept is None else kept
+    return found
+
+
+def observer_of(policy: object, own: Mapping[str, object]) -> Callable[[TraceRecord], Any] | None:
+    """Return what is shown every record: the `observe` of the policy that chose for the call; None if none has any.
+
+    Args:
+        policy: Chooses for the roles without a policy of their own.
+        own: The policies of the other roles.
+    """
+    shared = getattr(policy, "observe", None)
+    observers = {printable(role): getattr(one, "observe", None) for role, one in own.items()}
+    if not observers or (shared is None and not any(observers.values())):
+        return shared
+
+    def observe(record: TraceRecord) -> None:
+        observer = observers.get(record.role, shared)
+        if observer is not None:
+            observer(record)
+
+    return observe
