@@ -15,7 +15,15 @@ def _problem(loaded: object) -> str | None:
 POLICIES: PluginRegistry[Any] = PluginRegistry(
     "routing policy",
     "lee_llm_router.policies",
-    {"simple": "lee_llm_router.policy.simple:SimpleRoutingPolicy"},
+    {
+        "simple": "lee_llm_router.policy.simple:SimpleRoutingPolicy",
+        "weighted": "lee_llm_router.policy.weighted:WeightedPolicy",
+        "round_robin": "lee_llm_router.policy.round_robin:RoundRobinPolicy",
+        "least_busy": "lee_llm_router.policy.least_busy:LeastBusyPolicy",
+        "lowest_latency": "lee_llm_router.policy.lowest_latency:LowestLatencyPolicy",
+        "lowest_cost": "lee_llm_router.policy.lowest_cost:LowestCostPolicy",
+        "sticky": "lee_llm_router.policy.sticky:StickyPolicy",
+    },
     problem=_problem,
 )
 """Routing policies by name. They are registered here, since the file names policies and policies know the file."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.breaker import Breaker, BreakerState
 from lee_llm_router.health.limits import AttemptLimits, RetryBudget
@@ -33,6 +34,7 @@ Transition = Literal["open", "close"]
 """What an outcome did to the target's breaker."""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
     """What is known of one target at one moment."""
@@ -207,7 +209,7 @@ class TargetState:
     def snapshot(self, now: float) -> TargetHealth:
         """Return what is known at `now`, as data."""
         provider = self.provider
-        rest = max(self.rest, provider.rest, key=lambda one: one.until)
+        rest = self.rest if self.rest.until >= provider.rest.until else provider.rest
         reason, wait = None, max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now))
         if self.breaker.probe_at is not None:
             reason = BREAKER_OPEN

@@ -1,0 +1,75 @@
+"""The policy `sticky`: calls with the same note go to the same target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from lee_llm_router.policy.contract import RoutingContext
+from lee_llm_router.policy.spreading import AmongSettings, Spread, SpreadPolicy
+from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.records import target_name
+
+if TYPE_CHECKING:
+    from hashlib import blake2b as Hash
+
+
+_LONG_VALUE = 256
+"""Bytes above which a value is hashed once, and not again for each target."""
+
+
+class StickySettings(AmongSettings):
+    """Settings of the policy `sticky`."""
+
+    by: str = Field("user_id", min_length=1, description="The note of a call, in its metadata, that decides.")
+
+
+class StickyPolicy(SpreadPolicy):
+    """Puts the targets in an order that follows from the value of a note and their own names alone.
+
+    So every process and host agrees on it. If a target comes or goes, no call moves but to the one and from the other:
+    rendezvous hashing (Thaler and Ravishankar, A name-based mapping scheme for rendezvous, 1996). While the first is
+    shut, each value goes to its own second.
+
+    Args:
+        settings: Which note it is.
+    """
+
+    config_model: ClassVar[type[PluginSettings]] = StickySettings
+
+    def __init__(self, settings: StickySettings) -> None:
+        super().__init__(settings)
+        self._by = settings.by
+        self._hashes: dict[str, tuple[Spread, list[tuple[Hash, int]]]] = {}
+        """The hashes of the names of the chains seen last, by role."""
+
+    def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
+        """As `SpreadPolicy.ordered`."""
+        value = context.metadata.get(self._by)
+        if value is None:
+            return spread.places, f"the call has no {self._by}"
+        kept = self._hashes.get(spread.role)
+        if kept is None or kept[0] is not spread:
+            kept = self._hashes[spread.role] = (spread, [(_hash_of(spread, place), place) for place in spread.places])
+        word = _bytes_of(value)
+        scores: list[tuple[bytes, int]] = []
+        for started, place in kept[1]:
+            hashed = started.copy()
+            hashed.update(word)
+            scores.append((hashed.digest(), place))
+        scores.sort(reverse=True)
+        return [place for _, place in scores], f"it serves this {self._by}"
+
+
+def _hash_of(spread: Spread, place: int) -> Hash:
+    name = target_name(*spread.targets[place].names)
+    return blake2b(name.encode("utf-8", "surrogatepass") + b"\0", digest_size=8)
+
+
+def _bytes_of(value: Any) -> bytes:
+    """Return what is hashed of the value of a note: the same for the same text, and short."""
+    word = str(value).encode("utf-8", "surrogatepass")
+    return word if len(word) <= _LONG_VALUE else blake2b(word, digest_size=32).digest()
