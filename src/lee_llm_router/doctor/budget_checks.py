@@ -33,7 +33,7 @@ def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> I
         at = partial.place(_path(config, budget.scope))
         yield found("LLR711" if budget.is_spent else "LLR710", budget.scope, spent, at=at)
     told: set[tuple[str, str | None]] = set()
-    pricer = Pricer(config.pricing, None, _never)
+    pricer = pricer_of(config)
     for role, settings in config.roles.items():
         for index, entry in enumerate(config.chain(role)):
             key = (entry.provider, entry.model)
@@ -42,7 +42,7 @@ def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> I
             if not is_within or key in told or _is_free(provider):
                 continue
             told.add(key)
-            if not _is_priced(pricer, entry.provider, getattr(provider, "base_url", None), entry.model):
+            if not is_priced(pricer, entry.provider, getattr(provider, "base_url", None), entry.model):
                 path = path_of_entry(index, role)
                 text = "no price is known: a budget counts it only if the vendor reports what it costs"
                 yield found("LLR712", target_name(*key), text, at=partial.place(path))
@@ -54,7 +54,13 @@ def _is_free(provider: ProviderConfig) -> bool:
     return provider.type in _NO_MONEY or bool(host and is_this_machine(host))
 
 
-def _is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) -> bool:
+def pricer_of(config: LLMConfig) -> Pricer:
+    """Return what knows the prices of a configuration, without an application's own price book."""
+    return Pricer(config.pricing, None, _never)
+
+
+def is_priced(pricer: Pricer, name: str, base_url: object, model: str | None) -> bool:
+    """Return whether a price is known of a model of the provider `name`. The price table may be loaded for it."""
     provider, now = pricer.provider(name, base_url), time()
     pending = pricer.look_up(provider, model, at=now)
     if pending is not None:

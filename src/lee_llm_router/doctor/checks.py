@@ -22,6 +22,7 @@ from lee_llm_router.doctor.key_checks import check_keys
 from lee_llm_router.doctor.model_checks import check_models
 from lee_llm_router.doctor.network_checks import check_network
 from lee_llm_router.doctor.partial_config import PartialConfig, read_partly
+from lee_llm_router.doctor.policy_checks import check_policies
 from lee_llm_router.doctor.provider_checks import check_providers
 from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.doctor.role_checks import check_roles
@@ -77,9 +78,11 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
         yield from (one for one in check_keys(partial) if used is None or one.subject in used)
     yield from check_network()
     yield from check_traces(partial)
+    asked = [name for name in config.roles if role in (None, name)]
+    yield from check_policies(partial, asked)
     yield from (result for result, _ in roles)
     yield from check_budgets(partial, budgets)
-    yield from check_models(partial, [name for name in config.roles if role in (None, name)])
+    yield from check_models(partial, asked)
 
 
 def _must_open(path: str | os.PathLike[str]) -> None:
