@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from speed.decisions import POLICIES
 from speed.samples import Key, Samples, Spread
 
 HTTPX: Key = ("httpx", "async-1")
@@ -80,6 +81,7 @@ BARS: Sequence[Bar] = (
     Bar("lee-llm-router --help, to importing typer and pydantic", ("help", "start"), ("typer", "start"), 1.3),
     Bar("memory growth, call 1,000 to 10,000, default install", ("ours", "growth"), None, 1.0, unit="MB"),
     Bar("memory growth, call 1,000 to 10,000, [fast]", ("ours-fast", "growth"), None, 1.0, unit="MB"),
+    *(Bar(f"policy {name}, decision over 4 targets", (name, "4 targets"), None, 20.0, unit="us") for name in POLICIES),
     Bar("trace records appended per CPU second", ("append", "per second"), None, 60_000, ">="),
     Bar("trace --last 20 over 1,000,000 records, to 1,000", ("last", "many"), ("last", "few"), 1.2),
 )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from speed import decisions
 from speed.catalog import ALONE, ASKED, CALLS, CONFIGURED, COUNTS, POLICIES, SUBJECTS
 from speed.chart import draw
 from speed.programs import IMPORTS, STEPS
@@ -38,6 +39,7 @@ def results(samples: Samples) -> str:
         _costs(samples, names, list(_CASES)),
         "### Wall-clock microseconds per call", _costs(samples, names, list(_CASES), wall=True),
         "### The router alone, over the mock provider", _alone(samples),
+        "### Decisions of policies", _decisions(samples),
         "### Providers and roles", _counts(samples),
         "### Starting", _starting(samples), _first_calls(samples),
         "### Traces and memory", _others(samples),
@@ -61,6 +63,14 @@ def _alone(samples: Samples) -> str:
         if any(cells):
             rows.append([subject.title, *cells])
     return table(["CPU us per call", "async c=1", "sync"], rows)
+
+
+def _decisions(samples: Samples) -> str:
+    rows = [
+        [f"`{name}`", *(_cell(samples, (name, f"{length} targets")) for length in decisions.CHAIN_LENGTHS)]
+        for name in decisions.POLICIES
+    ]
+    return table(["CPU us per decision, targets:", *map(str, decisions.CHAIN_LENGTHS)], rows)
 
 
 def _counts(samples: Samples) -> str:

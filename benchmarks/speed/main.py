@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from time import monotonic
 
-from speed import children, document, programs, report, stores
+from speed import children, decisions, document, programs, report, stores
 from speed.catalog import SUBJECTS
 from speed.phases import PHASES
 from speed.profiling import TARGETS, profile
 from speed.rounds import QUICK_ROUNDS, Bench
 
-OTHERS = ("memory", "programs", "stores")
+OTHERS = ("memory", "programs", "stores", "decisions")
 ROUNDS = 11
 """Of what is not a phase."""
 
@@ -61,6 +61,8 @@ def _measured(asked: argparse.Namespace) -> Bench:
         if "stores" in wanted:
             stores.append_rate(bench.samples, rounds)
             stores.reads(bench.samples, rounds)
+        if "decisions" in wanted:
+            decisions.decision_times(bench.samples, rounds)
     return bench
 
 

@@ -66,7 +66,7 @@ def test_a_bar_may_ask_for_at_least() -> None:
 
 
 def test_every_bar_is_measured_by_a_whole_run_and_by_a_quick_one() -> None:
-    elsewhere = {"start", "growth", "per second", "many", "few"}
+    elsewhere = {"start", "growth", "per second", "many", "few", "4 targets"}
     for phases in (PHASES.values(), [phase.quick() for phase in PHASES.values()]):
         measured = {key for phase in phases for key in [*phase.keys, phase.neighbour]}
         wanted = {key for bar in BARS for key in (bar.over, bar.under) if key is not None}
@@ -160,6 +160,6 @@ def test_the_bars_are_those_that_were_set() -> None:
         ("<=", 0.03),
         *[("<=", limit) for limit in (0.2, 0.05, 0.06, 0.05, 0.4, 0.1)], ("<=", 2),
         ("<=", 1.6), (">=", 6), (">=", 6), (">=", 12), (">=", 25),
-        ("<=", 1.05), *[("<=", 1.2)] * 6, ("<=", 1.25), ("<=", 1.3), ("<=", 1.0), ("<=", 1.0), (">=", 60_000),
-        ("<=", 1.2),
+        ("<=", 1.05), *[("<=", 1.2)] * 6, ("<=", 1.25), ("<=", 1.3), ("<=", 1.0), ("<=", 1.0),
+        *[("<=", 20)] * 6, (">=", 60_000), ("<=", 1.2),
     ]  # fmt: skip
