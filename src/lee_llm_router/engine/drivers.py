@@ -22,15 +22,20 @@ from lee_llm_router.engine.abandoning import (
     await_or_abandon,
     close_later,
 )
+from lee_llm_router.engine.runners import FirstChunks, TaskRunner, ThreadRunner, wait_for_one, wait_for_one_async
 from lee_llm_router.engine.steps import (
     AskStep,
+    AwaitStep,
+    BeginStreamStep,
     CallStep,
     CallSteps,
     ContextStep,
     OpenStreamStep,
     QueueStep,
+    RaceStep,
     ReadStreamStep,
     SleepStep,
+    StartStep,
     WorkStep,
 )
 from lee_llm_router.errors import InvalidRequestError
@@ -103,6 +108,8 @@ async def drive_stream_async(
                     state.texts = step.assembler.texts
                     stream, loop = _bounded(step), asyncio.get_running_loop()
                     try:
+                        for ready in step.ready:
+                            yield ready
                         while (
                             chunk := _buffered_chunk(step, clock) or await _pull_async(step, stream, clock)
                         ) is not None:
@@ -142,45 +149,85 @@ def _perform(clock: Clock, step: CallStep) -> Any:
         if step.provider.capabilities.bounded:
             return step.operation.ask(step.provider, step.request, step.timeout)
         return call_in_thread(step.operation.ask, step.provider, step.request, step.timeout, timeout=step.timeout)
-    if isinstance(step, SleepStep | QueueStep | WorkStep):
-        return _perform_own(clock, step)
     if isinstance(step, ContextStep):
         return step.context.run(_perform, clock, step.step)
-    assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
+    if not isinstance(step, OpenStreamStep):
+        return _perform_own(clock, step)
     if step.provider.capabilities.bounded:
         return step.provider.stream(step.request, step.timeout)
     close = methodcaller("close")
     return call_in_thread(step.provider.stream, step.request, step.timeout, timeout=step.timeout, late=close)
 
 
-def _perform_own(clock: Clock, step: SleepStep | QueueStep | WorkStep) -> Any:
-    """Perform a step that asks no provider."""
+def _perform_own(clock: Clock, step: CallStep) -> Any:
+    """Perform a step that asks no provider itself."""
     if isinstance(step, SleepStep):
         return clock.sleep(step.seconds)
-    return step.work() if isinstance(step, WorkStep) else clock.wait(step.woken, step.seconds)
+    if isinstance(step, WorkStep):
+        return step.work()
+    if isinstance(step, QueueStep):
+        return clock.wait(step.woken, step.seconds)
+    assert isinstance(step, StartStep | AwaitStep | BeginStreamStep)  # noqa: S101 - streams are read by their drivers
+    return _perform_race(clock, step)
 
 
 async def _perform_async(clock: Clock, step: CallStep) -> Any:
     if isinstance(step, AskStep):
         answer = step.operation.ask_async(step.provider, step.request, step.timeout)
         return await (answer if step.provider.capabilities.bounded else await_or_abandon(answer, step.timeout))
-    if isinstance(step, SleepStep | QueueStep | WorkStep):
-        return await _perform_own_async(clock, step)
     if isinstance(step, ContextStep):
         return await await_in_context(step.context, _perform_async(clock, step.step))
-    assert isinstance(step, OpenStreamStep)  # noqa: S101 - only the streaming drivers are asked to read a stream
+    if not isinstance(step, OpenStreamStep):
+        return await _perform_own_async(clock, step)
     opened = step.provider.stream_async(step.request, step.timeout)
     if step.provider.capabilities.bounded:
         return await opened
     return await await_or_abandon(opened, step.timeout, late=close_later)
 
 
-async def _perform_own_async(clock: Clock, step: SleepStep | QueueStep | WorkStep) -> Any:
+async def _perform_own_async(clock: Clock, step: CallStep) -> Any:
     if isinstance(step, SleepStep):
         return await clock.sleep_async(step.seconds)
     if isinstance(step, WorkStep):
         return await await_or_abandon(call_in_thread_async(step.work), step.seconds)
-    return await clock.wait_async(step.woken, step.seconds)
+    if isinstance(step, QueueStep):
+        return await clock.wait_async(step.woken, step.seconds)
+    assert isinstance(step, StartStep | AwaitStep | BeginStreamStep)  # noqa: S101 - as in `_perform_own`
+    return await _perform_race_async(clock, step)
+
+
+def _perform_race(clock: Clock, step: RaceStep) -> Any:
+    """Perform a step of attempts that are under way at once."""
+    if isinstance(step, StartStep):
+        return ThreadRunner(partial(_perform, clock, step.step), clock)
+    if isinstance(step, AwaitStep):
+        return wait_for_one(step.runners, step.seconds, clock)
+    read = ReadStreamStep(_perform(clock, step.opening), step.assembler, step.bounded, step.context)
+    stream, chunks = _bounded(read), FirstChunks()
+    try:
+        while not chunks.has_begun:
+            chunks.add(_pull(read, stream, clock))
+    except BaseException:
+        close_quietly(stream)
+        raise
+    return chunks.of(stream)
+
+
+async def _perform_race_async(clock: Clock, step: RaceStep) -> Any:
+    """As `_perform_race`."""
+    if isinstance(step, StartStep):
+        return TaskRunner(_perform_async(clock, step.step), clock)
+    if isinstance(step, AwaitStep):
+        return await wait_for_one_async(step.runners, step.seconds, clock)
+    read = ReadStreamStep(await _perform_async(clock, step.opening), step.assembler, step.bounded, step.context)
+    stream, chunks = _bounded(read), FirstChunks()
+    try:
+        while not chunks.has_begun:
+            chunks.add(_buffered_chunk(read, clock) or await _pull_async(read, stream, clock))
+    except BaseException:
+        await aclose_or_drop(stream, asyncio.get_running_loop(), dropped=False)
+        raise
+    return chunks.of(stream)
 
 
 def _bounded(step: ReadStreamStep) -> ChunkStream:
@@ -189,8 +236,9 @@ def _bounded(step: ReadStreamStep) -> ChunkStream:
 
 def _read(step: ReadStreamStep, clock: Clock) -> Generator[StreamChunk, None, LLMResponse]:
     stream, assembler = _bounded(step), step.assembler
-    pull = bound_to(step.context, stream.pull)
     try:
+        yield from step.ready
+        pull = bound_to(step.context, stream.pull)
         while True:
             left = assembler.time_left(clock.monotonic())
             try:
@@ -202,6 +250,14 @@ def _read(step: ReadStreamStep, clock: Clock) -> Generator[StreamChunk, None, LL
             yield from assembler.add(chunk, clock.monotonic)
     finally:
         outside_collection(close_quietly, stream)
+
+
+def _pull(step: ReadStreamStep, stream: ChunkStream, clock: Clock) -> StreamChunk | None:
+    left = step.assembler.time_left(clock.monotonic())
+    try:
+        return bound_to(step.context, stream.pull)(left)
+    except TimeoutError as error:
+        raise step.assembler.too_slow(left) from error
 
 
 def _buffered_chunk(step: ReadStreamStep, clock: Clock) -> StreamChunk | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.operation import Operation
+    from lee_llm_router.engine.runners import Runner
     from lee_llm_router.engine.stream_assembler import StreamAssembler
     from lee_llm_router.providers.base import ChunkStream, Provider
-    from lee_llm_router.response import LLMRequest
+    from lee_llm_router.response import LLMRequest, StreamChunk
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ class ReadStreamStep:
     """Whether `stream` holds its timeouts itself."""
     context: Context | None
     """The context to pull in; None: as it is."""
+    ready: Sequence[StreamChunk] = ()
+    """Chunks to hand on first, which the assembler has given already."""
 
 
 @dataclass(slots=True)
@@ -77,6 +80,38 @@ class QueueStep:
     seconds: float
 
 
-CallStep: TypeAlias = AskStep | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep
+@dataclass(slots=True)
+class BeginStreamStep:
+    """Open a stream by `opening`, and read it to its first output; send back a `BegunStream`."""
+
+    opening: OpenStreamStep | ContextStep
+    assembler: StreamAssembler
+    """Says how long that may take."""
+    bounded: bool
+    """As in `ReadStreamStep`."""
+    context: Context | None
+    """As in `ReadStreamStep`."""
+
+
+@dataclass(slots=True)
+class StartStep:
+    """Start performing `step` beside all else; send back its `Runner`."""
+
+    step: AskStep | ContextStep | BeginStreamStep
+
+
+@dataclass(slots=True)
+class AwaitStep:
+    """Let time pass until one of `runners` has ended, for at most `seconds`."""
+
+    runners: Sequence[Runner]
+    seconds: float
+
+
+RaceStep: TypeAlias = BeginStreamStep | StartStep | AwaitStep
+"""A step of attempts that are under way at once."""
+CallStep: TypeAlias = (
+    AskStep | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep | RaceStep
+)
 CallSteps: TypeAlias = Generator[CallStep, Any, Any]
 """A call under way: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""

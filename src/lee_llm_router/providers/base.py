@@ -118,6 +118,9 @@ class Capabilities:
     bounded: bool = False
     """Keeps its `timeout` itself, whatever the other side does. Otherwise the router runs every call in a thread or
     task, so that it can abandon one that hangs."""
+    hedged: bool = True
+    """May be asked beside another attempt of the same call, where its role has a `hedge`. Not what runs a program here:
+    a second run would take from the first."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ProviderConfig)

@@ -91,7 +91,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     """Runs an agent once for each attempt. Base of all CLI agents."""
 
     config_model: ClassVar[type[ProviderConfig]] = AgentConfig
-    capabilities: ClassVar[Capabilities] = Capabilities(bounded=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(bounded=True, hedged=False)
     inexpressible: ClassVar[Mapping[str, str]] = INEXPRESSIBLE
 
     title: ClassVar[str]

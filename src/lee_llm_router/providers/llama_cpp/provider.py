@@ -50,7 +50,7 @@ _DIALECT = ChatDialect()
 _EMBEDDINGS = OpenAIEmbeddings()
 _EMBEDDING_BATCH = 8
 """Texts that are embedded in one call. It cannot be stopped before its end."""
-_CAPABILITIES = Capabilities(tools=True, bounded=True)
+_CAPABILITIES = Capabilities(tools=True, bounded=True, hedged=False)
 _WITH_EMBEDDINGS = replace(_CAPABILITIES, embeddings=True)
 _MAX_REMEMBERED = 1000
 """JSON Schemas that are remembered; a caller may give any."""

@@ -12,6 +12,7 @@ running event loop. Results are sent into the generator, and errors are thrown i
 The deadline is enforced in two ways:
 
 - In a thread, each system call gets the time left as its timeout, and `LLMTimeoutError` is raised when none is left.
+  An attempt that is not wanted any more ends sooner: `expire` is called from another thread (`_util/interruption.py`).
 - Under asyncio, the caller waits within `asyncio.timeout` (while connecting) or `exchange.DeadlineTimer` (afterwards),
   which calls `Connection.expire`. This module only yields to the event loop now and then, so that a server that sends
   without pause cannot keep timers from running.
@@ -34,6 +35,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
+from lee_llm_router._util.interruption import InterruptibleWait, by_thread
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
@@ -115,7 +117,10 @@ class Connection:
         self.phase = _CONTINUING
 
     def expire(self) -> None:
-        """Called when the deadline passes: shutting the socket down wakes the waiting task, which checks `expired`."""
+        """Called when the deadline passes: shutting the socket down wakes the waiting task, which checks `expired`.
+
+        Works from any thread.
+        """
         self.expired = True
         if self.sock is not None:
             with suppress(OSError):
@@ -194,6 +199,9 @@ def _reason(error: BaseException | None) -> str:
 
 def run(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -> T:
     """Perform `steps` on `sock` in this thread, each within the time left; return their result."""
+    if by_thread:  # somebody's work may be interrupted: this thread's, perhaps
+        with InterruptibleWait(connection.expire):
+            return run_steps(steps, partial(_perform, connection, sock))
     return run_steps(steps, partial(_perform, connection, sock))
 
 
