@@ -23,6 +23,7 @@ FLOORS = [
     ["cli", "doctor", "testing"],
     ["__init__", "client"],
     ["router"],
+    ["batch"],
     ["routing", "policy"],
     ["config"],
     ["engine", "streaming"],

@@ -1,0 +1,90 @@
+"""What is written of a row: the fields of its line in the output, or in the errors file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from lee_llm_router.batch.rows import BatchRow, BrokenRow
+from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.response import LLMResponse, LLMUsage
+from lee_llm_router.telemetry.record_json import json_text
+
+BROKEN_ROW = "BROKEN_ROW"
+"""Stands in the errors file for the failure type of a row that could not be read, and was never asked."""
+_USAGE = tuple(field.name for field in fields(LLMUsage))
+
+
+@dataclass(frozen=True, slots=True)
+class RowOutcome:
+    """How a row ended: with its answer, or with an error that is its own."""
+
+    id: str | None
+    """The row's id; None for a broken row without one."""
+    is_answer: bool
+    fields: Mapping[str, Any]
+    """What its line says, `id` among it."""
+
+    def line(self) -> bytes:
+        """Return its line of JSON, with the newline."""
+        return json_text(self.fields) + b"\n"
+
+    def plain_fields(self) -> dict[str, Any]:
+        """Return its fields as plain JSON values, for another process; `RowOutcome.of_fields` takes them."""
+        plain: dict[str, Any] = to_jsonable_python(dict(self.fields), inf_nan_mode="null", fallback=repr)
+        return plain
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> RowOutcome:
+        """Return the outcome whose line says `fields`."""
+        return cls(fields.get("id"), "error" not in fields, fields)
+
+
+def answer_of(row: BatchRow, response: LLMResponse[Any]) -> RowOutcome:
+    """Return the outcome of a row that was answered. Each line has the same fields, null where there is nothing."""
+    usage = response.usage
+    return RowOutcome(row.id, True, {
+        "id": row.id,
+        "text": response.text,
+        "parsed": response.parsed,
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls
+        ],
+        "finish_reason": response.finish_reason,
+        "provider": response.provider,
+        "model": response.model,
+        "usage": usage_fields(usage) if usage else None,
+        "cost_usd": response.cost_usd,
+        "request_id": response.request_id,
+    })  # fmt: skip
+
+
+def usage_fields(usage: LLMUsage) -> dict[str, int]:
+    """Return the tokens that were reported, by name."""
+    return {name: value for name in _USAGE if (value := getattr(usage, name)) is not None}
+
+
+def failure_of(row: BatchRow, error: LLMRouterError) -> RowOutcome:
+    """Return the outcome of a row whose call has failed for good. What came of an answer is in `text`."""
+    return RowOutcome(row.id, False, {
+        "id": row.id,
+        "line": row.line,
+        "error": error.failure_type.value,
+        "message": error.message,
+        "status_code": error.status_code,
+        "provider": error.provider,
+        "model": error.model,
+        "text": error.response.text if error.response is not None else None,
+        "request_id": error.request_id,
+    })  # fmt: skip
+
+
+def broken_outcome(row: BrokenRow) -> RowOutcome:
+    """Return the outcome of a row that could not be read. It has the fields of any other failure."""
+    return RowOutcome(row.id, False, {
+        "id": row.id, "line": row.line, "error": BROKEN_ROW, "message": row.reason, "status_code": None,
+        "provider": None, "model": None, "text": None, "request_id": None,
+    })  # fmt: skip

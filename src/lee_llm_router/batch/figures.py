@@ -1,0 +1,91 @@
+"""How far a batch is: the figures while it runs, and its report at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lee_llm_router.batch.answers import RowOutcome
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchReport:
+    """The figures of one run of a batch; `progress` gets them while it runs."""
+
+    batch_id: str = ""
+    """Stands in the traces of its calls, under ``metadata: {batch: ...}``; the same in each run of a batch."""
+    out: Path = Path()
+    """Where the answers are."""
+    errors: Path = Path()
+    """Where the failures are; there is no such file while there are none."""
+    rows: int = 0
+    """Rows read in this run, also those that had an answer before."""
+    answered: int = 0
+    """Rows answered in this run."""
+    failed: int = 0
+    """Rows of this run that went to the errors file."""
+    already_answered: int = 0
+    """Rows that earlier runs had answered, and that were not asked again."""
+    already_failed: int = 0
+    """Rows that had failed in earlier runs, and were not asked again."""
+    in_flight: int = 0
+    """Rows being asked now."""
+    input_tokens: int = 0
+    """Tokens of the prompts that were answered in this run, as far as they were reported."""
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    """What the answers of this run cost, as far as it is known; failed attempts are in the traces alone."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """Failed rows of this run, by failure type."""
+    elapsed_seconds: float = 0.0
+    total_rows: int | None = None
+    """How many rows there are, where that is known before they are read."""
+    share_read: float | None = None
+    """The part of the input that was read so far, by its bytes; None where the size is not known."""
+    waiting_for: str | None = None
+    """Why no row is asked at the moment: the failure that all of them met."""
+    waiting_seconds: float = 0.0
+    """Seconds until the next try, while `waiting_for` says so."""
+    is_complete: bool = False
+    """Whether every row of the input has an answer or stands in the errors file."""
+
+    def count(self, outcome: RowOutcome) -> None:
+        """Count how a row ended."""
+        if not outcome.is_answer:
+            self.failed += 1
+            kind = str(outcome.fields.get("error"))
+            self.failures[kind] = self.failures.get(kind, 0) + 1
+            return
+        self.answered += 1
+        usage, cost = outcome.fields.get("usage"), outcome.fields.get("cost_usd")
+        if isinstance(usage, Mapping):
+            self.input_tokens += usage.get("prompt_tokens") or 0
+            self.output_tokens += usage.get("completion_tokens") or 0
+        if isinstance(cost, int | float):
+            self.cost_usd += cost
+
+    @property
+    def done(self) -> int:
+        """Rows that ended in this run, with an answer or without."""
+        return self.answered + self.failed
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows that ended in a second, over this run."""
+        return self.done / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end at the rate so far; None where it cannot be told yet."""
+        total: float | None = self.total_rows
+        if total is None and self.share_read and self.rows:
+            total = self.rows / self.share_read
+        if total is None or not self.done:
+            return None
+        left = total - self.already_answered - self.already_failed - self.done
+        return max(0.0, left) / self.rows_per_second if self.rows_per_second else None
+
+    def snapshot(self) -> BatchReport:
+        """Return a copy that does not change any more."""
+        return replace(self, failures=dict(self.failures))

@@ -1,0 +1,222 @@
+"""What a row of a batch is, and how a value becomes one.
+
+A value is a prompt (text), messages (a list), or an object::
+
+    {"id": "a1", "prompt": "..."}              or "messages": [...], or the fields that the template names
+    {"prompt": "...", "system": "...", "options": {"temperature": 0}, "metadata": {"customer": 7}}
+
+Other fields are the row's own, and are sent nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, Self, TypeAlias
+
+from pydantic_core import to_json
+
+from lee_llm_router.batch.template import MissingFieldError, PromptTemplate
+from lee_llm_router.response import Message, is_instruction
+
+RowValue: TypeAlias = "str | Sequence[Message] | Mapping[str, Any] | BatchRow"
+"""What may stand for a row in an iterable."""
+
+MAX_ID = 512
+"""Characters of the longest id that a row may have."""
+
+_DIGEST_BYTES = 10
+"""Bytes of a row's hash: among ten million rows, two have the same one with a chance of 1 in 20 billion."""
+_CALL_ARGUMENTS = frozenset({"self", "role", "messages"})
+_MISPLACED = frozenset({"temperature", "top_p", "max_tokens", "model", "seed", "stop", "tools", "schema", "json_mode"})
+"""Options of a call that people write beside the prompt. They would be left out unseen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRow:
+    """One row: what is asked, and by which id its answer is known."""
+
+    id: str
+    """The row's own id, else its hash; with ``-2``, ``-3`` behind it where an equal row came before."""
+    messages: str | Sequence[Message]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the call that this row has for itself, `metadata` among them."""
+    line: int = 0
+    """The line of the file that it begins at, or its number in an iterable; from 1."""
+    digest: bytes = field(default=b"", repr=False)
+    """The hash of what is asked."""
+    has_own_id: bool = True
+    """Whether the id was given."""
+
+    def repeated(self, times: int) -> Self:
+        """Return the row under the id of its `times`-th occurrence among equal rows; the first keeps its id."""
+        return self if times == 1 else replace(self, id=f"{self.id}-{times}")
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return it as plain JSON values, for another process; `from_fields` makes a row of them again."""
+        return {"id": self.id, "messages": self.messages, "options": dict(self.options), "line": self.line}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the row that `as_fields` has written."""
+        return cls(
+            id=fields["id"], messages=fields["messages"], options=fields["options"], line=fields["line"],
+            digest=digest_of((fields["messages"], fields["options"])),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenRow:
+    """A value that is no row, and why. It is never asked."""
+
+    line: int
+    """As `BatchRow.line`."""
+    reason: str
+    id: str | None = None
+    """Its id, if that much could be read."""
+
+
+class _NoRowError(ValueError):
+    """A value is no row. Its text says why."""
+
+
+class RowForm:
+    """How values become rows: with which template and instructions.
+
+    Args:
+        template: Makes the prompt of a row's fields.
+        system: Instructions for the rows that bring none of their own.
+    """
+
+    def __init__(self, template: PromptTemplate | None = None, system: str | None = None) -> None:
+        self._template = template
+        self._system = system
+
+    def row(self, value: Any, line: int) -> BatchRow | BrokenRow:
+        """Return the row that `value` is; else what is wrong with it. Never raises."""
+        if isinstance(value, BatchRow):
+            return value
+        own_id: str | None = None
+        try:
+            if isinstance(value, Mapping):
+                own_id = _own_id(value)
+                options = _options(value, self._template)
+                messages = self._messages(value)
+            else:
+                options, messages = {}, self._of_plain(value)
+            digest = digest_of((messages, options))
+        except _NoRowError as error:
+            return BrokenRow(line=line, reason=str(error), id=own_id)
+        except Exception as error:  # noqa: BLE001 - a mapping of the caller's own may raise anything
+            return BrokenRow(line=line, reason=f"it cannot be read ({type(error).__name__})", id=own_id)
+        return BatchRow(
+            id=own_id or digest.hex(), messages=messages, options=options, line=line, digest=digest,
+            has_own_id=own_id is not None,
+        )  # fmt: skip
+
+    def _of_plain(self, value: Any) -> str | list[Message]:
+        """Return the messages of a value that is no object."""
+        if self._template is not None:
+            if isinstance(value, str) and len(self._template.fields) == 1:
+                return self._asked(self._template.filled(dict.fromkeys(self._template.fields, value)))
+            raise _NoRowError("the template needs an object with its fields")
+        if isinstance(value, str):
+            return self._asked(_prompt(value))
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+            return self._conversation(value, self._system)
+        raise _NoRowError(f"it is neither a text, nor messages, nor an object, but {_kind(value)}")
+
+    def _messages(self, value: Mapping[str, Any]) -> str | list[Message]:
+        system = value.get("system") or self._system
+        if not (system is None or isinstance(system, str)):
+            raise _NoRowError("system is no text")
+        if self._template is not None:
+            try:
+                return self._asked(self._template.filled(value), system)
+            except MissingFieldError as error:
+                raise _NoRowError(f"the field {str(error)!r} of the template is missing") from None
+        prompt, messages = value.get("prompt"), value.get("messages")
+        if prompt is not None and messages is not None:
+            raise _NoRowError("it has both prompt and messages")
+        if messages is not None:
+            if isinstance(messages, str) or not isinstance(messages, Sequence):
+                raise _NoRowError("messages is no list")
+            return self._conversation(messages, system)
+        if prompt is None:
+            raise _NoRowError("it has neither prompt nor messages (for other fields there is the template)")
+        if not isinstance(prompt, str):
+            raise _NoRowError(f"prompt is no text, but {_kind(prompt)}")
+        return self._asked(_prompt(prompt), system)
+
+    def _asked(self, prompt: str, system: str | None = None) -> str | list[Message]:
+        system = system or self._system
+        if not system:
+            return prompt
+        return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+
+    @staticmethod
+    def _conversation(messages: Sequence[Message], system: str | None) -> list[Message]:
+        if not messages:
+            raise _NoRowError("messages is empty")
+        first = messages[0]
+        if system and not (isinstance(first, Mapping) and is_instruction(first)):
+            return [{"role": "system", "content": system}, *messages]
+        return list(messages)
+
+
+def digest_of(value: Any) -> bytes:
+    """Return the hash of what a row asks."""
+    try:
+        text = to_json(value)
+    except ValueError:  # half a character, which UTF-8 cannot carry: the call says so
+        text = json.dumps(value, default=repr).encode()
+    return blake2b(text, digest_size=_DIGEST_BYTES).digest()
+
+
+def _prompt(text: str) -> str:
+    if not text.strip():
+        raise _NoRowError("the prompt is empty")
+    return text
+
+
+def _own_id(value: Mapping[str, Any]) -> str | None:
+    own = value.get("id")
+    if own is None or own == "":
+        return None
+    if isinstance(own, bool) or not isinstance(own, str | int):
+        raise _NoRowError(f"id is neither a text nor a whole number, but {_kind(own)}")
+    text = str(own)
+    if len(text) > MAX_ID:
+        raise _NoRowError(f"id is longer than {MAX_ID} characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _NoRowError("id holds half a character, which UTF-8 cannot carry")
+    return text
+
+
+def _options(value: Mapping[str, Any], template: PromptTemplate | None) -> dict[str, Any]:
+    given, metadata = value.get("options"), value.get("metadata")
+    fields = frozenset() if template is None else template.fields
+    if misplaced := sorted((_MISPLACED & value.keys()) - fields):
+        raise _NoRowError(f"{misplaced[0]} stands beside the prompt: options of a call go into options")
+    options: dict[str, Any] = {}
+    if given not in (None, "") and "options" not in fields:
+        if not isinstance(given, Mapping):
+            raise _NoRowError("options is no object")
+        options = dict(given)
+        if foreign := sorted(_CALL_ARGUMENTS & options.keys()):
+            raise _NoRowError(f"{foreign[0]} is no option of a call")
+    if metadata not in (None, "") and "metadata" not in fields:
+        if not isinstance(metadata, Mapping):
+            raise _NoRowError("metadata is no object")
+        options["metadata"] = dict(metadata)
+    return options
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {bool: "true or false", int: "a number", float: "a number", dict: "an object", list: "a list"}.get(
+        type(value), f"of the type {type(value).__name__}"
+    )
