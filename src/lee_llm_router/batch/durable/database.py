@@ -1,0 +1,157 @@
+"""The database of a durable batch: its address is checked, its tables are made, its failures become errors of ours.
+
+DBOS keeps its tables in a schema of its own, so that an application's own workflows in the same database stay apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router._util.scrubbing import MAX_TEXT, scrub
+from lee_llm_router.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import URL
+
+NEEDS_EXTRA = 'the engine dbos needs an extra: pip install "lee-llm-router[batch]"'
+SCHEMA = "lee_llm_router"
+"""The schema of all tables, in Postgres; SQLite has none."""
+_BUSY_SECONDS = 30
+"""Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
+
+
+def need_dbos() -> None:
+    """Check that DBOS is installed.
+
+    Raises:
+        ConfigError: it is not; names the extra.
+    """
+    if find_spec("dbos") is None:
+        raise ConfigError(NEEDS_EXTRA, sent=False)
+
+
+class BatchDatabase:
+    """The database at an address: ``postgresql://user@host/name``, or ``sqlite:///rows.db``.
+
+    Args:
+        address: A URL. What stands in it is never logged: it may hold a password.
+
+    Raises:
+        ConfigError: the address is none of the two, or the extra is missing.
+    """
+
+    def __init__(self, address: str) -> None:
+        need_dbos()
+        self._url = _checked(address)
+        self.is_sqlite = self._url.drivername.startswith("sqlite")
+        self._engine: Engine | None = None
+
+    @property
+    def address(self) -> str:
+        """The whole address, with its password: for DBOS alone."""
+        return self._url.render_as_string(hide_password=False)
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be shown: without a password and without options."""
+        return self._url.set(query={}).render_as_string(hide_password=True)
+
+    @property
+    def engine(self) -> Engine:
+        """Connections of ours to the database, beside those that DBOS has."""
+        if self._engine is None:
+            from sqlalchemy import create_engine  # noqa: PLC0415 - the extra
+
+            if self.is_sqlite:
+                self._engine = create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
+            else:
+                self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, max_overflow=2)
+        return self._engine
+
+    def prepare(self) -> None:
+        """Make the database and the tables of DBOS, unless they are there.
+
+        Raises:
+            ConfigError: the file of SQLite cannot be made.
+            UnavailableError: the database cannot be reached, or refuses.
+        """
+        from dbos import DBOS  # noqa: PLC0415 - the extra
+
+        from lee_llm_router.batch.durable.quiet import quiet_logs  # noqa: PLC0415 - the extra
+
+        if self.is_sqlite:
+            self._make_file()
+        quiet_logs()
+        with self.failures_named():
+            DBOS.migrate(self.address, schema=SCHEMA)
+
+    def close(self) -> None:
+        """Give back the connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextmanager
+    def failures_named(self) -> Iterator[None]:
+        """Raise what goes wrong with the database as an error of ours, without the statement and its values.
+
+        Raises:
+            UnavailableError: something went wrong.
+        """
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError  # noqa: PLC0415 - the extra
+
+        try:
+            yield
+        except (SQLAlchemyError, OSError, sqlite3.Error) as error:
+            # The text of SQLAlchemy's own error has the values of the statement in it: prompts.
+            cause: Any = error.orig if isinstance(error, DBAPIError) else error
+            raise UnavailableError(f"the database {self.shown}: {self._scrubbed(cause)}", sent=False) from None
+
+    def _scrubbed(self, cause: object) -> str:
+        """Return what the driver says in one line, without the password."""
+        text = " ".join(str(cause).split()) or type(cause).__name__
+        return scrub(text, [self._url.password] if self._url.password else [])[:MAX_TEXT]
+
+    def _make_file(self) -> None:
+        """Make the file for its owner alone, since prompts stand in it, and let readers read beside the writer."""
+        name = self._url.database
+        try:
+            os.close(os.open(str(name), os.O_CREAT | os.O_RDWR, 0o600))
+            connection = sqlite3.connect(str(name), timeout=_BUSY_SECONDS)
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            finally:
+                connection.close()
+        except (OSError, sqlite3.Error) as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"the database {self.shown} cannot be used: {why}", sent=False) from error
+
+
+def _checked(address: str) -> URL:
+    """Return the address in the form that DBOS takes."""
+    from sqlalchemy import make_url  # noqa: PLC0415 - the extra
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - the extra
+
+    expected = "a database is given as postgresql://user@host/name or sqlite:///file.db"
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        # Not shown: it may hold a password in a form that nobody recognises.
+        raise ConfigError(f"this is no address of a database: {expected}", sent=False) from None
+    kind = url.drivername.partition("+")[0]
+    if kind in ("postgresql", "postgres"):
+        if not url.database:
+            raise ConfigError(f"the address names no database: {expected}", sent=False)
+        return url.set(drivername="postgresql+psycopg")
+    if kind != "sqlite":
+        raise ConfigError(f"{kind} is no kind of database that serves here: {expected}", sent=False)
+    if not url.database or url.database == ":memory:":
+        raise ConfigError(f"workers share a file, and this names none: {expected}", sent=False)
+    return url.set(drivername="sqlite", database=str(Path(url.database).absolute()))

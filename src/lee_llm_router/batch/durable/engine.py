@@ -1,0 +1,256 @@
+"""The engine `dbos`: rows are enqueued in a database, answered by any number of workers, and collected from there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.batch.answers import RowOutcome, failure_of
+from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase, need_dbos
+from lee_llm_router.batch.durable.settings import DurableSettings
+from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.rows import BatchRow
+from lee_llm_router.errors import ConfigError, LLMRouterError, UnavailableError, UnknownFailureError
+from lee_llm_router.providers.json_schema import json_schema_of
+
+T = TypeVar("T")
+
+_CHUNK = 500
+"""Rows that are enqueued in one transaction."""
+_LOOK_SECONDS = 0.2
+"""Seconds between two looks for answers, while there are none."""
+_LONGEST_WAIT = 10.0
+"""Seconds between two tries at most, while the database is away."""
+
+
+class DbosEngine:
+    """Asks rows by way of a database; see `DurableSettings` for its options.
+
+    Raises:
+        ConfigError: the extra is missing, or an option is wrong.
+    """
+
+    def __init__(self, job: BatchJob) -> None:
+        need_dbos()
+        self._job = job
+        self._settings = DurableSettings.of(job.settings.engine_options)
+        self._database = BatchDatabase(self._settings.db)
+        self._role = job.router.explain(job.settings.role).role
+        self._options = storable_options(job.settings.options)
+        self._read: list[BatchRow] = []
+        """Rows that are read and not enqueued yet."""
+        self._asked: dict[str, BatchRow] = {}
+        """Rows that are enqueued, by their key; what they ask is in the database alone."""
+        self._has_room = asyncio.Event()
+        self._has_all = False
+
+    async def run(self) -> None:
+        """As `BatchEngine.run`.
+
+        Raises:
+            ConfigError: DBOS is in use in this process already, or a row has what cannot be stored.
+            UnavailableError: the database cannot be reached; or it was away for longer than an outage is waited out.
+        """
+        from lee_llm_router.batch.durable.limits import limits_of  # noqa: PLC0415 - the extra
+        from lee_llm_router.batch.durable.row_queue import RowQueue  # noqa: PLC0415 - the extra
+
+        job = self._job
+        limits = limits_of(job.router, self._role, job.concurrency)
+        queue = await call_in_thread_async(
+            lambda: RowQueue(self._database, job.batch_id, self._role, limits, clock=job.clock)
+        )
+        stack = ExitStack()
+        feeding = asyncio.ensure_future(self._feed())
+        try:
+            worker = await call_in_thread_async(lambda: self._enter_worker(stack))
+            try:
+                await self._pass_rows(queue, worker, feeding)
+            except BaseException:
+                if worker is not None:
+                    worker.hurry()
+                raise
+            # Where the batch has stopped, what the worker still has under way is answered, and worth having.
+            await call_in_thread_async(stack.close)
+            while await self._collect(queue):
+                pass
+        finally:
+            feeding.cancel()
+            with suppress(asyncio.CancelledError, LLMRouterError):
+                await feeding
+            await call_in_thread_async(lambda: self._close(stack, queue))
+
+    def _enter_worker(self, stack: ExitStack) -> Any:
+        """Return the worker of this process; None where others are to do the work."""
+        from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415 - the extra
+        from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra
+
+        if not self._settings.worker:
+            return None
+        return stack.enter_context(DurableWorker(self._database, [self._role], RowAsker(self._job.router)))
+
+    def _close(self, stack: ExitStack, queue: Any) -> None:
+        try:
+            stack.close()
+        finally:
+            queue.close()
+            self._database.close()
+
+    async def _feed(self) -> None:
+        """Read rows, as far ahead of the answers as is allowed."""
+        while (row := await self._job.next_row()) is not None:
+            self._read.append(row)
+            while len(self._read) + len(self._asked) >= self._settings.ahead:
+                self._has_room.clear()
+                await self._has_room.wait()
+        self._has_all = True
+
+    async def _pass_rows(self, queue: Any, worker: Any, feeding: asyncio.Future[None]) -> None:
+        """Enqueue what is read and put what is answered, until all is done or the batch stops."""
+        job = self._job
+        watch = _WorkerWatch(self._database, job)
+        while not job.is_stopped():
+            if feeding.done():
+                feeding.result()
+            while self._read:
+                await self._enqueue(queue)
+            has_found = await self._collect(queue)
+            if self._has_all and not (self._read or self._asked):
+                await self._steadily(queue.clear)
+                return
+            if worker is not None and worker.ended.is_set():
+                job.stop(worker.failure)
+            elif not has_found:
+                if worker is None:
+                    await watch.look()
+                await job.clock.sleep_async(_LOOK_SECONDS)
+
+    async def _collect(self, queue: Any) -> bool:
+        """Put the rows that are answered, at most some hundred of them, and return whether there were any."""
+        found = await self._steadily(lambda: queue.answered(self._asked.keys()))
+        for answer in found:
+            row = self._asked.pop(answer.row_key)
+            self._job.put(row, _outcome(row, answer))
+        if found:
+            await self._steadily(lambda: queue.forget([one.row_key for one in found]))
+            self._has_room.set()
+        self._job.figures.in_flight = len(self._asked)
+        return bool(found)
+
+    async def _enqueue(self, queue: Any) -> None:
+        """Enqueue rows that are read: all or none of them, and again after a kill without a second effect."""
+        rows = self._read[:_CHUNK]
+        keys = [row_key(row) for row in rows]
+        stored = [(key, self._stored(row)) for key, row in zip(keys, rows, strict=True)]
+        await self._steadily(lambda: queue.put(stored))
+        del self._read[: len(rows)]
+        self._asked.update((key, _without_text(row)) for key, row in zip(keys, rows, strict=True))
+
+    def _stored(self, row: BatchRow) -> Mapping[str, Any]:
+        fields = {**row.as_fields(), "options": storable_options(row.options)}
+        return {
+            "role": self._role,
+            "batch": self._job.batch_id,
+            "row": fields,
+            "options": self._options,
+            "give_up_after": self._job.settings.give_up_after,
+        }
+
+    async def _steadily(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns, called in a thread; again and again while the database is away.
+
+        Raises:
+            UnavailableError: it was away for longer than an outage is waited out, or the batch was stopped meanwhile.
+        """
+        job, wait = self._job, _LOOK_SECONDS
+        began = job.clock.monotonic()
+        while True:
+            try:
+                result = await call_in_thread_async(function)
+            except UnavailableError as error:
+                if job.is_stopped() or job.clock.monotonic() - began > job.settings.give_up_after:
+                    raise
+                job.figures.waiting_for, job.figures.waiting_seconds = error.message, wait
+                await job.clock.sleep_async(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                if wait > _LOOK_SECONDS:
+                    job.figures.waiting_for, job.figures.waiting_seconds = None, 0.0
+                return result
+
+
+class _WorkerWatch:
+    """Says in the figures of a job that no worker is there, while that is so."""
+
+    def __init__(self, database: BatchDatabase, job: BatchJob) -> None:
+        self._database = database
+        self._figures = job.figures
+        self._clock = job.clock
+        self._roll: Any = None
+        self._due = 0.0
+
+    async def look(self) -> None:
+        """Look for workers, if it is time."""
+        from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS, RollCall  # noqa: PLC0415 - the extra
+
+        if self._clock.monotonic() < self._due:
+            return
+        self._due = self._clock.monotonic() + BEAT_SECONDS
+        with suppress(UnavailableError):
+            await call_in_thread_async(lambda: self._look(RollCall))
+            self._figures.waiting_for = None if self._roll.alive else "a worker: start `lee-llm-router worker`"
+
+    def _look(self, make: Any) -> None:
+        with self._database.failures_named():
+            if self._roll is None:
+                self._roll = make(self._database.engine, None if self._database.is_sqlite else SCHEMA)
+                self._roll.prepare()
+            self._roll.look()
+
+
+def row_key(row: BatchRow) -> str:
+    """Return the name of a row in the database, within its batch. The same row has the same one after a kill."""
+    return blake2b(row.id.encode(), digest_size=16).hexdigest()
+
+
+def storable_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a call as JSON values, for another process. A type as `schema` becomes its JSON Schema.
+
+    Raises:
+        ConfigError: an option cannot leave this process.
+    """
+    stored: dict[str, Any] = {}
+    for name, value in options.items():
+        try:
+            plain = json_schema_of(value) if name == "schema" and value is not None else value
+            stored[name] = json.loads(json.dumps(plain))
+        except (TypeError, ValueError, RecursionError, ValidationError):
+            raise ConfigError(
+                f"the option {name} cannot be stored in a database, since it is no JSON; the engine dbos needs that",
+                sent=False,
+            ) from None
+    return stored
+
+
+def _without_text(row: BatchRow) -> BatchRow:
+    return replace(row, messages="", options={})
+
+
+def _outcome(row: BatchRow, answer: Any) -> RowOutcome:
+    """Return the outcome that a worker has stored; a failure where none could."""
+    if answer.value is not None and answer.value.get("id") == row.id:
+        return RowOutcome.of_fields(answer.value)
+    if answer.ended == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        why = "each worker that asked it has died"
+    elif answer.ended == "CANCELLED":
+        why = "it was cancelled in the database"
+    else:
+        why = "the worker could not answer it"
+    return failure_of(row, UnknownFailureError(why))

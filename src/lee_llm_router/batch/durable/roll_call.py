@@ -1,0 +1,86 @@
+"""Who of the workers is alive: each beats in a table of the database, and each watches the others.
+
+No clock is compared with another. A worker counts its beats, and whoever watches sees whether the count still moves: a
+worker is dead when it has not moved for `LOOKS` looks in a row. A watcher that was stopped itself has not looked, and a
+database that was away has shown nothing, so neither takes the living for dead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, insert, select, update
+
+BEAT_SECONDS = 2.0
+"""Seconds between two beats, and between two looks."""
+LOOKS = 6
+"""Looks without a beat after which a worker is dead: 12 seconds, in which it misses six beats."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a watcher knows of one worker: its beats, and how often these had not moved since."""
+
+    beats: int
+    still: int = 0
+
+
+class RollCall:
+    """The table of workers, as one of them or an onlooker sees it.
+
+    Args:
+        engine: Connections to the database.
+        schema: Its schema there; None in SQLite.
+    """
+
+    def __init__(self, engine: Engine, schema: str | None) -> None:
+        self._engine = engine
+        self._table = Table(
+            "batch_workers",
+            MetaData(schema=schema),
+            Column("worker_id", String(64), primary_key=True),
+            Column("beats", BigInteger, nullable=False),
+        )
+        self._seen: dict[str, _Seen] = {}
+
+    def prepare(self) -> None:
+        """Make the table unless it is there; two may do so at once."""
+        from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - it is seldom needed
+
+        try:
+            self._table.create(self._engine, checkfirst=True)
+        except DBAPIError:
+            # The other was first, or it is a failure that shows again here.
+            self._table.create(self._engine, checkfirst=True)
+
+    def beat(self, worker_id: str) -> None:
+        """Say that `worker_id` is alive."""
+        table = self._table
+        with self._engine.begin() as connection:
+            mine = table.c.worker_id == worker_id
+            moved = connection.execute(update(table).where(mine).values(beats=table.c.beats + 1))
+            if not moved.rowcount:
+                connection.execute(insert(table).values(worker_id=worker_id, beats=1))
+
+    def leave(self, worker_id: str) -> None:
+        """Strike `worker_id` off: it has ended, or its rows were given back."""
+        self._seen.pop(worker_id, None)
+        with self._engine.begin() as connection:
+            connection.execute(delete(self._table).where(self._table.c.worker_id == worker_id))
+
+    def look(self) -> list[str]:
+        """Look once, and return those who are dead."""
+        with self._engine.connect() as connection:
+            found: Any = connection.execute(select(self._table.c.worker_id, self._table.c.beats)).all()
+        before, self._seen = self._seen, {}
+        for worker_id, beats in found:
+            seen = before.get(worker_id)
+            is_still = seen is not None and seen.beats == beats
+            self._seen[worker_id] = _Seen(beats, seen.still + 1 if seen is not None and is_still else 0)
+        return [worker_id for worker_id, seen in self._seen.items() if seen.still >= LOOKS]
+
+    @property
+    def alive(self) -> int:
+        """How many workers were alive at the last look, as far as can be told."""
+        return sum(1 for seen in self._seen.values() if seen.still < LOOKS)

@@ -1,0 +1,161 @@
+"""The rows of one batch in the database: put there once, collected when answered, and forgotten when written down."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
+
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase
+from lee_llm_router.batch.durable.limits import QueueLimits
+from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of
+
+POLL_SECONDS = 0.2
+"""Seconds between two times that a worker looks for rows."""
+_FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+_PAGE = 500
+"""Answers that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """One row that is done."""
+
+    row_key: str
+    """What `put` was given."""
+    value: Mapping[str, Any] | None
+    """What the worker stored; None if no worker could."""
+    ended: str
+    """How the workflow has ended, in DBOS's words: ``SUCCESS`` in all cases but odd ones."""
+
+
+class RowQueue:
+    """The rows of one batch.
+
+    Args:
+        database: Where they are.
+        batch_id: Tells its rows from those of other batches.
+        role: Role that they ask.
+        limits: How fast they are taken, over all workers.
+        clock: Says how long a row has been written down.
+
+    Raises:
+        UnavailableError: the database cannot be reached.
+    """
+
+    def __init__(
+        self, database: BatchDatabase, batch_id: str, role: str, limits: QueueLimits, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._database = database
+        self._prefix = f"{batch_id}:"
+        self._queue = queue_of(role)
+        self._clock = clock
+        self._window = limits.period
+        self._kept: list[tuple[float, str]] = []
+        """Workflows whose rows are written down, still counted by the rate limit, and when they were written."""
+        self._unknown = 0
+        """Rows at the last look that were done and waited for by nobody."""
+        database.prepare()
+        with database.failures_named():
+            self._client = DBOSClient(
+                system_database_url=database.address,
+                dbos_system_schema=SCHEMA,
+                serializer=JsonSerializer(),
+                application_name=APPLICATION,
+            )
+            self._client.register_queue(
+                self._queue,
+                worker_concurrency=limits.each_worker,
+                global_concurrency=limits.all_workers,
+                limiter=limits.limiter,
+                polling_interval_sec=POLL_SECONDS,
+                on_conflict="always_update",
+            )
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.destroy()
+
+    def put(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Enqueue `rows`, each by its key, all or none. A row that is there already stays as it is.
+
+        Raises:
+            UnavailableError: the database does not take them.
+        """
+        with self._database.failures_named(), self._database.engine.begin() as connection:
+            for key, row in rows:
+                options: EnqueueOptions = {
+                    "workflow_name": ANSWER_ROW,
+                    "queue_name": self._queue,
+                    "workflow_id": self._prefix + key,
+                    "app_version": VERSION,
+                }
+                self._client.enqueue_in_transaction(connection, options, dict(row))
+
+    def answered(self, waited_for: Container[str]) -> list[StoredAnswer]:
+        """Return rows that are done, at most some hundred of them, of those whose keys are `waited_for`.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        with self._database.failures_named():
+            # Read by name alone at first: rows that nobody waits for may stand before the others.
+            done = self._list(limit=_PAGE + max(len(self._kept), self._unknown), load_output=False)
+            keys = [self._key(one) for one in done]
+            fresh = [one.workflow_id for one, key in zip(done, keys, strict=True) if key in waited_for][:_PAGE]
+            self._unknown = len(done) - len(fresh)
+            found = self._list(workflow_ids=fresh) if fresh else []
+        return [self._answer(one) for one in found]
+
+    def forget(self, row_keys: Iterable[str]) -> None:
+        """Delete rows that are written down, and their prompts with them.
+
+        Where there is a rate limit, a row stays until it has left its window: DBOS counts the rows in the database.
+
+        Raises:
+            UnavailableError: the database does not answer. They are deleted with the next ones.
+        """
+        now = self._clock.monotonic()
+        self._kept.extend((now, self._prefix + key) for key in row_keys)
+        last = bisect_right(self._kept, now - self._window, key=lambda one: one[0])
+        self._delete([workflow_id for _, workflow_id in self._kept[:last]])
+        del self._kept[:last]
+
+    def clear(self) -> None:
+        """Delete all that is left of the batch: each row is written down, or nobody asks for it any more.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        while True:
+            with self._database.failures_named():
+                left = self._client.list_workflows(
+                    workflow_id_prefix=self._prefix, limit=_PAGE, load_input=False, load_output=False
+                )
+            if not left:
+                break
+            self._delete([one.workflow_id for one in left])
+        self._kept.clear()
+
+    def _delete(self, workflow_ids: list[str]) -> None:
+        if workflow_ids:
+            with self._database.failures_named():
+                self._client.delete_workflows(workflow_ids)
+
+    def _key(self, status: WorkflowStatus) -> str:
+        return status.workflow_id.removeprefix(self._prefix)
+
+    def _list(self, **which: Any) -> list[WorkflowStatus]:
+        return self._client.list_workflows(workflow_id_prefix=self._prefix, status=_FINISHED, load_input=False, **which)
+
+    def _answer(self, status: WorkflowStatus) -> StoredAnswer:
+        value = status.output if status.status == "SUCCESS" else None
+        return StoredAnswer(
+            row_key=self._key(status),
+            value=value if isinstance(value, Mapping) else None,
+            ended=status.status,
+        )

@@ -1,0 +1,45 @@
+"""The options of the engine `dbos`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.errors import ConfigError
+
+AHEAD = 5_000
+"""Rows that are in the database at once by default: enough for some hundred workers, and little to look through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableSettings:
+    """What `engine_options` says."""
+
+    db: str
+    """Address of the database: ``postgresql://user@host/name`` or ``sqlite:///rows.db``."""
+    worker: bool = True
+    """Whether this process answers rows too."""
+    ahead: int = AHEAD
+    """Rows in the database at once, enqueued or answered and not collected."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the settings that `options` names.
+
+        Raises:
+            ConfigError: one is unknown or wrong, or `db` is missing.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                hint = Suggester().did_you_mean(name, known)
+                raise ConfigError(f"the engine dbos has no option {name!r:.60}{hint}", sent=False)
+        database = options.get("db")
+        if not isinstance(database, str) or not database.strip():
+            raise ConfigError("the engine dbos needs a database: --db postgresql://... or sqlite:///...", sent=False)
+        ahead = options.get("ahead", AHEAD)
+        if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
+            raise ConfigError("ahead of the engine dbos is a number of rows, at least 1", sent=False)
+        return cls(db=database.strip(), worker=bool(options.get("worker", True)), ahead=ahead)

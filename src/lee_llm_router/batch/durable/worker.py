@@ -1,0 +1,189 @@
+"""A worker: takes rows off the queues in the database, answers them with a router, and stores the answers there.
+
+DBOS does the taking and storing, on an event loop of its own. What is added here: workers watch each other, and the
+rows of one that has died are given back to the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
+
+from dbos import DBOS, DBOSClient, DBOSConfig
+
+from lee_llm_router._util.log import logger
+from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase
+from lee_llm_router.batch.durable.quiet import quiet_logs
+from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS, RollCall
+from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of
+from lee_llm_router.errors import ConfigError, LLMRouterError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+RowAnswerer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Answers a stored row with what is stored as its answer, also if the row has failed. An `LLMRouterError` from it says
+that no row can be answered: the worker stops, and the row goes to another."""
+
+_MOST_DEATHS = 20
+"""Workers that a row may lose, one after the other, before it counts as failed: it may be what kills them."""
+
+
+class DurableWorker:
+    """One worker, while it is entered. There is one in a process, since DBOS has one application in a process.
+
+    Args:
+        database: Where the rows are.
+        roles: Roles whose rows it takes.
+        answer: Answers a row; called on the event loop of DBOS.
+        patience: Seconds that rows under way are given when the worker ends. What is left then goes to others.
+    """
+
+    def __init__(
+        self, database: BatchDatabase, roles: Collection[str], answer: RowAnswerer, *, patience: float = 30.0
+    ) -> None:
+        self.worker_id = f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid4().hex[:12]}"
+        self._database = database
+        self._roles = roles
+        self._answer = answer
+        self._patience = patience
+        self._roll: RollCall | None = None
+        self._beating: threading.Thread | None = None
+        self._leaving = threading.Event()
+        self.ended = threading.Event()
+        """Set when the worker can answer no row any more; `failure` says why."""
+        self.failure: LLMRouterError | None = None
+        self.rows_taken = 0
+        """Rows that it has begun to answer."""
+
+    def __enter__(self) -> Self:
+        """Begin to take rows.
+
+        Raises:
+            ConfigError: DBOS is in use in this process already.
+            UnavailableError: the database cannot be reached.
+        """
+        if _is_dbos_in_use():
+            raise ConfigError("this process uses DBOS already, and it can only once: run the worker beside it")
+        self._database.prepare()
+        with self._database.failures_named():
+            self._roll = RollCall(self._database.engine, None if self._database.is_sqlite else SCHEMA)
+            self._roll.prepare()
+            # Before the first row is taken: a worker that dies at once must be missed.
+            self._roll.beat(self.worker_id)
+            try:
+                self._launch()
+            except BaseException:
+                self._leave()
+                raise
+        self._beating = threading.Thread(target=self._beat, args=(self._roll,), name="batch-worker-beats", daemon=True)
+        self._beating.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """Take no more rows, finish those under way, and give back the rest."""
+        try:
+            DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(self._patience))
+        finally:
+            self._leaving.set()
+            if self._beating is not None:
+                self._beating.join()
+            self._leave()
+
+    def hurry(self) -> None:
+        """Give up what is under way when the worker ends: it goes to others."""
+        self._patience = 0.0
+
+    def _launch(self) -> None:
+        quiet_logs()
+        config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": self._database.address,
+            "dbos_system_schema": SCHEMA,
+            "db_engine_kwargs": {"hide_parameters": True},
+            "executor_id": self.worker_id,
+            "application_version": VERSION,
+            "serializer": JsonSerializer(),
+            "enable_otlp": False,
+            "run_migrations": False,
+            "log_level": "WARNING",
+        }
+
+        async def answer_row(row: dict[str, Any]) -> dict[str, Any]:
+            return await self._answer_row(row)
+
+        DBOS(config=config)
+        try:
+            DBOS.workflow(name=ANSWER_ROW, max_recovery_attempts=_MOST_DEATHS)(answer_row)
+            DBOS.listen_queues([queue_of(role) for role in self._roles])
+            DBOS.launch()
+        except BaseException:
+            DBOS.destroy(destroy_registry=True)
+            raise
+
+    async def _answer_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Answer a row. The whole workflow is one call: what it returns is stored, and then it is not asked again."""
+        if self.ended.is_set():
+            raise asyncio.CancelledError
+        self.rows_taken += 1
+        try:
+            return dict(await self._answer(row))
+        except LLMRouterError as error:
+            self.failure = self.failure or error
+            self.ended.set()
+            # Left as it is in the database: under way at a worker that leaves, and so given back.
+            raise asyncio.CancelledError from None
+
+    def _beat(self, roll: RollCall) -> None:
+        """Beat until the worker leaves, and give back the rows of those who have died."""
+        while not self._leaving.wait(BEAT_SECONDS):
+            try:
+                roll.beat(self.worker_id)
+                dead = [one for one in roll.look() if one != self.worker_id]
+                if dead and not self.ended.is_set():
+                    # By the executor's name, so that two who see it give each row back once.
+                    DBOS._recover_pending_workflows(dead)
+                    for one in dead:
+                        roll.leave(one)
+            except Exception as error:  # noqa: BLE001 - a database that is away for a while
+                logger.debug("a beat of the batch worker failed: %s", type(error).__name__)
+
+    def _leave(self) -> None:
+        """Strike this worker off the roll, unless rows are left that others have to take from it."""
+        if self._roll is None:
+            return
+        try:
+            if not self._has_rows():
+                self._roll.leave(self.worker_id)
+        except Exception as error:  # noqa: BLE001 - it is missed then, as one that died is
+            logger.debug("the batch worker could not leave: %s", type(error).__name__)
+
+    def _has_rows(self) -> bool:
+        client = DBOSClient(
+            system_database_url=self._database.address,
+            dbos_system_schema=SCHEMA,
+            serializer=JsonSerializer(),
+            application_name=APPLICATION,
+            retry_connection_errors=False,
+        )
+        try:
+            return bool(
+                client.list_workflows(
+                    status="PENDING", executor_id=self.worker_id, limit=1, load_input=False, load_output=False
+                )
+            )
+        finally:
+            client.destroy()
+
+
+def _is_dbos_in_use() -> bool:
+    """Whether the application has DBOS of its own: it would be given back in place of ours."""
+    from dbos import _dbos  # noqa: PLC0415 - it tells nobody otherwise
+
+    return _dbos._dbos_global_instance is not None
