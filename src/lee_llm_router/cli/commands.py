@@ -29,6 +29,7 @@ from lee_llm_router.cli.output import (
 from lee_llm_router.cli.setup_commands import init, providers
 from lee_llm_router.cli.signals import EndedBySignalError, signals_as_errors
 from lee_llm_router.cli.trace.group import trace_app
+from lee_llm_router.cli.worker_command import worker
 
 app = typer.Typer(
     name=PROGRAM,
@@ -67,6 +68,10 @@ app.command(
     short_help="Ask a role and print its answer.",
 )(complete)
 app.command(epilog="Example: lee-llm-router chat --role planner", short_help="Talk to a role.")(chat)
+app.command(
+    epilog="Example: lee-llm-router worker --db postgresql://batch@db.internal/rows",
+    short_help="Answer rows of batches from a database.",
+)(worker)
 app.command(epilog="Example: lee-llm-router explain planner", short_help="Show what asking a role would do.")(explain)
 
 

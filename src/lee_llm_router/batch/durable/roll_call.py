@@ -2,13 +2,20 @@
 
 No clock is compared with another. A worker counts its beats, and whoever watches sees whether the count still moves: a
 worker is dead when it has not moved for `LOOKS` looks in a row. A watcher that was stopped itself has not looked, and a
-database that was away has shown nothing, so neither takes the living for dead.
+database that was away has shown nothing, so neither takes the living for dead. Of a worker on the same machine it is
+known at once: its process is gone.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, insert, select, update
 
@@ -24,6 +31,39 @@ class _Seen:
 
     beats: int
     still: int = 0
+
+
+def new_worker_id() -> str:
+    """Return an id for a worker in this process: which machine it is on, where that can be told, and which process."""
+    return f"{_machine() or 'unknown'}-{os.getpid()}-{uuid4().hex[:12]}"
+
+
+@cache
+def _machine() -> str | None:
+    """Return a name for all from where this process can be seen by its number; None where that cannot be told.
+
+    It is made of the start of the kernel and the namespace of process numbers: containers on one machine differ.
+    """
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        numbers = Path("/proc/self/ns/pid").readlink()
+    except (OSError, ValueError):
+        return None
+    return blake2b(f"{started} {numbers}".encode(), digest_size=6).hexdigest()
+
+
+def _is_gone(worker_id: str) -> bool:
+    """Whether the process of a worker on this machine has ended. False if it lives, or cannot be seen from here."""
+    machine, _, rest = worker_id.partition("-")
+    number = rest.partition("-")[0]
+    if machine != _machine() or not number.isdigit():
+        return False
+    with suppress(PermissionError, OverflowError):
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return True
+    return False
 
 
 class RollCall:
@@ -78,9 +118,9 @@ class RollCall:
             seen = before.get(worker_id)
             is_still = seen is not None and seen.beats == beats
             self._seen[worker_id] = _Seen(beats, seen.still + 1 if seen is not None and is_still else 0)
-        return [worker_id for worker_id, seen in self._seen.items() if seen.still >= LOOKS]
+        return [one for one, seen in self._seen.items() if seen.still >= LOOKS or _is_gone(one)]
 
     @property
     def alive(self) -> int:
         """How many workers were alive at the last look, as far as can be told."""
-        return sum(1 for seen in self._seen.values() if seen.still < LOOKS)
+        return sum(1 for one, seen in self._seen.items() if seen.still < LOOKS and not _is_gone(one))

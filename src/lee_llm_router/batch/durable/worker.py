@@ -7,19 +7,17 @@ rows of one that has died are given back to the queue.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
-from uuid import uuid4
 
 from dbos import DBOS, DBOSClient, DBOSConfig
 
 from lee_llm_router._util.log import logger
 from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase
 from lee_llm_router.batch.durable.quiet import quiet_logs
-from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS, RollCall
+from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS, RollCall, new_worker_id
 from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of
 from lee_llm_router.errors import ConfigError, LLMRouterError
 
@@ -31,6 +29,9 @@ RowAnswerer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, An
 """Answers a stored row with what is stored as its answer, also if the row has failed. An `LLMRouterError` from it says
 that no row can be answered: the worker stops, and the row goes to another."""
 
+PATIENCE = 20.0
+"""Seconds that rows under way are given when a worker ends: Kubernetes kills what has not ended after 30."""
+_LOOK_SECONDS = 0.2
 _MOST_DEATHS = 20
 """Workers that a row may lose, one after the other, before it counts as failed: it may be what kills them."""
 
@@ -46,9 +47,9 @@ class DurableWorker:
     """
 
     def __init__(
-        self, database: BatchDatabase, roles: Collection[str], answer: RowAnswerer, *, patience: float = 30.0
+        self, database: BatchDatabase, roles: Collection[str], answer: RowAnswerer, *, patience: float = PATIENCE
     ) -> None:
-        self.worker_id = f"{socket.gethostname()[:24]}-{os.getpid()}-{uuid4().hex[:12]}"
+        self.worker_id = new_worker_id()
         self._database = database
         self._roles = roles
         self._answer = answer
@@ -61,6 +62,7 @@ class DurableWorker:
         self.failure: LLMRouterError | None = None
         self.rows_taken = 0
         """Rows that it has begun to answer."""
+        self.rows_under_way = 0
 
     def __enter__(self) -> Self:
         """Begin to take rows.
@@ -95,6 +97,15 @@ class DurableWorker:
             if self._beating is not None:
                 self._beating.join()
             self._leave()
+
+    def wait(self, idle: float | None = None) -> None:
+        """Return when no row can be answered any more, or none has been under way for `idle` seconds."""
+        quiet_since, taken = monotonic(), 0
+        while not self.ended.wait(_LOOK_SECONDS):
+            if self.rows_under_way or self.rows_taken != taken:
+                quiet_since, taken = monotonic(), self.rows_taken
+            elif idle is not None and monotonic() - quiet_since >= idle:
+                return
 
     def hurry(self) -> None:
         """Give up what is under way when the worker ends: it goes to others."""
@@ -132,6 +143,7 @@ class DurableWorker:
         if self.ended.is_set():
             raise asyncio.CancelledError
         self.rows_taken += 1
+        self.rows_under_way += 1
         try:
             return dict(await self._answer(row))
         except LLMRouterError as error:
@@ -139,6 +151,8 @@ class DurableWorker:
             self.ended.set()
             # Left as it is in the database: under way at a worker that leaves, and so given back.
             raise asyncio.CancelledError from None
+        finally:
+            self.rows_under_way -= 1
 
     def _beat(self, roll: RollCall) -> None:
         """Beat until the worker leaves, and give back the rows of those who have died."""
