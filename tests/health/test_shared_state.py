@@ -11,8 +11,8 @@ from threading import Thread
 from time import monotonic
 
 import pytest
-from tests.helpers.shared_states import LEASE, Ground, memory_ground
 
+from helpers.shared_states import LEASE, Ground, memory_ground
 from lee_llm_router.health.shared.contract import DoorReport, LimitsReport, Rest, Use
 
 GROUNDS = {"memory": memory_ground}

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from helpers.servers import Conversation, Server, json_answer
 from lee_llm_router import LeeLLMRouter, LLMRouterError
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.durable.engine import DbosEngine
@@ -24,8 +25,6 @@ from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import BatchRow, RowForm
 from lee_llm_router.batch.settings import BatchSettings
-
-from helpers.servers import Conversation, Server, json_answer
 
 HANG = 90.0
 """Seconds after which something counts as hanging; nothing comes near."""
@@ -126,7 +125,9 @@ class Run:
 
 
 @contextmanager
-def worker_process(config: Mapping[str, Any], db: str, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def worker_process(
+    config: Mapping[str, Any], db: str, folder: Path, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
     """A worker in a process of its own, killed at the end if it still runs."""
     path = folder / "llm.json"
     path.write_text(json.dumps(config))
