@@ -62,7 +62,7 @@ class Breaker:
 
     __slots__ = (
         "_answers_in_a_row", "_config", "_jitter", "_opened_at", "_outcomes", "_random", "_trips", "failures_in_a_row",
-        "is_probing", "last_answer_at", "probe_at",
+        "is_probing", "last_answer_at", "needs_pass", "probe_at",
     )  # fmt: skip
 
     def __init__(self, config: HealthConfig, random: Callable[[], float]) -> None:
@@ -79,6 +79,8 @@ class Breaker:
         """The share of its cool-down that was drawn."""
         self.is_probing = False
         """Whether a probe is in flight."""
+        self.needs_pass = False
+        """Whether a probe may start only with the pass of a shared state, which this router does not have."""
         self.last_answer_at = -inf
         """When the target last answered."""
         self.probe_at: float | None = None
@@ -96,7 +98,7 @@ class Breaker:
 
     def admits(self, now: float) -> bool:
         """Whether an attempt may start now."""
-        return self.probe_at is None or (now >= self.probe_at and not self.is_probing)
+        return self.probe_at is None or (now >= self.probe_at and not self.is_probing and not self.needs_pass)
 
     def hurry(self) -> None:
         """Shorten the cool-down to the first one: a call waits. Patience must hold many probes, not four or five."""
@@ -159,6 +161,19 @@ class Breaker:
         """Note that an attempt ended without an outcome (it was cancelled), so another probe may start."""
         if probe:
             self.is_probing = False
+
+    def follow_opening(self, now: float, seconds: float) -> None:
+        """Open for `seconds`, as another router's has, or its probe has failed."""
+        self._trips += 1
+        self._opened_at = now
+        self.probe_at = now + seconds
+
+    def follow_closing(self) -> None:
+        """Close, as another router's has: its probe was answered."""
+        self.probe_at = None
+        self.is_probing = self.needs_pass = False
+        self.failures_in_a_row = 0
+        self._outcomes.clear()
 
     def reset(self) -> None:
         """Close it, and forget all outcomes."""

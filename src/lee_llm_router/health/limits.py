@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 from lee_llm_router.health.minute_window import (
     MINUTE,
@@ -24,11 +25,15 @@ class AttemptLimits:
         tpm: Tokens used in any 60 seconds: those that are reserved for an attempt, until it says what it used.
     """
 
-    __slots__ = ("_max_concurrency", "_others", "_rpm", "_starts", "_tokens", "in_flight", "is_timed")
+    __slots__ = ("_others", "_starts", "_tokens", "in_flight", "is_timed", "max_concurrency", "rpm", "tpm")
+
+    cause: Literal["limit", "state"] = "limit"
+    """What keeps an attempt away when `opens_at` names a later moment; ``state``: a shared state has yet to answer."""
 
     def __init__(self, max_concurrency: int | None, rpm: int | None, tpm: int | None = None) -> None:
-        self._max_concurrency = max_concurrency
-        self._rpm = rpm
+        self.max_concurrency = max_concurrency
+        self.rpm = rpm
+        self.tpm = tpm
         self._starts: deque[float] = deque(maxlen=rpm or 0)
         """Start times of the latest `rpm` attempts."""
         self._others: OthersUse | None = None
@@ -46,19 +51,19 @@ class AttemptLimits:
             now: The time.
             tokens: What is to be reserved for it.
         """
-        if self._max_concurrency is not None and self.in_flight >= self._max_concurrency:
+        if self.max_concurrency is not None and self.in_flight >= self.max_concurrency:
             return None
         at = now
         if self._others is not None:
             at = self._requests_open_at(now)
-        elif self._rpm is not None and len(self._starts) == self._rpm:
+        elif self.rpm is not None and len(self._starts) == self.rpm:
             at = max(now, self._starts[0] + MINUTE)
         return at if self._tokens is None else max(at, self._tokens.opens_at(now, tokens))
 
     def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
         """Count an attempt that starts, and return where its tokens are counted. Call it if `opens_at` allows that."""
         self.in_flight += 1
-        if self._rpm is not None:
+        if self.rpm is not None:
             self._starts.append(now)
         return None if self._tokens is None else self._tokens.reserve(now, tokens)
 
@@ -75,17 +80,24 @@ class AttemptLimits:
         """Take the vendor's word for what is left: others may use the same limits."""
         if left.tokens is not None and self._tokens is not None:
             self._tokens.hear(now, *left.tokens)
-        if left.requests is not None and self._rpm is not None:
+        if left.requests is not None and self.rpm is not None:
             own = sum(start + MINUTE > now for start in self._starts)
-            self._others = others_use(self._rpm, own, *left.requests, now)
+            self._others = others_use(self.rpm, own, *left.requests, now)
+
+    def ask(self, now: float, tokens: int) -> None:
+        """Ask a shared state for what a call lacks; without one there is nobody to ask."""
+
+    def spare(self, now: float) -> int:  # noqa: ARG002 - what a lease has is asked of `LeasedLimits`
+        """Return how many attempts were lent in advance, so that nobody has to wait for those who do already."""
+        return 0
 
     def _requests_open_at(self, now: float) -> float:
         """Return when another attempt may start, counting those of others."""
-        assert self._rpm is not None  # noqa: S101 - others are counted only then
+        assert self.rpm is not None  # noqa: S101 - others are counted only then
         if self._others is not None and self._others.until <= now:
             self._others = None
         within = [(start, 1.0) for start in self._starts if start + MINUTE > now]
-        return opens_at(now, self._rpm - 1, len(within), within, self._others)
+        return opens_at(now, self.rpm - 1, len(within), within, self._others)
 
 
 class RetryBudget:
@@ -94,18 +106,18 @@ class RetryBudget:
     It holds at most `burst` tokens and starts full, as the retry quota of the AWS SDKs does.
     """
 
-    __slots__ = ("_burst", "_ratio", "tokens")
+    __slots__ = ("burst", "ratio", "tokens")
 
     def __init__(self, ratio: float, burst: float) -> None:
-        self._ratio = ratio
-        self._burst = burst
+        self.ratio = ratio
+        self.burst = burst
         self.tokens = burst
         """Retries that can be paid for now."""
 
     def earn(self) -> None:
         """Add the share of a token for an answer."""
-        if self.tokens < self._burst:
-            self.tokens = min(self._burst, self.tokens + self._ratio)
+        if self.tokens < self.burst:
+            self.tokens = min(self.burst, self.tokens + self.ratio)
 
     def spend(self) -> bool:
         """Take a token for a retry; return False if there is none."""
@@ -116,4 +128,4 @@ class RetryBudget:
 
     def reset(self) -> None:
         """Fill it."""
-        self.tokens = self._burst
+        self.tokens = self.burst

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import FailureType
@@ -18,6 +18,9 @@ from lee_llm_router.health.vendor_gate import VendorGate
 from lee_llm_router.health.waiting import QueueTicket, TargetQueue, WaitingLine
 from lee_llm_router.providers.base import ProviderConfig
 
+if TYPE_CHECKING:
+    from lee_llm_router.health.shared.shared_door import SharedDoor
+
 BREAKER_OPEN = "its circuit breaker is open"
 _VENDOR_WAIT = "the vendor asked to wait"
 
@@ -27,8 +30,11 @@ RESTS_PROVIDER = frozenset({FailureType.AUTH, FailureType.QUOTA})
 MAX_RECOVERY = 64
 """Attempts at once from which a target that has come back is no longer held back."""
 
-RefusalCause = Literal["breaker", "gate", "limit", "recovery", "queue", "rest"]
-"""What keeps an attempt away: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls."""
+RefusalCause = Literal["breaker", "gate", "limit", "recovery", "queue", "rest", "state"]
+"""What keeps an attempt away: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls; or
+that a shared state has been asked for a part of a limit and answers within milliseconds."""
+
+_STATE_ASKED = "the shared state is asked"
 
 Transition = Literal["open", "close"]
 """What an outcome did to the target's breaker."""
@@ -94,8 +100,8 @@ class TargetState:
     """What is known of one target."""
 
     __slots__ = (
-        "breaker", "failures", "gate", "hears_limits", "in_flight", "last_failure", "last_used", "limits", "provider",
-        "queue", "recovery", "rest", "successes",
+        "breaker", "door", "failures", "gate", "hears_limits", "in_flight", "last_failure", "last_used", "limits",
+        "provider", "queue", "recovery", "rest", "successes",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +118,8 @@ class TargetState:
         self.recovery = MAX_RECOVERY
         """Attempts at once allowed: one after a probe has closed the breaker, and one more with each answer."""
         self.queue = TargetQueue()
+        self.door: SharedDoor | None = None
+        """Shares breaker, gate and rest with other routers; None where there is no shared state."""
         self.successes = 0
         self.failures = 0
         self.in_flight = 0
@@ -173,8 +181,8 @@ class TargetState:
     def refusal(self, now: float, despite_rest: bool) -> Refusal | None:
         """Return why the target itself admits no attempt; None if it does."""
         provider = self.provider
-        if self.breaker.probe_at is not None and not self.breaker.admits(now):
-            return Refusal("breaker", BREAKER_OPEN, None if self.breaker.is_probing else self.breaker.probe_at, now)
+        if self.breaker.probe_at is not None and not self.breaker.admits(now) and not self._freed(now):
+            return Refusal("breaker", BREAKER_OPEN, self._probe_at(now), now)
         if (now < self.rest.until or now < provider.rest.until) and not despite_rest:
             rest = max(self.rest, provider.rest, key=lambda one: one.until)
             return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
@@ -183,10 +191,31 @@ class TargetState:
         if self.gate.rate is None:
             return None
         gate_opens_at = self.gate.opens_at(now)
+        if gate_opens_at is None and self.gate.needs_pass and not self.gate.leader_in_flight:
+            gate_opens_at = now if self.door is None or self.door.goes_alone(now) else now + self.door.poll
         if gate_opens_at is None or gate_opens_at > now:
             reason = _VENDOR_WAIT if now < self.gate.closed_until else "the vendor's limit"
             return Refusal("gate", reason, gate_opens_at, now)
         return None
+
+    def _freed(self, now: float) -> bool:
+        """Whether a probe may start without the pass of a shared state, since that does not answer."""
+        lacks_pass = self.door is not None and self.breaker.needs_pass and self.door.goes_alone(now)
+        return lacks_pass and self.breaker.admits(now)
+
+    def _probe_at(self, now: float) -> float | None:
+        """Return the earliest moment for a probe; None while one is under way here."""
+        breaker = self.breaker
+        if breaker.is_probing or breaker.probe_at is None:
+            return None
+        if self.door is not None and breaker.needs_pass and breaker.probe_at <= now:
+            return now + self.door.poll
+        return breaker.probe_at
+
+    def follow_closing(self) -> None:
+        """Close the breaker as another router has, and let the calls that wait through one by one."""
+        self.breaker.follow_closing()
+        self.recovery = 1 if len(self.queue) > 1 else MAX_RECOVERY
 
     def refusal_of_model(self, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
         """Return why the limits of its model, if it has any, admit no attempt; None if they do."""
@@ -194,8 +223,11 @@ class TargetState:
             return None
         opens_at = self.limits.opens_at(now, tokens)
         if opens_at is None or opens_at > now:
-            return Refusal("limit", "at the limit set for its model", opens_at, now)
-        if self.queue and self.queue.first is not ticket:  # a small request passes no large one
+            return refusal_by(self.limits, "at the limit set for its model", opens_at, now)
+        waiting = len(self.queue)
+        if (
+            waiting and self.queue.first is not ticket and self.limits.spare(now) <= waiting
+        ):  # a small request passes no large one
             return Refusal("queue", "others are waiting for it", None, now)
         return None
 
@@ -203,6 +235,8 @@ class TargetState:
         """Forget what keeps attempts away."""
         self.breaker.reset()
         self.gate = VendorGate()
+        if self.door is not None:
+            self.door.forget()
         self.rest.end()
         self.recovery = MAX_RECOVERY
 
@@ -234,6 +268,11 @@ class TargetState:
         )
 
 
+def refusal_by(limits: AttemptLimits, reason: str, opens_at: float | None, now: float) -> Refusal:
+    """Return the refusal of an attempt that `limits` have just named a later moment for; `reason` if that is theirs."""
+    return Refusal(limits.cause, reason if limits.cause == "limit" else _STATE_ASKED, opens_at, now)
+
+
 def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) -> Refusal | None:
     """Return `refusal` as it holds for a call whose patience has ended: it may probe before the breaker's time."""
     if refusal is None or refusal.cause != "breaker" or refusal.opens_at is None:
@@ -245,7 +284,7 @@ def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) ->
 class ProviderState:
     """What all targets of one provider share."""
 
-    __slots__ = ("_model_limits", "budget", "limits", "line", "rest")
+    __slots__ = ("_model_limits", "budget", "door", "limits", "line", "rest")
 
     def __init__(self, provider: ProviderConfig, config: HealthConfig) -> None:
         self.limits = AttemptLimits(provider.max_concurrency, provider.rpm, provider.tpm)
@@ -253,6 +292,8 @@ class ProviderState:
         self.budget = RetryBudget(config.retry_ratio, config.retry_burst)
         self.rest = Rest(config.rest, config.max_rest)
         self.line = WaitingLine()
+        self.door: SharedDoor | None = None
+        """Shares the rest with other routers; None where there is no shared state."""
 
     def limits_of(self, model: str | None) -> AttemptLimits | None:
         """Return new limits of a model, as they are configured; None if it has none of its own."""

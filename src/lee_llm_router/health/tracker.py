@@ -46,6 +46,7 @@ from lee_llm_router.health.states import (
     TargetState,
     Transition,
     refusal_at_last,
+    refusal_by,
 )
 from lee_llm_router.health.view import HealthView
 from lee_llm_router.health.waiting import QueueTicket, TargetKey
@@ -53,6 +54,7 @@ from lee_llm_router.providers.base import ProviderConfig
 
 if TYPE_CHECKING:
     from lee_llm_router.health.glance import HealthGlance
+    from lee_llm_router.health.shared.link import StateLink
 
 MAX_TARGETS = 4096
 """Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
@@ -68,6 +70,7 @@ class Health:
         providers: Settings of the providers, which hold their limits.
         clock: Tells the time.
         random: Returns a number in [0, 1), for the jitter of cool-downs.
+        link: Joins it to a shared state; None: it knows what happens in this router.
     """
 
     def __init__(
@@ -76,11 +79,13 @@ class Health:
         providers: Mapping[str, ProviderConfig],
         clock: Clock,
         random: Callable[[], float],
+        link: StateLink | None = None,
     ) -> None:
         self._config = config
         self._provider_configs = providers
         self._clock = clock
         self._random = random
+        self._link = link
         self._lock = ForkLock(reentrant=True, in_child=self._reset_in_child)
         self._own_lock = self._lock
         self._fork_generation = 0
@@ -101,7 +106,7 @@ class Health:
             providers: Settings of the providers.
             unchanged: Providers of both whose settings are the same.
         """
-        other = Health(config, providers, self._clock, self._random)
+        other = Health(config, providers, self._clock, self._random, self._link)
         with self._lock:
             # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
             other._own_lock, other._lock = other._lock, self._lock
@@ -138,6 +143,8 @@ class Health:
             if refusal is not None:
                 if ticket is not None and ticket.woken.done():
                     ticket.woken = Future()  # so that it can be woken again
+                if self._link is not None:
+                    _ask_shared(target, refusal, now, tokens)
                 return refusal
             if ticket is not None:
                 provider.line.remove(target.queue, ticket)
@@ -152,6 +159,8 @@ class Health:
             probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
             permit = Permit(target, probe, leads, self._fork_generation, tokens, of_provider, of_model)
+            if self._link is not None:
+                _tell_shared(target, has_news=probe or leads)
             if provider.line.size:
                 self._wake(target, now)
             return permit
@@ -201,6 +210,9 @@ class Health:
                 changed = target.record_failure(permit, failure, counts_against_target, now)
             if close_gate_for:
                 target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
+            if self._link is not None:
+                _tell_shared(target, has_news=failure is not None or permit.probe or permit.leads_gate,
+                             reopened=permit.probe and changed == "open")  # fmt: skip
             if provider.line.size:
                 self._wake(target, now)
             return changed
@@ -253,6 +265,8 @@ class Health:
             target = self._target(key)
             line = target.provider.line
             target.breaker.hurry()
+            if self._link is not None:
+                _tell_shared(target)
             line.append(target.queue, ticket)
             line.place(target.queue, target.opens_at(now), now)
             # A permit may have been released between the refusal and this append; nobody would wake us then.
@@ -292,6 +306,8 @@ class Health:
                 if model is None and (provider is None or name == provider):
                     state.rest.end()
                     state.budget.reset()
+                    if state.door is not None:
+                        state.door.forget()
 
     def _reset_in_child(self) -> None:
         """Drop the attempts and waits of the parent's threads, in a forked child: they will never end there."""
@@ -317,16 +333,17 @@ class Health:
         provider = target.provider
         limits_open_at = provider.limits.opens_at(now, tokens)
         if limits_open_at is None or limits_open_at > now:
-            return Refusal("limit", "at the limit set for it", limits_open_at, now)
+            return refusal_by(provider.limits, "at the limit set for it", limits_open_at, now)
         if target.limits is not None and (refusal := target.refusal_of_model(ticket, now, tokens)) is not None:
             return refusal
         if provider.line.size:
             first = provider.line.first(now)
-            if first is not None and first is not ticket:
+            if first is not None and first is not ticket and provider.limits.spare(now) <= provider.line.size:
                 return Refusal("queue", "others are waiting for it", None, now)
         return None
 
-    def _wake(self, target: TargetState, now: float) -> None:
+    @staticmethod
+    def _wake(target: TargetState, now: float) -> None:
         """Wake the calls for which a change at `target` matters."""
         provider, opens_at = target.provider, target.opens_at(now)
         provider.line.place(target.queue, opens_at, now)
@@ -344,12 +361,20 @@ class Health:
             self._evict()
         provider = self._provider_state(key[0])
         target = self._targets[key] = TargetState(self._config, provider, self._random, key[1])
+        if self._link is not None:
+            from lee_llm_router.health.shared.joining import join_target  # noqa: PLC0415 - most share nothing
+
+            join_target(self._link, key, target, self._lock, self._wake)
         return target
 
     def _provider_state(self, name: str) -> ProviderState:
         provider = self._providers.get(name)
         if provider is None:
             provider = self._providers[name] = ProviderState(self._provider_configs[name], self._config)
+            if self._link is not None:
+                from lee_llm_router.health.shared.joining import join_provider  # noqa: PLC0415 - most share nothing
+
+                join_provider(self._link, name, None, provider, self._lock)
         return provider
 
     def _evict(self) -> None:
@@ -371,3 +396,27 @@ def _settle(permit: Permit, tokens: int | None, left: LimitsLeft | None, now: fl
     if left is not None:
         # Vendors count by model: where the model has a limit of its own, theirs is that.
         (of_provider if of_model is None or not of_model.is_timed else of_model).hear(now, left)
+
+
+def _ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) -> None:
+    """Ask the shared state for what the call that was refused lacks."""
+    provider = target.provider
+    if refusal.cause == "state":
+        # The provider's limits are asked first: those of the model stand in the way only where they have let it pass.
+        short = [limits for limits in (provider.limits, target.limits) if limits is not None]
+        for limits in short:
+            if limits.cause == "state":
+                limits.ask(now, tokens)
+    elif refusal.cause in ("breaker", "gate") and target.door is not None:
+        gate, breaker = target.gate, target.breaker
+        if (breaker.probe_at is not None and breaker.needs_pass and breaker.probe_at <= now) or (
+            not gate.is_led and gate.needs_pass and gate.closed_until <= now
+        ):
+            target.door.ask(now)
+
+
+def _tell_shared(target: TargetState, *, has_news: bool = False, reopened: bool = False) -> None:
+    """Tell the shared state what has changed, where something may have."""
+    for door in (target.door, target.provider.door):
+        if door is not None and (has_news or door.is_troubled):
+            door.settled(reopened=reopened and door is target.door)

@@ -35,7 +35,7 @@ _CALM_SECONDS = 60.0
 class VendorGate:
     """Open; or closed until a moment, then probing, then paced."""
 
-    __slots__ = ("_leader_in_flight", "_next_start", "_probing", "_start_rate", "closed_until", "rate")
+    __slots__ = ("_next_start", "_start_rate", "closed_until", "is_led", "leader_in_flight", "needs_pass", "rate")
 
     def __init__(self) -> None:
         self.closed_until = 0.0
@@ -44,25 +44,28 @@ class VendorGate:
         self._start_rate = _LEAST_START_RATE
         self._next_start = 0.0
         """The earliest moment for the next attempt while paced."""
-        self._probing = False
-        """Whether no attempt but the leader may pass."""
-        self._leader_in_flight = False
+        self.is_led = True
+        """Whether the first attempt since the last wait was answered, or there was none; else only a leader passes."""
+        self.needs_pass = False
+        """Whether an attempt may lead only with the pass of a shared state, which this router does not have."""
+        self.leader_in_flight = False
 
-    def close_for(self, now: float, seconds: float, usual_rate: float) -> None:
+    def close_for(self, now: float, seconds: float, usual_rate: float, share: float = 1.0) -> None:
         """Close for `seconds`, or for what is left of an earlier wait if that is longer.
 
         Args:
             now: The time.
             seconds: The wait that the vendor named.
             usual_rate: Answers per second that the target gave until now.
+            share: This router's part of the least rate: below 1 where others ask the same vendor.
         """
         is_new_burst = now >= self.closed_until
         self.closed_until = max(self.closed_until, now + seconds)
         if self.rate is None:
-            self._start_rate = self.rate = max(_LEAST_START_RATE, usual_rate / 2)
+            self._start_rate = self.rate = max(_LEAST_START_RATE * share, usual_rate / 2)
         elif is_new_burst:
             self.rate = max(_LEAST_RATE, self.rate / 2)
-        self._probing = True
+        self.is_led = False
 
     def opens_at(self, now: float) -> float | None:
         """Return the earliest time for the next attempt; None if that depends on the leader's result."""
@@ -70,16 +73,16 @@ class VendorGate:
             return self.closed_until
         if self.rate is None:
             return now
-        if self._probing:
-            return None if self._leader_in_flight else now
+        if not self.is_led:
+            return None if self.leader_in_flight or self.needs_pass else now
         return max(now, self._next_start)
 
     def start_attempt(self, now: float) -> bool:
         """Note that an attempt passes, and return whether it is the leader. Call it only if `opens_at` allows that."""
         if self.rate is None:
             return False
-        if self._probing:
-            self._leader_in_flight = True
+        if not self.is_led:
+            self.leader_in_flight = True
             return True
         self._next_start = max(now, self._next_start) + 1 / self.rate
         return False
@@ -87,16 +90,22 @@ class VendorGate:
     def record_answer(self, now: float, *, leader: bool) -> None:
         """Note that an attempt that had passed got an answer."""
         if leader:
-            self._leader_in_flight = False
+            self.leader_in_flight = False
             if now >= self.closed_until:  # else another attempt has closed the gate since
-                self._probing = False
+                self.is_led = True
                 self._next_start = now + 1 / (self.rate or _LEAST_START_RATE)
-        elif self.rate is not None and not self._probing:
+        elif self.rate is not None and self.is_led:
             self.rate += _STEP * self._start_rate
             if now - self.closed_until > _CALM_SECONDS:
                 self.rate = None
 
+    def follow_leader(self, now: float) -> None:
+        """Let attempts follow: another router's first one after the wait was answered."""
+        if now >= self.closed_until and not self.is_led:
+            self.is_led = True
+            self._next_start = now + 1 / (self.rate or _LEAST_START_RATE)
+
     def abandon(self, *, leader: bool) -> None:
         """Note that an attempt that had passed failed or was cancelled; if it was the leader, the next one leads."""
         if leader:
-            self._leader_in_flight = False
+            self.leader_in_flight = False

@@ -1,0 +1,351 @@
+"""The limits of a scope that is shared: what this router was lent, what it used, what it wants. Arithmetic only.
+
+How this works
+--------------
+An attempt may start if the router's own count allows it, as without a shared state, and if the lease has a permit, a
+slot and the tokens for it. `opens_at` says so; `acquire` takes them. Where the lease lacks something, `cause` says
+which it is: ``state`` means that the shared state has not been asked, or has not answered yet, and the call waits for
+that answer before it looks at other targets; ``limit`` means that it has answered, and nothing is free. Then the link
+asks again when the state has said that it is worth it, and wakes the calls; that they look for themselves a little
+later only matters when the state is gone.
+
+The link asks for a `report`, and hands the answer to `apply`. Wanted is what the waiting calls need and a reserve: as
+many permits as started in the last fifth of a second, 10 to 50, and no more than a thirtieth of the limit. What is not
+used between two reports goes back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router.health.limits import AttemptLimits, RetryBudget
+from lee_llm_router.health.minute_window import MINUTE, TokenUse
+from lee_llm_router.health.shared.contract import LimitsReport, LimitsView, Use
+
+if TYPE_CHECKING:
+    from lee_llm_router.health.shared.link import StateLink
+
+_LARGEST_LEASE = 50
+_SMALLEST_RESERVE = 10
+_RESERVE_SECONDS = 0.2
+"""Seconds for which the reserve should last."""
+_LEASES_IN_LIMIT = 30
+"""A lease is at most such a part of its limit, so that one router does not keep it from the others."""
+_TICKS = 10
+"""Parts of a second by which uses are added up."""
+_SLOT_LOOK = 0.2
+"""Seconds after which a call that waits for a slot looks again by itself; the link wakes it as soon as there is one."""
+_TRUST = 1.0
+"""Seconds after which a call asks again, though the answer named a later moment: others may have given back."""
+
+
+def new_member() -> str:
+    """Return a name for a member: random, and from the system, so that a forked child has another than its parent."""
+    return os.urandom(8).hex()
+
+
+class LeasedLimits(AttemptLimits):
+    """Limits of which a part is lent to this router at a time.
+
+    Args:
+        own: The limits as they are configured.
+        scope: Their name in the shared state.
+        link: Asks the shared state.
+        lock: Held by whoever calls anything here.
+        waiting: Returns how many calls wait for these limits.
+        wake: Wakes the first of those calls, given the time.
+        budget: The retry budget that is shared under this scope; None if none is.
+    """
+
+    __slots__ = (
+        "__weakref__", "_asked", "_asked_tokens", "_begun", "_peak", "_rate", "_reported", "_reported_at",
+        "_tokens_each", "_trust_until", "_used", "_waiting", "budget", "cause", "expires", "is_contended", "is_leased",
+        "is_noted", "link", "lock", "member", "next_at", "scope", "slots", "starts", "tokens", "wake",
+    )  # fmt: skip
+
+    def __init__(
+        self, own: AttemptLimits, scope: str, link: StateLink, *, lock: ForkLock,
+        waiting: Callable[[], int], wake: Callable[[float], None], budget: SharedBudget | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(own.max_concurrency, own.rpm, own.tpm)
+        self.scope = scope
+        self.link = link
+        self.lock = lock
+        self.wake = wake
+        self._waiting = waiting
+        self.budget = budget
+        self.is_leased = not (own.max_concurrency is None and own.rpm is None and own.tpm is None)
+        """Whether there is anything to lend; otherwise only the retry budget is shared."""
+        self.cause = "limit"
+        self.renew()
+
+    def renew(self) -> None:
+        """Hold nothing, under a new name: at first, and in a forked child, since the parent holds what was lent."""
+        self.member = new_member()
+        self.starts = self.tokens = self.slots = 0
+        """What is left of the lease; `slots` with those in flight."""
+        self.expires = -inf
+        """When the lease ends."""
+        self.next_at = self._trust_until = -inf
+        """When more may be lent, as the shared state has said; and until when nobody asks before that."""
+        self.is_contended = self._asked = False
+        self.is_noted = False
+        """Whether the link knows that there is something to say."""
+        self._asked_tokens = 0
+        self._used: dict[int, list[float]] = {}
+        """What was not reported yet, by tick: moment, starts, tokens."""
+        self._reported: tuple[int, int] = (0, 0)
+        """Starts and tokens held, as last reported."""
+        self._reported_at = -inf
+        self._begun = self._peak = 0
+        """Attempts begun since the last report, and the most at once."""
+        self._rate = self._tokens_each = 0.0
+
+    def opens_at(self, now: float, tokens: int = 0) -> float | None:
+        """As `AttemptLimits.opens_at`; the answer of the shared state is expected by the moment returned."""
+        self.cause = "limit"
+        at = super().opens_at(now, tokens)
+        if at is None or at > now or not self.is_leased:
+            return at
+        alone_from = self.link.alone_from
+        if now >= alone_from or self._has(now, tokens):
+            return at
+        if now < self.next_at and now < self._trust_until:
+            if self.max_concurrency is not None and self.in_flight >= self.slots:
+                return max(self.next_at, now + _SLOT_LOOK)
+            return self.next_at + self.link.patience
+        self.cause = "state"
+        return min(alone_from, now + self.link.patience)
+
+    def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
+        """As `AttemptLimits.acquire`; takes from the lease what is there."""
+        use = super().acquire(now, tokens)
+        if not self.is_leased:
+            return use
+        if self.starts:
+            self.starts -= 1
+        if self.tokens:
+            self.tokens = max(0, self.tokens - tokens)
+        self._note_use(now, 1, tokens)
+        self._begun += 1
+        self._tokens_each += (tokens - self._tokens_each) / 8
+        self._peak = max(self._peak, self.in_flight)
+        if not self._asked and self._runs_low():
+            self._asked = True
+            self.link.refill(self)
+        elif not self.is_noted:
+            self.link.note(self)
+        return use
+
+    def release(self) -> None:
+        """As `AttemptLimits.release`; the slot goes back at once if others wait for one."""
+        super().release()
+        if self.is_contended and self.slots > self.in_flight:
+            self.slots = self.in_flight
+            self.link.refill(self)
+
+    def settle(self, now: float, use: TokenUse | None, more: int) -> None:
+        """As `AttemptLimits.settle`."""
+        super().settle(now, use, more)
+        if use is not None and self.tpm is not None:
+            self._note_use(use.at, 0, more)
+            if not self.is_noted:
+                self.link.note(self)
+
+    def ask(self, now: float, tokens: int) -> None:
+        """Have the link ask for what a call lacks, which has been refused with the cause ``state``."""
+        self._asked = True
+        self._asked_tokens = max(self._asked_tokens, tokens)
+        self.link.ask(self, now)
+
+    def spare(self, now: float) -> int:
+        """Return how many attempts the lease has permits for."""
+        if now >= self.link.alone_from or not self.is_leased or now >= self.expires:
+            return 0
+        starts = _LARGEST_LEASE if self.rpm is None else self.starts
+        return starts if self.max_concurrency is None else min(starts, self.slots - self.in_flight)
+
+    def is_awaited(self) -> bool:
+        """Whether calls wait for an answer."""
+        return self._asked or self._waiting() > 0
+
+    def again_at(self, now: float) -> float:  # noqa: ARG002 - as `SharedDoor.again_at`
+        """Return when calls that wait may be lent more; infinite if none waits."""
+        return self.next_at if self._waiting() else inf
+
+    def is_busy(self) -> bool:
+        """Whether the shared state is to hear of this again soon, so that what is held stays lent or goes back."""
+        held = self.is_leased and (self.in_flight or self.starts or self.tokens or self.slots)
+        return bool(held or self._used or self._asked or self._waiting())
+
+    def report(self, now: float) -> LimitsReport:
+        """Return what there is to say and to ask for; the answer goes to `apply`, or to `unsaid` if there is none."""
+        waiting = self._waiting()
+        calls, needed = max(waiting, int(self._asked)), self._asked_tokens
+        is_active = calls > 0 or self._begun > 0
+        self._rate = max(self._begun / max(now - self._reported_at, 0.02), self._rate / 2)
+        reserve = int(min(_LARGEST_LEASE, max(_SMALLEST_RESERVE, self._rate * _RESERVE_SECONDS))) if is_active else 0
+        starts, tokens, slots = self._wants(calls, reserve, needed)
+        if now >= self.expires:
+            self.starts = self.tokens = 0
+        self.starts, self.tokens, self.slots = (
+            min(self.starts, starts),
+            min(self.tokens, tokens),
+            min(self.slots, slots),
+        )
+        used = tuple(
+            Use(now - at, int(begun), int(amount)) for at, begun, amount in self._used.values() if now - at < MINUTE
+        )
+        budget = self.budget
+        report = LimitsReport(
+            self.scope, self.member, self.link.lease, self.rpm, self.tpm, self.max_concurrency, used=used,
+            starts_held=self.starts, tokens_held=self.tokens, in_flight=self.in_flight,
+            starts_wanted=starts, tokens_wanted=tokens, slots_wanted=slots,
+            tokens_needed=min(needed, self.tpm or 0) if calls else 0,
+            retries_spent=budget.spent if budget else 0.0, retries_earned=budget.earned if budget else 0.0,
+            retry_burst=budget.burst if budget else 0.0,
+        )  # fmt: skip
+        self._reported, self._reported_at = (self.starts, self.tokens), now
+        self._used = {}
+        self._begun, self._peak = 0, self.in_flight
+        self._asked = False
+        if not waiting:
+            self._asked_tokens = 0
+        self.is_noted = False
+        if budget is not None:
+            budget.spent = budget.earned = 0.0
+        return report
+
+    def apply(self, report: LimitsReport, view: LimitsView, began: float, now: float) -> None:
+        """Hold what `view` lends, as the answer to a report that was sent at `began`."""
+        if report.member != self.member:
+            return  # said before a fork
+        starts, tokens = self._reported
+        self.starts = max(0, self.starts + view.starts - starts)  # some may have been used since
+        self.tokens = max(0, self.tokens + view.tokens - tokens)
+        self.slots = view.slots
+        self.is_contended = view.is_contended
+        self.expires = began + report.lease
+        self.next_at = -inf if view.next_in is None else now + view.next_in
+        self._trust_until = now + _TRUST
+        if self.budget is not None:
+            self.budget.hear(view.retries)
+        self.wake(now)
+
+    def unsaid(self, report: LimitsReport) -> None:
+        """Take back what `report` has said, since nobody has heard it."""
+        if report.member != self.member:
+            return
+        for use in report.used:
+            self._note_use(self._reported_at - use.seconds_ago, use.starts, use.tokens)
+        if self.budget is not None:
+            self.budget.spent += report.retries_spent
+            self.budget.earned += report.retries_earned
+
+    def leaving(self, now: float) -> LimitsReport:
+        """Return the last report: nothing is held or wanted any more."""
+        report = self.report(now)
+        return LimitsReport(
+            self.scope, self.member, report.lease, self.rpm, self.tpm, self.max_concurrency, used=report.used,
+            retries_spent=report.retries_spent, retries_earned=report.retries_earned, retry_burst=report.retry_burst,
+            leaves=True,
+        )  # fmt: skip
+
+    def _has(self, now: float, tokens: int) -> bool:
+        """Whether the lease has what one attempt needs."""
+        return (
+            now < self.expires
+            and (self.rpm is None or self.starts > 0)
+            and (self.max_concurrency is None or self.in_flight < self.slots)
+            and (self.tpm is None or self.tokens >= min(tokens, self.tpm))
+        )
+
+    def _runs_low(self) -> bool:
+        """Whether the lease is nearly used up, and it is worth asking for more before a call lacks it."""
+        if self.rpm is not None and self.starts <= _part_of(self.rpm) // 4:
+            return self.starts > 0 or _part_of(self.rpm) >= _SMALLEST_RESERVE
+        return self.tpm is not None and 0 < self.tokens < 2 * self._tokens_each
+
+    def _wants(self, calls: int, reserve: int, needed: int) -> tuple[int, int, int]:
+        """Return the starts, tokens and slots that it wants to hold in all."""
+        starts = tokens = slots = 0
+        if self.rpm is not None:
+            starts = min(calls + reserve, _part_of(self.rpm))
+        if self.tpm is not None and calls + reserve:
+            several = max(1, min(calls + reserve, _part_of(self.rpm or self.tpm)))
+            share = max(1, self.tpm // _LEASES_IN_LIMIT)
+            tokens = min(self.tpm, max(needed, min(share, int(several * max(1.0, self._tokens_each)))))
+        if self.max_concurrency is not None:
+            part = _part_of(self.max_concurrency * 4)
+            more = (
+                min(calls, part) if self.is_contended else max(min(calls + reserve, part), self._peak - self.in_flight)
+            )
+            slots = self.in_flight + more
+        return starts, tokens, slots
+
+    def _note_use(self, at: float, starts: int, tokens: int) -> None:
+        tick = int(at * _TICKS)
+        found = self._used.get(tick)
+        if found is None:
+            if len(self._used) > 2 * MINUTE * _TICKS:  # the state is gone: what is older than a minute is history
+                self._used = {key: use for key, use in self._used.items() if use[0] > at - MINUTE}
+            self._used[tick] = [at, starts, tokens]
+        else:
+            found[1] += starts
+            found[2] += tokens
+
+
+class SharedBudget(RetryBudget):
+    """A retry budget that several routers draw on; what it holds is what they last heard, and what was done since."""
+
+    __slots__ = ("_link", "_owner", "earned", "spent")
+
+    def __init__(self, own: RetryBudget, link: StateLink) -> None:
+        super().__init__(own.ratio, own.burst)
+        self._link = link
+        self._owner: LeasedLimits | None = None
+        self.spent = self.earned = 0.0
+        """What was done since the last report."""
+
+    def belongs_to(self, owner: LeasedLimits) -> None:
+        """Note by whose reports it is shared."""
+        self._owner = owner
+
+    def earn(self) -> None:
+        """As `RetryBudget.earn`; a full one has nothing to tell."""
+        if self.tokens < self.burst:
+            super().earn()
+            self.earned += self.ratio
+            self._tell()
+
+    def spend(self) -> bool:
+        """As `RetryBudget.spend`."""
+        if not super().spend():
+            self._tell()  # others may have earned some
+            return False
+        self.spent += 1
+        self._tell()
+        return True
+
+    def reset(self) -> None:
+        """As `RetryBudget.reset`, for all who share it."""
+        super().reset()
+        self.earned += self.burst
+        self._tell()
+
+    def hear(self, tokens: float) -> None:
+        """Take what all together have left."""
+        self.tokens = min(self.burst, max(0.0, tokens - self.spent) + self.earned)
+
+    def _tell(self) -> None:
+        if self._owner is not None and not self._owner.is_noted:
+            self._link.note(self._owner)
+
+
+def _part_of(limit: int) -> int:
+    """Return the largest lease of a limit."""
+    return max(1, min(_LARGEST_LEASE, limit // _LEASES_IN_LIMIT))

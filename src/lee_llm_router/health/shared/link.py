@@ -1,0 +1,290 @@
+"""Joins the `Health` of one router to a shared state: says what there is to say, and hands on what it hears.
+
+How this works
+--------------
+A call never asks the shared state. It decides by what this router holds: the leases of its limits (`leased_limits.py`)
+and its doors (`shared_door.py`), the *items* of the link. An item that has something to say is noted. Those that are
+urgent (a call waits, a lease runs low, a breaker has opened) are reported at once, the others at the next beat, four
+times a lease: what was used, and that what is held is still held. Each step of the link takes the reports of all items
+that are due, makes one exchange of them, and applies the answers. While nothing is held or said, no step is due.
+
+Two threads (`link_threads.py`) make the steps and listen for changes of doors, from the first time that there is
+something to say. Without them, whoever drives the link calls `step` and `hear`: tests and simulations on a clock of
+their own.
+
+**When the state does not answer.** A call that needs an answer waits for `patience` seconds at most: `alone_from` is
+the moment from which all calls decide for themselves, by the limits as they are configured. It is infinite while
+nothing is asked; a question sets it, an answer lifts it. When an exchange fails, or two in a row are slower than
+`patience`, the state counts as gone: `alone_from` is the beginning of time, nobody waits, one warning is given, and the
+link tries again, with growing pauses, until an exchange is answered in time. What was used meanwhile is reported then.
+
+The lock of `Health` is held by whoever calls an item; the link's own is taken within it, never the other way round.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection
+from math import inf
+from typing import TypeAlias
+
+from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router.health.shared.contract import Exchange, SharedState
+from lee_llm_router.health.shared.leased_limits import LeasedLimits
+from lee_llm_router.health.shared.settings import StateSettings
+from lee_llm_router.health.shared.shared_door import SharedDoor
+
+Item: TypeAlias = LeasedLimits | SharedDoor
+
+_BEATS = 4
+"""Beats in a lease: several may be missed before it ends."""
+_SHORTEST_PAUSE = 0.002
+"""Seconds between two exchanges for calls that wait, at the least."""
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+"""Seconds between two tries to reach a state that is gone: the first, doubling to the longest."""
+_GOODBYE_SECONDS = 0.5
+"""Seconds for which closing waits for an exchange under way."""
+_ITEMS_AT_ONCE = 256
+_SLOW_IN_A_ROW = 2
+"""Exchanges slower than patience after which the state counts as gone; a single one may be this process's own fault."""
+
+
+class StateLink:
+    """The link of one router.
+
+    Args:
+        state: The shared state; the link closes it.
+        settings: How long leases are, and how long calls wait.
+        clock: Tells the time.
+        on_change: Called when the state is gone (with the reason) and when it is back (with None).
+        starts: Called when there is something to do, at first and after a fork; None: whoever drives the link knows.
+    """
+
+    def __init__(
+        self,
+        state: SharedState,
+        settings: StateSettings | None = None,
+        *,
+        clock: Clock,
+        on_change: Callable[[str | None], object] = lambda reason: None,  # noqa: ARG005
+        starts: Callable[[StateLink], Callable[[], object]] | None = None,
+    ) -> None:
+        settings = StateSettings(type="memory") if settings is None else settings
+        self.state = state
+        self.lease: float = settings.lease
+        self.patience: float = settings.patience
+        self.alone_from = inf
+        """The moment from which calls decide without the shared state."""
+        self.due_at = inf
+        """When the next step is due, urgent items apart."""
+        self.is_closed = False
+        self._clock = clock
+        self._on_change = on_change
+        self._starts = starts
+        self._hurry: Callable[[], object] | None = None
+        """Makes the thread take a step now; None: it has not been started."""
+        self._lock = ForkLock(reentrant=True, in_child=self._renew)
+        self._exchanging = ForkLock()
+        self._items: weakref.WeakSet[Item] = weakref.WeakSet()
+        self._urgent: set[Item] = set()
+        self._busy: set[Item] = set()
+        self._first_ask: float | None = None
+        """When a call asked for what the exchange under way does not answer."""
+        self._gone: str | None = None
+        """Why the state is gone."""
+        self._pause = _FIRST_PAUSE
+        self._slow = 0
+
+    def add(self, item: Item) -> None:
+        """Take part in a scope from now on, as long as somebody else holds the item."""
+        with self._lock:
+            self._items.add(item)
+        if isinstance(item, SharedDoor):
+            self.refill(item)  # what others know of it is worth knowing
+
+    def note(self, item: Item) -> None:
+        """Report `item` at the next beat."""
+        with self._lock:
+            item.is_noted = True
+            self._busy.add(item)
+            if self.due_at == inf and self._gone is None:
+                self.due_at = self._clock.monotonic() + self.lease / _BEATS
+                self._run()
+
+    def refill(self, item: Item) -> None:
+        """Report `item` at once; no call waits for the answer."""
+        with self._lock:
+            item.is_noted = True
+            self._urgent.add(item)
+            if self._gone is None:
+                self._run()
+
+    def ask(self, item: Item, now: float) -> None:
+        """Report `item` at once, since a call waits for the answer: until `alone_from` at most."""
+        with self._lock:
+            if self._gone is None and not self.is_closed:
+                if self._first_ask is None:
+                    self._first_ask = now
+                if self.alone_from == inf:
+                    self.alone_from = now + self.patience
+            self.refill(item)
+
+    @property
+    def wants_step(self) -> bool:
+        """Whether a step is due by now."""
+        return (bool(self._urgent) and self._gone is None) or self._clock.monotonic() >= self.due_at
+
+    def step(self) -> None:
+        """Make one exchange of what is due."""
+        now = self._clock.monotonic()
+        with self._exchanging:
+            self._step(now)
+
+    def _step(self, now: float) -> None:
+        items = self._take(now)
+        if self.is_closed or (self._gone is None and not items) or (self._gone is not None and now < self.due_at):
+            return
+        reports = []
+        for item in items:
+            with item.lock:
+                reports.append((item, item.report(now)))
+        limits = [(item, report) for item, report in reports if isinstance(item, LeasedLimits)]
+        doors = [(item, report) for item, report in reports if isinstance(item, SharedDoor)]
+        try:
+            answer = self.state.exchange([report for _, report in limits], [report for _, report in doors])
+        except Exception as error:  # noqa: BLE001 - whatever an implementation raises means that it is gone
+            self._lost(str(error) or type(error).__name__, reports)
+            return
+        ended = self._clock.monotonic()
+        self._slow = self._slow + 1 if ended - now > self.patience else 0
+        if self._slow >= (1 if self._gone is not None else _SLOW_IN_A_ROW):
+            self._lost(f"an answer took {ended - now:.3f} s", [])
+            return
+        self._answered(limits, doors, answer, now, ended)
+
+    def hear(self, scopes: Collection[str] | None) -> None:
+        """Ask for the doors that others have changed; None: for all."""
+        with self._lock:
+            doors = [item for item in self._items if isinstance(item, SharedDoor)]
+        for door in doors:
+            if scopes is None or door.scope in scopes:
+                self.refill(door)
+
+    def close(self) -> None:
+        """Give back all that is held, and close the state. Calls under way decide for themselves from now on."""
+        with self._lock:
+            if self.is_closed:
+                return
+            self.is_closed, self.alone_from = True, -inf
+            if self._hurry is not None:
+                self._hurry()
+            items = [item for item in self._items if isinstance(item, LeasedLimits)]
+        last = []
+        for item in items:
+            with item.lock:
+                if item.is_busy():
+                    last.append(item.leaving(self._clock.monotonic()))
+        is_free = self._exchanging.inner.acquire(timeout=_GOODBYE_SECONDS)
+        try:
+            if last and is_free and self._gone is None:
+                self.state.exchange(last, [])
+        except Exception as error:  # noqa: BLE001 - the leases will end by themselves
+            self._gone = str(error)
+        finally:
+            if is_free:
+                self._exchanging.inner.release()
+            self.state.close()
+
+    def _take(self, now: float) -> list[Item]:
+        """Return the items that are due, and begin to wait for the answer."""
+        with self._lock:
+            if self._gone is not None:
+                return []
+            if now >= self.due_at:
+                self._urgent |= self._busy
+                self._busy.clear()
+                self.due_at = inf
+            due = [self._urgent.pop() for _ in range(min(_ITEMS_AT_ONCE, len(self._urgent)))]
+            self._first_ask = None
+            if self.alone_from == inf and any(item.is_awaited() for item in due):
+                self.alone_from = now + self.patience
+            return due
+
+    def _answered(
+        self, limits: list[tuple[LeasedLimits, object]], doors: list[tuple[SharedDoor, object]], answer: Exchange,
+        began: float, now: float,
+    ) -> None:  # fmt: skip
+        with self._lock:
+            self.alone_from = inf if self._first_ask is None else self._first_ask + self.patience
+            if self.is_closed:
+                self.alone_from = -inf
+        was_gone, self._gone = self._gone, None
+        for (item, report), view in zip([*limits, *doors], [*answer.limits, *answer.doors], strict=True):
+            with item.lock:
+                item.apply(report, view, began, now)  # type: ignore[arg-type]
+                if item.is_busy():
+                    with self._lock:
+                        self._busy.add(item)
+        if was_gone is not None:
+            self._joined(now)
+        with self._lock:
+            if self._busy:
+                again_at = min(item.again_at(now) for item in self._busy)
+                self.due_at = min(self.due_at, now + self.lease / _BEATS, max(again_at, now + _SHORTEST_PAUSE))
+
+    def _joined(self, now: float) -> None:
+        self._pause = _FIRST_PAUSE
+        for item in list(self._items):
+            with item.lock:
+                if isinstance(item, SharedDoor):
+                    item.rejoin()
+            self.refill(item)
+        self.due_at = now
+        self._on_change(None)
+
+    def _lost(self, reason: str, unsaid: list[tuple[Item, object]]) -> None:
+        """Let every router's own state decide, and try again later."""
+        for item, report in unsaid:
+            with item.lock:
+                item.unsaid(report)  # type: ignore[arg-type]
+        is_new, self._gone = self._gone is None, reason
+        now = self._clock.monotonic()
+        with self._lock:
+            self.alone_from = -inf
+            self._slow = 0
+            self._first_ask = None
+            self._urgent.clear()
+            self._busy.clear()
+            self.due_at = now + self._pause
+            items = list(self._items)
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2)
+        if not is_new:
+            return
+        for item in items:
+            with item.lock:
+                if isinstance(item, SharedDoor):
+                    item.needs_pass(False)
+                item.wake(now)
+        if not self.is_closed:
+            self._on_change(reason)
+
+    def _run(self) -> None:
+        """Make a thread take a step; start it if need be. The lock is held."""
+        if self._hurry is not None:
+            self._hurry()
+        elif self._starts is not None and not self.is_closed:
+            try:
+                self._hurry = self._starts(self)
+            except RuntimeError:  # the process may have no more threads: another call will try again
+                self.alone_from = -inf
+
+    def _renew(self) -> None:
+        """Begin anew in a forked child: the threads and the leases are the parent's."""
+        self._hurry = None
+        self._urgent, self._busy = set(), set()
+        self._first_ask, self.alone_from, self.due_at = None, -inf if self.is_closed else inf, inf
+        self._gone, self._slow, self._pause = None, 0, _FIRST_PAUSE
+        for item in self._items:
+            item.renew()
