@@ -23,7 +23,7 @@ _grounds = count()
 
 
 @pytest.fixture
-def ground(redis_server: RedisServer) -> Iterator[Ground]:
+def ground(redis_server: RedisServer) -> Iterator[Ground]:  # type: ignore[no-redef]
     """One namespace of the server for each test."""
     clock = FakeClock()
     settings = RedisSettings(type="redis", url=redis_server.url, namespace=f"{{test}}{next(_grounds)}", timeout=5)
