@@ -1,0 +1,223 @@
+"""A small SQLite file through which the processes of one host share what is worth little tomorrow.
+
+How this works
+--------------
+A connection belongs to the process that opened it: SQLite's locks are the process's, and a copy of a connection in a
+forked child believes that it holds them. So each is closed before a fork, and opened again when it is next used, in the
+parent and in the child. A file that was deleted, or replaced, is opened anew.
+
+Nothing is written through to the disk, which takes milliseconds: a process may be killed at any moment without harm to
+the file, and after a power cut what it held means nothing any more.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import quote
+
+from lee_llm_router._util.fork_lock import ForkLock
+
+_FORK_SECONDS = 5.0
+"""The longest that a fork waits for work with a connection to end."""
+_PAUSE = 0.002
+_OTHERS = 0o077
+
+
+class HostDatabaseError(Exception):
+    """The file cannot be used."""
+
+
+class HostDatabase:
+    """One connection of this process to such a file, made when it is first used. Safe to use from any thread.
+
+    Args:
+        path: The file; made, for its owner only, if it is not there.
+        tables: SQL that makes the tables.
+        application_id: Stands in the file's header; another program's file is not touched.
+        patience: Seconds to wait for another process.
+    """
+
+    def __init__(self, path: Path, tables: str, *, application_id: int, patience: float) -> None:
+        self.path = path
+        self._tables = tables
+        self._application_id = application_id
+        self._patience = patience
+        self._lock = ForkLock(in_child=self._abandon)
+        self._connection: sqlite3.Connection | None = None
+        self._place: tuple[int, int] | None = None
+        self.openings = 0
+        """How often it was opened: what was read before may be of another file."""
+        _databases.add(self)
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self._close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection.
+
+        Raises:
+            HostDatabaseError: the file cannot be used.
+        """
+        with self._lock:
+            try:
+                yield self._opened()
+            except (sqlite3.Error, OSError) as error:
+                if not isinstance(error, sqlite3.OperationalError):
+                    self._close()
+                raise HostDatabaseError(f"{self.path.name}: {error}") from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection within a transaction: all that is done with it is done, or nothing.
+
+        Raises:
+            HostDatabaseError: the file cannot be used.
+        """
+        with self.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection. The next use makes a new one."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        found, self._connection = self._connection, None
+        if found is not None:
+            with suppress(sqlite3.Error):
+                found.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            if self._place == _place_of(self.path):
+                return self._connection
+            self._close()
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(self.path)
+        _check(self.path)
+        made = sqlite3.connect(
+            f"file:{quote(str(self.path))}?mode=rw", uri=True, timeout=self._patience, isolation_level=None,
+            check_same_thread=False,
+        )  # fmt: skip
+        try:
+            self._prepare(made)
+        except BaseException:
+            made.close()
+            raise
+        self._connection, self._place = made, _place_of(self.path)
+        self.openings += 1
+        return made
+
+    def _prepare(self, made: sqlite3.Connection) -> None:
+        """Make the tables, unless another process has been quicker."""
+        made.execute("PRAGMA synchronous = OFF")
+        until = monotonic() + self._patience
+        while not self._is_ours(made):
+            try:
+                made.execute("PRAGMA journal_mode = WAL").fetchone()
+                self._make_tables(made)
+            except sqlite3.OperationalError:
+                # Switching to WAL does not wait for others by itself.
+                if monotonic() >= until:
+                    raise
+                sleep(_PAUSE)
+
+    def _make_tables(self, made: sqlite3.Connection) -> None:
+        made.execute("BEGIN IMMEDIATE")
+        try:
+            if not self._is_ours(made):
+                for statement in filter(str.strip, self._tables.split(";")):
+                    made.execute(statement)
+                made.execute(f"PRAGMA application_id = {self._application_id}")
+            made.execute("COMMIT")
+        except BaseException:
+            if made.in_transaction:
+                made.execute("ROLLBACK")
+            raise
+
+    def _is_ours(self, made: sqlite3.Connection) -> bool:
+        """Return whether the tables are there; False for an empty file.
+
+        Raises:
+            HostDatabaseError: it is another program's database.
+        """
+        (found,) = made.execute("PRAGMA application_id").fetchone()
+        (tables,) = made.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if found != self._application_id and (found or tables):
+            raise HostDatabaseError(f"{self.path.name} is the database of another program")
+        return bool(tables)
+
+    def _abandon(self) -> None:
+        """Forget the connection in a forked child, without closing it: it is the parent's."""
+        if self._connection is not None:
+            _of_parents.append(self._connection)
+        self._connection = None
+
+
+_databases: weakref.WeakSet[HostDatabase] = weakref.WeakSet()
+_of_parents: list[sqlite3.Connection] = []
+"""Connections that were open during a fork all the same; here they are never closed."""
+_held: list[HostDatabase] = []
+
+
+def _before_fork() -> None:
+    for database in list(_databases):
+        if database._lock.inner.acquire(timeout=_FORK_SECONDS):
+            _held.append(database)
+            database._close()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop()._lock.inner.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_held.clear)
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
+    if not path.exists():
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+
+
+def _check(path: Path) -> None:
+    """Check that it is a plain file of this user, and let nobody else in.
+
+    Raises:
+        HostDatabaseError: it is something else.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise HostDatabaseError(f"{path.name} is not a plain file")
+    if found.st_uid != os.geteuid():
+        raise HostDatabaseError(f"{path.name} belongs to another user")
+    if found.st_mode & _OTHERS:
+        with suppress(PermissionError):
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
