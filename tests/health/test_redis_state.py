@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,8 @@ from helpers.shared_states import Ground
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, LimitsReport, LimitsView, Rest, Use
 from lee_llm_router.health.shared.memory import MemoryRoom, MemoryState
 from lee_llm_router.health.shared.redis_state import RedisSettings, RedisState
+from lee_llm_router.pricing.ledger_redis import RedisLedger
+from lee_llm_router.settings.redis_connection import RedisProblem
 from lee_llm_router.testing import FakeClock
 
 pytestmark = pytest.mark.redis
@@ -102,3 +105,34 @@ def test_every_key_expires_and_stays_with_its_scope(redis_server: RedisServer) -
     assert all(0 < seconds <= 600 for key, seconds in left.items() if "rests}:door" not in key or "members" in key)
     assert left["{keys%7B%7D:rests}:door"] > 90_000
     state.close()
+
+
+RIGHTS = (
+    "+evalsha +script|load +subscribe +unsubscribe +publish +ping +time +exists +get +set +incrbyfloat +pexpire +hget"
+    " +hmget +hset +hdel +hincrby +zadd +zcard +zrange +zrangebyscore +zrank +zrem +zremrangebyscore"
+)
+"""As `docs/state.md` has them."""
+
+
+def test_the_documented_rights_are_enough(redis_server: RedisServer) -> None:
+    with redis_server.client() as admin:
+        admin.execute_command(
+            "ACL", "SETUSER", "router", "reset", "on", ">pw", "~{lee:*", "&lee:doors", *RIGHTS.split()
+        )  # fmt: skip
+        url = redis_server.url.replace("//", "//router:pw@")
+        state = RedisState(RedisSettings(type="redis", url=url, namespace="lee"))
+        ledger = RedisLedger(url, "lee", timeout=1)
+        assert state.wait_for_changes(0) is None
+        state.exchange([], [])
+        dice = Random(1)
+        for _ in range(100):
+            state.exchange([_random_limits(dice)], [_random_door(dice)])
+        assert ledger.add({"all calls|day|2026-11-26": 1.5}) == {"all calls|day|2026-11-26": 1.5}
+        assert state.wait_for_changes(1)
+        state.close()
+        ledger.close()
+        with pytest.raises(RedisProblem, match="NoPermission"):
+            RedisState(RedisSettings(type="redis", url=url, namespace="other")).exchange([], [])
+        admin.execute_command("ACL", "DELUSER", "router")
+    documented = (Path(__file__).parents[2] / "docs" / "state.md").read_text(encoding="utf-8")
+    assert RIGHTS.split() == [word for line in documented.splitlines() for word in line.split() if word.startswith("+")]

@@ -1,0 +1,1 @@
+"""What `benchmarks/shared_state.py` is made of."""
