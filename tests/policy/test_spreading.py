@@ -323,6 +323,16 @@ def test_a_model_that_writes_more_costs_more() -> None:
     assert asks(policy, context(price_of=price_of, max_tokens=100)) == "bca"
 
 
+def test_one_that_may_be_the_cheapest_is_asked_until_that_is_known_and_a_dear_one_is_not() -> None:
+    """By its rates b is the cheapest, but it writes five times as much as c, which nobody knows before c is asked."""
+    policy, price_of = _cost(), _price(a=(90, 90), b=(1, 4), c=(2, 8))
+    firsts = []
+    for _ in range(50):
+        firsts.append(asks(policy, context(price_of=price_of))[0])
+        policy.observe(record(firsts[-1], usage=LLMUsage(completion_tokens=500 if firsts[-1] == "b" else 100)))
+    assert set(firsts[-20:]) == {"c"} and "a" not in firsts
+
+
 def test_a_router_asks_the_cheapest_by_the_prices_of_the_file() -> None:
     config = config_for({"a": ["dear"], "b": ["unknown"], "c": ["cheap"]}, role={"policy": "lowest_cost"})
     prices = {"models": {"a/m": {"input": 5, "output": 10}, "c/m": {"input": 1, "output": 2}}}
