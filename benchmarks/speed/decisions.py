@@ -25,7 +25,8 @@ class _Kept:
         self.inner = inner
         self.asked: tuple[str, LLMConfig, RoutingContext] | None = None
 
-    def choose(self, role: str, config: LLMConfig, *, context: RoutingContext) -> ProviderChoice:
+    def choose(self, role: str, config: LLMConfig, *, context: RoutingContext | None = None) -> ProviderChoice:
+        assert context is not None
         self.asked = role, config, context
         return self.inner.choose(role, config, context=context)  # type: ignore[no-any-return]
 

@@ -77,8 +77,13 @@ class SpreadPolicy(ABC):
         self._spreads: dict[str, Spread] = {}
         """The chains seen last, by role. They change only when the configuration does."""
 
-    def choose(self, role: str, config: LLMConfig, *, context: RoutingContext) -> ProviderChoice:  # noqa: ARG002
-        """Return the role's own chain in the order of this policy, with the reason for the first target."""
+    def choose(self, role: str, config: LLMConfig, *, context: RoutingContext | None = None) -> ProviderChoice:
+        """Return the role's own chain in the order of this policy, with the reason for the first target.
+
+        Without a context, which a router always gives, it is the order of the file.
+        """
+        if context is None:
+            return ProviderChoice(config.roles[role].provider)
         spread = self._spreads.get(role)
         if spread is None or spread.targets is not context.targets:
             spread = self._spreads[role] = self._divided(role, context.targets)
