@@ -22,12 +22,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
-from lee_llm_router.engine.answer_checks import check_at_length, judge, judge_whole_chunk, may_refuse
+from lee_llm_router.engine.answer_checks import check_at_length, judge, may_refuse
 from lee_llm_router.engine.billed_attempt import billed, priced, refusing
 from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
 from lee_llm_router.engine.failures import (
@@ -44,22 +43,17 @@ from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare, refit
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
-from lee_llm_router.engine.settings import StreamConfig
-from lee_llm_router.engine.steps import (
-    AskStep,
-    CallStep,
-    CallSteps,
-    ContextStep,
-    OpenStreamStep,
-    QueueStep,
-    ReadStreamStep,
-    SleepStep,
-)
-from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
+from lee_llm_router.engine.steps import AskStep, CallStep, CallSteps, ContextStep, QueueStep, SleepStep
+from lee_llm_router.engine.stream_assembler import StreamAssembler
+from lee_llm_router.engine.streamed_attempt import ask_stream
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError
 from lee_llm_router.health.states import Permit
 from lee_llm_router.response import LLMResponse
 from lee_llm_router.telemetry.records import NextStep
+
+if TYPE_CHECKING:
+    from lee_llm_router.engine.hedging import Race
+    from lee_llm_router.engine.settings import HedgeConfig
 
 SHORTEST_ATTEMPT = 0.001
 """Seconds: with less than this left before the deadline no attempt is started."""
@@ -72,8 +66,8 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
         LLMRouterError: no target gave an answer; carries a record of every attempt.
         BaseException: a cancellation thrown in, traced and unchanged.
     """
-    run = _CallRun(plan, parts)
-    operation = plan.operation
+    run = CallRun(plan, parts)
+    operation, race = plan.operation, run.race
     try:
         try:
             action = run.first_action()
@@ -82,11 +76,14 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     action = yield from run.wait(action)
                 attempt = run.begin(action)
                 try:
-                    if plan.stream is None:
+                    if race is not None and race.takes(action.candidate):
+                        action, attempt = yield from race.first_to_end(action, attempt)
+                        answer = yield from race.outcome()
+                    elif plan.stream is None:
                         ask = AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
                         answer = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
                     else:
-                        answer = yield from run.ask_stream(attempt, plan.stream)
+                        answer = yield from ask_stream(run, attempt, plan.stream)
                     try:
                         answer = operation.accepted(plan, attempt.target, attempt.request, answer)
                     except WorkLimitError:
@@ -115,12 +112,12 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
         outside_collection(run.release)
 
 
-class _CallRun:
+class CallRun:
     """The state of one call, and what follows from it."""
 
     __slots__ = (
         "assembler", "charged", "clock", "deadline_at", "final", "last_error", "last_start", "made", "parts", "permit",
-        "plan", "recorder", "selector", "waited",
+        "plan", "race", "recorder", "selector", "waited",
     )  # fmt: skip
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
@@ -144,8 +141,11 @@ class _CallRun:
         self.final: LLMRouterError | None = None
         self.assembler: StreamAssembler | None = None
         """Of the answer that comes in, or came in last; None in an unstreamed call."""
+        self.race = None if plan.hedge is None else _race(self, plan.hedge)
+        """The attempts under way at once; None where there is but one at a time."""
 
     def first_action(self) -> NextAction:
+        """Return what the call does first."""
         return self._taken(self.selector.next_action(None, self.clock.monotonic()))
 
     def wait(self, action: NextAction) -> Generator[CallStep, Any, NextAction]:
@@ -167,18 +167,24 @@ class _CallRun:
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
     def begin(self, action: NextAction) -> Attempt:
-        """Start the attempt that `action` allows."""
-        candidate, provider, request = action.candidate, action.candidate.provider, action.candidate.request
-        assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
+        """Start the attempt that `action` allows, unless it is under way already."""
+        if self.race is not None and (under_way := self.race.attempt_of(action)) is not None:
+            return under_way
         now = self.clock.monotonic()
         if self.parts.pool.is_closed:
             raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
         if now >= self.last_start:  # preparing the request (a compression hook) may have taken its time
             raise self._no_attempt(now)
+        return self.started(action, now)
+
+    def started(self, action: NextAction, now: float, *, is_hedge: bool = False) -> Attempt:
+        """Return the attempt that `action` allows, which begins `now`; its permit is the call's."""
+        candidate, provider, request = action.candidate, action.candidate.provider, action.candidate.request
+        assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
                           self.clock.time(), candidate.dropped, self.waited and self.waited[1], action.reason,
-                          candidate.tries + 1)  # fmt: skip
+                          candidate.tries + 1, is_hedge=is_hedge)  # fmt: skip
         self.made, self.charged = self.made + 1, self.charged + 1
         candidate.tries += 1
         candidate.asked += 1
@@ -190,6 +196,8 @@ class _CallRun:
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
         """Record that the attempt gave `answer`, and return it."""
+        if self.race is not None:
+            self.race.won(attempt)
         self._settle(attempt, said=answer)
         self.recorder.succeeded(attempt, answer)
         return answer
@@ -211,6 +219,8 @@ class _CallRun:
 
     def cancelled(self, attempt: Attempt, reason: BaseException) -> None:
         """Record that the caller gave up during the attempt."""
+        if self.race is not None:
+            self.race.cancelled(reason, attempt)
         self.recorder.cancelled(attempt, reason, billed(self.plan, self.parts, attempt, self._partial()))
 
     def broken(self, caught: Exception) -> LLMRouterError:
@@ -218,7 +228,9 @@ class _CallRun:
         return self._ended(foreign_error(caught, "the call broke", self.parts.secrets))
 
     def release(self) -> None:
-        """Give back what this call holds: its permit, its place in a queue, the providers it has opened."""
+        """Give back what this call holds: its permits, its place in a queue, the providers it has opened."""
+        if self.race is not None:
+            self.race.given_up("the call broke")
         if self.permit is not None:
             self.parts.health.release(self.permit, FailureType.CANCELLED)
         self.selector.leave_queue()
@@ -226,36 +238,9 @@ class _CallRun:
             if candidate.provider is not None and candidate.target.provider_overrides:
                 self.parts.pool.release(candidate.target.provider, candidate.target.provider_overrides)
         # Break the reference cycles, so that the call's messages are freed at once.
-        self.assembler = self.final = None
+        self.assembler = self.final = self.race = None
         del self.selector
         self.recorder.call_ended(self.made)
-
-    def ask_stream(self, attempt: Attempt, how: StreamConfig) -> Generator[CallStep, Any, LLMResponse]:
-        """Open a stream, hand its chunks on, and return the whole answer."""
-        timeout = attempt.timeout
-        before, billing = self.assembler, self.parts.billing
-        if how.first_token_timeout is not None:
-            timeout = min(how.first_token_timeout, self.deadline_at - attempt.started_monotonic)
-        self.assembler = StreamAssembler(
-            StreamDeadlines(attempt.started_monotonic + timeout, how.idle_timeout, self.deadline_at),
-            index=before.index if before else 0,
-            restart=before is not None and before.index > 0,
-            on_start=partial(self._first_output, attempt),
-            billed=partial(billing.cost_so_far, self.plan, attempt) if billing is not None else None,
-        )
-        ask = OpenStreamStep(attempt.provider, attempt.request, timeout)
-        stream = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
-        self.assembler.headers = getattr(stream, "headers", NO_HEADERS)
-        is_bounded = attempt.provider.capabilities.bounded
-        response: LLMResponse = yield ReadStreamStep(stream, self.assembler, is_bounded, attempt.context)
-        return response
-
-    def _first_output(self, attempt: Attempt, now: float) -> None:
-        if self.plan.accept is not None and self.assembler is not None:
-            judge_whole_chunk(self.plan, self.parts, attempt, self.assembler)
-        self.recorder.first_output(attempt, now)
-        if self.parts.billing is not None and self.assembler is not None:
-            self.parts.billing.started(attempt, self.assembler.model)
 
     def time_left(self, attempt: Attempt) -> float:
         """Return the seconds that are left to check the answer of `attempt`; raise if none are."""
@@ -290,6 +275,8 @@ class _CallRun:
             self._ask_otherwise(candidate, error)
         if decision.other_provider:
             self.selector.exhaust_provider(candidate.target.provider)
+        if self.race is not None and (other := self.race.going_on(attempt, error, decision.stop)) is not None:
+            return other
         action = None
         if not decision.stop and (is_outage or self.charged < settings.retry.max_attempts):
             action = self.selector.next_action(candidate, now, stay=decision.stay)
@@ -299,7 +286,7 @@ class _CallRun:
         self.recorder.failed(
             attempt, error, verdict, action.at - now if action else 0.0, following.target if following else None
         )
-        self._write_skips(last=action is None)
+        self.write_skips(last=action is None)
         if action is None:
             raise self._final(error) from error
         forget_frames(error)
@@ -362,7 +349,7 @@ class _CallRun:
     def _taken(self, action: NextAction | None) -> NextAction:
         """Return `action`, its permit noted; raise the final error of a call that ends outside an attempt."""
         if self.selector.skipped:
-            self._write_skips(last=False)
+            self.write_skips(last=False)
         if action is not None:
             self.permit = action.permit
             return action
@@ -378,12 +365,15 @@ class _CallRun:
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:
         """Trace `error`, which ends the call outside an attempt; return the final error made of it."""
+        if self.race is not None:
+            self.race.given_up("the call ended without it")
         self.recorder.ended_without_attempt(error, self._elapsed())
         final = self._final(error)
         final.__cause__ = self.last_error
         return final
 
-    def _write_skips(self, *, last: bool) -> None:
+    def write_skips(self, *, last: bool) -> None:
+        """Record the targets that were skipped since the last time; with `last`, no other is left."""
         for target, reason in self.selector.take_skipped():
             self.recorder.skipped(target, reason, last=last)
 
@@ -394,3 +384,9 @@ class _CallRun:
 
     def _elapsed(self) -> float:
         return self.clock.monotonic() - self.plan.started
+
+
+def _race(run: CallRun, hedge: HedgeConfig) -> Race:
+    from lee_llm_router.engine.hedging import Race  # noqa: PLC0415 - most calls are not hedged
+
+    return Race(run, hedge)

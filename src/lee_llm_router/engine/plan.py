@@ -12,13 +12,21 @@ from lee_llm_router._util.masked_text import masked_again
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import masked_headers
 from lee_llm_router.compression import Compressor
-from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import (
+    DEFAULT_TIMEOUT,
+    AcceptConfig,
+    ContractConfig,
+    HedgeConfig,
+    RetryConfig,
+    StreamConfig,
+)
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.acceptance import AcceptHook
+    from lee_llm_router.engine.answer_times import AnswerTimes
     from lee_llm_router.engine.billing import Billing
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.providers.base import Provider
@@ -94,6 +102,8 @@ class RouterParts:
     """Knows what attempts cost; None where nothing but vendors' own figures says so, and there is no budget."""
     provider_words: dict[tuple[str, str], str] = field(default_factory=dict)
     """Short texts of providers that have been cleaned before; `recorded_text.provider_word` keeps it."""
+    answer_times: dict[Any, AnswerTimes] = field(default_factory=dict)
+    """How long answers have taken, where a role's `hedge` goes by it; `hedging` keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,8 @@ class RoleSettings:
     contract: ContractConfig
     accept: AcceptConfig | AcceptHook | None = None
     """None: any answer is acceptable."""
+    hedge: HedgeConfig | None = None
+    """None: attempts are made one after the other."""
     shown_role: str = field(init=False)
     """`role`, printable and of bounded length."""
 
@@ -144,6 +156,8 @@ class CallPlan:
     """Why the policy chose a target, in its own words, where it said so."""
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
+    hedge: HedgeConfig | None = None
+    """When another target is asked beside one that is slow; None: never."""
     asked_role: str | None = None
     """What the caller named, if it is no role and the default role takes its place."""
     following: CallFollowing | None = None
@@ -183,5 +197,7 @@ class Attempt:
     """Whether what it cost is known, and charged to the budgets."""
     cost_source: str | None = None
     """Where its cost is from, as `TraceRecord.cost_source`."""
+    is_hedge: bool = False
+    """Whether it was made beside another one, which had not begun to answer."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""

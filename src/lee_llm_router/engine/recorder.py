@@ -124,6 +124,16 @@ class CallRecorder:
         record = self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._ended_badly(record, attempt.target)
 
+    def hedged(self, attempt: Attempt, slow: Attempt) -> None:
+        """The attempt was started beside `slow`, which has not begun to answer."""
+        after_ms = _ms(attempt.started_monotonic - slow.started_monotonic)
+        self._event("llm.hedge", attempt.target, attempt.index, beside=slow.target.names[0], after_ms=after_ms)
+
+    def lost(self, attempt: Attempt, why: str) -> None:
+        """The attempt was ended by the router, since another one under way has decided the call."""
+        record = self._ended(attempt, "cancelled", "next", sent=True, lost=why)
+        self._event("llm.hedge.end", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms, reason=why)
+
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
         """`target` was skipped without an attempt; with `last`, no other target is left."""
         provider, model = target.names
@@ -159,6 +169,7 @@ class CallRecorder:
         response: LLMResponse | None = None,
         error: LLMRouterError | None = None,
         reason: BaseException | None = None,
+        lost: str | None = None,
         wait_ms: float = 0.0,
     ) -> TraceRecord:
         """Write the record of an attempt that has ended, and return it."""
@@ -170,6 +181,10 @@ class CallRecorder:
             )  # fmt: skip
         if reason is not None:
             rare.update(failure_type=_CANCELLED, error=_name(reason))
+        if lost is not None:
+            rare["error"] = lost
+        if attempt.is_hedge:
+            rare["hedge"] = True
         if attempt.first_output is not None:
             rare["first_token_ms"] = _ms(attempt.first_output - attempt.started_monotonic)
         if attempt.waited_for is not None:

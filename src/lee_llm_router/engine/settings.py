@@ -1,6 +1,7 @@
-"""What a configuration says about retries, streams, JSON contracts and what answers are acceptable."""
+"""What a configuration says about retries, hedging, streams, JSON contracts and what answers are acceptable."""
 
 import inspect
+import re
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -10,12 +11,13 @@ from pydantic import (
     PlainSerializer,
     SerializeAsAny,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
 )
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.text_pattern import MAX_PATTERN, PatternError, compile_pattern
-from lee_llm_router.settings.fields import AllowString, Integer, Seconds, Wait
+from lee_llm_router.settings.fields import MAX_SECONDS, AllowString, Integer, Seconds, Wait
 from lee_llm_router.settings.model import Section
 
 DEFAULT_TIMEOUT = 120.0
@@ -56,6 +58,54 @@ class ContractConfig(Section):
     )
     on_failure: Literal["next", "raise"] = Field(
         "next", description="What follows then. next: the next target. raise: the call ends with the error."
+    )
+
+
+_DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)")
+_SHARE = re.compile(r"p[5-9]\d")
+
+
+def _delay(value: Any) -> Any:
+    """Return seconds, or the share as it is written."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if _SHARE.fullmatch(word):
+            return word
+        found = _DELAY.fullmatch(word)
+        value = None if found is None else float(found[1]) * (0.001 if found[2] == "ms" else 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
+        raise PydanticCustomError(
+            "wanted_delay", "seconds are wanted (1.5, 1.5s or 500ms), or a share of earlier answers, from p50 to p99"
+        )
+    return float(value)
+
+
+HedgeDelay: TypeAlias = Annotated[
+    float | str,
+    BeforeValidator(_delay),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SECONDS},
+                {"type": "string", "pattern": r"^(p[5-9]\d|\d+(\.\d+)?\s*(ms|s))$"},
+            ]
+        }
+    ),
+]
+"""Seconds (``1.5``, ``1.5s``, ``500ms``), or ``p50`` to ``p99``: as many of a target's earlier answers came sooner."""
+
+
+class HedgeConfig(Section):
+    """When another target is asked beside one that has not begun to answer. The first good answer counts."""
+
+    after: HedgeDelay = Field(
+        "p95",
+        description="When it is asked: after so many seconds (1.5, 1.5s, 500ms), or p50 to p99: when so many percent of"
+        " the target's earlier answers had come.",
+    )
+    max: Integer = Field(1, ge=0, le=5, description="Further targets asked so in one call, each after another wait.")
+    same_target: bool = Field(
+        False, description="Ask the same target once more where no other may be asked: its address stands for several."
     )
 
 

@@ -131,12 +131,12 @@ def call_settings(
     yield ExplainedSetting("deadline", plan.deadline, source("deadline"))
     for section in _SECTIONS:
         yield from _of_section(section, getattr(role, section), section in written)
-    for name in type(plan.contract).model_fields:
-        by_call = name in getattr(asked.get("contract"), "model_fields_set", ())
-        by_role = "contract" in written and name in role.contract.model_fields_set
-        yield ExplainedSetting(
-            f"contract.{name}", getattr(plan.contract, name), "call" if by_call else "role" if by_role else "default"
-        )
+    for section, of_role, used in (("contract", role.contract, plan.contract), ("hedge", role.hedge, plan.hedge)):
+        for name in () if used is None else type(used).model_fields:
+            by_call = name in getattr(asked.get(section), "model_fields_set", ())
+            by_role = section in written and name in getattr(of_role, "model_fields_set", ())
+            value = getattr(used, name)
+            yield ExplainedSetting(f"{section}.{name}", value, "call" if by_call else "role" if by_role else "default")
     if isinstance(plan.accept, AcceptConfig):
         for name in sorted(plan.accept.model_fields_set):
             yield ExplainedSetting(f"accept.{name}", _shown(getattr(plan.accept, name), secrets), source("accept"))

@@ -17,7 +17,7 @@ from lee_llm_router.config.findings import IN_A_FILE, dotted, message_of
 from lee_llm_router.config.known_keys import home_hint
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.acceptance import AcceptHook
-from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig
+from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig, HedgeConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
 
@@ -66,6 +66,8 @@ class OptionsWithoutSchema(SharedOptions, total=False):
     """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     accept: AcceptConfig | Mapping[str, Any] | AcceptHook
     """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
+    hedge: HedgeConfig | Mapping[str, Any]
+    """When another target is asked beside one that is slow, in place of what the role says; ``{"max": 0}``: never."""
     tool_choice: str | Mapping[str, Any]
 
 
@@ -99,7 +101,7 @@ class EmbeddingOptions(TypedDict, total=False):
     """Notes for the trace; never sent."""
 
 
-OF_WHOLE_CALL = ("accept", "contract", "deadline", "metadata")
+OF_WHOLE_CALL = ("accept", "contract", "deadline", "hedge", "metadata")
 """Options that are about a call, and not about the request to one of its targets."""
 
 
@@ -139,6 +141,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
         "deadline": Seconds | None,
         "metadata": dict[str, Any] | None,
         "contract": ContractConfig | None,
+        "hedge": HedgeConfig | None,
         "accept": AnyAccept | None,
     }
     for name, field in CallSettings.model_fields.items():
@@ -150,7 +153,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
 
 
 _NAMES = sorted(get_type_hints(CallOptions))
-_SECTIONS: dict[int | str, type[BaseModel]] = {"accept": AcceptConfig, "contract": ContractConfig}
+_SECTIONS: dict[int | str, type[BaseModel]] = {"accept": AcceptConfig, "contract": ContractConfig, "hedge": HedgeConfig}
 """Options whose value has names of its own."""
 
 

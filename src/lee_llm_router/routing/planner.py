@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextvars import Context
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
@@ -32,12 +32,15 @@ from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain, reasons_of
 from lee_llm_router.routing.options import refuse_foreign_options, validate_options
+from lee_llm_router.settings.model import Section
 from lee_llm_router.telemetry.following import CallFollowing, CallStart
 from lee_llm_router.telemetry.records import target_name
 
 if TYPE_CHECKING:
     from lee_llm_router.routing.explanation import Explanation
 
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 _MOST_ORDERS = 1024
 """Orders of chains that are kept: every order of six targets, and a few."""
@@ -208,11 +211,11 @@ class CallPlanner:
         """Move what is about the call, not about a request, from `fields` to `plan`."""
         plan.deadline = fields.pop("deadline", plan.deadline)
         plan.accept = fields.pop("accept", plan.accept)
-        contract = fields.pop("contract", None)
+        contract, hedge = fields.pop("contract", None), fields.pop("hedge", None)
         if contract is not None:
-            plan.contract = plan.contract.model_copy(
-                update={name: getattr(contract, name) for name in contract.model_fields_set}
-            )
+            plan.contract = _changed(plan.contract, contract)
+        if hedge is not None:
+            plan.hedge = hedge if plan.hedge is None else _changed(plan.hedge, hedge)
         metadata = fields.pop("metadata", None)
         if metadata:
             plan.metadata = {**plan.metadata, **metadata}
@@ -223,6 +226,7 @@ class CallPlanner:
         plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata,
                         settings.contract)  # fmt: skip
         plan.accept = settings.accept if operation.judged else None
+        plan.hedge = settings.hedge
         plan.wants_debug_events = self.parts.reporter.wants_debug_events
         return plan
 
@@ -240,6 +244,7 @@ class CallPlanner:
             stream=config.stream,
             contract=config.contract,
             accept=config.accept,
+            hedge=config.hedge,
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
@@ -304,6 +309,11 @@ class CallPlanner:
     def _configured_chain(self, role: str) -> tuple[Target, ...]:
         chain = self._configured_chains.get(role)
         return chain or self._configured_chains.setdefault(role, configured_chain(role, self._config))
+
+
+def _changed(section: SectionT, by: SectionT) -> SectionT:
+    """Return `section` with what is set in `by`."""
+    return section.model_copy(update={name: getattr(by, name) for name in by.model_fields_set})
 
 
 def _check_schema(schema: Any) -> None:

@@ -39,6 +39,18 @@ EVENTS = (
         "how long.",
     ),
     EventKind("llm.complete.start", logging.DEBUG, (), "An attempt begins."),
+    EventKind(
+        "llm.hedge",
+        logging.INFO,
+        ("beside", "after_ms"),
+        "The attempt was begun since the one at `beside` had not begun to answer; both are under way.",
+    ),
+    EventKind(
+        "llm.hedge.end",
+        logging.INFO,
+        ("elapsed_ms", "reason"),
+        "An attempt was ended by the router, since another one that was under way has decided the call.",
+    ),
     EventKind("llm.stream.first_token", logging.DEBUG, ("elapsed_ms",), "A stream has given its first output."),
     EventKind(
         "llm.complete.success", logging.DEBUG, ("elapsed_ms", "usage", "cost_usd"), "An attempt has given the answer."

@@ -73,6 +73,8 @@ class TraceRecord:
     """What the call waited for before the attempt, if it waited."""
     reason: str | None = None
     """Why this target was asked, as the policy and the router put it."""
+    hedge: bool = False
+    """Whether the attempt was made beside another one of the call, which had not begun to answer."""
     first_token_ms: float | None = None
     operation: str | None = None
     """The kind of call, where it is no chat completion: ``embedding``."""
