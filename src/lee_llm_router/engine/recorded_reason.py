@@ -32,10 +32,13 @@ def reason_of(attempt: Attempt, plan: CallPlan, before: Sequence[TraceRecord], s
         return _FIRST
     told = None if plan.reasons is None else plan.reasons.get(attempt.target.key)
     said = None if told is None else quoted(told, secrets, MAX_REASON)
-    last = next((index for index in range(len(before) - 1, -1, -1) if before[index].attempt is not None), -1)
+    # The record of one that began later, beside this one, may have been written sooner.
+    last = next((index for index in range(len(before) - 1, -1, -1) if _is_before(before[index], attempt)), -1)
     passed = [record.target for record in before[last + 1 :] if record.outcome == "skipped"]
-    if last >= 0:
+    if last >= 0 and not attempt.is_hedge:
         words = [_after(before[last], attempt, plan), said]
+    elif attempt.is_hedge:
+        words = [said]
     elif passed:
         words = ["fallback", said]
     else:
@@ -43,6 +46,10 @@ def reason_of(attempt: Attempt, plan: CallPlan, before: Sequence[TraceRecord], s
     if passed:
         words.append(f"not asked: {', '.join(passed)}")
     return "; ".join(word for word in (*words, attempt.why) if word)
+
+
+def _is_before(record: TraceRecord, attempt: Attempt) -> bool:
+    return record.attempt is not None and record.attempt < attempt.index
 
 
 def _after(previous: TraceRecord, attempt: Attempt, plan: CallPlan) -> str:

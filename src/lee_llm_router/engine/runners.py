@@ -11,7 +11,9 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from lee_llm_router._util.clock import Clock
@@ -21,6 +23,8 @@ from lee_llm_router.engine.abandoning import close_unawaited
 from lee_llm_router.providers.streams import ChunkStream, close_quietly
 from lee_llm_router.response import StreamChunk
 
+runs_beside: ContextVar[bool] = ContextVar("lee_llm_router_runs_beside", default=False)
+"""Whether what runs here is an attempt beside the call that waits for it; for clocks of tests."""
 _MOST_HELD = 1000
 """Chunks without output that are kept of a stream: one with more has begun to answer, in its way."""
 
@@ -139,7 +143,7 @@ class ThreadRunner:
         self._interruption = Interruption()
         release = _hold(clock)
         try:
-            self._future = start_in_thread(self._interruption.run, work)
+            self._future = start_in_thread(self._interruption.run, partial(_beside, work))
         except BaseException:
             release()
             raise
@@ -170,7 +174,9 @@ class TaskRunner:
     def __init__(self, work: Coroutine[Any, Any, Any], clock: Clock) -> None:
         release = _hold(clock)
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(work)
+        context = copy_context()
+        context.run(runs_beside.set, True)
+        self._task = self._loop.create_task(work, context=context)
         self._task.add_done_callback(lambda _: release())
 
     @property
@@ -241,6 +247,11 @@ def _hold(clock: Clock) -> Callable[[], object]:
     hold()
     release: Callable[[], object] = clock.release  # type: ignore[attr-defined]
     return release
+
+
+def _beside(work: Callable[[], Any]) -> Any:
+    runs_beside.set(True)
+    return work()
 
 
 def _nothing() -> None:

@@ -70,9 +70,17 @@ class TracedCall:
 
     @property
     def is_saved(self) -> bool:
-        """Whether the call was answered although its first target failed or was skipped: by another target."""
-        first, last = self.records[0], self.last
+        """Whether the call was answered although its first target failed or was skipped: by another target.
+
+        A target that was not waited for, since another one beside it answered first, has not failed.
+        """
+        first, last = next((record for record in self.records if not record.is_lost), self.last), self.last
         return self.outcome == "ok" and (first.provider, first.model) != (last.provider, last.model)
+
+    @property
+    def is_hedge_won(self) -> bool:
+        """Whether the answer is of an attempt that was made beside another one, which was slow."""
+        return self.outcome == "ok" and self.last.hedge
 
     @property
     def is_cut(self) -> bool:

@@ -99,7 +99,7 @@ def add_attempt(sums: CallSums, record: RawRecord, is_failure: bool) -> None:
     if record["attempt"] is not None:
         sums.attempts += 1
         sums.times.append(checked_number(record.get("elapsed_ms")) or 0.0)
-    if not is_failure and record["outcome"] != "ok":
+    if not is_failure and record["outcome"] != "ok" and not is_lost(record):
         sums.errors += 1
     first_token = checked_number(record.get("first_token_ms"))
     if first_token is not None:
@@ -117,7 +117,13 @@ def ending_of(records: Sequence[RawRecord]) -> tuple[bool, bool, bool]:
         return False, False, False
     if len(records) == 1:
         return True, False, False
-    return True, _differs(records[0], last, "provider") or _differs(records[0], last, "model"), False
+    first = next((record for record in records if not is_lost(record)), last)
+    return True, _differs(first, last, "provider") or _differs(first, last, "model"), False
+
+
+def is_lost(record: RawRecord) -> bool:
+    """As `TraceRecord.is_lost`."""
+    return bool(record["outcome"] == "cancelled" and record["verdict"] == "next")
 
 
 def _differs(first: RawRecord, last: RawRecord, name: str) -> bool:

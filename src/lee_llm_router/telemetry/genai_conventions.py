@@ -230,7 +230,10 @@ def call_attributes(records: Sequence[TraceRecord]) -> Attributes:
         found[f"{SCOPE}.asked_role"] = first.asked_role
     if last.outcome == "ok":
         found[f"{SCOPE}.answered_by"] = last.target
-        found[f"{SCOPE}.saved_by_fallback"] = (first.provider, first.model) != (last.provider, last.model)
+        asked = next((record for record in records if not record.is_lost), last)
+        found[f"{SCOPE}.saved_by_fallback"] = (asked.provider, asked.model) != (last.provider, last.model)
+        if last.hedge:
+            found[f"{SCOPE}.answered_by_hedge"] = True
     error_type = error_type_of(last)
     if error_type is not None and last.verdict == "raise":
         found[ERROR_TYPE] = error_type
@@ -262,6 +265,8 @@ def step_event(record: TraceRecord) -> tuple[str, Attributes] | None:
     """Return name and attributes of the event on the call's span for what `record` led to; None if to nothing."""
     if record.outcome == "skipped":
         step = "skipped"
+    elif record.is_lost:
+        step = "hedge_end"
     elif record.verdict in ("retry", "next"):
         step = "retry" if record.verdict == "retry" else "fallback"
     else:
@@ -277,9 +282,11 @@ def step_event(record: TraceRecord) -> tuple[str, Attributes] | None:
 def error_type_of(record: TraceRecord) -> str | None:
     """Return the `error.type` of what `record` tells; None if it is no error.
 
-    A stream that its reader has left by `break` is none; any other cancellation is one.
+    A stream that its reader has left by `break` is none, and an attempt that was not waited for; any other cancellation
+    is one.
     """
-    if record.outcome == "ok" or (record.outcome == "cancelled" and record.error == GeneratorExit.__name__):
+    is_left = record.outcome == "cancelled" and record.error == GeneratorExit.__name__
+    if record.outcome == "ok" or record.is_lost or is_left:
         return None
     return record.failure_type or "_OTHER"
 
@@ -295,6 +302,8 @@ def _own_facts(record: TraceRecord) -> Iterator[tuple[str, AttributeValue]]:
             yield name, value
     if record.wait_ms:
         yield "wait_ms", record.wait_ms
+    if record.hedge:
+        yield "hedge", True
     if record.dropped:
         yield "dropped", list(record.dropped)
 

@@ -122,6 +122,11 @@ class TraceRecord:
         """``provider/model`` as people read it; a dash if there is no target."""
         return target_name(self.provider, self.model)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the router ended the attempt itself, since another one beside it had decided the call."""
+        return self.outcome == "cancelled" and self.verdict == "next"
+
     def to_json(self) -> bytes:
         """Return the record as one line of JSON, without the newline. Never fails.
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import sleep
 
 from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.interruption import InterruptibleWait
 
 START = 1_800_000_000.0
 """What `FakeClock.time` returns at moment 0: seconds since 1970, in January 2027."""
@@ -98,7 +100,8 @@ class FakeClock:
             self._busy -= 1
 
     def _pass(self, seconds: float, woken: Future[None] | None = None) -> None:
-        with self._waiting(seconds, woken) as wait:
+        # An attempt that is not wanted any more waits no longer, as one at a real provider.
+        with self._waiting(seconds, woken) as wait, InterruptibleWait(partial(setattr, wait, "due", self.now)):
             for pause in _PAUSES:
                 if self._has_ended(wait):
                     return

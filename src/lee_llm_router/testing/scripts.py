@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.trampoline import run_steps, run_steps_async
+from lee_llm_router.engine.runners import runs_beside
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
@@ -148,30 +149,43 @@ class Script:
 
 
 class _ClockHoldingStream(ChunkStream):
-    """Marks its call as busy only while it is pulled: between pulls the caller may wait for other calls."""
+    """Marks its call as busy only while it is pulled: between pulls the caller may wait for other calls.
+
+    Of an attempt beside others the caller has nothing yet, so that its call stays busy.
+    """
 
     def __init__(self, inner: ChunkStream, clock: FakeClock) -> None:
         self._inner = inner
         self._clock = clock
-        clock.release()
+        self._is_idle = False
 
     def pull(self, timeout: float) -> StreamChunk | None:
-        self._clock.hold()
+        self._begin_pull()
         try:
             return self._inner.pull(timeout)
         finally:
-            self._clock.release()
+            self._end_pull()
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
-        self._clock.hold()
+        self._begin_pull()
         try:
             return await self._inner.pull_async(timeout)
         finally:
-            self._clock.release()
+            self._end_pull()
 
     def close(self) -> None:
-        self._clock.hold()
+        self._begin_pull()
         self._inner.close()
+
+    def _begin_pull(self) -> None:
+        if self._is_idle:
+            self._clock.hold()
+            self._is_idle = False
+
+    def _end_pull(self) -> None:
+        if not runs_beside.get():
+            self._clock.release()
+            self._is_idle = True
 
 
 class _PiecesStream(ChunkStream):

@@ -66,6 +66,7 @@ def _head(call: TracedCall) -> Iterator[tuple[str, str]]:
     if answer is not None:
         outcome += f" from {answer.target}" + (f", of {call.tried} tried" if call.tried > 1 else "")
         outcome += ", saved by a fallback" if call.is_saved else ""
+        outcome += ", by a hedge" if call.is_hedge_won else ""
     asked = f" (asked for as {first.asked_role})" if first.asked_role else ""
     token = call.first_token_ms
     yield "call", call.request_id

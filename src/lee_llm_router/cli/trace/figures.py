@@ -86,8 +86,8 @@ def call_outcome(call: TracedCall) -> tuple[str, Style]:
 
 
 def what_next(record: TraceRecord) -> str:
-    """Return what followed an attempt: ``retry in 512 ms``, ``next``; empty if it was the last."""
-    if record.verdict in ("return", "raise"):
+    """Return what followed an attempt: ``retry in 512 ms``, ``next``; empty if nothing did."""
+    if record.verdict in ("return", "raise") or record.is_lost:
         return ""
     return f"{record.verdict} in {duration(record.wait_ms)}" if record.wait_ms else record.verdict
 

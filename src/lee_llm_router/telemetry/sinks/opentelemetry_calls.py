@@ -162,13 +162,14 @@ class _Attempt:
 class _Call(CallFollower):
     """The spans of one call."""
 
-    __slots__ = ("_attempt", "_context", "_records", "_shared", "_span", "_start")
+    __slots__ = ("_attempts", "_context", "_records", "_shared", "_span", "_start")
 
     def __init__(self, shared: Instruments, call: CallStart) -> None:
         self._shared = shared
         self._start = call
         self._records: list[TraceRecord] = []
-        self._attempt: _Attempt | None = None
+        self._attempts: dict[int, _Attempt] = {}
+        """Those under way, by their index."""
         parent = get_current() if call.origin is None else call.origin.run(get_current)
         attributes = names.call_start_attributes(call.operation, call.role, call.request_id, call.policy, call.metadata)
         span = shared.tracer.start_span(
@@ -194,15 +195,15 @@ class _Call(CallFollower):
             attempt.context.run(attach, context)
         if span.is_recording():
             span.set_attributes(names.request_attributes(attempt.request, stream=attempt.stream))
-        self._attempt = _Attempt(span, context, target)
+        self._attempts[attempt.index] = _Attempt(span, context, target)
         self._shared.send_along(attempt, context)
 
     def recorded(self, end: AttemptEnd) -> None:
         """End the span of an attempt; note on the call's span what follows a failure, and which target was skipped."""
-        record, attempt = end.record, self._attempt
+        record = end.record
         self._records.append(record)
-        if record.attempt is not None and attempt is not None:
-            self._attempt = None
+        attempt = None if record.attempt is None else self._attempts.pop(record.attempt, None)
+        if attempt is not None:
             try:
                 if attempt.span.is_recording():
                     _tell(attempt.span, names.attempt_attributes(record), end)
@@ -223,8 +224,8 @@ class _Call(CallFollower):
 
     def ended(self, outcome: CallEnd, failure_type: str | None, elapsed_ms: float) -> None:  # noqa: ARG002
         """End the span of the call, and that of an attempt of which no record came."""
-        if self._attempt is not None:
-            self._attempt.span.end()
+        for attempt in self._attempts.values():
+            attempt.span.end()
         span = self._span
         try:
             if span.is_recording():

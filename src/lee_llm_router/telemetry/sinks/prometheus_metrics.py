@@ -52,6 +52,7 @@ class Metrics:
         self.attempts = counter("attempts", "Attempts that ended.", "role", *_TARGET, "outcome", "failure")
         self.retries = counter("retries", "Failures after which the same target was asked again.", "role", *_TARGET)
         self.fallbacks = counter("fallbacks", "Failures and skips after which the next target came.", "role", *_TARGET)
+        self.hedges = counter("hedges", "Attempts made beside another one, which was slow.", "role", *_TARGET)
         self.saved = counter("saved_calls", "Calls answered by another target than the first.", "role")
         self.tokens = counter(
             "tokens", "Tokens used. Cached ones are part of input, reasoning of output.", "role", *_TARGET, "type"
@@ -112,13 +113,14 @@ class Metrics:
 class _Series:
     """The time series of one combination of labels: to look them up each time costs more than to count."""
 
-    __slots__ = ("attempts", "cost", "fallbacks", "first_token", "retries", "seconds", "tokens")
+    __slots__ = ("attempts", "cost", "fallbacks", "first_token", "hedges", "retries", "seconds", "tokens")
 
     def __init__(self, metrics: Metrics, labels: tuple[str, str, str], outcome: str, failure: str) -> None:
         self.attempts = _once(metrics.attempts, *labels, outcome, failure)
         self.seconds = _once(metrics.attempt_seconds, *labels, outcome)
         self.retries = _once(metrics.retries, *labels)
         self.fallbacks = _once(metrics.fallbacks, *labels)
+        self.hedges = _once(metrics.hedges, *labels)
         self.first_token = _once(metrics.first_token_seconds, *labels)
         self.cost = _once(metrics.cost, *labels)
         self.tokens = {field: _once(metrics.tokens, *labels, kind) for kind, field in _TOKENS}
@@ -138,11 +140,14 @@ class _Call(CallFollower):
         record = end.record
         if record.provider is None:
             return
-        self._last = (record.provider, record.model)
-        self._first = self._first or self._last
         series = self._metrics.series(self._role, record)
-        if record.verdict == "next":
-            series.fallbacks().inc()
+        if record.hedge:
+            series.hedges().inc()
+        if not record.is_lost:
+            self._last = (record.provider, record.model)
+            self._first = self._first or self._last
+            if record.verdict == "next":
+                series.fallbacks().inc()
         if record.attempt is None:
             return
         if record.verdict == "retry":
