@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, Self, Unpack, overload
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.batch.calls import BatchCalls
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
@@ -38,7 +39,7 @@ from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 
 
-class LeeLLMRouter(RouterState, OperationCalls):
+class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     """Answers calls to roles. One instance serves any number of threads and event loops.
 
     Args:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from os import PathLike
+from dataclasses import dataclass, field, fields
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -62,3 +62,15 @@ class BatchSettings:
     def ledger(self) -> Path:
         """The file of the ledger."""
         return self.out.with_name(f"{self.out.name}.ledger")
+
+
+_NAMES = frozenset(one.name for one in fields(BatchSettings)) - {"role", "out", "concurrency", "options"}
+
+
+def settings_of(
+    out: str | PathLike[str], role: str | None, concurrency: int | None, options: Mapping[str, Any]
+) -> BatchSettings:
+    """Return the settings that the arguments of `LeeLLMRouter.batch` say; what is none of a batch's is a call's."""
+    own = {name: value for name, value in options.items() if name in _NAMES}
+    others = {name: value for name, value in options.items() if name not in _NAMES}
+    return BatchSettings(out=Path(fspath(out)), role=role, concurrency=concurrency, options=others, **own)

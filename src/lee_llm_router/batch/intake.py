@@ -1,0 +1,272 @@
+"""Hands out the rows that are to be asked: each once, and none that has an outcome already."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, Sized
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Protocol
+
+from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.batch.answers import broken_outcome
+from lee_llm_router.batch.figures import BatchReport
+from lee_llm_router.batch.ledger import ANSWERED, WAITING, LedgerRow, SeenRow, key_of, key_of_broken
+from lee_llm_router.batch.output import BatchOutput
+from lee_llm_router.batch.row_files import FoundRow, RowFile, format_of
+from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm, RowValue
+from lee_llm_router.batch.settings import BatchSettings, Rows
+from lee_llm_router.batch.template import PromptTemplate
+from lee_llm_router.errors import ConfigError
+
+_ROWS_AT_ONCE = 256
+_LONGEST_STAY = 0.005
+"""Seconds that an iterable may keep the event loop before calls go on."""
+
+
+class RowSource(Protocol):
+    """Where rows come from."""
+
+    @property
+    def name(self) -> str | None:
+        """The name of the input, by which another one is told from it; None where it has none."""
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there are, where that is known."""
+
+    @property
+    def share_read(self) -> float | None:
+        """The part that was read, from 0 to 1, where that is known."""
+
+    async def next_rows(self) -> list[FoundRow]:
+        """Return the next rows; an empty list at the end."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class _FileSource:
+    """Rows of a file, read in a thread: a pipe may keep it waiting."""
+
+    total = None
+
+    def __init__(self, file: RowFile) -> None:
+        self._file = file
+        self.name = file.name
+
+    @property
+    def share_read(self) -> float | None:
+        return self._file.share_read
+
+    async def next_rows(self) -> list[FoundRow]:
+        return await call_in_thread_async(self._file.next_rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _IterableSource:
+    """Rows of an iterable of the caller's, taken in the thread that the batch runs in."""
+
+    name = share_read = None
+
+    def __init__(self, values: Iterable[RowValue], form: RowForm) -> None:
+        self.total = len(values) if isinstance(values, Sized) else None
+        self._values: Iterator[RowValue] = iter(values)
+        self._form = form
+        self._number = 0
+
+    async def next_rows(self) -> list[FoundRow]:
+        rows: list[FoundRow] = []
+        until = time.monotonic() + _LONGEST_STAY
+        for value in self._values:
+            self._number += 1
+            rows.append(self._form.row(value, self._number))
+            if len(rows) >= _ROWS_AT_ONCE or time.monotonic() > until:
+                break
+        return rows
+
+    def close(self) -> None:
+        """Do nothing: the iterable is the caller's."""
+
+
+class _AsyncSource:
+    """Rows of an async iterable, one by one: nobody waits for a row that comes later."""
+
+    name = total = share_read = None
+
+    def __init__(self, values: AsyncIterable[RowValue], form: RowForm) -> None:
+        self._values: AsyncIterator[RowValue] = aiter(values)
+        self._form = form
+        self._number = 0
+
+    async def next_rows(self) -> list[FoundRow]:
+        async for value in self._values:
+            self._number += 1
+            return [self._form.row(value, self._number)]
+        return []
+
+    def close(self) -> None:
+        """Do nothing: the iterable is the caller's."""
+
+
+def source_of(rows: Rows, settings: BatchSettings) -> RowSource:
+    """Return where the rows of a batch come from.
+
+    Raises:
+        ConfigError: the file cannot be read, the template is none, or `rows` is nothing that has rows.
+    """
+    template = None if settings.template is None else PromptTemplate(settings.template)
+    form = RowForm(template, settings.system)
+    if isinstance(rows, str | PathLike):
+        path = Path(fspath(rows))
+        return _FileSource(RowFile(path, form, template, format_of(path, settings.row_format)))
+    if isinstance(rows, AsyncIterable):
+        return _AsyncSource(rows, form)
+    if isinstance(rows, Mapping | bytes | bytearray) or not isinstance(rows, Iterable | Sequence):
+        kind = type(rows).__name__
+        raise ConfigError(f"rows are the path of a file, or values one after the other, not a {kind}", sent=False)
+    return _IterableSource(rows, form)
+
+
+class Intake:
+    """Reads rows, and hands out those that are to be asked.
+
+    Args:
+        source: Where they come from.
+        output: The files of the batch, whose ledger knows what was answered.
+        settings: Whether failed rows are asked again, and another input is taken.
+        figures: Counts what was read.
+        stopped: Set once no further row is to be asked.
+    """
+
+    def __init__(
+        self,
+        source: RowSource,
+        output: BatchOutput,
+        settings: BatchSettings,
+        figures: BatchReport,
+        stopped: asyncio.Event,
+    ) -> None:
+        self._source, self._output, self._settings, self._figures = source, output, settings, figures
+        self._stopped = stopped
+        self._ready: deque[BatchRow] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self._place = 0
+        self.is_at_end = False
+        """Whether all rows were read and handed out."""
+
+    async def next_row(self) -> BatchRow | None:
+        """Return the next row to be asked; None at the end, or once the batch is stopped. Any number of tasks may wait.
+
+        Raises:
+            ConfigError: the input cannot be read, or is another one.
+            OutputFailedError: the ledger cannot be written.
+        """
+        while not (self._ready or self._stopped.is_set()):
+            if self.is_at_end:
+                return None
+            # One reads for all who wait, and goes on if that one is cancelled: no row is lost.
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.ensure_future(self._read())
+            stopping = asyncio.ensure_future(self._stopped.wait())
+            try:
+                await asyncio.wait((self._reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stopping.cancel()
+            if self._reading.done():
+                self._reading.result()
+        return None if self._stopped.is_set() else self._ready.popleft()
+
+    async def close(self) -> None:
+        """Read no further."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        self._source.close()
+
+    async def _read(self) -> None:
+        found = await self._source.next_rows()
+        self._figures.share_read = self._source.share_read
+        if found:
+            with self._output.failing():
+                self._take(found)
+        else:
+            self.is_at_end = True
+
+    def _take(self, found: Sequence[FoundRow]) -> None:
+        """Keep of the rows that were read those that are to be asked, and write down the broken ones."""
+        rows, seen = self._told_apart(found)
+        known = self._output.ledger.known([key for key, _ in rows])
+        broken: list[tuple[bytes, BrokenRow]] = []
+        for key, row in rows:
+            entry = known.get(key)
+            is_wanted = entry is None or self._is_wanted(row, entry)
+            asked = row.digest if isinstance(row, BatchRow) and row.has_own_id else None
+            seen.append(SeenRow(key, 1, self._place, asked, is_wanted))
+            self._place += 1
+            if is_wanted and isinstance(row, BatchRow):
+                self._ready.append(row)
+            elif is_wanted and isinstance(row, BrokenRow):
+                broken.append((key, row))
+        self._figures.rows += len(rows)
+        self._output.ledger.see(seen)
+        for key, row in broken:
+            outcome = broken_outcome(row)
+            self._output.put(key, outcome)
+            self._figures.count(outcome)
+
+    def _told_apart(self, found: Sequence[FoundRow]) -> tuple[list[tuple[bytes, FoundRow]], list[SeenRow]]:
+        """Give equal rows ids of their own, and return all with their keys; and how many of each there were."""
+        ledger = self._output.ledger
+        known = ledger.known([_key(row) for row in found])
+        times = {key: entry.times for key, entry in known.items() if entry.run == ledger.run}
+        rows: list[tuple[bytes, FoundRow]] = []
+        repeated: dict[bytes, int] = {}
+        for row in found:
+            first_key = _key(row)
+            count = times[first_key] = times.get(first_key, 0) + 1
+            one = row
+            if count > 1 and isinstance(row, BatchRow):
+                if row.has_own_id:
+                    one = BrokenRow(line=row.line, reason="its id is that of an earlier row", id=row.id)
+                else:
+                    repeated[first_key] = count
+                    one = row.repeated(count)
+            rows.append((first_key if one is row else _key(one), one))
+        return rows, [SeenRow(key, count, None, None, False) for key, count in repeated.items()]
+
+    def _is_wanted(self, row: FoundRow, entry: LedgerRow) -> bool:
+        """Whether a row that the ledger knows is to be asked, or to be told of if it is broken.
+
+        Raises:
+            ConfigError: its id has the answer to something else.
+        """
+        if entry.state == WAITING:
+            return True
+        has_changed = (
+            isinstance(row, BatchRow)
+            and row.has_own_id
+            and entry.asked is not None
+            and entry.asked != row.digest
+        )  # fmt: skip
+        if entry.state == ANSWERED:
+            if has_changed and not self._settings.append:
+                raise ConfigError(
+                    f"the row at line {row.line} has the id {row.id!r:.80}, and the output holds the answer to another"
+                    " row with that id: give another output, or say that it is to be appended to",
+                    sent=False,
+                )
+            self._figures.already_answered += 1
+            return False
+        if has_changed or self._settings.retry_errors:
+            return True
+        self._figures.already_failed += 1
+        return False
+
+
+def _key(row: FoundRow) -> bytes:
+    return key_of(row.id) if isinstance(row, BatchRow) else key_of_broken(row.line)

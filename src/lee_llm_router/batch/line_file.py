@@ -1,0 +1,115 @@
+"""A file of lines that is only appended to: a line is there as a whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+_BLOCK = 1 << 20
+_TAIL = 256
+"""Bytes at the end of a file by which it is known again."""
+
+
+class LineFile:
+    """An open file of lines.
+
+    Args:
+        path: The file; made if there is none.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.close(self._descriptor)
+            raise OSError(0, "it is no regular file")
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return os.fstat(self._descriptor).st_size
+
+    def append(self, line: bytes) -> int:
+        """Write `line`, and return the byte where it begins.
+
+        Raises:
+            OSError: it cannot be written; then nothing of it is in the file.
+        """
+        start = os.lseek(self._descriptor, 0, os.SEEK_END)
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._descriptor, line[written:] if written else line)
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, start)
+            raise
+        return start
+
+    def cut_torn_line(self, start: int) -> None:
+        """Remove what stands behind the last newline from byte `start` on: a line whose writer was killed."""
+        end = self.size
+        at = end
+        while at > start:
+            block = os.pread(self._descriptor, min(_BLOCK, at - start), max(start, at - _BLOCK))
+            newline = block.rfind(b"\n")
+            at = max(start, at - _BLOCK)
+            if newline >= 0:
+                at += newline + 1
+                break
+        if at < end:
+            os.ftruncate(self._descriptor, at)
+
+    def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield each whole line from byte `start` on, with the byte where it begins, and without its newline."""
+        at, rest = start, b""
+        while block := os.pread(self._descriptor, _BLOCK, at + len(rest)):
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                yield at, line
+                at += len(line) + 1
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return `length` bytes from `start` on."""
+        return os.pread(self._descriptor, length, start)
+
+    def mark(self, end: int) -> bytes:
+        """Return what the file can be known by up to byte `end`: a hash of the bytes before it."""
+        start = max(0, end - _TAIL)
+        return blake2b(os.pread(self._descriptor, end - start, start), digest_size=10).digest()
+
+    def replaced(self, temporary: Path, content: Iterable[bytes]) -> LineFile:
+        """Put a file with other content in its place, and return that. This one stays open, and nobody finds it.
+
+        Args:
+            temporary: Where it is written, in the same folder.
+            content: What it holds.
+
+        Raises:
+            OSError: it cannot be written; then nothing has changed.
+        """
+        mode = os.fstat(self._descriptor).st_mode & 0o777
+        try:
+            with temporary.open("wb", buffering=_BLOCK) as file:
+                os.fchmod(file.fileno(), mode)
+                file.writelines(content)
+                file.flush()
+                os.fsync(file.fileno())
+            new = LineFile(temporary)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        temporary.replace(self.path)
+        new.path = self.path
+        return new
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)

@@ -1,0 +1,168 @@
+"""The usual engine: a few workers, each of which asks one row at a time over `complete_async`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from lee_llm_router.batch.answers import answer_of, failure_of
+from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.outage import Fault, OutageGate, fault_of, sleep_until
+from lee_llm_router.batch.rows import BatchRow
+from lee_llm_router.errors import BudgetExceededError, ConfigError, FailureType, LLMRouterError, RouterClosedError
+from lee_llm_router.response import LLMResponse
+
+_MOST_FAILURES = 3
+"""Times that a row may fail, while others are answered, before it goes to the errors file."""
+_MOST_ALONE = 10
+"""Times that one of the last rows may fail with nobody left to tell by whether that is an outage."""
+_LONGEST_PAUSE = 30.0
+_NOT_COUNTED = frozenset({FailureType.RATE_LIMIT, FailureType.OVERLOADED, FailureType.UNAVAILABLE})
+"""Failures that say nothing of the row: the vendor has no room for it now."""
+
+
+@dataclass(slots=True)
+class _OpenRow:
+    """A row without an outcome yet."""
+
+    row: BatchRow
+    failures: int = 0
+    """How often it failed while others were answered."""
+    alone: int = 0
+    """How often it failed with nobody left to tell by."""
+    answers_before: int = field(default=-1)
+    """How many rows the vendor had answered when this one was asked first since it failed last."""
+
+
+class LiveEngine:
+    """Asks rows while there are any; see `BatchEngine`.
+
+    Rows that fail for reasons that may pass are put aside, and asked again; a bounded number, so that the next rows are
+    not read while nobody answers.
+    """
+
+    def __init__(self, job: BatchJob) -> None:
+        self._job = job
+        self._gate = OutageGate(job)
+        self._aside: list[tuple[float, int, _OpenRow]] = []
+        """Rows put aside, the one that is due first in front; a heap."""
+        self._most_aside = 2 * job.concurrency + 8
+        self._numbers = count()
+        self._is_at_end = False
+        options = dict(job.settings.options)
+        self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
+        self._options = options
+
+    async def run(self) -> None:
+        """As `BatchEngine.run`."""
+        await all_or_none(self._work() for _ in range(self._job.concurrency))
+
+    async def ask(self, row: BatchRow) -> LLMResponse[Any]:
+        """Ask one row, once, and return the answer.
+
+        Raises:
+            LLMRouterError: as `LeeLLMRouter.complete_async`.
+        """
+        options = {**self._options, **row.options} if row.options else self._options
+        metadata = {**self._metadata, **(row.options.get("metadata") or {}), "row": row.id}
+        response: LLMResponse[Any] = await self._job.router.complete_async(
+            self._job.settings.role, row.messages, **{**options, "metadata": metadata}
+        )
+        return response
+
+    async def _work(self) -> None:
+        figures, gate = self._job.figures, self._gate
+        while True:
+            is_prober = await gate.enter()
+            try:
+                open_row = await self._next(is_prober)
+                if open_row is None or self._job.is_stopped():
+                    return
+                figures.in_flight += 1
+                try:
+                    await self._settle(open_row, is_prober)
+                finally:
+                    figures.in_flight -= 1
+            finally:
+                gate.leave(is_prober)
+
+    async def _next(self, is_prober: bool) -> _OpenRow | None:
+        """Return the row to be asked next; None if there is none."""
+        job, aside = self._job, self._aside
+        is_full = len(aside) >= self._most_aside
+        # One that tries for all takes a row that has not failed yet, where it may: that tells more.
+        if aside and (is_full or not (is_prober or aside[0][0] > job.clock.monotonic())):
+            return await self._taken_up()
+        if not self._is_at_end:
+            row = await job.next_row()
+            if row is not None:
+                return _OpenRow(row)
+            self._is_at_end = True
+        return await self._taken_up() if aside and not job.is_stopped() else None
+
+    async def _taken_up(self) -> _OpenRow:
+        due, _, open_row = heappop(self._aside)
+        if due > self._job.clock.monotonic():
+            await sleep_until(self._job, due)
+        return open_row
+
+    async def _settle(self, open_row: _OpenRow, is_prober: bool) -> None:
+        """Ask a row, and put its outcome; or put it aside, or stop the batch."""
+        gate, row = self._gate, open_row.row
+        if open_row.answers_before < 0:
+            open_row.answers_before = gate.answers
+        try:
+            response = await self.ask(row)
+        except LLMRouterError as error:
+            if self._is_final(open_row, error, is_prober=is_prober):
+                self._job.put(row, failure_of(row, error))
+            return
+        gate.answered()
+        self._job.put(row, answer_of(row, response))
+
+    def _is_final(self, open_row: _OpenRow, error: LLMRouterError, *, is_prober: bool) -> bool:
+        """Whether a row has failed for good. Otherwise it is put aside, or the batch is stopped."""
+        gate, fault = self._gate, fault_of(error)
+        if isinstance(error, BudgetExceededError | ConfigError | RouterClosedError):
+            self._job.stop(error)
+            return False
+        if fault is Fault.ROW or (fault is Fault.NOBODY_SERVES and "model" in open_row.row.options):
+            if error.sent:
+                gate.answered()
+            return True
+        others_answered = gate.answers > open_row.answers_before
+        open_row.answers_before = -1
+        if not others_answered and fault is Fault.NOBODY_SERVES:
+            self._job.stop(error)
+            return False
+        says_something = error.sent and error.failure_type not in _NOT_COUNTED
+        pause = error.retry_after or 0.0
+        if others_answered:
+            open_row.failures += says_something
+            pause = max(pause, min(_LONGEST_PAUSE, 2.0**open_row.failures / 2))
+        else:
+            gate.failed(error, is_prober=is_prober)
+            open_row.alone += says_something and self._is_at_end and gate.answers > 0
+            # The gate says when it is tried again.
+            pause = 0.0
+        if open_row.failures >= _MOST_FAILURES or open_row.alone >= _MOST_ALONE:
+            return True
+        heappush(self._aside, (self._job.clock.monotonic() + pause, next(self._numbers), open_row))
+        return False
+
+
+async def all_or_none(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all of `works` at once. If one raises, the others are cancelled, and its error is raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

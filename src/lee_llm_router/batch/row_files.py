@@ -1,0 +1,231 @@
+"""Reads rows from a file, piece by piece: JSON lines, CSV, or a prompt a line. What is no row is told with its line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm
+from lee_llm_router.batch.settings import RowFormat
+from lee_llm_router.batch.template import PromptTemplate
+from lee_llm_router.errors import ConfigError
+
+MAX_LINE = 64 << 20
+"""Bytes of the longest line: a row with a few pictures in it."""
+
+_TOO_LONG = b""
+"""Stands for a line of more than `MAX_LINE` bytes. Any other has its newline, or something before the end."""
+_BLOCK = 1 << 16
+_ROWS_AT_ONCE = 256
+_BY_SUFFIX: dict[str, RowFormat] = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "text"}
+_JSON_CELLS = ("messages", "options", "metadata")
+"""Columns whose cells hold JSON."""
+
+FoundRow = BatchRow | BrokenRow
+
+
+def format_of(path: Path, given: str | None) -> RowFormat:
+    """Return how the file `path` is read: as `given`, else by its name; JSON lines where that says nothing.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    for known in get_args(RowFormat):
+        if given == known:
+            return known  # type: ignore[no-any-return] - one of them
+    if given is not None:
+        raise ConfigError(f"no such format: {given!r:.40}; there are {', '.join(get_args(RowFormat))}", sent=False)
+    return _BY_SUFFIX.get(path.suffix.lower(), "jsonl")
+
+
+class RowFile:
+    """The rows of one file.
+
+    Args:
+        path: The file; ``-`` is standard input.
+        form: Makes rows of values.
+        template: The template that `form` fills, to look for its fields in a table's header.
+        row_format: How it is read.
+
+    Raises:
+        ConfigError: it cannot be read, or is no table with the columns wanted.
+    """
+
+    def __init__(self, path: Path, form: RowForm, template: PromptTemplate | None, row_format: RowFormat) -> None:
+        self.name = path.name
+        self._path, self._form, self._template = path, form, template
+        self._read_bytes = 0
+        self._line = 0
+        is_input = str(path) == "-"
+        try:
+            self._descriptor = os.dup(0) if is_input else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._size = os.fstat(self._descriptor).st_size
+            lines = self._lines()
+            first = next(lines, None)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", sent=False) from None
+        self._lines_left = _with_first(first, lines)
+        try:
+            self._check_encoding(first)
+            read = {"jsonl": self._json_rows, "text": self._text_rows}.get(row_format)
+            self._rows = read() if read is not None else self._table("\t" if row_format == "tsv" else ",")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def share_read(self) -> float | None:
+        """The part of it that was read, from 0 to 1; None where its size is not known."""
+        return min(1.0, self._read_bytes / self._size) if self._size else None
+
+    def next_rows(self) -> list[FoundRow]:
+        """Return the next rows; an empty list at the end. It may wait for whoever writes to a pipe.
+
+        Raises:
+            ConfigError: the file cannot be read any more.
+        """
+        rows: list[FoundRow] = []
+        before = self._read_bytes
+        try:
+            for row in self._rows:
+                rows.append(row)
+                # What a pipe has brought goes on before more is waited for, and long rows are few.
+                if len(rows) >= _ROWS_AT_ONCE or self._read_bytes > before + _BLOCK or not self._has_lines:
+                    break
+        except OSError as error:
+            raise ConfigError(f"{self._path}: cannot be read: {error.strerror or error}", sent=False) from None
+        return rows
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _lines(self) -> Iterator[bytes]:
+        """Yield each line with its newline; nothing (`_TOO_LONG`) for one that is too long."""
+        parts: list[bytes] = []
+        size = 0
+        while block := os.read(self._descriptor, _BLOCK):
+            self._read_bytes += len(block)
+            first, *others = block.split(b"\n")
+            size += len(first)
+            # Of a line that is too long, the rest is read and dropped.
+            if size > MAX_LINE:
+                parts.clear()
+            else:
+                parts.append(first)
+            for index, line in enumerate(others, 1):
+                self._has_lines = index < len(others)
+                yield _TOO_LONG if size > MAX_LINE else b"".join(parts) + b"\n"
+                parts, size = [line], len(line)
+        self._has_lines = False
+        if size:
+            yield _TOO_LONG if size > MAX_LINE else b"".join(parts)
+
+    _has_lines = False
+    """Whether another line can be had without reading on."""
+
+    def _check_encoding(self, first: bytes | None) -> None:
+        if first is not None and first.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ConfigError(f"{self._path}: it is UTF-16; save it as UTF-8", sent=False)
+
+    def _numbered(self) -> Iterator[tuple[int, bytes]]:
+        for line in self._lines_left:
+            self._line += 1
+            yield self._line, line
+
+    def _json_rows(self) -> Iterator[FoundRow]:
+        form = self._form
+        for number, line in self._numbered():
+            if line is _TOO_LONG:
+                yield _too_long(number)
+            elif line.strip():
+                try:
+                    value = json.loads(line)
+                except UnicodeDecodeError:
+                    yield BrokenRow(line=number, reason="it is not UTF-8 text")
+                except (ValueError, RecursionError) as error:
+                    reason = f": {error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+                    yield BrokenRow(line=number, reason=f"it is not JSON{reason}")
+                else:
+                    yield form.row(value, number)
+
+    def _text_rows(self) -> Iterator[FoundRow]:
+        for number, line in self._numbered():
+            if line is _TOO_LONG:
+                yield _too_long(number)
+            elif line.strip():
+                try:
+                    yield self._form.row(line.decode().rstrip("\r\n"), number)
+                except UnicodeDecodeError:
+                    yield BrokenRow(line=number, reason="it is not UTF-8 text")
+
+    def _texts(self) -> Iterator[str]:
+        for _, line in self._numbered():
+            # Bytes that are not UTF-8 become halves of characters, which no text has.
+            yield "\n" if line is _TOO_LONG else line.decode(errors="surrogateescape")
+
+    def _table(self, delimiter: str) -> Iterator[FoundRow]:
+        # A cell may hold a whole document, and the limit of the csv module is 131,072 characters, for all its readers.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
+        reader = csv.reader(self._texts(), delimiter=delimiter, strict=True)
+        try:
+            header = [name.strip() for name in next((cells for cells in reader if cells), [])]
+        except csv.Error as error:
+            raise ConfigError(f"{self._path}: its header cannot be read: {error}", sent=False) from None
+        self._check_header(header)
+        return self._table_rows(reader, header)
+
+    def _check_header(self, header: list[str]) -> None:
+        if len(set(header)) < len(header):
+            raise ConfigError(f"{self._path}: two columns of its header have the same name", sent=False)
+        wanted = {"prompt"} if self._template is None else self._template.fields
+        missing = sorted(wanted - set(header))
+        if missing and not (self._template is None and "messages" in header):
+            shown = ", ".join(header)[:300] or "none"
+            raise ConfigError(f"{self._path}: it has no column {missing[0]!r}; its columns: {shown}", sent=False)
+
+    def _table_rows(self, reader: Any, header: list[str]) -> Iterator[FoundRow]:
+        while True:
+            begin = self._line + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                yield BrokenRow(line=begin, reason=f"it cannot be read: {error}")
+                continue
+            if cells is None:
+                return
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                reason = f"it has {len(cells)} cells, and the header {len(header)}"
+                yield BrokenRow(line=begin, reason=reason)
+            elif any("\ud800" <= character <= "\udfff" for cell in cells if not cell.isascii() for character in cell):
+                yield BrokenRow(line=begin, reason="it is not UTF-8 text")
+            else:
+                yield self._table_row(dict(zip(header, cells, strict=True)), begin)
+
+    def _table_row(self, fields: dict[str, Any], line: int) -> FoundRow:
+        for name in _JSON_CELLS:
+            if fields.get(name) and not (self._template is not None and name in self._template.fields):
+                try:
+                    fields[name] = json.loads(fields[name])
+                except (ValueError, RecursionError):
+                    return BrokenRow(line=line, reason=f"its {name} is not JSON", id=fields.get("id") or None)
+        return self._form.row(fields, line)
+
+
+def _with_first(first: bytes | None, lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the lines again, the first without a byte order mark."""
+    if first is not None:
+        yield first.removeprefix(b"\xef\xbb\xbf")
+    yield from lines
+
+
+def _too_long(line: int) -> BrokenRow:
+    return BrokenRow(line=line, reason=f"it is longer than {MAX_LINE >> 20} MB")
