@@ -87,7 +87,7 @@ class OutageGate:
 
     async def enter(self) -> bool:
         """Return when the caller may ask: True if it tries for all in an outage. A stopped batch lets everyone in."""
-        while self._since is not None and not self._job.is_stopped():
+        while self._is_out() and not self._job.is_stopped():
             if self._has_prober:
                 await self._changed.wait()
                 continue
@@ -97,10 +97,13 @@ class OutageGate:
             except BaseException:
                 self._has_prober = False
                 raise
-            if self._since is not None:
+            if self._is_out():
                 return True
             self._has_prober = False
         return False
+
+    def _is_out(self) -> bool:
+        return self._since is not None
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until `moment`, or until the outage is over or the batch is stopped."""

@@ -236,18 +236,19 @@ def _key_in(line: bytes, at: int, path: Path, *, is_answer: bool) -> tuple[bytes
     Raises:
         ValueError: it is no line of a batch.
     """
+    own: Any = None
     try:
         fields = json.loads(line)
         # Which the files of a batch have in every line, and hardly any other file has.
-        own = fields["id"], fields["request_id"], fields["text"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        own = (None,)
-    else:
-        if fields.get("error") == BROKEN_ROW and not is_answer:
+        own, _, _ = fields["id"], fields["request_id"], fields["text"]
+        is_failure = "error" in fields
+        if is_failure and fields["error"] == BROKEN_ROW and not is_answer:
             return key_of_broken(int(fields["line"])), True
-    if not isinstance(own[0], str) or is_answer == ("error" in fields):
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_failure = is_answer
+    if not isinstance(own, str) or is_failure is is_answer:
         raise ValueError(f"what {path.name} holds at byte {at} is no {'answer' if is_answer else 'failure'} of a batch")
-    return key_of(own[0]), False
+    return key_of(own), False
 
 
 def _reason(error: Exception) -> str:

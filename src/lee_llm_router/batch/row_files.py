@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm
 from lee_llm_router.batch.settings import RowFormat
@@ -34,12 +34,11 @@ def format_of(path: Path, given: str | None) -> RowFormat:
     Raises:
         ConfigError: there is no such format.
     """
-    for known in get_args(RowFormat):
-        if given == known:
-            return known  # type: ignore[no-any-return] - one of them
-    if given is not None:
+    if given is None:
+        return _BY_SUFFIX.get(path.suffix.lower(), "jsonl")
+    if given not in get_args(RowFormat):
         raise ConfigError(f"no such format: {given!r:.40}; there are {', '.join(get_args(RowFormat))}", sent=False)
-    return _BY_SUFFIX.get(path.suffix.lower(), "jsonl")
+    return cast("RowFormat", given)
 
 
 class RowFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from hashlib import blake2b
 from logging import getLogger
@@ -192,7 +193,10 @@ def run_here(run: BatchRun) -> BatchReport:
         tasks.append(asyncio.ensure_future(run.run()))
         return await tasks[0]
 
-    future = start_in_thread(asyncio.run, main())
+    def work() -> BatchReport:
+        return asyncio.run(main())
+
+    future = start_in_thread(work)
     try:
         return future.result()
     except BaseException:
@@ -213,11 +217,16 @@ def _check(settings: BatchSettings) -> None:
 
 async def _opened(settings: BatchSettings) -> BatchOutput:
     """Open the files in a thread: an output whose ledger was lost is read as a whole."""
+
+    def dispose(late: Future[BatchOutput]) -> None:
+        if late.exception() is None:
+            late.result().close()
+
     opening = start_in_thread(BatchOutput, settings.out, settings.errors, settings.ledger)
     try:
         return await awaitable(opening)
     except asyncio.CancelledError:
-        opening.add_done_callback(lambda done: done.exception() is None and done.result().close())
+        opening.add_done_callback(dispose)
         raise
 
 
