@@ -140,32 +140,47 @@ def worker_process(
             process.kill()
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """The address of a Postgres of its own, on a free port of loopback; its parent folder is removed at the end."""
-    programs = postgres_programs()
-    assert programs is not None
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as name:
-        folder = Path(name)
+class Postgres:
+    """A Postgres of its own, on a free port of loopback, while it is entered."""
+
+    def __init__(self) -> None:
+        programs = postgres_programs()
+        assert programs is not None
+        self._programs = programs
+        # A short path: a socket's may have a hundred characters.
+        self._folder = tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp")
+        self._path = Path(self._folder.name)
         # Postgres refuses to run as root.
-        as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        if as_user:
-            shutil.chown(folder, "postgres")
-        data = folder / "data"
-
-        def run(program: str, *arguments: str) -> None:
-            command = [*as_user, str(programs / program), *arguments]
-            subprocess.run(command, check=True, capture_output=True, cwd=folder)
-
-        run("initdb", "-D", str(data), "-A", "trust", "-U", "batch", "--no-sync")
+        self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         with Server(lambda _: None) as free:
-            port = free.port
-        options = f"-k {folder} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
-        run("pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield f"postgresql://batch@127.0.0.1:{port}/rows"
-        finally:
-            run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+            self._port = free.port
+
+    def __enter__(self) -> Postgres:
+        if self._as_user:
+            shutil.chown(self._path, "postgres")
+        self._run("initdb", "-A", "trust", "-U", "batch", "--no-sync")
+        self.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+    def address(self, database: str) -> str:
+        """The address of a database in it, which need not be there yet."""
+        return f"postgresql://batch@127.0.0.1:{self._port}/{database}"
+
+    def start(self) -> None:
+        options = f"-k {self._path} -p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self._run("pg_ctl", "-w", "-l", str(self._path / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop it as if it had crashed."""
+        self._run("pg_ctl", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user, str(self._programs / program), "-D", str(self._path / "data"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self._path)
 
 
 def postgres_programs() -> Path | None:
