@@ -21,7 +21,7 @@ PACKAGE = "lee_llm_router"
 FLOORS = [
     ["__main__", "pytest_plugin"],
     ["cli", "doctor", "testing"],
-    ["__init__", "client"],
+    ["__init__", "client", "integrations"],
     ["router"],
     ["batch"],
     ["routing", "policy"],
