@@ -10,8 +10,6 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.batch.answers import RowOutcome, failure_of
 from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase, need_dbos
@@ -147,14 +145,28 @@ class DbosEngine:
     async def _enqueue(self, queue: Any) -> None:
         """Enqueue rows that are read: all or none of them, and again after a kill without a second effect."""
         rows = self._read[:_CHUNK]
-        keys = [row_key(row) for row in rows]
-        stored = [(key, self._stored(row)) for key, row in zip(keys, rows, strict=True)]
+        stored = []
+        asked = {}
+        for row in rows:
+            try:
+                fields = self._stored(row)
+            except ConfigError as error:
+                self._job.put(row, failure_of(row, error))
+                continue
+            stored.append((row_key(row), fields))
+            asked[row_key(row)] = replace(row, messages="", options={})
         await self._steadily(lambda: queue.put(stored))
         del self._read[: len(rows)]
-        self._asked.update((key, _without_text(row)) for key, row in zip(keys, rows, strict=True))
+        self._asked.update(asked)
 
     def _stored(self, row: BatchRow) -> Mapping[str, Any]:
+        """Return what is stored of a row.
+
+        Raises:
+            ConfigError: some of it cannot be stored.
+        """
         fields = {**row.as_fields(), "options": storable_options(row.options)}
+        fields["messages"] = _as_json("messages", row.messages)
         return {
             "role": self._role,
             "batch": self._job.batch_id,
@@ -226,21 +238,17 @@ def storable_options(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: an option cannot leave this process.
     """
-    stored: dict[str, Any] = {}
-    for name, value in options.items():
-        try:
-            plain = json_schema_of(value) if name == "schema" and value is not None else value
-            stored[name] = json.loads(json.dumps(plain))
-        except (TypeError, ValueError, RecursionError, ValidationError):
-            raise ConfigError(
-                f"the option {name} cannot be stored in a database, since it is no JSON; the engine dbos needs that",
-                sent=False,
-            ) from None
-    return stored
+    return {name: _as_json(name, value) for name, value in options.items()}
 
 
-def _without_text(row: BatchRow) -> BatchRow:
-    return replace(row, messages="", options={})
+def _as_json(name: str, value: Any) -> Any:
+    try:
+        plain = json_schema_of(value) if name == "schema" and value is not None else value
+        return json.loads(json.dumps(plain))
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigError(
+            f"{name} cannot be stored in a database, since it is no JSON; the engine dbos needs that", sent=False
+        ) from None
 
 
 def _outcome(row: BatchRow, answer: Any) -> RowOutcome:
