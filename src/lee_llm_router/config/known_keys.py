@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from lee_llm_router.config.policy_section import POLICIES
 from lee_llm_router.config.tree import value_at
 from lee_llm_router.errors import ConfigError
+from lee_llm_router.health.shared.plugins import STATES
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.registry import PROVIDERS
 from lee_llm_router.settings.model import KeyPath, field_name
@@ -70,6 +71,7 @@ _PLUGINS: dict[tuple[str, ...], PluginRegistry[Any]] = {
     ("policy",): POLICIES,
     ("trace", "store"): STORES,
     ("sinks", "*"): SINKS,
+    ("state",): STATES,
 }
 """Sections that name a plugin by `type`; a star stands for any name or index."""
 

@@ -15,6 +15,7 @@ from lee_llm_router.config.references import MAX_CHAIN, check_references
 from lee_llm_router.engine.settings import AnyAccept, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
+from lee_llm_router.health.shared.plugins import AnyState
 from lee_llm_router.pricing.settings import BudgetConfig, PricingConfig
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.json_schema import is_type, schema_problem
@@ -187,6 +188,10 @@ class LLMConfig(OriginSection):
     providers: dict[Name, AnyProvider] = Field(min_length=1, description="Providers by name.")
     roles: dict[Name, RoleConfig] = Field(min_length=1, description="Roles by name.")
     health: HealthConfig = Field(default_factory=HealthConfig, description="Breaker and retry budget.")
+    state: AnyState | None = Field(
+        None,
+        description="Shares limits, breakers and budgets with other processes: its type, and settings. Default: not.",
+    )
     pricing: PricingConfig = Field(default_factory=PricingConfig, description="What models cost.")
     budget: BudgetConfig | None = Field(None, description="What all calls may cost together. Default: anything.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")

@@ -202,6 +202,8 @@ class TargetSelector:
                 if self._waiting or self._refused:
                     self._note_skipped(other)
                 return NextAction(other, now, permit, None, _why(permit) if permit.probe or permit.leads_gate else "")
+            if self._waiting and (action := self._wait_for_answer(other)) is not None:
+                return action
         if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
             self.spent_budget = min(self._spent, key=lambda one: inf if one.retry_after is None else one.retry_after)
         return self._wait(now)
@@ -322,6 +324,16 @@ class TargetSelector:
                     return NextAction(candidate, now, permit, reason=_DESPITE_REST)
         self._note_skipped(None)
         return None
+
+    def _wait_for_answer(self, candidate: Candidate) -> NextAction | None:
+        """Return the wait for a shared state that was asked for a permit for `candidate`; None if it was not.
+
+        It answers within milliseconds, or not at all and then counts as gone: so the others are not asked instead.
+        """
+        at, latest, refusal = self._waiting[-1]
+        if latest is not candidate or refusal is None or refusal.cause != "state":
+            return None
+        return self._in_queue(candidate, min(self._last_start, refusal.asked_at if at is None else at), refusal)
 
     def _wait_for(
         self, candidate: Candidate, at: float | None, refusal: Refusal | None, now: float

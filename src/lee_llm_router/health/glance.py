@@ -48,6 +48,8 @@ class HealthGlance:
             refusal = self._refusal(target, ticket, now, despite_rest, tokens)
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
+            if refusal is not None and refusal.cause == "state":
+                refusal = None  # nobody is asked for a lease; a call would mostly get one
         return refusal or Permit(target, probe=False, leads_gate=False, fork_generation=-1)
 
     def breaker_admits_at(self, key: TargetKey) -> float:

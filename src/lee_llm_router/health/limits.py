@@ -87,6 +87,10 @@ class AttemptLimits:
     def ask(self, now: float, tokens: int) -> None:
         """Ask a shared state for what a call lacks; without one there is nobody to ask."""
 
+    def answered_by(self, now: float) -> float | None:  # noqa: ARG002 - as `LeasedLimits.answered_by`
+        """Return when a shared state will have lent more to those who wait; None where nothing is lent."""
+        return None
+
     def spare(self, now: float) -> int:  # noqa: ARG002 - what a lease has is asked of `LeasedLimits`
         """Return how many attempts were lent in advance, so that nobody has to wait for those who do already."""
         return 0

@@ -224,11 +224,11 @@ class TargetState:
         opens_at = self.limits.opens_at(now, tokens)
         if opens_at is None or opens_at > now:
             return refusal_by(self.limits, "at the limit set for its model", opens_at, now)
-        waiting = len(self.queue)
+        waiting = 0 if ticket is not None and self.limits.spare(now) else len(self.queue)
         if (
             waiting and self.queue.first is not ticket and self.limits.spare(now) <= waiting
         ):  # a small request passes no large one
-            return Refusal("queue", "others are waiting for it", None, now)
+            return refusal_in_queue(self.limits, now)
         return None
 
     def reset(self) -> None:
@@ -271,6 +271,14 @@ class TargetState:
 def refusal_by(limits: AttemptLimits, reason: str, opens_at: float | None, now: float) -> Refusal:
     """Return the refusal of an attempt that `limits` have just named a later moment for; `reason` if that is theirs."""
     return Refusal(limits.cause, reason if limits.cause == "limit" else _STATE_ASKED, opens_at, now)
+
+
+def refusal_in_queue(limits: AttemptLimits, now: float) -> Refusal:
+    """Return the refusal of a call before which others wait; for more of a lease, where `limits` are lent."""
+    answered_by = limits.answered_by(now)
+    if answered_by is None:
+        return Refusal("queue", "others are waiting for it", None, now)
+    return Refusal("state", _STATE_ASKED, answered_by, now)
 
 
 def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) -> Refusal | None:

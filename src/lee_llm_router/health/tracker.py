@@ -47,6 +47,7 @@ from lee_llm_router.health.states import (
     Transition,
     refusal_at_last,
     refusal_by,
+    refusal_in_queue,
 )
 from lee_llm_router.health.view import HealthView
 from lee_llm_router.health.waiting import QueueTicket, TargetKey
@@ -338,8 +339,10 @@ class Health:
             return refusal
         if provider.line.size:
             first = provider.line.first(now)
-            if first is not None and first is not ticket and provider.limits.spare(now) <= provider.line.size:
-                return Refusal("queue", "others are waiting for it", None, now)
+            # Of what is lent in advance there is enough for many: those who wait for it need not go one by one.
+            ahead = 0 if ticket is not None else provider.line.size
+            if first is not None and first is not ticket and provider.limits.spare(now) <= ahead:
+                return refusal_in_queue(provider.limits, now)
         return None
 
     @staticmethod
@@ -402,11 +405,12 @@ def _ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) 
     """Ask the shared state for what the call that was refused lacks."""
     provider = target.provider
     if refusal.cause == "state":
-        # The provider's limits are asked first: those of the model stand in the way only where they have let it pass.
-        short = [limits for limits in (provider.limits, target.limits) if limits is not None]
-        for limits in short:
-            if limits.cause == "state":
-                limits.ask(now, tokens)
+        of_model = target.limits
+        # The limits of the model are looked at only where those of the provider let an attempt pass.
+        if of_model is not None and provider.limits.cause == "limit":
+            of_model.ask(now, tokens)
+        else:
+            provider.limits.ask(now, tokens)
     elif refusal.cause in ("breaker", "gate") and target.door is not None:
         gate, breaker = target.gate, target.breaker
         if (breaker.probe_at is not None and breaker.needs_pass and breaker.probe_at <= now) or (

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from concurrent.futures import Future
 from heapq import heappop, heappush
-from itertools import count
+from itertools import count, islice
 from math import inf
 from typing import TypeAlias
 
@@ -69,6 +69,10 @@ class TargetQueue:
     def first(self) -> QueueTicket | None:
         """The call that has waited longest."""
         return next(iter(self._tickets), None)
+
+    def firsts(self, number: int) -> list[QueueTicket]:
+        """Return so many of the calls that have waited longest, or all."""
+        return list(islice(self._tickets, number))
 
     def append(self, ticket: QueueTicket) -> None:
         """Add a call at the end."""
@@ -139,6 +143,15 @@ class WaitingLine:
                 return queue.first
             heappop(self._open)
         return None
+
+    def firsts(self, now: float, number: int) -> list[QueueTicket]:
+        """Return calls of open targets, up to `number` of them, nearly in the order of arrival."""
+        found: list[QueueTicket] = []
+        if self.first(now) is not None:  # and those whose moment has come are open now
+            for arrival, queue in sorted(self._open, key=lambda entry: entry[0]):
+                if len(found) < number and queue.place == (arrival, -inf):
+                    found += queue.firsts(number - len(found))
+        return found
 
     def clear(self) -> None:
         """Forget all; the queues are cleared by their owner."""

@@ -42,6 +42,7 @@ from lee_llm_router.telemetry.stores.open import open_store
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.billing import Billing
+    from lee_llm_router.health.shared.link import StateLink
     from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
     from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
 
@@ -93,6 +94,8 @@ class Assembly:
         keys = {name: _named_keys(name, provider) for name, provider in config.providers.items()}
         self._named = {name: (keys[name], _named_variables(one)) for name, one in config.providers.items()}
         """What the settings of each provider name but do not hold, as it was when this was built."""
+        self.link: StateLink | None = None
+        """Joins what is known of the targets to a shared state."""
         secrets = (*config.filled_values(), *chain.from_iterable(keys.values()))
         reporter = Reporter(
             store=store,
@@ -109,7 +112,7 @@ class Assembly:
             clock=options.clock,
             random=options.random,
             reporter=reporter,
-            health=self._health(before),
+            health=self._health(before, reporter, secrets),
             pool=ProviderPool(config.providers, options.clock, wrap=options.wrap_provider),
             secrets=secrets,
             capture_full=config.trace.capture == "full",
@@ -126,8 +129,10 @@ class Assembly:
         return self.planner.parts
 
     def close(self) -> None:
-        """Close the providers, the store and the sinks."""
+        """Close the providers, the shared state, the store and the sinks."""
         self.parts.pool.close()
+        if self.link is not None:
+            self.link.close()
         self._close_listeners()
 
     async def aclose(self) -> None:
@@ -135,6 +140,8 @@ class Assembly:
         try:
             await self.parts.pool.aclose()
         finally:
+            if self.link is not None:
+                await call_in_thread_async(self.link.close)
             if self.parts.billing is not None:  # the lock on its file may have to be waited for
                 await call_in_thread_async(self.parts.billing.close)
             self._close_listeners()
@@ -149,8 +156,9 @@ class Assembly:
         kept = [successor.parts.reporter.store, *successor._own_sinks]
         left = [pair for pair in _listeners(reporter.store, self._own_sinks) if not any(pair[1] is one for one in kept)]
         closing = weakref.finalize(
-            self.parts, outside_collection, _close_retired, self.parts.pool, left, reporter.call_listener
-        )
+            self.parts, outside_collection, _close_retired, self.parts.pool, left, reporter.call_listener,
+            None if self.link is successor.link else self.link,
+        )  # fmt: skip
         closing.atexit = False  # a router that nobody closes is not closed then either
         return closing
 
@@ -180,10 +188,19 @@ class Assembly:
         for settings in self.config.sinks:
             self._own_sinks.append(SINKS.build(settings))
 
-    def _health(self, before: Assembly | None) -> Health:
+    def _health(self, before: Assembly | None, reporter: Reporter, secrets: Iterable[str]) -> Health:
         config, options = self.config, self._options
-        if before is None or before.config.health != config.health:
-            return Health(config.health, config.providers, options.clock, options.random)
+        is_same_state = before is not None and before.config.state == config.state
+        if config.state is not None:
+            from lee_llm_router.routing.state_parts import open_link, tell  # noqa: PLC0415 - most share nothing
+
+            if before is not None and is_same_state and before.link is not None:
+                self.link = before.link
+                tell(self.link, config.state, reporter, secrets)
+            else:
+                self.link = open_link(config.state, clock=options.clock, reporter=reporter, secrets=secrets)
+        if before is None or not is_same_state or before.config.health != config.health:
+            return Health(config.health, config.providers, options.clock, options.random, self.link)
         old, named = before.config.providers, before._named
         unchanged = [
             name for name, one in config.providers.items() if one == old.get(name) and self._named[name] == named[name]
@@ -198,8 +215,11 @@ class Assembly:
             return None
         from lee_llm_router.routing.billing_parts import ledger_folder, open_billing  # noqa: PLC0415 - many need none
 
+        ledger, offered = options.budget_ledger, None if self.link is None else self.link.state
+        if ledger is None and config.has_budgets and hasattr(offered, "budget_ledger"):
+            ledger = offered.budget_ledger()
         return open_billing(
-            config, prices=options.prices, ledger=options.budget_ledger, clock=options.clock,
+            config, prices=options.prices, ledger=ledger, clock=options.clock,
             folder=partial(ledger_folder, config, options.trace_dir, options.workspace),
             call_listener=reporter.call_listener, before=old,
         )  # fmt: skip
@@ -259,8 +279,12 @@ def _close(listeners: Iterable[tuple[str, object]], call: Callable[..., Any] | N
             close() if call is None else call(what, close)
 
 
-def _close_retired(pool: ProviderPool, listeners: Iterable[tuple[str, object]], call: Callable[..., Any]) -> None:
+def _close_retired(
+    pool: ProviderPool, listeners: Iterable[tuple[str, object]], call: Callable[..., Any], link: StateLink | None
+) -> None:
     pool.close()
+    if link is not None:
+        link.close()
     _close(listeners, call)
 
 

@@ -71,6 +71,13 @@ EVENTS = (
     EventKind("breaker.open", logging.WARNING, (), "The target's circuit breaker has opened."),
     EventKind("breaker.close", logging.INFO, (), "The target's circuit breaker has closed."),
     EventKind(
+        "state.lost",
+        logging.WARNING,
+        ("state", "reason"),
+        "The shared state does not answer: every router decides for itself. It belongs to no call.",
+    ),
+    EventKind("state.joined", logging.INFO, ("state",), "The shared state answers again. It belongs to no call."),
+    EventKind(
         "call.end",
         logging.DEBUG,
         ("outcome", "failure_type", "elapsed_ms", "attempts", "cost_usd"),

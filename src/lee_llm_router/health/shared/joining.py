@@ -60,7 +60,7 @@ def join_target(
     if target.provider.door is None:
         join_provider(link, key[0], variable, target.provider, lock)
     scope = f"{key[0]}{'' if variable is None else '#' + variable}/{key[1] or ''}"
-    wake_here = partial(wake, target)
+    wake_here = partial(_wake_of_model, target, wake)
     if target.limits is not None:
         target.limits = LeasedLimits(
             target.limits, scope, link, lock=lock, waiting=lambda: len(target.queue), wake=wake_here
@@ -70,7 +70,14 @@ def join_target(
     link.add(target.door)
 
 
+def _wake_of_model(target: TargetState, wake: Callable[[TargetState, float], None], now: float) -> None:
+    wake(target, now)
+    if target.limits is not None:
+        for ticket in target.queue.firsts(target.limits.spare(now)):
+            ticket.wake()
+
+
 def _wake_first(state: ProviderState, now: float) -> None:
-    first = state.line.first(now)
-    if first is not None:
-        first.wake()
+    # All that the lease has permits for, not one after another: that would take as many turns of the event loop.
+    for ticket in state.line.firsts(now, max(1, state.limits.spare(now))):
+        ticket.wake()

@@ -29,12 +29,16 @@ from lee_llm_router.health.shared.contract import LimitsReport, LimitsView, Use
 if TYPE_CHECKING:
     from lee_llm_router.health.shared.link import StateLink
 
+BEATS = 4
+"""Reports in a lease, if nothing hurries: several may be missed before it ends."""
 _LARGEST_LEASE = 50
 _SMALLEST_RESERVE = 10
 _RESERVE_SECONDS = 0.2
 """Seconds for which the reserve should last."""
 _LEASES_IN_LIMIT = 30
 """A lease is at most such a part of its limit, so that one router does not keep it from the others."""
+_PLENTY = 4
+"""Requests of the usual size, and of the largest that waits, for which there must be tokens for order not to matter."""
 _TICKS = 10
 """Parts of a second by which uses are added up."""
 _SLOT_LOOK = 0.2
@@ -62,9 +66,10 @@ class LeasedLimits(AttemptLimits):
     """
 
     __slots__ = (
-        "__weakref__", "_asked", "_asked_tokens", "_begun", "_peak", "_rate", "_reported", "_reported_at",
-        "_tokens_each", "_trust_until", "_used", "_waiting", "budget", "cause", "expires", "is_contended", "is_leased",
-        "is_noted", "link", "lock", "member", "next_at", "scope", "slots", "starts", "tokens", "wake",
+        "__weakref__", "_asked", "_asked_tokens", "_begun", "_peak", "_peak_since", "_rate", "_reported",
+        "_reported_at", "_tokens_each", "_trust_until", "_used", "_waiting", "budget", "cause", "expires",
+        "is_contended", "is_leased", "is_noted", "link", "lock", "member", "next_at", "scope", "slots", "starts",
+        "tokens", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +107,8 @@ class LeasedLimits(AttemptLimits):
         """Starts and tokens held, as last reported."""
         self._reported_at = -inf
         self._begun = self._peak = 0
-        """Attempts begun since the last report, and the most at once."""
+        """Attempts begun since the last report, and the most at once since `_peak_since`, a beat ago."""
+        self._peak_since = -inf
         self._rate = self._tokens_each = 0.0
 
     def opens_at(self, now: float, tokens: int = 0) -> float | None:
@@ -162,10 +168,18 @@ class LeasedLimits(AttemptLimits):
         self._asked_tokens = max(self._asked_tokens, tokens)
         self.link.ask(self, now)
 
+    def answered_by(self, now: float) -> float | None:
+        """As `AttemptLimits.answered_by`: those who wait are many, and the lease is not used up."""
+        if not self.is_leased or now >= min(self.link.alone_from, self.expires):
+            return None
+        return now + self.link.patience
+
     def spare(self, now: float) -> int:
         """Return how many attempts the lease has permits for."""
         if now >= self.link.alone_from or not self.is_leased or now >= self.expires:
             return 0
+        if self.tpm is not None and self.tokens < _PLENTY * max(self._tokens_each, self._asked_tokens):
+            return 0  # small requests are not to pass a large one for ever
         starts = _LARGEST_LEASE if self.rpm is None else self.starts
         return starts if self.max_concurrency is None else min(starts, self.slots - self.in_flight)
 
@@ -187,7 +201,8 @@ class LeasedLimits(AttemptLimits):
         waiting = self._waiting()
         calls, needed = max(waiting, int(self._asked)), self._asked_tokens
         is_active = calls > 0 or self._begun > 0
-        self._rate = max(self._begun / max(now - self._reported_at, 0.02), self._rate / 2)
+        elapsed = now - self._reported_at
+        self._rate = max(self._begun / max(elapsed, 0.02), self._rate * 0.5 ** (elapsed / _RESERVE_SECONDS))
         reserve = int(min(_LARGEST_LEASE, max(_SMALLEST_RESERVE, self._rate * _RESERVE_SECONDS))) if is_active else 0
         starts, tokens, slots = self._wants(calls, reserve, needed)
         if now >= self.expires:
@@ -211,7 +226,9 @@ class LeasedLimits(AttemptLimits):
         )  # fmt: skip
         self._reported, self._reported_at = (self.starts, self.tokens), now
         self._used = {}
-        self._begun, self._peak = 0, self.in_flight
+        self._begun = 0
+        if now - self._peak_since >= self.link.lease / BEATS:
+            self._peak, self._peak_since = self.in_flight, now
         self._asked = False
         if not waiting:
             self._asked_tokens = 0
@@ -266,7 +283,7 @@ class LeasedLimits(AttemptLimits):
 
     def _runs_low(self) -> bool:
         """Whether the lease is nearly used up, and it is worth asking for more before a call lacks it."""
-        if self.rpm is not None and self.starts <= _part_of(self.rpm) // 4:
+        if self.rpm is not None and self.starts <= _part_of(self.rpm) // 2:
             return self.starts > 0 or _part_of(self.rpm) >= _SMALLEST_RESERVE
         return self.tpm is not None and 0 < self.tokens < 2 * self._tokens_each
 

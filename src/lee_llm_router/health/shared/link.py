@@ -31,14 +31,12 @@ from typing import TypeAlias
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.health.shared.contract import Exchange, SharedState
-from lee_llm_router.health.shared.leased_limits import LeasedLimits
+from lee_llm_router.health.shared.leased_limits import BEATS, LeasedLimits
 from lee_llm_router.health.shared.settings import StateSettings
 from lee_llm_router.health.shared.shared_door import SharedDoor
 
 Item: TypeAlias = LeasedLimits | SharedDoor
 
-_BEATS = 4
-"""Beats in a lease: several may be missed before it ends."""
 _SHORTEST_PAUSE = 0.002
 """Seconds between two exchanges for calls that wait, at the least."""
 _FIRST_PAUSE = 0.1
@@ -58,7 +56,6 @@ class StateLink:
         state: The shared state; the link closes it.
         settings: How long leases are, and how long calls wait.
         clock: Tells the time.
-        on_change: Called when the state is gone (with the reason) and when it is back (with None).
         starts: Called when there is something to do, at first and after a fork; None: whoever drives the link knows.
     """
 
@@ -68,7 +65,6 @@ class StateLink:
         settings: StateSettings | None = None,
         *,
         clock: Clock,
-        on_change: Callable[[str | None], object] = lambda reason: None,  # noqa: ARG005
         starts: Callable[[StateLink], Callable[[], object]] | None = None,
     ) -> None:
         settings = StateSettings(type="memory") if settings is None else settings
@@ -81,7 +77,8 @@ class StateLink:
         """When the next step is due, urgent items apart."""
         self.is_closed = False
         self._clock = clock
-        self._on_change = on_change
+        self.on_change: Callable[[str | None], object] = lambda reason: None  # noqa: ARG005
+        """Called when the state is gone (with the reason) and when it is back (with None)."""
         self._starts = starts
         self._hurry: Callable[[], object] | None = None
         """Makes the thread take a step now; None: it has not been started."""
@@ -110,7 +107,7 @@ class StateLink:
             item.is_noted = True
             self._busy.add(item)
             if self.due_at == inf and self._gone is None:
-                self.due_at = self._clock.monotonic() + self.lease / _BEATS
+                self.due_at = self._clock.monotonic() + self.lease / BEATS
                 self._run()
 
     def refill(self, item: Item) -> None:
@@ -232,7 +229,7 @@ class StateLink:
         with self._lock:
             if self._busy:
                 again_at = min(item.again_at(now) for item in self._busy)
-                self.due_at = min(self.due_at, now + self.lease / _BEATS, max(again_at, now + _SHORTEST_PAUSE))
+                self.due_at = min(self.due_at, now + self.lease / BEATS, max(again_at, now + _SHORTEST_PAUSE))
 
     def _joined(self, now: float) -> None:
         self._pause = _FIRST_PAUSE
@@ -242,7 +239,7 @@ class StateLink:
                     item.rejoin()
             self.refill(item)
         self.due_at = now
-        self._on_change(None)
+        self.on_change(None)
 
     def _lost(self, reason: str, unsaid: list[tuple[Item, object]]) -> None:
         """Let every router's own state decide, and try again later."""
@@ -268,7 +265,7 @@ class StateLink:
                     item.needs_pass(False)
                 item.wake(now)
         if not self.is_closed:
-            self._on_change(reason)
+            self.on_change(reason)
 
     def _run(self) -> None:
         """Make a thread take a step; start it if need be. The lock is held."""
