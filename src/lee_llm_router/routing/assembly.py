@@ -215,9 +215,10 @@ class Assembly:
             return None
         from lee_llm_router.routing.billing_parts import ledger_folder, open_billing  # noqa: PLC0415 - many need none
 
-        ledger, offered = options.budget_ledger, None if self.link is None else self.link.state
-        if ledger is None and config.has_budgets and hasattr(offered, "budget_ledger"):
-            ledger = offered.budget_ledger()
+        ledger = options.budget_ledger
+        shared_ledger = None if self.link is None else getattr(self.link.state, "budget_ledger", None)
+        if ledger is None and config.has_budgets and shared_ledger is not None:
+            ledger = shared_ledger()
         return open_billing(
             config, prices=options.prices, ledger=ledger, clock=options.clock,
             folder=partial(ledger_folder, config, options.trace_dir, options.workspace),

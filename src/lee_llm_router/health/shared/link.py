@@ -24,13 +24,13 @@ The lock of `Health` is held by whoever calls an item; the link's own is taken w
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from typing import TypeAlias
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.health.shared.contract import Exchange, SharedState
+from lee_llm_router.health.shared.contract import DoorReport, Exchange, LimitsReport, SharedState
 from lee_llm_router.health.shared.leased_limits import BEATS, LeasedLimits
 from lee_llm_router.health.shared.settings import StateSettings
 from lee_llm_router.health.shared.shared_door import SharedDoor
@@ -143,21 +143,29 @@ class StateLink:
         items = self._take(now)
         if self.is_closed or (self._gone is None and not items) or (self._gone is not None and now < self.due_at):
             return
-        reports = []
+        limits: list[tuple[LeasedLimits, LimitsReport]] = []
+        doors: list[tuple[SharedDoor, DoorReport]] = []
         for item in items:
             with item.lock:
-                reports.append((item, item.report(now)))
-        limits = [(item, report) for item, report in reports if isinstance(item, LeasedLimits)]
-        doors = [(item, report) for item, report in reports if isinstance(item, SharedDoor)]
+                if isinstance(item, LeasedLimits):
+                    limits.append((item, item.report(now)))
+                else:
+                    doors.append((item, item.report(now)))
         try:
             answer = self.state.exchange([report for _, report in limits], [report for _, report in doors])
         except Exception as error:  # noqa: BLE001 - whatever an implementation raises means that it is gone
-            self._lost(str(error) or type(error).__name__, reports)
+            for one, said in limits:
+                with one.lock:
+                    one.unsaid(said)
+            for door, told in doors:
+                with door.lock:
+                    door.unsaid(told)
+            self._lost(str(error) or type(error).__name__)
             return
         ended = self._clock.monotonic()
         self._slow = self._slow + 1 if ended - now > self.patience else 0
         if self._slow >= (1 if self._gone is not None else _SLOW_IN_A_ROW):
-            self._lost(f"an answer took {ended - now:.3f} s", [])
+            self._lost(f"an answer took {ended - now:.3f} s")
             return
         self._answered(limits, doors, answer, now, ended)
 
@@ -210,20 +218,23 @@ class StateLink:
             return due
 
     def _answered(
-        self, limits: list[tuple[LeasedLimits, object]], doors: list[tuple[SharedDoor, object]], answer: Exchange,
-        began: float, now: float,
+        self, limits: Sequence[tuple[LeasedLimits, LimitsReport]], doors: Sequence[tuple[SharedDoor, DoorReport]],
+        answer: Exchange, began: float, now: float,
     ) -> None:  # fmt: skip
         with self._lock:
             self.alone_from = inf if self._first_ask is None else self._first_ask + self.patience
             if self.is_closed:
                 self.alone_from = -inf
         was_gone, self._gone = self._gone, None
-        for (item, report), view in zip([*limits, *doors], [*answer.limits, *answer.doors], strict=True):
-            with item.lock:
-                item.apply(report, view, began, now)  # type: ignore[arg-type]
-                if item.is_busy():
-                    with self._lock:
-                        self._busy.add(item)
+        for (one, said), lent in zip(limits, answer.limits, strict=True):
+            with one.lock:
+                one.apply(said, lent, began, now)
+        for (door, told), stands in zip(doors, answer.doors, strict=True):
+            with door.lock:
+                door.apply(told, stands, began, now)
+        with self._lock:
+            self._busy.update(one for one, _ in limits if one.is_busy())
+            self._busy.update(door for door, _ in doors if door.is_busy())
         if was_gone is not None:
             self._joined(now)
         with self._lock:
@@ -241,11 +252,8 @@ class StateLink:
         self.due_at = now
         self.on_change(None)
 
-    def _lost(self, reason: str, unsaid: list[tuple[Item, object]]) -> None:
+    def _lost(self, reason: str) -> None:
         """Let every router's own state decide, and try again later."""
-        for item, report in unsaid:
-            with item.lock:
-                item.unsaid(report)  # type: ignore[arg-type]
         is_new, self._gone = self._gone is None, reason
         now = self._clock.monotonic()
         with self._lock:
