@@ -50,6 +50,7 @@ _HERE: dict[str, str] = {
     " num_ctx prediction safety_settings generation_config",
     "max_concurrency|a provider|": "max_parallel_requests concurrency max_concurrent_requests parallelism"
     " max_workers max_connections pool_size",
+    "api_key_env: [..., ...]|a provider|the names of environment variables": "api_key_envs api_key_list key_pool",
     "tpm|a provider|": "tokens_per_minute max_tokens_per_minute token_limit token_rate_limit",
     "rpm|a provider|": "requests_per_minute rate_limit max_requests_per_minute requests_per_second rps",
     "health: {cooldown: ...}||": "cooldown_time cooldown_seconds circuit_breaker disable_cooldowns",

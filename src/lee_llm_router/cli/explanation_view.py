@@ -145,7 +145,8 @@ def _value(setting: ExplainedSetting) -> str:
 
 
 def _name(target: ExplainedTarget) -> str:
-    return _short(target_name(target.provider, target.model))
+    key = "" if target.key_variable is None else f" with {target.key_variable}"
+    return _short(target_name(target.provider, target.model) + key)
 
 
 def _short(text: str | None, limit: int = _MAX_REASON) -> str:

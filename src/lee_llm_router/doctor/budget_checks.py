@@ -86,9 +86,8 @@ def _path(config: LLMConfig, scope: str) -> KeyPath:
     if kind == "provider":
         return ("providers", name, "budget")
     if kind == "key":
-        name = next(
-            (n for n, p in config.providers.items() if p.budget and getattr(p, "api_key_env", None) == name), ""
-        )
+        keys = {n: getattr(p, "api_key_env", None) for n, p in config.providers.items() if p.budget}
+        name = next((n for n, k in keys.items() if name in (k, ", ".join(k) if isinstance(k, tuple) else k)), "")
         return ("providers", name, "budget")
     return ("budget",)
 

@@ -82,8 +82,8 @@ def _shares(config: LLMConfig, origin: ConfigOrigin) -> str:
     asked = set(origin.used)
     for settings in config.providers.values():
         named = getattr(settings, "api_key_env", None)
-        others = settings.other_api_key_envs if isinstance(settings, KeyedConfig) else ()
-        asked.update(name for name in (named, *others, *getattr(settings, "env", ())) if isinstance(name, str))
+        keys = settings.key_variables() if isinstance(settings, KeyedConfig) else (named,)
+        asked.update(name for name in (*keys, *getattr(settings, "env", ())) if isinstance(name, str))
     known = asked & origin.variables.keys()
     given, own = sorted(known - os.environ.keys()), sorted(known & os.environ.keys())
     text = f"gives {', '.join(given)}" if given else "gives nothing that the configuration asks for"

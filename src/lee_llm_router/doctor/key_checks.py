@@ -33,7 +33,8 @@ def check_keys(partial: PartialConfig) -> Iterator[CheckResult]:
         return
     for name, settings in partial.config.providers.items():
         if isinstance(settings, KeyedConfig):
-            yield from _check_key(partial, name, settings)
+            for one in settings.by_key():
+                yield from _check_key(partial, name, one)
 
 
 def _check_key(partial: PartialConfig, name: str, settings: KeyedConfig) -> Iterator[CheckResult]:

@@ -28,7 +28,7 @@ from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, may_refuse
 from lee_llm_router.engine.billed_attempt import billed, priced, refusing
-from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, never_reached
+from lee_llm_router.engine.failure_rules import FAILURES_OF_KEY, RULES, brought_answer, decide, gate_wait, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,
     final_error,
@@ -213,7 +213,7 @@ class CallRun:
         take_headers(error, self.assembler or error.response, self.parts.secrets)
         rule = RULES[error.failure_type]
         is_probe = self.permit is not None and self.permit.probe and not brought_answer(error)
-        closed_for = error.retry_after if rule.closes_gate else None
+        closed_for = gate_wait(error, several_keys=attempt.target.key_variable is not None)
         rests = rule.rests and not closed_for and not error.ask_again
         if error.local_shortage:
             self._settle(attempt, FailureType.CANCELLED, said=error)  # nothing was learnt of the target, good or bad
@@ -239,8 +239,9 @@ class CallRun:
             self.parts.health.release(self.permit, FailureType.CANCELLED)
         self.selector.leave_queue()
         for candidate in self.selector.candidates:
-            if candidate.provider is not None and candidate.target.provider_overrides:
-                self.parts.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+            target = candidate.target
+            if candidate.provider is not None and target.provider_overrides:
+                self.parts.pool.release(target.provider, target.provider_overrides, target.key_variable)
         # Break the reference cycles, so that the call's messages are freed at once.
         self.assembler = self.final = self.race = None
         del self.selector
@@ -260,6 +261,9 @@ class CallRun:
         """Decide what comes next and write the record; then return the action or raise the final error."""
         settings, now = self.plan.role_settings, self.clock.monotonic()
         self._count_failure(candidate, attempt, error, is_probe, now)
+        if attempt.target.key_variable is not None:
+            is_free = self.selector.take_failure_of_key(candidate, is_of_key=error.failure_type in FAILURES_OF_KEY)
+            self.charged -= is_free and candidate.asked == 1  # each key may be refused once, at no cost of attempts
         decision = decide(
             error, tries=candidate.tries, failures=candidate.unreached or candidate.failures, repairs=candidate.repairs,
             retry=settings.retry, contract=self.plan.contract, fallback_on=settings.fallback_on,

@@ -68,6 +68,13 @@ RULES: dict[FailureType, Rule] = {
 }
 
 
+FAILURES_OF_KEY = frozenset({FailureType.RATE_LIMIT, FailureType.AUTH, FailureType.QUOTA})
+"""Failures after which another key of the same provider may do better. All others have nothing to do with the key."""
+
+KEY_WAIT = 1.0
+"""Seconds for which one of several keys is left alone after a rate limit of which the vendor does not say how long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one failure means for the call.
@@ -108,6 +115,18 @@ def brought_answer(error: LLMRouterError) -> bool:
 def never_reached(error: LLMRouterError) -> bool:
     """Whether nothing went out: a refused connection, a failed look-up or TLS. Such a try is free."""
     return error.failure_type is FailureType.PROVIDER_ERROR and not error.sent and not error.final
+
+
+def gate_wait(error: LLMRouterError, *, several_keys: bool) -> float | None:
+    """Return the seconds for which `error` closes the gate of its target to all calls; None or 0 if it does not.
+
+    Args:
+        error: How the attempt failed.
+        several_keys: Whether it was asked with one of several keys, so that the others serve meanwhile.
+    """
+    if several_keys and error.retry_after is None and error.failure_type is FailureType.RATE_LIMIT:
+        return KEY_WAIT
+    return error.retry_after if RULES[error.failure_type].closes_gate else None
 
 
 def decide(

@@ -21,7 +21,7 @@ from lee_llm_router.engine.settings import (
     StreamConfig,
 )
 from lee_llm_router.health.tracker import Health
-from lee_llm_router.health.waiting import TargetKey
+from lee_llm_router.health.waiting import KeyedTarget, TargetKey
 from lee_llm_router.response import LLMRequest
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ class Target:
     fields: Mapping[str, Any]
     """Request fields (as `LLMRequest` has them) and `timeout` in seconds."""
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
+    key_variable: str | None = None
+    """The variable of the key that it is asked with, where its provider has several."""
     key: TargetKey = field(init=False, repr=False, compare=False)
-    """Provider and model: the key of its health."""
+    """Provider, model and, where it has one, the variable of its key: the key of its health."""
     names: tuple[str, str | None] = field(init=False, repr=False, compare=False)
     """Provider and model as records, events and messages have them: printable, and of bounded length."""
     timeout: float = field(init=False, repr=False, compare=False)
@@ -55,7 +57,8 @@ class Target:
 
     def __post_init__(self) -> None:
         asked = dict(self.fields)
-        object.__setattr__(self, "key", (self.provider, self.model))
+        key = (self.provider, self.model)
+        object.__setattr__(self, "key", key if self.key_variable is None else KeyedTarget(*key, self.key_variable))
         object.__setattr__(self, "names", (printable(self.provider), printable(self.model)))
         object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
         object.__setattr__(self, "request_template", LLMRequest(messages=(), model=self.model, **asked))
@@ -67,20 +70,33 @@ class Target:
         overrides = {**self.provider_overrides}
         if "headers" in overrides:
             overrides["headers"] = masked_headers(overrides["headers"])
-        return f"Target(provider={self.provider!r}, model={self.model!r}, {fields=!r}, provider_{overrides=!r})"
+        key = "" if self.key_variable is None else f", key_variable={self.key_variable!r}"
+        return f"Target(provider={self.provider!r}, model={self.model!r}, {fields=!r}, provider_{overrides=!r}{key})"
 
     def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
         """Return the same target with other request fields and, if one is named, another model."""
         if fields is self.fields and model is None:
             return self
-        return Target(self.provider, model or self.model, fields, self.provider_overrides)
+        return Target(self.provider, model or self.model, fields, self.provider_overrides, self.key_variable)
 
     def masked(self, secrets: Collection[str]) -> Target:
         """Return the same target, which shows none of `secrets`."""
         fields, overrides = masked_again(self.fields, secrets), masked_again(self.provider_overrides, secrets)
         if fields is self.fields and overrides is self.provider_overrides:
             return self
-        return Target(self.provider, self.model, fields, overrides)
+        return Target(self.provider, self.model, fields, overrides, self.key_variable)
+
+    def with_key(self, variable: str) -> Target:
+        """Return the same target, asked with the key in `variable`."""
+        return Target(self.provider, self.model, self.fields, self.provider_overrides, variable)
+
+    def differs_by_key(self, other: Target) -> bool:
+        """Whether `other` is the same entry of the chain, asked with another key."""
+        return (
+            self.key_variable is not None and other.key_variable is not None and self.key_variable != other.key_variable
+            and self.fields is other.fields and self.provider_overrides is other.provider_overrides
+            and (self.provider, self.model) == (other.provider, other.model)
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

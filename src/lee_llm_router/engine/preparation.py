@@ -14,7 +14,7 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
     """Build what the target needs, once; return the reason if it cannot serve this request."""
     target, operation, refusal = candidate.target, plan.operation, None
     try:
-        provider = candidate.provider = parts.pool.open(target.provider, target.provider_overrides)
+        provider = candidate.provider = parts.pool.open(target.provider, target.provider_overrides, target.key_variable)
         candidate.has_effects = provider.effects != "none"
         request = operation.request_for(plan, target, parts.reporter)
         request, candidate.dropped = operation.fitted(provider, request)

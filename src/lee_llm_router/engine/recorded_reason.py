@@ -30,7 +30,7 @@ def reason_of(attempt: Attempt, plan: CallPlan, before: Sequence[TraceRecord], s
     """
     if not before and not plan.reasons and not attempt.why:
         return _FIRST
-    told = None if plan.reasons is None else plan.reasons.get(attempt.target.key)
+    told = None if plan.reasons is None else plan.reasons.get((attempt.target.provider, attempt.target.model))
     said = None if told is None else quoted(told, secrets, MAX_REASON)
     # The record of one that began later, beside this one, may have been written sooner.
     last = next((index for index in range(len(before) - 1, -1, -1) if _is_before(before[index], attempt)), -1)
@@ -57,6 +57,8 @@ def _after(previous: TraceRecord, attempt: Attempt, plan: CallPlan) -> str:
     failure = previous.failure_type or previous.outcome
     if (previous.provider, previous.model) != attempt.target.names:
         return f"{'back' if attempt.target_index else 'fallback'} after {previous.target}: {failure}"
+    if previous.key_variable != attempt.target.key_variable:
+        return f"another key after {failure} with {previous.key_variable}"
     if failure == _BROKEN_CONTRACT:
         return f"told what was wrong, after {failure}"
     if attempt.counted < 2:

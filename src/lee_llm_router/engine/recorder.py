@@ -138,8 +138,9 @@ class CallRecorder:
         """`target` was skipped without an attempt; with `last`, no other target is left."""
         provider, model = target.names
         self._without_attempt(
-            reason, provider=provider, model=model, outcome="skipped", verdict="raise" if last else "next",
-            failure_type=reason.failure_type.value, error=self._text(reason), retry_after=reason.retry_after,
+            reason, provider=provider, model=model, key_variable=target.key_variable, outcome="skipped",
+            verdict="raise" if last else "next", failure_type=reason.failure_type.value, error=self._text(reason),
+            retry_after=reason.retry_after,
         )  # fmt: skip
 
     def ended_without_attempt(self, error: BaseException, elapsed: float) -> None:
@@ -203,7 +204,7 @@ class CallRecorder:
             request_id=plan.request_id, attempt=attempt.index, target_attempt=attempt.target_index, sent=sent,
             role=plan.role_settings.shown_role, asked_role=plan.asked_role, provider=provider, model=model,
             provider_type=attempt.provider.config.type, served_model=provider_word(answer.model, attempt, parts),
-            policy=plan.role_settings.policy, operation=plan.operation.name,
+            key_variable=attempt.target.key_variable, policy=plan.role_settings.policy, operation=plan.operation.name,
             started_at=utc_timestamp(attempt.started_at), reason=reason_of(attempt, plan, self.records, parts.secrets),
             offset_ms=_ms(attempt.started_monotonic - plan.started),
             elapsed_ms=_ms(parts.clock.monotonic() - attempt.started_monotonic), outcome=outcome, verdict=verdict,

@@ -91,6 +91,8 @@ class Candidate:
     """The moment from which its next attempt waits for the retry budget."""
     exhausted: bool = False
     """Whether this call asks it no more."""
+    set_aside: bool = False
+    """Whether the same target, asked with another key, stands for it: what failed there was not for the key."""
     skip_recorded: bool = False
     """Whether it has been noted as skipped."""
 
@@ -122,22 +124,8 @@ class TargetSelector:
     """
 
     __slots__ = (
-        "_health",
-        "_last_start",
-        "_prepare",
-        "_refuse",
-        "_refused",
-        "_retry",
-        "_spent",
-        "_targets",
-        "_ticket",
-        "_waiting",
-        "candidates",
-        "opens_at",
-        "shut_reason",
-        "shut_since",
-        "skipped",
-        "spent_budget",
+        "_health", "_last_start", "_prepare", "_refuse", "_refused", "_retry", "_spent", "_targets", "_ticket",
+        "_waiting", "candidates", "opens_at", "shut_reason", "shut_since", "skipped", "spent_budget",
     )  # fmt: skip
 
     def __init__(
@@ -218,6 +206,17 @@ class TargetSelector:
             if candidate.target.provider == provider:
                 candidate.exhausted = True
 
+    def take_failure_of_key(self, candidate: Candidate, *, is_of_key: bool) -> bool:
+        """Leave the other keys of a target that failed aside, unless it was for its key.
+
+        Returns:
+            Whether another key may serve in its place.
+        """
+        others = [other for other in self.all_candidates() if candidate.target.differs_by_key(other.target)]
+        for other in others:
+            other.set_aside = not is_of_key
+        return is_of_key and not all(other.exhausted for other in others)
+
     def is_shut(self, candidate: Candidate, now: float) -> bool:
         """Whether the breaker of `candidate` is open: until it closes, attempts are waits."""
         return self._retry.patience > 0 and self._health.breaker_admits_at(candidate.target.key) > now
@@ -246,7 +245,7 @@ class TargetSelector:
             yield from self.all_candidates()[1:]
         else:
             candidates, start = self.all_candidates(), candidate.position + 1
-            yield from [c for c in candidates[start:] + candidates[:start] if not c.exhausted]
+            yield from [c for c in candidates[start:] + candidates[:start] if not (c.exhausted or c.set_aside)]
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:
         """Acquire a permit for `candidate`, or record why there is none."""
@@ -389,6 +388,8 @@ class TargetSelector:
         """Note every candidate passed over in favour of `chosen` that was never asked, each once."""
         self.skipped += [(candidate.target, reason) for candidate, reason in self._refused]
         for at, candidate, refusal in self._waiting:
+            if chosen is not None and candidate.target.differs_by_key(chosen.target):
+                continue  # another key of it is asked: it is not passed over
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.skip_recorded:
                 candidate.skip_recorded = True
                 left = None if at is None else max(0.0, at - refusal.asked_at)

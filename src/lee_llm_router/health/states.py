@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +25,7 @@ BREAKER_OPEN = "its circuit breaker is open"
 _VENDOR_WAIT = "the vendor asked to wait"
 
 RESTS_PROVIDER = frozenset({FailureType.AUTH, FailureType.QUOTA})
-"""Failures of a key: they rest every target of the provider."""
+"""Failures of a key: they rest every target of the provider that is asked with it."""
 
 MAX_RECOVERY = 64
 """Attempts at once from which a target that has come back is no longer held back."""
@@ -65,6 +65,9 @@ class TargetHealth:
     """Why it is not available."""
     retry_budget: float = 0.0
     """Retries that its provider's budget can pay for now."""
+    keys: Mapping[str, TargetHealth] = field(default_factory=dict, hash=False)
+    """Where its provider has several keys: the same for each, by its variable. What is above is then that of the key
+    that serves soonest, and the counts are of all."""
 
 
 @dataclass(slots=True)
@@ -290,14 +293,20 @@ def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) ->
 
 
 class ProviderState:
-    """What all targets of one provider share."""
+    """What all targets of one provider share; where it has several keys, of one key, but for the retry budget.
+
+    Args:
+        provider: Its settings.
+        config: Thresholds and times.
+        budget: The retry budget of the whole provider; None: a new one.
+    """
 
     __slots__ = ("_model_limits", "budget", "door", "limits", "line", "rest")
 
-    def __init__(self, provider: ProviderConfig, config: HealthConfig) -> None:
+    def __init__(self, provider: ProviderConfig, config: HealthConfig, budget: RetryBudget | None = None) -> None:
         self.limits = AttemptLimits(provider.max_concurrency, provider.rpm, provider.tpm)
         self._model_limits = provider.model_limits
-        self.budget = RetryBudget(config.retry_ratio, config.retry_burst)
+        self.budget = budget or RetryBudget(config.retry_ratio, config.retry_burst)
         self.rest = Rest(config.rest, config.max_rest)
         self.line = WaitingLine()
         self.door: SharedDoor | None = None

@@ -2,8 +2,9 @@
 
 How this works
 --------------
-A target is a model of a provider. `Health` keeps a `TargetState` for each target (circuit breaker, vendor gate, queue
-of waiting calls, counters) and a `ProviderState` for each provider (configured limits, retry budget).
+A target is a model of a provider; where the provider has several keys, asked with one of them. `Health` keeps a
+`TargetState` for each target (circuit breaker, vendor gate, limits of the model, queue of waiting calls, counters) and
+a `ProviderState` for each provider or key (configured limits, rest, retry budget; keys share the last).
 
 For each attempt the engine calls:
 
@@ -37,6 +38,7 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.minute_window import LimitsLeft
 from lee_llm_router.health.settings import HealthConfig
+from lee_llm_router.health.several_keys import as_whole_targets
 from lee_llm_router.health.states import (
     RESTS_PROVIDER,
     Permit,
@@ -50,7 +52,7 @@ from lee_llm_router.health.states import (
     refusal_in_queue,
 )
 from lee_llm_router.health.view import HealthView
-from lee_llm_router.health.waiting import QueueTicket, TargetKey
+from lee_llm_router.health.waiting import KeyedTarget, QueueTicket, TargetKey
 from lee_llm_router.providers.base import ProviderConfig
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class Health:
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
         self._providers: dict[str, ProviderState] = {}
+        self._keys: dict[tuple[str, str], ProviderState] = {}
+        """Of providers with several keys: the state of each, by name and variable."""
         self.token_limited = frozenset(name for name, one in providers.items() if one.limits_tokens)
         """Providers whose attempts need an estimate of their tokens."""
 
@@ -112,6 +116,7 @@ class Health:
             # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
             other._own_lock, other._lock = other._lock, self._lock
             other._providers.update({name: self._provider_state(name) for name in unchanged})
+            other._keys.update({key: one for key, one in self._keys.items() if key[0] in other._providers})
             other._targets.update({key: one for key, one in self._targets.items() if key[0] in other._providers})
         return other
 
@@ -233,7 +238,10 @@ class Health:
         known = self._targets.get(key)
         if known is not None:
             return known
-        provider = self._providers.get(key[0]) or ProviderState(self._provider_configs[key[0]], self._config)
+        own = self._providers.get(key[0])
+        if isinstance(key, KeyedTarget):
+            own = self._keys.get((key[0], key.variable))
+        provider = own or ProviderState(self._provider_configs[key[0]], self._config)
         return TargetState(self._config, provider, self._random, key[1])
 
     def breaker_admits_at(self, key: TargetKey) -> float:
@@ -285,10 +293,11 @@ class Health:
             self._wake(target, now)  # `ticket` may have been woken in vain
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
-        """Return what is known of every target, as data."""
+        """Return what is known of every target, as data; of one with several keys as a whole, with each."""
         now = self._clock.monotonic()
         with self._lock:
-            return {key: target.snapshot(now) for key, target in self._targets.items()}
+            known = {key: target.snapshot(now) for key, target in self._targets.items()}
+            return known if not self._keys else as_whole_targets(known)
 
     def reset(self, provider: str | None = None, model: str | None = None) -> None:
         """Forget what closes targets: breakers, vendors' waits, rests, and what the retry budget has spent.
@@ -303,7 +312,8 @@ class Health:
                 if (provider is None or key[0] == provider) and (model is None or key[1] == model):
                     target.reset()
                     self._wake(target, now)
-            for name, state in self._providers.items():
+            by_key = [(key[0], state) for key, state in self._keys.items()]
+            for name, state in (*self._providers.items(), *by_key):
                 if model is None and (provider is None or name == provider):
                     state.rest.end()
                     state.budget.reset()
@@ -320,7 +330,7 @@ class Health:
             target.queue.clear()
             target.breaker.abandon(probe=True)
             target.gate.abandon(leader=True)
-        for provider in self._providers.values():
+        for provider in (*self._providers.values(), *self._keys.values()):
             provider.limits.in_flight = 0
             provider.line.clear()
 
@@ -362,7 +372,10 @@ class Health:
     def _add_target(self, key: TargetKey) -> TargetState:
         if len(self._targets) >= MAX_TARGETS:
             self._evict()
-        provider = self._provider_state(key[0])
+        if isinstance(key, KeyedTarget):
+            provider = self._key_state(key[0], key.variable)
+        else:
+            provider = self._provider_state(key[0])
         target = self._targets[key] = TargetState(self._config, provider, self._random, key[1])
         if self._link is not None:
             from lee_llm_router.health.shared.joining import join_target  # noqa: PLC0415 - most share nothing
@@ -379,6 +392,13 @@ class Health:
 
                 join_provider(self._link, name, None, provider, self._lock)
         return provider
+
+    def _key_state(self, name: str, variable: str) -> ProviderState:
+        found = self._keys.get((name, variable))
+        if found is None:
+            config, budget = self._provider_configs[name], self._provider_state(name).budget
+            found = self._keys[name, variable] = ProviderState(config, self._config, budget)
+        return found
 
     def _evict(self) -> None:
         """Forget the least recently used targets that are not in use; those with limits of their own are kept."""

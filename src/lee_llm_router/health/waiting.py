@@ -27,9 +27,43 @@ from math import inf
 from typing import TypeAlias
 
 TargetKey: TypeAlias = tuple[str, str | None]
-"""Provider name and model."""
+"""Provider name and model. Of a target that is asked with one of several keys it is a `KeyedTarget`."""
 
 _arrivals = count()
+
+
+class KeyedTarget(tuple[str, "str | None"]):
+    """Provider name and model, asked with one of several keys: equal only to the same, asked with the same key.
+
+    Args:
+        provider: Name of the provider.
+        model: The model.
+        variable: The variable of the key.
+    """
+
+    variable: str
+    _hash: int
+
+    def __new__(cls, provider: str, model: str | None, variable: str) -> KeyedTarget:
+        """Return the key of a target."""
+        made = super().__new__(cls, (provider, model))
+        made.variable, made._hash = variable, hash((provider, model, variable))
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyedTarget) and self.variable == other.variable and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"KeyedTarget({self[0]!r}, {self[1]!r}, {self.variable!r})"
+
+    def __getnewargs__(self) -> tuple[str, str | None, str]:
+        return (*self, self.variable)
 
 
 class QueueTicket:

@@ -153,6 +153,10 @@ class Provider(ABC, Generic[SettingsT]):
         """What an attempt may change, apart from giving an answer."""
         return "none"
 
+    def with_settings(self, config: SettingsT) -> Provider[SettingsT]:
+        """Return the same provider with settings that name another key; it may share what does not depend on that."""
+        return type(self)(self.name, config, self.clock)
+
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: SettingsT) -> Mapping[str, str]:  # noqa: ARG003 - see below
         """Return the options of `request` that a target cannot express: the field's name, and the reason.

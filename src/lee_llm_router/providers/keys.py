@@ -1,4 +1,9 @@
-"""The key of a provider: from an environment variable or from a file, read at each attempt."""
+"""The key of a provider: from an environment variable or from a file, read at each attempt.
+
+A provider may have several keys (`api_key_env` is a list). Then each attempt has one of them: the plan of a call names
+its variable, and the provider is opened with settings that name that variable alone. What is here reads, of several,
+the first that is set.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from lee_llm_router._util.hosts import host_of, site_of
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.errors import AuthenticationError
 from lee_llm_router.providers.base import ProviderConfig, checked_key
-from lee_llm_router.settings.fields import EnvName
+from lee_llm_router.settings.fields import EnvName, EnvNames
 
 MAX_KEY_BYTES = 16_384
 """Size of the largest file that is taken for a key."""
@@ -35,8 +40,10 @@ class KeyedConfig(ProviderConfig):
     server with that API, as {type: http, base_url: ...} is. {type: groq, base_url: ...} is Groq by another way.
     """
 
-    api_key_env: EnvName | None = Field(
-        None, description="Environment variable that holds the key, read at each attempt. Unset: no key is sent."
+    api_key_env: EnvNames | None = Field(
+        None,
+        description="Environment variable that holds the key, read at each attempt; a list: several keys, each with its"
+        " own limits. Unset: no key is sent.",
     )
     other_api_key_envs: tuple[EnvName, ...] = Field(
         (), max_length=10, description="Variables that are looked at, in order, where api_key_env is not set."
@@ -51,6 +58,8 @@ class KeyedConfig(ProviderConfig):
             raise PydanticCustomError("two_keys", "give api_key_env or api_key_file, not both")
         if self.api_key_env is None and self.other_api_key_envs:
             raise PydanticCustomError("no_first_key", "other_api_key_envs are looked at after api_key_env: give that")
+        if self.several_keys and self.other_api_key_envs:
+            raise PydanticCustomError("two_lists", "other_api_key_envs stand for one api_key_env, not for a list")
         return self
 
     @classmethod
@@ -74,7 +83,18 @@ class KeyedConfig(ProviderConfig):
 
     def key_variables(self) -> tuple[str, ...]:
         """Return the environment variables that the key may be in, in the order in which they are looked at."""
+        if isinstance(self.api_key_env, tuple):
+            return self.api_key_env
         return () if self.api_key_env is None else (self.api_key_env, *self.other_api_key_envs)
+
+    @property
+    def several_keys(self) -> tuple[str, ...]:
+        """The variables of the provider's keys, if it has more than one; else empty."""
+        return self.api_key_env if isinstance(self.api_key_env, tuple) else ()
+
+    def by_key(self) -> tuple[Self, ...]:
+        """Return the settings that name each of several keys alone; themselves, if there are not several."""
+        return tuple(self.changed({"api_key_env": name}) for name in self.several_keys) or (self,)
 
 
 def _leads_elsewhere(written: object, usual: object) -> bool:
@@ -121,7 +141,7 @@ class KeySource:
         value, known = self._origin.variable(name), self._from_variable
         if known is not None and known[0] == value:
             return known[1]
-        missing = "is not set" + "".join(f", nor is {other}" for other in config.other_api_key_envs)
+        missing = "is not set" + "".join(f", nor is {other}" for other in config.key_variables()[1:])
         key = checked_key(f"environment variable {name}", value, self._provider, missing=missing)
         self._from_variable = (value, key)
         return key
@@ -129,10 +149,13 @@ class KeySource:
     def _variable(self) -> str | None:
         """Return the variable that the key is read from: the first that is set, else the first; None without any."""
         config = self._config
-        if not config.other_api_key_envs:
+        if isinstance(config.api_key_env, str) and not config.other_api_key_envs:
             return config.api_key_env
         names = config.key_variables()
-        return next((name for name in names if (self._origin.variable(name) or "").strip()), names[0])
+        return next((name for name in names if self._holds_text(name)), names[0] if names else None)
+
+    def _holds_text(self, variable: str) -> bool:
+        return bool((self._origin.variable(variable) or "").strip())
 
     def known(self) -> Iterable[str]:
         """Return what must be kept out of every output: the key of this moment, if there is one."""
@@ -168,6 +191,21 @@ class KeySource:
             what = f"environment variable {name}"
             elsewhere = name not in os.environ
             yield CheckNote("ok", f"{what} is set" + (f" by {config.origin.env_file}" if elsewhere else ""), "LLR300")
+        yield from self._oddities(what, key)
+
+    def check_each(self) -> Iterator[_Finding]:
+        """As `check`, of each of several keys: one that is not set is passed over, unless none is."""
+        names = self._config.several_keys
+        if not any(map(self._holds_text, names)):
+            yield from self.check()
+            return
+        for name, settings in zip(names, self._config.by_key(), strict=True):
+            if self._holds_text(name):
+                yield from KeySource(settings, self._provider).check()
+            else:
+                yield CheckNote("warning", f"environment variable {name} is not set: its key is passed over", "LLR309")
+
+    def _oddities(self, what: str, key: str) -> Iterator[_Finding]:
         if odd := oddity_of_value(key):
             yield CheckNote("warning", f"{what}: {odd[1]}", odd.check)
         elif any(char.isspace() for char in key):

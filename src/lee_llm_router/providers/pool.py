@@ -16,6 +16,8 @@ from lee_llm_router.errors import ConfigError, RouterClosedError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
 
+_KEY = "api_key_env"
+"""The setting that names a provider's keys."""
 MAX_VARIANTS = 16
 """Idle providers kept whose settings a policy has changed; beyond that the one unused for longest is closed."""
 
@@ -48,17 +50,30 @@ class ProviderPool:
         self._wrap = wrap
         self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
+        self._by_key: dict[tuple[str, str], Provider[Any]] = {}
+        """Of providers with several keys: one for each, by name and variable."""
+        self._bare: dict[str, Provider[Any]] = {}
+        """Of those, what they are made from, which nothing is wrapped around."""
         self._variants: dict[_Key, _Variant] = {}
         self.is_closed = False
         """Whether it has been closed; a closed pool builds nothing."""
 
-    def open(self, name: str, overrides: Mapping[str, Any]) -> Provider[Any]:
+    def open(self, name: str, overrides: Mapping[str, Any], key_variable: str | None = None) -> Provider[Any]:
         """Return the provider `name`, with `overrides` in place of its settings of those names. Pair with `release`.
+
+        Args:
+            name: Its name.
+            overrides: Settings that hold in place of its own.
+            key_variable: The variable of the one key that it shall use, of several.
 
         Raises:
             ConfigError: its type cannot be loaded, or the overrides are wrong.
             RouterClosedError: the pool is closed.
         """
+        if key_variable is not None:
+            if not overrides:
+                return self._by_key.get((name, key_variable)) or self._open_for_key(name, key_variable)
+            overrides = {**overrides, _KEY: key_variable}
         provider = None if overrides else self._providers.get(name)
         if provider is not None:
             return provider
@@ -80,10 +95,12 @@ class ProviderPool:
                 with suppress(Exception):  # whoever asks for it gets the error
                     self.open(name, {})
 
-    def release(self, name: str, overrides: Mapping[str, Any]) -> None:
+    def release(self, name: str, overrides: Mapping[str, Any], key_variable: str | None = None) -> None:
         """Give back what `open` returned for the same arguments."""
         if not overrides:
             return
+        if key_variable is not None:
+            overrides = {**overrides, _KEY: key_variable}
         with self._lock:
             variant = self._variants.get(_key(name, overrides))
             if variant is not None:
@@ -111,10 +128,28 @@ class ProviderPool:
     def _taken(self) -> Iterator[Provider[Any]]:
         with self._lock:
             self.is_closed = True
-            providers = [*self._providers.values(), *(variant.provider for variant in self._variants.values())]
+            variants = (variant.provider for variant in self._variants.values())
+            providers = [*self._providers.values(), *self._by_key.values(), *self._bare.values(), *variants]
             self._providers.clear()
+            self._by_key.clear()
+            self._bare.clear()
             self._variants.clear()
         return iter(providers)
+
+    def _open_for_key(self, name: str, key_variable: str) -> Provider[Any]:
+        """Return the provider that uses one key of several. What can be shared between those of all keys is."""
+        with self._lock:
+            if self.is_closed:
+                raise RouterClosedError("the router is closed", sent=False)
+            known = self._by_key.get((name, key_variable))
+            if known is None:
+                config = self._configs[name]
+                bare = self._bare.get(name)
+                if bare is None:
+                    bare = self._bare[name] = registry.get(config.type)(name, config, self._clock)
+                known = self._checked(bare.with_settings(config.changed({_KEY: key_variable})), name)
+                self._by_key[name, key_variable] = known
+            return known
 
     def _build(self, name: str, overrides: Mapping[str, Any] | None = None) -> Provider[Any]:
         config = self._configs[name]
@@ -125,7 +160,11 @@ class ProviderPool:
                 problems = error.errors(include_url=False, include_input=False, include_context=False)
                 text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
                 raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
-        provider: Any = registry.get(config.type)(name, config, self._clock)
+        return self._checked(registry.get(config.type)(name, config, self._clock), name)
+
+    def _checked(self, built: Any, name: str) -> Provider[Any]:
+        """Return what was built for `name` as calls get it: wrapped, and a provider."""
+        provider = built
         if self._wrap is not None:
             provider = self._wrap(provider)
         if not isinstance(provider, Provider):

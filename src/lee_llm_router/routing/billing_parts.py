@@ -79,8 +79,9 @@ def _budgets(config: LLMConfig, spending: Spending) -> dict[str, tuple[Budget, .
         key = getattr(provider, "api_key_env", None)
         if not isinstance(provider.budget, ProviderBudgetConfig):
             continue
-        if provider.budget.of == "key" and isinstance(key, str):
-            budget = Budget(f"key {key}", provider.budget, spending)
+        if provider.budget.of == "key" and isinstance(key, (str, tuple)):
+            name_of_key = key if isinstance(key, str) else ", ".join(map(str, key))
+            budget = Budget(f"key {name_of_key}", provider.budget, spending)
             for other, config_of_other in config.providers.items():
                 if getattr(config_of_other, "api_key_env", None) == key:
                     found[f"provider {other}"] = (*found.get(f"provider {other}", ()), budget)

@@ -20,12 +20,13 @@ from lee_llm_router.engine.plan import CallPlan, RouterParts, Target
 from lee_llm_router.engine.preparation import prepare
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
 from lee_llm_router.errors import AuthenticationError, LLMRouterError
-from lee_llm_router.health.states import Permit, Refusal
+from lee_llm_router.health.states import Permit, Refusal, TargetHealth
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.routing.chain import ChosenTarget, asked_targets, chosen_entries, configured_chain, reasons_of
 from lee_llm_router.routing.explained_settings import TargetSettings, call_settings, provider_settings
 from lee_llm_router.routing.explanation import ExplainedTarget, Explanation, TargetState, TokenPrice
+from lee_llm_router.routing.key_spread import KeySpread
 from lee_llm_router.routing.options import OF_WHOLE_CALL
 
 _MOST_BACKOFFS = 10
@@ -38,6 +39,8 @@ def explain(
     config: LLMConfig,
     choice: ProviderChoice,
     asked: Mapping[str, Any],
+    *,
+    keys: KeySpread,
 ) -> Explanation:
     """Return what would happen to the call of `plan`.
 
@@ -47,12 +50,14 @@ def explain(
         config: The configuration.
         choice: What the policy has chosen.
         asked: The arguments of the call, checked.
+        keys: The keys of providers that have several.
     """
     fields = {name: value for name, value in asked.items() if name not in OF_WHOLE_CALL}
     entries = _entries(plan.role_settings.role, config, choice, fields)
+    plan.reasons = reasons_of(choice, [target for target, _ in entries])
+    entries = [(keyed, entry) for target, entry in entries for keyed in keys.keyed(target)]
     plan.targets = [target for target, _ in entries]
     is_compressed = plan.role_settings.compress is not None
-    plan.reasons = reasons_of(choice, plan.targets)
     plan.role_settings = replace(plan.role_settings, compress=None)  # it may ask anybody anything
     explainer = _Explainer(plan, parts, config, asked)
     try:
@@ -136,6 +141,7 @@ class _Explainer:
             provider=target.provider,
             provider_type=config.type,
             model=target.model,
+            key_variable=target.key_variable,
             model_source=told.model_source(target),
             chosen_because=self._chosen_because(target),
             state=state,
@@ -148,8 +154,12 @@ class _Explainer:
             dropped=self._dropped(candidate),
             effects="none" if provider is None else provider.effects,
             price=self._price(target),
-            health=self._known.get(target.key),
+            health=self._health_of(target),
         )
+
+    def _health_of(self, target: Target) -> TargetHealth | None:
+        known = self._known.get((target.provider, target.model))
+        return known if known is None or target.key_variable is None else known.keys.get(target.key_variable)
 
     def whole(
         self, action: NextAction | None, targets: tuple[ExplainedTarget, ...], policy_reason: str | None, *,
@@ -184,8 +194,9 @@ class _Explainer:
     def release(self) -> None:
         """Give back the providers that were opened for it."""
         for candidate in self.candidates():
-            if candidate.provider is not None and candidate.target.provider_overrides:
-                self._parts.pool.release(candidate.target.provider, candidate.target.provider_overrides)
+            target = candidate.target
+            if candidate.provider is not None and target.provider_overrides:
+                self._parts.pool.release(target.provider, target.provider_overrides, target.key_variable)
 
     def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
         problem = prepare(self._plan, self._parts, candidate)
@@ -211,7 +222,7 @@ class _Explainer:
         return ("next", None, None) if refusal is None else ("closed", reason, opens_in)
 
     def _chosen_because(self, target: Target) -> str | None:
-        reason = (self._plan.reasons or {}).get(target.key)
+        reason = (self._plan.reasons or {}).get((target.provider, target.model))
         return None if reason is None else quoted(reason, self._parts.secrets)
 
     def _price(self, target: Target) -> TokenPrice | None:
@@ -222,7 +233,7 @@ class _Explainer:
         return TokenPrice(input_usd=card.rates.input, output_usd=card.rates.output, source=card.source)
 
     def _refusal(self, candidate: Candidate) -> Refusal | None:
-        answer = self._health.acquire(candidate.target.key)
+        answer = self._health.acquire(candidate.target.key, tokens=candidate.tokens)
         return None if isinstance(answer, Permit) else answer
 
     def _seconds(self, refusal: Refusal) -> float | None:

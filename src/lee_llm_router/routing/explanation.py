@@ -50,6 +50,8 @@ class ExplainedTarget:
     provider: str
     provider_type: str
     model: str | None
+    key_variable: str | None = None
+    """The variable of the key that it is asked with, where the provider has several."""
     model_source: SettingSource
     """Who named the model; ``default`` if nobody did, and the provider has a choice of its own."""
     chosen_because: str | None = None

@@ -31,6 +31,7 @@ from lee_llm_router.policy.contract import (
 from lee_llm_router.response import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain, reasons_of
+from lee_llm_router.routing.key_spread import KeySpread
 from lee_llm_router.routing.options import refuse_foreign_options, validate_options
 from lee_llm_router.settings.model import Section
 from lee_llm_router.telemetry.following import CallFollowing, CallStart
@@ -91,6 +92,7 @@ class CallPlanner:
         self._configured_chains: dict[str, tuple[Target, ...]] = {}
         self._plain_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
         self._ordered_chains: dict[tuple[str, tuple[int, ...]], tuple[Target, ...]] = {}
+        self._keys = KeySpread(config.providers)
 
     def plan(
         self,
@@ -166,7 +168,7 @@ class CallPlanner:
             self._take_options(plan, fields)
             choice = self._choose(plan, fields)
             self._chain(served, choice, fields)  # refuses what a call would be refused for
-            return explain(plan, self.parts, self._config, choice, asked)
+            return explain(plan, self.parts, self._config, choice, asked, keys=self._keys)
         except Exception as caught:  # noqa: BLE001 - as in `plan`
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
         raise failure
@@ -199,6 +201,8 @@ class CallPlanner:
         targets = plan.targets = self._chain(role, choice, fields)
         if choice.reason is not None or choice.fallbacks:
             plan.reasons = reasons_of(choice, targets)
+        if self._keys.is_needed:
+            plan.targets = self._keys.spread(targets, kept=not fields)
         reporter = self.parts.reporter
         if plan.wants_debug_events:
             reporter.event(

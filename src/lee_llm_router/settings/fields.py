@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from lee_llm_router._util.hosts import host_port
 from lee_llm_router._util.scrubbing import looks_like_key
@@ -16,6 +17,8 @@ from lee_llm_router._util.scrubbing import looks_like_key
 _PLACEHOLDER = re.compile(r"(?<![A-Za-z0-9_])(RESOURCE|REGION|PROJECT|WORKSPACE)(?![A-Za-z0-9_])")
 """Words that stand for the user's own in addresses of vendors."""
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_KEYS = 100
+"""Keys that one provider may have."""
 
 
 def _number(value: Any) -> Any:
@@ -76,6 +79,37 @@ EnvName: TypeAlias = Annotated[
 """The name of an environment variable that holds a key. The key itself never stands in a file."""
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
 """An http(s) address that paths are appended to: without user, password, query or trailing slash."""
+
+
+class _OneOrSeveral:
+    """Gives a field the schema of one name of a variable, or of a list of them; a list of one is as the name alone."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return what checks each name, and complains of the field as a whole."""
+        return core_schema.no_info_wrap_validator_function(
+            _each_name, handler.generate_schema(EnvName), serialization=core_schema.simple_ser_schema("any")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of a name, with a list of them as the other choice."""
+        one = handler(schema)
+        return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_KEYS}]}
+
+
+def _each_name(value: Any, check: Callable[[Any], str]) -> Any:
+    if not isinstance(value, (list, tuple)):
+        return check(value)
+    if not 0 < len(value) <= MAX_KEYS:
+        what = f"the names of 1 to {MAX_KEYS} variables are wanted"
+        raise PydanticCustomError("wanted_env_names", "{what}", {"what": what})
+    names = tuple(check(one) for one in value)
+    if len(set(names)) < len(names):
+        raise PydanticCustomError("wanted_env_names", "each variable is named once")
+    return names if len(names) > 1 else names[0]
+
+
+EnvNames: TypeAlias = Annotated[str | tuple[str, ...], _OneOrSeveral()]
+"""The name of a variable that holds a key, or a tuple of two or more of them."""
 
 
 class AllowString:

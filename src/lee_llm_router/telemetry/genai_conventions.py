@@ -294,8 +294,9 @@ def error_type_of(record: TraceRecord) -> str | None:
 def _own_facts(record: TraceRecord) -> Iterator[tuple[str, AttributeValue]]:
     """Yield what the conventions have no name for; what is not known, or says nothing, is left out."""
     for name in (
-        "provider", "provider_type", "attempt", "target_attempt", "verdict", "waited_for", "reason", "retry_after",
-        "cost_usd", "cost_source", "service_tier", "provider_request_id", "request_bytes", "response_chars",
+        "provider", "provider_type", "key_variable", "attempt", "target_attempt", "verdict", "waited_for", "reason",
+        "retry_after", "cost_usd", "cost_source", "service_tier", "provider_request_id", "request_bytes",
+        "response_chars",
     ):  # fmt: skip
         value = getattr(record, name)
         if value is not None:

@@ -63,6 +63,8 @@ class TraceRecord:
     model: str | None = None
     served_model: str | None = None
     """The model that answered, as the provider names it."""
+    key_variable: str | None = None
+    """The variable of the key that it was asked with, where the provider has several."""
     policy: str | None = None
     started_at: str
     """UTC, ISO 8601 with microseconds and a Z."""

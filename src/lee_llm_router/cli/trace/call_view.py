@@ -134,6 +134,7 @@ def _attempt_facts(record: TraceRecord, *, is_only: bool) -> Iterator[tuple[str,
     source = f" ({record.cost_source})" if record.cost_source else ""
     facts = {
         "why": record.reason,
+        "key": record.key_variable,
         "waited for": record.waited_for,
         "error": record.error,
         "sent": "nothing" if record.attempt is not None and not record.sent else None,

@@ -126,6 +126,9 @@ class CommandConfig(ProgramConfig):
     set_env: dict[EnvName, _Template] = Field(
         default_factory=dict, description="Environment variables to set; their values may hold placeholders."
     )
+    api_key_env: EnvName | None = Field(
+        None, description="Environment variable that holds the key, read at each attempt. Unset: there is no key."
+    )
     key_variable: EnvName | None = Field(
         None, description="The program's variable for the key. Default: the one that api_key_env names."
     )

@@ -52,7 +52,7 @@ def _check_key(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
     parts = urlsplit(config.base_url)
     if not keys.is_named:
         yield CheckNote("ok", f"{parts.netloc} is asked without a key", "LLR300")
-    yield from keys.check()
+    yield from keys.check_each()
     has_key = keys.is_named or any(map(is_sensitive_header, config.headers))
     if has_key and parts.scheme == "http" and not is_this_machine(parts.hostname or ""):
         yield CheckNote("warning", f"the key goes to {parts.netloc} unencrypted: use https", "LLR308")

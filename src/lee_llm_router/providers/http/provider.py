@@ -17,6 +17,7 @@ It makes one try; retries are the router's. The key is read at each attempt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -116,6 +117,12 @@ class HTTPProvider(Provider[SettingsT]):
             trust=config.trust,
             max_response_bytes=config.max_response_bytes,
         )
+
+    def with_settings(self, config: SettingsT) -> HTTPProvider[SettingsT]:
+        """As `Provider.with_settings`; connections are shared, and what models have taught."""
+        other = copy(self)
+        other.config, other._key_source, other._key_headers = config, KeySource(config, self.name), {}
+        return other
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
         """Ask once. `timeout` bounds everything: name look-up, connection, request, answer."""

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from lee_llm_router.providers.http.dialects.anthropic.lessons import NO_LESSON, Lesson
 from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig
-from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer
+from lee_llm_router.settings.fields import BaseUrl, EnvNames, Integer
 
 VERSION = "2026-10-21"
 """The version of the API whose forms this dialect writes."""
@@ -42,10 +42,10 @@ class AnthropicConfig(HTTPConfig):
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         "https://api.anthropic.com/v1", description="Where the API is, its version included; /messages is added."
     )
-    api_key_env: EnvName | None = Field(
+    api_key_env: EnvNames | None = Field(
         None,
-        description="Environment variable that holds the key, read at each attempt. Default: ANTHROPIC_API_KEY where"
-        " base_url is unset, else none.",
+        description="Environment variable that holds the key, read at each attempt, or a list of them. Default:"
+        " ANTHROPIC_API_KEY where base_url is unset, else none.",
     )
     extra_body: Annotated[dict[str, Any], AfterValidator(_sets_no_stream)] = Field(
         default_factory=dict, description="Fields merged into each request's body as they are."

@@ -1,0 +1,317 @@
+"""Several keys of one provider: each is asked in its turn, and what keeps one away leaves the others to serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from helpers.servers import Received, Server, answering_by, completion, json_answer
+from helpers.support import FakeClock, Memory
+from lee_llm_router import AuthenticationError, ConfigError, LeeLLMRouter, LLMRouterError, ProviderChoice
+from lee_llm_router.config import load_config
+from lee_llm_router.health import KeyedTarget, Permit
+
+KEYS = {"KEY_A": "secret-of-a", "KEY_B": "secret-of-b", "KEY_C": "secret-of-c"}
+NAMES = {value: name for name, value in KEYS.items()}
+OK = json_answer(completion("hello"))
+
+Answer = bytes | Callable[[Received], bytes]
+
+
+class KeyServer(Server):
+    """Answers by the key that it is asked with: `answers` has what is not a plain answer."""
+
+    def __init__(self, answers: Mapping[str, Answer] | None = None) -> None:
+        self.answers: dict[str, Answer] = dict(answers or {})
+        super().__init__(answering_by(self._answer))
+
+    def _answer(self, received: Received) -> bytes:
+        answer = self.answers.get(key_of(received), OK)
+        return answer if isinstance(answer, bytes) else answer(received)
+
+    @property
+    def asked(self) -> list[str]:
+        """The keys it was asked with, in order."""
+        return [key_of(one) for one in self.requests]
+
+
+def key_of(received: Received) -> str:
+    return NAMES[received.headers["authorization"].removeprefix("Bearer ")]
+
+
+def refusal(status: int, code: str = "", **headers: str) -> bytes:
+    body = {"error": {"message": "no", "code": code}}
+    return json_answer(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def routed(
+    server: KeyServer,
+    *,
+    role: Mapping[str, Any] | None = None,
+    others: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Iterator[tuple[LeeLLMRouter, Memory, FakeClock]]:  # fmt: skip
+    """A router over one provider with three keys, and whatever stands behind it in the chain."""
+    memory, clock = Memory(), FakeClock()
+    keyed = {"type": "http", "model": "m", "base_url": server.url, "api_key_env": list(KEYS), **settings}
+    config = load_config({"llm": {
+        "providers": {"k": keyed, **(others or {})},
+        "roles": {"r": {"provider": "k", "fallback_providers": list(others or {}), **(role or {})}},
+    }})  # fmt: skip
+    with LeeLLMRouter(config, trace_store=memory, clock=clock, random=lambda: 0.0) as router:
+        yield router, memory, clock
+
+
+def _streamed(router: LeeLLMRouter) -> str:
+    return "".join(chunk.text for chunk in router.stream("r", "hi"))
+
+
+def _streamed_async(router: LeeLLMRouter) -> str:
+    async def main() -> str:
+        return "".join([chunk.text async for chunk in router.stream_async("r", "hi")])
+
+    return asyncio.run(main())
+
+
+WAYS: dict[str, Callable[[LeeLLMRouter], str]] = {
+    "complete": lambda router: router.complete("r", "hi").text,
+    "complete, async": lambda router: asyncio.run(router.complete_async("r", "hi")).text,
+    "stream": _streamed,
+    "stream, async": _streamed_async,
+}
+REFUSALS = {
+    "401": refusal(401), "402": refusal(402), "429": refusal(429), "429 for 30 s": refusal(429, Retry_After="30"),
+    "429 for good": refusal(429, "insufficient_quota"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_calls_are_spread_evenly_and_the_trace_names_the_variable(way: str) -> None:
+    """In every form; no key stands in a record or in the health."""
+    with KeyServer() as server, routed(server) as (router, memory, _):
+        assert [WAYS[way](router) for _ in range(9)] == ["hello"] * 9
+        assert Counter(server.asked) == dict.fromkeys(KEYS, 3)
+        assert [record.key_variable for record in memory.records] == server.asked
+        assert not any(secret in repr(memory.records) + repr(router.health()) for secret in NAMES)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_a_key_that_is_refused_rests_and_the_others_serve_at_once(way: str, refused: str) -> None:
+    """One call is refused by it, and has its answer without a wait; those after it do not ask it, and do not say so."""
+    with KeyServer({"KEY_A": REFUSALS[refused]}) as server, routed(server) as (router, memory, clock):
+        assert [WAYS[way](router) for _ in range(9)] == ["hello"] * 9
+        assert [(r.key_variable, r.outcome) for r in memory.records[:2]] == [("KEY_A", "error"), ("KEY_B", "ok")]
+        assert server.asked.count("KEY_A") == 1 and len(memory.records) == 10
+        assert clock.sleeps == []
+
+
+def test_what_one_key_cannot_take_is_shared_by_the_others() -> None:
+    with KeyServer({"KEY_A": refusal(401)}) as server, routed(server) as (router, _, _):
+        for _ in range(1 + 18):
+            router.complete("r", "hi")
+        counts = Counter(server.asked)
+        assert counts["KEY_A"] == 1 and abs(counts["KEY_B"] - counts["KEY_C"]) <= 2, counts
+
+
+def test_limits_are_those_of_each_key() -> None:
+    """rpm, tpm and max_concurrency: three keys have three times as much; then the call waits for the first free one."""
+    with KeyServer() as server, routed(server, rpm=2) as (router, memory, clock):
+        for _ in range(6):
+            router.complete("r", "hi")
+        assert clock.sleeps == [] and Counter(server.asked) == dict.fromkeys(KEYS, 2)
+        router.complete("r", "hi")
+        assert clock.sleeps == [60] and "limit" in (memory.records[-1].waited_for or "")
+    with KeyServer() as server, routed(server, tpm=1000) as (router, _, clock):
+        for _ in range(3):
+            router.complete("r", "hi", max_tokens=900)
+        router.complete("r", "hi", max_tokens=985)
+        assert clock.sleeps == []
+        router.complete("r", "hi", max_tokens=995)
+        assert clock.sleeps == [60]
+    with KeyServer() as server, routed(server, max_concurrency=1) as (router, _, _):
+        for name in ("KEY_A", "KEY_B"):
+            assert isinstance(router._parts.health.acquire(KeyedTarget("k", "m", name)), Permit)
+        for _ in range(4):
+            router.complete("r", "hi")
+        assert set(server.asked) == {"KEY_C"}
+
+
+@pytest.mark.parametrize(("status", "times"), [(400, 1), (404, 1), (413, 1), (500, 3)])
+def test_what_is_not_for_the_key_is_not_repeated_with_each(status: int, times: int) -> None:
+    """A request that is wrong, a model that is not there, a server that is down: as with one key."""
+    answers = dict.fromkeys(KEYS, refusal(status))
+    with KeyServer(answers) as server, routed(server) as (router, _, _), pytest.raises(LLMRouterError):
+        try:
+            router.complete("r", "hi")
+        finally:
+            assert len(server.asked) == times and len(set(server.asked)) == 1
+
+
+def test_a_fallback_is_reached_whatever_the_keys_do() -> None:
+    """Refused by each key, or failed at one of them: the next target of the chain serves, within max_attempts."""
+    backup = {"b": {"type": "mock", "model": "mm", "response_text": "backup"}}
+    by_key, by_server = (refusal(429), refusal(401)), (refusal(503, Retry_After="20"), refusal(404))
+    for refused in (*by_key, *by_server):
+        answers = dict.fromkeys(KEYS, refused)
+        with KeyServer(answers) as server, routed(server, others=backup, role={"retry": {"max_attempts": 2}}) as (
+            router, memory, clock,
+        ):  # fmt: skip
+            assert router.complete("r", "hi").text == "backup"
+            assert len(server.asked) == (3 if refused in by_key else 1) and clock.sleeps == []
+            assert memory.records[-1].key_variable is None
+
+
+def test_when_every_key_is_at_a_limit_the_call_waits_for_the_first_that_opens() -> None:
+    answers = {name: refusal(429, Retry_After=str(wait)) for name, wait in zip(KEYS, (50, 20, 70), strict=True)}
+    with KeyServer(answers) as server, routed(server) as (router, memory, clock):
+        server.answers["KEY_B"] = iter_answers(answers["KEY_B"], OK)
+        assert router.complete("r", "hi").text == "hello"
+        assert clock.sleeps == [20] and memory.records[-1].key_variable == "KEY_B"
+
+
+def iter_answers(*answers: Answer) -> Callable[[Received], bytes]:
+    left = list(answers)
+
+    def answer(received: Received) -> bytes:
+        now = left.pop(0) if len(left) > 1 else left[0]
+        return now if isinstance(now, bytes) else now(received)
+
+    return answer
+
+
+def test_a_key_that_is_not_set_is_passed_over_and_an_error_names_all_if_none_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is looked at anew for each call."""
+    monkeypatch.delenv("KEY_A")
+    monkeypatch.setenv("KEY_B", "  ")
+    with KeyServer() as server, routed(server) as (router, memory, _):
+        for _ in range(3):
+            router.complete("r", "hi")
+        assert set(server.asked) == {"KEY_C"} and {r.outcome for r in memory.records} == {"ok"}
+        monkeypatch.delenv("KEY_C")
+        with pytest.raises(AuthenticationError, match=r"KEY_A is not set, nor is KEY_B, nor is KEY_C"):
+            router.complete("r", "hi")
+        monkeypatch.setenv("KEY_A", KEYS["KEY_A"])
+        router.reset_health()
+        router.complete("r", "hi")
+        assert server.asked[-1] == "KEY_A"
+
+
+def test_the_health_of_a_target_says_what_its_keys_can_do_together() -> None:
+    """And each of them, by its variable; one that serves is enough."""
+    with KeyServer({"KEY_A": refusal(401)}) as server, routed(server) as (router, _, _):
+        for _ in range(3):
+            router.complete("r", "hi")
+        known = router.health()["k", "m"]
+        assert (known.available, known.successes, known.last_failure) == (True, 3, "AUTH")
+        assert {name: one.available for name, one in known.keys.items()} == {
+            "KEY_A": False,
+            "KEY_B": True,
+            "KEY_C": True,
+        }
+        router.reset_health("k")
+        assert router.health()["k", "m"].keys["KEY_A"].available
+
+
+def test_explain_shows_each_key_as_the_next_call_would_ask_them() -> None:
+    with KeyServer({"KEY_B": refusal(401)}) as server, routed(server) as (router, _, _):
+        for _ in range(2):
+            router.complete("r", "hi")
+        told = router.explain("r", "hi")
+        assert [(t.key_variable, t.state) for t in told.targets] == [
+            ("KEY_C", "asked"), ("KEY_A", "next"), ("KEY_B", "closed"),
+        ]  # fmt: skip
+        assert router.explain("r", "hi") == told and len(server.asked) == 3
+        router.complete("r", "hi")
+        assert server.asked[-1] == "KEY_C"
+
+
+def test_embeddings_are_spread_too() -> None:
+    vectors = json_answer({"data": [{"index": 0, "embedding": [1.0]}], "model": "m", "usage": {"prompt_tokens": 1}})
+    answers = {**dict.fromkeys(KEYS, vectors), "KEY_B": refusal(429)}
+    with KeyServer(answers) as server, routed(server) as (router, _, _):
+        for _ in range(3):
+            assert router.embed("r", ["hi"]).vectors == ((1.0,),)
+
+        async def main() -> None:
+            assert (await router.embed_async("r", ["hi"])).vectors == ((1.0,),)
+
+        asyncio.run(main())
+        assert Counter(server.asked)["KEY_B"] == 1
+
+
+def test_what_a_model_has_taught_with_one_key_holds_for_all() -> None:
+    """An option that it refuses is refused once, not once for each key; connections are shared as well."""
+
+    def answer(received: Received) -> bytes:
+        if "temperature" in received.json:
+            message = "Unsupported parameter: 'temperature' is not supported with this model."
+            return json_answer(
+                {"error": {"message": message, "param": "temperature", "code": "unsupported_parameter"}}, 400
+            )
+        return OK
+
+    with KeyServer(dict.fromkeys(KEYS, answer)) as server, routed(server) as (router, _, _):
+        for _ in range(6):
+            router.complete("r", "hi", temperature=0.5, drop_unsupported=True)
+        assert len(server.requests) == 7 and server.connections == 1
+
+
+def test_a_list_of_one_is_as_the_name_alone_and_what_a_policy_names_holds() -> None:
+    class Chooses:
+        def choose(self, role: str, config: Any) -> ProviderChoice:
+            return ProviderChoice("k", provider_overrides={"api_key_env": "KEY_C"})
+
+    with KeyServer() as server:
+        with routed(server, api_key_env=["KEY_B"]) as (router, memory, _):
+            router.complete("r", "hi")
+            assert (server.asked, memory.records[0].key_variable) == (["KEY_B"], None)
+            config = router.config
+        assert config.providers["k"].api_key_env == "KEY_B"  # type: ignore[attr-defined]
+        with (
+            routed(server) as (router, _, _),
+            LeeLLMRouter(router.config, policy=Chooses(), trace_store=False) as other,
+        ):
+            for _ in range(3):
+                other.complete("r", "hi")
+        assert server.asked[1:] == ["KEY_C"] * 3
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ([], "the names of 1 to 100 variables"),
+        (["A", "A"], "each variable is named once"),
+        (["A", "sk-abcdefghijklmnopqrstuvwxyz012345"], "never"),
+        (["A", "b c"], "the name of an environment variable is wanted"),
+        (["A", 5], "text is wanted"),
+        ({"A": 1}, "text is wanted"),
+    ],
+)
+def test_a_wrong_list_is_a_finding_that_echoes_no_key(names: Any, problem: str) -> None:
+    provider = {"type": "http", "base_url": "http://127.0.0.1:1/v1", "api_key_env": names}
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_config({"llm": {"providers": {"k": provider}, "roles": {"r": {"provider": "k", "model": "m"}}}})
+    assert "abcdefgh" not in str(caught.value) and "api_key_env" in str(caught.value)
+
+
+def test_no_attempt_with_effects_is_followed_by_another_key() -> None:
+    """Only providers of HTTP APIs have several keys; an agent's settings say so."""
+    with pytest.raises(ConfigError, match="api_key_env"):
+        load_config({"llm": {
+            "providers": {"k": {"type": "claude_cli", "api_key_env": ["A", "B"]}}, "roles": {"r": {"provider": "k"}},
+        }})  # fmt: skip
