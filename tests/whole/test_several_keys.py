@@ -30,6 +30,10 @@ class KeyServer(Server):
         self.answers: dict[str, Answer] = dict(answers or {})
         super().__init__(answering_by(self._answer))
 
+    def __enter__(self) -> KeyServer:
+        super().__enter__()
+        return self
+
     def _answer(self, received: Received) -> bytes:
         answer = self.answers.get(key_of(received), OK)
         return answer if isinstance(answer, bytes) else answer(received)

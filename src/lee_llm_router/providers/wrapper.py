@@ -7,6 +7,7 @@ function that wraps some providers and returns others as they are, to `ProviderP
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
@@ -40,6 +41,13 @@ class WrapperProvider(Provider[ProviderConfig]):
     def effects(self) -> Effects:
         """What an attempt of the inner provider may change."""
         return self.inner.effects
+
+    def with_settings(self, config: ProviderConfig) -> WrapperProvider:
+        """Return the same wrapper around the inner provider with other settings."""
+        other = copy(self)
+        other.inner = self.inner.with_settings(config)
+        other.config = other.inner.config
+        return other
 
     def unsupported(self, request: LLMRequest, settings: ProviderConfig) -> Mapping[str, str]:  # type: ignore[override]
         """As `Provider.unsupported`, of the inner provider."""
