@@ -24,6 +24,7 @@ OF_A_CALL_ONLY = {
     "accept": "RoleConfig declares it for the file: it holds for a role as a whole",
     "contract": "RoleConfig declares it for the file: it holds for a role as a whole",
     "deadline": "RoleConfig declares it for the file: it holds for a role as a whole",
+    "hedge": "RoleConfig declares it for the file: it holds for a role as a whole",
     "metadata": "RoleConfig declares it for the file: it holds for a role as a whole",
 }
 

@@ -30,6 +30,7 @@ from lee_llm_router.engine.failure_rules import RULES, FallbackRule, RetryRule
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers import registry
 from lee_llm_router.telemetry import EVENTS
+from lee_llm_router.testing import After, ScriptedRouter
 
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 HANG = 120.0
@@ -361,7 +362,17 @@ def _told() -> list[RouterEvent]:
     clock.sleep = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         router.complete("r", "cancelled in a wait")
-    return memory.events
+    return [*memory.events, *_told_of_a_hedge()]
+
+
+def _told_of_a_hedge() -> list[RouterEvent]:
+    providers = {name: {"type": "mock", "model": "m"} for name in "ab"}
+    role = {"provider": "a", "fallback_providers": ["b"], "hedge": {"after": 1}}
+    router = ScriptedRouter(
+        {"llm": {"providers": providers, "roles": {"r": role}}}, answers={"a": After(9, "late"), "b": "ok"}
+    )
+    router.complete("r", "answered by a hedge")
+    return list(router.recorder.events)
 
 
 def test_the_table_of_events_is_what_is_sent() -> None:
