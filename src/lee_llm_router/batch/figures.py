@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,10 +58,10 @@ class BatchReport:
             return
         self.answered += 1
         usage, cost = outcome.fields.get("usage"), outcome.fields.get("cost_usd")
-        if isinstance(usage, Mapping):
+        if usage:
             self.input_tokens += usage.get("prompt_tokens") or 0
             self.output_tokens += usage.get("completion_tokens") or 0
-        if isinstance(cost, int | float):
+        if cost:
             self.cost_usd += cost
 
     @property

@@ -22,6 +22,8 @@ from lee_llm_router.batch.template import PromptTemplate
 from lee_llm_router.errors import ConfigError
 
 _ROWS_AT_ONCE = 256
+_FEW = 128
+"""Rows in hand below which more are read."""
 _LONGEST_STAY = 0.005
 """Seconds that an iterable may keep the event loop before calls go on."""
 
@@ -155,6 +157,7 @@ class Intake:
         self._stopped = stopped
         self._ready: deque[BatchRow] = deque()
         self._reading: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
         self._place = 0
         self.is_at_end = False
         """Whether all rows were read and handed out."""
@@ -166,20 +169,28 @@ class Intake:
             ConfigError: the input cannot be read, or is another one.
             OutputFailedError: the ledger cannot be written.
         """
-        while not (self._ready or self._stopped.is_set()):
+        ready = self._ready
+        while not self._stopped.is_set():
+            # Read ahead, so that nobody has to wait.
+            if len(ready) < _FEW and self._reading is None and not self.is_at_end:
+                self._reading = asyncio.ensure_future(self._read())
+            if ready:
+                return ready.popleft()
+            if self._failure is not None:
+                raise self._failure
             if self.is_at_end:
                 return None
-            # One reads for all who wait, and goes on if that one is cancelled: no row is lost.
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.ensure_future(self._read())
+            await self._something_read()
+        return None
+
+    async def _something_read(self) -> None:
+        """Wait until rows were read, or the batch is stopped. Reading goes on if who waits is cancelled."""
+        if self._reading is not None:
             stopping = asyncio.ensure_future(self._stopped.wait())
             try:
                 await asyncio.wait((self._reading, stopping), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 stopping.cancel()
-            if self._reading.done():
-                self._reading.result()
-        return None if self._stopped.is_set() else self._ready.popleft()
 
     async def close(self) -> None:
         """Read no further."""
@@ -189,55 +200,67 @@ class Intake:
         self._source.close()
 
     async def _read(self) -> None:
-        found = await self._source.next_rows()
-        self._figures.share_read = self._source.share_read
-        if found:
+        try:
+            found = await self._source.next_rows()
+            self._figures.share_read = self._source.share_read
             with self._output.failing():
                 self._take(found)
-        else:
-            self.is_at_end = True
+            self.is_at_end = not found
+        except Exception as error:  # noqa: BLE001 - raised where the next row is asked for
+            self._failure = error
+        finally:
+            self._reading = None
 
     def _take(self, found: Sequence[FoundRow]) -> None:
         """Keep of the rows that were read those that are to be asked, and write down the broken ones."""
-        rows, seen = self._told_apart(found)
-        known = self._output.ledger.known([key for key, _ in rows])
+        output = self._output
+        known, rows, seen = self._told_apart(found)
         broken: list[tuple[bytes, BrokenRow]] = []
-        for key, row in rows:
+        for place, (key, row) in enumerate(rows, self._place):
             entry = known.get(key)
             is_wanted = entry is None or self._is_wanted(row, entry)
             asked = row.digest if isinstance(row, BatchRow) and row.has_own_id else None
-            seen.append(SeenRow(key, 1, self._place, asked, is_wanted))
-            self._place += 1
-            if is_wanted and isinstance(row, BatchRow):
+            seen.append((key, 1, place, asked, is_wanted))
+            if not is_wanted:
+                continue
+            if isinstance(row, BatchRow):
                 self._ready.append(row)
-            elif is_wanted and isinstance(row, BrokenRow):
+                output.expect(key)
+            else:
                 broken.append((key, row))
+        self._place += len(rows)
         self._figures.rows += len(rows)
-        self._output.ledger.see(seen)
-        for key, row in broken:
-            outcome = broken_outcome(row)
-            self._output.put(key, outcome)
+        output.ledger.see(seen)
+        for key, broken_row in broken:
+            outcome = broken_outcome(broken_row)
+            output.put(key, outcome)
             self._figures.count(outcome)
 
-    def _told_apart(self, found: Sequence[FoundRow]) -> tuple[list[tuple[bytes, FoundRow]], list[SeenRow]]:
-        """Give equal rows ids of their own, and return all with their keys; and how many of each there were."""
+    def _told_apart(
+        self, found: Sequence[FoundRow]
+    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], list[SeenRow]]:
+        """Give equal rows ids of their own, and return what is known of all, the rows with their keys, and counts."""
         ledger = self._output.ledger
-        known = ledger.known([_key(row) for row in found])
+        keys = [_key(row) for row in found]
+        known = ledger.known(keys)
         times = {key: entry.times for key, entry in known.items() if entry.run == ledger.run}
         rows: list[tuple[bytes, FoundRow]] = []
         repeated: dict[bytes, int] = {}
-        for row in found:
-            first_key = _key(row)
-            count = times[first_key] = times.get(first_key, 0) + 1
-            one = row
-            if count > 1 and isinstance(row, BatchRow):
-                if row.has_own_id:
-                    one = BrokenRow(line=row.line, reason="its id is that of an earlier row", id=row.id)
-                else:
-                    repeated[first_key] = count
-                    one = row.repeated(count)
-            rows.append((first_key if one is row else _key(one), one))
-        return rows, [SeenRow(key, count, None, None, False) for key, count in repeated.items()]
+        new_keys: list[bytes] = []
+        for key, row in zip(keys, found, strict=True):
+            count = times[key] = times.get(key, 0) + 1
+            if count == 1 or isinstance(row, BrokenRow):
+                rows.append((key, row))
+                continue
+            if row.has_own_id:
+                other: FoundRow = BrokenRow(line=row.line, reason="its id is that of an earlier row", id=row.id)
+            else:
+                other, repeated[key] = row.repeated(count), count
+            rows.append((_key(other), other))
+            new_keys.append(rows[-1][0])
+        if new_keys:
+            known.update(ledger.known(new_keys))
+        return known, rows, [(key, count, None, None, False) for key, count in repeated.items()]
 
     def _is_wanted(self, row: FoundRow, entry: LedgerRow) -> bool:
         """Whether a row that the ledger knows is to be asked, or to be told of if it is broken.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 WAITING = 0
 """The state of a row that was read, and has no outcome."""
@@ -45,16 +45,10 @@ class LedgerRow(NamedTuple):
     """The hash of what it asks, where it has an id of its own."""
 
 
-class SeenRow(NamedTuple):
-    """A row that was read, for the ledger."""
-
-    key: bytes
-    times: int
-    place: int | None
-    """Its number in the input; None: as it was."""
-    asked: bytes | None
-    is_new: bool
-    """Whether it waits for an outcome, whatever earlier runs have made of it."""
+SeenRow: TypeAlias = tuple[bytes, int, int | None, bytes | None, bool]
+"""A row that was read: its key; how many equal ones there were so far; its number in the input (None: as it was); the
+hash of what it asks, where it has an id of its own; and whether it waits for an outcome, whatever earlier runs made of
+it."""
 
 
 def key_of(name: str) -> bytes:

@@ -61,41 +61,26 @@ class LiveEngine:
         """As `BatchEngine.run`."""
         await all_or_none(self._work() for _ in range(self._job.concurrency))
 
-    async def ask(self, row: BatchRow) -> LLMResponse[Any]:
-        """Ask one row, once, and return the answer.
-
-        Raises:
-            LLMRouterError: as `LeeLLMRouter.complete_async`.
-        """
-        options = {**self._options, **row.options} if row.options else self._options
-        metadata = {**self._metadata, **(row.options.get("metadata") or {}), "row": row.id}
-        response: LLMResponse[Any] = await self._job.router.complete_async(
-            self._job.settings.role, row.messages, **{**options, "metadata": metadata}
-        )
-        return response
-
     async def _work(self) -> None:
-        figures, gate = self._job.figures, self._gate
+        job, gate = self._job, self._gate
         while True:
-            is_prober = await gate.enter()
+            is_prober = gate.is_shut and await gate.enter()
             try:
                 open_row = await self._next(is_prober)
-                if open_row is None or self._job.is_stopped():
+                if open_row is None or job.is_stopped():
                     return
-                figures.in_flight += 1
-                try:
-                    await self._settle(open_row, is_prober)
-                finally:
-                    figures.in_flight -= 1
+                await self._settle(open_row, is_prober)
             finally:
-                gate.leave(is_prober)
+                if is_prober:
+                    gate.probed()
 
     async def _next(self, is_prober: bool) -> _OpenRow | None:
         """Return the row to be asked next; None if there is none."""
         job, aside = self._job, self._aside
-        is_full = len(aside) >= self._most_aside
         # One that tries for all takes a row that has not failed yet, where it may: that tells more.
-        if aside and (is_full or not (is_prober or aside[0][0] > job.clock.monotonic())):
+        if aside and (
+            len(aside) >= self._most_aside or not (is_prober or aside[0][0] > job.clock.monotonic())
+        ):  # fmt: skip
             return await self._taken_up()
         if not self._is_at_end:
             row = await job.next_row()
@@ -112,17 +97,25 @@ class LiveEngine:
 
     async def _settle(self, open_row: _OpenRow, is_prober: bool) -> None:
         """Ask a row, and put its outcome; or put it aside, or stop the batch."""
-        gate, row = self._gate, open_row.row
+        job, gate, row = self._job, self._gate, open_row.row
         if open_row.answers_before < 0:
             open_row.answers_before = gate.answers
+        metadata = {**self._metadata, "row": row.id}
+        options = {**self._options, "metadata": metadata}
+        if row.options:
+            options |= row.options
+            options["metadata"] = {**(row.options.get("metadata") or {}), **metadata}
+        job.figures.in_flight += 1
         try:
-            response = await self.ask(row)
+            response: LLMResponse[Any] = await job.router.complete_async(job.settings.role, row.messages, **options)
         except LLMRouterError as error:
             if self._is_final(open_row, error, is_prober=is_prober):
-                self._job.put(row, failure_of(row, error))
+                job.put(row, failure_of(row, error))
             return
+        finally:
+            job.figures.in_flight -= 1
         gate.answered()
-        self._job.put(row, answer_of(row, response))
+        job.put(row, answer_of(row, response))
 
     def _is_final(self, open_row: _OpenRow, error: LLMRouterError, *, is_prober: bool) -> bool:
         """Whether a row has failed for good. Otherwise it is put aside, or the batch is stopped."""

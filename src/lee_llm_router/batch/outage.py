@@ -87,7 +87,7 @@ class OutageGate:
 
     async def enter(self) -> bool:
         """Return when the caller may ask: True if it tries for all in an outage. A stopped batch lets everyone in."""
-        while self._is_out() and not self._job.is_stopped():
+        while self.is_shut and not self._job.is_stopped():
             if self._has_prober:
                 await self._changed.wait()
                 continue
@@ -97,12 +97,14 @@ class OutageGate:
             except BaseException:
                 self._has_prober = False
                 raise
-            if self._is_out():
+            if self.is_shut:
                 return True
             self._has_prober = False
         return False
 
-    def _is_out(self) -> bool:
+    @property
+    def is_shut(self) -> bool:
+        """Whether there is an outage."""
         return self._since is not None
 
     async def _sleep_until(self, moment: float) -> None:
@@ -138,11 +140,10 @@ class OutageGate:
                 )
             )
 
-    def leave(self, is_prober: bool) -> None:
-        """Say that the row let in last by `enter` has ended, however that went."""
-        if is_prober:
-            self._has_prober = False
-            self._wake()
+    def probed(self) -> None:
+        """Say that the row that tried for all has ended, however that went."""
+        self._has_prober = False
+        self._wake()
 
     def _wake(self) -> None:
         self._changed.set()

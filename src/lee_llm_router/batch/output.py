@@ -21,6 +21,7 @@ from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, key_of, 
 from lee_llm_router.batch.line_file import LineFile
 from lee_llm_router.errors import ConfigError
 
+_MOST_OPEN = 10_000
 _TAKEN = "another batch is writing it"
 
 
@@ -43,6 +44,8 @@ class BatchOutput:
     def __init__(self, answers: Path, failures: Path, ledger: Path) -> None:
         self._answers_path, self._failures_path = answers, failures
         self._failures: LineFile | None = None
+        self._open: set[bytes] = set()
+        """Keys of rows that wait for their outcome: not all, but as many as an engine has in hand as a rule."""
         with ExitStack() as undo:
             try:
                 LineFile(answers).close()  # makes it, and says if it can be none
@@ -101,6 +104,11 @@ class BatchOutput:
             facts[f"{name} mark"] = b"" if file is None else file.mark(size)
         return facts
 
+    def expect(self, key: bytes) -> None:
+        """Say that the row with `key` was handed out, and has no outcome; so the ledger need not be asked."""
+        if len(self._open) < _MOST_OPEN:
+            self._open.add(key)
+
     def put(self, key: bytes, outcome: RowOutcome) -> bool:
         """Write how the row with `key` has ended, and return True; False if it had ended before: nothing is written.
 
@@ -108,7 +116,9 @@ class BatchOutput:
             OutputFailedError: it cannot be written; then nothing of it is.
         """
         try:
-            if self.ledger.state(key) != WAITING:
+            if key in self._open:
+                self._open.discard(key)
+            elif self.ledger.state(key) != WAITING:
                 return False
             if outcome.is_answer:
                 self._answers.append(outcome.line())

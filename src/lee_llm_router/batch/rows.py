@@ -18,6 +18,7 @@ from typing import Any, Self, TypeAlias
 
 from pydantic_core import to_json
 
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.batch.template import MissingFieldError, PromptTemplate
 from lee_llm_router.response import Message, is_instruction
 
@@ -34,6 +35,7 @@ _MISPLACED = frozenset({"temperature", "top_p", "max_tokens", "model", "seed", "
 """Options of a call that people write beside the prompt. They would be left out unseen."""
 
 
+@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRow:
     """One row: what is asked, and by which id its answer is known."""
@@ -96,11 +98,11 @@ class RowForm:
 
     def row(self, value: Any, line: int) -> BatchRow | BrokenRow:
         """Return the row that `value` is; else what is wrong with it. Never raises."""
-        if isinstance(value, BatchRow):
-            return value
+        if value.__class__ is BatchRow:
+            return value  # type: ignore[no-any-return] - it is one
         own_id: str | None = None
         try:
-            if isinstance(value, Mapping):
+            if type(value) is dict or isinstance(value, Mapping):
                 own_id = _own_id(value)
                 options = _options(value, self._template)
                 messages = self._messages(value)
@@ -176,7 +178,7 @@ def digest_of(value: Any) -> bytes:
 
 
 def _prompt(text: str) -> str:
-    if not text.strip():
+    if not text or text.isspace():
         raise _NoRowError("the prompt is empty")
     return text
 
@@ -190,7 +192,7 @@ def _own_id(value: Mapping[str, Any]) -> str | None:
     text = str(own)
     if len(text) > MAX_ID:
         raise _NoRowError(f"id is longer than {MAX_ID} characters")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise _NoRowError("id holds half a character, which UTF-8 cannot carry")
     return text
 
@@ -198,7 +200,7 @@ def _own_id(value: Mapping[str, Any]) -> str | None:
 def _options(value: Mapping[str, Any], template: PromptTemplate | None) -> dict[str, Any]:
     given, metadata = value.get("options"), value.get("metadata")
     fields = frozenset() if template is None else template.fields
-    if misplaced := sorted((_MISPLACED & value.keys()) - fields):
+    if not _MISPLACED.isdisjoint(value) and (misplaced := sorted((_MISPLACED & value.keys()) - fields)):
         raise _NoRowError(f"{misplaced[0]} stands beside the prompt: options of a call go into options")
     options: dict[str, Any] = {}
     if given not in (None, "") and "options" not in fields:

@@ -173,6 +173,9 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not overrides:
         return {}
+    if len(overrides) == 1 and _is_plain_metadata(overrides.get("metadata")):
+        # What a batch, or a program that notes whose call it is, asks for each time: 5 us less a call.
+        return dict(overrides)
     try:
         checked = _checker().validate_python(dict(overrides))
         return {name: value for name, value in checked.items() if value is not None}
@@ -183,6 +186,10 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
         raise InvalidRequestError(f"an option cannot be read ({type(error).__name__})", sent=False) from None
     raise InvalidRequestError(_problems(invalid), sent=False)
+
+
+def _is_plain_metadata(value: Any) -> bool:
+    return type(value) is dict and all(type(name) is str for name in value)
 
 
 def refuse_foreign_options(fields: Mapping[str, Any], options: Collection[str]) -> None:
