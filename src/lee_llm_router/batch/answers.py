@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.batch.rows import BatchRow, BrokenRow
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.response import LLMResponse, LLMUsage
@@ -18,6 +19,7 @@ BROKEN_ROW = "BROKEN_ROW"
 _USAGE = tuple(field.name for field in fields(LLMUsage))
 
 
+@fast_init
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
     """How a row ended: with its answer, or with an error that is its own."""

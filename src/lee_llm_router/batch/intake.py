@@ -51,7 +51,7 @@ class RowSource(Protocol):
 
 
 class _FileSource:
-    """Rows of a file, read in a thread: a pipe may keep it waiting."""
+    """Rows of a file."""
 
     total = None
 
@@ -64,7 +64,10 @@ class _FileSource:
         return self._file.share_read
 
     async def next_rows(self) -> list[FoundRow]:
-        return await call_in_thread_async(self._file.next_rows)
+        if self._file.may_wait:
+            return await call_in_thread_async(self._file.next_rows)
+        # In a thread it would cost 6 us a row: both are never idle, and take the interpreter from each other.
+        return self._file.next_rows()
 
     def close(self) -> None:
         self._file.close()
@@ -220,12 +223,12 @@ class Intake:
             entry = known.get(key)
             is_wanted = entry is None or self._is_wanted(row, entry)
             asked = row.digest if isinstance(row, BatchRow) and row.has_own_id else None
-            seen.append((key, 1, place, asked, is_wanted))
             if not is_wanted:
+                seen.append((key, 1, place, asked, False))
                 continue
+            output.expect((key, 1, place, asked, True))
             if isinstance(row, BatchRow):
                 self._ready.append(row)
-                output.expect(key)
             else:
                 broken.append((key, row))
         self._place += len(rows)
@@ -244,6 +247,7 @@ class Intake:
         keys = [_key(row) for row in found]
         known = ledger.known(keys)
         times = {key: entry.times for key, entry in known.items() if entry.run == ledger.run}
+        times.update(self._output.expected(keys))
         rows: list[tuple[bytes, FoundRow]] = []
         repeated: dict[bytes, int] = {}
         new_keys: list[bytes] = []
@@ -260,7 +264,7 @@ class Intake:
             new_keys.append(rows[-1][0])
         if new_keys:
             known.update(ledger.known(new_keys))
-        return known, rows, [(key, count, None, None, False) for key, count in repeated.items()]
+        return known, rows, self._output.recount(repeated)
 
     def _is_wanted(self, row: FoundRow, entry: LedgerRow) -> bool:
         """Whether a row that the ledger knows is to be asked, or to be told of if it is broken.

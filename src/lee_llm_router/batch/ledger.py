@@ -74,7 +74,7 @@ class BatchLedger:
 
     def __init__(self, path: Path, before_telling: Callable[[], dict[str, Any]]) -> None:
         self._before_telling = before_telling
-        self._untold: dict[bytes, int] = {}
+        self._untold: dict[bytes, tuple[int, SeenRow]] = {}
         self.path = path
         try:
             self._db = self._opened()
@@ -139,7 +139,7 @@ class BatchLedger:
         """Return the state of a row."""
         untold = self._untold.get(key)
         if untold is not None:
-            return untold
+            return untold[0]
         row = self._db.execute("SELECT state FROM rows WHERE key = ?", (key,)).fetchone()
         return WAITING if row is None else int(row[0])
 
@@ -152,17 +152,26 @@ class BatchLedger:
         """Whether this run has read the row."""
         return self.place(key) >= 0
 
-    def end(self, key: bytes, state: int) -> None:
-        """Keep how a row has ended. It is on disk soon, and at the latest when `tell` returns."""
-        self._untold[key] = state
+    def end(self, key: bytes, state: int, seen: SeenRow | None = None) -> None:
+        """Keep how a row has ended. It is on disk soon, and at the latest when `tell` returns.
+
+        Args:
+            key: The row's.
+            state: How it has ended.
+            seen: What was read of it; None if that was kept before, or is not known.
+        """
+        self._untold[key] = (state, seen or (key, 0, None, None, True))
         if len(self._untold) >= _UNTOLD:
             self.tell()
 
     def _write_states(self) -> None:
         if self._untold:
+            run = self.run
             self._db.executemany(
-                "INSERT INTO rows VALUES (?1, ?2, 0, 0, -1, NULL) ON CONFLICT (key) DO UPDATE SET state = ?2",
-                self._untold.items(),
+                "INSERT INTO rows VALUES (?2, ?1, iif(?3, ?7, 0), ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET"
+                " state = ?1, run = iif(?3, ?7, run), times = iif(?3, ?3, times), place = coalesce(?4, place),"
+                " asked = coalesce(?5, asked)",
+                [(state, *seen, run) for state, seen in self._untold.values()],
             )
             self._untold.clear()
 

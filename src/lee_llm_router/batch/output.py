@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router.batch.answers import BROKEN_ROW, RowOutcome
-from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, key_of, key_of_broken
+from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, SeenRow, key_of, key_of_broken
 from lee_llm_router.batch.line_file import LineFile
 from lee_llm_router.errors import ConfigError
 
@@ -44,8 +44,8 @@ class BatchOutput:
     def __init__(self, answers: Path, failures: Path, ledger: Path) -> None:
         self._answers_path, self._failures_path = answers, failures
         self._failures: LineFile | None = None
-        self._open: set[bytes] = set()
-        """Keys of rows that wait for their outcome: not all, but as many as an engine has in hand as a rule."""
+        self._open: dict[bytes, SeenRow] = {}
+        """Rows that wait for their outcome, and that the ledger was not told of: as many as an engine has in hand."""
         with ExitStack() as undo:
             try:
                 LineFile(answers).close()  # makes it, and says if it can be none
@@ -104,10 +104,31 @@ class BatchOutput:
             facts[f"{name} mark"] = b"" if file is None else file.mark(size)
         return facts
 
-    def expect(self, key: bytes) -> None:
-        """Say that the row with `key` was handed out, and has no outcome; so the ledger need not be asked."""
+    def expect(self, seen: SeenRow) -> None:
+        """Say that a row was read that has no outcome. The ledger is told of it together with that, if it comes soon.
+
+        Raises:
+            OutputFailedError: the ledger cannot be written.
+        """
         if len(self._open) < _MOST_OPEN:
-            self._open.add(key)
+            self._open[seen[0]] = seen
+        else:
+            with self.failing():
+                self.ledger.see([seen])
+
+    def expected(self, keys: Iterable[bytes]) -> dict[bytes, int]:
+        """Return how many equal rows were read of those of `keys` that the ledger was not told of."""
+        return {key: self._open[key][1] for key in keys if key in self._open}
+
+    def recount(self, counts: Mapping[bytes, int]) -> list[SeenRow]:
+        """Take how many equal rows were read by now, by key; return what the ledger has to be told of that."""
+        told: list[SeenRow] = []
+        for key, count in counts.items():
+            if key in self._open:
+                self._open[key] = (key, count, *self._open[key][2:])
+            else:
+                told.append((key, count, None, None, False))
+        return told
 
     def put(self, key: bytes, outcome: RowOutcome) -> bool:
         """Write how the row with `key` has ended, and return True; False if it had ended before: nothing is written.
@@ -116,17 +137,18 @@ class BatchOutput:
             OutputFailedError: it cannot be written; then nothing of it is.
         """
         try:
-            if key in self._open:
-                self._open.discard(key)
-            elif self.ledger.state(key) != WAITING:
+            seen = self._open.get(key)
+            if seen is None and self.ledger.state(key) != WAITING:
                 return False
             if outcome.is_answer:
                 self._answers.append(outcome.line())
-                self.ledger.end(key, ANSWERED)
+                self.ledger.end(key, ANSWERED, seen)
             else:
                 if self._failures is None:
                     self._failures = LineFile(self._failures_path)
-                self.ledger.end(key, self._failures.append(outcome.line()) + 1)
+                self.ledger.end(key, self._failures.append(outcome.line()) + 1, seen)
+            if seen is not None:
+                del self._open[key]
         except (OSError, sqlite3.Error) as error:
             path = self._answers_path if outcome.is_answer else self._failures_path
             raise OutputFailedError(f"{path} or its ledger cannot be written: {_reason(error)}") from error

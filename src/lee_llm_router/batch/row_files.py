@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -64,7 +65,9 @@ class RowFile:
         is_input = str(path) == "-"
         try:
             self._descriptor = os.dup(0) if is_input else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self._size = os.fstat(self._descriptor).st_size
+            status = os.fstat(self._descriptor)
+            self._size = status.st_size
+            self.may_wait = not stat.S_ISREG(status.st_mode)
             lines = self._lines()
             first = next(lines, None)
         except OSError as error:
@@ -77,6 +80,9 @@ class RowFile:
         except BaseException:
             self.close()
             raise
+
+    may_wait: bool
+    """Whether reading may wait for somebody who writes: a pipe, a terminal."""
 
     @property
     def share_read(self) -> float | None:
