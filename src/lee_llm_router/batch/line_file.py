@@ -53,19 +53,20 @@ class LineFile:
             raise
         return start
 
-    def cut_torn_line(self, start: int) -> None:
-        """Remove what stands behind the last newline from byte `start` on: a line whose writer was killed."""
-        end = self.size
-        at = end
-        while at > start:
-            block = os.pread(self._descriptor, min(_BLOCK, at - start), max(start, at - _BLOCK))
-            newline = block.rfind(b"\n")
-            at = max(start, at - _BLOCK)
-            if newline >= 0:
-                at += newline + 1
-                break
-        if at < end:
-            os.ftruncate(self._descriptor, at)
+    def unended(self, start: int = 0) -> tuple[int, bytes]:
+        """Return where the last line begins that has no newline, not before byte `start`, and what there is of it."""
+        end = at = self.size
+        rest = b""
+        while at > start and b"\n" not in rest:
+            before = max(start, at - _BLOCK)
+            rest = self.read(before, at - before) + rest
+            at = before
+        rest = rest.rpartition(b"\n")[2]
+        return end - len(rest), rest
+
+    def cut(self, at: int) -> None:
+        """Remove what stands from byte `at` on."""
+        os.ftruncate(self._descriptor, at)
 
     def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield each whole line from byte `start` on, with the byte where it begins, and without its newline."""

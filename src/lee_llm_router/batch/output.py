@@ -21,6 +21,8 @@ from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, SeenRow,
 from lee_llm_router.batch.line_file import LineFile
 from lee_llm_router.errors import ConfigError
 
+_BEGINNING = b'{"id":'
+"""How each line begins."""
 _MOST_OPEN = 10_000
 _TAKEN = "another batch is writing it"
 
@@ -47,6 +49,8 @@ class BatchOutput:
         self._open: dict[bytes, SeenRow] = {}
         """Rows that wait for their outcome, and that the ledger was not told of: as many as an engine has in hand."""
         with ExitStack() as undo:
+            if not ledger.exists():
+                undo.callback(ledger.unlink, missing_ok=True)
             try:
                 LineFile(answers).close()  # makes it, and says if it can be none
                 self._lock = FileLock(answers)
@@ -78,9 +82,30 @@ class BatchOutput:
         # Failures first: a row that has an answer too was asked again.
         for file, start, is_answer in ((self._failures, failures_from, False), (self._answers, answers_from, True)):
             if file is not None:
-                file.cut_torn_line(start)
                 self._read_again(file, start, is_answer=is_answer)
+                self._mend_end(file, start, is_answer=is_answer)
         self.ledger.tell()
+
+    def _mend_end(self, file: LineFile, start: int, *, is_answer: bool) -> None:
+        """End the last line, if it lacks its newline alone; remove it, if its writer was killed in the middle.
+
+        Raises:
+            ValueError: it is none that a batch can have written.
+        """
+        at, line = file.unended(start)
+        if not line:
+            return
+        try:
+            json.loads(line)
+        except ValueError:
+            # The file may be somebody's own, given by mistake: nothing of that is removed.
+            if not line.startswith(_BEGINNING) or (at == 0 and self.ledger.fact("batch") is None):
+                raise ValueError(_no_line(file.path, at, is_answer=is_answer)) from None
+            file.cut(at)
+            return
+        key, _ = _key_in(line, at, file.path, is_answer=is_answer)
+        file.append(b"\n")
+        self.ledger.end(key, ANSWERED if is_answer else at + 1)
 
     def _read_again(self, file: LineFile, start: int, *, is_answer: bool) -> None:
         for at, line in file.lines(start):
@@ -279,8 +304,12 @@ def _key_in(line: bytes, at: int, path: Path, *, is_answer: bool) -> tuple[bytes
     except (ValueError, TypeError, KeyError, RecursionError):
         is_failure = is_answer
     if not isinstance(own, str) or is_failure is is_answer:
-        raise ValueError(f"what {path.name} holds at byte {at} is no {'answer' if is_answer else 'failure'} of a batch")
+        raise ValueError(_no_line(path, at, is_answer=is_answer))
     return key_of(own), False
+
+
+def _no_line(path: Path, at: int, *, is_answer: bool) -> str:
+    return f"what {path.name} holds at byte {at} is no {'answer' if is_answer else 'failure'} of a batch"
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from hashlib import blake2b
 from logging import getLogger
+from os import PathLike
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class BatchRun:
         _check(settings)
         engine_class = engine_named(settings.engine)
         usual = self._usual_concurrency()
+        _check_distinct(self._rows, settings)
         source = source_of(self._rows, settings)
         self.figures.total_rows = source.total
         try:
@@ -213,6 +215,15 @@ def _check(settings: BatchSettings) -> None:
         raise ConfigError("concurrency is 1 at least", sent=False)
     if not settings.give_up_after >= 0:
         raise ConfigError("give_up_after is a number of seconds, 0 at least", sent=False)
+
+
+def _check_distinct(rows: Rows, settings: BatchSettings) -> None:
+    """Raise if the output or the errors file is the input."""
+    if isinstance(rows, str | PathLike):
+        for path in (settings.out, settings.errors, settings.ledger):
+            with suppress(OSError, ValueError):
+                if path.samefile(rows):
+                    raise ConfigError(f"{path}: it is the input", sent=False)
 
 
 async def _opened(settings: BatchSettings) -> BatchOutput:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lee_llm_router.cli.batch_command import batch
 from lee_llm_router.cli.chat.command import chat
 from lee_llm_router.cli.complete_command import complete
 from lee_llm_router.cli.doctor_command import DoctorCommand, doctor
@@ -68,6 +69,10 @@ app.command(
     short_help="Ask a role and print its answer.",
 )(complete)
 app.command(epilog="Example: lee-llm-router chat --role planner", short_help="Talk to a role.")(chat)
+app.command(
+    epilog="Example: lee-llm-router batch rows.jsonl -o answers.jsonl --role planner",
+    short_help="Ask many rows, one answer each.",
+)(batch)
 app.command(
     epilog="Example: lee-llm-router worker --db postgresql://batch@db.internal/rows",
     short_help="Answer rows of batches from a database.",

@@ -78,17 +78,30 @@ def call_options(
     """
     named = {"model": text_of(model, "--model"), "temperature": temperature, "max_tokens": max_tokens}
     options: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    for setting in settings or ():
-        name, equals, value = str(text_of(setting, "--option")).partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals or not name:
-            raise typer.BadParameter(f"{setting!r:.60} is not of the form NAME=VALUE", param_hint="--option")
+    for name, value in named_values(settings, "--option").items():
         if name in CALL_ARGUMENTS:
             raise typer.BadParameter(f"{name} is no option of a call", param_hint="--option")
-        if name in options:
+        if options.setdefault(name, value) is not value:
             raise typer.BadParameter(f"{name} is given twice", param_hint="--option")
-        options[name] = _value(value)
     return options
+
+
+def named_values(settings: Iterable[str] | None, option: str) -> dict[str, Any]:
+    """Return the values that texts of the form ``NAME=VALUE`` give; `option` names them in messages.
+
+    Raises:
+        typer.BadParameter: one has another form, or a name is given twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings or ():
+        name, equals, value = str(text_of(setting, option)).partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name:
+            raise typer.BadParameter(f"{setting!r:.60} is not of the form NAME=VALUE", param_hint=option)
+        if name in values:
+            raise typer.BadParameter(f"{name} is given twice", param_hint=option)
+        values[name] = _value(value)
+    return values
 
 
 def question_options(

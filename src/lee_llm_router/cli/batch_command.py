@@ -1,0 +1,117 @@
+"""The command `batch`: asks many rows, and writes one answer each to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from lee_llm_router.cli.arguments import ConfigOption, JsonOption, check_role, text_of
+from lee_llm_router.cli.asking.options import (
+    MaxTokensOption,
+    ModelOption,
+    RoleOption,
+    SchemaOption,
+    SystemOption,
+    TargetOption,
+    TemperatureOption,
+    check_targets,
+    named_values,
+    question_options,
+    router_for,
+)
+
+if TYPE_CHECKING:
+    from lee_llm_router.batch.settings import RowFormat
+
+_FORMATS = "jsonl, csv, tsv, text"
+
+
+def batch(
+    rows: Annotated[
+        str, typer.Argument(metavar="FILE", help="The rows: JSON lines, CSV, or text. - is standard input.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the answers go, a line each.")],
+    role: RoleOption = None,
+    model: ModelOption = None,
+    target: TargetOption = None,
+    template: Annotated[
+        str | None,
+        typer.Option("--template", metavar="TEXT|FILE", help="The prompt, with fields in braces: 'Translate {text}'."),
+    ] = None,
+    system: SystemOption = None,
+    schema: SchemaOption = None,
+    temperature: TemperatureOption = None,
+    max_tokens: MaxTokensOption = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="Any other option of a call: seed=3, deadline=60."),
+    ] = None,
+    row_format: Annotated[
+        str | None, typer.Option("--format", help=f"How the file is read: {_FORMATS}. Default: by its name.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", "-c", min=1, help="Rows asked at once. Default: by the limits.")
+    ] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="Put the output into the order of the rows.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Ask the rows again that have failed before.")
+    ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Go on with an output that another input or other settings began.")
+    ] = False,
+    give_up_after: Annotated[
+        float | None,
+        typer.Option(
+            "--give-up-after", min=0, metavar="SECONDS", help="How long an outage is waited out. Default: a day."
+        ),
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Who asks.")] = "live",
+    database: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine.")] = None,
+    engine_setting: Annotated[
+        list[str] | None, typer.Option("--engine-option", metavar="NAME=VALUE", help="Any other setting of the engine.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Ask a role each row of a file, and write each answer as a line of JSON.
+
+    Rows that fail go to a file of their own, OUTPUT.errors.jsonl. The same command goes on where it was ended, however
+    that was. An outage is waited out. The exit code is 0 once each row has its answer, else 1.
+    """
+    from lee_llm_router.batch.settings import GIVE_UP_AFTER, BatchSettings  # noqa: PLC0415
+    from lee_llm_router.cli.batch_run import run_batch  # noqa: PLC0415
+
+    role = text_of(role, "--role")
+    check_targets(target, role, model, config)
+    options = question_options(
+        model=model, temperature=temperature, max_tokens=max_tokens, settings=setting, schema=schema
+    )
+    engine_options = named_values(engine_setting, "--engine-option")
+    if database is not None:
+        engine_options["db"] = database
+    settings = BatchSettings(
+        role=role, out=out, options=options, concurrency=concurrency, template=_template(template),
+        system=text_of(system, "--system"), row_format=cast("RowFormat | None", row_format), ordered=ordered,
+        retry_errors=retry_errors, append=append, engine=engine, engine_options=engine_options,
+        give_up_after=GIVE_UP_AFTER if give_up_after is None else give_up_after,
+    )  # fmt: skip
+    with router_for(target, config) as router:
+        check_role(role, router.config.roles)
+        if not run_batch(router, rows, settings, as_json=as_json):
+            raise typer.Exit(1)
+
+
+def _template(given: str | None) -> str | None:
+    """Return the template that `given` is, or that the file of that name holds."""
+    text = text_of(given, "--template")
+    if text is None or "{" in text:
+        return text
+    path = Path(text)
+    try:
+        return path.read_text(encoding="utf-8-sig") if path.is_file() else text
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise typer.BadParameter(f"{path}: cannot be read: {reason}", param_hint="--template") from None
