@@ -83,15 +83,24 @@ class _IterableSource:
         self._values: Iterator[RowValue] = iter(values)
         self._form = form
         self._number = 0
+        self._failure: Exception | None = None
 
     async def next_rows(self) -> list[FoundRow]:
+        if self._failure is not None:
+            raise self._failure
         rows: list[FoundRow] = []
         until = time.monotonic() + _LONGEST_STAY
-        for value in self._values:
-            self._number += 1
-            rows.append(self._form.row(value, self._number))
-            if len(rows) >= _ROWS_AT_ONCE or time.monotonic() > until:
-                break
+        try:
+            for value in self._values:
+                self._number += 1
+                rows.append(self._form.row(value, self._number))
+                if len(rows) >= _ROWS_AT_ONCE or time.monotonic() > until:
+                    break
+        except Exception as error:
+            # What it gave before is asked first.
+            self._failure = error
+            if not rows:
+                raise
         return rows
 
     def close(self) -> None:
@@ -160,28 +169,25 @@ class Intake:
         self._stopped = stopped
         self._ready: deque[BatchRow] = deque()
         self._reading: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
         self._place = 0
+        self.failure: Exception | None = None
+        """What has ended the reading: the input cannot be read, is another one, or the ledger cannot be written."""
         self.is_at_end = False
         """Whether all rows were read and handed out."""
 
     async def next_row(self) -> BatchRow | None:
-        """Return the next row to be asked; None at the end, or once the batch is stopped. Any number of tasks may wait.
+        """Return the next row to be asked; None at the end, once the batch is stopped, or if reading has failed.
 
-        Raises:
-            ConfigError: the input cannot be read, or is another one.
-            OutputFailedError: the ledger cannot be written.
+        Any number of tasks may wait for one.
         """
         ready = self._ready
         while not self._stopped.is_set():
             # Read ahead, so that nobody has to wait.
-            if len(ready) < _FEW and self._reading is None and not self.is_at_end:
+            if len(ready) < _FEW and self._reading is None and not self.is_at_end and self.failure is None:
                 self._reading = asyncio.ensure_future(self._read())
             if ready:
                 return ready.popleft()
-            if self._failure is not None:
-                raise self._failure
-            if self.is_at_end:
+            if self.is_at_end or self.failure is not None:
                 return None
             await self._something_read()
         return None
@@ -209,8 +215,8 @@ class Intake:
             with self._output.failing():
                 self._take(found)
             self.is_at_end = not found
-        except Exception as error:  # noqa: BLE001 - raised where the next row is asked for
-            self._failure = error
+        except Exception as error:  # noqa: BLE001 - raised at the end: rows in flight are worth waiting for
+            self.failure = error
         finally:
             self._reading = None
 

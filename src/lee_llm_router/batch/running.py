@@ -89,6 +89,8 @@ class BatchRun:
             self.figures.batch_id = _same_batch(output, settings, source)
             engine = engine_class(self._job(intake, output, settings.concurrency or usual))
             await self._with_progress(engine.run(), started)
+            if intake.failure is not None:
+                raise intake.failure
             if intake.is_at_end and not self._is_stopped:
                 await _in_order(output, settings)
                 self.figures.is_complete = True
