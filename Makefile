@@ -23,7 +23,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
   tests/whole/test_wrong_moments.py tests/engine/test_cancellation.py tests/engine/test_promises.py \
   tests/whole/test_pains.py tests/whole/test_burst.py
 
-.PHONY: help demo test coverage test-http test-real test-state test-otlp test-browser lint build bench clean
+.PHONY: help demo test coverage test-http test-real test-state test-otlp test-ray test-browser lint build bench clean
 
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
 	@echo "make test-state  run the tests with a real redis-server (installs Debian's package where there is none)"
 	@echo "make test-browser  run the tests of the report in Chromium (installs Debian's package where there is none)"
+	@echo "make test-ray   answer a dataset of a real Ray (installs it, 590 MB, into .real)"
 	@echo "make test-otlp  send traces to a real receiver of OTLP (installs Arize Phoenix, 850 MB, into .real)"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure the router beside others, against its bars (about ten minutes; QUICK=1: two)"
@@ -98,7 +99,10 @@ $(REAL)/phoenix/.installed:
 	$(REAL)/phoenix/bin/python $(PIP) install "arize-phoenix==20.26.1"
 	touch $@
 
+# The batches of DBOS need a Postgres of their own: its programs, from Debian's package where there are none.
 test-real: $(REAL)/.installed
+	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
 	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
@@ -112,6 +116,18 @@ test-state: $(VENV)/.installed
 	command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
 	LEE_REDIS=1 $(BIN)/python -m pytest tests -m redis
+
+# Ray, with what it needs in an environment of its own.
+$(REAL)/ray/.installed: pyproject.toml
+	test -x $(REAL)/ray/bin/python || $(PYTHON) -m venv $(REAL)/ray
+	$(REAL)/ray/bin/python $(PIP) install --upgrade "pip>=25.1"
+	$(REAL)/ray/bin/python $(PIP) install "ray[data]==2.60.0" --editable .
+	touch $@
+
+# Not in `.ci/run`: Ray takes 590 MB.
+test-ray: $(REAL)/.installed $(REAL)/ray/.installed
+	LEE_REAL_RAY="$(abspath $(REAL)/ray/bin/python)" \
+	  $(REAL_VENV)/bin/python -m pytest tests/real/test_real_ray.py -m real
 
 test-browser: $(VENV)/.installed
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \

@@ -192,7 +192,7 @@ def postgres_programs() -> Path | None:
     return None if found is None else Path(found).parent
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[Any]) -> None:
     """Kill it with -9."""
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -53,3 +57,57 @@ def test_two_thousand_rows_are_answered_once_each_though_two_of_three_workers_ar
     assert all(outcome.is_answer for outcome in outcomes.values())
     assert len(server.asked) == ROWS
     assert server.asked.total() - ROWS <= 2 * AT_ONCE
+
+
+def test_a_database_that_crashes_in_between_loses_no_row_and_has_none_asked_twice(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """What was answered meanwhile is stored when it is back."""
+    db = postgres.address("restarted")
+    rows = rows_of([f"say {number}" for number in range(300)])
+    with CountingServer(delay=0.1) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
+
+        async def run() -> Run:
+            batch = Run(router, rows, db, concurrency=AT_ONCE)
+            running = asyncio.ensure_future(batch.run())
+            await asyncio.to_thread(server.wait_for, 100)
+            await asyncio.to_thread(postgres.stop)
+            await asyncio.sleep(1)
+            await asyncio.to_thread(postgres.start)
+            await running
+            return batch
+
+        outcomes = asyncio.run(run()).outcomes
+    assert len(outcomes) == 300
+    assert server.asked == {f"say {number}": 1 for number in range(300)}
+
+
+KILLED = """
+import json, sys
+from lee_llm_router import LeeLLMRouter
+
+config, db, rows, out = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+with LeeLLMRouter(config, trace_store=False) as router:
+    router.batch(
+        (f"say {number}" for number in range(rows)), out=out, role="r", concurrency=16, engine="dbos",
+        engine_options={"db": db},
+    )
+"""
+
+
+def test_a_batch_killed_five_times_writes_each_row_once(postgres: Postgres, tmp_path: Path) -> None:
+    """Asked more than once are at most the rows that were under way at each kill."""
+    random, out = Random(13), tmp_path / "out.jsonl"
+    with CountingServer(delay=0.1) as server:
+        config, db = json.dumps(server.config()), postgres.address("five")
+        command = [sys.executable, "-c", KILLED, config, db, str(ROWS), str(out)]
+        for _ in range(5):
+            with subprocess.Popen(command) as process:
+                server.wait_for(server.asked.total() + random.randrange(20, ROWS // 6))
+                kill(process)
+        subprocess.run(command, check=True)
+    answers = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(answers) == len({answer["id"] for answer in answers}) == ROWS
+    assert {answer["text"] for answer in answers} == {f"answer to say {number}" for number in range(ROWS)}
+    assert len(server.asked) == ROWS
+    assert server.asked.total() - ROWS <= 5 * AT_ONCE

@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from uuid import uuid4
 
-from lee_llm_router.batch.answers import RowOutcome, answer_of, broken_outcome, failure_of
+from lee_llm_router.batch.answers import RowOutcome, broken_outcome
+from lee_llm_router.batch.handed_rows import HandedRows
 from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm
 from lee_llm_router.batch.template import PromptTemplate
-from lee_llm_router.errors import ConfigError, LLMRouterError
+from lee_llm_router.errors import ConfigError
 from lee_llm_router.integrations.ray_columns import (
     ANSWER_COLUMNS,
     cells_of,
@@ -57,6 +61,7 @@ class RouterStage:
         system: Instructions for all rows.
         concurrency: Rows that one actor asks at once.
         options: Options of each call: ``{"temperature": 0, "schema": {...}}``.
+        give_up_after: Seconds that an outage is waited out. After it, rows fail for it.
         prefix: What the names of the new columns begin with.
 
     Raises:
@@ -75,22 +80,23 @@ class RouterStage:
         system: str | None = None,
         concurrency: int = 16,
         options: Mapping[str, Any] | None = None,
+        give_up_after: float = 600.0,
         prefix: str = "answer_",
     ) -> None:
         if sum(source is not None for source in (prompt, messages, template)) > 1:
             raise ConfigError("a stage has one source of prompts: prompt, messages or template", sent=False)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigError("concurrency is a number of rows, at least 1", sent=False)
-        self._role = role
         self._source = messages or prompt or "prompt"
         self._has_messages = messages is not None
         self._template = None if template is None else PromptTemplate(template)
         self._form = RowForm(self._template, system)
         self._id = id
-        self._concurrency = concurrency
-        self._options = dict(options or {})
         self._prefix = prefix
-        self._router = LeeLLMRouter(config)
+        self._handed = HandedRows(
+            router=LeeLLMRouter(config), role=role, options=dict(options or {}), batch_id=f"ray-{uuid4()}",
+            give_up_after=give_up_after, concurrency=concurrency,
+        )  # fmt: skip
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="lee-llm-router-stage", daemon=True).start()
 
@@ -136,23 +142,18 @@ class RouterStage:
             value["prompt"] = fields[self._source]
         return self._form.row(value, line)
 
-    async def _answer_all(self, rows: Iterable[BatchRow | BrokenRow]) -> list[RowOutcome]:
-        free = asyncio.Semaphore(self._concurrency)
-
-        async def answer(row: BatchRow | BrokenRow) -> RowOutcome:
-            if isinstance(row, BrokenRow):
-                return broken_outcome(row)
-            async with free:
-                return await self._answer(row)
-
-        return await asyncio.gather(*(answer(row) for row in rows))
-
-    async def _answer(self, row: BatchRow) -> RowOutcome:
-        options = {**self._options, **row.options}
-        if row.has_own_id:
-            options["metadata"] = {**(options.get("metadata") or {}), "row": row.id}
-        try:
-            response = await self._router.complete_async(self._role, row.messages, **options)
-        except LLMRouterError as error:
-            return failure_of(row, error)
-        return answer_of(row, response)
+    async def _answer_all(self, rows: Sequence[BatchRow | BrokenRow]) -> list[RowOutcome]:
+        asked: dict[str, BatchRow] = {}
+        places: list[str | None] = []
+        for row in rows:
+            place = None
+            if isinstance(row, BatchRow):
+                # Two rows may have the same id here.
+                place = next(name for at in count(1) if (name := row.repeated(at).id) not in asked)
+                asked[place] = replace(row, id=place)
+            places.append(place)
+        found = await self._handed.outcomes(list(asked.values()))
+        return [
+            broken_outcome(row) if isinstance(row, BrokenRow) else found[str(place)]
+            for row, place in zip(rows, places, strict=True)
+        ]

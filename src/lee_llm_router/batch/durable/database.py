@@ -27,6 +27,10 @@ _BUSY_SECONDS = 30
 """Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
 
 
+_CONNECT_SECONDS = 10
+"""Seconds that Postgres has to take a connection: as DBOS itself gives it."""
+
+
 def need_dbos() -> None:
     """Check that DBOS is installed.
 
@@ -61,7 +65,8 @@ class BatchDatabase:
     @property
     def shown(self) -> str:
         """The address as it may be shown: without a password and without options."""
-        return self._url.set(query={}).render_as_string(hide_password=True)
+        kind = "sqlite" if self.is_sqlite else "postgresql"
+        return self._url.set(drivername=kind, query={}).render_as_string(hide_password=True)
 
     @property
     def engine(self) -> Engine:
@@ -72,7 +77,13 @@ class BatchDatabase:
             if self.is_sqlite:
                 self._engine = create_engine(self._url, connect_args={"timeout": _BUSY_SECONDS})
             else:
-                self._engine = create_engine(self._url, pool_pre_ping=True, pool_size=2, max_overflow=2)
+                self._engine = create_engine(
+                    self._url,
+                    pool_pre_ping=True,
+                    pool_size=2,
+                    max_overflow=2,
+                    connect_args={"connect_timeout": _CONNECT_SECONDS},
+                )
         return self._engine
 
     def prepare(self) -> None:
@@ -149,6 +160,8 @@ def _checked(address: str) -> URL:
     if kind in ("postgresql", "postgres"):
         if not url.database:
             raise ConfigError(f"the address names no database: {expected}", sent=False)
+        if "@" in (url.host or "") or "@" in url.database:
+            raise ConfigError("in a password, @ is written as %40, / as %2F and : as %3A", sent=False)
         return url.set(drivername="postgresql+psycopg")
     if kind != "sqlite":
         raise ConfigError(f"{kind} is no kind of database that serves here: {expected}", sent=False)

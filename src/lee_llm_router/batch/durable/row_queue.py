@@ -14,7 +14,7 @@ from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase
 from lee_llm_router.batch.durable.limits import QueueLimits
 from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 """Seconds between two times that a worker looks for rows."""
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _PAGE = 500

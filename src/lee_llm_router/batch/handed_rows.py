@@ -1,0 +1,115 @@
+"""Rows that are handed over one by one or a few at a time, without files: by a worker's database, or by Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router.batch.answers import RowOutcome, failure_of
+from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.figures import BatchReport
+from lee_llm_router.batch.live_engine import LiveEngine
+from lee_llm_router.batch.outage import OutageGate
+from lee_llm_router.batch.rows import BatchRow
+from lee_llm_router.batch.settings import BatchSettings
+from lee_llm_router.errors import LLMRouterError, UnavailableError
+
+if TYPE_CHECKING:
+    from lee_llm_router.router import LeeLLMRouter
+
+
+@dataclass(slots=True)
+class StopSignal:
+    """Whether rows are to be asked no more, and why."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    error: LLMRouterError | None = None
+
+    def __call__(self, error: LLMRouterError | None) -> None:
+        """Say so; the first error stays."""
+        self.error = self.error or error
+        self.event.set()
+
+    async def wait(self) -> None:
+        """Return once it is said."""
+        await self.event.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedRows:
+    """What rows that are handed over have in common. All of it belongs to one event loop.
+
+    Args:
+        router: Who is asked.
+        role: Role that is asked; None: the default role.
+        options: Options of every call.
+        batch_id: Stands in the traces, under ``metadata: {batch: ...}``.
+        give_up_after: Seconds that an outage is waited out.
+        concurrency: Rows that are asked at once, of those handed over together.
+    """
+
+    router: LeeLLMRouter
+    role: str | None
+    options: Mapping[str, Any]
+    batch_id: str
+    give_up_after: float
+    concurrency: int = 1
+    clock: Clock = SYSTEM_CLOCK
+
+    def job(self, rows: Sequence[BatchRow], outcomes: dict[str, RowOutcome], stop: StopSignal) -> BatchJob:
+        """Return a job that asks `rows`, and puts how they end into `outcomes`, by their ids."""
+        left = list(reversed(rows))
+
+        async def next_row() -> BatchRow | None:
+            return left.pop() if left and not stop.event.is_set() else None
+
+        def put(row: BatchRow, outcome: RowOutcome) -> None:
+            outcomes[row.id] = outcome
+
+        settings = BatchSettings(role=self.role, out=Path(), options=self.options, give_up_after=self.give_up_after)
+        return BatchJob(
+            router=self.router, settings=settings, batch_id=self.batch_id, concurrency=self.concurrency,
+            figures=BatchReport(), next_row=next_row, put=put, stop=stop, is_stopped=stop.event.is_set,
+            stopping=stop.wait, clock=self.clock,
+        )  # fmt: skip
+
+    async def outcomes(self, rows: Sequence[BatchRow]) -> dict[str, RowOutcome]:
+        """Return how each of `rows` has ended, by its id. Where none can be answered any more, they all have failed."""
+        found: dict[str, RowOutcome] = {}
+        stop = StopSignal()
+        await LiveEngine(self.job(rows, found, stop)).run()
+        error = stop.error or UnavailableError("nobody was asked", sent=False)
+        return {row.id: found.get(row.id) or failure_of(row, error) for row in rows}
+
+
+class RowByRow:
+    """Asks such rows one by one, as they come. What is known of an outage holds for all of them."""
+
+    def __init__(self, shared: HandedRows) -> None:
+        self._shared = shared
+        self._stop = StopSignal()
+        self._gate = OutageGate(shared.job([], {}, self._stop))
+
+    async def outcome(self, row: BatchRow) -> RowOutcome:
+        """Return how `row` has ended.
+
+        Raises:
+            LLMRouterError: no row can be answered any more.
+        """
+        found: dict[str, RowOutcome] = {}
+        await _GatedEngine(self._shared.job([row], found, self._stop), self._gate).run()
+        if found:
+            return found[row.id]
+        raise self._stop.error or UnavailableError("nobody was asked", sent=False)
+
+
+class _GatedEngine(LiveEngine):
+    """Asks the rows of its job behind a gate that other jobs share."""
+
+    def __init__(self, job: BatchJob, gate: OutageGate) -> None:
+        super().__init__(job)
+        self._gate = gate
