@@ -50,6 +50,7 @@ class HandedRows:
         batch_id: Stands in the traces, under ``metadata: {batch: ...}``.
         give_up_after: Seconds that an outage is waited out.
         concurrency: Rows that are asked at once, of those handed over together.
+        figures: Where it is said what is in flight, and what is waited for.
     """
 
     router: LeeLLMRouter
@@ -58,6 +59,7 @@ class HandedRows:
     batch_id: str
     give_up_after: float
     concurrency: int = 1
+    figures: BatchReport = field(default_factory=BatchReport)
     clock: Clock = SYSTEM_CLOCK
 
     def job(self, rows: Sequence[BatchRow], outcomes: dict[str, RowOutcome], stop: StopSignal) -> BatchJob:
@@ -73,7 +75,7 @@ class HandedRows:
         settings = BatchSettings(role=self.role, out=Path(), options=self.options, give_up_after=self.give_up_after)
         return BatchJob(
             router=self.router, settings=settings, batch_id=self.batch_id, concurrency=self.concurrency,
-            figures=BatchReport(), next_row=next_row, put=put, stop=stop, is_stopped=stop.event.is_set,
+            figures=self.figures, next_row=next_row, put=put, stop=stop, is_stopped=stop.event.is_set,
             stopping=stop.wait, clock=self.clock,
         )  # fmt: skip
 

@@ -59,11 +59,17 @@ def worker(
         from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415 - the extra
         from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra
 
-        working = DurableWorker(database, roles or sorted(router.config.roles), RowAsker(router), patience=patience)
+        asker = RowAsker(router)
+        working = DurableWorker(database, roles or sorted(router.config.roles), asker, patience=patience)
+
+        def shown() -> str:
+            waiting = f", waiting: {asker.figures.waiting_for}" if asker.figures.waiting_for else ""
+            return f"{working.rows_taken:,} rows taken, {working.rows_under_way:,} under way{waiting}"
+
         try:
             with ProgressLine() as line, working:
                 say(escaped(f"{PROGRAM}: answering rows from {database.shown}; Ctrl-C ends it"))
-                line.tell(lambda: f"{working.rows_taken:,} rows taken, {working.rows_under_way:,} under way")
+                line.tell(shown)
                 working.wait(idle)
                 line.tell("finishing the rows under way")
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.handed_rows import HandedRows, RowByRow
 from lee_llm_router.batch.rows import BatchRow
 
@@ -28,6 +29,8 @@ class RowAsker:
         self._router = router
         self._clock = clock
         self._batches: dict[str, RowByRow] = {}
+        self.figures = BatchReport()
+        """Says what is in flight here, and what is waited for."""
 
     async def __call__(self, stored: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what is stored as the answer of a row: the fields of its line. An outage is waited out.
@@ -45,7 +48,7 @@ class RowAsker:
             batch = RowByRow(
                 HandedRows(
                     router=self._router, role=stored["role"], options=stored["options"], batch_id=batch_id,
-                    give_up_after=stored["give_up_after"], clock=self._clock,
+                    give_up_after=stored["give_up_after"], figures=self.figures, clock=self._clock,
                 )
             )  # fmt: skip
         self._batches[batch_id] = batch

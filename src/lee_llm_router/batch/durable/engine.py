@@ -8,16 +8,22 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.batch.answers import RowOutcome, failure_of
+from lee_llm_router.batch.durable.asking import RowAsker
 from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase, need_dbos
 from lee_llm_router.batch.durable.settings import DurableSettings
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.rows import BatchRow
 from lee_llm_router.errors import ConfigError, LLMRouterError, UnavailableError, UnknownFailureError
 from lee_llm_router.providers.json_schema import json_schema_of
+
+if TYPE_CHECKING:
+    from lee_llm_router.batch.durable.roll_call import RollCall
+    from lee_llm_router.batch.durable.row_queue import RowQueue, StoredAnswer
+    from lee_llm_router.batch.durable.worker import DurableWorker
 
 T = TypeVar("T")
 
@@ -47,6 +53,7 @@ class DbosEngine:
         """Rows that are read and not enqueued yet."""
         self._asked: dict[str, BatchRow] = {}
         """Rows that are enqueued, by their key; what they ask is in the database alone."""
+        self._asker = RowAsker(job.router, job.clock)
         self._has_room = asyncio.Event()
         self._has_all = False
 
@@ -68,7 +75,7 @@ class DbosEngine:
         stack = ExitStack()
         feeding = asyncio.ensure_future(self._feed())
         try:
-            worker = await call_in_thread_async(lambda: self._enter_worker(stack))
+            worker = await self._worker_in(stack)
             try:
                 await self._pass_rows(queue, worker, feeding)
             except BaseException:
@@ -85,16 +92,24 @@ class DbosEngine:
                 await feeding
             await call_in_thread_async(lambda: self._close(stack, queue))
 
-    def _enter_worker(self, stack: ExitStack) -> Any:
-        """Return the worker of this process; None where others are to do the work."""
-        from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415 - the extra
+    async def _worker_in(self, stack: ExitStack) -> DurableWorker | None:
+        """Start the worker of this process, which ends with `stack`; None where others are to do the work."""
         from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra
 
         if not self._settings.worker:
             return None
-        return stack.enter_context(DurableWorker(self._database, [self._role], RowAsker(self._job.router)))
+        worker = DurableWorker(self._database, [self._role], self._asker)
+        entering = asyncio.ensure_future(call_in_thread_async(lambda: stack.enter_context(worker)))
+        try:
+            return await asyncio.shield(entering)
+        except asyncio.CancelledError:
+            # It has to have begun, to be ended.
+            worker.hurry()
+            with suppress(LLMRouterError):
+                await entering
+            raise
 
-    def _close(self, stack: ExitStack, queue: Any) -> None:
+    def _close(self, stack: ExitStack, queue: RowQueue) -> None:
         try:
             stack.close()
         finally:
@@ -110,7 +125,7 @@ class DbosEngine:
                 await self._has_room.wait()
         self._has_all = True
 
-    async def _pass_rows(self, queue: Any, worker: Any, feeding: asyncio.Future[None]) -> None:
+    async def _pass_rows(self, queue: RowQueue, worker: DurableWorker | None, feeding: asyncio.Future[None]) -> None:
         """Enqueue what is read and put what is answered, until all is done or the batch stops."""
         job = self._job
         watch = _WorkerWatch(self._database, job)
@@ -130,7 +145,7 @@ class DbosEngine:
                     await watch.look()
                 await job.clock.sleep_async(_LOOK_SECONDS)
 
-    async def _collect(self, queue: Any) -> bool:
+    async def _collect(self, queue: RowQueue) -> bool:
         """Put the rows that are answered, at most some hundred of them, and return whether there were any."""
         found = await self._steadily(lambda: queue.answered(self._asked.keys()))
         for answer in found:
@@ -139,10 +154,13 @@ class DbosEngine:
         if found:
             await self._steadily(lambda: queue.forget([one.row_key for one in found]))
             self._has_room.set()
-        self._job.figures.in_flight = len(self._asked)
+        figures, here = self._job.figures, self._asker.figures
+        figures.in_flight = here.in_flight if self._settings.worker else len(self._asked)
+        if self._settings.worker:
+            figures.waiting_for, figures.waiting_seconds = here.waiting_for, here.waiting_seconds
         return bool(found)
 
-    async def _enqueue(self, queue: Any) -> None:
+    async def _enqueue(self, queue: RowQueue) -> None:
         """Enqueue rows that are read: all or none of them, and again after a kill without a second effect."""
         rows = self._read[:_CHUNK]
         stored = []
@@ -205,26 +223,29 @@ class _WorkerWatch:
         self._database = database
         self._figures = job.figures
         self._clock = job.clock
-        self._roll: Any = None
+        self._roll: RollCall | None = None
         self._due = 0.0
 
     async def look(self) -> None:
         """Look for workers, if it is time."""
-        from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS, RollCall  # noqa: PLC0415 - the extra
+        from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS  # noqa: PLC0415 - the extra
 
         if self._clock.monotonic() < self._due:
             return
         self._due = self._clock.monotonic() + BEAT_SECONDS
         with suppress(UnavailableError):
-            await call_in_thread_async(lambda: self._look(RollCall))
-            self._figures.waiting_for = None if self._roll.alive else "a worker: start `lee-llm-router worker`"
+            alive = await call_in_thread_async(self._alive)
+            self._figures.waiting_for = None if alive else "a worker: start `lee-llm-router worker`"
 
-    def _look(self, make: Any) -> None:
+    def _alive(self) -> int:
+        from lee_llm_router.batch.durable.roll_call import RollCall  # noqa: PLC0415 - the extra
+
         with self._database.failures_named():
             if self._roll is None:
-                self._roll = make(self._database.engine, None if self._database.is_sqlite else SCHEMA)
+                self._roll = RollCall(self._database.engine, None if self._database.is_sqlite else SCHEMA)
                 self._roll.prepare()
             self._roll.look()
+            return self._roll.alive
 
 
 def row_key(row: BatchRow) -> str:
@@ -251,7 +272,7 @@ def _as_json(name: str, value: Any) -> Any:
         ) from None
 
 
-def _outcome(row: BatchRow, answer: Any) -> RowOutcome:
+def _outcome(row: BatchRow, answer: StoredAnswer) -> RowOutcome:
     """Return the outcome that a worker has stored; a failure where none could."""
     if answer.value is not None and answer.value.get("id") == row.id:
         return RowOutcome.of_fields(answer.value)
