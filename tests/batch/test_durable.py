@@ -1,17 +1,30 @@
-"""The engine `dbos` on SQLite: each row is answered once, whoever dies."""
+"""The engine `dbos` on SQLite: each row is answered once, whoever dies. Postgres is in `tests/real`."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from helpers.durable_batch import CountingServer, Run, kill, rows_of, worker_process
-from lee_llm_router import LeeLLMRouter
+from lee_llm_router import ConfigError, FailureType, LeeLLMRouter, LLMRouterError, UnavailableError
 from lee_llm_router.batch.answers import RowOutcome
 
 pytest.importorskip("dbos")
+
+from sqlalchemy import create_engine
+
+from lee_llm_router.batch.durable.database import NEEDS_EXTRA, BatchDatabase
+from lee_llm_router.batch.durable.limits import QueueLimits, limits_of
+from lee_llm_router.batch.durable.quiet import quiet_logs
+from lee_llm_router.batch.durable.roll_call import LOOKS, RollCall, new_worker_id
+from lee_llm_router.batch.durable.stored_rows import JsonSerializer
 
 
 @pytest.fixture
@@ -19,29 +32,197 @@ def db(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'rows.db'}"
 
 
-def test_each_row_is_answered_once_and_nothing_is_left_in_the_database(db: str) -> None:
-    rows = rows_of([{"id": f"row {number}", "prompt": f"say {number}"} for number in range(60)])
-    with CountingServer() as server, LeeLLMRouter(server.config(), trace_store=False) as router:
-        outcomes = asyncio.run(Run(router, rows, db).run())
-        assert server.asked == {f"say {number}": 1 for number in range(60)}
-    assert [outcomes[row.id].fields["text"] for row in rows] == [f"answer to say {number}" for number in range(60)]
+def mock_router(**mock: Any) -> LeeLLMRouter:
+    providers = {"m": {"type": "mock", **mock}}
+    roles = {"r": {"provider": "m", "model": "x", "retry": {"attempts": 1}}}
+    return LeeLLMRouter({"llm": {"providers": providers, "roles": roles}}, trace_store=False)
+
+
+def test_each_row_has_one_outcome_and_nothing_is_left_in_the_database(db: str, tmp_path: Path) -> None:
+    """A row that fails does so alone, also one that cannot be stored."""
+    rows = rows_of([
+        *({"id": f"row {number}", "prompt": f"say {number}"} for number in range(30)),
+        {"id": "odd\0\ud800"[:4], "prompt": "say \0 and half \ud83d"},
+        {"id": "code", "prompt": "x", "options": {"metadata": {"not": object()}}},
+    ])  # fmt: skip
+    schema = {"type": "object", "properties": {"said": {"type": "integer"}}, "required": ["said"]}
+    answers = [{"text": "{}"}, {"text": "{}"}, {"text": '{"said": 7}'}]
+    with mock_router(script=answers) as router:
+        run = Run(router, rows, db, concurrency=1, options={"schema": schema, "max_tokens": 9})
+        outcomes = asyncio.run(run.run())
+    assert [row.id for row in rows if row.id not in outcomes] == []
+    failed = {name: outcome.fields["error"] for name, outcome in outcomes.items() if not outcome.is_answer}
+    assert failed.pop("code") == "INVALID_REQUEST"
+    assert failed.pop("odd\0") == "INVALID_REQUEST"
+    assert list(failed.values()) == ["CONTRACT_VIOLATION"]
+    assert all(outcome.fields["parsed"] == {"said": 7} for outcome in outcomes.values() if outcome.is_answer)
+    with create_engine(db).connect() as connection:
+        counted = connection.exec_driver_sql("select count(*) from workflow_status").scalar()
+        workers = connection.exec_driver_sql("select count(*) from batch_workers").scalar()
+    assert (counted, workers) == (0, 0)
+    assert (tmp_path / "rows.db").stat().st_mode & 0o077 == 0, "others may not read prompts"
+
+
+def test_a_batch_that_no_key_serves_stops_and_the_next_run_answers_its_rows(db: str) -> None:
+    rows = rows_of([f"say {number}" for number in range(10)])
+    with mock_router(script=[{"error": "AUTH"}]) as router:
+        first = Run(router, rows, db, concurrency=4)
+        assert asyncio.run(first.run()) == {}
+    assert [error.failure_type for error in first.errors if error is not None] == [FailureType.AUTH]
+    with mock_router() as router:
+        outcomes = asyncio.run(Run(router, rows, db, concurrency=4).run())
+    assert len(outcomes) == 10
+    assert all(outcome.is_answer for outcome in outcomes.values())
 
 
 def test_rows_of_a_killed_worker_are_answered_by_another(db: str, tmp_path: Path) -> None:
     """Asked twice are at most those that were under way at the kill."""
-    rows = rows_of([f"say {number}" for number in range(60)])
-    with CountingServer(delay=0.2) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
+    rows = rows_of([f"say {number}" for number in range(40)])
+    with CountingServer(delay=0.1) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
+        batch = Run(router, rows, db, concurrency=8, worker=False)
 
         async def run() -> dict[str, RowOutcome]:
-            running = asyncio.ensure_future(Run(router, rows, db, concurrency=8, worker=False).run())
+            running = asyncio.ensure_future(batch.run())
+            while batch.job.figures.waiting_for is None:
+                await asyncio.sleep(0.05)
+            assert "worker" in batch.job.figures.waiting_for
             with worker_process(server.config(), db, tmp_path) as first:
-                await asyncio.to_thread(server.wait_for, 20)
+                await asyncio.to_thread(server.wait_for, 12)
                 kill(first)
-            with worker_process(server.config(), db, tmp_path) as _:
-                return await running
+            with worker_process(server.config(), db, tmp_path) as second:
+                outcomes = await running
+                second.terminate()
+                assert second.stderr is not None
+                assert "say" not in second.stderr.read(), "no prompt is logged"
+            return outcomes
 
         outcomes = asyncio.run(run())
-    assert len(outcomes) == 60
+    assert len(outcomes) == 40
     assert all(outcome.is_answer for outcome in outcomes.values())
-    assert len(server.asked) == 60
-    assert server.asked.total() - 60 <= 8
+    assert len(server.asked) == 40
+    assert server.asked.total() - 40 <= 8
+
+
+def test_a_worker_is_dead_when_its_beats_have_not_moved_for_some_looks(db: str) -> None:
+    roll = RollCall(create_engine(db), None)
+    roll.prepare()
+    for name in ("here-1-a", "gone-1-b"):
+        roll.beat(name)
+    for _ in range(LOOKS):
+        roll.beat("here-1-a")
+        assert roll.look() == []
+    assert roll.look() == ["gone-1-b"]
+    assert roll.alive == 1
+    roll.leave("gone-1-b")
+    roll.beat("here-1-a")
+    assert roll.look() == []
+    roll.resign("here-1-a")
+    assert roll.look() == ["here-1-a"], "one that says so is dead at once"
+
+
+def test_a_worker_on_this_machine_is_dead_when_its_process_is_gone(db: str) -> None:
+    roll = RollCall(create_engine(db), None)
+    roll.prepare()
+    roll.beat(new_worker_id())
+    code = "from lee_llm_router.batch.durable.roll_call import new_worker_id; print(new_worker_id())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    roll.beat(ended)
+    assert roll.look() == [ended]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "needs a database"),
+        ({"db": " "}, "needs a database"),
+        ({"db": "sqlite:///x.db", "ahead": 0}, "at least 1"),
+        ({"db": "sqlite:///x.db", "workers": True}, "did you mean 'worker'"),
+        ({"db": "mysql://h/rows"}, "mysql is no kind"),
+        ({"db": "postgresql://h"}, "names no database"),
+        ({"db": "sqlite://"}, "workers share a file"),
+        ({"db": "rows.db"}, "no address of a database"),
+        ({"db": "postgresql://u:p@ss@h/rows@x"}, "written as %40"),
+    ],
+)
+def test_wrong_options_of_the_engine_are_an_error_that_says_so(settings: dict[str, Any], said: str) -> None:
+    with mock_router() as router:
+        run = Run(router, [], settings.pop("db", ""), **settings)
+        with pytest.raises(ConfigError, match=said):
+            asyncio.run(run.run())
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("postgresql://u:secretpw@127.0.0.1:1/rows", UnavailableError),
+        ("sqlite:////no/such/folder/rows.db", ConfigError),
+        ("sqlite:///{folder}/text.db", ConfigError),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_an_error_without_its_password(
+    address: str, kind: type[LLMRouterError], tmp_path: Path
+) -> None:
+    (tmp_path / "text.db").write_text("no database\n" * 1000)
+    with pytest.raises(kind, match="the database") as raised:
+        BatchDatabase(address.format(folder=tmp_path)).prepare()
+    assert "secretpw" not in str(raised.value)
+
+
+def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lee_llm_router.batch.durable.database.find_spec", lambda _: None)
+    with pytest.raises(ConfigError) as raised:
+        BatchDatabase("sqlite:///x.db")
+    assert raised.value.message == NEEDS_EXTRA
+
+
+def test_rows_are_stored_as_json_that_any_database_takes_and_nothing_that_runs() -> None:
+    stored = JsonSerializer().serialize({"prompt": "\0 \ud83d é"})
+    assert stored.isascii()
+    assert JsonSerializer().deserialize(stored) == {"prompt": "\0 \ud83d é"}
+    assert "secret" not in JsonSerializer().serialize(ValueError("a secret prompt"))
+    with pytest.raises(ValueError, match="Expecting value"):
+        JsonSerializer().deserialize("gASVAAAA")
+
+
+def test_what_dbos_logs_has_no_statement_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_logs()
+    logger = logging.getLogger("dbos")
+    logger.warning("it failed: %s", "(Error) gone\n[SQL: INSERT]\n[parameters: a prompt]")
+    logger.warning("Workflow b:1 outcome was not recorded: the workflow is no longer owned by this execution.")
+    assert [record.getMessage() for record in caplog.records] == ["it failed: (Error) gone"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "limits"),
+    [
+        ({}, QueueLimits(each_worker=16)),
+        ({"max_concurrency": 6}, QueueLimits(each_worker=6, all_workers=6)),
+        ({"rpm": 600}, QueueLimits(each_worker=16, starts=60, period=6.0)),
+        ({"rpm": 4}, QueueLimits(each_worker=16, starts=1, period=15.0)),
+    ],
+)
+def test_the_queue_has_the_limits_of_the_provider_that_is_asked_first(
+    provider: dict[str, Any], limits: QueueLimits
+) -> None:
+    with mock_router(**provider) as router:
+        assert limits_of(router, "r", 16) == limits
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name the database"),
+        (["--db", "nothing"], "no address"),
+        (["--db", "sqlite:///x.db", "-r", "q"], "no such role"),
+    ],
+)
+def test_the_command_worker_says_what_is_wrong_with_its_arguments(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "llm.json").write_text(
+        json.dumps({"llm": {"providers": {"m": {"type": "mock"}}, "roles": {"r": {"provider": "m"}}}})
+    )
+    command = [sys.executable, "-m", "lee_llm_router", "worker", "--config", "llm.json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr

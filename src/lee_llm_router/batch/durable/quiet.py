@@ -9,12 +9,19 @@ _STATEMENT = "\n[SQL"
 """Where SQLAlchemy begins to show a statement and its values in the text of an error."""
 
 
+_EXPECTED = ("is no longer owned by this execution", "Exception encountered in asynchronous", "Asyncio task cancelled")
+"""Parts of messages about rows that went to another worker. They are counted on, and would come by the hundred."""
+
+
 class _NoStatements(logging.Filter):
-    """Cuts a statement and its values, which may be prompts, off what is logged."""
+    """Cuts a statement and its values, which may be prompts, off what is logged; drops what is no news."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change `record`, and let it pass."""
-        record.msg, record.args = record.getMessage().partition(_STATEMENT)[0], ()
+        """Change `record`, and say whether it passes."""
+        text = record.getMessage().partition(_STATEMENT)[0]
+        if any(part in text for part in _EXPECTED):
+            return False
+        record.msg, record.args = text, ()
         record.exc_info = record.exc_text = None
         return True
 

@@ -24,6 +24,9 @@ BEAT_SECONDS = 2.0
 LOOKS = 6
 """Looks without a beat after which a worker is dead: 12 seconds, in which it misses six beats."""
 
+_RESIGNED = -1
+"""Stands for the beats of a worker that has ended."""
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -50,6 +53,10 @@ def _machine() -> str | None:
     except (OSError, ValueError):
         return None
     return blake2b(f"{started} {numbers}".encode(), digest_size=6).hexdigest()
+
+
+def _is_dead(worker_id: str, seen: _Seen) -> bool:
+    return seen.beats == _RESIGNED or seen.still >= LOOKS or _is_gone(worker_id)
 
 
 def _is_gone(worker_id: str) -> bool:
@@ -109,6 +116,12 @@ class RollCall:
         with self._engine.begin() as connection:
             connection.execute(delete(self._table).where(self._table.c.worker_id == worker_id))
 
+    def resign(self, worker_id: str) -> None:
+        """Say that `worker_id` has ended, and that rows of it are left for others to take."""
+        with self._engine.begin() as connection:
+            mine = self._table.c.worker_id == worker_id
+            connection.execute(update(self._table).where(mine).values(beats=_RESIGNED))
+
     def look(self) -> list[str]:
         """Look once, and return those who are dead."""
         with self._engine.connect() as connection:
@@ -118,9 +131,9 @@ class RollCall:
             seen = before.get(worker_id)
             is_still = seen is not None and seen.beats == beats
             self._seen[worker_id] = _Seen(beats, seen.still + 1 if seen is not None and is_still else 0)
-        return [one for one, seen in self._seen.items() if seen.still >= LOOKS or _is_gone(one)]
+        return [one for one, seen in self._seen.items() if _is_dead(one, seen)]
 
     @property
     def alive(self) -> int:
         """How many workers were alive at the last look, as far as can be told."""
-        return sum(1 for one, seen in self._seen.items() if seen.still < LOOKS and not _is_gone(one))
+        return sum(1 for one, seen in self._seen.items() if not _is_dead(one, seen))

@@ -169,11 +169,13 @@ class DurableWorker:
                 logger.debug("a beat of the batch worker failed: %s", type(error).__name__)
 
     def _leave(self) -> None:
-        """Strike this worker off the roll, unless rows are left that others have to take from it."""
+        """Strike this worker off the roll; or say that rows are left that others have to take from it."""
         if self._roll is None:
             return
         try:
-            if not self._has_rows():
+            if self._has_rows():
+                self._roll.resign(self.worker_id)
+            else:
                 self._roll.leave(self.worker_id)
         except Exception as error:  # noqa: BLE001 - it is missed then, as one that died is
             logger.debug("the batch worker could not leave: %s", type(error).__name__)
