@@ -137,6 +137,7 @@ def test_a_worker_on_this_machine_is_dead_when_its_process_is_gone(db: str) -> N
         ({"db": " "}, "needs a database"),
         ({"db": "sqlite:///x.db", "ahead": 0}, "at least 1"),
         ({"db": "sqlite:///x.db", "workers": True}, "did you mean 'worker'"),
+        ({"db": "sqlite:///x.db", "worker": "no"}, "true or false"),
         ({"db": "mysql://h/rows"}, "mysql is no kind"),
         ({"db": "postgresql://h"}, "names no database"),
         ({"db": "sqlite://"}, "workers share a file"),
@@ -211,7 +212,7 @@ def test_the_queue_has_the_limits_of_the_provider_that_is_asked_first(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "name the database"),
+        ([], "needs a database"),
         (["--db", "nothing"], "no address"),
         (["--db", "sqlite:///x.db", "-r", "q"], "no such role"),
     ],

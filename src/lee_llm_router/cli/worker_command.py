@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lee_llm_router.cli.arguments import ConfigOption, check_role, roles_beginning_with, text_of
 
-DATABASE_VARIABLE = "LEE_LLM_ROUTER_DB"
-"""Names the database where `--db` does not: an argument can be read by everybody on the machine."""
+if TYPE_CHECKING:
+    from lee_llm_router.router import LeeLLMRouter
 
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
         "--db",
         metavar="URL",
-        help=f"Database of the rows: postgresql://user@host/name or sqlite:///rows.db. Default: ${DATABASE_VARIABLE}.",
+        help="Database of the rows: postgresql://user@host/name or sqlite:///rows.db. Default: $LEE_LLM_ROUTER_DB.",
     ),
 ]
 
@@ -43,52 +42,46 @@ def worker(
 
     Any number of workers, on any number of machines, share the work. If one dies, others take over its rows.
     """
-    from lee_llm_router.cli.output import PROGRAM, escaped, say  # noqa: PLC0415
-    from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.config.discovery import find_config  # noqa: PLC0415
     from lee_llm_router.router import LeeLLMRouter  # noqa: PLC0415
 
-    address = database_address(db)
+    address, roles = text_of(db, "--db"), [str(text_of(one, "--role")) for one in role or ()]
     with LeeLLMRouter.from_file(find_config(config)) as router:
-        roles = [str(text_of(one, "--role")) for one in role or ()]
         for one in roles:
             check_role(one, router.config.roles)
-        from lee_llm_router.batch.durable.database import BatchDatabase  # noqa: PLC0415 - the extra
-
-        database = BatchDatabase(address)
-        from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415 - the extra
-        from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra
-
-        asker = RowAsker(router)
-        working = DurableWorker(database, roles or sorted(router.config.roles), asker, patience=patience)
-
-        def shown() -> str:
-            waiting = f", waiting: {asker.figures.waiting_for}" if asker.figures.waiting_for else ""
-            return f"{working.rows_taken:,} rows taken, {working.rows_under_way:,} under way{waiting}"
-
-        try:
-            with ProgressLine() as line, working:
-                say(escaped(f"{PROGRAM}: answering rows from {database.shown}; Ctrl-C ends it"))
-                line.tell(shown)
-                working.wait(idle)
-                line.tell("finishing the rows under way")
-        finally:
-            database.close()
-        say(f"{PROGRAM}: {working.rows_taken:,} rows taken")
-        if working.failure is not None:
-            raise working.failure
+        _work(router, address, roles or sorted(router.config.roles), idle=idle, patience=patience)
 
 
-def database_address(given: str | None) -> str:
-    """Return the address of the database: the option, else the variable.
+def _work(router: LeeLLMRouter, address: str | None, roles: list[str], *, idle: float | None, patience: float) -> None:
+    """Answer rows of `roles` until the worker is stopped.
 
     Raises:
-        typer.BadParameter: there is neither.
+        LLMRouterError: no row can be answered any more.
     """
-    address = (text_of(given, "--db") or os.environ.get(DATABASE_VARIABLE, "")).strip()
-    if not address:
-        raise typer.BadParameter(
-            f"name the database: --db postgresql://user@host/name or sqlite:///rows.db, or ${DATABASE_VARIABLE}",
-            param_hint="--db",
-        )
-    return address
+    from lee_llm_router.batch.durable.asking import RowAsker  # noqa: PLC0415
+    from lee_llm_router.batch.durable.database import BatchDatabase  # noqa: PLC0415
+    from lee_llm_router.batch.durable.settings import DurableSettings  # noqa: PLC0415
+    from lee_llm_router.cli.output import PROGRAM, escaped, say  # noqa: PLC0415
+    from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
+
+    database = BatchDatabase(DurableSettings.of({"db": address}).db)
+    from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra, which is there now
+
+    asker = RowAsker(router)
+    worker = DurableWorker(database, roles, asker, patience=patience)
+
+    def shown() -> str:
+        waiting = f", waiting: {asker.figures.waiting_for}" if asker.figures.waiting_for else ""
+        return f"{worker.rows_taken:,} rows taken, {worker.rows_under_way:,} under way{waiting}"
+
+    try:
+        with ProgressLine() as line, worker:
+            say(escaped(f"{PROGRAM}: answering rows from {database.shown}; Ctrl-C ends it"))
+            line.tell(shown)
+            worker.wait(idle)
+            line.tell("finishing the rows under way")
+    finally:
+        database.close()
+    say(f"{PROGRAM}: {worker.rows_taken:,} rows taken")
+    if worker.failure is not None:
+        raise worker.failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -9,6 +10,8 @@ from typing import Any, Self
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.errors import ConfigError
 
+DATABASE_VARIABLE = "LEE_LLM_ROUTER_DB"
+"""Names the database where nothing else does: the arguments of a command can be read by everybody on the machine."""
 AHEAD = 5_000
 """Rows that are in the database at once by default: enough for some hundred workers, and little to look through."""
 
@@ -18,7 +21,8 @@ class DurableSettings:
     """What `engine_options` says."""
 
     db: str
-    """Address of the database: ``postgresql://user@host/name`` or ``sqlite:///rows.db``."""
+    """Address of the database: ``postgresql://user@host/name`` or ``sqlite:///rows.db``. Default: that of the
+    environment's `DATABASE_VARIABLE`."""
     worker: bool = True
     """Whether this process answers rows too."""
     ahead: int = AHEAD
@@ -36,10 +40,17 @@ class DurableSettings:
             if name not in known:
                 hint = Suggester().did_you_mean(name, known)
                 raise ConfigError(f"the engine dbos has no option {name!r:.60}{hint}", sent=False)
-        database = options.get("db")
+        database = options.get("db") or os.environ.get(DATABASE_VARIABLE)
         if not isinstance(database, str) or not database.strip():
-            raise ConfigError("the engine dbos needs a database: --db postgresql://... or sqlite:///...", sent=False)
+            raise ConfigError(
+                "the engine dbos needs a database: --db postgresql://user@host/name or sqlite:///rows.db, or"
+                f" ${DATABASE_VARIABLE}",
+                sent=False,
+            )
+        worker = options.get("worker", True)
+        if not isinstance(worker, bool):
+            raise ConfigError("worker of the engine dbos is true or false", sent=False)
         ahead = options.get("ahead", AHEAD)
         if isinstance(ahead, bool) or not isinstance(ahead, int) or ahead < 1:
             raise ConfigError("ahead of the engine dbos is a number of rows, at least 1", sent=False)
-        return cls(db=database.strip(), worker=bool(options.get("worker", True)), ahead=ahead)
+        return cls(db=database.strip(), worker=worker, ahead=ahead)
