@@ -94,6 +94,8 @@ class EmbeddingResponse:
     """One for each text, in the order of the texts; all have the same length."""
     usage: LLMUsage = UNREPORTED
     cost_usd: float | None = None
+    cached: bool = False
+    """Whether they were kept from an earlier request (`cache`)."""
     model: str | None = None
     """The model that served, as the provider reports it."""
     provider: str = ""

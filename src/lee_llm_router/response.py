@@ -163,6 +163,8 @@ class LLMResponse(Generic[ParsedT_co]):
     """Never None: where nothing was reported its fields are, and it is false."""
     cost_usd: float | None = None
     """What the attempt cost in US dollars: as the vendor says, else by the prices known; None: not known."""
+    cached: bool = False
+    """Whether the answer was kept from an earlier request (`cache`): nobody was asked, and it cost 0."""
     model: str | None = None
     """The model that served, as the provider reports it."""
     provider: str = ""

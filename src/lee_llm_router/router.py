@@ -333,7 +333,11 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
             raise RouterClosedError("the router is closed")
         planner = self._assembly.planner
         plan = planner.plan(role, payload, overrides, operation=operation, stream=stream, origin=origin)
-        return call_steps(plan, planner.parts)
+        if plan.role_settings.cache is None:
+            return call_steps(plan, planner.parts)
+        from lee_llm_router.engine.cached_call import cached_steps  # noqa: PLC0415 - many programs have no cache
+
+        return cached_steps(plan, planner.parts)
 
 
 LLMRouter = LeeLLMRouter

@@ -98,7 +98,7 @@ def test_a_key_of_ours_in_the_wrong_place_is_told_where_it_belongs(text: str, ho
 
 
 @pytest.mark.parametrize(
-    ("word", "home"), {"retry": "in a role", "base_url": "in a provider of type http", "max_mb": "in trace"}.items()
+    ("word", "home"), {"retry": "in a role", "base_url": "in a provider of type http", "keep_days": "in trace"}.items()
 )
 def test_a_key_of_the_file_in_a_call_is_told_where_it_belongs(word: str, home: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"^{word}: no such option \(belongs {home}\)$"):

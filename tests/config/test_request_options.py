@@ -22,6 +22,7 @@ OF_A_CALL_ONLY = {
     "tools": "tools are functions of the calling program",
     "tool_choice": "goes with tools",
     "accept": "RoleConfig declares it for the file: it holds for a role as a whole",
+    "no_cache": "is about one call: RoleConfig declares the cache itself",
     "contract": "RoleConfig declares it for the file: it holds for a role as a whole",
     "deadline": "RoleConfig declares it for the file: it holds for a role as a whole",
     "hedge": "RoleConfig declares it for the file: it holds for a role as a whole",

@@ -362,7 +362,10 @@ def _told() -> list[RouterEvent]:
     clock.sleep = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         router.complete("r", "cancelled in a wait")
-    return [*memory.events, *_told_of_a_hedge()]
+    keeping, kept, _ = router_for(config_for({"a": ["kept"]}, role={"cache": {"type": "memory"}}))
+    for _ in range(2):
+        keeping.complete("r", "answered, then kept")
+    return [*memory.events, *kept.events, *_told_of_a_hedge()]
 
 
 def _told_of_a_hedge() -> list[RouterEvent]:

@@ -28,6 +28,7 @@ FLOORS = [
     ["config"],
     ["engine", "streaming"],
     ["health"],
+    ["cache"],
     ["providers"],
     ["telemetry", "pricing"],
     ["settings"],

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.cache.settings import CacheConfig
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
@@ -158,6 +159,10 @@ class RoleConfig(CallSettings):
     policy: AnyPolicy | None = Field(
         None, description="Routing policy of the role: its name, or its type and settings. Default: that of the file."
     )
+    cache: CacheConfig | Literal[False] | None = Field(
+        None,
+        description="Keeps answers, so that equal requests are not asked again. Default: as the file; false: none.",
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Notes that go into every trace of the role.")
 
 
@@ -194,6 +199,9 @@ class LLMConfig(OriginSection):
     )
     pricing: PricingConfig = Field(default_factory=PricingConfig, description="What models cost.")
     budget: BudgetConfig | None = Field(None, description="What all calls may cost together. Default: anything.")
+    cache: CacheConfig | None = Field(
+        None, description="The cache of roles that have none of their own. Default: none."
+    )
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
     sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 
@@ -215,6 +223,16 @@ class LLMConfig(OriginSection):
         """Whether there is a budget: of all calls, of a role or of a provider."""
         roles, providers = self.roles.values(), self.providers.values()
         return bool(self.budget or any(r.budget for r in roles) or any(p.budget for p in providers))
+
+    @property
+    def has_caches(self) -> bool:
+        """Whether any role has a cache."""
+        return any(self.cache_of(role) for role in self.roles)
+
+    def cache_of(self, role: str) -> CacheConfig | None:
+        """Return the settings of the cache of `role`: its own, else the file's; None if it has none."""
+        own = self.roles[role].cache
+        return (self.cache if own is None else own) or None
 
     def chain(self, role: str) -> tuple[ChainEntry, ...]:
         """Return the chain of `role` in order: its own provider, then its fallbacks.

@@ -15,7 +15,7 @@ _MAX_SECRETS = 1000
 
 def secrets_of(attempt: Attempt, secrets: Iterable[str]) -> tuple[str, ...]:
     """Return `secrets`, the keys of the attempt's provider, and those that go with its request alone."""
-    return (*secrets, *_keys_of(attempt.provider), *_keys_in(attempt.request))
+    return (*secrets, *_keys_of(attempt.provider), *keys_in(attempt.request))
 
 
 def _keys_of(provider: Provider[Any]) -> Iterable[str]:
@@ -25,7 +25,7 @@ def _keys_of(provider: Provider[Any]) -> Iterable[str]:
         return ()
 
 
-def _keys_in(request: Any) -> Iterable[str]:
+def keys_in(request: Any) -> Iterable[str]:
     """Return the values of the request's headers and of its body that are named or shaped like keys."""
     try:
         # Another operation's request may be of any kind.

@@ -38,8 +38,8 @@ from lee_llm_router.engine.failures import (
     to_router_error,
 )
 from lee_llm_router.engine.heard_limits import NOTHING_HEARD, heard
-from lee_llm_router.engine.no_attempt import deadline_passed, nobody_left
-from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
+from lee_llm_router.engine.no_attempt import deadline_passed, kept_answer, nobody_left
+from lee_llm_router.engine.plan import SHORTEST_ATTEMPT, Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare, refit
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
@@ -54,9 +54,6 @@ from lee_llm_router.telemetry.records import NextStep
 if TYPE_CHECKING:
     from lee_llm_router.engine.hedging import Race
     from lee_llm_router.engine.settings import HedgeConfig
-
-SHORTEST_ATTEMPT = 0.001
-"""Seconds: with less than this left before the deadline no attempt is started."""
 
 
 def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR0912 - one loop, and what may end it
@@ -73,6 +70,8 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
             action = run.first_action()
             while True:
                 while action.permit is None:
+                    if action.kept is not None:
+                        return (yield from kept_answer(plan, run.recorder, action))
                     action = yield from run.wait(action)
                 attempt = run.begin(action)
                 try:
@@ -135,6 +134,7 @@ class CallRun:
         self.selector = TargetSelector(
             plan.targets, parts.health, prepare=partial(prepare, plan, parts), last_start=self.last_start,
             retry=plan.role_settings.retry, refuse=refusing(plan, parts),
+            kept=None if plan.caching is None else plan.caching.kept,
         )  # fmt: skip
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
@@ -204,6 +204,8 @@ class CallRun:
             self.race.won(attempt)
         self._settle(attempt, said=answer)
         self.recorder.succeeded(attempt, answer)
+        if self.plan.caching is not None:
+            self.plan.caching.answered = attempt
         return answer
 
     def failed(self, candidate: Candidate, attempt: Attempt, caught: Exception) -> NextAction:

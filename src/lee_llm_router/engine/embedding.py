@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_llm_router._util.numbers import amount, count
 from lee_llm_router.embeddings import (
@@ -21,6 +21,9 @@ from lee_llm_router.providers.base import Provider
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
 from lee_llm_router.telemetry.reporter import Reporter
 
+if TYPE_CHECKING:
+    from lee_llm_router.cache.forms import AnswerForm
+
 
 class Embedding(Operation):
     """Embeddings: texts in, one vector for each out."""
@@ -29,7 +32,7 @@ class Embedding(Operation):
     judged: ClassVar[bool] = False
     has_output: ClassVar[bool] = False
     options: ClassVar[frozenset[str] | None] = frozenset(
-        {"model", "extra_body", "extra_query", "headers", "timeout", "deadline", "metadata"}
+        {"model", "extra_body", "extra_query", "headers", "timeout", "deadline", "metadata", "no_cache"}
     )
 
     def checked(self, payload: tuple[Any, Any]) -> EmbeddingInputs:
@@ -79,6 +82,16 @@ class Embedding(Operation):
     def with_cost(self, answer: EmbeddingResponse, cost_usd: float) -> EmbeddingResponse:
         """Return the answer with its cost."""
         return replace(answer, cost_usd=cost_usd)
+
+    def answer_form(self) -> AnswerForm:
+        """As `Operation.answer_form`."""
+        from lee_llm_router.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only where there is a cache
+
+        return EMBEDDING_FORM
+
+    def request_of_kept(self, plan: CallPlan, target: Target) -> EmbeddingRequest:  # noqa: ARG002
+        """Return a request that says how many vectors are wanted."""
+        return EmbeddingRequest(inputs=plan.payload.texts)
 
     def messages(self, request: EmbeddingRequest) -> Sequence[Mapping[str, Any]]:
         """Return the texts, each as the content of a message of the user."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from lee_llm_router._util.numbers import written_out
+from lee_llm_router.engine.plan import CallPlan
 from lee_llm_router.engine.recorded_text import error_text
-from lee_llm_router.engine.selection import TargetSelector
+from lee_llm_router.engine.recorder import CallRecorder
+from lee_llm_router.engine.selection import NextAction, TargetSelector
+from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
 
 
@@ -26,3 +29,10 @@ def nobody_left(selector: TargetSelector, last_error: LLMRouterError | None, now
     why = f" ({selector.shut_reason})" if selector.shut_reason else ""
     after = f", after {last_error.failure_type}: {error_text(last_error, quotes=False)}" if last_error else ""
     return UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)
+
+
+def kept_answer(plan: CallPlan, recorder: CallRecorder, action: NextAction) -> CallSteps:
+    """Return the answer that was kept for the target whose turn has come."""
+    from lee_llm_router.engine.kept_answer import serve_kept  # noqa: PLC0415 - only where there is a cache
+
+    return serve_kept(plan, recorder, action.candidate.target, action.kept)

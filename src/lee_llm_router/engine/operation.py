@@ -32,6 +32,7 @@ from lee_llm_router.response import (
 )
 
 if TYPE_CHECKING:
+    from lee_llm_router.cache.forms import AnswerForm
     from lee_llm_router.telemetry.reporter import Reporter
 
 
@@ -100,6 +101,14 @@ class Operation(ABC):
     def with_cost(self, answer: Any, cost_usd: float) -> Any:  # noqa: ARG002 - an application's own may have no field
         """Return `answer`, which names no cost, with what it cost in US dollars."""
         return answer
+
+    def answer_form(self) -> AnswerForm | None:
+        """Return how its answers are kept by a cache; None: they are not."""
+        return None
+
+    def request_of_kept(self, plan: CallPlan, target: Target) -> Any:  # noqa: ARG002 - the template says enough
+        """Return the request by which an answer that was kept for `target` is checked; it is not sent."""
+        return target.request_template
 
     def messages(self, request: Any) -> Sequence[Mapping[str, Any]]:
         """Return the messages of `request` that a record holds under ``capture: full``."""
@@ -214,6 +223,12 @@ class Completion(Operation):
     def with_cost(self, answer: LLMResponse, cost_usd: float) -> LLMResponse:
         """Return the response with its cost."""
         return with_cost(answer, cost_usd)
+
+    def answer_form(self) -> AnswerForm:
+        """As `Operation.answer_form`."""
+        from lee_llm_router.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only where there is a cache
+
+        return COMPLETION_FORM
 
     def repaired(self, request: LLMRequest, error: LLMRouterError) -> LLMRequest:
         """Return `request` with the broken answer, and a message that says what is wrong with it."""

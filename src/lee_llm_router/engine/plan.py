@@ -28,11 +28,15 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.acceptance import AcceptHook
     from lee_llm_router.engine.answer_times import AnswerTimes
     from lee_llm_router.engine.billing import Billing
+    from lee_llm_router.engine.call_cache import CallCaching, RoleCache
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.providers.base import Provider
     from lee_llm_router.providers.pool import ProviderPool
     from lee_llm_router.telemetry.following import CallFollowing
     from lee_llm_router.telemetry.reporter import Reporter
+
+SHORTEST_ATTEMPT = 0.001
+"""Seconds: with less than this left before the deadline no attempt is started."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -142,6 +146,8 @@ class RoleSettings:
     """None: any answer is acceptable."""
     hedge: HedgeConfig | None = None
     """None: attempts are made one after the other."""
+    cache: RoleCache | None = None
+    """Keeps its answers; None: every call asks."""
     shown_role: str = field(init=False)
     """`role`, printable and of bounded length."""
 
@@ -178,6 +184,8 @@ class CallPlan:
     """What the caller named, if it is no role and the default role takes its place."""
     following: CallFollowing | None = None
     """The sinks that follow this call; None if there are none."""
+    caching: CallCaching | None = None
+    """What the call has to do with a cache; None: nothing."""
     wants_debug_events: bool = False
     """Whether anyone receives the events of a call that goes well; they share one level."""
 

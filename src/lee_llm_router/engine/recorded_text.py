@@ -103,8 +103,14 @@ def captured_fields(
     operation: Operation, attempt: Attempt, response: LLMResponse | None, secrets: Iterable[str]
 ) -> dict[str, Any]:
     """Return the fields that ``capture: full`` adds to a record: each bounded, and without known keys."""
-    shown = partial(_shown, change=partial(scrub, secrets=secrets_of(attempt, secrets)))
-    request = attempt.request
+    return captured_texts(operation, attempt.request, response, secrets_of(attempt, secrets))
+
+
+def captured_texts(
+    operation: Operation, request: Any, response: LLMResponse | None, secrets: Iterable[str]
+) -> dict[str, Any]:
+    """As `captured_fields`, of a request and what came of it."""
+    shown = partial(_shown, change=partial(scrub, secrets=secrets))
     messages = operation.messages(request)
     fields: dict[str, Any] = {
         "messages": tuple(shown(messages)) if isinstance(messages, tuple) else shown(messages),

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from lee_llm_router._util.in_context import bound_to
 from lee_llm_router._util.numbers import MAX_COUNT
+from lee_llm_router._util.printable import printable
+from lee_llm_router.engine.attempt_secrets import keys_in
 from lee_llm_router.engine.followed_attempt import attempt_end, attempt_start
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.engine.recorded_reason import reason_of
-from lee_llm_router.engine.recorded_text import captured_fields, error_text, provider_word
+from lee_llm_router.engine.recorded_text import captured_fields, captured_texts, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
 from lee_llm_router.response import LLMResponse
@@ -89,6 +91,29 @@ class CallRecorder:
                 "llm.complete.success", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms,
                 usage=response.usage or None, cost_usd=response.cost_usd,
             )  # fmt: skip
+
+    def served(self, target: Target, answer: Any) -> None:
+        """The call was answered by `answer`, which was kept from an equal request of `target`."""
+        plan, parts = self._plan, self._parts
+        if not (plan.wants_debug_events or plan.following is not None or parts.reporter.wants_records):
+            return
+        response = plan.operation.facts(answer)
+        provider, model = target.names
+        elapsed = parts.clock.monotonic() - plan.started
+        captured: dict[str, Any] = {}
+        if parts.capture_full:
+            request = plan.operation.request_for(plan, target, parts.reporter)
+            captured = captured_texts(plan.operation, request, response, (*parts.secrets, *keys_in(request)))
+        record = self._without_attempt(
+            None, provider=provider, model=model, outcome="ok", verdict="return", cached=True, cost_usd=0.0,
+            provider_type=parts.pool.settings(target.provider, {}).type, served_model=printable(response.model),
+            finish_reason=printable(response.finish_reason), response_chars=len(response.text),
+            started_at=utc_timestamp(parts.clock.time() - elapsed), elapsed_ms=_ms(elapsed),
+            **captured,
+        )  # fmt: skip
+        self._end = ("ok", None, target)
+        if plan.wants_debug_events:
+            self._event("llm.cache.hit", target, None, elapsed_ms=record.elapsed_ms)
 
     def failed(
         self, attempt: Attempt, error: LLMRouterError, verdict: NextStep, wait: float, following: Target | None
@@ -216,7 +241,9 @@ class CallRecorder:
             workspace=parts.workspace, **rare,
         ), error, attempt, response)  # fmt: skip
 
-    def _without_attempt(self, reason: BaseException, *, started_at: str | None = None, **details: Any) -> TraceRecord:
+    def _without_attempt(
+        self, reason: BaseException | None, *, started_at: str | None = None, **details: Any
+    ) -> TraceRecord:
         """Write a record that belongs to no attempt, and return it."""
         plan, role = self._plan, self._plan.role_settings
         offset = 0.0 if started_at else self._parts.clock.monotonic() - plan.started

@@ -27,7 +27,7 @@ Every target passed over on the way is noted once, with the reason, for a trace 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,8 @@ class NextAction:
     """The place in the queue where other calls wait too; its turn may come before `at`."""
     reason: str = ""
     """What a wait is for, or why an attempt is made although its target was shut."""
+    kept: Any = None
+    """An answer that was kept for the target, so that it need not be asked."""
 
 
 class TargetSelector:
@@ -121,10 +123,11 @@ class TargetSelector:
         last_start: The moment from which no attempt may start.
         retry: The role's patience and longest wait.
         refuse: Says which budget that is spent keeps a target from being asked; None where there is no budget.
+        kept: Answers kept for targets, by their place in the chain; None where there is no cache.
     """
 
     __slots__ = (
-        "_health", "_last_start", "_prepare", "_refuse", "_refused", "_retry", "_spent", "_targets", "_ticket",
+        "_health", "_kept", "_last_start", "_prepare", "_refuse", "_refused", "_retry", "_spent", "_targets", "_ticket",
         "_waiting", "candidates", "opens_at", "shut_reason", "shut_since", "skipped", "spent_budget",
     )  # fmt: skip
 
@@ -137,6 +140,7 @@ class TargetSelector:
         last_start: float,
         retry: RetryConfig,
         refuse: Callable[[Target], BudgetExceededError | None] | None = None,
+        kept: Mapping[int, Any] | None = None,
     ) -> None:
         self.candidates = [Candidate(targets[0], 0)]
         """The first; all once it is passed over or has failed: most calls need no other (1.7% of their work)."""
@@ -144,6 +148,7 @@ class TargetSelector:
         self._health = health
         self._prepare = prepare
         self._refuse = refuse
+        self._kept = kept
         self.spent_budget: BudgetExceededError | None = None
         """The budget that the last look found spent, if that is why nobody can be asked."""
         self.skipped: list[tuple[Target, LLMRouterError]] = []
@@ -171,30 +176,38 @@ class TargetSelector:
         """
         if now >= self._last_start:
             return None
-        if (
-            stay
-            and candidate is not None
-            and self._health.breaker_admits_at(candidate.target.key) <= candidate.ready_at <= self._last_start
-            and self._charge_retry(candidate, now)
-        ):
+        if stay and candidate is not None and self._may_stay(candidate, now):
             return NextAction(candidate, candidate.ready_at, reason=_BACKOFF)
         self._waiting, self._refused, self.shut_reason, self.spent_budget = [], [], "", None
         self._spent = []
         for other in self._from(candidate):
-            permit = self._try(other, now)
-            if self._spent and self._spent[-1].final:
-                self.spent_budget = self._spent[-1]
+            action = self._action_at(other, now)
+            if action is not None:
+                return action
+            if self.spent_budget is not None:
                 self._note_skipped(None)
                 return None
-            if permit is not None:
-                if self._waiting or self._refused:
-                    self._note_skipped(other)
-                return NextAction(other, now, permit, None, _why(permit) if permit.probe or permit.leads_gate else "")
-            if self._waiting and (action := self._wait_for_answer(other)) is not None:
-                return action
         if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
             self.spent_budget = min(self._spent, key=lambda one: inf if one.retry_after is None else one.retry_after)
         return self._wait(now)
+
+    def _action_at(self, candidate: Candidate, now: float) -> NextAction | None:
+        """Return what may be done at `candidate` now; None if nothing. A budget that is spent for all is noted."""
+        if self._kept and candidate.position in self._kept:
+            self._note_skipped(candidate)
+            return NextAction(candidate, now, kept=self._kept[candidate.position])
+        permit = self._try(candidate, now)
+        if self._spent and self._spent[-1].final:
+            self.spent_budget = self._spent[-1]
+        if permit is None:
+            return self._wait_for_answer(candidate) if self._waiting else None
+        if self._waiting or self._refused:
+            self._note_skipped(candidate)
+        return NextAction(candidate, now, permit, None, _why(permit) if permit.probe or permit.leads_gate else "")
+
+    def _may_stay(self, candidate: Candidate, now: float) -> bool:
+        admits_at = self._health.breaker_admits_at(candidate.target.key)
+        return admits_at <= candidate.ready_at <= self._last_start and self._charge_retry(candidate, now)
 
     def after_wait(self, action: NextAction, now: float) -> NextAction | None:
         """Return the action after a wait: its candidate first, then the others."""

@@ -88,6 +88,22 @@ class ProviderPool:
             self._variants[key] = variant
             return variant.provider
 
+    def settings(self, name: str, overrides: Mapping[str, Any]) -> ProviderConfig:
+        """Return the settings that `open` builds a provider with, without building it.
+
+        Raises:
+            ConfigError: the overrides are wrong.
+        """
+        config = self._configs[name]
+        if overrides:
+            try:
+                config = config.changed(overrides)
+            except ValidationError as error:
+                problems = error.errors(include_url=False, include_input=False, include_context=False)
+                text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
+                raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
+        return config
+
     def prepare(self, before: ProviderPool) -> None:
         """Build what `before` has built with the same settings, so that what providers share (a model) stays loaded."""
         for name in tuple(before._providers):
@@ -152,14 +168,7 @@ class ProviderPool:
             return known
 
     def _build(self, name: str, overrides: Mapping[str, Any] | None = None) -> Provider[Any]:
-        config = self._configs[name]
-        if overrides:
-            try:
-                config = config.changed(overrides)
-            except ValidationError as error:
-                problems = error.errors(include_url=False, include_input=False, include_context=False)
-                text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
-                raise ConfigError(f"provider_overrides for {name!r}: {text}") from None
+        config = self.settings(name, overrides or {})
         return self._checked(registry.get(config.type)(name, config, self._clock), name)
 
     def _checked(self, built: Any, name: str) -> Provider[Any]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.billing import Billing
     from lee_llm_router.health.shared.link import StateLink
     from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
+    from lee_llm_router.routing.answer_caches import AnswerCaches
     from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
 
 
@@ -121,7 +122,11 @@ class Assembly:
         )
         if before is not None:
             parts.pool.prepare(before.parts.pool)
-        self.planner = CallPlanner(config, self.policy, parts, options.compression, self.role_policies)
+        self._caches = self._opened_caches(before)
+        cache_of = None if self._caches is None else self._caches.of_role
+        self.planner = CallPlanner(
+            config, self.policy, parts, options.compression, role_policies=self.role_policies, cache_of=cache_of
+        )
 
     @property
     def parts(self) -> RouterParts:
@@ -225,7 +230,16 @@ class Assembly:
             call_listener=reporter.call_listener, before=old,
         )  # fmt: skip
 
+    def _opened_caches(self, before: Assembly | None) -> AnswerCaches | None:
+        if not self.config.has_caches:
+            return None
+        from lee_llm_router.routing.answer_caches import AnswerCaches  # noqa: PLC0415 - many programs have none
+
+        return AnswerCaches(self.config, self._options.clock, None if before is None else before._caches)
+
     def _close_listeners(self) -> None:
+        if self._caches is not None:
+            self._caches.close()
         reporter = self.parts.reporter
         if self.parts.billing is not None:
             self.parts.billing.close()

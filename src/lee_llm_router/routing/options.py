@@ -69,6 +69,8 @@ class OptionsWithoutSchema(SharedOptions, total=False):
     hedge: HedgeConfig | Mapping[str, Any]
     """When another target is asked beside one that is slow, in place of what the role says; ``{"max": 0}``: never."""
     tool_choice: str | Mapping[str, Any]
+    no_cache: bool
+    """Ask anew, although an answer is kept; what comes is kept in its place."""
 
 
 class CallOptions(OptionsWithoutSchema, total=False):
@@ -99,9 +101,11 @@ class EmbeddingOptions(TypedDict, total=False):
     """Seconds the whole call may take."""
     metadata: Mapping[str, Any]
     """Notes for the trace; never sent."""
+    no_cache: bool
+    """Ask anew, although vectors are kept; what comes is kept in their place."""
 
 
-OF_WHOLE_CALL = ("accept", "contract", "deadline", "hedge", "metadata")
+OF_WHOLE_CALL = ("accept", "contract", "deadline", "hedge", "metadata", "no_cache")
 """Options that are about a call, and not about the request to one of its targets."""
 
 
@@ -143,6 +147,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
         "contract": ContractConfig | None,
         "hedge": HedgeConfig | None,
         "accept": AnyAccept | None,
+        "no_cache": Annotated[bool, Field(strict=True)] | None,
     }
     for name, field in CallSettings.model_fields.items():
         fields[field.alias or name] = (

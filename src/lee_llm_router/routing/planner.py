@@ -6,7 +6,7 @@ wrong with any of them ends the call before an attempt, as a typed and traced er
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import partial
 from types import MappingProxyType
@@ -38,6 +38,7 @@ from lee_llm_router.telemetry.following import CallFollowing, CallStart
 from lee_llm_router.telemetry.records import target_name
 
 if TYPE_CHECKING:
+    from lee_llm_router.engine.call_cache import RoleCache
     from lee_llm_router.routing.explanation import Explanation
 
 
@@ -68,6 +69,7 @@ class CallPlanner:
         parts: The router's parts.
         compression: A hook over the messages, for all roles or by role name.
         role_policies: Policies of roles that have their own.
+        cache_of: Returns the cache of a role, if it has one. None: no role has.
     """
 
     def __init__(
@@ -76,8 +78,11 @@ class CallPlanner:
         policy: RoutingPolicy,
         parts: RouterParts,
         compression: Compressor | Mapping[str, Compressor] | None = None,
+        *,
         role_policies: Mapping[str, RoutingPolicy] = MappingProxyType({}),
+        cache_of: Callable[[str], RoleCache | None] | None = None,
     ) -> None:
+        self._cache_of = cache_of
         self.parts = parts
         self._config = config
         self._policy = _asked_policy(policy)
@@ -215,6 +220,10 @@ class CallPlanner:
         """Move what is about the call, not about a request, from `fields` to `plan`."""
         plan.deadline = fields.pop("deadline", plan.deadline)
         plan.accept = fields.pop("accept", plan.accept)
+        if fields.pop("no_cache", False):
+            from lee_llm_router.engine.call_cache import CallCaching  # noqa: PLC0415 - few calls
+
+            plan.caching = CallCaching(is_fresh=True)
         contract, hedge = fields.pop("contract", None), fields.pop("hedge", None)
         if contract is not None:
             plan.contract = _changed(plan.contract, contract)
@@ -249,6 +258,7 @@ class CallPlanner:
             contract=config.contract,
             accept=config.accept,
             hedge=config.hedge,
+            cache=None if self._cache_of is None else self._cache_of(role),
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:

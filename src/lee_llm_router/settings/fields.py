@@ -71,14 +71,18 @@ Seconds: TypeAlias = Annotated[Number, Field(gt=0, le=MAX_SECONDS)]
 """A duration greater than 0, and at most `MAX_SECONDS`."""
 Wait: TypeAlias = Annotated[Number, Field(ge=0, le=MAX_SECONDS)]
 """A duration that may be 0."""
-EnvName: TypeAlias = Annotated[
-    str,
-    Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
-    AfterValidator(_names_a_variable),
-]
-"""The name of an environment variable that holds a key. The key itself never stands in a file."""
-BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
-"""An http(s) address that paths are appended to: without user, password, query or trailing slash."""
+MAX_DURATION = 315_360_000.0
+"""The longest time that anything is kept: 10 years."""
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def _seconds_of(value: Any) -> Any:
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())) is not None:
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, (bool, str)):
+        raise PydanticCustomError("wanted_duration", "seconds are wanted, or a number with its unit: 30s, 15m, 12h, 1d")
+    return value
 
 
 class _OneOrSeveral:
@@ -118,3 +122,17 @@ class AllowString:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the field's schema with a string as the other choice."""
         return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+Duration: TypeAlias = Annotated[
+    float, BeforeValidator(_seconds_of), Field(gt=0, le=MAX_DURATION, allow_inf_nan=False), AllowString()
+]
+"""How long something is kept: seconds, or a number with its unit (``30s``, ``15m``, ``12h``, ``1d``, ``2w``)."""
+EnvName: TypeAlias = Annotated[
+    str,
+    Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
+    AfterValidator(_names_a_variable),
+]
+"""The name of an environment variable that holds a key. The key itself never stands in a file."""
+BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
+"""An http(s) address that paths are appended to: without user, password, query or trailing slash."""

@@ -61,6 +61,12 @@ EVENTS = (
         ("failure_type", "elapsed_ms", "error", "verdict"),
         "An attempt has failed or was cancelled, or the call has ended outside an attempt; then it names no provider.",
     ),
+    EventKind(
+        "llm.cache.hit",
+        logging.DEBUG,
+        ("elapsed_ms",),
+        "The answer is one that was kept from an equal request of the target that the event names.",
+    ),
     EventKind("llm.retry", logging.INFO, ("wait_ms",), "The same target is tried again after a wait."),
     EventKind(
         "policy.fallback",

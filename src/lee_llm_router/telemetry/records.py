@@ -104,6 +104,8 @@ class TraceRecord:
     """Where the cost is from: ``vendor``, ``pricing`` (the configuration's), or the name of a price table."""
     service_tier: str | None = None
     """The tier that served, as the vendor names it."""
+    cached: bool = False
+    """Whether the answer was kept from an earlier request: nobody was asked, so that `attempt` is None."""
     request_bytes: int | None = None
     response_chars: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

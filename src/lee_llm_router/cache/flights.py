@@ -1,0 +1,128 @@
+"""Equal requests under way: the first call asks, and all others wait for its answer.
+
+How this works
+--------------
+The call that comes first leads the flight of its key; those that come while it is under way follow. A follower waits
+for a future, which wakes a thread as well as a task, and learns of it how the flight ended:
+
+- landed: the leader's answer, which the follower takes as one that was kept.
+- failed: the leader got no answer, or one that must not be kept. Every follower asks for itself: the failure of one
+  call is not that of another.
+- handed over: the leader was cancelled. The next follower leads now, and the others go on waiting for it.
+
+A leader always ends its flight, however its call ends. A follower that gives up leaves; if the lead has just been
+handed to it, it hands it on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+
+from lee_llm_router._util.fork_lock import ForkLock
+
+STALL_SECONDS = 1.0
+"""How long the reader of a stream that leads may let it rest before the others ask for themselves: it may be the same
+thread, or task, that reads both."""
+
+
+class Flight:
+    """A place in a flight: of its leader or of a follower. Used by one call.
+
+    Attributes:
+        woken: Done when there is something to learn.
+        leads: Whether this call asks.
+        landed: The key of the answer, and the answer as it is kept; None: there is none.
+    """
+
+    __slots__ = ("_members", "_table", "key", "landed", "leads", "woken")
+
+    def __init__(self, table: FlightTable, key: bytes, members: _Members) -> None:
+        self._table = table
+        self._members = members
+        self.key = key
+        self.leads = False
+        self.landed: tuple[bytes, bytes] | None = None
+        self.woken: Future[None] = Future()
+
+    def land(self, key: bytes, value: bytes) -> None:
+        """End the flight with an answer, for all."""
+        self._table.end(self, (key, value))
+
+    def fail(self) -> None:
+        """End the flight without one."""
+        self._table.end(self, None)
+
+    def leave(self) -> None:
+        """Be in it no more, if it has not ended: a leader hands over, a follower waits no longer."""
+        self._table.leave(self)
+
+    def rests(self, since: float | None) -> None:
+        """Note that the leader waits for the reader of its stream, from the moment `since`; None: it goes on."""
+        self._members.resting_since = since
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether the reader of the leader's stream has let it rest for so long that nobody should wait for it."""
+        since = self._members.resting_since
+        return since is not None and now - since >= STALL_SECONDS
+
+
+class _Members(deque[Flight]):
+    """Those in one flight: the leader, then its followers in order."""
+
+    resting_since: float | None = None
+
+
+class FlightTable:
+    """The flights of one cache, over all threads and event loops of the process."""
+
+    def __init__(self) -> None:
+        self._lock = ForkLock(reentrant=True, in_child=self._forget)
+        self._flights: dict[bytes, _Members] = {}
+
+    def join(self, key: bytes) -> Flight:
+        """Return a place in the flight of `key`: that of its leader, if there was none."""
+        with self._lock:
+            members = self._flights.get(key)
+            if members is None:
+                members = self._flights[key] = _Members()
+            flight = Flight(self, key, members)
+            flight.leads = not members
+            members.append(flight)
+            return flight
+
+    def end(self, flight: Flight, landed: tuple[bytes, bytes] | None) -> None:
+        """End the flight that `flight` leads, if it still does; wake all that follow."""
+        with self._lock:
+            members = self._flights.get(flight.key)
+            if not members or members[0] is not flight:
+                return
+            del self._flights[flight.key]
+        for follower in list(members)[1:]:
+            follower.landed = landed
+            _wake(follower)
+
+    def leave(self, flight: Flight) -> None:
+        """Take `flight` out; if it led, the next one leads."""
+        with self._lock:
+            members = self._flights.get(flight.key)
+            if not members or flight not in members:
+                return
+            heir = members[1] if members[0] is flight and len(members) > 1 else None
+            members.remove(flight)
+            if not members:
+                del self._flights[flight.key]
+            if heir is not None:
+                members.resting_since = None
+                heir.leads = True
+        if heir is not None:
+            _wake(heir)
+
+    def _forget(self) -> None:
+        """Forget the flights, in a forked child: the threads that led them do not exist there."""
+        self._flights.clear()
+
+
+def _wake(flight: Flight) -> None:
+    if not flight.woken.done():
+        flight.woken.set_result(None)

@@ -1,0 +1,50 @@
+"""The caches of a router: one for each place where answers are kept, whatever roles share it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lee_llm_router._util.clock import Clock
+from lee_llm_router.cache.opening import open_store, place_of
+from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.call_cache import AnswerCache, RoleCache
+
+if TYPE_CHECKING:
+    from lee_llm_router.cache.settings import CacheConfig
+
+
+class AnswerCaches:
+    """The caches of one configuration, each opened when a role first needs it.
+
+    Args:
+        config: The configuration.
+        clock: Says when a kept answer is too old.
+        before: The caches of the configuration before this one; what is kept in the same places stays.
+    """
+
+    def __init__(self, config: LLMConfig, clock: Clock, before: AnswerCaches | None = None) -> None:
+        self._config = config
+        self._clock = clock
+        self._caches: dict[tuple[str, ...], AnswerCache] = {} if before is None else before._caches
+
+    def of_role(self, role: str) -> RoleCache | None:
+        """Return the cache of `role`; None if it has none."""
+        settings = self._config.cache_of(role)
+        if settings is None:
+            return None
+        return RoleCache(
+            self._cache(settings), settings.ttl, any_temperature=settings.any_temperature,
+            except_tools=settings.except_tools,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Release files and connections. Answers in memory go with the router."""
+        for cache in [*self._caches.values()]:
+            cache.store.close()
+
+    def _cache(self, settings: CacheConfig) -> AnswerCache:
+        place = place_of(settings)
+        cache = self._caches.get(place)
+        if cache is None:
+            cache = self._caches.setdefault(place, AnswerCache(open_store(settings, self._clock)))
+        return cache
