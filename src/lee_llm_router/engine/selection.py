@@ -109,6 +109,8 @@ class NextAction:
     """The place in the queue where other calls wait too; its turn may come before `at`."""
     reason: str = ""
     """What a wait is for, or why an attempt is made although its target was shut."""
+    asks_state: bool = False
+    """Whether it waits for the answer of a shared state, which comes within milliseconds."""
     kept: Any = None
     """An answer that was kept for the target, so that it need not be asked."""
 
@@ -345,7 +347,10 @@ class TargetSelector:
         at, latest, refusal = self._waiting[-1]
         if latest is not candidate or refusal is None or refusal.cause != "state":
             return None
-        return self._in_queue(candidate, min(self._last_start, refusal.asked_at if at is None else at), refusal)
+        until = min(self._last_start, refusal.asked_at if at is None else at)
+        action = self._in_queue(candidate, until, refusal)
+        action.asks_state = True
+        return action
 
     def _wait_for(
         self, candidate: Candidate, at: float | None, refusal: Refusal | None, now: float
