@@ -16,7 +16,11 @@ def _problem(plugin: object) -> str | None:
 STATES: PluginRegistry[Any] = PluginRegistry(
     "shared state",
     "lee_llm_router.states",
-    {"memory": "lee_llm_router.health.shared.memory:MemoryState"},
+    {
+        "memory": "lee_llm_router.health.shared.memory:MemoryState",
+        "redis": "lee_llm_router.health.shared.redis_state:RedisState",
+        "sqlite": "lee_llm_router.health.shared.sqlite_state:SqliteState",
+    },
     problem=_problem,
 )
 
