@@ -184,6 +184,8 @@ class TargetState:
     def refusal(self, now: float, despite_rest: bool) -> Refusal | None:
         """Return why the target itself admits no attempt; None if it does."""
         provider = self.provider
+        if self.door is not None and (answered_by := self.door.known_by(now)) is not None:
+            return Refusal("state", _STATE_ASKED, answered_by, now)
         if self.breaker.probe_at is not None and not self.breaker.admits(now) and not self._freed(now):
             return Refusal("breaker", BREAKER_OPEN, self._probe_at(now), now)
         if (now < self.rest.until or now < provider.rest.until) and not despite_rest:
@@ -191,8 +193,9 @@ class TargetState:
             return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return Refusal("recovery", "it has just come back", None, now)
-        if self.gate.rate is None:
-            return None
+        return None if self.gate.rate is None else self._refusal_by_gate(now)
+
+    def _refusal_by_gate(self, now: float) -> Refusal | None:
         gate_opens_at = self.gate.opens_at(now)
         if gate_opens_at is None and self.gate.needs_pass and not self.gate.leader_in_flight:
             gate_opens_at = now if self.door is None or self.door.goes_alone(now) else now + self.door.poll

@@ -425,9 +425,11 @@ def _ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) 
     """Ask the shared state for what the call that was refused lacks."""
     provider = target.provider
     if refusal.cause == "state":
-        of_model = target.limits
+        of_model, door = target.limits, target.door
+        if door is not None and door.known_by(now) is not None:
+            door.ask(now)
         # The limits of the model are looked at only where those of the provider let an attempt pass.
-        if of_model is not None and provider.limits.cause == "limit":
+        if of_model is not None and (door is None or door.is_known) and provider.limits.cause == "limit":
             of_model.ask(now, tokens)
         else:
             provider.limits.ask(now, tokens)

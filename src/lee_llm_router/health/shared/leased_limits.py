@@ -164,6 +164,8 @@ class LeasedLimits(AttemptLimits):
 
     def ask(self, now: float, tokens: int) -> None:
         """Have the link ask for what a call lacks, which has been refused with the cause ``state``."""
+        if not self.is_leased:
+            return
         self._asked = True
         self._asked_tokens = max(self._asked_tokens, tokens)
         self.link.ask(self, now)

@@ -58,8 +58,8 @@ class SharedDoor:
     """
 
     __slots__ = (
-        "__weakref__", "_asked", "_forgets", "_known", "_pass_until", "_reopened", "_said", "_version", "is_noted",
-        "is_troubled", "link", "lock", "member", "rest", "scope", "target", "wake",
+        "__weakref__", "_asked", "_forgets", "_known", "_pass_until", "_reopened", "_said", "_version", "is_known",
+        "is_noted", "is_troubled", "link", "lock", "member", "rest", "scope", "target", "wake",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,8 @@ class SharedDoor:
         self._said = _Shape()
         """How this router's own stood at the last report."""
         self._version = 0
+        self.is_known = False
+        """Whether the shared state has told how it stands."""
         self.is_troubled = False
         """Whether anything kept attempts away when this was last looked at: then an answer may change that."""
         self._forgets = self._reopened = False
@@ -117,6 +119,11 @@ class SharedDoor:
         """Ask for the pass."""
         self._asked = True
         self.link.ask(self, now)
+
+    def known_by(self, now: float) -> float | None:
+        """Return when the shared state will have told how it stands; None if it has, or does not answer."""
+        alone_from = self.link.alone_from
+        return None if self.is_known or now >= alone_from else min(alone_from, now + self.link.patience)
 
     def goes_alone(self, now: float) -> bool:
         """Whether the shared state does not answer, so that no pass is needed."""
@@ -181,6 +188,7 @@ class SharedDoor:
         """Follow what others have done, as the answer to a report that was sent at `began` tells."""
         if report.member != self.member:
             return  # said before a fork
+        was_known, self.is_known = self.is_known, True
         before, is_new = self._shape(), view.version != self._version or report.opened_for is not None
         known = _Shape(
             now + view.probe_in if view.is_open else None, now + view.waits_for if view.waits_for else 0.0,
@@ -197,9 +205,9 @@ class SharedDoor:
         self._known = self._shape()
         self.is_troubled = self._known != _Shape()
         self._pass_until = began + report.lease if view.has_pass else 0.0
-        had = self.target is not None and not self.target.breaker.needs_pass
+        gained = not was_known or (view.has_pass and self.target is not None and self.target.breaker.needs_pass)
         self.needs_pass(not view.has_pass)
-        if self._shape() != before or (view.has_pass and not had):
+        if self._shape() != before or gained:
             self.wake(now)
 
     def rejoin(self) -> None:
