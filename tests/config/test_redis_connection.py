@@ -7,10 +7,11 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
-from helpers.redis_server import RedisServer, SlowWay
+from helpers.redis_server import START_SECONDS, RedisServer, SlowWay
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, RedisProblem, ScriptCall
 
@@ -149,3 +150,32 @@ def test_a_forked_child_has_connections_of_its_own(redis_server: RedisServer) ->
     connection.command("PUBLISH", "forked", "hello")
     assert connection.listen("forked", 5) == ["hello"]
     connection.close()
+
+
+@pytest.mark.redis
+def test_the_nodes_of_a_cluster_are_found_by_what_each_says(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Scripts of one go run where their keys are, and a subscription hears what any node was told."""
+    from helpers.redis_fixtures import redis_folder
+
+    options = ("--cluster-enabled", "yes")
+    folders = redis_folder(tmp_path_factory), redis_folder(tmp_path_factory)
+    with RedisServer(folders[0], *options) as one, RedisServer(folders[1], *options) as other:
+        for server, slots in ((one, (0, 8191)), (other, (8192, 16383))):
+            with server.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+        until = monotonic() + START_SECONDS
+        with one.client() as here, other.client() as there:
+            here.execute_command("CLUSTER MEET", "127.0.0.1", other.port)
+            while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in (here, there)):
+                assert monotonic() < until
+                sleep(0.05)
+        connection = RedisConnection(one.url)
+        tags = [f"{{tag{n}}}" for n in range(20)]
+        for times in (1, 2):
+            assert connection.run([_add(tag, 1) for tag in tags]) == [times] * 20
+        with one.client() as here, other.client() as there:
+            assert (here.dbsize() > 0, there.dbsize() > 0, here.dbsize() + there.dbsize()) == (True, True, 20)
+            assert connection.listen("news", 5) is None
+            there.publish("news", "from there")
+            assert connection.listen("news", 5) == ["from there"]
+        connection.close()

@@ -7,7 +7,8 @@ made by the URL, which says all there is to say: ``redis://``, ``rediss://`` (TL
 number of the database. redis-py's own retries are off: whoever calls knows better what to do meanwhile.
 
 `run` sends scripts as EVALSHA, all in one go. Where the server does not know one (it was restarted, or somebody called
-SCRIPT FLUSH), it has not run, so it is loaded and run again. `listen` subscribes to a channel over a socket of its own.
+SCRIPT FLUSH), it has not run, so it is loaded and run again; and so it is where a node of a cluster says that another
+one has the keys. `listen` subscribes to a channel over a socket of its own.
 
 A forked child makes connections of its own, and leaves those of its parent alone.
 """
@@ -21,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from socket import SHUT_RDWR
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
@@ -30,9 +31,16 @@ DEFAULT_TIMEOUT = 0.25
 """Seconds that Redis may take for an answer; in one data centre it takes one or two thousandths of a second."""
 PING_SECONDS = 5.0
 """Seconds of silence after which a subscription is asked whether it is still there."""
+_MOST_ROUNDS = 4
+"""Round trips of a script at most: another node, that has to be told it, and moves the keys just now."""
+_MOST_HOMES = 10_000
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _of_parents: list[Any] = []
 """Clients that were open during a fork; in the child they are neither used nor closed."""
+
+
+Node: TypeAlias = tuple[str, int]
+"""Host and port of a node of a cluster; the host is empty if it is the one of the address."""
 
 
 class RedisProblem(Exception):
@@ -59,6 +67,43 @@ class ScriptCall:
     keys: Sequence[str]
     arguments: Sequence[str | int | float]
 
+    @property
+    def tag(self) -> str:
+        """The hash tag."""
+        return self.keys[0].partition("}")[0] if self.keys else ""
+
+
+class _Errand:
+    """A run of a script under way."""
+
+    __slots__ = ("answer", "asks", "call", "is_left", "is_moved", "loads", "node")
+
+    def __init__(self, call: ScriptCall, node: Node | None) -> None:
+        self.call = call
+        self.node = node
+        self.answer: Any = None
+        self.is_left = True
+        """Whether it has not run yet."""
+        self.loads = self.asks = self.is_moved = False
+
+    @property
+    def command(self) -> Sequence[str | int | float]:
+        call = self.call
+        return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
+
+    def hear(self, answer: Any) -> None:
+        """Take an answer. One that says why it did not run leads to another try."""
+        self.answer, self.is_left, self.loads, self.asks = answer, False, False, False
+        if not isinstance(answer, Exception):
+            return
+        name = type(answer).__name__
+        if name == "NoScriptError":
+            self.is_left = self.loads = True
+        elif name in ("MovedError", "AskError"):
+            found: Any = answer
+            self.node = (str(found.host), int(found.port))
+            self.is_left, self.asks, self.is_moved = True, name == "AskError", name == "MovedError"
+
 
 class RedisConnection:
     """What this process has of one Redis. Use it from one thread at a time; `listen` may be at work in another.
@@ -75,6 +120,9 @@ class RedisConnection:
         self._url = url
         self._timeout = timeout
         self._client: Any = None
+        self._node_clients: dict[Node, Any] = {}
+        self._homes: dict[str, Node | None] = {}
+        """Which nodes of a cluster have which hash tags, where it is not the one at the address."""
         self._listener: Any = None
         self._heard_at = 0.0
         """When anything came over the subscription last."""
@@ -88,27 +136,48 @@ class RedisConnection:
         self._make_client().close()
 
     def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run scripts in one round trip, or in two where the server must be told one first; return what they return.
+        """Run scripts in one round trip, and return what they return.
+
+        It takes a second one where a server must be told a script first, or says that another node has the keys.
 
         Raises:
             RedisProblem: one of them did not run, or it is not known whether it did.
         """
-        found = self._send([("EVALSHA", one.script.sha, len(one.keys), *one.keys, *one.arguments) for one in calls])
-        unknown = [at for at, one in enumerate(found) if type(one).__name__ == "NoScriptError"]
-        if unknown:
-            scripts = {calls[at].script.sha: calls[at].script for at in unknown}
-            again = [calls[at] for at in unknown]
-            answers = self._send(
-                [("SCRIPT LOAD", script.text) for script in scripts.values()]
-                + [("EVALSHA", one.script.sha, len(one.keys), *one.keys, *one.arguments) for one in again]
-            )
-            for at, answer in zip(unknown, answers[len(scripts) :], strict=True):
-                found[at] = answer
-            found += [one for one in answers[: len(scripts)] if isinstance(one, Exception)]
-        for one in found:
-            if isinstance(one, Exception):
-                raise RedisProblem(problem_in_words(one)) from one
-        return found[: len(calls)]
+        errands = [_Errand(one, self._homes.get(one.tag)) for one in calls]
+        for _ in range(_MOST_ROUNDS):
+            left = [one for one in errands if one.is_left]
+            for node in dict.fromkeys(one.node for one in left):
+                self._run_at(node, [one for one in left if one.node == node])
+        for one in errands:
+            if one.is_moved:
+                self._note_home(one)
+            if isinstance(one.answer, Exception):
+                raise RedisProblem(problem_in_words(one.answer)) from one.answer
+        return [one.answer for one in errands]
+
+    def _run_at(self, node: Node | None, errands: Sequence[_Errand]) -> None:
+        """Run scripts at one node, each loaded first if it must be; note what came of them."""
+        texts = dict.fromkeys(one.call.script.text for one in errands if one.loads)
+        commands: list[Sequence[str | int | float]] = [("SCRIPT LOAD", text) for text in texts]
+        before = len(commands)
+        for one in errands:
+            if one.asks:
+                commands.append(("ASKING",))
+            commands.append(one.command)
+        answers = self._send(commands, node)
+        for answer in answers[:before]:
+            if isinstance(answer, Exception):
+                raise RedisProblem(problem_in_words(answer)) from answer
+        found = iter(answers[before:])
+        for one in errands:
+            if one.asks:
+                next(found)
+            one.hear(next(found))
+
+    def _note_home(self, errand: _Errand) -> None:
+        if len(self._homes) >= _MOST_HOMES:
+            self._homes.clear()
+        self._homes[errand.call.tag] = errand.node
 
     def command(self, *words: str | int | float) -> Any:
         """Send one command, and return the answer.
@@ -150,11 +219,10 @@ class RedisConnection:
             self._listener.connection._sock.shutdown(SHUT_RDWR)
         with self._listening:
             self._stop_listening()
-        found, self._client = self._client, None
-        if found is not None:
-            with suppress(Exception):
-                found.close()
-                found.connection_pool.disconnect()
+        clients, self._client, self._node_clients = [self._client, *self._node_clients.values()], None, {}
+        for client in clients:
+            with suppress(Exception):  # there is none, or it is being used
+                client.connection_pool.disconnect()
 
     def _stop_listening(self) -> None:
         found, self._listener = self._listener, None
@@ -162,18 +230,31 @@ class RedisConnection:
             with suppress(Exception):
                 found.close()
 
-    def _send(self, commands: Sequence[Sequence[str | int | float]]) -> list[Any]:
+    def _send(self, commands: Sequence[Sequence[str | int | float]], node: Node | None = None) -> list[Any]:
         """Send all commands at once; return the answers, an exception in place of each that the server refused."""
         try:
-            with self._fork_lock:
-                client = self._client = self._client or self._make_client()
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._client_of(node).pipeline(transaction=False)
             for words in commands:
                 pipeline.execute_command(*words)
             answers: list[Any] = pipeline.execute(raise_on_error=False)
         except Exception as error:
+            self._homes.clear()  # after a failover other nodes have the keys
             raise RedisProblem(problem_in_words(error)) from error
         return answers
+
+    def _client_of(self, node: Node | None) -> Any:
+        """Return the client of a node of a cluster; None: of the server at the address."""
+        with self._fork_lock:
+            client = self._client = self._client or self._make_client()
+            if node is None:
+                return client
+            if node not in self._node_clients:
+                pool = client.connection_pool
+                host, port = node
+                where = {**pool.connection_kwargs, "port": port, **({"host": host} if host else {})}
+                made = type(pool)(connection_class=pool.connection_class, **where)
+                self._node_clients[node] = type(client)(connection_pool=made)
+            return self._node_clients[node]
 
     def _make_client(self) -> Any:
         redis = import_redis()
@@ -189,9 +270,7 @@ class RedisConnection:
             raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
 
     def _subscribe(self, channel: str) -> None:
-        with self._fork_lock:
-            client = self._client = self._client or self._make_client()
-        self._listener = client.pubsub(ignore_subscribe_messages=False)
+        self._listener = self._client_of(None).pubsub(ignore_subscribe_messages=False)
         self._listener.subscribe(channel)
         answer = self._listener.get_message(timeout=self._timeout)
         if answer is None or answer["type"] != "subscribe":
@@ -235,8 +314,9 @@ class RedisConnection:
 
     def _abandon(self) -> None:
         """Forget the connections in a forked child, without closing them: they are the parent's."""
-        _of_parents.extend(one for one in (self._client, self._listener) if one is not None)
+        _of_parents.extend((self._client, self._listener, *self._node_clients.values()))
         self._client = self._listener = None
+        self._node_clients = {}
 
 
 def check_redis_url(url: str) -> None:
