@@ -79,8 +79,8 @@ def breaker_is_passed_on(state: Mapping[str, Any], times: int) -> list[Measured]
             watching = [Worker(Task(settings, "watch", seconds=30)) for _ in range(3)]
             for worker in watching:
                 worker.begin()
+                worker.heard()
             breaking = Worker(Task(settings, "break"))
-            sleep(0.3)
             breaking.begin()
             moment = breaking.heard()["open_at"]
             for worker in watching:
@@ -136,7 +136,6 @@ def outages(folder: Path, at_once: int, seconds: float) -> list[Measured]:
         _, usual = played(None, lambda: None)
         for name, break_it in breaks(redis, way, seconds).items():
             lost, latest = played(way.url if name == "slow by 500 ms" else redis.url, break_it)
-            redis.resume()
             redis.restart()
             way.delay = 0.0
             found.append(Measured(f"Redis {name}: lost", lost, "", 0))

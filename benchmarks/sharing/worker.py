@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, sleep, time
@@ -73,7 +74,10 @@ def break_it(router: LeeLLMRouter, task: Task) -> None:
 
 
 def watch(router: LeeLLMRouter, task: Task) -> None:
-    """Wait until the breaker is open here; tell when it was."""
+    """Ask once, so that the target is known here, and wait until its breaker is open; tell when it was."""
+    with suppress(LLMRouterError):
+        router.complete(task.role, "hi")
+    say(waits=True)
     ends = perf_counter() + task.seconds
     while not opens(router) and perf_counter() < ends:
         sleep(POLL)

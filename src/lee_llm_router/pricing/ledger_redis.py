@@ -59,8 +59,6 @@ class RedisLedger:
     """
 
     def __init__(self, url: str, namespace: str, *, timeout: float) -> None:
-        self.address = (url, namespace)
-        """What another ledger has to have in common to be the same."""
         self._tag = f"{{{namespace}:budgets}}"
         self._connection = RedisConnection(url, timeout=timeout)
         self._known: dict[str, float] = {}

@@ -136,6 +136,7 @@ class Assembly:
     def close(self) -> None:
         """Close the providers, the shared state, the store and the sinks."""
         self.parts.pool.close()
+        self._close_billing()
         if self.link is not None:
             self.link.close()
         self._close_listeners()
@@ -145,10 +146,10 @@ class Assembly:
         try:
             await self.parts.pool.aclose()
         finally:
+            if self.parts.billing is not None:  # the lock on its file may have to be waited for
+                await call_in_thread_async(self._close_billing)
             if self.link is not None:
                 await call_in_thread_async(self.link.close)
-            if self.parts.billing is not None:  # the lock on its file may have to be waited for
-                await call_in_thread_async(self.parts.billing.close)
             self._close_listeners()
 
     def retire(self, successor: Assembly) -> weakref.finalize[..., RouterParts]:
@@ -237,12 +238,15 @@ class Assembly:
 
         return AnswerCaches(self.config, self._options.clock, None if before is None else before._caches)
 
+    def _close_billing(self) -> None:
+        """Hand over what was spent, before the shared state is closed that may keep it."""
+        if self.parts.billing is not None:
+            self.parts.billing.close()
+
     def _close_listeners(self) -> None:
         if self._caches is not None:
             self._caches.close()
         reporter = self.parts.reporter
-        if self.parts.billing is not None:
-            self.parts.billing.close()
         _close(_listeners(reporter.store, self._own_sinks), reporter.call_listener)
 
     def _close_all(self, store: TraceStore | None, before: Assembly | None) -> None:

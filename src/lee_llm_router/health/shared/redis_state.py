@@ -24,6 +24,8 @@ from pydantic import Field
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Exchange, LimitsReport, LimitsView, Rest
 from lee_llm_router.health.shared.settings import StateSettings
+from lee_llm_router.pricing.contract import BudgetLedger
+from lee_llm_router.pricing.ledger_redis import RedisLedger
 from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, ScriptCall
 
 IS_ALIVE = LuaScript("redis.call('SET', KEYS[1], '1', 'PX', 60000) return 1")
@@ -54,7 +56,9 @@ class RedisState:
     config_model = RedisSettings
 
     def __init__(self, settings: RedisSettings, now: Any = None) -> None:
+        self._settings = settings
         self._namespace = settings.namespace
+        self._ledger: RedisLedger | None = None
         self._now = now
         self._channel = f"{settings.namespace}:doors"
         self._connection = RedisConnection(settings.url, timeout=settings.timeout)
@@ -91,10 +95,18 @@ class RedisState:
         found = self._news.listen(self._channel, seconds)
         return None if found is None else set(found)
 
+    def budget_ledger(self) -> BudgetLedger:
+        """Return what keeps the budgets of routers in Redis, too; the same one each time."""
+        if self._ledger is None:
+            self._ledger = RedisLedger(self._settings.url, self._namespace, timeout=self._settings.timeout)
+        return self._ledger
+
     def close(self) -> None:
         """As `SharedState.close`."""
         self._news.close()
         self._connection.close()
+        if self._ledger is not None:
+            self._ledger.close()
 
     def _tag(self, scope: str) -> str:
         """Return what the keys of `scope` begin with: a hash tag, which braces within would end."""
