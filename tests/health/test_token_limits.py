@@ -96,7 +96,7 @@ def test_a_hundred_thousand_starts_in_a_minute_are_held_in_little_memory() -> No
         health.release(_acquire(health, 1), tokens=1)
         clock.advance(0.001)
     assert 49.9 < (_wait(health, clock, 1) or 0) <= 50.1
-    window = health._providers["a"].limits._tokens
+    window = health._providers["a", None].limits._tokens
     assert window is not None and len(window._uses) < 1000
     clock.advance(61)
     assert _wait(health, clock, 10_000) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +13,15 @@ import pytest
 
 from helpers.servers import Received, Server, answering_by, completion, json_answer
 from helpers.support import FakeClock, Memory
-from lee_llm_router import AuthenticationError, ConfigError, LeeLLMRouter, LLMRouterError, ProviderChoice
-from lee_llm_router.config import load_config
+from lee_llm_router import (
+    AuthenticationError,
+    ConfigError,
+    LeeLLMRouter,
+    LLMRouterError,
+    ProviderChoice,
+    RoutingContext,
+)
+from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.health import KeyedTarget, Permit
 
 KEYS = {"KEY_A": "secret-of-a", "KEY_B": "secret-of-b", "KEY_C": "secret-of-c"}
@@ -59,22 +67,21 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@contextmanager
-def routed(
-    server: KeyServer,
-    *,
-    role: Mapping[str, Any] | None = None,
-    others: Mapping[str, Any] | None = None,
-    **settings: Any,
-) -> Iterator[tuple[LeeLLMRouter, Memory, FakeClock]]:  # fmt: skip
-    """A router over one provider with three keys, and whatever stands behind it in the chain."""
-    memory, clock = Memory(), FakeClock()
+def config_of(server: KeyServer, role: Any = None, others: Any = None, state: Any = None, **settings: Any) -> LLMConfig:
+    """One provider with three keys, and whatever stands behind it in the chain."""
     keyed = {"type": "http", "model": "m", "base_url": server.url, "api_key_env": list(KEYS), **settings}
-    config = load_config({"llm": {
-        "providers": {"k": keyed, **(others or {})},
-        "roles": {"r": {"provider": "k", "fallback_providers": list(others or {}), **(role or {})}},
-    }})  # fmt: skip
-    with LeeLLMRouter(config, trace_store=memory, clock=clock, random=lambda: 0.0) as router:
+    chain = {"provider": "k", "fallback_providers": list(others or {})}
+    top = {} if state is None else {"state": state}
+    return load_config(
+        {"llm": {"providers": {"k": keyed, **(others or {})}, "roles": {"r": {**chain, **(role or {})}}, **top}}
+    )
+
+
+@contextmanager
+def routed(server: KeyServer, **settings: Any) -> Iterator[tuple[LeeLLMRouter, Memory, FakeClock]]:
+    """A router by `config_of`, on a fake clock."""
+    memory, clock = Memory(), FakeClock()
+    with LeeLLMRouter(config_of(server, **settings), trace_store=memory, clock=clock, random=lambda: 0.0) as router:
         yield router, memory, clock
 
 
@@ -319,3 +326,63 @@ def test_no_attempt_with_effects_is_followed_by_another_key() -> None:
         load_config({"llm": {
             "providers": {"k": {"type": "claude_cli", "api_key_env": ["A", "B"]}}, "roles": {"r": {"provider": "k"}},
         }})  # fmt: skip
+
+
+def test_a_policy_sees_what_the_keys_of_a_target_can_do_together() -> None:
+    """By provider and model, as it knows them; nothing that it iterates over has a third part."""
+    seen: list[dict[Any, Any]] = []
+
+    class Looks:
+        def choose(self, role: str, config: Any, *, context: RoutingContext | None = None) -> ProviderChoice:
+            assert context is not None
+            seen.append({(provider, model): health for (provider, model), health in context.health.items()})
+            assert len(context.health) == len(seen[-1])
+            return ProviderChoice("k")
+
+    with (
+        KeyServer({"KEY_A": refusal(401)}) as server,
+        LeeLLMRouter(config_of(server), policy=Looks(), trace_store=False) as router,
+    ):
+        for _ in range(2):
+            router.complete("r", "hi")
+    assert seen[0] == {}
+    assert list(seen[1]) == [("k", "m")] and seen[1]["k", "m"].available
+    assert set(seen[1]["k", "m"].keys) == {"KEY_A", "KEY_B"}
+
+
+def test_limits_and_rests_of_each_key_are_shared_by_all_routers_of_a_state() -> None:
+    """Each key has a scope of its own there: three keys at one attempt a minute give three, whoever makes them."""
+    with KeyServer({"KEY_A": refusal(401)}) as server:
+        config = config_of(server, rpm=1, state={"type": "memory", "namespace": "several-keys"})
+        with LeeLLMRouter(config, trace_store=False) as one, LeeLLMRouter(config, trace_store=False) as other:
+            assert one.complete("r", "hi").text == "hello"
+            assert server.asked == ["KEY_A", "KEY_B"]
+            assert other.complete("r", "hi", deadline=5).text == "hello"
+            assert server.asked[2:] == ["KEY_C"]
+            with pytest.raises(LLMRouterError):
+                other.complete("r", "hi", deadline=0.3)
+        assert len(server.asked) == 3
+
+
+def held_until(released: threading.Event) -> Callable[[Received], bytes]:
+    def answer(_: Received) -> bytes:
+        released.wait(5)
+        return OK
+
+    return answer
+
+
+def test_a_hedge_asks_another_key_only_where_the_same_target_may_be_asked() -> None:
+    """Another key is the same server: beside one that is slow stands another target, unless same_target is set."""
+    backup = {"b": {"type": "mock", "model": "mm", "response_text": "backup"}}
+    for same_target, text in ((False, "backup"), (True, "hello")):
+        with KeyServer() as server:
+            hold = threading.Event()
+            server.answers["KEY_A"] = held_until(hold)
+            role = {"hedge": {"after": 0.01, "same_target": same_target}}
+            others = None if same_target else backup
+            config = config_of(server, role=role, others=others)
+            with LeeLLMRouter(config, trace_store=False) as router:
+                assert router.complete("r", "hi").text == text
+                hold.set()
+            assert ("KEY_B" in server.asked) is same_target

@@ -250,13 +250,23 @@ class Race:
         return None
 
     def _candidates(self) -> Iterator[Candidate]:
-        """Yield whom to ask: those after the latest in the chain and around, then perhaps the first once more."""
+        """Yield whom to ask: those after the latest in the chain and around, then perhaps the first once more.
+
+        The first asked with another key is the same target, and comes with it.
+        """
         flying = [flight.action.candidate for flight in self.flights]
         every = self._run.selector.all_candidates()
         start = flying[-1].position + 1
-        yield from [candidate for candidate in every[start:] + every[:start] if candidate not in flying]
+        keys: list[Candidate] = []
+        for candidate in every[start:] + every[:start]:
+            if candidate in flying or candidate.set_aside:
+                continue
+            if any(candidate.target.differs_by_key(one.target) for one in flying):
+                keys.append(candidate)
+            else:
+                yield candidate
         if self._hedge.same_target and self._run.plan.operation.name is None:
-            yield flying[0]
+            yield from (*keys, flying[0])
 
     def _is_ready(self, candidate: Candidate, now: float) -> bool:
         """Whether the call may ask `candidate` now, as far as the call itself knows."""

@@ -11,7 +11,7 @@ from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.breaker import Breaker, BreakerState
 from lee_llm_router.health.limits import AttemptLimits, RetryBudget
-from lee_llm_router.health.minute_window import TokenUse
+from lee_llm_router.health.minute_window import LimitsLeft, TokenUse
 from lee_llm_router.health.rest import Rest
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.vendor_gate import VendorGate
@@ -86,6 +86,17 @@ class Permit:
     of_provider: TokenUse | None = None
     of_model: TokenUse | None = None
     """Where they are counted; None where nothing limits them."""
+
+    def settle(self, tokens: int | None, left: LimitsLeft | None, now: float) -> None:
+        """Count what the attempt used in place of the estimate, and what the vendor says is left."""
+        of_provider, of_model = self.target.provider.limits, self.target.limits
+        if tokens is not None and tokens != self.tokens:
+            of_provider.settle(now, self.of_provider, tokens - self.tokens)
+            if of_model is not None:
+                of_model.settle(now, self.of_model, tokens - self.tokens)
+        if left is not None:
+            # Vendors count by model: where the model has a limit of its own, theirs is that.
+            (of_provider if of_model is None or not of_model.is_timed else of_model).hear(now, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,6 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.minute_window import LimitsLeft
 from lee_llm_router.health.settings import HealthConfig
-from lee_llm_router.health.several_keys import as_whole_targets
 from lee_llm_router.health.states import (
     RESTS_PROVIDER,
     Permit,
@@ -93,9 +92,10 @@ class Health:
         self._own_lock = self._lock
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
-        self._providers: dict[str, ProviderState] = {}
-        self._keys: dict[tuple[str, str], ProviderState] = {}
-        """Of providers with several keys: the state of each, by name and variable."""
+        self._keyed: dict[TargetKey, dict[str, TargetState]] = {}
+        """Of those that are asked with several keys: each by its variable, by provider and model."""
+        self._providers: dict[tuple[str, str | None], ProviderState] = {}
+        """By name and, for each key of a provider that has several, its variable."""
         self.token_limited = frozenset(name for name, one in providers.items() if one.limits_tokens)
         """Providers whose attempts need an estimate of their tokens."""
 
@@ -115,9 +115,12 @@ class Health:
         with self._lock:
             # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
             other._own_lock, other._lock = other._lock, self._lock
-            other._providers.update({name: self._provider_state(name) for name in unchanged})
-            other._keys.update({key: one for key, one in self._keys.items() if key[0] in other._providers})
-            other._targets.update({key: one for key, one in self._targets.items() if key[0] in other._providers})
+            shared = set(unchanged)
+            for name in shared:
+                self._provider_state(name)
+            other._providers.update({key: one for key, one in self._providers.items() if key[0] in shared})
+            other._targets.update({key: one for key, one in self._targets.items() if key[0] in shared})
+            other._keyed.update({key: dict(one) for key, one in self._keyed.items() if key[0] in shared})
         return other
 
     def acquire(
@@ -204,7 +207,7 @@ class Health:
             if target.limits is not None:
                 target.limits.release()
             if target.hears_limits:
-                _settle(permit, tokens, left, now)
+                permit.settle(tokens, left, now)
             if failure is None:
                 changed = target.record_success(permit, now)
                 provider.budget.earn()
@@ -231,16 +234,14 @@ class Health:
 
     def view(self) -> HealthView:
         """Return what is known of every target, as `snapshot` does, each looked up when it is asked for."""
-        return HealthView(self._targets, self._lock, self._clock)
+        return HealthView(self._targets, self._keyed, self._lock, self._clock)
 
     def _seen_target(self, key: TargetKey) -> TargetState:
         """Return the state of `key`; of one that is not known, the state it would begin with. The lock is held."""
         known = self._targets.get(key)
         if known is not None:
             return known
-        own = self._providers.get(key[0])
-        if isinstance(key, KeyedTarget):
-            own = self._keys.get((key[0], key.variable))
+        own = self._providers.get((key[0], key.variable if isinstance(key, KeyedTarget) else None))
         provider = own or ProviderState(self._provider_configs[key[0]], self._config)
         return TargetState(self._config, provider, self._random, key[1])
 
@@ -294,10 +295,8 @@ class Health:
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Return what is known of every target, as data; of one with several keys as a whole, with each."""
-        now = self._clock.monotonic()
         with self._lock:
-            known = {key: target.snapshot(now) for key, target in self._targets.items()}
-            return known if not self._keys else as_whole_targets(known)
+            return dict(self.view())
 
     def reset(self, provider: str | None = None, model: str | None = None) -> None:
         """Forget what closes targets: breakers, vendors' waits, rests, and what the retry budget has spent.
@@ -312,8 +311,7 @@ class Health:
                 if (provider is None or key[0] == provider) and (model is None or key[1] == model):
                     target.reset()
                     self._wake(target, now)
-            by_key = [(key[0], state) for key, state in self._keys.items()]
-            for name, state in (*self._providers.items(), *by_key):
+            for (name, _), state in self._providers.items():
                 if model is None and (provider is None or name == provider):
                     state.rest.end()
                     state.budget.reset()
@@ -330,7 +328,7 @@ class Health:
             target.queue.clear()
             target.breaker.abandon(probe=True)
             target.gate.abandon(leader=True)
-        for provider in (*self._providers.values(), *self._keys.values()):
+        for provider in self._providers.values():
             provider.limits.in_flight = 0
             provider.line.clear()
 
@@ -372,33 +370,28 @@ class Health:
     def _add_target(self, key: TargetKey) -> TargetState:
         if len(self._targets) >= MAX_TARGETS:
             self._evict()
-        if isinstance(key, KeyedTarget):
-            provider = self._key_state(key[0], key.variable)
-        else:
-            provider = self._provider_state(key[0])
+        variable = key.variable if isinstance(key, KeyedTarget) else None
+        provider = self._provider_state(key[0], variable)
         target = self._targets[key] = TargetState(self._config, provider, self._random, key[1])
+        if variable is not None:
+            self._keyed.setdefault((key[0], key[1]), {})[variable] = target
         if self._link is not None:
             from lee_llm_router.health.shared.joining import join_target  # noqa: PLC0415 - most share nothing
 
             join_target(self._link, key, target, self._lock, self._wake)
         return target
 
-    def _provider_state(self, name: str) -> ProviderState:
-        provider = self._providers.get(name)
+    def _provider_state(self, name: str, variable: str | None = None) -> ProviderState:
+        provider = self._providers.get((name, variable))
         if provider is None:
-            provider = self._providers[name] = ProviderState(self._provider_configs[name], self._config)
+            budget = None if variable is None else self._provider_state(name).budget
+            provider = ProviderState(self._provider_configs[name], self._config, budget)
+            self._providers[name, variable] = provider
             if self._link is not None:
                 from lee_llm_router.health.shared.joining import join_provider  # noqa: PLC0415 - most share nothing
 
-                join_provider(self._link, name, None, provider, self._lock)
+                join_provider(self._link, name, variable, provider, self._lock)
         return provider
-
-    def _key_state(self, name: str, variable: str) -> ProviderState:
-        found = self._keys.get((name, variable))
-        if found is None:
-            config, budget = self._provider_configs[name], self._provider_state(name).budget
-            found = self._keys[name, variable] = ProviderState(config, self._config, budget)
-        return found
 
     def _evict(self) -> None:
         """Forget the least recently used targets that are not in use; those with limits of their own are kept."""
@@ -406,19 +399,8 @@ class Health:
         # Evict in batches: finding the oldest scans every target.
         for key in nsmallest(_EVICTED_AT_ONCE, idle, key=lambda key: self._targets[key].last_used):
             del self._targets[key]
-
-
-def _settle(permit: Permit, tokens: int | None, left: LimitsLeft | None, now: float) -> None:
-    """Count what an attempt used in place of the estimate, and what the vendor says is left."""
-    target = permit.target
-    of_provider, of_model = target.provider.limits, target.limits
-    if tokens is not None and tokens != permit.tokens:
-        of_provider.settle(now, permit.of_provider, tokens - permit.tokens)
-        if of_model is not None:
-            of_model.settle(now, permit.of_model, tokens - permit.tokens)
-    if left is not None:
-        # Vendors count by model: where the model has a limit of its own, theirs is that.
-        (of_provider if of_model is None or not of_model.is_timed else of_model).hear(now, left)
+            if isinstance(key, KeyedTarget):
+                self._keyed[key[0], key[1]].pop(key.variable)
 
 
 def _ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) -> None:
