@@ -386,3 +386,11 @@ def test_a_hedge_asks_another_key_only_where_the_same_target_may_be_asked() -> N
                 assert router.complete("r", "hi").text == text
                 hold.set()
             assert ("KEY_B" in server.asked) is same_target
+
+
+def test_an_answer_that_one_key_has_brought_is_kept_for_all() -> None:
+    """Whichever key's turn it is."""
+    role = {"cache": {"type": "memory"}, "temperature": 0}
+    with KeyServer() as server, routed(server, role=role) as (router, memory, _):
+        assert [router.complete("r", "hi").text for _ in range(4)] == ["hello"] * 4
+        assert server.asked == ["KEY_A"] and memory.records[0].key_variable == "KEY_A"

@@ -28,7 +28,8 @@ _VERSION = 1
 """Of what a key is made of."""
 _UNSENT = {
     *("api_key_env", "other_api_key_envs", "api_key_file", "key_header", "key_as", "paid_ok"),
-    *("budget", "max_concurrency", "rpm", "tpm", "max_output_bytes", "max_response_bytes", "embedding_batch"),
+    *("budget", "max_concurrency", "rpm", "tpm", "model_limits"),
+    *("max_output_bytes", "max_response_bytes", "embedding_batch"),
     *("ca_file", "trust", "transport", "term_grace", "model"),
 }
 """Settings of providers that change nothing of an answer."""
