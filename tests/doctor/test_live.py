@@ -437,3 +437,17 @@ def test_what_questions_cost_at_most_is_never_said_to_be_less(prices: list[float
     config = load_config({"llm": {"providers": {"a": {"type": "mock"}}, "roles": {"r": {"provider": "a"}}}})
     calls = [TargetCall(name="a", config=config, most_usd=usd) for usd in prices]
     assert list(lines_of_plan(CallPlan(calls=calls, refused=[]))) == [told]
+
+
+def test_each_of_several_keys_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that the server refuses is named by its variable; one that is not set is passed over; no key is shown."""
+    monkeypatch.setenv("KEY_2", "second-key-revoked")
+
+    def answer(received: Received) -> bytes:
+        revoked = "second" in received.headers.get("authorization", "")
+        return json_answer({"error": {"message": "revoked"}}, 401) if revoked else json_answer(LIST)
+
+    results = asked(answering_by(answer), api_key_env=["NOT_SET_ANYWHERE", "MY_KEY", "KEY_2"])
+    told = [result for result in results if result.id not in ("LLR309", "LLR922")]
+    assert [result.level for result in told] == ["ok", "error"]
+    assert "with KEY_2" in told[1].message and "second-key" not in repr(results) and KEY not in repr(results)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.command_line import run_child
 from helpers.servers import Received, Server, answering_by, completion, json_answer
 from helpers.support import FakeClock, Memory
 from lee_llm_router import (
@@ -23,6 +26,7 @@ from lee_llm_router import (
 )
 from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.health import KeyedTarget, Permit
+from lee_llm_router.telemetry.settings import TraceConfig
 
 KEYS = {"KEY_A": "secret-of-a", "KEY_B": "secret-of-b", "KEY_C": "secret-of-c"}
 NAMES = {value: name for name, value in KEYS.items()}
@@ -394,3 +398,15 @@ def test_an_answer_that_one_key_has_brought_is_kept_for_all() -> None:
     with KeyServer() as server, routed(server, role=role) as (router, memory, _):
         assert [router.complete("r", "hi").text for _ in range(4)] == ["hello"] * 4
         assert server.asked == ["KEY_A"] and memory.records[0].key_variable == "KEY_A"
+
+
+def test_trace_show_names_the_key_of_each_attempt(tmp_path: Path) -> None:
+    """By its variable, and why another one was asked; so does the record that a store has read."""
+    with KeyServer({"KEY_A": refusal(429)}) as server:
+        config = config_of(server).model_copy(update={"trace": TraceConfig(dir=str(tmp_path))})
+        with LeeLLMRouter(config) as router:
+            answer = router.complete("r", "hi")
+    assert answer.request_id is not None
+    out = run_child("trace", "show", answer.request_id, "--dir", str(tmp_path)).stdout.decode()
+    assert re.search(r"key +KEY_A", out) and re.search(r"key +KEY_B", out)
+    assert "another key after RATE_LIMIT with KEY_A" in out and "secret-of" not in out

@@ -44,7 +44,29 @@ class ServerProbe:
         self._host = urlsplit(provider.config.base_url).netloc
 
     def results(self) -> Iterator[CheckResult]:
-        """Yield what the server said: of the provider if something is wrong there, else of each model."""
+        """Yield what the server said: of the provider if something is wrong there, else of each model; of each key."""
+        yield from self._with_first_key()
+        path = self._provider.models_path()
+        if path is not None:
+            yield from self._with_other_keys(path)
+
+    def _with_other_keys(self, path: str) -> Iterator[CheckResult]:
+        """Say of each key after the first that is set, of several, whether the server takes it."""
+        config = self._provider.config
+        names = [name for name in config.several_keys if (config.origin.variable(name) or "").strip()]
+        for name in names[1:]:
+            try:
+                reply = self._provider.with_settings(config.changed({"api_key_env": name})).look_at(path, self._timeout)
+            except LLMRouterError as error:
+                yield self._result(id_of_error(error, self._proxy_host()), f"with {name}: {error.message}")
+                continue
+            if reply.ok:
+                yield self._result("LLR900", f"{self._host} answers with {name} too")
+            else:
+                check, text = id_and_text_of_reply(reply, self._provider.dialect)
+                yield self._result(check, f"with {name}: {text}")
+
+    def _with_first_key(self) -> Iterator[CheckResult]:
         path = self._provider.models_path()
         begun = self._provider.clock.monotonic()
         try:
