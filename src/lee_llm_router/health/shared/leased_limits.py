@@ -190,8 +190,8 @@ class LeasedLimits(AttemptLimits):
         return self._asked or self._waiting() > 0
 
     def again_at(self, now: float) -> float:  # noqa: ARG002 - as `SharedDoor.again_at`
-        """Return when calls that wait may be lent more; infinite if none waits."""
-        return self.next_at if self._waiting() else inf
+        """Return when calls that wait may be lent more; infinite if none waits, or none waits for that."""
+        return self.next_at if self._waiting() and self.next_at > -inf else inf
 
     def is_busy(self) -> bool:
         """Whether the shared state is to hear of this again soon, so that what is held stays lent or goes back."""
