@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lee_llm_router.details import AnswerDetails, Citation, NativeTurn, TokenLogprob
     from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
     from lee_llm_router.engine.operation import Operation
-    from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
     from lee_llm_router.errors import (
         AuthenticationError,
         BudgetExceededError,
@@ -75,7 +75,7 @@ else:
         "details": "AnswerDetails Citation NativeTurn TokenLogprob",
         "embeddings": "EmbeddingRequest EmbeddingResponse",
         "engine.operation": "Operation",
-        "engine.settings": "AcceptConfig ContractConfig RetryConfig StreamConfig",
+        "engine.settings": "AcceptConfig ContractConfig HedgeConfig RetryConfig StreamConfig",
         "errors": (
             "AuthenticationError BudgetExceededError ConfigError ContentFilterError ContextLengthError "
             "ContractViolationError FailureType InvalidRequestError InvalidResponseError LLMRouterError "
@@ -167,6 +167,7 @@ __all__ = [
     "FallbackConfig",
     "FollowingSink",
     "FunctionTool",
+    "HedgeConfig",
     "InvalidRequestError",
     "InvalidResponseError",
     "LLMClient",

@@ -9,8 +9,20 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import ConfigError, LLMResponse, LLMRouterError, LLMTimeoutError
+from lee_llm_router import (
+    ConfigError,
+    LeeLLMRouter,
+    LLMRequest,
+    LLMResponse,
+    LLMRouterError,
+    LLMTimeoutError,
+    Provider,
+    ProviderConfig,
+    register,
+)
 from lee_llm_router.errors import FailureType, error_for
+from lee_llm_router.providers.base import Capabilities
+from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import StreamChunk
 from lee_llm_router.telemetry.calls import TracedCall
 from lee_llm_router.testing import After, Pieces, ScriptedRouter
@@ -250,12 +262,14 @@ def test_the_same_target_is_asked_once_more_only_where_the_role_says_so(ask: Ask
     assert ask(router).text == "slow"
 
 
-def test_a_hedge_is_paid_from_the_retry_budget_of_its_provider() -> None:
+def test_a_hedge_is_paid_from_the_retry_budget_of_the_provider_that_is_slow() -> None:
+    """Its own answers earn it: a provider that is slow all the time is not hedged for ever."""
     router = _router({"a": After(20, "slow"), "b": "quick"})
-    before = 100.0
-    _complete(router)
+    for _ in range(100):
+        assert _complete(router).text == "quick"
     left = {provider: health.retry_budget for (provider, _), health in router.health().items()}
-    assert left == {"a": before, "b": before - 1 + 0.2}
+    assert left == {"a": 0, "b": 100}
+    assert _complete(router).text == "slow"
 
 
 def test_a_call_may_say_when_it_is_hedged() -> None:
@@ -367,3 +381,106 @@ def test_a_hedged_answer_is_no_fallback_and_the_other_attempt_no_failure() -> No
     _complete(router)
     call = TracedCall(router.recorder.records)
     assert (call.outcome, call.is_saved, call.is_hedge_won, call.total_ms) == ("ok", False, False, 1500)
+
+
+class Stuck(Provider[ProviderConfig]):
+    """Hangs until `released`, and keeps no timeout: it has to be left behind."""
+
+    released = threading.Event()
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        Stuck.released.wait(30)
+        return LLMResponse(text="late")
+
+    async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        while not Stuck.released.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+        return LLMResponse(text="late")
+
+
+register("stuck_beside", Stuck, replace=True)
+
+
+def test_a_provider_that_cannot_be_ended_is_left_behind() -> None:
+    """The call does not wait for it, and what it brings after all is thrown away."""
+    Stuck.released.clear()
+    role = {"provider": "a", "model": "m", "fallback_providers": ["b"], "hedge": {"after": 0.01}}
+    providers = {"a": {"type": "stuck_beside"}, "b": {"type": "mock", "response_text": "quick"}}
+    router = LeeLLMRouter({"llm": {"providers": providers, "roles": {"r": role}}}, trace_store=False)
+
+    async def main() -> None:
+        assert (await router.complete_async("r", "hi")).text == "quick"
+        async with router.stream_async("r", "hi") as stream:
+            assert "".join([chunk.text async for chunk in stream]) == "quick"
+        Stuck.released.set()
+
+    assert router.complete("r", "hi").text == "quick"
+    with router.stream("r", "hi") as stream:
+        assert "".join(chunk.text for chunk in stream) == "quick"
+    asyncio.run(main())
+    assert {health.in_flight for health in router.health().values()} == {0}
+    router.close()
+
+
+class Opened(ChunkStream):
+    """A stream that comes too late, and counts whether it was closed."""
+
+    closed = threading.Event()
+
+    def pull(self, timeout: float) -> StreamChunk | None:
+        return StreamChunk(text="late")
+
+    def close(self) -> None:
+        Opened.closed.set()
+
+
+class LateStream(Stuck):
+    """Opens a stream only once nobody wants it any more."""
+
+    def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        Stuck.released.wait(30)
+        return Opened()
+
+    async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
+        await Stuck.complete_async(self, request, timeout)
+        return Opened()
+
+
+class BoundedLateStream(LateStream):
+    """As above; it says that it keeps its timeout."""
+
+    capabilities = Capabilities(bounded=True)
+
+
+register("late_stream", LateStream, replace=True)
+register("bounded_late_stream", BoundedLateStream, replace=True)
+
+
+@pytest.mark.parametrize("kind", ["late_stream", "bounded_late_stream"])
+@pytest.mark.parametrize("form", ["stream", "stream_async"])
+def test_a_stream_that_opens_after_it_has_lost_is_closed(form: str, kind: str) -> None:
+    Stuck.released.clear()
+    Opened.closed.clear()
+    role = {"provider": "a", "model": "m", "fallback_providers": ["b"], "hedge": {"after": 0.01}}
+    providers = {"a": {"type": kind}, "b": {"type": "mock", "response_text": "quick"}}
+    router = LeeLLMRouter({"llm": {"providers": providers, "roles": {"r": role}}}, trace_store=False)
+
+    async def main() -> None:
+        async with router.stream_async("r", "hi") as stream:
+            assert "".join([chunk.text async for chunk in stream]) == "quick"
+        Stuck.released.set()
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if Opened.closed.is_set():
+                break
+
+    if form == "stream":
+        assert FORMS[form](router).text == "quick"  # type: ignore[arg-type]
+        Stuck.released.set()
+    else:
+        asyncio.run(main())
+    assert Opened.closed.wait(5)
+    router.close()

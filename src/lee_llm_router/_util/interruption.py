@@ -25,7 +25,8 @@ class Interruption:
     __slots__ = ("_lock", "_stop", "is_set")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Reentrant: a signal handler may close a stream, and so interrupt work that is being interrupted."""
         self._stop: Callable[[], object] | None = None
         """Ends the wait under way."""
         self.is_set = False

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     )
     from lee_llm_router.config.provider_section import AnyProvider, Name, validate_provider
     from lee_llm_router.config.schema import json_schema, schema_text, template_text
-    from lee_llm_router.engine.settings import DEFAULT_TIMEOUT, AcceptConfig, ContractConfig, RetryConfig, StreamConfig
+    from lee_llm_router.engine.settings import (
+        DEFAULT_TIMEOUT,
+        AcceptConfig,
+        ContractConfig,
+        HedgeConfig,
+        RetryConfig,
+        StreamConfig,
+    )
     from lee_llm_router.health.settings import HealthConfig
     from lee_llm_router.telemetry.settings import TraceConfig
 else:
@@ -44,6 +51,7 @@ __all__ = [
     "Fallback",
     "FallbackConfig",
     "HealthConfig",
+    "HedgeConfig",
     "LLMConfig",
     "Name",
     "RetryConfig",

@@ -12,7 +12,7 @@ of them has ended: has answered, has begun to (a stream), or has failed. `call_s
 
 Each time that the latest attempt has not begun to answer after a while, one more target is asked, if it may be now:
 prepared, without effects, neither waited for, shut nor limited, within the call's attempts and its deadline, and paid
-from the provider's retry budget. If none may, nobody waits for that: there is one look for each attempt.
+from the retry budget of the provider that is slow. There is one such look for each attempt; nobody waits for another.
 
 An attempt under way holds its permit in its `Flight`. The one that `call_steps` deals with is no flight any more; its
 permit and its stream's assembler are the call's own, as those of a call without a hedge.
@@ -46,7 +46,7 @@ from lee_llm_router.engine.steps import (
 )
 from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.engine.streamed_attempt import begin_stream
-from lee_llm_router.errors import FailureType, LLMRouterError
+from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError
 from lee_llm_router.health.states import Permit
 from lee_llm_router.telemetry.records import target_name
 
@@ -125,8 +125,8 @@ class Race:
         assert flight is not None and flight.runner is not None  # noqa: S101 - asked after `first_to_end`
         try:
             answer = flight.runner.outcome()
-        except TimeoutError:  # an LLMTimeoutError is one: it takes longer than this, at least
-            self._learn(flight)
+        except (TimeoutError, LLMTimeoutError):
+            self._learn(flight)  # it takes longer than this, at least
             raise
         self._learn(flight)
         if run.plan.stream is None or not isinstance(answer, BegunStream):
@@ -234,19 +234,21 @@ class Race:
         if spent or now >= run.last_start or run.parts.pool.is_closed:
             return None
         health, refuse = run.parts.health, refusing(run.plan, run.parts)
+        slow = self.flights[0].attempt
         for candidate in self._candidates():
             if (refuse is not None and refuse(candidate.target)) or not self._is_ready(candidate, now):
                 continue
             permit = run.selector._acquire(candidate)
             if permit is None:
                 continue
-            if health.spend_retry(candidate.target.provider):
-                slow = self.flights[0].attempt
+            # By the slow provider, whose answers pay: one that is asked in this way alone would earn too little.
+            if health.spend_retry(slow.target.provider):
                 took = written_out(now - slow.started_monotonic, 3)
                 what = "answered" if run.plan.stream is None else "begun to answer"
                 why = f"hedge: {target_name(*slow.target.names)} had not {what} after {took} s"
                 return NextAction(candidate, now, permit, reason=why)
             health.release(permit, FailureType.CANCELLED)
+            break
         return None
 
     def _candidates(self) -> Iterator[Candidate]:

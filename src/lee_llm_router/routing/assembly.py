@@ -122,6 +122,7 @@ class Assembly:
         )
         if before is not None:
             parts.pool.prepare(before.parts.pool)
+            parts.answer_times.update(before.parts.answer_times)
         self._caches = self._opened_caches(before)
         cache_of = None if self._caches is None else self._caches.of_role
         self.planner = CallPlanner(

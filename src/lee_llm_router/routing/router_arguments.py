@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.compression import Compressor
-from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.pricing.settings import BudgetConfig
@@ -45,6 +45,7 @@ class TargetOptions(RouterArguments, SharedOptions, total=False):
     schema: Any
     """What the answer must fit, as in `CallOptions`."""
     retry: RetryConfig | Mapping[str, Any]
+    hedge: HedgeConfig | Mapping[str, Any]
     stream: StreamConfig | Mapping[str, Any]
     contract: ContractConfig | Mapping[str, Any]
     accept: AcceptConfig | Mapping[str, Any]

@@ -143,7 +143,7 @@ def _alone(config: LLMConfig, role: str, entry: ChainEntry, timeout: float, most
     changes: dict[str, Any] = {
         **settings, "provider": entry.provider, "model": entry.model, "fallback_providers": (), "accept": None,
         "budget": None, "timeout": timeout, "deadline": timeout, "contract": ContractConfig(repair=0),
-        "retry": RetryConfig(attempts=1, max_attempts=1, patience=0),
+        "retry": RetryConfig(attempts=1, max_attempts=1, patience=0), "hedge": None,
     }  # fmt: skip
     asked: RoleConfig = config.roles[role].model_copy(update=changes)
     return config.model_copy(
