@@ -108,6 +108,14 @@ class _RoleChecks:
         if len(self._chain) > most:
             text = f"the chain has {len(self._chain)} targets, and a call makes {most} attempts"
             yield found("LLR611", self._name, text, at=self._at("retry", "max_attempts"))
+        hedge = self._role.hedge
+        if hedge is not None and hedge.max:
+            if most == 1:
+                text = "a call makes one attempt, so that hedge has no other to begin"
+                yield found("LLR613", self._name, text, at=self._at("hedge"))
+            elif len(self._chain) == 1 and not hedge.same_target:
+                text = "hedge has no other target to ask than the one that is slow"
+                yield found("LLR613", self._name, text, at=self._at("hedge"))
 
     def _owners(self) -> Iterator[CheckResult]:
         settings = [self._config.providers[entry.provider] for entry in self._chain]
