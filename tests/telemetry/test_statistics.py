@@ -56,11 +56,11 @@ def kept(records: Iterable[TraceRecord]) -> TraceScanner:
 
 @st.composite
 def _call(draw: st.DrawFn, number: int) -> list[TraceRecord]:
-    """A call as a router may have left it: tries, skipped targets, and an end, or none."""
+    """A call as a router may have left it: tries, skipped targets, attempts not waited for, and an end, or none."""
     records: list[TraceRecord] = []
     role, at = draw(st.sampled_from(["planner", "writer"])), EPOCH + draw(st.floats(0, 1e6))
     metadata: Any = draw(st.sampled_from([{}, {"k": "v"}, {"k": 3}, {"k": [1]}]))
-    steps = draw(st.lists(st.sampled_from(["error", "skipped"]), max_size=3))
+    steps = draw(st.lists(st.sampled_from(["error", "skipped", "lost"]), max_size=3))
     end = draw(st.sampled_from(["ok", "error", "cancelled", "outside", "unfinished", "skipped after"]))
     attempt = 0
     for place, step in enumerate([*steps, "ok" if end == "ok" else "error"]):
@@ -70,10 +70,10 @@ def _call(draw: st.DrawFn, number: int) -> list[TraceRecord]:
         records.append(
             make(
                 request_id=f"call-{number}", role=role, attempt=attempt if made else None, at=at, metadata=metadata,
-                outcome="cancelled" if is_last and end == "cancelled" else step, verdict=verdict,
+                outcome="cancelled" if (is_last and end == "cancelled") or step == "lost" else step, verdict=verdict,
                 provider=draw(_NAMES), model=draw(_NAMES), elapsed_ms=draw(_TIMES), wait_ms=draw(_TIMES),
                 first_token_ms=draw(st.one_of(st.none(), _TIMES)), offset_ms=draw(st.one_of(st.none(), _TIMES)),
-                failure_type=None if step == "ok" else draw(st.sampled_from(["TIMEOUT", "AUTH"])),
+                failure_type=None if step in ("ok", "lost") else draw(st.sampled_from(["TIMEOUT", "AUTH"])),
                 usage=draw(st.one_of(st.none(), st.builds(
                     LLMUsage, prompt_tokens=_TOKENS, completion_tokens=_TOKENS, total_tokens=_TOKENS))),
                 cost_usd=draw(st.one_of(st.none(), st.floats(0, 100), st.just(-1.0))),
@@ -166,7 +166,7 @@ def test_by_provider_model_or_failure_single_attempts_are_counted(records: list[
             assert row.errors == sum(call.has_status("error") for call in those)
             assert row.saved == sum(call.is_saved for call in those)
         else:
-            assert row.errors == sum(record.outcome != "ok" for record in attempts)
+            assert row.errors == sum(record.outcome != "ok" and not record.is_lost for record in attempts)
             assert row.saved == sum(call.is_saved and of_row(call.last, name) for call in calls)
 
 
