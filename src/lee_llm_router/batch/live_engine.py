@@ -18,8 +18,8 @@ from lee_llm_router.response import LLMResponse
 
 _MOST_FAILURES = 3
 """Times that a row may fail, while others are answered, before it goes to the errors file."""
-_MOST_ALONE = 10
-"""Times that one of the last rows may fail with nobody left to tell by whether that is an outage."""
+_ALONE_SECONDS = 600.0
+"""Seconds for which one of the last rows is asked again, twice at least, with nobody left to tell an outage by."""
 _LONGEST_PAUSE = 30.0
 _NOT_COUNTED = frozenset({FailureType.RATE_LIMIT, FailureType.OVERLOADED, FailureType.UNAVAILABLE})
 """Failures that say nothing of the row: the vendor has no room for it now."""
@@ -35,7 +35,7 @@ class _OpenRow:
     alone: int = 0
     """How often it failed with nobody left to tell by."""
     answers_before: int = field(default=-1)
-    """How many rows the vendor had answered when this one was asked first since it failed last."""
+    """How many rows the vendor had answered when this one failed last; before that, when it was asked first."""
 
 
 class LiveEngine:
@@ -128,7 +128,7 @@ class LiveEngine:
                 gate.answered()
             return True
         others_answered = gate.answers > open_row.answers_before
-        open_row.answers_before = -1
+        open_row.answers_before = gate.answers
         if not others_answered and fault is Fault.NOBODY_SERVES:
             self._job.stop(error)
             return False
@@ -142,7 +142,8 @@ class LiveEngine:
             open_row.alone += says_something and self._is_at_end and gate.answers > 0
             # The gate says when it is tried again.
             pause = 0.0
-        if open_row.failures >= _MOST_FAILURES or open_row.alone >= _MOST_ALONE:
+        is_hopeless = open_row.alone > 1 and gate.seconds_shut >= _ALONE_SECONDS
+        if is_hopeless or open_row.failures >= _MOST_FAILURES:
             return True
         heappush(self._aside, (self._job.clock.monotonic() + pause, next(self._numbers), open_row))
         return False

@@ -107,6 +107,11 @@ class OutageGate:
         """Whether there is an outage."""
         return self._since is not None
 
+    @property
+    def seconds_shut(self) -> float:
+        """How long the outage has lasted; 0 where there is none."""
+        return 0.0 if self._since is None else self._job.clock.monotonic() - self._since
+
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until `moment`, or until the outage is over or the batch is stopped."""
         await sleep_until(self._job, moment, self._changed.wait())
