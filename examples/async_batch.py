@@ -1,14 +1,18 @@
-"""Send many prompts with only a few in flight at once, show a progress bar, and keep the answers in order.
+"""Ask many rows with only a few in flight at once, show how far it is, and ask again what has failed.
 
 Run it with ``python examples/async_batch.py``. The bar comes from rich, which is installed with typer. The mock fails
-now and then. The router retries, and a prompt that fails for good does not end the batch.
+now and then. The router retries, and a row that fails for good goes to a file of its own. Killed in the middle, the
+same call would go on where it was ended.
 """
 
 import asyncio
+import json
+import tempfile
+from pathlib import Path
 
 from rich.progress import Progress
 
-from lee_llm_router import LeeLLMRouter, LLMRouterError
+from lee_llm_router import BatchReport, LeeLLMRouter
 
 CONFIG = """
 llm:
@@ -25,28 +29,28 @@ llm:
   roles:
     label: {provider: worker, model: m, retry: {backoff: 0.02}}
 """
-AT_ONCE = 8
+ROWS = [{"id": number, "item": f"item {number}"} for number in range(40)]
 
 
 async def main() -> None:
-    prompts = [f"label item {number}" for number in range(40)]
-    slots = asyncio.Semaphore(AT_ONCE)
-    async with LeeLLMRouter(CONFIG) as router:
-        with Progress() as progress:
-            bar = progress.add_task("labelling", total=len(prompts))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "labels.jsonl"
+        async with LeeLLMRouter(CONFIG) as router:
+            with Progress() as progress:
+                bar = progress.add_task("labelling", total=len(ROWS))
 
-            async def label(prompt: str) -> str | LLMRouterError:
-                async with slots:
-                    try:
-                        return (await router.complete_async("label", prompt)).text
-                    except LLMRouterError as error:
-                        return error
-                    finally:
-                        progress.advance(bar)
+                def show(figures: BatchReport) -> None:
+                    progress.update(bar, completed=figures.done)
 
-            results = await asyncio.gather(*map(label, prompts))
-    failed = [result for result in results if isinstance(result, LLMRouterError)]
-    print(f"{len(results) - len(failed)} answers, {len(failed)} failed: {', '.join(e.failure_type for e in failed)}")
+                report = await router.batch_async(
+                    ROWS, out=out, role="label", template="label {item}", concurrency=8, ordered=True, progress=show
+                )
+            print(f"{report.answered} answers, {report.failed} failed: {', '.join(report.failures)}")
+            again = await router.batch_async(
+                ROWS, out=out, role="label", template="label {item}", ordered=True, retry_errors=True
+            )
+        print(f"asked again: {again.answered}; {again.already_answered} were answered before")
+        print(f"the first line: {json.loads(out.read_text().splitlines()[0])['text']}")
 
 
 asyncio.run(main())

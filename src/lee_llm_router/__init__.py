@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lee_llm_router._util.clock import Clock
+    from lee_llm_router.batch.engine import BatchStoppedError
+    from lee_llm_router.batch.figures import BatchReport
+    from lee_llm_router.batch.rows import BatchRow
     from lee_llm_router.client import LLMClient
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
@@ -67,6 +70,9 @@ else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
     _HOMES = {
         "_util.clock": "Clock",
+        "batch.engine": "BatchStoppedError",
+        "batch.figures": "BatchReport",
+        "batch.rows": "BatchRow",
         "client": "LLMClient",
         "compression": "Compressor",
         "config.load": "load_config",
@@ -112,8 +118,8 @@ else:
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
-        "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health", "policy",
-        "pricing", "providers", "response", "router", "streaming", "telemetry", "tools",
+        "batch", "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health",
+        "policy", "pricing", "providers", "response", "router", "streaming", "telemetry", "tools",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:
@@ -139,6 +145,9 @@ __all__ = [
     "AttemptEnd",
     "AttemptStart",
     "AuthenticationError",
+    "BatchReport",
+    "BatchRow",
+    "BatchStoppedError",
     "BilledUsage",
     "BudgetExceededError",
     "BudgetLedger",

@@ -7,6 +7,7 @@ Everything the package raises on purpose is an `LLMRouterError`::
         ├── ConfigError             the configuration is wrong; .findings lists every mistake
         ├── PolicyError             a routing policy raised, or chose an unknown provider
         ├── RouterClosedError       the router was used after close()
+        ├── BatchStoppedError       a batch has ended before its last row (batch/engine.py); .report has its figures
         ├── LLMTimeoutError         TIMEOUT
         ├── RateLimitError          RATE_LIMIT
         ├── OverloadedError         OVERLOADED
