@@ -98,8 +98,8 @@ class RowForm:
 
     def row(self, value: Any, line: int) -> BatchRow | BrokenRow:
         """Return the row that `value` is; else what is wrong with it. Never raises."""
-        if value.__class__ is BatchRow:
-            return value  # type: ignore[no-any-return] - it is one
+        if isinstance(value, BatchRow):
+            return value
         own_id: str | None = None
         try:
             if type(value) is dict or isinstance(value, Mapping):
