@@ -97,15 +97,19 @@ class OutageGate:
             except BaseException:
                 self._has_prober = False
                 raise
-            if self.is_shut:
+            if self._is_over():
+                self._has_prober = False
+            else:
                 return True
-            self._has_prober = False
         return False
 
     @property
     def is_shut(self) -> bool:
         """Whether there is an outage."""
         return self._since is not None
+
+    def _is_over(self) -> bool:
+        return self._since is None
 
     @property
     def seconds_shut(self) -> float:
