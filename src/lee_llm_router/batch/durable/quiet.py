@@ -9,8 +9,14 @@ _STATEMENT = "\n[SQL"
 """Where SQLAlchemy begins to show a statement and its values in the text of an error."""
 
 
-_EXPECTED = ("is no longer owned by this execution", "Exception encountered in asynchronous", "Asyncio task cancelled")
-"""Parts of messages about rows that went to another worker. They are counted on, and would come by the hundred."""
+_EXPECTED = (
+    "is no longer owned by this execution",
+    "Exception encountered in asynchronous",
+    "Asyncio task cancelled",
+    "Could not connect to postgres database",
+)
+"""Parts of messages about rows that went to another worker, which are counted on and would come by the hundred; and of
+one before an error that says the same."""
 
 
 class _NoStatements(logging.Filter):
