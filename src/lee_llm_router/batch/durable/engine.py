@@ -132,7 +132,7 @@ class DbosEngine:
         while not job.is_stopped():
             if feeding.done():
                 feeding.result()
-            while self._read:
+            if self._read:
                 await self._enqueue(queue)
             has_found = await self._collect(queue)
             if self._has_all and not (self._read or self._asked):
@@ -140,7 +140,7 @@ class DbosEngine:
                 return
             if worker is not None and worker.ended.is_set():
                 job.stop(worker.failure)
-            elif not has_found:
+            elif not (has_found or self._read):
                 if worker is None:
                     await watch.look()
                 await job.clock.sleep_async(_LOOK_SECONDS)
