@@ -61,7 +61,7 @@ def test_two_actors_that_share_their_state_by_redis_hold_the_limits_together(tmp
     with RedisServer(tmp_path) as redis, CountingServer(delay=0.1) as server:
         config = server.config(max_concurrency=4)
         config["llm"]["state"] = {"type": "redis", "url": redis.url}
-        found = answered(tmp_path, rows, config, "numpy", role="r")
+        found = answered(tmp_path, rows, config, "numpy", role="r", concurrency=16)
         assert server.asked == {row["prompt"]: 1 for row in rows}
         assert server.most_under_way <= 4
     assert [row["answer_error"] for row in found] == [None] * 80
