@@ -1,14 +1,18 @@
 """The section `cache` of the configuration file and of a role."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.fields import Duration, Number
-from lee_llm_router.settings.mistakes import Mistake, validation_error
+from lee_llm_router.settings.mistakes import Mistake, missing_extra, validation_error
 from lee_llm_router.settings.model import OriginSection
+from lee_llm_router.settings.redis_connection import check_redis_url
 
+DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_FILE = ".lee-llm-router/cache/answers.sqlite"
 _DAY = 86_400.0
 _FOREIGN = {
@@ -59,6 +63,13 @@ class CacheConfig(OriginSection):
         mistakes = [Mistake((name,), foreign[name]) for name in sorted(self.model_fields_set & foreign.keys())]
         if mistakes:
             raise validation_error("foreign_setting", mistakes)
+        if self.type == "redis":
+            if find_spec("redis") is None:
+                raise missing_extra('a cache in Redis needs the package redis: pip install "lee-llm-router[redis]"')
+            try:
+                check_redis_url(self.url or DEFAULT_URL)
+            except ConfigError as error:
+                raise validation_error("wanted_url", [Mistake(("url",), error.message)]) from None
         return self
 
     @property
