@@ -136,7 +136,7 @@ def test_a_cancelled_follower_is_missed_by_nobody() -> None:
 
 
 def test_one_thread_may_read_two_equal_streams_by_turns() -> None:
-    with cached_router(clock=SYSTEM_CLOCK, text="abc") as (router, asked):
+    with cached_router(text="abc") as (router, asked):
         with router.stream("r", "hi") as one, router.stream("r", "hi") as other:
             pairs = [a.text + b.text for a, b in zip(one, other, strict=False)]
         assert pairs[:3] == ["aa", "bb", "cc"]

@@ -10,7 +10,6 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.fields import Duration, Number
 from lee_llm_router.settings.mistakes import Mistake, missing_extra, validation_error
 from lee_llm_router.settings.model import OriginSection
-from lee_llm_router.settings.redis_connection import check_redis_url
 
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_FILE = ".lee-llm-router/cache/answers.sqlite"
@@ -66,6 +65,8 @@ class CacheConfig(OriginSection):
         if self.type == "redis":
             if find_spec("redis") is None:
                 raise missing_extra('a cache in Redis needs the package redis: pip install "lee-llm-router[redis]"')
+            from lee_llm_router.settings.redis_connection import check_redis_url  # noqa: PLC0415 - few name Redis
+
             try:
                 check_redis_url(self.url or DEFAULT_URL)
             except ConfigError as error:
