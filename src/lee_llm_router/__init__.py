@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from lee_llm_router.batch.engine import BatchStoppedError
     from lee_llm_router.batch.figures import BatchReport
     from lee_llm_router.batch.rows import BatchRow
+    from lee_llm_router.cache.settings import CacheConfig
+    from lee_llm_router.cassette.settings import CassetteConfig
     from lee_llm_router.client import LLMClient
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         RouterClosedError,
         UnavailableError,
         UnknownFailureError,
+        UnrecordedRequestError,
     )
     from lee_llm_router.health.states import TargetHealth
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
@@ -73,6 +76,8 @@ else:
         "batch.engine": "BatchStoppedError",
         "batch.figures": "BatchReport",
         "batch.rows": "BatchRow",
+        "cache.settings": "CacheConfig",
+        "cassette.settings": "CassetteConfig",
         "client": "LLMClient",
         "compression": "Compressor",
         "config.load": "load_config",
@@ -86,7 +91,7 @@ else:
             "AuthenticationError BudgetExceededError ConfigError ContentFilterError ContextLengthError "
             "ContractViolationError FailureType InvalidRequestError InvalidResponseError LLMRouterError "
             "LLMTimeoutError ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError "
-            "RateLimitError RouterClosedError UnavailableError UnknownFailureError"
+            "RateLimitError RouterClosedError UnavailableError UnknownFailureError UnrecordedRequestError"
         ),
         "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
@@ -153,9 +158,11 @@ __all__ = [
     "BudgetLedger",
     "BudgetState",
     "BufferedStore",
+    "CacheConfig",
     "CallFollower",
     "CallStart",
     "Capabilities",
+    "CassetteConfig",
     "ChunkStream",
     "Citation",
     "Clock",
@@ -227,6 +234,7 @@ __all__ = [
     "TraceStoreError",
     "UnavailableError",
     "UnknownFailureError",
+    "UnrecordedRequestError",
     "WrapperProvider",
     "__version__",
     "audio_part",

@@ -19,6 +19,7 @@ Everything the package raises on purpose is an `LLMRouterError`::
         ├── ContextLengthError      CONTEXT_LENGTH
         ├── ContentFilterError      CONTENT_FILTER
         ├── InvalidRequestError     INVALID_REQUEST
+        │   └── UnrecordedRequestError  a cassette plays, and does not have the request
         ├── ContractViolationError  CONTRACT_VIOLATION
         ├── UnavailableError        UNAVAILABLE
         └── UnknownFailureError     UNKNOWN
@@ -243,6 +244,10 @@ class InvalidRequestError(LLMRouterError):
     """The request itself is wrong (bad messages or options, HTTP 400, 422)."""
 
     default_failure_type = FailureType.INVALID_REQUEST
+
+
+class UnrecordedRequestError(InvalidRequestError):
+    """A cassette plays what was recorded, and the request is not in it; says what the nearest has otherwise."""
 
 
 class ContractViolationError(LLMRouterError):

@@ -1,16 +1,21 @@
-"""The pytest fixture `llm_router`, which makes routers that play scripts. Switch it on in `conftest.py`::
+"""Fixtures of pytest: `llm_router` makes routers that play scripts, `llm_cassette` records and plays real answers.
 
-pytest_plugins = ["lee_llm_router.pytest_plugin"]
+Switch them on in `conftest.py`::
+
+    pytest_plugins = ["lee_llm_router.pytest_plugin"]
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
+from lee_llm_router.cassette.settings import CassetteConfig, CassetteMode
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.testing.scripted_router import ScriptedRouter
 from lee_llm_router.testing.scripts import Answers
@@ -54,3 +59,29 @@ def llm_router() -> Iterator[MakeRouter]:
     asked = [name for router in made for name in router.unscripted()]
     if asked:
         pytest.fail(f"asked without an answer left: {', '.join(asked)}", pytrace=False)
+
+
+_MODES: tuple[CassetteMode, ...] = ("once", "new", "record", "replay")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that says when the cassettes of `llm_cassette` are recorded."""
+    parser.getgroup("lee-llm-router").addoption(
+        "--llm-cassettes",
+        choices=_MODES,
+        default="once",
+        help="what the fixture llm_cassette does. once: record a cassette that is not there (default); new: record what"
+        " is missing; record: record all anew; replay: never ask",
+    )
+
+
+@pytest.fixture
+def llm_cassette(request: pytest.FixtureRequest) -> CassetteConfig:
+    """The cassette of this test, for `LeeLLMRouter(..., cassette=llm_cassette)`.
+
+    It is the file ``cassettes/MODULE/TEST.yaml`` beside the test; its mode is that of the option ``--llm-cassettes``.
+    """
+    test = Path(request.path)
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    mode: CassetteMode = request.config.getoption("--llm-cassettes")
+    return CassetteConfig(path=str(test.parent / "cassettes" / test.stem / f"{name}.yaml"), mode=mode)

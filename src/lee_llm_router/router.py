@@ -15,6 +15,7 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.batch.calls import BatchCalls
+from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
@@ -55,6 +56,8 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
         wrap_provider: Called with each provider that is built; the router asks what it returns (a `WrapperProvider`
             around it, say) in its place.
+        cassette: The file of recorded answers, in place of the configuration's: its path, a `CassetteConfig`, or its
+            fields. False: none.
         redact: Called with each text of a record before it is stored, after the patterns of the configuration; returns
             what is stored instead. If it raises, nothing of that text is stored.
         prices: Prices of the application's own, which come before those of the configuration.
@@ -78,6 +81,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         trace_dir: str | PathLike[str] | None = None,
         workspace: str | PathLike[str] | None = None,
         wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None = None,
+        cassette: CassetteConfig | Mapping[str, Any] | str | PathLike[str] | Literal[False] | None = None,
         redact: Callable[[str], str] | None = None,
         prices: PriceBook | None = None,
         budget_ledger: BudgetLedger | None = None,
@@ -93,6 +97,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
             trace_dir=trace_dir,
             workspace=workspace,
             wrap_provider=wrap_provider,
+            cassette=cassette,
             redact=redact,
             prices=prices,
             budget_ledger=budget_ledger,

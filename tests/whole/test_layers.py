@@ -28,6 +28,7 @@ FLOORS = [
     ["config"],
     ["engine", "streaming"],
     ["health"],
+    ["cassette"],
     ["cache"],
     ["providers"],
     ["telemetry", "pricing"],

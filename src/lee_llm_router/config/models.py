@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.cache.settings import CacheConfig
+from lee_llm_router.cassette.settings import AnyCassette
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
@@ -203,6 +204,9 @@ class LLMConfig(OriginSection):
         None, description="The cache of roles that have none of their own. Default: none."
     )
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
+    cassette: AnyCassette | None = Field(
+        None, description="Records all answers in a file, and plays them without a network: for tests. Default: none."
+    )
     sinks: tuple[AnySink, ...] = Field((), description="Receivers of events: their names, or their types and settings.")
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from lee_llm_router.errors import (
     LLMTimeoutError,
     ProviderError,
     UnknownFailureError,
+    UnrecordedRequestError,
     error_for,
 )
 from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
@@ -239,6 +240,10 @@ def forget_frames(error: BaseException) -> None:
             queue += [current.__cause__, current.__context__]
 
 
+_KEPT_CLASSES: tuple[type[LLMRouterError], ...] = (BudgetExceededError, UnrecordedRequestError)
+"""Classes beside the one of each type that a final error keeps."""
+
+
 def final_error(
     role: str, request_id: str, error: LLMRouterError, records: Sequence[TraceRecord], elapsed: float
 ) -> LLMRouterError:
@@ -250,7 +255,8 @@ def final_error(
     # An answer may have come, whole or in part, and broken its contract or off.
     came = error.response is not None or any(record.response_chars is not None for record in records)
     missing = "no answer that can be used" if came else "no answer"
-    made_of = BudgetExceededError if isinstance(error, BudgetExceededError) else partial(error_for, error.failure_type)
+    kept = next((kind for kind in _KEPT_CLASSES if isinstance(error, kind)), None)
+    made_of = kept or partial(error_for, error.failure_type)
     return made_of(
         f"role {role!r} got {missing} ({tries}, {elapsed:.2f} s): {error.failure_type}{status}{where}: {error.message}",
         provider=error.provider,

@@ -19,6 +19,7 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread_async
+from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.plan import RouterParts
@@ -41,6 +42,7 @@ from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
 if TYPE_CHECKING:
+    from lee_llm_router.cassette.tape import Tape
     from lee_llm_router.engine.billing import Billing
     from lee_llm_router.health.shared.link import StateLink
     from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
@@ -65,6 +67,7 @@ class RouterOptions:
     clock: Clock
     random: Callable[[], float]
     redact: Redact | None = None
+    cassette: CassetteConfig | Mapping[str, Any] | str | PathLike[str] | Literal[False] | None = None
 
 
 class Assembly:
@@ -89,9 +92,15 @@ class Assembly:
         try:
             self._open_sinks(before)
             workspace = _workspace(config.trace, options.workspace)
+            self._tape = self._opened_tape()
         except ConfigError:
             self._close_all(store, before)
             raise
+        wrap = options.wrap_provider
+        if self._tape is not None:
+            from lee_llm_router.routing.cassettes import around  # noqa: PLC0415 - for tests
+
+            wrap = around(self._tape, wrap)
         keys = {name: _named_keys(name, provider) for name, provider in config.providers.items()}
         self._named = {name: (keys[name], _named_variables(one)) for name, one in config.providers.items()}
         """What the settings of each provider name but do not hold, as it was when this was built."""
@@ -114,7 +123,7 @@ class Assembly:
             random=options.random,
             reporter=reporter,
             health=self._health(before, reporter, secrets),
-            pool=ProviderPool(config.providers, options.clock, wrap=options.wrap_provider),
+            pool=ProviderPool(config.providers, options.clock, wrap=wrap),
             secrets=secrets,
             capture_full=config.trace.capture == "full",
             workspace=workspace,
@@ -232,6 +241,15 @@ class Assembly:
             call_listener=reporter.call_listener, before=old,
         )  # fmt: skip
 
+    def _opened_tape(self) -> Tape | None:
+        """Return the cassette that answers are recorded on, or played from; None: neither."""
+        given = self._options.cassette
+        if given is False or (given is None and self.config.cassette is None):
+            return None
+        from lee_llm_router.routing.cassettes import open_cassette  # noqa: PLC0415 - for tests
+
+        return open_cassette(self.config.cassette if given is None else given)
+
     def _opened_caches(self, before: Assembly | None) -> AnswerCaches | None:
         if not self.config.has_caches:
             return None
@@ -247,6 +265,8 @@ class Assembly:
     def _close_listeners(self) -> None:
         if self._caches is not None:
             self._caches.close()
+        if self._tape is not None:
+            self._tape.close()
         reporter = self.parts.reporter
         _close(_listeners(reporter.store, self._own_sinks), reporter.call_listener)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
@@ -32,6 +33,7 @@ class RouterArguments(TypedDict, total=False):
     trace_dir: str | PathLike[str] | None
     workspace: str | PathLike[str] | None
     wrap_provider: Callable[[Provider[Any]], Provider[Any]] | None
+    cassette: CassetteConfig | Mapping[str, Any] | str | PathLike[str] | Literal[False] | None
     redact: Callable[[str], str] | None
     prices: PriceBook | None
     budget_ledger: BudgetLedger | None

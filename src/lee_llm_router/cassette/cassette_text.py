@@ -1,0 +1,84 @@
+"""A cassette as text: one YAML document for each exchange, so that one is appended by one write and read by people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+HEAD = b"# Answers of language models, recorded by Lee LLM Router (docs/testing.md). Do not edit what was asked.\n"
+
+
+_ODD = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+"""What YAML takes for the end of a line, or does not hold as it is: it is escaped."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes long texts as blocks, and everything out."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - no reader should have to look elsewhere
+        """Return True: a value that occurs twice is written twice."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _ODD.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def written(exchange: Mapping[str, Any]) -> bytes:
+    """Return the document of one exchange."""
+    text: str = yaml.dump(
+        dict(exchange), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, explicit_start=True
+    )
+    return text.encode()
+
+
+def exchanges_in(content: bytes) -> tuple[list[dict[str, Any]], bool]:
+    """Return the exchanges in `content`, and whether its end is missing, as after a killed process.
+
+    Raises:
+        ValueError: it is no cassette. Says where.
+    """
+    text = content.decode()
+    try:
+        return _checked(_documents(text)), False
+    except (yaml.YAMLError, ValueError) as error:
+        # What was being written when the process was killed is the last document.
+        before, mark, _ = text.rpartition("\n---")
+        if not mark:
+            return [], True
+        try:
+            return _checked(_documents(before)), True
+        except (yaml.YAMLError, ValueError):
+            raise ValueError(_told(error)) from None
+
+
+def _documents(text: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, ValueError):  # libyaml takes no half of a surrogate pair, which a model may write
+        return list(yaml.load_all(text, Loader=yaml.SafeLoader))
+
+
+def _checked(documents: list[Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for document in documents:
+        if document is None:
+            continue
+        has_request = isinstance(document, dict) and isinstance(document.get("request"), dict)
+        if not has_request or not document.keys() & {"answer", "chunks", "embeddings", "error"}:
+            raise ValueError(f"document {len(found) + 1} is no exchange: it needs a request, and what came of it")
+        found.append(document)
+    return found
+
+
+def _told(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f" at line {mark.line + 1}"
+    return f"it cannot be read{where}: {getattr(error, 'problem', None) or error}"

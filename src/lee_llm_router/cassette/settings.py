@@ -1,0 +1,42 @@
+"""The section `cassette` of the configuration file."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from lee_llm_router.settings.fields import AllowString
+from lee_llm_router.settings.model import OriginSection
+
+CassetteMode: TypeAlias = Literal["once", "new", "record", "replay"]
+"""When providers are asked; `CassetteConfig.mode` says which means what."""
+
+
+class CassetteConfig(OriginSection):
+    """A file of recorded answers. In the file, its path alone is enough."""
+
+    path: str = Field(min_length=1, description="The file; a relative one starts at the configuration file.")
+    mode: CassetteMode = Field(
+        "once",
+        description="once: records if there is no such file, else plays it. new: plays, and records what is not in it."
+        " record: records everything anew. replay: plays, and never asks.",
+    )
+    raw: bool = Field(True, description="Record the vendor's own form of each answer (`raw`) too.")
+
+    @property
+    def file(self) -> Path:
+        """The file.
+
+        Raises:
+            OSError: the path begins with ``~``, and there is no home.
+        """
+        return self.origin.path(self.path).absolute()
+
+
+def _from_path(value: Any) -> Any:
+    return {"path": os.fspath(value)} if isinstance(value, (str, os.PathLike)) else value
+
+
+AnyCassette: TypeAlias = Annotated[CassetteConfig, BeforeValidator(_from_path), AllowString()]
+"""A section `cassette`, or the path of the file alone."""
