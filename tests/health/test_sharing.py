@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.helpers.support import FakeClock
 
+from helpers.support import FakeClock
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health import Health, Permit, Refusal
 from lee_llm_router.health.settings import HealthConfig
