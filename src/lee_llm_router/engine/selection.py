@@ -186,7 +186,8 @@ class TargetSelector:
             action = self._action_at(other, now)
             if action is not None:
                 return action
-            if self.spent_budget is not None:
+            if self._spent and self._spent[-1].final:
+                self.spent_budget = self._spent[-1]
                 self._note_skipped(None)
                 return None
         if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
@@ -194,13 +195,11 @@ class TargetSelector:
         return self._wait(now)
 
     def _action_at(self, candidate: Candidate, now: float) -> NextAction | None:
-        """Return what may be done at `candidate` now; None if nothing. A budget that is spent for all is noted."""
+        """Return what may be done at `candidate` now; None if nothing."""
         if self._kept and candidate.position in self._kept:
             self._note_skipped(candidate)
             return NextAction(candidate, now, kept=self._kept[candidate.position])
         permit = self._try(candidate, now)
-        if self._spent and self._spent[-1].final:
-            self.spent_budget = self._spent[-1]
         if permit is None:
             return self._wait_for_answer(candidate) if self._waiting else None
         if self._waiting or self._refused:
