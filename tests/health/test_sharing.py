@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -29,11 +29,15 @@ class FragileState(MemoryState):
     broken = False
     slow_by = 0.0
     exchanges = 0
+    meanwhile: Callable[[], None] | None = None
+    """Done by others while an exchange is under way."""
     clock: FakeClock
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
         self.exchanges += 1
         self.clock.advance(self.slow_by)
+        if self.meanwhile is not None:
+            self.meanwhile()
         if self.broken:
             raise OSError("the state is gone")
         return super().exchange(limits, doors)
@@ -356,13 +360,20 @@ def test_a_state_that_is_gone_from_the_start_costs_no_call_its_wait() -> None:
 def test_a_state_that_hangs_is_waited_for_no_longer_than_patience() -> None:
     world = World(1, rpm=10)
     (a,) = world.routers
-    refusal = a.health.acquire(KEY)  # nobody makes a step: the thread hangs in an exchange
-    assert isinstance(refusal, Refusal)
-    assert refusal.cause == "state"
-    assert refusal.opens_at == pytest.approx(world.clock.now + a.link.patience)
-    world.clock.advance(a.link.patience)
-    assert isinstance(a.health.acquire(KEY), Permit)
-    assert isinstance(a.health.acquire(KEY), Permit)
+
+    def meanwhile() -> None:
+        refusal = a.health.acquire(KEY)
+        assert isinstance(refusal, Refusal)
+        assert refusal.cause == "state"
+        assert refusal.opens_at == pytest.approx(world.clock.now + a.link.patience)
+        world.clock.advance(a.link.patience)
+        assert isinstance(a.health.acquire(KEY), Permit)
+        assert isinstance(a.health.acquire(KEY), Permit)
+
+    a.state.meanwhile = meanwhile
+    a.link.begin()
+    a.link.step()
+    assert a.state.exchanges == 1
 
 
 def test_a_state_that_is_slow_counts_as_gone_until_it_is_quick() -> None:

@@ -215,6 +215,7 @@ class Assembly:
                 tell(self.link, config.state, reporter, secrets)
             else:
                 self.link = open_link(config.state, clock=options.clock, reporter=reporter, secrets=secrets)
+                self.link.begin()
         if before is None or not is_same_state or before.config.health != config.health:
             return Health(config.health, config.providers, options.clock, options.random, self.link)
         old, named = before.config.providers, before._named

@@ -14,9 +14,10 @@ their own.
 
 **When the state does not answer.** A call that needs an answer waits for `patience` seconds at most: `alone_from` is
 the moment from which all calls decide for themselves, by the limits as they are configured. It is infinite while
-nothing is asked; a question sets it, an answer lifts it. When an exchange fails, or two in a row are slower than
-`patience`, the state counts as gone: `alone_from` is the beginning of time, nobody waits, one warning is given, and the
-link tries again, with growing pauses, until an exchange is answered in time. What was used meanwhile is reported then.
+nothing is asked; an exchange that answers a question sets it when it begins, and its answer lifts it. When an exchange
+fails, or two in a row are slower than `patience`, the state counts as gone: `alone_from` is the beginning of time,
+nobody waits, one warning is given, and the link tries again, with growing pauses, until an exchange is answered in
+time. What was used meanwhile is reported then.
 
 The lock of `Health` is held by whoever calls an item; the link's own is taken within it, never the other way round.
 """
@@ -42,6 +43,8 @@ _SHORTEST_PAUSE = 0.002
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 """Seconds between two tries to reach a state that is gone: the first, doubling to the longest."""
+_PATIENCE_WITH_ITSELF = 6
+"""Times `patience` after which calls decide for themselves though the thread has not even begun an exchange."""
 _GOODBYE_SECONDS = 0.5
 """Seconds for which closing waits for an exchange under way."""
 _ITEMS_AT_ONCE = 256
@@ -87,8 +90,10 @@ class StateLink:
         self._items: weakref.WeakSet[Item] = weakref.WeakSet()
         self._urgent: set[Item] = set()
         self._busy: set[Item] = set()
-        self._first_ask: float | None = None
-        """When a call asked for what the exchange under way does not answer."""
+        self._is_asking = False
+        """Whether an exchange is under way."""
+        self._greets = False
+        """Whether the state is to be asked only whether it answers, which connects to it."""
         self._gone: str | None = None
         """Why the state is gone."""
         self._pause = _FIRST_PAUSE
@@ -121,17 +126,21 @@ class StateLink:
     def ask(self, item: Item, now: float) -> None:
         """Report `item` at once, since a call waits for the answer: until `alone_from` at most."""
         with self._lock:
-            if self._gone is None and not self.is_closed:
-                if self._first_ask is None:
-                    self._first_ask = now
-                if self.alone_from == inf:
-                    self.alone_from = now + self.patience
+            if self.alone_from == inf:
+                # A thread that has not begun yet waits for this process: that is no fault of the state.
+                self.alone_from = now + self.patience * (1 if self._is_asking else _PATIENCE_WITH_ITSELF)
             self.refill(item)
+
+    def begin(self) -> None:
+        """Connect to the state, before a call needs it."""
+        with self._lock:
+            self._greets = True
+            self._run()
 
     @property
     def wants_step(self) -> bool:
         """Whether a step is due by now."""
-        return (bool(self._urgent) and self._gone is None) or self._clock.monotonic() >= self.due_at
+        return (bool(self._urgent or self._greets) and self._gone is None) or self._clock.monotonic() >= self.due_at
 
     def step(self) -> None:
         """Make one exchange of what is due."""
@@ -140,8 +149,10 @@ class StateLink:
             self._step(now)
 
     def _step(self, now: float) -> None:
-        items = self._take(now)
-        if self.is_closed or (self._gone is None and not items) or (self._gone is not None and now < self.due_at):
+        is_retry = self._gone is not None and now >= self.due_at
+        items, greets = self._take(now)
+        if self.is_closed or not (items or greets or is_retry):
+            self._is_asking = False
             return
         limits: list[tuple[LeasedLimits, LimitsReport]] = []
         doors: list[tuple[SharedDoor, DoorReport]] = []
@@ -202,29 +213,28 @@ class StateLink:
                 self._exchanging.inner.release()
             self.state.close()
 
-    def _take(self, now: float) -> list[Item]:
-        """Return the items that are due, and begin to wait for the answer."""
+    def _take(self, now: float) -> tuple[list[Item], bool]:
+        """Return the items that are due, and whether the state is greeted; begin to wait for the answer."""
         with self._lock:
             if self._gone is not None:
-                return []
+                return [], False
             if now >= self.due_at:
                 self._urgent |= self._busy
                 self._busy.clear()
                 self.due_at = inf
             due = [self._urgent.pop() for _ in range(min(_ITEMS_AT_ONCE, len(self._urgent)))]
-            self._first_ask = None
-            if self.alone_from == inf and any(item.is_awaited() for item in due):
-                self.alone_from = now + self.patience
-            return due
+            self._is_asking = True
+            if any(item.is_awaited() for item in due):
+                self.alone_from = min(self.alone_from, now + self.patience)
+            greets, self._greets = self._greets, False
+            return due, greets
 
     def _answered(
         self, limits: Sequence[tuple[LeasedLimits, LimitsReport]], doors: Sequence[tuple[SharedDoor, DoorReport]],
         answer: Exchange, began: float, now: float,
     ) -> None:  # fmt: skip
         with self._lock:
-            self.alone_from = inf if self._first_ask is None else self._first_ask + self.patience
-            if self.is_closed:
-                self.alone_from = -inf
+            self.alone_from, self._is_asking = (-inf if self.is_closed else inf), False
         was_gone, self._gone = self._gone, None
         for (one, said), lent in zip(limits, answer.limits, strict=True):
             with one.lock:
@@ -257,9 +267,8 @@ class StateLink:
         is_new, self._gone = self._gone is None, reason
         now = self._clock.monotonic()
         with self._lock:
-            self.alone_from = -inf
+            self.alone_from, self._is_asking = -inf, False
             self._slow = 0
-            self._first_ask = None
             self._urgent.clear()
             self._busy.clear()
             self.due_at = now + self._pause
@@ -289,7 +298,8 @@ class StateLink:
         """Begin anew in a forked child: the threads and the leases are the parent's."""
         self._hurry = None
         self._urgent, self._busy = set(), set()
-        self._first_ask, self.alone_from, self.due_at = None, -inf if self.is_closed else inf, inf
+        self._is_asking = self._greets = False
+        self.alone_from, self.due_at = -inf if self.is_closed else inf, inf
         self._gone, self._slow, self._pause = None, 0, _FIRST_PAUSE
         for item in self._items:
             item.renew()
