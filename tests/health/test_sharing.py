@@ -347,6 +347,21 @@ def test_a_state_that_is_gone_leaves_each_router_to_its_own_limits_and_warns_onc
     assert third.refused().cause == "limit", "what was used meanwhile is reported"
 
 
+def test_what_the_state_has_said_of_a_limit_holds_when_it_is_gone() -> None:
+    world = World(2, rpm=10)
+    a, b = world.routers
+    for _ in range(10):
+        b.take()
+    told = a.refused().opens_at
+    assert told is not None
+    a.state.broken = b.state.broken = True
+    world.pass_time(3.0)
+    assert a.told == ["the state is gone"]
+    assert a.refused().opens_at == pytest.approx(told, abs=0.1)
+    world.pass_time(60.0, 0.1)
+    a.take()
+
+
 def test_a_state_that_is_gone_from_the_start_costs_no_call_its_wait() -> None:
     world = World(1, rpm=10, max_concurrency=5)
     (a,) = world.routers

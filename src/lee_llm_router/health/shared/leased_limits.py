@@ -117,9 +117,11 @@ class LeasedLimits(AttemptLimits):
         at = super().opens_at(now, tokens)
         if at is None or at > now or not self.is_leased:
             return at
-        alone_from = self.link.alone_from
-        if now >= alone_from or self._has(now, tokens):
+        if self._has(now, tokens):
             return at
+        alone_from = self.link.alone_from
+        if now >= alone_from:
+            return max(at, self.next_at)  # what was heard last is still true
         if now < self.next_at and now < self._trust_until:
             if self.max_concurrency is not None and self.in_flight >= self.slots:
                 return max(self.next_at, now + _SLOT_LOOK)

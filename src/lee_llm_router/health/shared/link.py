@@ -45,6 +45,9 @@ _LONGEST_PAUSE = 2.0
 """Seconds between two tries to reach a state that is gone: the first, doubling to the longest."""
 _PATIENCE_WITH_ITSELF = 6
 """Times `patience` after which calls decide for themselves though the thread has not even begun an exchange."""
+_NAP = 0.001
+_LAG = 0.005
+"""Seconds by which a nap may be too long; more means that the machine, or this process, is overloaded."""
 _GOODBYE_SECONDS = 0.5
 """Seconds for which closing waits for an exchange under way."""
 _ITEMS_AT_ONCE = 256
@@ -174,7 +177,7 @@ class StateLink:
             self._lost(str(error) or type(error).__name__)
             return
         ended = self._clock.monotonic()
-        self._slow = self._slow + 1 if ended - now > self.patience else 0
+        self._slow = self._slow + 1 if ended - now > self.patience and not self._lags() else 0
         if self._slow >= (1 if self._gone is not None else _SLOW_IN_A_ROW):
             self._lost(f"an answer took {ended - now:.3f} s")
             return
@@ -251,6 +254,12 @@ class StateLink:
             if self._busy:
                 again_at = min(item.again_at(now) for item in self._busy)
                 self.due_at = min(self.due_at, now + self.lease / BEATS, max(again_at, now + _SHORTEST_PAUSE))
+
+    def _lags(self) -> bool:
+        """Whether this process gets its turn late, so that a slow answer says nothing of the state."""
+        began = self._clock.monotonic()
+        self._clock.sleep(_NAP)
+        return self._clock.monotonic() - began > _NAP + _LAG
 
     def _joined(self, now: float) -> None:
         self._pause = _FIRST_PAUSE
