@@ -117,29 +117,24 @@ def permits_come_back(state: Mapping[str, Any]) -> list[Measured]:
 
 
 def outages(folder: Path, at_once: int, seconds: float) -> list[Measured]:
-    """Calls under load, while Redis breaks in all ways; beside the same calls without any state."""
+    """Calls under load while Redis breaks in all ways, beside as many of a router that has no state."""
     found = []
-    answer_after = 0.5
     with serving() as server, RedisServer(folder) as redis, SlowWay(redis.port) as way:
-        url = f"{server.url}/slow/{answer_after}"
-
-        def played(url_of_state: str | None, break_it: Callable[[], object]) -> tuple[int, float]:
-            state = None if url_of_state is None else {"type": "redis", "url": url_of_state}
-            worker = Worker(Task(config(url, state, rpm=600_000, max_concurrency=1000), "calls", at_once, seconds))
+        for name, break_it in breaks(redis, way, seconds).items():
+            state = {"type": "redis", "url": way.url if name == "slow by 500 ms" else redis.url}
+            settings = config(f"{server.url}/slow/0.5", state, rpm=600_000, max_concurrency=1000)
+            worker = Worker(Task(settings, "calls", at_once, seconds, beside=True))
             worker.begin()
-            sleep(seconds / 4)
+            sleep(seconds / 3)
             break_it()
             said = worker.heard()
             worker.end()
-            return sum(said["errors"].values()), max(said["took"]) - answer_after
-
-        _, usual = played(None, lambda: None)
-        for name, break_it in breaks(redis, way, seconds).items():
-            lost, latest = played(way.url if name == "slow by 500 ms" else redis.url, break_it)
             redis.restart()
             way.delay = 0.0
-            found.append(Measured(f"Redis {name}: lost", lost, "", 0))
-            found.append(Measured(f"Redis {name}: latest call, beyond the usual", (latest - usual) * 1000, "ms", 50))
+            lost, latest = sum(said["errors"].values()), (said["longest"] - said["usual"]) * 1000
+            heard = ", ".join(f"{what} {times}" for what, times in said["doings"].items())
+            found.append(Measured(f"Redis {name}: lost of {said['answered']} ({heard})", lost, "", 0))
+            found.append(Measured(f"Redis {name}: held a call longer than one without, by", latest, "ms", 50))
     return found
 
 

@@ -13,13 +13,16 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter, sleep, time
 from typing import Any
 
-from lee_llm_router import LeeLLMRouter, LLMRouterError
+from lee_llm_router import LeeLLMRouter, LLMRouterError, RouterEvent, TraceRecord
 
 POLL = 0.002
+WARMING = 1.5
+"""Seconds in which connections are made, and calls take longer."""
 
 
 @dataclass(frozen=True)
@@ -32,31 +35,73 @@ class Task:
     at_once: int = 16
     seconds: float = 60.0
     role: str = "r"
+    beside: bool = False
+    """Whether as many calls are made by a router that shares nothing."""
 
 
 def say(**what: Any) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def calls(router: LeeLLMRouter, task: Task) -> None:
-    """Make calls, so many at once, for as long as the task says; tell how they ended and how long each took."""
-    ends = perf_counter() + task.seconds
+async def calls(router: LeeLLMRouter, task: Task) -> dict[str, Any]:
+    """Make calls, so many at once, for as long as the task says; return how they ended.
+
+    Those still under way at the end are given up, and do not count.
+    """
     errors: Counter[str] = Counter()
-    took: list[float] = []
+    answered = 0
 
     async def caller() -> None:
-        while perf_counter() < ends:
-            began = perf_counter()
+        nonlocal answered
+        while True:
             try:
-                await router.complete_async(task.role, "hi", deadline=max(0.1, ends - began))
+                await router.complete_async(task.role, "hi")
             except LLMRouterError as error:
-                if perf_counter() < ends - 0.2:
-                    errors[type(error).__name__] += 1
+                errors[type(error).__name__] += 1
             else:
-                took.append(perf_counter() - began)
+                answered += 1
 
-    await asyncio.gather(*(caller() for _ in range(task.at_once)))
-    say(answered=len(took), errors=errors, took=took)
+    callers = [asyncio.ensure_future(caller()) for _ in range(task.at_once)]
+    await asyncio.sleep(task.seconds)
+    found = {"answered": answered, "errors": dict(errors)}
+    for one in callers:
+        one.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    return found
+
+
+class Held:
+    """Keeps how long the router held a call at most before it was sent: its number tells when it began."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._from = time() + WARMING
+
+    def write(self, record: TraceRecord) -> None:
+        began = int(record.request_id.replace("-", "")[:12], 16) / 1000
+        if began > self._from and record.attempt is not None:
+            sent = datetime.fromisoformat(record.started_at).timestamp()
+            self.longest = max(self.longest, sent - began)
+
+
+async def calls_side_by_side(router: LeeLLMRouter, task: Task, held: Held) -> dict[str, Any]:
+    """As `calls`, beside as many of a router that shares nothing: what slows down both is not the state's doing."""
+    alone = {"llm": {name: value for name, value in task.config["llm"].items() if name != "state"}}
+    usual = Held()
+    with LeeLLMRouter(alone, trace_store=usual) as other:
+        found, _ = await asyncio.gather(calls(router, task), calls(other, task))
+    return {**found, "longest": held.longest, "usual": usual.longest}
+
+
+class Doings:
+    """Counts how often the shared state was lost and joined."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def emit(self, event: RouterEvent) -> None:
+        if event.event.startswith("state."):
+            self.counts[event.event] += 1
 
 
 def opens(router: LeeLLMRouter) -> bool:
@@ -85,11 +130,13 @@ def watch(router: LeeLLMRouter, task: Task) -> None:
 
 
 def main(task: Task) -> None:
-    with LeeLLMRouter(task.config, trace_store=False) as router:
+    doings, held = Doings(), Held()
+    with LeeLLMRouter(task.config, trace_store=held, event_sink=doings) as router:
         say(ready=True)
         sys.stdin.readline()
         if task.what == "calls":
-            asyncio.run(calls(router, task))
+            made = calls_side_by_side(router, task, held) if task.beside else calls(router, task)
+            say(**asyncio.run(made), doings=doings.counts)
         else:
             {"break": break_it, "watch": watch}[task.what](router, task)
         sys.stdin.readline()

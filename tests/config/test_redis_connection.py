@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from helpers.redis_server import START_SECONDS, RedisServer, SlowWay
+from helpers.redis_server import START_SECONDS, RedisServer, SlowWay, free_port
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, RedisProblem, ScriptCall
 
@@ -157,15 +157,16 @@ def test_the_nodes_of_a_cluster_are_found_by_what_each_says(tmp_path_factory: py
     """Scripts of one go run where their keys are, and a subscription hears what any node was told."""
     from helpers.redis_fixtures import redis_folder
 
-    options = ("--cluster-enabled", "yes")
+    buses = free_port(), free_port()
+    options = [("--cluster-enabled", "yes", "--cluster-port", str(bus)) for bus in buses]
     folders = redis_folder(tmp_path_factory), redis_folder(tmp_path_factory)
-    with RedisServer(folders[0], *options) as one, RedisServer(folders[1], *options) as other:
+    with RedisServer(folders[0], *options[0]) as one, RedisServer(folders[1], *options[1]) as other:
         for server, slots in ((one, (0, 8191)), (other, (8192, 16383))):
             with server.client() as client:
                 client.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
         until = monotonic() + START_SECONDS
         with one.client() as here, other.client() as there:
-            here.execute_command("CLUSTER MEET", "127.0.0.1", other.port)
+            here.execute_command("CLUSTER MEET", "127.0.0.1", other.port, buses[1])
             while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in (here, there)):
                 assert monotonic() < until
                 sleep(0.05)

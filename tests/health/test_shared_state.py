@@ -38,7 +38,7 @@ def test_starts_are_lent_up_to_the_limit_over_all_members(ground: Ground) -> Non
 
 def test_what_is_used_counts_for_a_minute_from_when_it_was_used(ground: Ground) -> None:
     a, b = ground.member("a"), ground.member("b")
-    a.limits(rpm=10, used=(Use(59.4, starts=9), Use(70.0, starts=5), Use(5.0, starts=1)))
+    a.limits(rpm=10, used=(Use(59.9, starts=9), Use(70.0, starts=5), Use(5.0, starts=1)))
     full = b.limits(rpm=10, starts_wanted=4)
     assert full.starts == 0
     assert full.next_in == pytest.approx(0.65, abs=0.1)
@@ -101,7 +101,7 @@ def test_who_waits_is_served_in_turn_and_the_others_hear_that_somebody_waits(gro
 def test_members_at_a_limit_hear_of_moments_one_after_another(ground: Ground) -> None:
     ground.member("full").limits(rpm=3, used=tuple(Use(float(ago), starts=1) for ago in (50, 40, 30)))
     moments = [ground.member(name).limits(rpm=3, starts_wanted=1).next_in for name in "abc"]
-    assert moments == [pytest.approx(10.05, abs=0.3), pytest.approx(20.05, abs=0.3), pytest.approx(30.05, abs=0.3)]
+    assert moments == [pytest.approx(10.55, abs=0.3), pytest.approx(20.55, abs=0.3), pytest.approx(30.55, abs=0.3)]
 
 
 def test_tokens_are_reserved_and_settled(ground: Ground) -> None:

@@ -14,7 +14,7 @@
 --   earned for the retry budget, the most it holds; 1 if the member leaves; then for each use: how long ago, starts,
 --   tokens. Times are in milliseconds.
 
-local MINUTE, TICK, LENT_POLL, SLOT_POLL, LONGEST_POLL, KEPT = 60000, 100, 250, 20, 1000, 600000
+local MINUTE, TICK, LENT_POLL, SLOT_POLL, LONGEST_POLL, KEPT = 60500, 100, 250, 20, 1000, 600000
 local MOST_AHEAD = 100
 local SUMS, HELD, LEASES, TICKS, LINE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
