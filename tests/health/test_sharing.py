@@ -356,9 +356,9 @@ def test_what_the_state_has_said_of_a_limit_holds_when_it_is_gone() -> None:
     assert told is not None
     a.state.broken = b.state.broken = True
     world.pass_time(3.0)
-    assert a.told == ["the state is gone"]
     assert a.refused().opens_at == pytest.approx(told, abs=0.1)
-    world.pass_time(60.0, 0.1)
+    assert a.told == ["the state is gone"]
+    world.pass_time(61.0, 0.1)
     a.take()
 
 
