@@ -352,6 +352,7 @@ def test_what_the_state_has_said_of_a_limit_holds_when_it_is_gone() -> None:
     a, b = world.routers
     for _ in range(10):
         b.take()
+    world.pass_time(1.0)
     told = a.refused().opens_at
     assert told is not None
     a.state.broken = b.state.broken = True
