@@ -41,8 +41,15 @@ def config(url: str, state: Mapping[str, Any] | None, **limits: Any) -> dict[str
     return {
         "llm": {
             **shared,
-            "providers": {"p": {"type": "http", "base_url": url, **limits}},
-            "roles": {"r": {"provider": "p", "model": "m", "deadline": 120, "retry": {"patience": 70}}},
+            "default_role": "r",
+            "providers": {
+                "p": {"type": "http", "base_url": url, **limits},
+                "warming": {"type": "http", "base_url": f"{'/'.join(url.split('/')[:3])}/warming"},
+            },
+            "roles": {
+                "r": {"provider": "p", "model": "m", "deadline": 120, "retry": {"patience": 70}},
+                "warming": {"provider": "warming", "model": "m"},
+            },
         }
     }
 
@@ -125,7 +132,7 @@ def outages(folder: Path, at_once: int, seconds: float) -> list[Measured]:
             settings = config(f"{server.url}/slow/0.5", state, rpm=600_000, max_concurrency=1000)
             worker = Worker(Task(settings, "calls", at_once, seconds, beside=True))
             worker.begin()
-            sleep(seconds / 3)
+            sleep(seconds / 2)
             break_it()
             said = worker.heard()
             worker.end()

@@ -2,7 +2,7 @@
 
 ``python server.py PER_MINUTE`` prints its port, serves until standard input ends, then prints its counts as JSON. The
 beginning of the path says how it answers: ``/free`` at once, ``/strict`` at most PER_MINUTE in any 60 seconds,
-``/slow/SECONDS`` after so long, ``/broken`` never well.
+``/slow/SECONDS`` after about so long, ``/broken`` never well.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import uniform
 from time import time
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -30,7 +31,7 @@ class Server:
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
         self.moments: list[float] = []
-        """When requests to ``/free`` came, in seconds since 1970."""
+        """When requests to ``/free`` and ``/strict`` came, in seconds since 1970."""
         self.counts: Counter[str] = Counter()
         self._recent: deque[float] = deque()
 
@@ -48,10 +49,10 @@ class Server:
         way = path[1]
         self.counts[way] += 1
         if way == "slow":
-            await asyncio.sleep(float(path[2]))
+            await asyncio.sleep(float(path[2]) * uniform(0.5, 1.5))  # so that calls do not come in waves
         if way == "broken":
             return http(500, b"{}")
-        if way == "free":
+        if way in ("free", "strict"):
             self.moments.append(time())
         return self._limited() if way == "strict" else WHOLE
 
