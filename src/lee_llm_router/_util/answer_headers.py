@@ -48,10 +48,21 @@ class AnswerHeaders(Mapping[str, str]):
         """Return the same fields with these secrets taken out too."""
         return AnswerHeaders(self._raw, (*self._secrets, *secrets)) if self._raw else self
 
-    def holding(self, words: bytes) -> dict[str, str]:
-        """Return the fields whose name holds `words`, in lower case, by lower-case name, without making all others."""
-        found = [pair for pair in self._raw[:MAX_HEADERS] if words in pair[0].lower()]
-        return {name: bounded(scrub(value, self._secrets)) for name, value in _joined(found).items()}
+    def bare(self, *words: bytes) -> dict[str, str]:
+        """Return the fields whose name holds one of `words`, by lower-case name; of each the value that came last.
+
+        Sooner than by looking them up. Nothing is taken out of the values, so they must not be shown.
+
+        Args:
+            words: In lower case.
+        """
+        found = {}
+        for raw_name, value in self._raw[:MAX_HEADERS]:
+            name = raw_name.lower()
+            for word in words:
+                if word in name:
+                    found[name[:_MAX_NAME].decode("latin-1")] = value[:MAX_TEXT].decode("latin-1")
+        return found
 
     def __getitem__(self, name: str) -> str:
         return self._made()[name.lower()]
@@ -102,13 +113,6 @@ def request_id_in(headers: Mapping[str, str]) -> str | None:
 
 
 def _made(raw: Sequence[tuple[bytes, bytes]], secrets: tuple[str, ...]) -> dict[str, str]:
-    return {
-        bounded(scrub(name, secrets)): MASK if is_sensitive_header(name) else bounded(scrub(value, secrets))
-        for name, value in _joined(raw).items()
-    }
-
-
-def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for raw_name, raw_value in raw:
         name = raw_name[:_MAX_NAME].decode("latin-1").lower()
@@ -117,7 +121,10 @@ def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             continue
         if len(joined.get(name, "")) < 4 * MAX_TEXT:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+    return {
+        bounded(scrub(name, secrets)): MASK if is_sensitive_header(name) else bounded(scrub(value, secrets))
+        for name, value in joined.items()
+    }
 
 
 def _bytes(text: str) -> bytes:

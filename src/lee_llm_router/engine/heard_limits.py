@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lee_llm_router.engine.operation import Operation
@@ -30,9 +30,22 @@ def heard(operation: Operation, said: Any, now: float) -> Heard:
         said: The answer, or the error.
         now: Seconds since 1970.
     """
+    try:
+        return (_read or _loaded())(operation, said, now)
+    except Exception:  # noqa: BLE001 - answers and headers of somebody else's
+        return NOTHING_HEARD
+
+
+_read: Callable[[Operation, Any, float], Heard] | None = None
+
+
+def _loaded() -> Callable[[Operation, Any, float], Heard]:
+    global _read  # noqa: PLW0603 - an import statement costs a microsecond each time
     from lee_llm_router.engine.limits_left import limits_left, tokens_used  # noqa: PLC0415 - few have limits
 
-    with suppress(Exception):  # answers and headers of somebody else's
+    def read(operation: Operation, said: Any, now: float) -> Heard:
         headers = said.headers if isinstance(said, LLMRouterError) else operation.facts(said).headers
-        return Heard(tokens=tokens_used(operation, said), left=limits_left(headers, now))
-    return NOTHING_HEARD
+        return {"tokens": tokens_used(operation, said), "left": limits_left(headers, now) if headers else None}
+
+    _read = read
+    return read

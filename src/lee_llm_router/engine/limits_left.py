@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router.engine.operation import Operation
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.health.minute_window import AmountLeft, LimitsLeft
-from lee_llm_router.providers.http.dialects.waits import number_in, seconds_in, server_time, values_in
+from lee_llm_router.providers.http.dialects.waits import number_in, seconds_in, server_time
 from lee_llm_router.response import LLMUsage
 
 _OF_ANOTHER_LIMIT = frozenset(
@@ -27,6 +28,8 @@ _OF_ANOTHER_LIMIT = frozenset(
 )
 """Words of a name that say that it tells of a part of the tokens, or of another span than a minute."""
 _ITEM = re.compile(r"\b(r|t|remaining|reset)\s*=\s*\"?([0-9.]{1,20})")
+_LONGEST_DURATION = 9
+"""Characters; what is longer (``2026-11-26T19:00:00Z``, ``1764180000``) is read as a moment, or slowly."""
 _PLAIN_NAMES = ("ratelimit", "x-ratelimit")
 
 
@@ -62,32 +65,38 @@ def limits_left(headers: Mapping[str, str], now: float) -> LimitsLeft | None:
         now: Seconds since 1970.
     """
     of_answer = headers if isinstance(headers, AnswerHeaders) else AnswerHeaders.from_mapping(headers)
-    told = of_answer.holding(b"ratelimit") or of_answer.holding(b"rate-limit")
+    told = of_answer.bare(b"ratelimit", b"rate-limit")
     if not told:
         return None
-    now = server_time(of_answer.holding(b"date"), now)
     least: dict[str, AmountLeft] = {}
-    for unit, left in _all_left(told, now):
-        if unit not in least or left.amount < least[unit].amount:
-            least[unit] = left
+    for name, value in told.items():
+        if name in _PLAIN_NAMES:
+            for unit, left in _left_in_items(value):
+                _keep_less(least, unit, left)
+        elif (part := _part_of(name)) is not None and (amount := number_in(value)) is not None:
+            unit, beside = part
+            reset = told.get(beside, "")
+            if len(reset) > _LONGEST_DURATION:  # a moment: compared by the clock of the answer
+                resets_in = seconds_in(reset, server_time(of_answer.bare(b"date"), now))
+            else:
+                resets_in = seconds_in(reset, now) if reset else None
+            _keep_less(least, unit, AmountLeft(amount, resets_in))
     return LimitsLeft(least.get("requests"), least.get("tokens")) if least else None
 
 
-def _all_left(headers: Mapping[str, str], now: float) -> Iterator[tuple[str, AmountLeft]]:
-    for name, value in headers.items():
-        if name in _PLAIN_NAMES:
-            yield from _left_in_items(value)
-            continue
-        words = set(name.replace("_", "-").split("-"))
-        if "remaining" not in words or words & _OF_ANOTHER_LIMIT:
-            continue
-        reset = headers.get(name.replace("remaining", "reset"), "")
-        waits = [seconds for one in values_in(reset) if (seconds := seconds_in(one, now)) is not None]
-        for one in values_in(value):
-            amount = number_in(one)
-            if amount is not None:
-                unit = "tokens" if words & {"tokens", "token"} else "requests"
-                yield unit, AmountLeft(amount, max(waits, default=None))
+def _keep_less(least: dict[str, AmountLeft], unit: str, left: AmountLeft) -> None:
+    known = least.get(unit)
+    if known is None or left.amount < known.amount:
+        least[unit] = left
+
+
+@lru_cache(maxsize=256)
+def _part_of(name: str) -> tuple[str, str] | None:
+    """Return which unit a header with what is left counts, and the name of the one with its reset; None: it is none."""
+    words = set(name.replace("_", "-").split("-"))
+    if "remaining" not in words or words & _OF_ANOTHER_LIMIT:
+        return None
+    return "tokens" if words & {"tokens", "token"} else "requests", name.replace("remaining", "reset")
 
 
 def _left_in_items(value: str) -> Iterator[tuple[str, AmountLeft]]:

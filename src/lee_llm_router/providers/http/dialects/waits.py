@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -51,6 +52,8 @@ _EARLIEST_MOMENT = 1e9
 """Numbers from here on are seconds since 1970, not seconds to wait."""
 _EARLIEST_IN_MS = 1e11
 _MAX_DURATIONS = 200
+_LONGEST_MOMENT = 200
+"""Characters."""
 _READ = 20_000
 """Characters searched."""
 
@@ -199,6 +202,11 @@ def server_time(headers: Mapping[str, str], now: float) -> float:
 
 def _timestamp(text: str) -> float | None:
     """Return the moment that an HTTP date or an ISO date names; a date without a zone is UTC."""
+    return _read_moment(text) if len(text) <= _LONGEST_MOMENT else None
+
+
+@lru_cache(maxsize=256)  # many answers of one second name the same moments
+def _read_moment(text: str) -> float | None:
     text = text.strip()
     try:
         if text[:4].isdigit() and text[4:5] == "-":
