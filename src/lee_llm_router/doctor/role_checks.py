@@ -108,6 +108,12 @@ class _RoleChecks:
         if len(self._chain) > most:
             text = f"the chain has {len(self._chain)} targets, and a call makes {most} attempts"
             yield found("LLR611", self._name, text, at=self._at("retry", "max_attempts"))
+        for index, entry in enumerate(self._chain):
+            tpm, asked = _tpm_of(self._config.providers[entry.provider], entry.model), entry.settings.max_tokens
+            if tpm is not None and asked is not None and asked > tpm:
+                name = target_name(entry.provider, entry.model)
+                text = f"max_tokens of {asked:,} is more than the tpm of {name}, {tpm:,}"
+                yield found("LLR614", self._name, text, at=self._partial.place(path_of_entry(index, self._name)))
         hedge = self._role.hedge
         if hedge is not None and hedge.max:
             if most == 1:
@@ -167,6 +173,13 @@ def owner_of(settings: ProviderConfig) -> str | None:
         return site_of(host_of(vendor.base_url))
     host = host_of(str(getattr(settings, "base_url", "") or ""))
     return site_of(host) if host and not is_this_machine(host) else None
+
+
+def _tpm_of(settings: ProviderConfig, model: str | None) -> int | None:
+    """Return the tokens a minute of a target: the smaller of those of its provider and of its model; None: any."""
+    of_model = settings.model_limits.get(model) if model is not None else None
+    limits = [tpm for tpm in (settings.tpm, of_model and of_model.tpm) if tpm is not None]
+    return min(limits, default=None)
 
 
 def path_of_entry(index: int, role: str) -> KeyPath:
