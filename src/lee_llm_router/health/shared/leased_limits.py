@@ -43,6 +43,9 @@ _TICKS = 10
 """Parts of a second by which uses are added up."""
 _SLOT_LOOK = 0.2
 """Seconds after which a call that waits for a slot looks again by itself; the link wakes it as soon as there is one."""
+_SHORTEST_WAIT = 0.01
+"""Seconds before a lack is told again, at the least: a tenth of a tick. At a tick's edge a state may say "now" and lend
+nothing, and calls that wait would have it asked without a pause."""
 _TRUST = 1.0
 """Seconds after which a call asks again, though the answer named a later moment: others may have given back."""
 
@@ -251,7 +254,7 @@ class LeasedLimits(AttemptLimits):
         self.slots = view.slots
         self.is_contended = view.is_contended
         self.expires = began + report.lease
-        self.next_at = -inf if view.next_in is None else now + view.next_in
+        self.next_at = -inf if view.next_in is None else now + max(view.next_in, _SHORTEST_WAIT)
         self._trust_until = now + _TRUST
         if self.budget is not None:
             self.budget.hear(view.retries)
