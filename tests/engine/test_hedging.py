@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -423,6 +424,18 @@ def test_a_provider_that_cannot_be_ended_is_left_behind() -> None:
     asyncio.run(main())
     assert {health.in_flight for health in router.health().values()} == {0}
     router.close()
+
+
+def test_a_hedge_gets_its_permit_from_a_shared_state(tmp_path: Path) -> None:
+    """The state answers within milliseconds, and the target is asked then: there is another look for it."""
+    Stuck.released.clear()
+    role = {"provider": "a", "model": "m", "fallback_providers": ["b"], "hedge": {"after": 0.01}}
+    providers = {"a": {"type": "stuck_beside"}, "b": {"type": "mock", "response_text": "quick", "rpm": 600}}
+    state = {"type": "sqlite", "path": str(tmp_path / "state.db"), "patience": 1}
+    config = {"llm": {"state": state, "providers": providers, "roles": {"r": role}}}
+    with LeeLLMRouter(config, trace_store=False) as router:
+        assert router.complete("r", "hi").text == "quick"
+        Stuck.released.set()
 
 
 class Opened(ChunkStream):

@@ -12,7 +12,8 @@ of them has ended: has answered, has begun to (a stream), or has failed. `call_s
 
 Each time that the latest attempt has not begun to answer after a while, one more target is asked, if it may be now:
 prepared, without effects, neither waited for, shut nor limited, within the call's attempts and its deadline, and paid
-from the retry budget of the provider that is slow. There is one such look for each attempt; nobody waits for another.
+from the retry budget of the provider that is slow. There is one such look for each attempt, or a few within
+milliseconds where a shared state has to be asked for the permit; nobody waits for another.
 
 An attempt under way holds its permit in its `Flight`. The one that `call_steps` deals with is no flight any more; its
 permit and its stream's assembler are the call's own, as those of a call without a hedge.
@@ -47,7 +48,7 @@ from lee_llm_router.engine.steps import (
 from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.engine.streamed_attempt import begin_stream
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError
-from lee_llm_router.health.states import Permit
+from lee_llm_router.health.states import Permit, Refusal
 from lee_llm_router.telemetry.records import target_name
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_LOOK = 0.05
 """Seconds between two looks after the call's deadline: attempts end by it themselves, some a little late."""
+_STATE_SECONDS = 0.002
+"""Seconds between two looks while a shared state is asked whether the target may be."""
 _MOST_KEPT = 1000
 
 
@@ -238,8 +241,11 @@ class Race:
         for candidate in self._candidates():
             if (refuse is not None and refuse(candidate.target)) or not self._is_ready(candidate, now):
                 continue
-            permit = run.selector._acquire(candidate)
-            if permit is None:
+            permit = health.acquire(candidate.target.key, tokens=candidate.tokens)
+            if isinstance(permit, Refusal):
+                if permit.cause == "state" and permit.opens_at is not None and now < permit.opens_at:
+                    self._hedge_at = now + _STATE_SECONDS
+                    return None
                 continue
             # By the slow provider, whose answers pay: one that is asked in this way alone would earn too little.
             if health.spend_retry(slow.target.provider):
