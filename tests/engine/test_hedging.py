@@ -12,6 +12,8 @@ import pytest
 
 from lee_llm_router import (
     ConfigError,
+    EmbeddingRequest,
+    EmbeddingResponse,
     LeeLLMRouter,
     LLMRequest,
     LLMResponse,
@@ -21,6 +23,7 @@ from lee_llm_router import (
     ProviderConfig,
     register,
 )
+from lee_llm_router.embeddings import EmbeddedBatch
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers.base import Capabilities
 from lee_llm_router.providers.streams import ChunkStream
@@ -435,6 +438,30 @@ def test_a_hedge_gets_its_permit_from_a_shared_state(tmp_path: Path) -> None:
     config = {"llm": {"state": state, "providers": providers, "roles": {"r": role}}}
     with LeeLLMRouter(config, trace_store=False) as router:
         assert router.complete("r", "hi").text == "quick"
+        Stuck.released.set()
+
+
+class Embedder(Stuck):
+    """Embeds; the one named `a` hangs."""
+
+    capabilities = Capabilities(embeddings=True)
+
+    def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+        if self.name == "a":
+            Stuck.released.wait(30)
+        request.done.append(EmbeddedBatch(vectors=tuple((1.0, 2.0) for _ in request.inputs)))
+        return request.response()
+
+
+register("embedder", Embedder, replace=True)
+
+
+def test_embeddings_are_hedged_too() -> None:
+    Stuck.released.clear()
+    role = {"provider": "a", "model": "m", "fallback_providers": ["b"], "hedge": {"after": 0.01}}
+    config = {"llm": {"providers": {name: {"type": "embedder"} for name in "ab"}, "roles": {"r": role}}}
+    with LeeLLMRouter(config, trace_store=False) as router:
+        assert router.embed("r", ["one", "two"]).provider == "b"
         Stuck.released.set()
 
 
