@@ -361,14 +361,27 @@ def test_a_closed_router_lets_the_attempt_under_way_answer() -> None:
     assert not router.requests("b")
 
 
-def test_a_thread_that_cannot_be_started_is_a_failed_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine short of threads cannot hedge; the call fails as the attempt does, typed, and holds nothing."""
-    router = _router({"a": "x", "b": "x"}, retry={"attempts": 1, "max_attempts": 2})
+@pytest.mark.parametrize("form", [_complete, _stream], ids=["complete", "stream"])
+def test_where_no_thread_can_be_started_a_call_is_not_hedged(form: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine short of threads answers as it would without a hedge."""
+    router = _router({"a": After(9, "slow"), "b": "never"})
     monkeypatch.setattr(threading.Thread, "start", _no_thread)
-    with pytest.raises(LLMRouterError) as caught:
-        _complete(router)
-    monkeypatch.undo()
-    assert [record.provider for record in caught.value.attempts][:2] == ["a", "b"]
+    assert form(router).text == "slow"
+    assert _told(router) == [(0, "a", "ok", "return", False)]
+    _assert_nothing_is_held(router)
+
+
+def test_a_hedge_for_which_there_is_no_thread_costs_the_first_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    router = _router({"a": After(9, "slow"), "b": "never"})
+    wait = router.clock.wait
+
+    def short_of_threads(woken: Any, seconds: float) -> None:
+        wait(woken, seconds)
+        monkeypatch.setattr(threading.Thread, "start", _no_thread)
+
+    router.clock.wait = short_of_threads  # type: ignore[method-assign]
+    assert _complete(router).text == "slow"
+    assert _told(router) == [(1, "b", "error", "next", True), (0, "a", "ok", "return", False)]
     _assert_nothing_is_held(router)
 
 

@@ -202,9 +202,14 @@ class Race:
         run.permit = None
         try:
             step = self._step_of(flight)
-            flight.runner = yield StartStep(step)
-        except Exception as error:  # noqa: BLE001 - no thread can be started, say: the attempt has failed
-            flight.runner = EndedRunner(error)
+            try:
+                flight.runner = yield StartStep(step)
+            except BlockingIOError:  # no thread can be started: what needs none is made all the same
+                if attempt.is_hedge:
+                    raise
+                flight.runner = EndedRunner((yield step))
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the attempt has failed
+            flight.runner = EndedRunner(None, error)
         delay = self._delay(attempt) if self._hedges_left else None
         self._hedge_at = inf if delay is None else attempt.started_monotonic + delay
 

@@ -113,19 +113,29 @@ class Runner(Protocol):
 
 
 class EndedRunner:
-    """An attempt that could not be started: `error` says why."""
+    """An attempt that was made where nothing else could run beside it, or that could not be started.
+
+    Args:
+        answer: What came of it.
+        error: What broke, if something did.
+    """
 
     ended = True
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, answer: Any, error: Exception | None = None) -> None:
+        self._answer = answer
         self._error = error
 
     def outcome(self) -> Any:
         """As `Runner.outcome`."""
-        raise self._error
+        if self._error is not None:
+            raise self._error
+        return self._answer
 
     def end(self) -> None:
         """As `Runner.end`."""
+        if isinstance(self._answer, BegunStream):
+            close_quietly(self._answer.stream)
 
     def wake(self, waiter: Future[None]) -> None:
         """As `Runner.wake`."""
