@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -277,6 +278,18 @@ def test_a_router_learns_which_target_is_fast_from_its_own_attempts() -> None:
     answers = [router.complete("r", "hi").text for _ in range(40)]
     assert answers.count("fast") >= 30
     assert any(one.reason == "the fastest of late: 500 ms" for one in memory.records)
+
+
+def test_a_target_that_hedges_overtake_takes_as_long_at_least() -> None:
+    """Else only its quick answers would count, and it would seem fast."""
+    policy = _latency()
+    for name in "abc":
+        policy.observe(record(name, elapsed=100))
+    overtaken = replace(record("a", elapsed=900), outcome="cancelled", verdict="next")
+    policy.observe(overtaken)
+    assert asks(policy, context()) == "bca"
+    policy.observe(replace(overtaken, provider="b", elapsed_ms=5000, hedge=True))  # it was itself the hedge
+    assert asks(policy, context()) == "bca"
 
 
 # lowest_cost

@@ -55,6 +55,8 @@ _HERE: dict[str, str] = {
     "rpm|a provider|": "requests_per_minute rate_limit max_requests_per_minute requests_per_second rps",
     "health: {cooldown: ...}||": "cooldown_time cooldown_seconds circuit_breaker disable_cooldowns",
     "health: {failures_in_a_row: ...}||": "allowed_fails failure_threshold max_failures error_threshold",
+    "hedge: {after: ...}|a role or a call|": "hedging hedged hedge_after hedge_delay speculative_retry"
+    " speculative_execution",
     "policy||": "routing_strategy strategy router routing load_balancing",
     "the order of fallback_providers|a role|": "weight weights order priority",
     "sinks, or event_sink in code||": "callbacks callback success_callback failure_callback callback_manager hooks",

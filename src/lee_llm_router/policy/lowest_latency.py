@@ -126,7 +126,9 @@ class LowestLatencyPolicy(SpreadPolicy):
 
     def observe(self, record: TraceRecord) -> None:
         """Learn from one attempt."""
-        is_answer = record.outcome == "ok"
+        # One that a hedge has overtaken would have answered, and would have taken as long at least.
+        is_overtaken = record.is_lost and not record.hedge and not self._is_by_token
+        is_answer = record.outcome == "ok" or is_overtaken
         if record.attempt is None or record.provider is None or not (is_answer or record.outcome == "error"):
             return
         if not is_answer and record.failure_type in _NOT_ITS_FAULT:
