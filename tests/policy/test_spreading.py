@@ -283,9 +283,10 @@ def test_a_router_learns_which_target_is_fast_from_its_own_attempts() -> None:
 def test_a_target_that_hedges_overtake_takes_as_long_at_least() -> None:
     """Else only its quick answers would count, and it would seem fast."""
     policy = _latency()
-    for name in "abc":
-        policy.observe(record(name, elapsed=100))
-    overtaken = replace(record("a", elapsed=900), outcome="cancelled", verdict="next")
+    for name, elapsed in (("a", 100), ("b", 150), ("c", 200)):
+        policy.observe(record(name, elapsed=elapsed))
+    assert asks(policy, context()) == "abc"
+    overtaken = replace(record("a", elapsed=2000), outcome="cancelled", verdict="next")
     policy.observe(overtaken)
     assert asks(policy, context()) == "bca"
     policy.observe(replace(overtaken, provider="b", elapsed_ms=5000, hedge=True))  # it was itself the hedge
