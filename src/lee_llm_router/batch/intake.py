@@ -22,8 +22,6 @@ from lee_llm_router.batch.template import PromptTemplate
 from lee_llm_router.errors import ConfigError
 
 _ROWS_AT_ONCE = 256
-_FEW = 128
-"""Rows in hand below which more are read."""
 _LONGEST_STAY = 0.005
 """Seconds that an iterable may keep the event loop before calls go on."""
 
@@ -43,8 +41,11 @@ class RowSource(Protocol):
     def share_read(self) -> float | None:
         """The part that was read, from 0 to 1, where that is known."""
 
+    def rows_at_once(self) -> list[FoundRow] | None:
+        """Return the next rows without waiting, an empty list at the end; None where they have to be waited for."""
+
     async def next_rows(self) -> list[FoundRow]:
-        """Return the next rows; an empty list at the end."""
+        """Wait for the next rows, where `rows_at_once` has returned None; an empty list is the end."""
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -63,11 +64,12 @@ class _FileSource:
     def share_read(self) -> float | None:
         return self._file.share_read
 
-    async def next_rows(self) -> list[FoundRow]:
-        if self._file.may_wait:
-            return await call_in_thread_async(self._file.next_rows)
+    def rows_at_once(self) -> list[FoundRow] | None:
         # In a thread it would cost 6 us a row: both are never idle, and take the interpreter from each other.
-        return self._file.next_rows()
+        return None if self._file.may_wait else self._file.next_rows()
+
+    async def next_rows(self) -> list[FoundRow]:
+        return await call_in_thread_async(self._file.next_rows)
 
     def close(self) -> None:
         self._file.close()
@@ -86,6 +88,9 @@ class _IterableSource:
         self._failure: Exception | None = None
 
     async def next_rows(self) -> list[FoundRow]:
+        return []
+
+    def rows_at_once(self) -> list[FoundRow]:
         if self._failure is not None:
             raise self._failure
         rows: list[FoundRow] = []
@@ -116,6 +121,9 @@ class _AsyncSource:
         self._values: AsyncIterator[RowValue] = aiter(values)
         self._form = form
         self._number = 0
+
+    def rows_at_once(self) -> None:
+        return None
 
     async def next_rows(self) -> list[FoundRow]:
         async for value in self._values:
@@ -182,24 +190,34 @@ class Intake:
         """
         ready = self._ready
         while not self._stopped.is_set():
-            # Read ahead, so that nobody has to wait.
-            if len(ready) < _FEW and self._reading is None and not self.is_at_end and self.failure is None:
-                self._reading = asyncio.ensure_future(self._read())
             if ready:
                 return ready.popleft()
             if self.is_at_end or self.failure is not None:
                 return None
-            await self._something_read()
+            if self._reading is not None or not self._read_at_once():
+                await self._something_read()
         return None
+
+    def _read_at_once(self) -> bool:
+        """Read the next rows, if they need not be waited for, and return whether that was so."""
+        try:
+            found = self._source.rows_at_once()
+            if found is not None:
+                self._accept(found)
+        except Exception as error:  # noqa: BLE001 - raised at the end: rows in flight are worth waiting for
+            self.failure = error
+            return True
+        return found is not None
 
     async def _something_read(self) -> None:
         """Wait until rows were read, or the batch is stopped. Reading goes on if who waits is cancelled."""
-        if self._reading is not None:
-            stopping = asyncio.ensure_future(self._stopped.wait())
-            try:
-                await asyncio.wait((self._reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                stopping.cancel()
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait((self._reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
 
     async def close(self) -> None:
         """Read no further."""
@@ -210,15 +228,17 @@ class Intake:
 
     async def _read(self) -> None:
         try:
-            found = await self._source.next_rows()
-            self._figures.share_read = self._source.share_read
-            with self._output.failing():
-                self._take(found)
-            self.is_at_end = not found
-        except Exception as error:  # noqa: BLE001 - raised at the end: rows in flight are worth waiting for
+            self._accept(await self._source.next_rows())
+        except Exception as error:  # noqa: BLE001 - as above
             self.failure = error
         finally:
             self._reading = None
+
+    def _accept(self, found: Sequence[FoundRow]) -> None:
+        self._figures.share_read = self._source.share_read
+        with self._output.failing():
+            self._take(found)
+        self.is_at_end = not found
 
     def _take(self, found: Sequence[FoundRow]) -> None:
         """Keep of the rows that were read those that are to be asked, and write down the broken ones."""

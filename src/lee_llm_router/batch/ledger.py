@@ -74,7 +74,9 @@ class BatchLedger:
 
     def __init__(self, path: Path, before_telling: Callable[[], dict[str, Any]]) -> None:
         self._before_telling = before_telling
-        self._untold: dict[bytes, tuple[int, SeenRow]] = {}
+        self._untold: dict[bytes, tuple[bytes, int, int, int, int | None, bytes | None]] = {}
+        """Rows that have ended, as the table has them; those that it has already with their states alone."""
+        self._ended: dict[bytes, int] = {}
         self.path = path
         try:
             self._db = self._opened()
@@ -139,14 +141,16 @@ class BatchLedger:
         """Return the state of a row."""
         untold = self._untold.get(key)
         if untold is not None:
-            return untold[0]
+            return untold[1]
+        if key in self._ended:
+            return self._ended[key]
         row = self._db.execute("SELECT state FROM rows WHERE key = ?", (key,)).fetchone()
         return WAITING if row is None else int(row[0])
 
     def place(self, key: bytes) -> int:
         """Return the number in the input that a row has in this run; -1 for one that this run has not read."""
         row = self._db.execute("SELECT place FROM rows WHERE key = ? AND run = ?", (key, self.run)).fetchone()
-        return -1 if row is None else int(row[0])
+        return -1 if row is None or row[0] is None else int(row[0])
 
     def was_read(self, key: bytes) -> bool:
         """Whether this run has read the row."""
@@ -160,20 +164,24 @@ class BatchLedger:
             state: How it has ended.
             seen: What was read of it; None if that was kept before, or is not known.
         """
-        self._untold[key] = (state, seen or (key, 0, None, None, True))
-        if len(self._untold) >= _UNTOLD:
+        if seen is None:
+            self._ended[key] = state
+        else:
+            _, times, place, asked, _ = seen
+            self._untold[key] = (key, state, self.run, times, place, asked)
+        if len(self._untold) + len(self._ended) >= _UNTOLD:
             self.tell()
 
     def _write_states(self) -> None:
         if self._untold:
-            run = self.run
-            self._db.executemany(
-                "INSERT INTO rows VALUES (?2, ?1, iif(?3, ?7, 0), ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE SET"
-                " state = ?1, run = iif(?3, ?7, run), times = iif(?3, ?3, times), place = coalesce(?4, place),"
-                " asked = coalesce(?5, asked)",
-                [(state, *seen, run) for state, seen in self._untold.values()],
-            )
+            self._db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?)", self._untold.values())
             self._untold.clear()
+        if self._ended:
+            self._db.executemany(
+                "INSERT INTO rows VALUES (?1, ?2, 0, 0, NULL, NULL) ON CONFLICT (key) DO UPDATE SET state = ?2",
+                self._ended.items(),
+            )
+            self._ended.clear()
 
     def tell(self) -> None:
         """Write everything to disk."""
@@ -185,6 +193,7 @@ class BatchLedger:
     def forget_rows(self) -> None:
         """Forget all rows, to be told of them again."""
         self._untold.clear()
+        self._ended.clear()
         self._db.execute("DELETE FROM rows")
 
     def forget_failures(self) -> None:

@@ -100,11 +100,10 @@ class LiveEngine:
         job, gate, row = self._job, self._gate, open_row.row
         if open_row.answers_before < 0:
             open_row.answers_before = gate.answers
-        metadata = {**self._metadata, "row": row.id}
-        options = {**self._options, "metadata": metadata}
+        options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
         if row.options:
-            options |= row.options
-            options["metadata"] = {**(row.options.get("metadata") or {}), **metadata}
+            metadata = {**(row.options.get("metadata") or {}), **options["metadata"]}
+            options = {**options, **row.options, "metadata": metadata}
         job.figures.in_flight += 1
         try:
             response: LLMResponse[Any] = await job.router.complete_async(job.settings.role, row.messages, **options)

@@ -104,7 +104,9 @@ class RowForm:
         try:
             if type(value) is dict or isinstance(value, Mapping):
                 own_id = _own_id(value)
-                options = _options(value, self._template)
+                # Nearly all rows are no more than these two.
+                is_plain = len(value) == 1 + ("id" in value) and "prompt" in value
+                options = {} if is_plain else _options(value, self._template)
                 messages = self._messages(value)
             else:
                 options, messages = {}, self._of_plain(value)
