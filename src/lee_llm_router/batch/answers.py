@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -17,6 +18,7 @@ from lee_llm_router.telemetry.record_json import json_text
 BROKEN_ROW = "BROKEN_ROW"
 """Stands in the errors file for the failure type of a row that could not be read, and was never asked."""
 _USAGE = tuple(field.name for field in fields(LLMUsage))
+_usage_of = attrgetter(*_USAGE)
 
 
 @fast_init
@@ -52,9 +54,7 @@ def answer_of(row: BatchRow, response: LLMResponse[Any]) -> RowOutcome:
         "id": row.id,
         "text": response.text,
         "parsed": response.parsed,
-        "tool_calls": [
-            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls
-        ],
+        "tool_calls": _calls(response) if response.tool_calls else [],
         "finish_reason": response.finish_reason,
         "provider": response.provider,
         "model": response.model,
@@ -64,9 +64,13 @@ def answer_of(row: BatchRow, response: LLMResponse[Any]) -> RowOutcome:
     })  # fmt: skip
 
 
+def _calls(response: LLMResponse[Any]) -> list[dict[str, str]]:
+    return [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in response.tool_calls]
+
+
 def usage_fields(usage: LLMUsage) -> dict[str, int]:
     """Return the tokens that were reported, by name."""
-    return {name: value for name in _USAGE if (value := getattr(usage, name)) is not None}
+    return {name: value for name, value in zip(_USAGE, _usage_of(usage), strict=True) if value is not None}
 
 
 def failure_of(row: BatchRow, error: LLMRouterError) -> RowOutcome:

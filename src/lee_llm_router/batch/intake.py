@@ -13,10 +13,10 @@ from typing import Protocol
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.batch.answers import broken_outcome
 from lee_llm_router.batch.figures import BatchReport
-from lee_llm_router.batch.ledger import ANSWERED, WAITING, LedgerRow, SeenRow, key_of, key_of_broken
+from lee_llm_router.batch.ledger import ANSWERED, WAITING, LedgerRow, SeenRow, key_of_broken
 from lee_llm_router.batch.output import BatchOutput
 from lee_llm_router.batch.row_files import FoundRow, RowFile, format_of
-from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm, RowValue
+from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm, RowValue, key_of
 from lee_llm_router.batch.settings import BatchSettings, Rows
 from lee_llm_router.batch.template import PromptTemplate
 from lee_llm_router.errors import ConfigError
@@ -322,4 +322,4 @@ class Intake:
 
 
 def _key(row: FoundRow) -> bytes:
-    return key_of(row.id) if isinstance(row, BatchRow) else key_of_broken(row.line)
+    return (row.key or key_of(row.id)) if isinstance(row, BatchRow) else key_of_broken(row.line)

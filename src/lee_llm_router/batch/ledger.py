@@ -51,11 +51,6 @@ hash of what it asks, where it has an id of its own; and whether it waits for an
 it."""
 
 
-def key_of(name: str) -> bytes:
-    """Return the key of the row whose id is `name`."""
-    return blake2b(name.encode(), digest_size=10).digest()
-
-
 def key_of_broken(line: int) -> bytes:
     """Return the key of the broken row at `line`. No id has it: one that begins so is another text."""
     return blake2b(b"%d" % line, digest_size=10, person=b"broken").digest()

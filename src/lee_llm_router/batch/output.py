@@ -17,8 +17,9 @@ from typing import Any
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router.batch.answers import BROKEN_ROW, RowOutcome
-from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, SeenRow, key_of, key_of_broken
+from lee_llm_router.batch.ledger import ANSWERED, WAITING, BatchLedger, SeenRow, key_of_broken
 from lee_llm_router.batch.line_file import LineFile
+from lee_llm_router.batch.rows import key_of
 from lee_llm_router.errors import ConfigError
 
 _BEGINNING = b'{"id":'

@@ -30,6 +30,7 @@ MAX_ID = 512
 
 _DIGEST_BYTES = 10
 """Bytes of a row's hash: among ten million rows, two have the same one with a chance of 1 in 20 billion."""
+_NO_OPTIONS: dict[str, Any] = {}
 _CALL_ARGUMENTS = frozenset({"self", "role", "messages"})
 _MISPLACED = frozenset({"temperature", "top_p", "max_tokens", "model", "seed", "stop", "tools", "schema", "json_mode"})
 """Options of a call that people write beside the prompt. They would be left out unseen."""
@@ -51,10 +52,13 @@ class BatchRow:
     """The hash of what is asked."""
     has_own_id: bool = True
     """Whether the id was given."""
+    key: bytes = field(default=b"", repr=False)
+    """The hash of its id, by which the ledger knows it; empty where that is still to be made."""
 
     def repeated(self, times: int) -> Self:
-        """Return the row under the id of its `times`-th occurrence among equal rows; the first keeps its id."""
-        return self if times == 1 else replace(self, id=f"{self.id}-{times}")
+        """Return the row under the id of its `times`-th occurrence among equal rows."""
+        name = f"{self.id}-{times}"
+        return replace(self, id=name, key=key_of(name))
 
     def as_fields(self) -> dict[str, Any]:
         """Return it as plain JSON values, for another process; `from_fields` makes a row of them again."""
@@ -65,7 +69,7 @@ class BatchRow:
         """Return the row that `as_fields` has written."""
         return cls(
             id=fields["id"], messages=fields["messages"], options=fields["options"], line=fields["line"],
-            digest=digest_of((fields["messages"], fields["options"])),
+            digest=digest_of((fields["messages"], fields["options"]) if fields["options"] else fields["messages"]),
         )  # fmt: skip
 
 
@@ -106,18 +110,19 @@ class RowForm:
                 own_id = _own_id(value)
                 # Nearly all rows are no more than these two.
                 is_plain = len(value) == 1 + ("id" in value) and "prompt" in value
-                options = {} if is_plain else _options(value, self._template)
+                options = _NO_OPTIONS if is_plain else _options(value, self._template)
                 messages = self._messages(value)
             else:
-                options, messages = {}, self._of_plain(value)
-            digest = digest_of((messages, options))
+                options, messages = _NO_OPTIONS, self._of_plain(value)
+            digest = digest_of((messages, options) if options else messages)
         except _NoRowError as error:
             return BrokenRow(line=line, reason=str(error), id=own_id)
         except Exception as error:  # noqa: BLE001 - a mapping of the caller's own may raise anything
             return BrokenRow(line=line, reason=f"it cannot be read ({type(error).__name__})", id=own_id)
+        name = own_id or digest.hex()
         return BatchRow(
-            id=own_id or digest.hex(), messages=messages, options=options, line=line, digest=digest,
-            has_own_id=own_id is not None,
+            id=name, messages=messages, options=options, line=line, digest=digest, has_own_id=own_id is not None,
+            key=key_of(name),
         )  # fmt: skip
 
     def _of_plain(self, value: Any) -> str | list[Message]:
@@ -168,6 +173,11 @@ class RowForm:
         if system and not (isinstance(first, Mapping) and is_instruction(first)):
             return [{"role": "system", "content": system}, *messages]
         return list(messages)
+
+
+def key_of(name: str) -> bytes:
+    """Return the key of the row whose id is `name`."""
+    return blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def digest_of(value: Any) -> bytes:

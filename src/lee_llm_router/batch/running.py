@@ -20,9 +20,8 @@ from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob, BatchStoppedError, engine_named
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.intake import Intake, RowSource, source_of
-from lee_llm_router.batch.ledger import key_of
 from lee_llm_router.batch.output import BatchOutput, OutputFailedError
-from lee_llm_router.batch.rows import BatchRow
+from lee_llm_router.batch.rows import BatchRow, key_of
 from lee_llm_router.batch.settings import BatchSettings, Rows
 from lee_llm_router.errors import ConfigError, InvalidRequestError, LLMRouterError
 from lee_llm_router.telemetry.record_json import json_text
@@ -106,7 +105,7 @@ class BatchRun:
 
     def _job(self, intake: Intake, output: BatchOutput, concurrency: int) -> BatchJob:
         def put(row: BatchRow, outcome: RowOutcome) -> None:
-            if output.put(key_of(row.id), outcome):
+            if output.put(row.key or key_of(row.id), outcome):
                 self.figures.count(outcome)
 
         async def stopping() -> None:
