@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from helpers.batch_support import Asked, lines, texts
-from lee_llm_router import ConfigError, ContentFilterError
+from lee_llm_router import BatchStoppedError, ConfigError, ContentFilterError
 from lee_llm_router.response import LLMResponse, ToolCall
 
 ROWS = [f"row {number}" for number in range(40)]
@@ -112,7 +112,7 @@ def test_another_batch_does_not_go_into_the_same_output_unseen(other: dict[str, 
     with asked.router(llm=llm) as router:
         router.batch(["one"], out=out)
         what = "options" if "temperature" in other else next(iter(other))
-        with pytest.raises(ConfigError, match=f"another batch .other {what}"):
+        with pytest.raises(ConfigError, match=rf"another batch \(other {what}"):
             router.batch([{"a": "b", "prompt": "two"}], out=out, **other)
         assert len(lines(out)) == 1
         router.batch([{"a": "b", "prompt": "two"}], out=out, append=True, **other)
@@ -287,3 +287,28 @@ def test_traces_know_the_batch_and_the_row(tmp_path: Path, out: Path) -> None:
         (record,) = router.trace_store.last(5)  # type: ignore[union-attr]
     assert record.metadata == {"batch": report.batch_id, "row": "a"}
     assert record.request_id == lines(out)[0]["request_id"]
+
+
+def test_more_failures_than_allowed_stop_the_batch(out: Path) -> None:
+    """Rows that could not be read count too; the next run goes on."""
+    asked = Asked(lambda _: ContentFilterError("no"))
+    with asked.router() as router:
+        with pytest.raises(BatchStoppedError, match="4 rows have failed"):
+            router.batch([{}, *ROWS], out=out, max_failures=3, concurrency=1)
+        assert len(asked.prompts) == 3 and len(lines(out.with_name("out.errors.jsonl"))) == 4
+        with pytest.raises(BatchStoppedError, match=r"2 rows have failed \(BROKEN_ROW 2"):
+            router.batch([{}, *ROWS, {}], out=out.with_name("other.jsonl"), max_failures=1)
+        assert len(asked.prompts) == 3
+        asked.answer = str.upper
+        assert router.batch([{}, *ROWS], out=out, max_failures=0).answered == 37
+
+
+def test_an_output_behind_a_link_is_put_in_order_where_it_is(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    real = tmp_path / "disk" / "real.jsonl"
+    out.symlink_to(real)
+    with Asked().router() as router:
+        router.batch(ROWS[1:], out=out, ordered=True)
+        router.batch(ROWS, out=out, ordered=True)
+    assert out.is_symlink() and [line["text"] for line in lines(real)] == [row.upper() for row in ROWS]
+    assert [path.name for path in real.parent.iterdir()] == ["real.jsonl"]

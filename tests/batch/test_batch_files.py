@@ -81,7 +81,7 @@ def older_ledger(out: Path) -> None:
 
 def left_over(out: Path) -> None:
     """As if the process had been killed while it put the output in order."""
-    out.with_name("out.jsonl.sorting").write_bytes(b"half")
+    out.with_name("out.jsonl.new").write_bytes(b"half")
 
 
 @pytest.mark.parametrize(

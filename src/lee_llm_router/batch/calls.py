@@ -31,6 +31,8 @@ class BatchOptions(CallOptions, total=False):
     """Ask the rows again that have failed in earlier runs."""
     append: bool
     """Go on with an output that another input or other settings began."""
+    max_failures: int
+    """Stop once more rows than this have failed. Default: any number may."""
     give_up_after: float
     """Seconds that an outage is waited out. Default: a day."""
     engine: str

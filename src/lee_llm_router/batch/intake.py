@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Protocol
@@ -163,6 +163,7 @@ class Intake:
         settings: Whether failed rows are asked again, and another input is taken.
         figures: Counts what was read.
         stopped: Set once no further row is to be asked.
+        failed: Called when broken rows were written down.
     """
 
     def __init__(
@@ -171,10 +172,12 @@ class Intake:
         output: BatchOutput,
         settings: BatchSettings,
         figures: BatchReport,
+        *,
         stopped: asyncio.Event,
+        failed: Callable[[], object],
     ) -> None:
         self._source, self._output, self._settings, self._figures = source, output, settings, figures
-        self._stopped = stopped
+        self._stopped, self._failed = stopped, failed
         self._ready: deque[BatchRow] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._place = 0
@@ -264,6 +267,8 @@ class Intake:
             outcome = broken_outcome(broken_row)
             output.put(key, outcome)
             self._figures.count(outcome)
+        if broken:
+            self._failed()
 
     def _told_apart(
         self, found: Sequence[FoundRow]

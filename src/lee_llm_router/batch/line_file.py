@@ -86,16 +86,18 @@ class LineFile:
         start = max(0, end - _TAIL)
         return blake2b(os.pread(self._descriptor, end - start, start), digest_size=10).digest()
 
-    def replaced(self, temporary: Path, content: Iterable[bytes]) -> LineFile:
-        """Put a file with other content in its place, and return that. This one stays open, and nobody finds it.
+    def temporary(self) -> Path:
+        """Return where another content of it is written first: beside the file, also where the path is a link."""
+        real = Path(os.path.realpath(self.path))
+        return real.with_name(f"{real.name}.new")
 
-        Args:
-            temporary: Where it is written, in the same folder.
-            content: What it holds.
+    def replaced(self, content: Iterable[bytes]) -> LineFile:
+        """Put a file with `content` in its place, and return that. This one stays open, and nobody finds it.
 
         Raises:
             OSError: it cannot be written; then nothing has changed.
         """
+        temporary = self.temporary()
         mode = os.fstat(self._descriptor).st_mode & 0o777
         try:
             with temporary.open("wb", buffering=_BLOCK) as file:
@@ -107,7 +109,7 @@ class LineFile:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        temporary.replace(self.path)
+        temporary.replace(os.path.realpath(self.path))
         new.path = self.path
         return new
 

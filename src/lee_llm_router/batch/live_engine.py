@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -27,15 +27,15 @@ _NOT_COUNTED = frozenset({FailureType.RATE_LIMIT, FailureType.OVERLOADED, Failur
 
 @dataclass(slots=True)
 class _OpenRow:
-    """A row without an outcome yet."""
+    """A row that has failed, and may be asked again."""
 
     row: BatchRow
+    answers_before: int
+    """How many rows the vendor had answered when this one failed last; before that, when it was asked."""
     failures: int = 0
     """How often it failed while others were answered."""
     alone: int = 0
     """How often it failed with nobody left to tell by."""
-    answers_before: int = field(default=-1)
-    """How many rows the vendor had answered when this one failed last; before that, when it was asked first."""
 
 
 class LiveEngine:
@@ -56,6 +56,8 @@ class LiveEngine:
         options = dict(job.settings.options)
         self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
         self._options = options
+        self._role = job.settings.role
+        self._complete = job.router.complete_async
 
     async def run(self) -> None:
         """As `BatchEngine.run`."""
@@ -66,28 +68,30 @@ class LiveEngine:
         while True:
             is_prober = gate.is_shut and await gate.enter()
             try:
-                open_row = await self._next(is_prober)
-                if open_row is None or job.is_stopped():
+                # One that tries for all takes a row that has not failed yet, where it may: that tells more.
+                open_row = await self._taken_up() if self._aside and self._is_due(is_prober) else None
+                row = await self._next_row() if open_row is None else open_row.row
+                if row is None and self._aside and not job.is_stopped():
+                    open_row = await self._taken_up()
+                    row = open_row.row
+                if row is None or job.is_stopped():
                     return
-                await self._settle(open_row, is_prober)
+                await self._settle(row, open_row, is_prober)
             finally:
                 if is_prober:
                     gate.probed()
 
-    async def _next(self, is_prober: bool) -> _OpenRow | None:
-        """Return the row to be asked next; None if there is none."""
-        job, aside = self._job, self._aside
-        # One that tries for all takes a row that has not failed yet, where it may: that tells more.
-        if aside and (
-            len(aside) >= self._most_aside or not (is_prober or aside[0][0] > job.clock.monotonic())
-        ):  # fmt: skip
-            return await self._taken_up()
-        if not self._is_at_end:
-            row = await job.next_row()
-            if row is not None:
-                return _OpenRow(row)
-            self._is_at_end = True
-        return await self._taken_up() if aside and not job.is_stopped() else None
+    def _is_due(self, is_prober: bool) -> bool:
+        """Whether a row that was put aside is to be asked before one that has not failed yet."""
+        aside = self._aside
+        return len(aside) >= self._most_aside or not (is_prober or aside[0][0] > self._job.clock.monotonic())
+
+    async def _next_row(self) -> BatchRow | None:
+        if self._is_at_end:
+            return None
+        row = await self._job.next_row()
+        self._is_at_end = row is None
+        return row
 
     async def _taken_up(self) -> _OpenRow:
         due, _, open_row = heappop(self._aside)
@@ -95,24 +99,23 @@ class LiveEngine:
             await sleep_until(self._job, due)
         return open_row
 
-    async def _settle(self, open_row: _OpenRow, is_prober: bool) -> None:
+    async def _settle(self, row: BatchRow, open_row: _OpenRow | None, is_prober: bool) -> None:
         """Ask a row, and put its outcome; or put it aside, or stop the batch."""
-        job, gate, row = self._job, self._gate, open_row.row
-        if open_row.answers_before < 0:
-            open_row.answers_before = gate.answers
+        job, gate, figures = self._job, self._gate, self._job.figures
+        answers_before = gate.answers
         options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
         if row.options:
             metadata = {**(row.options.get("metadata") or {}), **options["metadata"]}
             options = {**options, **row.options, "metadata": metadata}
-        job.figures.in_flight += 1
+        figures.in_flight += 1
         try:
-            response: LLMResponse[Any] = await job.router.complete_async(job.settings.role, row.messages, **options)
+            response: LLMResponse[Any] = await self._complete(self._role, row.messages, **options)
         except LLMRouterError as error:
-            if self._is_final(open_row, error, is_prober=is_prober):
+            if self._is_final(open_row or _OpenRow(row, answers_before), error, is_prober=is_prober):
                 job.put(row, failure_of(row, error))
             return
         finally:
-            job.figures.in_flight -= 1
+            figures.in_flight -= 1
         gate.answered()
         job.put(row, answer_of(row, response))
 

@@ -73,9 +73,9 @@ class BatchOutput:
 
     def _tell_ledger(self) -> None:
         """Tell the ledger what it does not know of the files."""
-        for what in ("sorting", "tidying"):
+        for file in filter(None, (self._answers, self._failures)):
             with suppress(FileNotFoundError):
-                self._temporary(what).unlink()
+                file.temporary().unlink()
         answers_from, failures_from = self._told("answers", self._answers), self._told("failures", self._failures)
         if answers_from is None or failures_from is None:
             self.ledger.forget_rows()
@@ -201,7 +201,7 @@ class BatchOutput:
             self.ledger.tell()
             kept = [True for _ in self._kept_failures(old)]
             if len(kept) < sum(1 for _ in old.lines()):
-                self._failures = old.replaced(self._temporary("tidying"), self._kept_failures(old)) if kept else None
+                self._failures = old.replaced(self._kept_failures(old)) if kept else None
                 if not kept:
                     self._failures_path.unlink()
                 old.close()
@@ -237,7 +237,7 @@ class BatchOutput:
                 (self.ledger.place(_key_in(line, at, old.path, is_answer=True)[0]), at, len(line) + 1)
                 for at, line in old.lines()
             )
-            self._answers = old.replaced(self._temporary("sorting"), self._sorted(places, is_cancelled))
+            self._answers = old.replaced(self._sorted(places, is_cancelled))
             self.ledger.tell()
             old.close()
             # Whoever has locked the new file meanwhile finds the ledger locked.
@@ -262,9 +262,6 @@ class BatchOutput:
             if is_cancelled():
                 raise _CancelledError
             yield self._answers.read(start, length)
-
-    def _temporary(self, what: str) -> Path:
-        return self._answers_path.with_name(f"{self._answers_path.name}.{what}")
 
     def close(self) -> None:
         """Tell the ledger everything, and let others have the files.

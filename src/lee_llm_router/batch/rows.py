@@ -197,6 +197,8 @@ def _prompt(text: str) -> str:
 
 def _own_id(value: Mapping[str, Any]) -> str | None:
     own = value.get("id")
+    if type(own) is str and own.isascii() and 0 < len(own) <= MAX_ID:
+        return own
     if own is None or own == "":
         return None
     if isinstance(own, bool) or not isinstance(own, str | int):

@@ -24,6 +24,7 @@ from lee_llm_router.batch.output import BatchOutput, OutputFailedError
 from lee_llm_router.batch.rows import BatchRow, key_of
 from lee_llm_router.batch.settings import BatchSettings, Rows
 from lee_llm_router.errors import ConfigError, InvalidRequestError, LLMRouterError
+from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.telemetry.record_json import json_text
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class BatchRun:
         except BaseException:
             source.close()
             raise
-        intake = Intake(source, output, settings, self.figures, self._stopping)
+        intake = Intake(
+            source, output, settings, self.figures, stopped=self._stopping, failed=self._stop_if_too_many_failed
+        )
         try:
             self.figures.batch_id = _same_batch(output, settings, source)
             engine = engine_class(self._job(intake, output, settings.concurrency or usual))
@@ -107,6 +110,8 @@ class BatchRun:
         def put(row: BatchRow, outcome: RowOutcome) -> None:
             if output.put(row.key or key_of(row.id), outcome):
                 self.figures.count(outcome)
+                if not outcome.is_answer:
+                    self._stop_if_too_many_failed()
 
         async def stopping() -> None:
             await self._stopping.wait()
@@ -116,6 +121,12 @@ class BatchRun:
             figures=self.figures, next_row=intake.next_row, put=put, stop=self.stop,
             is_stopped=lambda: self._is_stopped, stopping=stopping, clock=self._clock,
         )  # fmt: skip
+
+    def _stop_if_too_many_failed(self) -> None:
+        most, figures = self._settings.max_failures, self.figures
+        if most is not None and figures.failed > most:
+            kinds = ", ".join(f"{name} {number:,}" for name, number in figures.failures.items())
+            self.stop(BatchStoppedError(f"the batch has stopped: {figures.failed:,} rows have failed ({kinds})"))
 
     def _usual_concurrency(self) -> int:
         """Return how many rows the first target of the role takes at once, by the limits in its settings.
@@ -129,11 +140,16 @@ class BatchRun:
         except InvalidRequestError as error:
             raise ConfigError(error.message, sent=False) from error
         provider = self._router.config.providers[target.provider]
-        most, rate = provider.max_concurrency, provider.rpm
-        if rate is not None:
-            by_rate = min(_MOST_BY_RATE, max(1, rate * _RATE_SECONDS // 60))
-            return by_rate if most is None else min(most, by_rate)
-        return most or DEFAULT_CONCURRENCY
+        limits = [provider, provider.model_limits.get(target.model or "")]
+        most = [limit.max_concurrency for limit in limits if limit is not None and limit.max_concurrency is not None]
+        most += [
+            min(_MOST_BY_RATE, max(1, limit.rpm * _RATE_SECONDS // 60))
+            for limit in limits
+            if limit is not None and limit.rpm is not None
+        ]
+        # Each key has limits of its own.
+        keys = len(provider.several_keys) if isinstance(provider, KeyedConfig) else 0
+        return min(most) * max(1, keys) if most else DEFAULT_CONCURRENCY
 
     async def _with_progress(self, work: Any, started: float) -> None:
         async def tick() -> None:
@@ -214,6 +230,8 @@ def run_here(run: BatchRun) -> BatchReport:
 def _check(settings: BatchSettings) -> None:
     if settings.concurrency is not None and settings.concurrency < 1:
         raise ConfigError("concurrency is 1 at least", sent=False)
+    if settings.max_failures is not None and settings.max_failures < 0:
+        raise ConfigError("max_failures is 0 at least", sent=False)
     if not settings.give_up_after >= 0:
         raise ConfigError("give_up_after is a number of seconds, 0 at least", sent=False)
 

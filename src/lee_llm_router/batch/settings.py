@@ -44,6 +44,8 @@ class BatchSettings:
     """Whether rows that have failed are asked again."""
     append: bool = False
     """Whether an output that another input or other settings began is gone on with."""
+    max_failures: int | None = None
+    """How many rows may fail before the batch stops; None: any number."""
     give_up_after: float = GIVE_UP_AFTER
     """Seconds that an outage is waited out."""
     engine: str = "live"

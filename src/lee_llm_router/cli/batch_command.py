@@ -62,6 +62,9 @@ def batch(
     append: Annotated[
         bool, typer.Option("--append", help="Go on with an output that another input or other settings began.")
     ] = False,
+    max_failures: Annotated[
+        int | None, typer.Option("--max-failures", min=0, help="Stop once more rows have failed. Default: any number.")
+    ] = None,
     give_up_after: Annotated[
         float | None,
         typer.Option(
@@ -95,7 +98,8 @@ def batch(
     settings = BatchSettings(
         role=role, out=out, options=options, concurrency=concurrency, template=_template(template),
         system=text_of(system, "--system"), row_format=cast("RowFormat | None", row_format), ordered=ordered,
-        retry_errors=retry_errors, append=append, engine=engine, engine_options=engine_options,
+        retry_errors=retry_errors, append=append, max_failures=max_failures, engine=engine,
+        engine_options=engine_options,
         give_up_after=GIVE_UP_AFTER if give_up_after is None else give_up_after,
     )  # fmt: skip
     with router_for(target, config) as router:
