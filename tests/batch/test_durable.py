@@ -209,6 +209,25 @@ def test_the_queue_has_the_limits_of_the_provider_that_is_asked_first(
         assert limits_of(router, "r", 16) == limits
 
 
+def test_each_of_several_keys_adds_its_limits_to_those_of_the_queue() -> None:
+    provider = {"type": "openai", "api_key_env": ["A", "B"], "rpm": 300, "max_concurrency": 5}
+    config = {"llm": {"providers": {"p": provider}, "roles": {"r": {"provider": "p", "model": "m"}}}}
+    with LeeLLMRouter(config, trace_store=False) as router:
+        assert limits_of(router, "r", 16) == QueueLimits(each_worker=10, all_workers=10, starts=60, period=6.0)
+
+
+def test_where_routers_share_their_state_it_holds_the_limits_and_the_queue_adds_none() -> None:
+    config = {
+        "llm": {
+            "providers": {"m": {"type": "mock", "rpm": 5, "max_concurrency": 2}},
+            "roles": {"r": {"provider": "m", "model": "x"}},
+            "state": "memory",
+        }
+    }
+    with LeeLLMRouter(config, trace_store=False) as router:
+        assert limits_of(router, "r", 16) == QueueLimits(each_worker=16)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

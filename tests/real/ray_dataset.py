@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from importlib import import_module
 from typing import Any
-
-import ray
 
 from lee_llm_router import load_config
 from lee_llm_router.integrations.ray import RouterStage
 
 
 def main() -> None:
+    ray: Any = import_module("ray")  # which the type checker's environment has not
+    import_module("ray.data")
     told: dict[str, Any] = json.loads(sys.argv[1])
     # Ray waits for ever where all logical CPUs are taken by actors: two of the four are left to it.
     ray.init(num_cpus=4, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

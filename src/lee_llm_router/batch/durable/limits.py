@@ -43,7 +43,9 @@ def limits_of(router: LeeLLMRouter, role: str, concurrency: int) -> QueueLimits:
     if getattr(router.config, "state", None) is not None:
         return QueueLimits(each_worker=concurrency)
     provider = router.config.providers[router.explain(role).targets[0].provider]
-    most, rpm = provider.max_concurrency, provider.rpm
+    # Each of several keys has the limits for itself.
+    keys = len(getattr(provider, "several_keys", ())) or 1
+    most, rpm = (None if limit is None else limit * keys for limit in (provider.max_concurrency, provider.rpm))
     starts = None if rpm is None else max(1, rpm // _WINDOWS)
     return QueueLimits(
         each_worker=concurrency if most is None else min(concurrency, most),
