@@ -22,7 +22,7 @@ def queue_of(role: str) -> str:
 
 
 class JsonSerializer(Serializer):
-    """Stores rows and answers as JSON. DBOS's own way, pickle, would run whatever somebody puts into the database."""
+    """Stores rows and answers as JSON: to be read by people, and by any version of Python and of this package."""
 
     def serialize(self, data: Any) -> str:
         """Return `data` as JSON in ASCII: neither a NUL nor half a character could be stored as it is."""
