@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers.durable_batch import CountingServer, Run, kill, rows_of, worker_process
+from helpers.durable_batch import CountingServer, Run, kill, rows_of, wait_until, worker_process
 from lee_llm_router import ConfigError, FailureType, LeeLLMRouter, LLMRouterError, UnavailableError
 from lee_llm_router.batch.answers import RowOutcome
 
@@ -21,9 +20,11 @@ pytest.importorskip("dbos")
 from sqlalchemy import create_engine
 
 from lee_llm_router.batch.durable.database import NEEDS_EXTRA, BatchDatabase
+from lee_llm_router.batch.durable.engine import row_key
 from lee_llm_router.batch.durable.limits import QueueLimits, limits_of
 from lee_llm_router.batch.durable.quiet import quiet_logs
 from lee_llm_router.batch.durable.roll_call import LOOKS, RollCall, new_worker_id
+from lee_llm_router.batch.durable.row_queue import RowQueue
 from lee_llm_router.batch.durable.stored_rows import JsonSerializer
 
 
@@ -76,31 +77,87 @@ def test_a_batch_that_no_key_serves_stops_and_the_next_run_answers_its_rows(db: 
 
 
 def test_rows_of_a_killed_worker_are_answered_by_another(db: str, tmp_path: Path) -> None:
-    """Asked twice are at most those that were under way at the kill."""
-    rows = rows_of([f"say {number}" for number in range(40)])
-    with CountingServer(delay=0.1) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
-        batch = Run(router, rows, db, concurrency=8, worker=False)
+    """Asked twice are at most those that were under way at the kill. Here the other is the process of the batch."""
+    rows = rows_of([f"say {number}" for number in range(120)])
+    with CountingServer(delay=0.3) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
 
         async def run() -> dict[str, RowOutcome]:
-            running = asyncio.ensure_future(batch.run())
-            while batch.job.figures.waiting_for is None:
-                await asyncio.sleep(0.05)
-            assert "worker" in batch.job.figures.waiting_for
-            with worker_process(server.config(), db, tmp_path) as first:
-                await asyncio.to_thread(server.wait_for, 12)
-                kill(first)
-            with worker_process(server.config(), db, tmp_path) as second:
-                outcomes = await running
-                second.terminate()
-                assert second.stderr is not None
-                assert "say" not in second.stderr.read(), "no prompt is logged"
-            return outcomes
+            running = asyncio.ensure_future(Run(router, rows, db, concurrency=8).run())
+            with worker_process(server.config(), db, tmp_path) as worker:
+                await asyncio.to_thread(wait_until, lambda: server.under_way > 8)
+                kill(worker)
+                assert worker.stderr is not None
+                assert "say" not in worker.stderr.read(), "no prompt is logged"
+            return await running
 
         outcomes = asyncio.run(run())
-    assert len(outcomes) == 40
+    assert len(outcomes) == 120
     assert all(outcome.is_answer for outcome in outcomes.values())
-    assert len(server.asked) == 40
-    assert server.asked.total() - 40 <= 8
+    assert len(server.asked) == 120
+    assert server.asked.total() - 120 <= 8
+
+
+def test_a_cancelled_batch_gives_up_what_is_under_way_and_ends(db: str) -> None:
+    async def run() -> Run:
+        with mock_router(script=[{"delay": 60}]) as router:
+            batch = Run(router, rows_of(["say 1", "say 2"]), db)
+            running = asyncio.ensure_future(batch.run())
+            await asyncio.to_thread(wait_until, lambda: batch.job.figures.in_flight == 2)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        return batch
+
+    assert asyncio.run(run()).outcomes == {}
+
+
+def test_rows_that_no_worker_could_answer_fail_and_a_database_that_is_away_is_waited_for(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has cancelled one in the database; each worker that asked another has died; a third is not readable."""
+    rows = rows_of([{"id": name, "prompt": "say"} for name in ("CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR")])
+    waited_for: set[str | None] = set()
+    engine = create_engine(db)
+
+    def end_rows() -> None:
+        with engine.begin() as connection:
+            for row in rows:
+                status = f"update workflow_status set status='{row.id}' where workflow_uuid like '%{row_key(row)}'"
+                connection.exec_driver_sql(status)
+
+    async def run() -> Run:
+        with mock_router() as router:
+            batch = Run(router, rows, db, worker=False)
+            usual, tries = RowQueue.answered, iter([True, False])
+
+            def away(queue: RowQueue, waiting: Any) -> Any:
+                if next(tries, False):
+                    raise UnavailableError("the database is away", sent=False)
+                waited_for.add(batch.job.figures.waiting_for)
+                return usual(queue, waiting)
+
+            monkeypatch.setattr(RowQueue, "answered", away)
+            running = asyncio.ensure_future(batch.run())
+            while "a worker" not in str(batch.job.figures.waiting_for):
+                await asyncio.sleep(0.01)
+            end_rows()
+            await running
+        return batch
+
+    outcomes = asyncio.run(run()).outcomes
+    assert "the database is away" in waited_for
+    said = {name: outcome.fields["message"] for name, outcome in outcomes.items()}
+    assert said == {
+        "CANCELLED": "it was cancelled in the database",
+        "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "each worker that asked it has died",
+        "ERROR": "the worker could not answer it",
+    }
+
+
+def test_a_program_that_uses_dbos_itself_runs_no_worker(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbos._dbos._dbos_global_instance", object())
+    with mock_router() as router, pytest.raises(ConfigError, match="uses DBOS already"):
+        asyncio.run(Run(router, [], db).run())
 
 
 def test_a_worker_is_dead_when_its_beats_have_not_moved_for_some_looks(db: str) -> None:
@@ -224,23 +281,3 @@ def test_where_routers_share_their_state_it_holds_the_limits_and_the_queue_adds_
     }
     with LeeLLMRouter(config, trace_store=False) as router:
         assert limits_of(router, "r", 16) == QueueLimits(each_worker=16)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "needs a database"),
-        (["--db", "nothing"], "no address"),
-        (["--db", "sqlite:///x.db", "-r", "q"], "no such role"),
-    ],
-)
-def test_the_command_worker_says_what_is_wrong_with_its_arguments(
-    arguments: list[str], said: str, tmp_path: Path
-) -> None:
-    (tmp_path / "llm.json").write_text(
-        json.dumps({"llm": {"providers": {"m": {"type": "mock"}}, "roles": {"r": {"provider": "m"}}}})
-    )
-    command = [sys.executable, "-m", "lee_llm_router", "worker", "--config", "llm.json", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 2
-    assert said in done.stderr
