@@ -78,23 +78,24 @@ def test_a_batch_that_no_key_serves_stops_and_the_next_run_answers_its_rows(db: 
 
 def test_rows_of_a_killed_worker_are_answered_by_another(db: str, tmp_path: Path) -> None:
     """Asked twice are at most those that were under way at the kill. Here the other is the process of the batch."""
-    rows = rows_of([f"say {number}" for number in range(120)])
+    rows = rows_of([f"say {number}" for number in range(100)])
     with CountingServer(delay=0.3) as server, LeeLLMRouter(server.config(), trace_store=False) as router:
 
         async def run() -> dict[str, RowOutcome]:
-            running = asyncio.ensure_future(Run(router, rows, db, concurrency=8).run())
             with worker_process(server.config(), db, tmp_path) as worker:
+                assert worker.stderr is not None
+                assert "answering rows" in await asyncio.to_thread(worker.stderr.readline)
+                running = asyncio.ensure_future(Run(router, rows, db, concurrency=8).run())
                 await asyncio.to_thread(wait_until, lambda: server.under_way > 8)
                 kill(worker)
-                assert worker.stderr is not None
                 assert "say" not in worker.stderr.read(), "no prompt is logged"
             return await running
 
         outcomes = asyncio.run(run())
-    assert len(outcomes) == 120
+    assert len(outcomes) == 100
     assert all(outcome.is_answer for outcome in outcomes.values())
-    assert len(server.asked) == 120
-    assert server.asked.total() - 120 <= 8
+    assert len(server.asked) == 100
+    assert server.asked.total() - 100 <= 8
 
 
 def test_a_cancelled_batch_gives_up_what_is_under_way_and_ends(db: str) -> None:
