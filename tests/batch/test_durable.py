@@ -155,8 +155,9 @@ def test_rows_that_no_worker_could_answer_fail_and_a_database_that_is_away_is_wa
     }
 
 
-def test_a_program_that_uses_dbos_itself_runs_no_worker(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbos._dbos._dbos_global_instance", object())
+@pytest.mark.parametrize("name", ["_dbos_global_instance", "_dbos_global_registry"])
+def test_a_program_that_uses_dbos_itself_runs_no_worker(db: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"dbos._dbos.{name}", object())
     with mock_router() as router, pytest.raises(ConfigError, match="uses DBOS already"):
         asyncio.run(Run(router, [], db).run())
 

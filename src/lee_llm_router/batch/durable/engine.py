@@ -155,8 +155,9 @@ class DbosEngine:
             await self._steadily(lambda: queue.forget([one.row_key for one in found]))
             self._has_room.set()
         figures, here = self._job.figures, self._asker.figures
-        figures.in_flight = here.in_flight if self._settings.worker else len(self._asked)
         if self._settings.worker:
+            # What others ask is theirs to await.
+            figures.in_flight = here.in_flight
             figures.waiting_for, figures.waiting_seconds = here.waiting_for, here.waiting_seconds
         return bool(found)
 

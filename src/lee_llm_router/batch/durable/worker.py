@@ -199,7 +199,7 @@ class DurableWorker:
 
 
 def _is_dbos_in_use() -> bool:
-    """Whether the application has DBOS of its own: it would be given back in place of ours."""
+    """Whether the application has DBOS of its own, launched or with workflows to come: ours would be mixed with it."""
     from dbos import _dbos  # noqa: PLC0415 - it tells nobody otherwise
 
-    return _dbos._dbos_global_instance is not None
+    return _dbos._dbos_global_instance is not None or _dbos._dbos_global_registry is not None
