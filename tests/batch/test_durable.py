@@ -112,6 +112,23 @@ def test_a_cancelled_batch_gives_up_what_is_under_way_and_ends(db: str) -> None:
     assert asyncio.run(run()).outcomes == {}
 
 
+def test_a_batch_that_is_stopped_withdraws_the_rows_that_nobody_has_begun(db: str) -> None:
+    """Workers would go on to ask them, for an output that nobody waits for."""
+
+    async def run() -> None:
+        with mock_router() as router:
+            batch = Run(router, rows_of([f"say {number}" for number in range(700)]), db, worker=False)
+            running = asyncio.ensure_future(batch.run())
+            while batch.job.figures.waiting_for is None:
+                await asyncio.sleep(0.01)
+            batch.job.stop(None)
+            await running
+
+    asyncio.run(run())
+    with create_engine(db).connect() as connection:
+        assert connection.exec_driver_sql("select count(*) from workflow_status").scalar() == 0
+
+
 def test_rows_that_no_worker_could_answer_fail_and_a_database_that_is_away_is_waited_for(
     db: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ class DbosEngine:
         self._asker = RowAsker(job.router, job.clock)
         self._has_room = asyncio.Event()
         self._has_all = False
+        self._is_done = False
 
     async def run(self) -> None:
         """As `BatchEngine.run`.
@@ -112,6 +113,9 @@ class DbosEngine:
     def _close(self, stack: ExitStack, queue: RowQueue) -> None:
         try:
             stack.close()
+            if not self._is_done:
+                with suppress(UnavailableError):
+                    queue.withdraw()
         finally:
             queue.close()
             self._database.close()
@@ -137,6 +141,7 @@ class DbosEngine:
             has_found = await self._collect(queue)
             if self._has_all and not (self._read or self._asked):
                 await self._steadily(queue.clear)
+                self._is_done = True
                 return
             if worker is not None and worker.ended.is_set():
                 job.stop(worker.failure)

@@ -66,6 +66,8 @@ class RowQueue:
                 dbos_system_schema=SCHEMA,
                 serializer=JsonSerializer(),
                 application_name=APPLICATION,
+                # The batch waits itself, and can be stopped meanwhile.
+                retry_connection_errors=False,
             )
             self._client.register_queue(
                 self._queue,
@@ -124,6 +126,23 @@ class RowQueue:
         last = bisect_right(self._kept, now - self._window, key=lambda one: one[0])
         self._delete([workflow_id for _, workflow_id in self._kept[:last]])
         del self._kept[:last]
+
+    def withdraw(self) -> None:
+        """Delete the rows that nobody has begun to ask: the batch has stopped, and enqueues them again if it goes on.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        while True:
+            with self._database.failures_named():
+                # The last first: the workers begin with the others.
+                left = self._client.list_workflows(
+                    workflow_id_prefix=self._prefix, status="ENQUEUED", limit=_PAGE, sort_desc=True,
+                    load_input=False, load_output=False,
+                )  # fmt: skip
+            if not left:
+                break
+            self._delete([one.workflow_id for one in left])
 
     def clear(self) -> None:
         """Delete all that is left of the batch: each row is written down, or nobody asks for it any more.
