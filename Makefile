@@ -121,7 +121,7 @@ test-state: $(VENV)/.installed
 $(REAL)/ray/.installed: pyproject.toml
 	test -x $(REAL)/ray/bin/python || $(PYTHON) -m venv $(REAL)/ray
 	$(REAL)/ray/bin/python $(PIP) install --upgrade "pip>=25.1"
-	$(REAL)/ray/bin/python $(PIP) install "ray[data]==2.60.0" --editable .
+	$(REAL)/ray/bin/python $(PIP) install "ray[data]==2.60.0" --editable ".[redis]"
 	touch $@
 
 # Not in `.ci/run`: Ray takes 590 MB.
