@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,9 @@ class BatchOutput:
 
     def _tell_ledger(self) -> None:
         """Tell the ledger what it does not know of the files."""
-        for file in filter(None, (self._answers, self._failures)):
-            with suppress(FileNotFoundError):
-                file.temporary().unlink()
+        for one in (self._answers, self._failures):
+            if one is not None:
+                one.temporary().unlink(missing_ok=True)
         answers_from, failures_from = self._told("answers", self._answers), self._told("failures", self._failures)
         if answers_from is None or failures_from is None:
             self.ledger.forget_rows()
