@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from lee_llm_router.batch.answers import RowOutcome
 
 pytest.importorskip("dbos")
 
+from dbos import error as dbos_error
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 from lee_llm_router.batch.durable.database import NEEDS_EXTRA, BatchDatabase
 from lee_llm_router.batch.durable.engine import row_key
@@ -243,6 +246,21 @@ def test_a_database_that_cannot_be_reached_is_an_error_without_its_password(
     with pytest.raises(kind, match="the database") as raised:
         BatchDatabase(address.format(folder=tmp_path)).prepare()
     assert "secretpw" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        dbos_error.DBOSException("gone"),
+        sqlite3.OperationalError("gone"),
+        OSError("gone"),
+        OperationalError("insert", "a prompt", ValueError("gone")),
+    ],
+)
+def test_no_foreign_error_leaves_and_none_shows_a_row(db: str, error: Exception) -> None:
+    with pytest.raises(UnavailableError, match="gone") as raised, BatchDatabase(db).failures_named():
+        raise error
+    assert "prompt" not in str(raised.value)
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

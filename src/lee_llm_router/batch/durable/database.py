@@ -116,11 +116,13 @@ class BatchDatabase:
         Raises:
             UnavailableError: something went wrong.
         """
+        from dbos import error as of_dbos  # noqa: PLC0415 - the extra
+        from psycopg import Error as PostgresError  # noqa: PLC0415 - the extra
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError  # noqa: PLC0415 - the extra
 
         try:
             yield
-        except (SQLAlchemyError, OSError, sqlite3.Error) as error:
+        except (SQLAlchemyError, of_dbos.DBOSException, PostgresError, sqlite3.Error, OSError) as error:
             # The text of SQLAlchemy's own error has the values of the statement in it: prompts.
             cause: Any = error.orig if isinstance(error, DBAPIError) else error
             raise UnavailableError(f"the database {self.shown}: {self._scrubbed(cause)}", sent=False) from None
