@@ -105,6 +105,21 @@ def test_a_tool_that_changes_something_is_never_kept() -> None:
         assert router.complete("r", "hi", tools=[other]).cached
 
 
+def test_a_function_that_changes_something_is_never_kept() -> None:
+    def pay(amount: int) -> None:
+        """Pay."""
+
+    def look(at: int) -> None:
+        """Look."""
+
+    pay.has_effects = True  # type: ignore[attr-defined]
+    with cached_router() as (router, _):
+        for tool in (pay, look):
+            router.complete("r", "hi", tools=[tool])
+        assert not router.complete("r", "hi", tools=[pay]).cached
+        assert router.complete("r", "hi", tools=[look]).cached
+
+
 def test_a_hit_is_traced_and_costs_nothing() -> None:
     with cached_router() as (router, asked):
         router.complete("r", "hi")

@@ -6,6 +6,8 @@ import logging
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -143,4 +145,21 @@ def test_many_threads_write_and_read_at_once(file: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(200)))
     assert store.clear() == 10
+    store.close()
+
+
+def test_processes_share_it_at_once(file: Path) -> None:
+    code = """
+import sys
+from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router.cache.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], 10_000_000, SYSTEM_CLOCK)
+for number in range(200):
+    store.keep(b"%d" % number, b"x" * 1000, 60)
+    store.find([b"%d" % number])
+"""
+    started = [subprocess.Popen([sys.executable, "-c", code, str(file)], stderr=subprocess.PIPE) for _ in range(3)]
+    assert [one.communicate(timeout=60)[1] for one in started] == [b"", b"", b""]
+    store = SqliteStore(str(file), 10_000_000, SYSTEM_CLOCK)
+    assert store.clear() == 200
     store.close()

@@ -8,7 +8,8 @@ their pages are used again.
 
 The file is no more than a cache. If it is damaged, or belongs to another program, the cache is off for this process,
 with one warning, and nothing is written to it. A connection belongs to the process that opened it: all are closed
-before a fork, and opened again by whoever needs one.
+before a fork, and opened again by whoever needs one. One connection reads and one writes, so that within a process too
+nobody who reads waits for a writer.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class SqliteStore(AnswerStore):
         self._max_bytes = max_bytes
         self._max_pages = max(16, max_bytes // _PAGE)
         self._clock = clock
-        self._lock = ForkLock()
-        self._db: sqlite3.Connection | None = None
+        self._reader = _Connection()
+        self._writer = _Connection()
         self._is_off = False
         self._was_full = False
         _open_stores.add(self)
@@ -80,7 +81,7 @@ class SqliteStore(AnswerStore):
             now = self._clock.time()
             return [_found(db, key, now) for key in keys]
 
-        return self._done(find, [None] * len(keys))
+        return self._done(self._reader, find, [None] * len(keys))
 
     def keep(self, key: bytes, value: bytes, seconds: float) -> None:
         """As `AnswerStore.keep`."""
@@ -99,7 +100,7 @@ class SqliteStore(AnswerStore):
                 raise
             db.execute("COMMIT")
 
-        self._done(keep, None)
+        self._done(self._writer, keep, None)
 
     def clear(self) -> int:
         """As `AnswerStore.clear`; the room is given back to the file system."""
@@ -109,17 +110,12 @@ class SqliteStore(AnswerStore):
             db.execute("PRAGMA incremental_vacuum").fetchall()
             return count
 
-        return self._done(clear, 0)
+        return self._done(self._writer, clear, 0)
 
     def close(self) -> None:
         """As `AnswerStore.close`."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        db, self._db = self._db, None
-        if db is not None:
-            db.close()
+        for connection in (self._reader, self._writer):
+            connection.close()
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """Delete answers until the pages in use are within the bound: those too old, then the oldest."""
@@ -139,15 +135,17 @@ class SqliteStore(AnswerStore):
         free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
         return used - free
 
-    def _done(self, work: Callable[[sqlite3.Connection], ResultT], otherwise: ResultT) -> ResultT:
+    def _done(
+        self, connection: _Connection, work: Callable[[sqlite3.Connection], ResultT], otherwise: ResultT
+    ) -> ResultT:
         """Return what `work` gives; `otherwise` where the file cannot be used, or not now."""
         if self._is_off:
             return otherwise
         try:
-            with self._lock:
-                if self._db is None:
-                    self._db = self._opened()
-                return work(self._db)
+            with connection.lock:
+                if connection.db is None:
+                    connection.db = self._opened()
+                return work(connection.db)
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL:
@@ -189,6 +187,22 @@ class SqliteStore(AnswerStore):
             db.close()
             raise
         return db
+
+
+class _Connection:
+    """A connection, used by one thread at a time; None while it is not open."""
+
+    __slots__ = ("db", "lock")
+
+    def __init__(self) -> None:
+        self.lock = ForkLock()
+        self.db: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        with self.lock:
+            db, self.db = self.db, None
+            if db is not None:
+                db.close()
 
 
 def _found(db: sqlite3.Connection, key: bytes, now: float) -> bytes | None:

@@ -106,6 +106,7 @@ class CallRecorder:
             captured = captured_texts(plan.operation, request, response, (*parts.secrets, *keys_in(request)))
         record = self._without_attempt(
             None, provider=provider, model=model, outcome="ok", verdict="return", cached=True, cost_usd=0.0,
+            reason="an answer that was kept",
             provider_type=parts.pool.settings(target.provider, {}).type, served_model=printable(response.model),
             finish_reason=printable(response.finish_reason), response_chars=len(response.text),
             started_at=utc_timestamp(parts.clock.time() - elapsed), elapsed_ms=_ms(elapsed),
@@ -242,7 +243,7 @@ class CallRecorder:
         ), error, attempt, response)  # fmt: skip
 
     def _without_attempt(
-        self, reason: BaseException | None, *, started_at: str | None = None, **details: Any
+        self, cause: BaseException | None, *, started_at: str | None = None, **details: Any
     ) -> TraceRecord:
         """Write a record that belongs to no attempt, and return it."""
         plan, role = self._plan, self._plan.role_settings
@@ -252,7 +253,7 @@ class CallRecorder:
             policy=role.policy, operation=plan.operation.name, metadata=plan.metadata, workspace=self._parts.workspace,
             stream=plan.stream is not None, offset_ms=_ms(offset),
             started_at=started_at or utc_timestamp(self._parts.clock.time()), **details,
-        ), reason)  # fmt: skip
+        ), cause)  # fmt: skip
 
     def _keep(
         self,
