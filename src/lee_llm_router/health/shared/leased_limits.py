@@ -9,9 +9,9 @@ that answer before it looks at other targets; ``limit`` means that it has answer
 asks again when the state has said that it is worth it, and wakes the calls; that they look for themselves a little
 later only matters when the state is gone.
 
-The link asks for a `report`, and hands the answer to `apply`. Wanted is what the waiting calls need and a reserve: as
-many permits as started in the last fifth of a second, 10 to 50, and no more than a thirtieth of the limit. What is not
-used between two reports goes back.
+The link asks for a `report`, and hands the answer to `apply`. Wanted is what the waiting calls need, and a lease in
+advance: as many permits as start in a fifth of a second, 10 to 50, and no more than a thirtieth of the limit. What is
+not used between two reports goes back.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ class LeasedLimits(AttemptLimits):
 
     def spare(self, now: float) -> int:
         """Return how many attempts the lease has permits for."""
-        if now >= self.link.alone_from or not self.is_leased or now >= self.expires:
+        if now >= self.link.alone_from:
+            return self._room(now)
+        if not self.is_leased or now >= self.expires:
             return 0
         if self.tpm is not None and self.tokens < _PLENTY * max(self._tokens_each, self._asked_tokens):
             return 0  # small requests are not to pass a large one for ever
@@ -288,6 +290,14 @@ class LeasedLimits(AttemptLimits):
             and (self.tpm is None or self.tokens >= min(tokens, self.tpm))
         )
 
+    def _room(self, now: float) -> int:
+        """Return how many attempts the router's own count allows at least."""
+        starts = _LARGEST_LEASE if self.rpm is None else self.rpm - len(self._starts)
+        if self._tokens is not None and self.tpm is not None:
+            left = self.tpm - self._tokens.used(now)
+            starts = min(starts, int(left / max(1.0, self._tokens_each, self._asked_tokens)))
+        return starts if self.max_concurrency is None else min(starts, self.max_concurrency - self.in_flight)
+
     def _runs_low(self) -> bool:
         """Whether the lease is nearly used up, and it is worth asking for more before a call lacks it."""
         if self.rpm is not None and self.starts <= _part_of(self.rpm) // 2:
@@ -298,17 +308,13 @@ class LeasedLimits(AttemptLimits):
         """Return the starts, tokens and slots that it wants to hold in all."""
         starts = tokens = slots = 0
         if self.rpm is not None:
-            starts = min(calls + reserve, _part_of(self.rpm))
+            starts = calls + min(reserve, _part_of(self.rpm))
         if self.tpm is not None and calls + reserve:
-            several = max(1, min(calls + reserve, _part_of(self.rpm or self.tpm)))
-            share = max(1, self.tpm // _LEASES_IN_LIMIT)
-            tokens = min(self.tpm, max(needed, min(share, int(several * max(1.0, self._tokens_each)))))
+            each, share = max(1.0, self._tokens_each or needed), max(1, self.tpm // _LEASES_IN_LIMIT)
+            tokens = min(self.tpm, needed + int(calls * each + min(share, reserve * each)))
         if self.max_concurrency is not None:
-            part = _part_of(self.max_concurrency * 4)
-            more = (
-                min(calls, part) if self.is_contended else max(min(calls + reserve, part), self._peak - self.in_flight)
-            )
-            slots = self.in_flight + more
+            spare = 0 if self.is_contended else min(reserve, _part_of(self.max_concurrency * 4))
+            slots = max(self.in_flight + calls + spare, 0 if self.is_contended else self._peak)
         return starts, tokens, slots
 
     def _note_use(self, at: float, starts: int, tokens: int) -> None:
@@ -371,5 +377,5 @@ class SharedBudget(RetryBudget):
 
 
 def _part_of(limit: int) -> int:
-    """Return the largest lease of a limit."""
-    return max(1, min(_LARGEST_LEASE, limit // _LEASES_IN_LIMIT))
+    """Return the largest lease in advance of a limit; 0 where the limit is so small that each permit is asked for."""
+    return min(_LARGEST_LEASE, limit // _LEASES_IN_LIMIT)
