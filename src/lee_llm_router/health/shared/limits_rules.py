@@ -7,8 +7,9 @@ for any 60 seconds, and costs at most a tenth of a second in them. Free is what 
 is lent.
 
 Members that lack something for their next attempt wait in the order in which they began to. Each of those ahead is owed
-one attempt, and only what is left beyond that is lent. The one at place n hears when the n-th attempt becomes free, so
-that a thousand routers at a limit do not all ask again at the same moment.
+one attempt, and only what is left beyond that is lent; of starts no more than an equal share while others wait. The one
+at place n hears when the n-th attempt becomes free, so that a thousand routers at a limit do not all ask again at the
+same moment.
 
 Whoever writes this anew elsewhere may store it as he likes; `to_data` has what there is to store.
 """
@@ -153,8 +154,10 @@ class LimitsScope:
     def _lend(self, report: LimitsReport, mine: Holding, ahead: list[Holding]) -> None:
         """Lend starts and tokens: what is free beyond what is owed to those ahead."""
         if report.rpm is not None:
-            free = self._free_starts(report.rpm) - len(ahead)
-            mine.starts += max(0, min(report.starts_wanted - mine.starts, free))
+            free = self._free_starts(report.rpm)
+            others = sum(other.place is not None for other in self._members.values() if other is not mine)
+            share = max(1, free // (others + 1)) if others else free
+            mine.starts += max(0, min(report.starts_wanted - mine.starts, share, free - len(ahead)))
         if report.tpm is not None:
             left = self._free_tokens(report.tpm) - sum(other.tokens_owed for other in ahead)
             mine.tokens += max(0, min(report.tokens_wanted - mine.tokens, left))

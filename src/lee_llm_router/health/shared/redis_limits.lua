@@ -121,8 +121,10 @@ else
   end
   if not (lacks_slot and is_contended) then
     if rpm >= 0 then
-      local free = rpm - used_starts - lent_starts - starts - ahead
-      starts = starts + math.max(0, math.min(starts_wanted - starts, free))
+      local free = rpm - used_starts - lent_starts - starts
+      local others = redis.call('ZCARD', LINE) - (rank and 1 or 0)
+      local share = others > 0 and math.max(1, math.floor(free / (others + 1))) or free
+      starts = starts + math.max(0, math.min(starts_wanted - starts, share, free - ahead))
     end
     if tpm >= 0 then
       local free = tpm - used_tokens - lent_tokens - tokens - owed_ahead
