@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -123,11 +123,13 @@ def permits_come_back(state: Mapping[str, Any]) -> list[Measured]:
     ]
 
 
-def outages(folder: Path, at_once: int, seconds: float) -> list[Measured]:
-    """Calls under load while Redis breaks in all ways, beside as many of a router that has no state."""
+def outages(folder: Path, at_once: int, seconds: float, only: Collection[str] = ()) -> list[Measured]:
+    """Calls under load while Redis breaks in all ways, or `only` in some, beside as many of a router without state."""
     found = []
     with serving() as server, RedisServer(folder) as redis, SlowWay(redis.port) as way:
         for name, break_it in breaks(redis, way, seconds).items():
+            if only and name not in only:
+                continue
             state = {"type": "redis", "url": way.url if name == "slow by 500 ms" else redis.url}
             settings = config(f"{server.url}/slow/0.5", state, rpm=600_000, max_concurrency=1000)
             worker = Worker(Task(settings, "calls", at_once, seconds, beside=True))

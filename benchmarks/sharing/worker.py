@@ -98,8 +98,8 @@ async def calls_side_by_side(router: LeeLLMRouter, task: Task, held: Held) -> di
 
     with LeeLLMRouter(alone, trace_store=usual) as other:
         asyncio.get_running_loop().call_later(WARMING, begin)
-        found, _ = await asyncio.gather(calls(router, task), calls(other, task))
-    return {**found, "longest": held.longest, "usual": usual.longest}
+        made = await asyncio.gather(calls(router, task), calls(other, task))
+    return {**made[0], "longest": held.longest, "usual": usual.longest}
 
 
 class Doings:

@@ -41,7 +41,7 @@ def test_without_redis_py_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.redis
 def test_a_script_that_the_server_does_not_know_runs_once_all_the_same(redis_server: RedisServer) -> None:
     """Also beside one that it knows, and after SCRIPT FLUSH."""
-    connection = RedisConnection(redis_server.url)
+    connection = RedisConnection(redis_server.url, timeout=5)
     assert connection.run([_add("{once}", 1)]) == [1]
     connection.command("SCRIPT FLUSH")
     assert connection.run([_add("{once}", 1), ScriptCall(ECHO, [], ["here"]), _add("{once}", 1)]) == [2, "here", 3]
@@ -62,7 +62,7 @@ def test_a_script_that_the_server_does_not_know_runs_once_all_the_same(redis_ser
     ids=["full", "replica", "password"],
 )
 def test_a_server_that_refuses_is_a_problem_in_words(redis_server: RedisServer, before: list[str], says: str) -> None:
-    connection = RedisConnection(redis_server.url)
+    connection = RedisConnection(redis_server.url, timeout=5)
     connection.run([_add("{refused}", 1)])
     connection.command(*before)
     connection.close()
@@ -83,7 +83,7 @@ def test_a_wrong_password_or_one_that_is_right(tmp_path_factory: pytest.TempPath
     folder: Path = redis_folder(tmp_path_factory)
     with RedisServer(folder, "--requirepass", "right", unix_socket=True) as server:
         for url in (f"redis://:right@127.0.0.1:{server.port}/0", f"unix://:right@{server.socket_path}?db=0"):
-            connection = RedisConnection(url)
+            connection = RedisConnection(url, timeout=5)
             assert connection.command("PING") in ("PONG", True)
             connection.close()
         connection = RedisConnection(f"redis://:wr0ng@127.0.0.1:{server.port}/0")
@@ -96,7 +96,7 @@ def test_a_wrong_password_or_one_that_is_right(tmp_path_factory: pytest.TempPath
 @pytest.mark.redis
 def test_messages_come_and_a_lost_subscription_is_told(redis_server: RedisServer) -> None:
     """The first call subscribes. Closing ends the wait."""
-    here, there = RedisConnection(redis_server.url), RedisConnection(redis_server.url)
+    here, there = RedisConnection(redis_server.url, timeout=5), RedisConnection(redis_server.url, timeout=5)
     assert here.listen("news", 5) is None
     there.command("PUBLISH", "news", "one")
     there.command("PUBLISH", "news", "two")
@@ -120,9 +120,9 @@ def test_messages_come_and_a_lost_subscription_is_told(redis_server: RedisServer
 def test_a_slow_server_is_left_after_the_timeout(redis_server: RedisServer) -> None:
     """And its late answer is not taken for that to another question."""
     with SlowWay(redis_server.port) as way:
-        connection = RedisConnection(way.url, timeout=0.1)
+        connection = RedisConnection(way.url, timeout=0.5)
         connection.command("PING")
-        way.delay = 0.3
+        way.delay = 0.8
         with pytest.raises(RedisProblem, match="no answer in time"):
             connection.run([ScriptCall(ECHO, [], ["first"])])
         way.delay = 0
@@ -132,7 +132,7 @@ def test_a_slow_server_is_left_after_the_timeout(redis_server: RedisServer) -> N
 
 @pytest.mark.redis
 def test_a_forked_child_has_connections_of_its_own(redis_server: RedisServer) -> None:
-    connection = RedisConnection(redis_server.url)
+    connection = RedisConnection(redis_server.url, timeout=5)
     connection.listen("forked", 0)
     own = connection.command("CLIENT ID")
     child = os.fork()
@@ -170,7 +170,7 @@ def test_the_nodes_of_a_cluster_are_found_by_what_each_says(tmp_path_factory: py
             while any(client.execute_command("CLUSTER INFO")["cluster_state"] != "ok" for client in (here, there)):
                 assert monotonic() < until
                 sleep(0.05)
-        connection = RedisConnection(one.url)
+        connection = RedisConnection(one.url, timeout=5)
         tags = [f"{{tag{n}}}" for n in range(20)]
         for times in (1, 2):
             assert connection.run([_add(tag, 1) for tag in tags]) == [times] * 20

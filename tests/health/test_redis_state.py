@@ -25,8 +25,8 @@ pytestmark = pytest.mark.redis
 _grounds = count()
 
 
-@pytest.fixture
-def ground(redis_server: RedisServer) -> Iterator[Ground]:  # type: ignore[no-redef]
+@pytest.fixture  # type: ignore[no-redef]
+def ground(redis_server: RedisServer) -> Iterator[Ground]:
     """One namespace of the server for each test."""
     clock = FakeClock()
     settings = RedisSettings(type="redis", url=redis_server.url, namespace=f"{{test}}{next(_grounds)}", timeout=5)
@@ -90,7 +90,7 @@ def _door_seen(view: DoorView) -> tuple[object, ...]:
 
 def test_every_key_expires_and_stays_with_its_scope(redis_server: RedisServer) -> None:
     """A door not before what is noted of it is over. All keys of a scope have one hash tag."""
-    state = RedisState(RedisSettings(type="redis", url=redis_server.url, namespace="keys{}"))
+    state = RedisState(RedisSettings(type="redis", url=redis_server.url, namespace="keys{}", timeout=5))
     state.exchange([], [])
     state.exchange(
         [LimitsReport("v", "m", 1, rpm=1, tpm=1, used=(Use(0, 1, 1),), starts_wanted=1, retry_burst=2, retries_spent=1)]
@@ -120,8 +120,8 @@ def test_the_documented_rights_are_enough(redis_server: RedisServer) -> None:
             "ACL", "SETUSER", "router", "reset", "on", ">pw", "~{lee:*", "&lee:doors", *RIGHTS.split()
         )  # fmt: skip
         url = redis_server.url.replace("//", "//router:pw@")
-        state = RedisState(RedisSettings(type="redis", url=url, namespace="lee"))
-        ledger = RedisLedger(url, "lee", timeout=1)
+        state = RedisState(RedisSettings(type="redis", url=url, namespace="lee", timeout=5))
+        ledger = RedisLedger(url, "lee", timeout=5)
         assert state.wait_for_changes(0) is None
         state.exchange([], [])
         dice = Random(1)

@@ -26,8 +26,8 @@ def _state(path: Path, now: Any = None, **settings: Any) -> SqliteState:
     return SqliteState(made) if now is None else SqliteState(made, now)
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:  # type: ignore[no-redef]
+@pytest.fixture  # type: ignore[no-redef]
+def ground(tmp_path: Path) -> Iterator[Ground]:
     clock = FakeClock()
     made = Ground(lambda: _state(tmp_path / "new" / "state.sqlite", clock.monotonic), clock.advance)
     yield made

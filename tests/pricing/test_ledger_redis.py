@@ -14,7 +14,7 @@ DAY, TOTAL = "all calls|day|2026-11-26", "role planner|total|total"
 
 
 def _ledger(server: RedisServer | SlowWay, namespace: str) -> RedisLedger:
-    return RedisLedger(server.url, namespace, timeout=0.2)
+    return RedisLedger(server.url, namespace, timeout=0.5)
 
 
 def test_all_who_share_a_namespace_share_the_sums(redis_server: RedisServer) -> None:
@@ -33,13 +33,13 @@ def test_every_key_expires_and_has_one_hash_tag(redis_server: RedisServer) -> No
         assert all(client.pttl(key) > 0 for key in keys)
 
 
-@pytest.mark.parametrize("failures", [1, 3])
+@pytest.mark.parametrize("failures", [1, 2])
 def test_an_addition_that_arrived_but_was_not_answered_counts_once(redis_server: RedisServer, failures: int) -> None:
     """Also if it fails several times, and more is added meanwhile."""
     with SlowWay(redis_server.port) as way:
         ledger = _ledger(way, f"once-{failures}")
         ledger.add({DAY: 1})
-        way.delay = 0.4
+        way.delay = 0.8
         for extra in range(failures):
             with pytest.raises(RedisProblem, match="no answer in time"):
                 ledger.add({DAY: 1 + extra})

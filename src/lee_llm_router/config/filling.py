@@ -95,6 +95,8 @@ def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
             has_login = "@" in urlsplit(text).netloc
         except ValueError:
             has_login = True
+        if has_login and key == "url":  # of a store, whose address is where its login stands
+            return "no user or password is written in the file: put ${NAME} in place of the whole address", "login"
         if has_login:
             return "no user or password goes into an address: name the key with api_key_env", "login"
     return None, "secret"
