@@ -15,7 +15,7 @@ from lee_llm_router import ProviderConfig
 from lee_llm_router._util.clock import SYSTEM_CLOCK
 from lee_llm_router.config import HealthConfig
 from lee_llm_router.errors import FailureType
-from lee_llm_router.health import Health, Permit, QueueTicket, Refusal
+from lee_llm_router.health import Health, KeyedTarget, Permit, QueueTicket, Refusal
 
 CALM = ("red", "green", "blue")
 """Models whose targets never close; that of `ROUGH` is closed by its vendor and by its breaker."""
@@ -247,3 +247,22 @@ def test_each_end_of_an_attempt_wakes_one_call_whatever_the_models(models: int, 
     asyncio.run(main())
     assert asked <= 3 * 300
     assert [record.metadata["n"] for record in memory.records] == list(range(300)), "in order of arrival"
+
+
+def test_a_call_waits_for_several_keys_at_once_and_leaves_all_queues_with_the_first_permit() -> None:
+    """In order of arrival at each key; whoever leaves lets the next one try; nobody is left behind in a queue."""
+    a, b = KeyedTarget("a", "m", "A"), KeyedTarget("a", "m", "B")
+    health = Health(HealthConfig(), {"a": ProviderConfig(type="scripted", max_concurrency=1)}, FakeClock(), lambda: 1.0)
+    held = [health.acquire(key) for key in (a, b)]
+    first, second, third = (health.queue(a, others=[b]) for _ in range(3))
+    assert isinstance(held[0], Permit) and isinstance(held[1], Permit)
+    health.release(held[1])
+    assert first.woken.done() and isinstance(health.acquire(a, first), Refusal)
+    assert isinstance(health.acquire(b), Refusal), "a call that has just come is behind those that wait"
+    assert isinstance(health.acquire(b, first), Permit)
+    assert not second.woken.done()
+    health.release(held[0])
+    assert second.woken.done() and not third.woken.done()
+    health.leave_queue(second)
+    assert third.woken.done() and isinstance(health.acquire(a, third), Permit)
+    assert health.snapshot()["a", "m"].waiting == 0

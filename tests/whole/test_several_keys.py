@@ -25,6 +25,7 @@ from lee_llm_router import (
     RoutingContext,
 )
 from lee_llm_router.config import LLMConfig, load_config
+from lee_llm_router.errors import FailureType
 from lee_llm_router.health import KeyedTarget, Permit
 from lee_llm_router.telemetry.settings import TraceConfig
 
@@ -410,3 +411,30 @@ def test_trace_show_names_the_key_of_each_attempt(tmp_path: Path) -> None:
     out = run_child("trace", "show", answer.request_id, "--dir", str(tmp_path)).stdout.decode()
     assert re.search(r"key +KEY_A", out) and re.search(r"key +KEY_B", out)
     assert "another key after RATE_LIMIT with KEY_A" in out and "secret-of" not in out
+
+
+@pytest.mark.parametrize("way", ["complete, async", "stream, async"])
+def test_a_call_that_waits_is_served_by_whichever_key_is_free_first(way: str) -> None:
+    """Two keys are shut by the vendor for a while, one is busy: the call does not wait out the vendor's time."""
+    with KeyServer() as server, routed(server, max_concurrency=1) as (router, _, clock):
+        health = router._parts.health
+        a, b, c = (health.acquire(KeyedTarget("k", "m", name)) for name in KEYS)
+        assert isinstance(a, Permit) and isinstance(b, Permit) and isinstance(c, Permit)
+        health.release(b, FailureType.RATE_LIMIT, close_gate_for=50)
+        health.release(c, FailureType.RATE_LIMIT, close_gate_for=70)
+        start = clock.now
+
+        async def ask() -> str:
+            if way == "complete, async":
+                return (await router.complete_async("r", "hi")).text
+            return "".join([chunk.text async for chunk in router.stream_async("r", "hi")])
+
+        async def main() -> str:
+            call = asyncio.ensure_future(ask())
+            await clock.sleep_async(5)
+            health.release(a)
+            return await call
+
+        assert asyncio.run(main()) == "hello"
+        assert clock.now - start < 6 and server.asked == ["KEY_A"]
+        assert (router.health()["k", "m"].waiting, router.health()["k", "m"].in_flight) == (0, 0)

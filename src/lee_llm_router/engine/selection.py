@@ -38,7 +38,7 @@ from lee_llm_router.engine.settings import RetryConfig
 from lee_llm_router.errors import BudgetExceededError, LLMRouterError, UnavailableError
 from lee_llm_router.health.states import BREAKER_OPEN, Permit, Refusal
 from lee_llm_router.health.tracker import Health
-from lee_llm_router.health.waiting import QueueTicket
+from lee_llm_router.health.waiting import QueueTicket, TargetKey
 from lee_llm_router.providers.base import Provider
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class TargetSelector:
         return None
 
     def _ticket_for(self, candidate: Candidate) -> QueueTicket | None:
-        return self._ticket if self._ticket is not None and self._ticket.key == candidate.target.key else None
+        return self._ticket if self._ticket is not None and candidate.target.key in self._ticket.keys else None
 
     def _taken(self, candidate: Candidate, permit: Permit) -> Permit:
         """Return `permit`, with no place in a queue left: its own was ended by the permit."""
@@ -396,10 +396,19 @@ class TargetSelector:
 
     def _queue(self, candidate: Candidate, refusal: Refusal) -> QueueTicket:
         key = candidate.target.key
-        if self._ticket is None or self._ticket.key != key:
+        if self._ticket is None or key not in self._ticket.keys:
             self.leave_queue()
-            self._ticket = self._health.queue(key, refusal, candidate.tokens)
+            self._ticket = self._health.queue(key, refusal, candidate.tokens, self._other_keys(candidate))
         return self._ticket
+
+    def _other_keys(self, candidate: Candidate) -> list[TargetKey]:
+        """Return the other keys of a target that may be waited for as well: the first that is free serves."""
+        if candidate.target.key_variable is None:
+            return []
+        return [
+            other.target.key for _, other, refusal in self._waiting
+            if refusal is not None and refusal.cause != "rest" and other.target.differs_by_key(candidate.target)
+        ]  # fmt: skip
 
     def _note_skipped(self, chosen: Candidate | None) -> None:
         """Note every candidate passed over in favour of `chosen` that was never asked, each once."""

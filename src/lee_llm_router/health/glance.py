@@ -66,9 +66,9 @@ class HealthGlance:
         """Return True: a first attempt takes nothing from a budget."""
         return True
 
-    def queue(self, key: TargetKey, refusal: Refusal | None = None, tokens: int = 0) -> QueueTicket:  # noqa: ARG002
+    def queue(self, key: TargetKey, *_: object) -> QueueTicket:
         """Return a ticket that stands in no queue."""
-        return QueueTicket(key)
+        return QueueTicket((key,))
 
     def leave_queue(self, ticket: QueueTicket) -> None:
         """Do nothing: no ticket stands in a queue."""

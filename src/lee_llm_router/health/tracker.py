@@ -28,7 +28,7 @@ thread holds the lock. A forked child keeps what is known, but not the permits a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from heapq import nsmallest
 from typing import TYPE_CHECKING
@@ -156,7 +156,7 @@ class Health:
                     _ask_shared(target, refusal, now, tokens)
                 return refusal
             if ticket is not None:
-                provider.line.remove(target.queue, ticket)
+                self._end(ticket, target, now)
             of_provider = provider.limits.acquire(now, tokens)
             of_model = None if target.limits is None else target.limits.acquire(now, tokens)
             target.in_flight += 1
@@ -260,38 +260,47 @@ class Health:
         with self._lock:
             return self._provider_state(provider).budget.spend()
 
-    def queue(self, key: TargetKey, refusal: Refusal | None = None, tokens: int = 0) -> QueueTicket:
+    def queue(
+        self, key: TargetKey, refusal: Refusal | None = None, tokens: int = 0, others: Sequence[TargetKey] = ()
+    ) -> QueueTicket:
         """Take a place in the queue for `key`. A permit from `acquire` ends it, or `leave_queue`.
 
         Args:
             key: The target.
             refusal: Why the caller waits, and so until when; None if it does not say.
             tokens: As for `acquire`.
+            others: The same target, asked with other keys: it stands in their queues too, and is woken by any.
         """
-        ticket = QueueTicket(key, tokens)
+        ticket = QueueTicket((key, *others), tokens)
         until = None if refusal is None else refusal.opens_at
         now = self._clock.monotonic()
         with self._lock:
-            target = self._target(key)
-            line = target.provider.line
-            target.breaker.hurry()
-            if self._link is not None:
-                _tell_shared(target)
-            line.append(target.queue, ticket)
-            line.place(target.queue, target.opens_at(now), now)
-            # A permit may have been released between the refusal and this append; nobody would wake us then.
-            refused = self._refusal(target, ticket, now, True, tokens)
-            if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
-                ticket.wake()
+            for one in ticket.keys:
+                target = self._target(one)
+                line = target.provider.line
+                target.breaker.hurry()
+                if self._link is not None:
+                    _tell_shared(target)
+                line.append(target.queue, ticket)
+                line.place(target.queue, target.opens_at(now), now)
+                # A permit may have been released between the refusal and this append; nobody would wake us then.
+                refused = self._refusal(target, ticket, now, True, tokens)
+                if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
+                    ticket.wake()
         return ticket
 
     def leave_queue(self, ticket: QueueTicket) -> None:
         """Give up a place in a queue."""
-        now = self._clock.monotonic()
         with self._lock:
-            target = self._target(ticket.key)
+            self._end(ticket, None, self._clock.monotonic())
+
+    def _end(self, ticket: QueueTicket, served: TargetState | None, now: float) -> None:
+        """Take `ticket` out of all queues; those but the one of `served` may go on, as it was woken there in vain."""
+        for key in ticket.keys:
+            target = self._target(key)
             target.provider.line.remove(target.queue, ticket)
-            self._wake(target, now)  # `ticket` may have been woken in vain
+            if target is not served:
+                self._wake(target, now)
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
         """Return what is known of every target, as data; of one with several keys as a whole, with each."""

@@ -67,12 +67,15 @@ class KeyedTarget(tuple[str, "str | None"]):
 
 
 class QueueTicket:
-    """A place in the queue for one target. `woken` is done when it is worth trying again."""
+    """A place in the queue for one target, or in those for several keys of it.
 
-    __slots__ = ("arrival", "key", "tokens", "woken")
+    `woken` is done when it is worth trying again.
+    """
 
-    def __init__(self, key: TargetKey, tokens: int = 0) -> None:
-        self.key = key
+    __slots__ = ("arrival", "keys", "tokens", "woken")
+
+    def __init__(self, keys: tuple[TargetKey, ...], tokens: int = 0) -> None:
+        self.keys = keys
         self.tokens = tokens
         """What is to be reserved for the attempt."""
         self.arrival = next(_arrivals)
