@@ -177,9 +177,9 @@ def owner_of(settings: ProviderConfig) -> str | None:
 
 def _tpm_of(settings: ProviderConfig, model: str | None) -> int | None:
     """Return the tokens a minute of a target: the smaller of those of its provider and of its model; None: any."""
-    of_model = settings.model_limits.get(model) if model is not None else None
-    limits = [tpm for tpm in (settings.tpm, of_model and of_model.tpm) if tpm is not None]
-    return min(limits, default=None)
+    of_model = None if model is None else settings.model_limits.get(model)
+    limits = (settings.tpm, None if of_model is None else of_model.tpm)
+    return min((tpm for tpm in limits if tpm is not None), default=None)
 
 
 def path_of_entry(index: int, role: str) -> KeyPath:

@@ -28,7 +28,8 @@ from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
 from lee_llm_router.engine.answer_checks import check_at_length, judge, may_refuse
 from lee_llm_router.engine.billed_attempt import billed, priced, refusing
-from lee_llm_router.engine.failure_rules import FAILURES_OF_KEY, RULES, brought_answer, decide, gate_wait, never_reached
+from lee_llm_router.engine.candidates import Candidate, NextAction
+from lee_llm_router.engine.failure_rules import RULES, brought_answer, decide, gate_wait, never_reached
 from lee_llm_router.engine.failures import (
     believable_part,
     final_error,
@@ -42,7 +43,7 @@ from lee_llm_router.engine.no_attempt import deadline_passed, kept_answer, nobod
 from lee_llm_router.engine.plan import SHORTEST_ATTEMPT, Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.preparation import prepare, refit
 from lee_llm_router.engine.recorder import CallRecorder
-from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
+from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.engine.steps import AskStep, CallStep, CallSteps, ContextStep, QueueStep, SleepStep
 from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.engine.streamed_attempt import ask_stream
@@ -262,8 +263,7 @@ class CallRun:
         settings, now = self.plan.role_settings, self.clock.monotonic()
         self._count_failure(candidate, attempt, error, is_probe, now)
         if attempt.target.key_variable is not None:
-            is_free = self.selector.take_failure_of_key(candidate, is_of_key=error.failure_type in FAILURES_OF_KEY)
-            self.charged -= is_free and candidate.asked == 1  # each key may be refused once, at no cost of attempts
+            self.charged -= self.selector.take_failure_of_key(candidate, error.failure_type) and candidate.asked == 1
         decision = decide(
             error, tries=candidate.tries, failures=candidate.unreached or candidate.failures, repairs=candidate.repairs,
             retry=settings.retry, contract=self.plan.contract, fallback_on=settings.fallback_on,

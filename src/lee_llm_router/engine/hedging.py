@@ -30,11 +30,11 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.numbers import written_out
 from lee_llm_router.engine.answer_times import AnswerTimes
 from lee_llm_router.engine.billed_attempt import refusing
+from lee_llm_router.engine.candidates import Candidate, NextAction
 from lee_llm_router.engine.failures import forget_frames
 from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.engine.preparation import prepare
 from lee_llm_router.engine.runners import BegunStream, EndedRunner, Runner, SpentStream
-from lee_llm_router.engine.selection import Candidate, NextAction
 from lee_llm_router.engine.settings import HedgeConfig
 from lee_llm_router.engine.steps import (
     AskStep,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from lee_llm_router._util.numbers import written_out
+from lee_llm_router.engine.candidates import NextAction
 from lee_llm_router.engine.plan import CallPlan
 from lee_llm_router.engine.recorded_text import error_text
 from lee_llm_router.engine.recorder import CallRecorder
-from lee_llm_router.engine.selection import NextAction, TargetSelector
+from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
 

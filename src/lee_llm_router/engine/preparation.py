@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lee_llm_router._util.scrubbing import text_of_exception
+from lee_llm_router.engine.candidates import Candidate
 from lee_llm_router.engine.failures import scrubbed
 from lee_llm_router.engine.operation import Operation
 from lee_llm_router.engine.plan import CallPlan, RouterParts
-from lee_llm_router.engine.selection import Candidate
 from lee_llm_router.errors import LLMRouterError, UnavailableError
 
 

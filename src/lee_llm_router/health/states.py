@@ -298,6 +298,30 @@ def refusal_in_queue(limits: AttemptLimits, now: float) -> Refusal:
     return Refusal("state", _STATE_ASKED, answered_by, now)
 
 
+def refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
+    """Return why limits, or those who wait, admit no attempt at `target`; None if they do.
+
+    Args:
+        target: The target, which admits it itself.
+        ticket: The place of the call in the queue, if it has one.
+        now: The time.
+        tokens: What is to be reserved for the attempt.
+    """
+    provider = target.provider
+    limits_open_at = provider.limits.opens_at(now, tokens)
+    if limits_open_at is None or limits_open_at > now:
+        return refusal_by(provider.limits, "at the limit set for it", limits_open_at, now)
+    if target.limits is not None and (refusal := target.refusal_of_model(ticket, now, tokens)) is not None:
+        return refusal
+    if provider.line.size:
+        first = provider.line.first(now)
+        # Of what is lent in advance there is enough for many: those who wait for it need not go one by one.
+        ahead = 0 if ticket is not None else provider.line.size
+        if first is not None and first is not ticket and provider.limits.spare(now) <= ahead:
+            return refusal_in_queue(provider.limits, now)
+    return None
+
+
 def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) -> Refusal | None:
     """Return `refusal` as it holds for a call whose patience has ended: it may probe before the breaker's time."""
     if refusal is None or refusal.cause != "breaker" or refusal.opens_at is None:

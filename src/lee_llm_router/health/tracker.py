@@ -38,6 +38,7 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.minute_window import LimitsLeft
 from lee_llm_router.health.settings import HealthConfig
+from lee_llm_router.health.state_news import ask_shared, tell_shared
 from lee_llm_router.health.states import (
     RESTS_PROVIDER,
     Permit,
@@ -47,8 +48,7 @@ from lee_llm_router.health.states import (
     TargetState,
     Transition,
     refusal_at_last,
-    refusal_by,
-    refusal_in_queue,
+    refusal_by_limits,
 )
 from lee_llm_router.health.view import HealthView
 from lee_llm_router.health.waiting import KeyedTarget, QueueTicket, TargetKey
@@ -153,7 +153,7 @@ class Health:
                 if ticket is not None and ticket.woken.done():
                     ticket.woken = Future()  # so that it can be woken again
                 if self._link is not None:
-                    _ask_shared(target, refusal, now, tokens)
+                    ask_shared(target, refusal, now, tokens)
                 return refusal
             if ticket is not None:
                 self._end(ticket, target, now)
@@ -169,7 +169,7 @@ class Health:
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
             permit = Permit(target, probe, leads, self._fork_generation, tokens, of_provider, of_model)
             if self._link is not None:
-                _tell_shared(target, has_news=probe or leads)
+                tell_shared(target, has_news=probe or leads)
             if provider.line.size:
                 self._wake(target, now)
             return permit
@@ -220,7 +220,7 @@ class Health:
             if close_gate_for:
                 target.gate.close_for(now, close_gate_for, target.breaker.answer_rate(now))
             if self._link is not None:
-                _tell_shared(target, has_news=failure is not None or permit.probe or permit.leads_gate,
+                tell_shared(target, has_news=failure is not None or permit.probe or permit.leads_gate,
                              reopened=permit.probe and changed == "open")  # fmt: skip
             if provider.line.size:
                 self._wake(target, now)
@@ -280,7 +280,7 @@ class Health:
                 line = target.provider.line
                 target.breaker.hurry()
                 if self._link is not None:
-                    _tell_shared(target)
+                    tell_shared(target)
                 line.append(target.queue, ticket)
                 line.place(target.queue, target.opens_at(now), now)
                 # A permit may have been released between the refusal and this append; nobody would wake us then.
@@ -345,22 +345,7 @@ class Health:
         self, target: TargetState, ticket: QueueTicket | None, now: float, despite_rest: bool, tokens: int
     ) -> Refusal | None:
         """Return why no attempt may start now; None if one may."""
-        refusal = target.refusal(now, despite_rest)
-        if refusal is not None:
-            return refusal
-        provider = target.provider
-        limits_open_at = provider.limits.opens_at(now, tokens)
-        if limits_open_at is None or limits_open_at > now:
-            return refusal_by(provider.limits, "at the limit set for it", limits_open_at, now)
-        if target.limits is not None and (refusal := target.refusal_of_model(ticket, now, tokens)) is not None:
-            return refusal
-        if provider.line.size:
-            first = provider.line.first(now)
-            # Of what is lent in advance there is enough for many: those who wait for it need not go one by one.
-            ahead = 0 if ticket is not None else provider.line.size
-            if first is not None and first is not ticket and provider.limits.spare(now) <= ahead:
-                return refusal_in_queue(provider.limits, now)
-        return None
+        return target.refusal(now, despite_rest) or refusal_by_limits(target, ticket, now, tokens)
 
     @staticmethod
     def _wake(target: TargetState, now: float) -> None:
@@ -410,30 +395,3 @@ class Health:
             del self._targets[key]
             if isinstance(key, KeyedTarget):
                 self._keyed[key[0], key[1]].pop(key.variable)
-
-
-def _ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) -> None:
-    """Ask the shared state for what the call that was refused lacks."""
-    provider = target.provider
-    if refusal.cause == "state":
-        of_model, door = target.limits, target.door
-        if door is not None and door.known_by(now) is not None:
-            door.ask(now)
-        # The limits of the model are looked at only where those of the provider let an attempt pass.
-        if of_model is not None and (door is None or door.is_known) and provider.limits.cause == "limit":
-            of_model.ask(now, tokens)
-        else:
-            provider.limits.ask(now, tokens)
-    elif refusal.cause in ("breaker", "gate") and target.door is not None:
-        gate, breaker = target.gate, target.breaker
-        if (breaker.probe_at is not None and breaker.needs_pass and breaker.probe_at <= now) or (
-            not gate.is_led and gate.needs_pass and gate.closed_until <= now
-        ):
-            target.door.ask(now)
-
-
-def _tell_shared(target: TargetState, *, has_news: bool = False, reopened: bool = False) -> None:
-    """Tell the shared state what has changed, where something may have."""
-    for door in (target.door, target.provider.door):
-        if door is not None and (has_news or door.is_troubled):
-            door.settled(reopened=reopened and door is target.door)

@@ -13,11 +13,12 @@ from typing import Any
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.billed_attempt import refusing
+from lee_llm_router.engine.candidates import Candidate, NextAction
 from lee_llm_router.engine.failure_rules import backoff
 from lee_llm_router.engine.operation import COMPLETION
 from lee_llm_router.engine.plan import SHORTEST_ATTEMPT, CallPlan, RouterParts, Target
 from lee_llm_router.engine.preparation import prepare
-from lee_llm_router.engine.selection import Candidate, NextAction, TargetSelector
+from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.errors import AuthenticationError, LLMRouterError
 from lee_llm_router.health.states import Permit, Refusal, TargetHealth
 from lee_llm_router.policy.contract import ProviderChoice
