@@ -110,6 +110,24 @@ def test_what_a_killed_process_or_a_lost_ledger_leaves_costs_no_row(
     assert [path.name for path in sorted(out.parent.iterdir())] == ["out.errors.jsonl", "out.jsonl", "out.jsonl.ledger"]
 
 
+def test_wherever_the_files_are_cut_each_row_has_one_answer(asked: Asked, out: Path) -> None:
+    """By a process killed in a write, or by a machine that lost what was written last; with any state of the ledger."""
+    failures, ledger = out.with_name("out.errors.jsonl"), out.with_name("out.jsonl.ledger")
+    whole, failed, told = out.read_bytes(), failures.read_bytes(), ledger.read_bytes()
+    last_line = len(whole[:-1].rpartition(b"\n")[0])
+    with asked.router() as router:
+        for cut in [0, *range(last_line - 2, len(whole) + 1, 9), len(whole) - 1]:
+            out.write_bytes(whole[:cut])
+            failures.write_bytes(failed[: cut % (len(failed) + 1)])
+            ledger.write_bytes(told)
+            asked.prompts.clear()
+            report = router.batch(ROWS, out=out)
+            assert report.is_complete, cut
+            assert sorted(texts(out).values()) == sorted(row.upper() for row in ROWS if row != "row 3"), cut
+            assert len(asked.prompts) <= 31 and len(asked.prompts) == len(set(asked.prompts)), cut
+            assert failures.read_bytes().count(b"\n") == 1, cut
+
+
 def test_an_output_that_was_edited_is_read_again(asked: Asked, out: Path) -> None:
     """Answers that were taken out are asked again."""
     kept = out.read_bytes().splitlines(keepends=True)[5:]

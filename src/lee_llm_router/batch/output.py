@@ -100,7 +100,7 @@ class BatchOutput:
             json.loads(line)
         except ValueError:
             # The file may be somebody's own, given by mistake: nothing of that is removed.
-            if not line.startswith(_BEGINNING) or (at == 0 and self.ledger.fact("batch") is None):
+            if not _BEGINNING.startswith(line[: len(_BEGINNING)]) or (at == 0 and self.ledger.fact("batch") is None):
                 raise ValueError(_no_line(file.path, at, is_answer=is_answer)) from None
             file.cut(at)
             return
