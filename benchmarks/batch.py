@@ -4,9 +4,10 @@
     python benchmarks/batch.py 20000        # as many rows as given
 
 Both ask a loopback server in a process of its own, in turns. The rate is compared in CPU time of the asking process,
-which is what limits it: a second process, and what else the machine does, would disturb a clock on the wall. Exits 1 if
-the rate of the batch is below 90%, if memory grows by more than 10 MB from the first tenth of the rows to the last, or
-if a row has no answer or two.
+which is what limits it: a second process, and what else the machine does, would disturb a clock on the wall. Both
+transports are measured: the quicker a call is, the more weighs what a batch does beside it. Exits 1 if the rate of the
+batch is below 90% over either, if memory grows by more than 10 MB from the first tenth of the rows to the last, or if a
+row has no answer or two.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lee_llm_router import BatchReport, LeeLLMRouter
 
 ROWS = 200_000
 AT_ONCE = 64
+TRANSPORTS = ("httpx", "httptools")
 ROUNDS = 7
 ROWS_OF_ROUND = 4_000
 LEAST_RATE = 0.9
@@ -54,9 +56,9 @@ def write_rows(path: Path, count: int) -> None:
         file.writelines(json.dumps({"id": f"r{number}", "prompt": prompt(number)}) + "\n" for number in range(count))
 
 
-def router_for(port: int, folder: Path) -> LeeLLMRouter:
+def router_for(port: int, folder: Path, transport: str) -> LeeLLMRouter:
     llm: dict[str, Any] = {
-        "providers": {"p": {"type": "http", "base_url": f"http://127.0.0.1:{port}/v1"}},
+        "providers": {"p": {"type": "http", "base_url": f"http://127.0.0.1:{port}/v1", "transport": transport}},
         "roles": {"r": {"provider": "p", "model": "m"}},
         "trace": {"dir": str(folder / "traces")},
     }
@@ -74,7 +76,7 @@ async def ask_plainly(router: LeeLLMRouter, count: int) -> None:
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
 
-async def rates(router: LeeLLMRouter, folder: Path) -> tuple[float, float]:
+async def rates(router: LeeLLMRouter, folder: Path, name: str) -> tuple[float, float]:
     """Return how fast a batch is compared with plain calls: by CPU time, and by the clock on the wall."""
     rows = folder / "round.jsonl"
     write_rows(rows, ROWS_OF_ROUND)
@@ -83,11 +85,11 @@ async def rates(router: LeeLLMRouter, folder: Path) -> tuple[float, float]:
         began, began_cpu = perf_counter(), process_time()
         await ask_plainly(router, ROWS_OF_ROUND)
         half, half_cpu = perf_counter(), process_time()
-        await router.batch_async(rows, out=folder / f"round{number}.out.jsonl", role="r", concurrency=AT_ONCE)
+        await router.batch_async(rows, out=folder / f"{name}{number}.jsonl", role="r", concurrency=AT_ONCE)
         if number:  # the first round warms up
             by_cpu.append((half_cpu - began_cpu) / (process_time() - half_cpu))
             by_wall.append((half - began) / (perf_counter() - half))
-            print(f"round {number}: {by_cpu[-1]:.1%} by CPU time, {by_wall[-1]:.1%} by the clock", flush=True)
+            print(f"{name}, round {number}: {by_cpu[-1]:.1%} by CPU time, {by_wall[-1]:.1%} by the clock", flush=True)
     return median(by_cpu), median(by_wall)
 
 
@@ -116,19 +118,21 @@ async def memory(router: LeeLLMRouter, folder: Path, count: int) -> tuple[float,
 
 
 async def main(count: int) -> int:
+    worst = 1.0
     with serving() as port, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with router_for(port, folder) as router:
-            by_cpu, by_wall = await rates(router, folder)
+        for transport in TRANSPORTS:
+            async with router_for(port, folder, transport) as router:
+                by_cpu, by_wall = await rates(router, folder, transport)
+            print(f"over {transport} a batch has {by_cpu:.1%} of the rate of plain calls ({by_wall:.1%} by the clock)")
+            worst = min(worst, by_cpu)
+        async with router_for(port, folder, TRANSPORTS[-1]) as router:
             first, last, report = await memory(router, folder, count)
     print(
-        f"a batch's rate is {by_cpu:.1%} of that of plain calls (by the clock {by_wall:.1%}; wanted: {LEAST_RATE:.0%})"
-    )
-    print(
         f"{count:,} rows at {report.rows_per_second:,.0f} a second: {first:.1f} MB in the first tenth, {last:.1f} MB in"
-        f" the last (may grow by {MOST_GROWTH:g})"
+        f" the last\nwanted: a rate of {LEAST_RATE:.0%}, at most {MOST_GROWTH:g} MB more"
     )
-    return int(by_cpu < LEAST_RATE or last - first > MOST_GROWTH)
+    return int(worst < LEAST_RATE or last - first > MOST_GROWTH)
 
 
 if __name__ == "__main__":
