@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,16 @@ from random import Random
 
 import pytest
 
-from helpers.durable_batch import CountingServer, Postgres, Run, kill, postgres_programs, rows_of, worker_process
+from helpers.durable_batch import (
+    CountingServer,
+    Postgres,
+    Run,
+    kill,
+    postgres_programs,
+    rows_of,
+    wait_until,
+    worker_process,
+)
 from lee_llm_router import LeeLLMRouter
 
 pytestmark = pytest.mark.real
@@ -80,6 +90,51 @@ def test_a_database_that_crashes_in_between_loses_no_row_and_has_none_asked_twic
         outcomes = asyncio.run(run()).outcomes
     assert len(outcomes) == 300
     assert server.asked == {f"say {number}": 1 for number in range(300)}
+
+
+def test_rows_of_a_worker_that_hangs_go_to_others_and_what_it_says_later_is_not_taken(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """Its process is there, so that only its missing beats tell: as those of one on another machine would."""
+    db = postgres.address("hanging")
+    rows = rows_of([f"say {number}" for number in range(60)])
+    with CountingServer(delay=0.3) as server:
+
+        async def run() -> Run:
+            with LeeLLMRouter(server.config(), trace_store=False) as router:
+                batch = Run(router, rows, db, concurrency=4, worker=False)
+                running = asyncio.ensure_future(batch.run())
+                with worker_process(server.config(), db, tmp_path) as hanging:
+                    await asyncio.to_thread(server.wait_for, 10)
+                    hanging.send_signal(signal.SIGSTOP)
+                    with worker_process(server.config(), db, tmp_path):
+                        await asyncio.to_thread(wait_until, lambda: server.asked.total() >= len(rows) + 1)
+                        hanging.send_signal(signal.SIGCONT)
+                        await running
+            return batch
+
+        assert len(asyncio.run(run()).outcomes) == 60
+        assert len(server.asked) == 60
+        assert server.asked.total() - 60 <= 4
+
+
+def test_workers_hold_the_limit_of_the_provider_together(postgres: Postgres, tmp_path: Path) -> None:
+    """Each could ask 16 rows at once, and the provider takes 4: the queue counts over all of them."""
+    db = postgres.address("limited")
+    rows = rows_of([f"say {number}" for number in range(60)])
+    with CountingServer(delay=0.1) as server:
+        config = server.config(max_concurrency=4)
+
+        async def run() -> Run:
+            with LeeLLMRouter(config, trace_store=False) as router:
+                batch = Run(router, rows, db, concurrency=AT_ONCE, worker=False)
+                with worker_process(config, db, tmp_path), worker_process(config, db, tmp_path):
+                    await batch.run()
+            return batch
+
+        assert len(asyncio.run(run()).outcomes) == 60
+        assert server.asked == {f"say {number}": 1 for number in range(60)}
+        assert server.most_under_way <= 4
 
 
 KILLED = """
