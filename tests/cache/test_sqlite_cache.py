@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from helpers.cache_support import cached_router
+from helpers.cache_support import cached_router, flushed
 from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router.cache.contract import KeptValue
 from lee_llm_router.cache.sqlite import SqliteStore
 
 
@@ -53,10 +54,13 @@ def test_no_prompt_stands_in_the_file(file: Path) -> None:
 
 def test_a_child_of_a_fork_uses_it_too(file: Path) -> None:
     with cached_router(_section(file), clock=SYSTEM_CLOCK) as (router, _):
-        router.complete("r", "hi")
+        flushed(router).complete("r", "hi")
+        flushed(router)
         child = os.fork()
         if not child:
-            os._exit(0 if router.complete("r", "hi").cached and not router.complete("r", "ho").cached else 1)
+            is_good = router.complete("r", "hi").cached and not router.complete("r", "ho").cached
+            router.close()
+            os._exit(0 if is_good else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert router.complete("r", "ho").cached
 
@@ -71,7 +75,8 @@ def test_a_damaged_file_turns_it_off_with_one_warning(
     file.write_bytes(content)
     with cached_router(_section(file)) as (router, asked), caplog.at_level(logging.WARNING, "lee_llm_router"):
         for _ in range(3):
-            assert not router.complete("r", "hi").cached
+            assert not flushed(router).complete("r", "hi").cached
+            flushed(router)
         assert asked.count == 3
     assert len([record for record in caplog.records if "cache" in record.message]) == 1
     assert file.read_bytes() == content
@@ -86,7 +91,7 @@ def test_a_file_of_another_program_is_left_alone(file: Path) -> None:
     before = file.read_bytes()
     with cached_router(_section(file)) as (router, _):
         router.complete("r", "hi")
-        assert not router.complete("r", "hi").cached
+        assert not flushed(router).complete("r", "hi").cached
     assert file.read_bytes() == before
 
 
@@ -107,13 +112,13 @@ def test_a_folder_that_cannot_be_made_turns_it_off(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("a file in the way")
     with cached_router(_section(tmp_path / "kept" / "answers.sqlite")) as (router, _):
         assert router.complete("r", "hi").text == "1: hi"
-        assert not router.complete("r", "hi").cached
+        assert not flushed(router).complete("r", "hi").cached
 
 
 def test_the_file_stays_within_its_bound_and_the_newest_stays(file: Path) -> None:
     store = SqliteStore(str(file), 1_000_000, SYSTEM_CLOCK)
     for number in range(400):
-        store.keep(b"%d" % number, os.urandom(10_000), 60)
+        store.keep([KeptValue(b"%d" % number, os.urandom(10_000), 60)])
     assert store.find([b"399", b"0"])[0] is not None
     assert store.find([b"0"]) == [None]
     store.close()
@@ -123,10 +128,12 @@ def test_the_file_stays_within_its_bound_and_the_newest_stays(file: Path) -> Non
 def test_a_locked_file_holds_nobody_up(file: Path) -> None:
     with cached_router(_section(file), clock=SYSTEM_CLOCK) as (router, asked):
         router.complete("r", "hi")
+        flushed(router)
         holder = sqlite3.connect(file, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         assert router.complete("r", "hi").cached
         router.complete("r", "not kept")
+        flushed(router)
         holder.execute("ROLLBACK")
         holder.close()
         assert not router.complete("r", "not kept").cached
@@ -139,7 +146,7 @@ def test_many_threads_write_and_read_at_once(file: Path) -> None:
 
     def work(number: int) -> bool:
         key = b"%d" % (number % 10)
-        store.keep(key, key * 1000, 60)
+        store.keep([KeptValue(key, key * 1000, 60)])
         return store.find([key]) == [key * 1000]
 
     with ThreadPoolExecutor(8) as pool:
@@ -152,10 +159,11 @@ def test_processes_share_it_at_once(file: Path) -> None:
     code = """
 import sys
 from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router.cache.contract import KeptValue
 from lee_llm_router.cache.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1], 10_000_000, SYSTEM_CLOCK)
 for number in range(200):
-    store.keep(b"%d" % number, b"x" * 1000, 60)
+    store.keep([KeptValue(b"%d" % number, b"x" * 1000, 60)])
     store.find([b"%d" % number])
 """
     started = [subprocess.Popen([sys.executable, "-c", code, str(file)], stderr=subprocess.PIPE) for _ in range(3)]

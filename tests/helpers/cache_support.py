@@ -10,6 +10,7 @@ from typing import Any
 
 from helpers.support import Memory
 from lee_llm_router import LeeLLMRouter, LLMRequest, LLMResponse, LLMUsage
+from lee_llm_router.cache.background import BackgroundStore
 from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.base import Capabilities, Effects, Provider
@@ -94,6 +95,16 @@ class _Words(ChunkStream):
 
     def pull(self, timeout: float) -> StreamChunk | None:
         return next(self._chunks, None)
+
+
+def flushed(router: LeeLLMRouter) -> LeeLLMRouter:
+    """Return `router`, once what its caches have to keep is kept."""
+    caches = router._assembly._caches
+    assert caches is not None
+    for cache in caches._caches.values():
+        assert isinstance(cache.store, BackgroundStore)
+        cache.store.flush()
+    return router
 
 
 @contextmanager

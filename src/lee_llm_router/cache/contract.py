@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from concurrent.futures import Future
+from typing import NamedTuple, TypeAlias
+
+Found: TypeAlias = list[bytes | None]
+
+
+class KeptValue(NamedTuple):
+    """A value that is kept for some time, in place of any other under its key."""
+
+    key: bytes
+    value: bytes
+    seconds: float
 
 
 class AnswerStore(ABC):
@@ -14,18 +25,17 @@ class AnswerStore(ABC):
     failure is a warning, and an outage costs no call more than 50 ms.
     """
 
-    finding_waits: ClassVar[bool] = False
-    """Whether `find` may wait for somebody else, so that it is not called on an event loop."""
-    keeping_waits: ClassVar[bool] = False
-    """As `finding_waits`, of `keep`."""
-
     @abstractmethod
-    def find(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def find(self, keys: Sequence[bytes]) -> Found:
         """Return the value of each key; None for those that are missing or too old."""
 
+    def begin_find(self, keys: Sequence[bytes]) -> Future[Found] | None:  # noqa: ARG002 - most answer at once
+        """Begin to look for `keys` elsewhere, and return what gives them later; None: `find` waits for nobody."""
+        return None
+
     @abstractmethod
-    def keep(self, key: bytes, value: bytes, seconds: float) -> None:
-        """Keep `value` for `seconds`, in place of any other."""
+    def keep(self, values: Sequence[KeptValue]) -> None:
+        """Keep all of `values`."""
 
     @abstractmethod
     def clear(self) -> int:

@@ -21,6 +21,7 @@ from concurrent.futures import Future
 
 from lee_llm_router._util.fork_lock import ForkLock
 
+_MOST_LANDED = 1000
 STALL_SECONDS = 1.0
 """How long the reader of a stream that leads may let it rest before the others ask for themselves: it may be the same
 thread, or task, that reads both."""
@@ -32,16 +33,20 @@ class Flight:
     Attributes:
         woken: Done when there is something to learn.
         leads: Whether this call asks.
+        follows: Whether it began as a follower.
+        landed_lately: Whether a flight of the same key has landed just before.
         landed: The key of the answer, and the answer as it is kept; None: there is none.
     """
 
-    __slots__ = ("_members", "_table", "key", "landed", "leads", "woken")
+    __slots__ = ("_members", "_table", "follows", "key", "landed", "landed_lately", "leads", "woken")
 
     def __init__(self, table: FlightTable, key: bytes, members: _Members) -> None:
         self._table = table
         self._members = members
         self.key = key
         self.leads = False
+        self.follows = False
+        self.landed_lately = False
         self.landed: tuple[bytes, bytes] | None = None
         self.woken: Future[None] = Future()
 
@@ -79,6 +84,8 @@ class FlightTable:
     def __init__(self) -> None:
         self._lock = ForkLock(reentrant=True, in_child=self._forget)
         self._flights: dict[bytes, _Members] = {}
+        self._landed: dict[bytes, None] = {}
+        """The keys that have landed last."""
 
     def join(self, key: bytes) -> Flight:
         """Return a place in the flight of `key`: that of its leader, if there was none."""
@@ -87,7 +94,8 @@ class FlightTable:
             if members is None:
                 members = self._flights[key] = _Members()
             flight = Flight(self, key, members)
-            flight.leads = not members
+            flight.leads, flight.follows = not members, bool(members)
+            flight.landed_lately = key in self._landed
             members.append(flight)
             return flight
 
@@ -98,6 +106,10 @@ class FlightTable:
             if not members or members[0] is not flight:
                 return
             del self._flights[flight.key]
+            if landed is not None:
+                self._landed[flight.key] = None
+                if len(self._landed) > _MOST_LANDED:
+                    del self._landed[next(iter(self._landed))]
         for follower in list(members)[1:]:
             follower.landed = landed
             _wake(follower)
@@ -121,6 +133,7 @@ class FlightTable:
     def _forget(self) -> None:
         """Forget the flights, in a forked child: the threads that led them do not exist there."""
         self._flights.clear()
+        self._landed.clear()
 
 
 def _wake(flight: Flight) -> None:

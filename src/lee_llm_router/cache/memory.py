@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.cache.contract import AnswerStore
+from lee_llm_router.cache.contract import AnswerStore, KeptValue
 
 _OVERHEAD = 300
 """Bytes that an entry takes beside its value: its key, the moment, the tuple and the place in the table."""
@@ -34,17 +34,18 @@ class MemoryStore(AnswerStore):
         with self._lock.inner:
             return [self._find(key, now) for key in keys]
 
-    def keep(self, key: bytes, value: bytes, seconds: float) -> None:
+    def keep(self, values: Sequence[KeptValue]) -> None:
         """As `AnswerStore.keep`; a value that has no room at all is not kept."""
-        until = self._clock.monotonic() + seconds
+        now = self._clock.monotonic()
         with self._lock:
-            self._drop(key)
-            if len(value) + _OVERHEAD > self._room:
-                return
-            self._entries[key] = (until, value)
-            self._size += len(value) + _OVERHEAD
-            while self._size > self._room:
-                self._drop(next(iter(self._entries)))
+            for key, value, seconds in values:
+                self._drop(key)
+                if len(value) + _OVERHEAD > self._room:
+                    continue
+                self._entries[key] = (now + seconds, value)
+                self._size += len(value) + _OVERHEAD
+                while self._size > self._room:
+                    self._drop(next(iter(self._entries)))
 
     def clear(self) -> int:
         """As `AnswerStore.clear`."""

@@ -37,10 +37,12 @@ def open_store(settings: CacheConfig, clock: Clock) -> AnswerStore:
         from lee_llm_router.cache.memory import MemoryStore  # noqa: PLC0415 - each of them alone
 
         return MemoryStore(settings.max_mb * MEGABYTE, clock)
+    from lee_llm_router.cache.background import BackgroundStore  # noqa: PLC0415 - as above
+
     if settings.type == "sqlite":
         from lee_llm_router.cache.sqlite import SqliteStore  # noqa: PLC0415 - as above
 
-        return SqliteStore(place_of(settings)[1], int(settings.max_mb * MEGABYTE), clock)
+        return BackgroundStore(SqliteStore(place_of(settings)[1], int(settings.max_mb * MEGABYTE), clock), finds=False)
     from lee_llm_router.cache.redis import RedisStore  # noqa: PLC0415 - as above
 
-    return RedisStore(settings.url, settings.namespace, clock)
+    return BackgroundStore(RedisStore(settings.url, settings.namespace, clock), finds=True)

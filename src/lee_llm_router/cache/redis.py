@@ -2,8 +2,8 @@
 
 How this works
 --------------
-No call waits for a server that is gone. The connection is found out about in a thread: until that has answered a PING,
-every answer is missing at once. A command has `_ANSWER_SECONDS`; the first that fails is an outage, which is one
+A `BackgroundStore` asks it, so that no call waits for more than a moment. Whether there is a server is found out in a
+further thread: until it has answered a PING, every answer is missing at once. A command has `_ANSWER_SECONDS`; the first that fails is an outage, which is one
 warning, and a thread looks again whenever calls come and a pause has passed, which doubles up to `_LONGEST_PAUSE`.
 """
 
@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import start_in_thread
-from lee_llm_router.cache.contract import AnswerStore
+from lee_llm_router.cache.contract import AnswerStore, KeptValue
 from lee_llm_router.cache.settings import DEFAULT_URL
 from lee_llm_router.settings.redis_connection import check_redis_url, import_redis, problem_in_words
 
@@ -46,9 +46,6 @@ class RedisStore(AnswerStore):
         ConfigError: redis-py is not installed, or the URL is none.
     """
 
-    finding_waits: ClassVar[bool] = True
-    keeping_waits: ClassVar[bool] = True
-
     def __init__(self, url: str | None, namespace: str, clock: Clock) -> None:
         self._url = url or DEFAULT_URL
         check_redis_url(self._url)
@@ -70,12 +67,17 @@ class RedisStore(AnswerStore):
         found: list[Any] = self._done(lambda client: client.mget(names), [None] * len(keys))
         return [value if isinstance(value, bytes) else None for value in found]
 
-    def keep(self, key: bytes, value: bytes, seconds: float) -> None:
-        """As `AnswerStore.keep`."""
-        if len(value) > _LONGEST_VALUE:
-            return
-        name, milliseconds = self._prefix + key.hex().encode(), max(1, round(seconds * 1000))
-        self._done(lambda client: client.set(name, value, px=milliseconds), None)
+    def keep(self, values: Sequence[KeptValue]) -> None:
+        """As `AnswerStore.keep`, in one round trip."""
+
+        def keep(client: Any) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for key, value, seconds in values:
+                if len(value) <= _LONGEST_VALUE:
+                    pipeline.set(self._prefix + key.hex().encode(), value, px=max(1, round(seconds * 1000)))
+            pipeline.execute()
+
+        self._done(keep, None)
 
     def clear(self) -> int:
         """As `AnswerStore.clear`, of this namespace."""

@@ -19,12 +19,12 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
-from lee_llm_router.cache.contract import AnswerStore
+from lee_llm_router.cache.contract import AnswerStore, KeptValue
 
 ResultT = TypeVar("ResultT")
 
@@ -61,8 +61,6 @@ class SqliteStore(AnswerStore):
         clock: Says when a value is too old.
     """
 
-    keeping_waits: ClassVar[bool] = True
-
     def __init__(self, path: str, max_bytes: int, clock: Clock) -> None:
         self._path = Path(path)
         self._max_bytes = max_bytes
@@ -83,16 +81,19 @@ class SqliteStore(AnswerStore):
 
         return self._done(self._reader, find, [None] * len(keys))
 
-    def keep(self, key: bytes, value: bytes, seconds: float) -> None:
-        """As `AnswerStore.keep`."""
-        if len(value) * _LARGEST_SHARE > self._max_bytes:
-            return
-        until = self._clock.time() + seconds
+    def keep(self, values: Sequence[KeptValue]) -> None:
+        """As `AnswerStore.keep`, in one transaction."""
+        now = self._clock.time()
+        rows = [
+            (one.key, now + one.seconds, one.value)
+            for one in values
+            if len(one.value) * _LARGEST_SHARE <= self._max_bytes
+        ]
 
         def keep(db: sqlite3.Connection) -> None:
             db.execute("BEGIN IMMEDIATE")
             try:
-                db.execute("INSERT OR REPLACE INTO answers (key, until, value) VALUES (?, ?, ?)", (key, until, value))
+                db.executemany("INSERT OR REPLACE INTO answers (key, until, value) VALUES (?, ?, ?)", rows)
                 self._make_room(db)
             except BaseException:
                 if db.in_transaction:  # an error may have ended it

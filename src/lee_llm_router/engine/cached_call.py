@@ -17,12 +17,13 @@ that check counts as missing.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import suppress
+from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
+from lee_llm_router.cache.contract import KeptValue
 from lee_llm_router.cache.flights import Flight
 from lee_llm_router.cache.forms import AnswerForm
 from lee_llm_router.engine.answer_checks import judge
@@ -79,14 +80,11 @@ class _CachedCall:
 
     def find(self, keys: list[bytes]) -> Generator[CallStep, Any, list[bytes | None]]:
         """Return what is kept under each of `keys`."""
-        store = self._cache.store
-        if not store.finding_waits:
-            return store.find(keys)
-        try:
-            found: list[bytes | None] = yield WorkStep(partial(store.find, keys), _STORE_SECONDS)
-        except (TimeoutError, OSError):  # no thread can be started, or the store is slow: it is missing
-            return [None] * len(keys)
-        return found
+        begun = self._cache.store.begin_find(keys)
+        if begun is None:
+            return self._cache.store.find(keys)
+        yield QueueStep(cast("Future[None]", begun), _STORE_SECONDS)
+        return begun.result() if begun.done() else [None] * len(keys)
 
     def together(self, caching: CallCaching) -> CallSteps:
         """Ask, or wait for the equal call that does."""
@@ -102,9 +100,11 @@ class _CachedCall:
             if not flight.leads:
                 flight.leave()
             # Another call may have kept it after this one had looked.
-            found = yield from self.find([*self._places()])
-            kept = dict(zip(self._places().values(), found, strict=True))
-            first = kept.pop(0)
+            looks_again = flight.follows or flight.landed_lately
+            keys = [key for key, place in self._places().items() if place or looks_again]
+            found = (yield from self.find(keys)) if keys else []
+            kept = {self._places()[key]: value for key, value in zip(keys, found, strict=True)}
+            first = kept.pop(0, None)
             if first is not None:
                 served = yield from self.served(first)
                 if served is not None:
@@ -129,13 +129,7 @@ class _CachedCall:
             raise
         key, value = self._to_keep(caching, answer)
         if value is not None and key is not None:
-            store = self._cache.store
-            keep = partial(store.keep, key, value, self._cache.ttl)
-            if store.keeping_waits:
-                with suppress(TimeoutError, OSError):  # it goes on in its thread, or it is not kept
-                    yield WorkStep(keep, _STORE_SECONDS)
-            else:
-                keep()
+            self._cache.store.keep((KeptValue(key, value, self._cache.ttl),))
         if flight is not None:
             if key is not None and value is not None:
                 flight.land(key, value)
