@@ -3,8 +3,9 @@
 How this works
 --------------
 A `BackgroundStore` asks it, so that no call waits for more than a moment. Whether there is a server is found out in a
-further thread: until it has answered a PING, every answer is missing at once. A command has `_ANSWER_SECONDS`; the first that fails is an outage, which is one
-warning, and a thread looks again whenever calls come and a pause has passed, which doubles up to `_LONGEST_PAUSE`.
+further thread: until it has answered a PING, every answer is missing at once. A command has `_ANSWER_SECONDS`; the
+first that fails is an outage, which is one warning. Then a thread looks again whenever calls come and a pause has
+passed, which doubles up to `_LONGEST_PAUSE`.
 """
 
 from __future__ import annotations
