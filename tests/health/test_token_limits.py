@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from helpers.servers import Server, answering, completion, json_answer
 from helpers.support import FakeClock, Took, config_for, router_for
-from lee_llm_router import LLMResponse, LLMUsage
-from lee_llm_router.config import HealthConfig
+from lee_llm_router import LeeLLMRouter, LLMResponse, LLMUsage
+from lee_llm_router.config import HealthConfig, load_config
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.health import Health, Permit, Refusal
 from lee_llm_router.health.minute_window import AmountLeft, LimitsLeft
@@ -123,9 +127,9 @@ def test_a_model_has_limits_of_its_own_besides_those_of_the_provider() -> None:
 
 def test_a_small_request_does_not_keep_a_large_one_waiting() -> None:
     """In order of arrival, by the provider's limit and by a model's."""
-    for settings in ({"tpm": 100}, {"model_limits": {"m": {"tpm": 100}}}):
+    for limits in ({"tpm": 100}, {"model_limits": {"m": {"tpm": 100}}}):
         clock = FakeClock()
-        health = _health(clock, **settings)
+        health = _health(clock, **limits)
         permit = _acquire(health, 60)
         assert _wait(health, clock, 80) == 60
         large = health.queue(KEY, tokens=80)
@@ -265,3 +269,54 @@ def test_two_calls_at_once_take_no_more_than_there_is() -> None:
     asyncio.run(main())
     first, second = (datetime.fromisoformat(record.started_at) for record in memory.records)
     assert (second - first).total_seconds() == 5
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 25), st.integers(0, 60), st.integers(0, 60)), max_size=60))
+def test_whatever_comes_when_no_60_seconds_hold_more_than_the_limit(steps: list[tuple[float, int, int]]) -> None:
+    """Each uses what it asks for, or less; who is refused may start at the moment named, and not before."""
+    clock = FakeClock()
+    health = _health(clock, tpm=100)
+    used: list[tuple[float, int]] = []
+    for wait, wanted, spent in steps:
+        clock.advance(wait)
+        answer = health.acquire(KEY, tokens=wanted)
+        if isinstance(answer, Refusal):
+            assert answer.opens_at is not None and clock.now < answer.opens_at <= clock.now + 60
+            clock.now = answer.opens_at
+            answer = health.acquire(KEY, tokens=wanted)
+        assert isinstance(answer, Permit), "it opens when it says so"
+        used.append((clock.now, min(wanted, spent)))
+        health.release(answer, tokens=min(wanted, spent))
+        assert sum(tokens for at, tokens in used if at + 60 > clock.now) <= 100
+
+
+@pytest.mark.parametrize("way", ["complete", "complete_async", "stream", "stream_async", "embed"])
+def test_headers_of_a_real_answer_are_heard_in_every_form_of_a_call(way: str) -> None:
+    """Over HTTP: whole, streamed and embedded; the tokens that the answer reports are counted too."""
+    headers = {"x-ratelimit-remaining-tokens": "100", "x-ratelimit-reset-tokens": "20s"}
+    vectors = {"data": [{"index": 0, "embedding": [1.0]}], "model": "m", "usage": {"total_tokens": 10}}
+    body = vectors if way == "embed" else completion("hello")
+    provider: dict[str, Any] = {"type": "http", "model": "m", "tpm": 1000, "api_key_env": None}
+
+    async def streamed(router: LeeLLMRouter) -> None:
+        async for _ in router.stream_async("r", "hi", max_tokens=500):
+            pass
+
+    asks: dict[str, Callable[[LeeLLMRouter], object]] = {
+        "complete": lambda router: router.complete("r", "hi", max_tokens=500),
+        "complete_async": lambda router: asyncio.run(router.complete_async("r", "hi", max_tokens=500)),
+        "stream": lambda router: list(router.stream("r", "hi", max_tokens=500)),
+        "stream_async": lambda router: asyncio.run(streamed(router)),
+        "embed": lambda router: router.embed("r", ["x" * 1500]),
+    }
+    with Server(answering(json_answer(body, headers=headers))) as server:
+        providers = {"p": {**provider, "base_url": server.url}}
+        config = load_config({"llm": {"providers": providers, "roles": {"r": {"provider": "p"}}}})
+        router, _, clock = router_for(config)
+        with router:
+            asks[way](router)
+            assert clock.sleeps == []
+            asks[way](router)
+    # 10 are used, and 890 lacking of 1,000; of those, what 500 or 501 leave no room for fades in this part of 20 s.
+    assert 8.5 < sum(clock.sleeps) < 9.5
