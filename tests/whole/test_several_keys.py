@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from helpers.command_line import run_child
 from helpers.servers import Received, Server, answering_by, completion, json_answer
@@ -28,6 +29,7 @@ from lee_llm_router.config import LLMConfig, load_config
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health import KeyedTarget, Permit
 from lee_llm_router.telemetry.settings import TraceConfig
+from lee_llm_router.telemetry.sinks.prometheus import PrometheusSink
 
 KEYS = {"KEY_A": "secret-of-a", "KEY_B": "secret-of-b", "KEY_C": "secret-of-c"}
 NAMES = {value: name for name, value in KEYS.items()}
@@ -438,3 +440,19 @@ def test_a_call_that_waits_is_served_by_whichever_key_is_free_first(way: str) ->
         assert asyncio.run(main()) == "hello"
         assert clock.now - start < 6 and server.asked == ["KEY_A"]
         assert (router.health()["k", "m"].waiting, router.health()["k", "m"].in_flight) == (0, 0)
+
+
+def test_metrics_count_the_attempts_with_each_key() -> None:
+    """By the variable's name; of a provider with one key there is no such series."""
+    registry = CollectorRegistry()
+    sink = PrometheusSink(registry=registry)
+    with KeyServer({"KEY_A": refusal(401)}) as server:
+        for settings in ({}, {"api_key_env": "KEY_B"}):
+            with LeeLLMRouter(config_of(server, **settings), trace_store=False, event_sink=sink) as router:
+                router.complete("r", "hi")
+
+    def value(key: str, outcome: str, failure: str) -> float | None:
+        labels = {"provider": "k", "key": key, "outcome": outcome, "failure": failure}
+        return registry.get_sample_value("lee_llm_router_key_attempts_total", labels)
+
+    assert (value("KEY_A", "error", "AUTH"), value("KEY_B", "ok", "")) == (1, 1)

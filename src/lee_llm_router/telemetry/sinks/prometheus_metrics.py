@@ -50,6 +50,10 @@ class Metrics:
 
         self.calls = counter("calls", "Calls that ended.", "role", "outcome", "failure")
         self.attempts = counter("attempts", "Attempts that ended.", "role", *_TARGET, "outcome", "failure")
+        self.keys = counter(
+            "key_attempts", "Attempts with each of several keys, by its variable.", "provider", "key", "outcome",
+            "failure",
+        )  # fmt: skip
         self.retries = counter("retries", "Failures after which the same target was asked again.", "role", *_TARGET)
         self.fallbacks = counter("fallbacks", "Failures and skips after which the next target came.", "role", *_TARGET)
         self.hedges = counter("hedges", "Attempts made beside another one, which was slow.", "role", *_TARGET)
@@ -141,6 +145,9 @@ class _Call(CallFollower):
         if record.provider is None:
             return
         series = self._metrics.series(self._role, record)
+        if record.key_variable is not None:
+            failure = record.failure_type or ""
+            self._metrics.keys.labels(record.provider, record.key_variable, record.outcome, failure).inc()
         if record.hedge:
             series.hedges().inc()
         if not record.is_lost:
