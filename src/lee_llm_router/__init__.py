@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         UnknownFailureError,
         UnrecordedRequestError,
     )
+    from lee_llm_router.health.shared.plugins import register_state
     from lee_llm_router.health.states import TargetHealth
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
     from lee_llm_router.policy.loading import register_policy
@@ -93,6 +94,7 @@ else:
             "LLMTimeoutError ModelNotFoundError OverloadedError PolicyError ProviderError QuotaExceededError "
             "RateLimitError RouterClosedError UnavailableError UnknownFailureError UnrecordedRequestError"
         ),
+        "health.shared.plugins": "register_state",
         "health.states": "TargetHealth",
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
         "policy.loading": "register_policy",
@@ -245,6 +247,7 @@ __all__ = [
     "register_alias",
     "register_policy",
     "register_sink",
+    "register_state",
     "register_store",
     "tool_of",
 ]

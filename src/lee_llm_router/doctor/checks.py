@@ -1,4 +1,4 @@
-"""Checks of a configuration on this machine, made without sending anything.
+"""Checks of a configuration on this machine, made without asking anybody but what is shared (`state`).
 
 Each section has a module of its own; each check returns results, and nothing is printed here. What only a provider
 knows (its key, its program and version) is asked of the provider (`Provider.check`). A configuration with mistakes is
@@ -26,6 +26,7 @@ from lee_llm_router.doctor.policy_checks import check_policies
 from lee_llm_router.doctor.provider_checks import check_providers
 from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.doctor.role_checks import check_roles
+from lee_llm_router.doctor.state_checks import check_state
 from lee_llm_router.doctor.trace_checks import check_traces
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.router import LeeLLMRouter
@@ -36,7 +37,7 @@ __all__ = ["CheckResult", "Level", "diagnose"]
 def diagnose(
     source: LLMConfig | str | os.PathLike[str] | Mapping[str, Any], role: str | None = None
 ) -> list[CheckResult]:
-    """Check everything that a call needs except the network.
+    """Check everything that a call needs except the servers that it asks.
 
     Args:
         source: A configuration, or anything `load_config` takes.
@@ -77,6 +78,7 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
     if used is None or used:
         yield from (one for one in check_keys(partial) if used is None or one.subject in used)
     yield from check_network()
+    yield from check_state(partial)
     yield from check_traces(partial)
     asked = [name for name in config.roles if role in (None, name)]
     yield from check_policies(partial, asked)

@@ -1,0 +1,49 @@
+"""What the doctor says of the shared state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pytest
+
+from lee_llm_router import register_state
+from lee_llm_router.doctor import diagnose
+from lee_llm_router.health.shared.contract import DoorReport, Exchange, LimitsReport
+
+
+class Gone:
+    """A state that answers nobody."""
+
+    def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
+        raise OSError("nobody listens at redis://user:hunter2-secret@host")
+
+    def wait_for_changes(self, seconds: float) -> Collection[str]:
+        raise OSError("nobody listens")
+
+    def close(self) -> None:
+        pass
+
+
+register_state("gone", Gone, replace=True)
+TEXT = """
+llm:
+  providers: {offline: {type: mock}}
+  roles: {r: {provider: offline}}
+  state: %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("memory", "LLR413"), ("{type: sqlite, path: ./state.sqlite}", "LLR413"), ("gone", "LLR414")],
+)
+def test_the_doctor_says_whether_the_shared_state_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "llm.yaml"
+    file.write_text(TEXT % state)
+    (result,) = [one for one in diagnose(file) if one.id in ("LLR413", "LLR414", "LLR415")]
+    assert (result.id, result.line) == (expected, 5)
+    assert "hunter2-secret" not in result.message
