@@ -155,8 +155,8 @@ class CallRun:
         # Two waits in a row for a moment that has come: there must be no loop in which no time passes.
         is_again = self.waited is not None and now - self.waited[0] < SHORTEST_ATTEMPT
         seconds = max(SHORTEST_ATTEMPT if is_again else 0.0, action.at - now)
-        if is_again and action.asks_state:
-            seconds = SHORTEST_ATTEMPT  # it sleeps here and would not see its ticket woken
+        if is_again and (action.asks_state or (action.ticket is not None and action.at >= self.last_start)):
+            seconds = SHORTEST_ATTEMPT  # it sleeps here and would not see its ticket woken, at a moment that none knows
         self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}" if seconds else None)
         try:
             if seconds:
