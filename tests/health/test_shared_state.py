@@ -137,7 +137,7 @@ def test_the_retry_budget_is_one_for_all(ground: Ground) -> None:
 
 def test_scopes_with_odd_names_are_apart(ground: Ground) -> None:
     a = ground.member("a")
-    for scope in ("x", "x y", "x{y}", "x:y", "größe/模型\n", "x" * 3000, "x" * 3001):
+    for scope in ("x", "x y", "x{y}", "x:y", "größe/模型\n", "x" * 3000, "x" * 3001, "\ud800", "\0"):
         assert a.limits(scope, rpm=2, used=(Use(0.0, starts=1),), starts_wanted=9).starts == 1
 
 

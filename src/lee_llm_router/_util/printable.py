@@ -26,3 +26,8 @@ def printable(name: str | None, limit: int = MAX_NAME) -> str | None:
     if name is None or (len(name) <= limit and name.isprintable()):
         return name
     return bounded(name, limit)
+
+
+def encodable(name: str) -> str:
+    """Return `name` with halves of characters escaped, which stand in no UTF-8; nearly every name as it is."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -22,6 +22,7 @@ from typing import Any
 from pydantic import Field
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.printable import encodable
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Exchange, LimitsReport, LimitsView, Rest
 from lee_llm_router.health.shared.settings import StateSettings
 from lee_llm_router.pricing.contract import BudgetLedger
@@ -133,7 +134,7 @@ class RedisState:
             now, report.member, _ms(report.lease),
             *("" if one is None else _ms(one) for one in (report.opened_for, report.reopened_for, report.waits_for)),
             *(("", "", "") if rest is None else (_ms(rest.seconds), _ms(rest.length), rest.reason)),
-            " ".join(word for word in _WORDS if getattr(report, word)), self._channel, report.scope,
+            " ".join(word for word in _WORDS if getattr(report, word)), self._channel, encodable(report.scope),
         ]  # fmt: skip
         return ScriptCall(_script("redis_door.lua"), [tag, f"{tag}:members"], words)
 
@@ -164,7 +165,7 @@ def _script(name: str) -> LuaScript:
 
 
 def _without_braces(name: str) -> str:
-    return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    return encodable(name).replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
 
 
 def _ms(seconds: float) -> float:

@@ -21,6 +21,7 @@ from time import monotonic
 from pydantic import Field
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.printable import encodable
 from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router._util.host_database import HostDatabase, HostDatabaseError
 from lee_llm_router.errors import ConfigError
@@ -162,7 +163,7 @@ class SqliteState:
         return [name.removeprefix(prefix) for name, _ in found if name.startswith(prefix)]
 
     def _name(self, scope: str) -> str:
-        return f"{len(self._namespace)}:{self._namespace}:{scope}"
+        return encodable(f"{len(self._namespace)}:{self._namespace}:{scope}")
 
 
 def _sweep(connection: sqlite3.Connection, now: float) -> None:
