@@ -12,10 +12,12 @@ from time import monotonic, sleep
 import pytest
 
 from helpers.redis_server import START_SECONDS, RedisServer, SlowWay, free_port
+from helpers.servers import make_certificate
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, RedisProblem, ScriptCall
 
 ADD = LuaScript("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+PUBLISH = LuaScript("for _, word in ipairs(ARGV) do redis.call('PUBLISH', KEYS[1], word) end")
 ECHO = LuaScript("return ARGV[1]")
 
 
@@ -179,4 +181,50 @@ def test_the_nodes_of_a_cluster_are_found_by_what_each_says(tmp_path_factory: py
             assert connection.listen("news", 5) is None
             there.publish("news", "from there")
             assert connection.listen("news", 5) == ["from there"]
+        connection.close()
+
+
+@pytest.mark.redis
+def test_over_tls_scripts_run_and_messages_come(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """Also several messages in one record of TLS. A certificate that is not trusted is a problem in words."""
+    from helpers.redis_fixtures import redis_folder
+
+    folder, (certificate, _) = redis_folder(tmp_path_factory), make_certificate(tmp_path)
+    port = free_port()
+    options = [
+        "--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(tmp_path / "key.pem"),
+        "--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no",
+    ]  # fmt: skip
+    with RedisServer(folder, *options):
+        connection = RedisConnection(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}", timeout=5)
+        assert connection.run([_add("tls", 1)]) == [1]
+        assert connection.listen("news", 5) is None
+        told = [f"{number} {'x' * 5000}" for number in range(30)]
+        connection.run([ScriptCall(PUBLISH, ["news"], told)])
+        heard: list[str] = []
+        while len(heard) < len(told):
+            found = connection.listen("news", 20)
+            assert found
+            heard += found
+        assert heard == told
+        connection.close()
+        stranger = RedisConnection(f"rediss://127.0.0.1:{port}/0", timeout=5)
+        with pytest.raises(RedisProblem, match="certificate"):
+            stranger.run([_add("tls", 1)])
+        stranger.close()
+
+
+@pytest.mark.redis
+def test_a_subscription_whose_other_end_is_gone_is_found_out(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing ever comes from a host that has vanished, so a silent one is asked."""
+    monkeypatch.setattr("lee_llm_router.settings.redis_connection.PING_SECONDS", 0.1)
+    with SlowWay(redis_server.port) as way:
+        connection = RedisConnection(way.url, timeout=5)
+        assert connection.listen("news", 5) is None
+        assert connection.listen("news", 0.5) == []
+        way.delay = 20
+        with pytest.raises(RedisProblem, match="silent"):
+            connection.listen("news", 20)
         connection.close()
