@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -69,12 +70,14 @@ def limits_hold(state: Mapping[str, Any], seconds: float) -> list[Measured]:
             worker.end()
         moments, counts = free.counts()["moments"], strict.counts()
     first = sum(moment < min(moments) + 60 for moment in moments)
-    errors = sum(sum(one["errors"].values()) for one in said)
+    failed = Counter[str]()
+    for one in said:
+        failed.update(one["errors"])
     return [
         Measured("600 rpm: most in any 60 s, over the limit", most_in_a_minute(moments) / 6 - 100, "%", 2),
         Measured("600 rpm: unused in the first 60 s", 100 - first / 6, "%", 2),
         Measured("60 rpm: refused by the server", 100 * counts.get("refused", 0) / counts["strict"], "%", 2),
-        Measured("calls that failed", errors, "", 0),
+        Measured(f"calls that failed {list(failed) or ''}", failed.total(), "", 0),
     ]
 
 

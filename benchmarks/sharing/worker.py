@@ -58,7 +58,7 @@ async def calls(router: LeeLLMRouter, task: Task) -> dict[str, Any]:
             try:
                 await router.complete_async(task.role, "hi")
             except LLMRouterError as error:
-                errors[type(error).__name__] += 1
+                errors[str(error)[:200]] += 1
             else:
                 answered += 1
 

@@ -14,6 +14,7 @@ import pytest
 
 from health.test_shared_state import *  # noqa: F403
 from helpers.shared_states import Ground, Member
+from lee_llm_router import LeeLLMRouter, LLMRouterError
 from lee_llm_router._util.host_database import HostDatabaseError
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.shared.contract import Use
@@ -133,3 +134,23 @@ def test_what_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     state.exchange([], [])
     state.close()
     holder.close()
+
+
+def test_routers_that_name_one_file_share_a_limit(tmp_path: Path) -> None:
+    """Four starts a minute for both; the fifth call is told to wait, whichever makes it."""
+    config = {
+        "llm": {
+            "state": {"type": "sqlite", "path": str(tmp_path / "state.sqlite"), "timeout": 5, "patience": 1},
+            "providers": {"p": {"type": "mock", "rpm": 4}},
+            "roles": {"r": {"provider": "p", "deadline": 20}},
+        }
+    }
+    with LeeLLMRouter(config, trace_store=False) as one, LeeLLMRouter(config, trace_store=False) as other:
+        answered = 0
+        for router in (one, other) * 4:
+            try:
+                router.complete("r", "hi")
+            except LLMRouterError:
+                continue
+            answered += 1
+        assert answered == 4
