@@ -59,7 +59,8 @@ def _played(setup: str, size: int, load: float) -> Outcome:
 
 def table(busy: Sequence[Outcome], quiet: Sequence[Outcome], *, size: int) -> str:
     """Return the figures of all setups with `size` routers, as Markdown."""
-    head = ["setup", "refused", "unused", "no answer", "refused", "no answer", "exchanges a request"]
+    head = ["setup", *(f"{what}, {BUSY:g}" for what in ("refused", "unused", "no answer"))]
+    head += [*(f"{what}, {QUIET:g}" for what in ("refused", "no answer")), f"exchanges a request, {BUSY:g}"]
     rows = ["| " + " | ".join(head) + " |", "|---" + "|--:" * (len(head) - 1) + "|"]
     for setup, title in SETUPS.items():
         one, other = (next(o for o in found if (o.setup, o.routers) == (setup, size)) for found in (busy, quiet))
