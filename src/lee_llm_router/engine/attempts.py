@@ -74,7 +74,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     if action.kept is not None:
                         return (yield from kept_answer(plan, run.recorder, action))
                     action = yield from run.wait(action)
-                attempt = run.begin(action)
+                attempt = run.begin(action) if race is None else race.begin(action)
                 try:
                     if race is not None and race.takes(action.candidate):
                         action, attempt = yield from race.first_to_end(action, attempt)
@@ -98,6 +98,8 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     outside_collection(run.cancelled, attempt, cancelled)
                     raise
                 else:
+                    if race is not None:
+                        race.won(attempt)
                     return run.succeeded(attempt, answer)
         except Exception as caught:
             # Nothing foreign leaves: a clock or an operation of somebody else's has failed, say.
@@ -169,25 +171,21 @@ class CallRun:
             raise
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
-    def begin(self, action: NextAction) -> Attempt:
-        """Start the attempt that `action` allows, unless it is under way already."""
-        if self.race is not None and (under_way := self.race.attempt_of(action)) is not None:
-            return under_way
-        now = self.clock.monotonic()
-        if self.parts.pool.is_closed:
-            raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
-        if now >= self.last_start:  # preparing the request (a compression hook) may have taken its time
-            raise self._no_attempt(now)
-        return self.started(action, now)
-
-    def started(self, action: NextAction, now: float, *, is_hedge: bool = False) -> Attempt:
-        """Return the attempt that `action` allows, which begins `now`; its permit is the call's."""
+    def begin(self, action: NextAction, is_hedge: bool = False) -> Attempt:
+        """Start the attempt that `action` allows; with `is_hedge`, beside others, which it must not end."""
         candidate, provider, request = action.candidate, action.candidate.provider, action.candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
+        now = self.clock.monotonic()
+        if self.parts.pool.is_closed and not is_hedge:
+            raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
+        if (
+            now >= self.last_start and not is_hedge
+        ):  # preparing the request (a compression hook) may have taken its time
+            raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
                           self.clock.time(), candidate.dropped, self.waited and self.waited[1], action.reason,
-                          candidate.tries + 1, is_hedge=is_hedge)  # fmt: skip
+                          candidate.tries + 1, is_hedge)  # fmt: skip
         self.made, self.charged = self.made + 1, self.charged + 1
         candidate.tries += 1
         candidate.asked += 1
@@ -199,8 +197,6 @@ class CallRun:
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
         """Record that the attempt gave `answer`, and return it."""
-        if self.race is not None:
-            self.race.won(attempt)
         self._settle(attempt, said=answer)
         self.recorder.succeeded(attempt, answer)
         if self.plan.caching is not None:

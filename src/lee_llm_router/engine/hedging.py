@@ -99,9 +99,10 @@ class Race:
         """Whether an attempt at `candidate` is made here: under way already, or another may be asked beside it."""
         return bool(self.flights) or (self._hedges_left > 0 and _may_be_one_of_several(candidate))
 
-    def attempt_of(self, action: NextAction) -> Attempt | None:
-        """Return the attempt that is under way by `action`; None if it is still to be made."""
-        return next((flight.attempt for flight in self.flights if flight.action is action), None)
+    def begin(self, action: NextAction) -> Attempt:
+        """Return the attempt that is under way by `action`, or start it."""
+        under_way = next((flight.attempt for flight in self.flights if flight.action is action), None)
+        return under_way or self._run.begin(action)
 
     def first_to_end(
         self, action: NextAction, attempt: Attempt
@@ -231,7 +232,7 @@ class Race:
             return
         self._hedges_left -= 1
         run.permit = action.permit
-        attempt = run.started(action, now, is_hedge=True)
+        attempt = run.begin(action, is_hedge=True)
         run.recorder.hedged(attempt, self.flights[0].attempt)
         yield from self._start(action, attempt)
 

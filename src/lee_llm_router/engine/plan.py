@@ -215,13 +215,13 @@ class Attempt:
     """Why it is made although its target was shut, where that is so."""
     counted: int = 1
     """Its number among the attempts at its target that count against `retry.attempts`, from 1."""
+    is_hedge: bool = False
+    """Whether it was made beside another one, which had not begun to answer."""
     context: Context | None = None
     """The context that its provider runs in; None: the caller's."""
     is_billed: bool = False
     """Whether what it cost is known, and charged to the budgets."""
     cost_source: str | None = None
     """Where its cost is from, as `TraceRecord.cost_source`."""
-    is_hedge: bool = False
-    """Whether it was made beside another one, which had not begun to answer."""
     first_output: float | None = None
     """The moment of a stream's first real output, on the monotonic clock."""
