@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from helpers.batch_support import Asked, lines, texts
-from lee_llm_router import BatchStoppedError, ConfigError, ContentFilterError
+from lee_llm_router import AuthenticationError, BatchStoppedError, ConfigError, ContentFilterError
 from lee_llm_router.response import LLMResponse, ToolCall
 
 ROWS = [f"row {number}" for number in range(40)]
@@ -117,6 +117,14 @@ def test_another_batch_does_not_go_into_the_same_output_unseen(other: dict[str, 
         assert len(lines(out)) == 1
         router.batch([{"a": "b", "prompt": "two"}], out=out, append=True, **other)
     assert len(lines(out)) == 2
+
+
+def test_an_output_without_a_row_belongs_to_no_batch_yet(out: Path) -> None:
+    """The first try had the wrong settings, and asked nobody."""
+    with Asked(lambda _: AuthenticationError("no key")).router() as router, pytest.raises(BatchStoppedError):
+        router.batch(ROWS, out=out, system="wrong")
+    with Asked().router() as router:
+        assert router.batch(ROWS, out=out, system="right").answered == 40
 
 
 def test_another_file_or_another_row_under_a_known_id_is_refused(tmp_path: Path, out: Path) -> None:

@@ -130,6 +130,11 @@ class BatchOutput:
             facts[f"{name} mark"] = b"" if file is None else file.mark(size)
         return facts
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has ended yet."""
+        return self._answers.size == 0 and (self._failures is None or self._failures.size == 0)
+
     def expect(self, seen: SeenRow) -> None:
         """Say that a row was read that has no outcome. The ledger is told of it together with that, if it comes soon.
 

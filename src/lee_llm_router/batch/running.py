@@ -98,6 +98,8 @@ class BatchRun:
                 self.figures.is_complete = True
         except OutputFailedError as failure:
             self.stop(BatchStoppedError(str(failure), sent=False))
+        except BatchStoppedError as stopped:
+            self.stop(stopped)
         finally:
             self.figures.elapsed_seconds = self._clock.monotonic() - started
             await intake.close()
@@ -108,7 +110,11 @@ class BatchRun:
 
     def _job(self, intake: Intake, output: BatchOutput, concurrency: int) -> BatchJob:
         def put(row: BatchRow, outcome: RowOutcome) -> None:
-            if output.put(row.key or key_of(row.id), outcome):
+            try:
+                is_new = output.put(row.key or key_of(row.id), outcome)
+            except OutputFailedError as failure:
+                raise BatchStoppedError(str(failure), sent=False) from failure
+            if is_new:
                 self.figures.count(outcome)
                 if not outcome.is_answer:
                     self._stop_if_too_many_failed()
@@ -275,7 +281,7 @@ def _same_batch(output: BatchOutput, settings: BatchSettings, source: RowSource)
     }
     kept = output.ledger.fact("batch")
     before = json.loads(kept) if kept else None
-    if before is not None and not settings.append:
+    if before is not None and not (settings.append or output.is_empty):
         other = [name for name, value in facts.items() if before[name] != value]
         if other:
             raise ConfigError(
