@@ -242,6 +242,23 @@ def test_an_iterable_is_read_in_the_callers_thread_and_its_error_is_raised(out: 
     assert len(texts(out)) == 40
 
 
+def test_answers_that_come_at_once_leave_the_event_loop_to_others(out: Path) -> None:
+    """So do rows that were answered before: a batch of millions can be stopped, and shows how far it is."""
+    rows = [f"row {number}" for number in range(2000)]
+
+    async def main() -> None:
+        async with Asked().router() as router:
+            for _ in range(2):
+                turns = 0
+                batch = asyncio.ensure_future(router.batch_async(rows, out=out, concurrency=1))
+                while not batch.done():
+                    turns += 1
+                    await asyncio.sleep(0)
+                assert turns > 7 + 5
+
+    asyncio.run(main())
+
+
 def test_progress_is_told_and_what_its_hook_raises_is_nobodys_trouble(out: Path) -> None:
     told: list[int] = []
 

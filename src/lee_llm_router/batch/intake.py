@@ -199,6 +199,9 @@ class Intake:
                 return None
             if self._reading is not None or not self._read_at_once():
                 await self._something_read()
+            elif not ready:
+                # Of a batch that is gone on with, millions may have been answered: others want to run meanwhile.
+                await asyncio.sleep(0)
         return None
 
     def _read_at_once(self) -> bool:

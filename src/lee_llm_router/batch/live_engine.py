@@ -21,6 +21,8 @@ _MOST_FAILURES = 3
 _ALONE_SECONDS = 600.0
 """Seconds for which one of the last rows is asked again, twice at least, with nobody left to tell an outage by."""
 _LONGEST_PAUSE = 30.0
+_ROWS_A_TURN = 64
+"""Rows after which the event loop runs in any case: answers that were kept come without a wait, signals want one."""
 _NOT_COUNTED = frozenset({FailureType.RATE_LIMIT, FailureType.OVERLOADED, FailureType.UNAVAILABLE})
 """Failures that say nothing of the row: the vendor has no room for it now."""
 
@@ -53,6 +55,7 @@ class LiveEngine:
         self._most_aside = 2 * job.concurrency + 8
         self._numbers = count()
         self._is_at_end = False
+        self._turns = 0
         options = dict(job.settings.options)
         self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
         self._options = options
@@ -80,6 +83,9 @@ class LiveEngine:
             finally:
                 if is_prober:
                     gate.probed()
+            self._turns += 1
+            if self._turns % _ROWS_A_TURN == 0:
+                await asyncio.sleep(0)
 
     def _is_due(self, is_prober: bool) -> bool:
         """Whether a row that was put aside is to be asked before one that has not failed yet."""
