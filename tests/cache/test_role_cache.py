@@ -100,7 +100,7 @@ def test_a_tool_that_changes_something_is_never_kept() -> None:
     with cached_router(cache={"type": "memory", "except_tools": ["send_mail"]}) as (router, _):
         router.complete("r", "hi", tools=[tool])
         assert not router.complete("r", "hi", tools=[tool]).cached
-        other = {**tool, "function": {**tool["function"], "name": "look_up"}}
+        other = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
         router.complete("r", "hi", tools=[other])
         assert router.complete("r", "hi", tools=[other]).cached
 
