@@ -255,6 +255,14 @@ def test_the_async_calls_share_it() -> None:
         assert asked.count == 1
 
 
+def test_a_cache_can_be_cleared() -> None:
+    with cached_router() as (router, _):
+        router.complete("r", "hi")
+        router.complete("r", "ho")
+        assert router.clear_cache() == 2
+        assert not router.complete("r", "hi").cached
+
+
 def test_little_room_keeps_the_answers_used_last() -> None:
     with cached_router(cache={"type": "memory", "max_mb": 0.0015}) as (router, _):
         for word in "abcdefgh":

@@ -66,6 +66,7 @@ class _RoleChecks:
         yield from self._numbers()
         yield from self._owners()
         yield from self._capabilities()
+        yield from self._cache()
 
     def _at(self, *path: str | int) -> Place | None:
         return self._partial.place(("roles", self._name, *path))
@@ -150,6 +151,13 @@ class _RoleChecks:
         if skipped:
             texts = [f"calls with {' or '.join(what)} skip {provider}" for provider, what in skipped.items()]
             yield found("LLR609", self._name, "; ".join(texts), at=self._at("fallback_providers"))
+
+    def _cache(self) -> Iterator[CheckResult]:
+        cache = self._config.cache_of(self._name)
+        temperatures = [entry.settings.temperature for entry in self._chain]
+        if cache is not None and not cache.any_temperature and all(temperatures):
+            text = f"the cache keeps no answer: the temperature is {temperatures[0]:g}"
+            yield found("LLR615", self._name, text, at=self._at("temperature"))
 
     def _can(self, entry: ChainEntry, field: str) -> bool | None:
         """Return whether the provider of `entry` can do `field`; None where its class does not say."""

@@ -37,6 +37,13 @@ class AnswerCaches:
             except_tools=settings.except_tools,
         )  # fmt: skip
 
+    def clear(self) -> int:
+        """Forget all answers of all roles; return how many those were."""
+        places = {
+            place_of(settings): settings for role in self._config.roles if (settings := self._config.cache_of(role))
+        }
+        return sum(self._cache(settings).store.clear() for settings in places.values())
+
     def close(self) -> None:
         """Release files and connections. Answers in memory go with the router."""
         for cache in [*self._caches.values()]:

@@ -143,6 +143,10 @@ class Assembly:
         """What the calls of this assembly hold."""
         return self.planner.parts
 
+    def clear_caches(self) -> int:
+        """As `LeeLLMRouter.clear_cache`."""
+        return 0 if self._caches is None else self._caches.clear()
+
     def close(self) -> None:
         """Close the providers, the shared state, the store and the sinks."""
         self.parts.pool.close()

@@ -65,6 +65,13 @@ class RouterState:
         """
         self._parts.health.reset(provider, model)
 
+    def clear_cache(self) -> int:
+        """Forget all answers that are kept where this router's roles keep theirs; return how many those were.
+
+        A file or a namespace in Redis may be others' cache too.
+        """
+        return self._assembly.clear_caches()
+
     @property
     def trace_store(self) -> TraceStore | None:
         """Where records go; None if nowhere."""
