@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
-from lee_llm_router.cache.settings import CacheConfig
+from lee_llm_router.cache.settings import CacheConfig, RoleCacheConfig
 from lee_llm_router.cassette.settings import AnyCassette
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
@@ -160,7 +160,7 @@ class RoleConfig(CallSettings):
     policy: AnyPolicy | None = Field(
         None, description="Routing policy of the role: its name, or its type and settings. Default: that of the file."
     )
-    cache: CacheConfig | Literal[False] | None = Field(
+    cache: RoleCacheConfig | None = Field(
         None,
         description="Keeps answers, so that equal requests are not asked again. Default: as the file; false: none.",
     )
