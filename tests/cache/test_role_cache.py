@@ -285,3 +285,43 @@ def test_little_room_keeps_the_answers_used_last() -> None:
 def test_a_mistake_in_the_section_is_a_finding(cache: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError, match="cache"), cached_router(cache=cache):
         pass
+
+
+@pytest.mark.parametrize(
+    ("change", "is_equal"),
+    [
+        ({"base_url": "http://127.0.0.1:2/v1"}, False),
+        ({"query": {"v": "2"}}, False),
+        ({"extra_body": {"a": 1}}, False),
+        ({"headers": {"x-variant": "2"}}, False),
+        ({"api_key_env": "OTHER_KEY"}, True),
+        ({"headers": {"x-api-key": "${OTHER_KEY}"}}, True),
+        ({"query": {"api-key": "${OTHER_KEY}", "v": "1"}}, True),
+        ({"rpm": 100, "max_concurrency": 3, "transport": "httpx"}, True),
+    ],
+)
+def test_settings_that_reach_the_vendor_matter_and_keys_do_not(
+    change: Mapping[str, Any], is_equal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", "k-1234567890")
+    monkeypatch.setenv("SOME_KEY", "k-0987654321")
+    base = {
+        "type": "http",
+        "base_url": "http://127.0.0.1:1/v1",
+        "api_key_env": "SOME_KEY",
+        "headers": {"x-api-key": "${SOME_KEY}"},
+        "query": {"api-key": "${SOME_KEY}", "v": "1"},
+    }
+    keys = []
+    for provider in (base, {**base, **change}):
+        roles = {"r": {"provider": "p", "model": "m", "cache": {"type": "memory"}}}
+        with LeeLLMRouter(
+            {"llm": {"providers": {"p": provider}, "roles": roles, "trace": {"enabled": False}}}
+        ) as router:
+            plan = router._assembly.planner.plan("r", "hi", {})
+            cache, form = plan.role_settings.cache, plan.operation.answer_form()
+            assert cache is not None
+            assert form is not None
+            keys.append(cache.key(plan, router._parts, form, plan.targets[0]))
+    assert keys[0] is not None
+    assert (keys[0] == keys[1]) is is_equal

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -268,3 +268,66 @@ def test_the_fixture_names_a_file_for_each_test(llm_cassette: CassetteConfig) ->
     assert path.name == "test_the_fixture_names_a_file_for_each_test.yaml"
     assert path.parent == Path(__file__).parent / "cassettes" / "test_cassette"
     assert llm_cassette.mode == "once"
+
+
+def test_what_a_provider_raises_is_played_as_the_failure_it_was(file: Path) -> None:
+    class Broken(WrapperProvider):
+        errors: ClassVar[list[Exception]] = [TimeoutError("late"), ConnectionResetError("reset"), RuntimeError("odd")]
+
+        def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+            raise self.errors.pop(0)
+
+    def failures(router: LeeLLMRouter) -> list[str]:
+        found = []
+        for text in "abc":
+            with pytest.raises(LLMRouterError) as caught:
+                router.complete("r", text)
+            found.append(caught.value.failure_type.value)
+        return found
+
+    config = {
+        "providers": {"p": {"type": "mock"}},
+        "roles": {"r": {"provider": "p", "model": "m", "retry": {"attempts": 1}}},
+        "trace": {"enabled": False},
+    }
+    tape = Tape(file, "record")
+    wrap = lambda inner: CassetteProvider(Broken(inner), tape)  # noqa: E731
+    with LeeLLMRouter({"llm": config}, wrap_provider=wrap, clock=FakeClock()) as router:
+        recorded = failures(router)
+    assert recorded == ["TIMEOUT", "PROVIDER_ERROR", "UNKNOWN"]
+    with LeeLLMRouter({"llm": config}, cassette={"path": str(file), "mode": "replay"}, clock=FakeClock()) as router:
+        assert failures(router) == recorded
+
+
+def test_a_recording_goes_on_after_one_that_was_cut(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with _router(file, [{"text": "one"}, {"text": "two"}]) as router:
+        for text in "ab":
+            router.complete("r", text)
+    file.write_bytes(file.read_bytes()[:-70])
+    with _router(file, [{"text": "two again"}], mode="new") as router:
+        assert [router.complete("r", text).text for text in "ab"] == ["one", "two again"]
+    assert "the end of the cassette" in caplog.text
+
+
+def test_a_full_disk_fails_the_call(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with _router(file, [{"text": "one"}], retry={"attempts": 1}) as router:
+        monkeypatch.setattr("lee_llm_router.cassette.tape.os.write", full)
+        with pytest.raises(LLMRouterError, match="cannot be written: No space left"):
+            router.complete("r", "a")
+        monkeypatch.undo()
+
+
+def test_pictures_are_recorded_as_their_digests(file: Path) -> None:
+    picture = "data:image/png;base64," + "A" * 5000
+    message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture}}]}
+    with _router(file, [{"text": "a cat"}]) as router:
+        router.complete("r", [message])
+    assert "<5022 characters, sha256 " in file.read_text()
+    with _replayed(file) as router:
+        assert router.complete("r", [message]).text == "a cat"
+        other = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture + "B"}}]}
+        with pytest.raises(UnrecordedRequestError, match="image_url.url"):
+            router.complete("r", [other])

@@ -69,7 +69,7 @@ class CompletionForm(AnswerForm):
     def load(self, kept: bytes) -> LLMResponse:
         """As `AnswerForm.load`."""
         head, _, raw = kept.partition(b"\n")
-        return answer_of(_checked(head), Deferred(partial(from_json, raw)), cached=True)
+        return answer_of(_checked(head), Deferred(partial(_raw_of, raw)), cached=True)
 
 
 class EmbeddingForm(AnswerForm):
@@ -93,6 +93,13 @@ class EmbeddingForm(AnswerForm):
 
 COMPLETION_FORM = CompletionForm()
 EMBEDDING_FORM = EmbeddingForm()
+
+
+def _raw_of(kept: bytes) -> Any:
+    try:
+        return from_json(kept)
+    except ValueError:  # somebody else has written it
+        return None
 
 
 def _head(data: dict[str, Any]) -> bytes:
