@@ -89,7 +89,7 @@ def test_what_somebody_else_has_put_there_is_asked_anew(value: bytes) -> None:
     with cached_router(text="right") as (router, _):
         router.complete("r", "hi")
         (cache,) = router._assembly._caches._caches.values()  # type: ignore[union-attr]
-        (key,) = cache.store._entries  # type: ignore[attr-defined]
+        (key,) = cache.store._entries  # type: ignore[union-attr]
         cache.store.keep([KeptValue(key, value, 60)])
         answer = router.complete("r", "hi")
         assert answer.text in ("right", "")

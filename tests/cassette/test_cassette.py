@@ -329,5 +329,5 @@ def test_pictures_are_recorded_as_their_digests(file: Path) -> None:
     with _replayed(file) as router:
         assert router.complete("r", [message]).text == "a cat"
         other = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture + "B"}}]}
-        with pytest.raises(UnrecordedRequestError, match="image_url.url"):
+        with pytest.raises(UnrecordedRequestError, match=r"image_url\.url"):
             router.complete("r", [other])
