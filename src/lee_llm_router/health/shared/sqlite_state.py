@@ -21,9 +21,9 @@ from time import monotonic
 from pydantic import Field
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router._util.printable import encodable
 from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router._util.host_database import HostDatabase, HostDatabaseError
+from lee_llm_router._util.printable import encodable
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Exchange, LimitsReport, LimitsView
 from lee_llm_router.health.shared.door_rules import DoorScope
