@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lee_llm_router.health.shared.contract import DoorReport, DoorView, LimitsReport, LimitsView, SharedState
+from lee_llm_router.health.shared.contract import (
+    DoorReport,
+    DoorView,
+    Exchange,
+    LimitsReport,
+    LimitsView,
+    SharedState,
+)
 from lee_llm_router.health.shared.memory import MemoryRoom, MemoryState
 from lee_llm_router.testing import FakeClock
 
@@ -58,3 +65,16 @@ def memory_ground() -> Ground:
     clock = FakeClock()
     room = MemoryRoom(clock.monotonic)
     return Ground(lambda: MemoryState(room=room), clock.advance)
+
+
+class ReturningState(MemoryState):
+    """A state that is gone at first, and back when it is asked again."""
+
+    asked = 0
+
+    def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
+        """As `SharedState.exchange`."""
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("not yet")
+        return super().exchange(limits, doors)

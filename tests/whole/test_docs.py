@@ -12,6 +12,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,15 @@ import yaml
 from helpers import feature_table, network_guard
 from helpers.documents import DOCUMENTS, FENCE, PLAYED, ROOT, Block, blocks_of
 from helpers.fake_codex import FakeCodex, answer
+from helpers.shared_states import ReturningState
 from helpers.support import END, Pieces, config_for, router_for
-from lee_llm_router import InvalidRequestError, LLMTimeoutError, RouterEvent, load_config
+from lee_llm_router import InvalidRequestError, LeeLLMRouter, LLMTimeoutError, RouterEvent, load_config, register_state
 from lee_llm_router.cli import commands as cli
 from lee_llm_router.engine.failure_rules import RULES, FallbackRule, RetryRule
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.providers import registry
 from lee_llm_router.telemetry import EVENTS
-from lee_llm_router.testing import After, ScriptedRouter
+from lee_llm_router.testing import After, Recorder, ScriptedRouter
 
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 HANG = 120.0
@@ -365,7 +367,7 @@ def _told() -> list[RouterEvent]:
     keeping, kept, _ = router_for(config_for({"a": ["kept"]}, role={"cache": {"type": "memory"}}))
     for _ in range(2):
         keeping.complete("r", "answered, then kept")
-    return [*memory.events, *kept.events, *_told_of_a_hedge()]
+    return [*memory.events, *kept.events, *_told_of_a_hedge(), *_told_of_a_state()]
 
 
 def _told_of_a_hedge() -> list[RouterEvent]:
@@ -376,6 +378,18 @@ def _told_of_a_hedge() -> list[RouterEvent]:
     )
     router.complete("r", "answered by a hedge")
     return list(router.recorder.events)
+
+
+def _told_of_a_state() -> list[RouterEvent]:
+    register_state("returning", ReturningState, replace=True)
+    recorder, config = Recorder(), config_for({"a": ["ok"]})
+    state = ReturningState.config_model(type="returning")
+    with LeeLLMRouter(config.model_copy(update={"state": state}), trace_store=False, event_sink=recorder):
+        for _ in range(2000):
+            if recorder.named("state.joined"):
+                break
+            time.sleep(0.005)
+    return recorder.events
 
 
 def test_the_table_of_events_is_what_is_sent() -> None:
