@@ -50,7 +50,7 @@ def config(url: str, state: Mapping[str, Any] | None, **limits: Any) -> dict[str
                 "warming": {"type": "http", "base_url": f"{'/'.join(url.split('/')[:3])}/warming"},
             },
             "roles": {
-                "r": {"provider": "p", "model": "m", "deadline": 120, "retry": {"patience": 70}},
+                "r": {"provider": "p", "model": "m", "deadline": 300, "retry": {"patience": 70}},
                 "warming": {"provider": "warming", "model": "m"},
             },
         }
