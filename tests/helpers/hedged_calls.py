@@ -11,6 +11,8 @@ from lee_llm_router import LLMResponse, LLMRouterError
 from lee_llm_router.errors import FailureType, error_for
 from lee_llm_router.testing import ScriptedRouter
 
+ATTEMPT_THREAD = "lee-llm-router-run"
+"""The name of threads in which attempts run beside each other."""
 Ask = Callable[..., LLMResponse]
 
 
@@ -63,7 +65,7 @@ def assert_nothing_is_held(router: ScriptedRouter) -> None:
     """Every permit is back, and no attempt goes on."""
     assert {target: health.in_flight for target, health in router.health().items() if health.in_flight} == {}
     for thread in threading.enumerate():
-        if thread.name.startswith("lee-llm-router"):
+        if thread.name == ATTEMPT_THREAD:
             thread.join(5)
             assert not thread.is_alive()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.all_forms import WAYS
+from helpers.hedged_calls import ATTEMPT_THREAD
 from helpers.servers import (
     Conversation,
     Script,
@@ -45,7 +46,7 @@ def _quick(way: str) -> Script:
 
 
 def _no_thread_is_left() -> bool:
-    return not any(thread.name.startswith("lee-llm-router") for thread in threading.enumerate())
+    return not any(thread.name == ATTEMPT_THREAD for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("stall", STALLS)
@@ -73,7 +74,7 @@ def test_a_stream_that_has_only_said_who_speaks_has_not_begun_to_answer(way: str
 
 
 def test_a_connection_that_has_served_is_used_again_and_none_that_was_closed(transport: Any) -> None:
-    """Of each server one connection is open after many hedged calls, and every answer is its own."""
+    """Of each server one connection at most is open after many hedged calls, and every answer is its own."""
     number = iter(range(1000))
 
     def answer(conversation: Conversation, every: int) -> None:
@@ -86,8 +87,8 @@ def test_a_connection_that_has_served_is_used_again_and_none_that_was_closed(tra
         router = router_to(a.url, b.url, transport=transport, role=HEDGED)
         for asked in map(str, range(12)):
             assert router.complete("r", asked).text == asked
-        assert b.requests and b.connections == 1
-        assert eventually(lambda: a.open == 1)
+        assert len(b.requests) >= 4 and b.connections < len(b.requests)
+        assert eventually(lambda: a.open <= 1 and b.open <= 1)
         router.close()
 
 
