@@ -57,8 +57,8 @@ class BatchSettings:
 
     @property
     def errors(self) -> Path:
-        """The errors file: ``out.errors.jsonl`` for ``out.jsonl``."""
-        return self.out.with_name(f"{self.out.stem}.errors.jsonl")
+        """The errors file: ``out.errors.jsonl`` for ``out.jsonl``, ``out.txt.errors.jsonl`` for ``out.txt``."""
+        return self.out.with_name(f"{self.out.name.removesuffix('.jsonl')}.errors.jsonl")
 
     @property
     def ledger(self) -> Path:
