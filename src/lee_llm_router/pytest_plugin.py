@@ -83,5 +83,5 @@ def llm_cassette(request: pytest.FixtureRequest) -> CassetteConfig:
     """
     test = Path(request.path)
     name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
-    mode: CassetteMode = request.config.getoption("--llm-cassettes")
+    mode: CassetteMode = request.config.getoption("--llm-cassettes", "once")
     return CassetteConfig(path=str(test.parent / "cassettes" / test.stem / f"{name}.yaml"), mode=mode)

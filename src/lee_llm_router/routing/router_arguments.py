@@ -9,6 +9,7 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router.cache.settings import CacheConfig
 from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
@@ -54,3 +55,4 @@ class TargetOptions(RouterArguments, SharedOptions, total=False):
     fallback_on: Iterable[Literal["INVALID_REQUEST", "CONTENT_FILTER"]]
     retry_effects: bool
     budget: BudgetConfig | Mapping[str, Any]
+    cache: CacheConfig | Mapping[str, Any] | Literal[False]
