@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ENGINES = {
     "live": "lee_llm_router.batch.live_engine:LiveEngine",
     "dbos": "lee_llm_router.batch.durable.engine:DbosEngine",
+    "vendor": "lee_llm_router.batch.vendor.engine:VendorEngine",
 }
 """The class of each engine, ``module:name``, by the name that `--engine` takes. It is loaded when it is first used."""
 

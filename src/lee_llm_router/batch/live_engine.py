@@ -40,6 +40,23 @@ class _OpenRow:
     """How often it failed with nobody left to tell by."""
 
 
+class RowOptions:
+    """The options of the call that asks a row: those of its batch and its own, and what its trace is found by."""
+
+    def __init__(self, job: BatchJob) -> None:
+        options = dict(job.settings.options)
+        self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
+        self._options = options
+
+    def of(self, row: BatchRow) -> dict[str, Any]:
+        """Return those of `row`."""
+        options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
+        if row.options:
+            metadata = {**(row.options.get("metadata") or {}), **options["metadata"]}
+            options = {**options, **row.options, "metadata": metadata}
+        return options
+
+
 class LiveEngine:
     """Asks rows while there are any; see `BatchEngine`.
 
@@ -56,9 +73,7 @@ class LiveEngine:
         self._numbers = count()
         self._is_at_end = False
         self._turns = 0
-        options = dict(job.settings.options)
-        self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
-        self._options = options
+        self._options_of = RowOptions(job).of
         self._role = job.settings.role
         self._complete = job.router.complete_async
 
@@ -109,10 +124,7 @@ class LiveEngine:
         """Ask a row, and put its outcome; or put it aside, or stop the batch."""
         job, gate, figures = self._job, self._gate, self._job.figures
         answers_before = gate.answers
-        options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
-        if row.options:
-            metadata = {**(row.options.get("metadata") or {}), **options["metadata"]}
-            options = {**options, **row.options, "metadata": metadata}
+        options = self._options_of(row)
         figures.in_flight += 1
         try:
             response: LLMResponse[Any] = await self._complete(self._role, row.messages, **options)

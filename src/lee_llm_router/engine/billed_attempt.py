@@ -33,6 +33,6 @@ def billed(plan: CallPlan, parts: RouterParts, attempt: Attempt, part: LLMRespon
 def refusing(plan: CallPlan, parts: RouterParts) -> Callable[[Target], BudgetExceededError | None] | None:
     """Return what says which budget keeps a target of the call from being asked; None if there are no budgets."""
     billing = parts.billing
-    if billing is None or not billing.has_budgets:
+    if billing is None or not billing.has_budgets or plan.is_paid:
         return None
     return lambda target: billing.refusal(plan.role_settings.role, target, parts.clock.time())

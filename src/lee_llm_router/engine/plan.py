@@ -188,6 +188,8 @@ class CallPlan:
     """What the call has to do with a cache; None: nothing."""
     wants_debug_events: bool = False
     """Whether anyone receives the events of a call that goes well; they share one level."""
+    is_paid: bool = False
+    """Whether its answer is there already, and to be paid in any case: no budget refuses it."""
 
 
 @dataclass(slots=True)

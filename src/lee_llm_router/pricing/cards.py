@@ -60,6 +60,17 @@ class PriceCard:
     until: float = inf
     """The moment, in seconds since 1970, until which it is known to hold."""
 
+    def times(self, factor: float) -> PriceCard:
+        """Return the same card, everything on it multiplied."""
+        above = tuple((tokens, rates.times(factor)) for tokens, rates in self.above)
+        per_request = None if self.per_request is None else self.per_request * factor
+        return replace(self, rates=self.rates.times(factor), above=above, per_request=per_request)
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether there is no price on it."""
+        return self.per_request is None and not self.above and self.rates == TokenRates()
+
     @property
     def is_free(self) -> bool:
         """Whether it says that everything costs nothing."""
@@ -137,6 +148,12 @@ def _completed(
             return prompt, total - prompt
     return prompt, completion
 
+
+BATCH_TIER = "batch"
+"""The tier of what a vendor's batch API has answered."""
+BATCH_SHARE = 0.5
+"""What that costs, as a part of the plain price, where no other price is known: OpenAI, Anthropic and Google all say
+50% (platform.openai.com/docs/guides/batch, docs.claude.com on batch processing, ai.google.dev on the Batch API)."""
 
 _STANDARD_TIERS = frozenset({"", "default", "standard", "standard_only", "auto", "on_demand", "normal"})
 """Words of vendors for the tier that the plain price is for."""

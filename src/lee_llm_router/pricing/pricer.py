@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.numbers import amount
-from lee_llm_router.pricing.cards import PriceCard, tier_word
+from lee_llm_router.pricing.cards import BATCH_SHARE, BATCH_TIER, PriceCard, tier_word
 from lee_llm_router.pricing.contract import BilledUsage, PriceBook
 from lee_llm_router.pricing.file_prices import FilePrices
 from lee_llm_router.pricing.need import has_prices, is_installed
@@ -121,6 +121,9 @@ class Pricer:
         card = self._cards.get(key)
         if card is None or at >= card.until:
             card = self._find_card(provider, asked, served, tier, at)
+            if tier == BATCH_TIER and card is not None and card.knows_nothing:
+                plain = self._find_card(provider, asked, served, None, at)
+                card = None if plain is None else plain.times(BATCH_SHARE)
             if card is not None:
                 if len(self._cards) >= _MOST_CARDS:
                     self._cards.clear()

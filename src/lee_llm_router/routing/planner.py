@@ -146,6 +146,21 @@ class CallPlanner:
             raise failure
         return plan
 
+    def draft(self, role: str | None, payload: Any, overrides: Mapping[str, Any]) -> CallPlan:
+        """Return the plan that a call would have now. It is not made: nothing is traced, and nobody follows it.
+
+        Raises:
+            LLMRouterError: as `plan`.
+        """
+        try:
+            self._roles.check(role, warn=False)
+            plan = self._bare_plan(self._roles.served(role), "", COMPLETION)
+            self._fill(plan, payload, overrides)
+            return plan
+        except Exception as caught:  # noqa: BLE001 - as in `plan`
+            failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
+        raise failure
+
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
         """As `LeeLLMRouter.resolve`."""
         try:

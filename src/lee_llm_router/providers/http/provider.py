@@ -211,11 +211,59 @@ class HTTPProvider(Provider[SettingsT]):
             plain = {name: value for name, value in config.headers.items() if not is_sensitive_header(name)}
             raw = raw_headers(checked_headers({**_DEFAULT_HEADERS, **plain}))
             secrets = tuple(self.secrets())
-        url = config.base_url + path
-        if self._query:
-            url += ("&" if "?" in url else "?") + self._query
-        answer = self._carrier.get().send(WireRequest(url, raw, b"", "GET"), timeout)
+        answer = self._carrier.get().send(WireRequest(self._url_of(path), raw, b"", "GET"), timeout)
         return HTTPReply(answer.status, answer.body, answer.raw_headers, 0, secrets, self.clock.time(), {}, config)
+
+    def body_of(self, request: LLMRequest) -> tuple[str, dict[str, Any]]:
+        """Return where `request` goes, after the base URL, and the body that asks for its whole answer.
+
+        Raises:
+            LLMRouterError: it cannot be written, or there is no key.
+        """
+        asked = self._asked(request, stream=False)
+        return self.dialect.path(request, self.config, stream=False), asked.body
+
+    def answer_of(self, request: LLMRequest, status: int, body: bytes) -> LLMResponse:
+        """Return the answer to `request` that has come in another way than by `complete`: in the file of a batch.
+
+        Args:
+            request: What was asked.
+            status: The status that it would have come with.
+            body: The body that it would have come with.
+
+        Raises:
+            LLMRouterError: it is a failure, or no whole answer.
+        """
+        return self._answer(self._asked(request, stream=False), WireResponse(status, (), body))
+
+    async def open_other(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float
+    ) -> AsyncWireStream:
+        """Make a request that asks for no answer of a model, and return what comes back, whatever its status.
+
+        Args:
+            method: The method of HTTP.
+            path: What follows the base URL.
+            body: The body.
+            headers: Headers in place of the usual ones of that name.
+            timeout: Seconds of wall-clock time until status and headers have come.
+
+        Raises:
+            LLMRouterError: there is no key, no connection, or no answer.
+        """
+        raw = raw_headers({**self._headers_for_key(stream=False).headers, **checked_headers(headers)})
+        transport = await self._carrier.get_async()
+        return await transport.open_async(WireRequest(self._url_of(path), raw, body, method), timeout)
+
+    def reply_of(self, answer: AsyncWireStream, body: bytes) -> HTTPReply:
+        """Return what `open_other` has given, with its `body`, in the form that a dialect reads."""
+        secrets = self._headers_for_key(stream=False).secrets
+        return HTTPReply(answer.status, body, answer.raw_headers, None, secrets, self.clock.time(), {}, self.config)
+
+    def _url_of(self, path: str) -> str:
+        """Return the address of `path`, with the parameters of the settings."""
+        url = self.config.base_url + path
+        return url + ("&" if "?" in url else "?") + self._query if self._query else url
 
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
         """Merge `extra_body` into the `body` of a request. Unless overridden, its fields replace the dialect's."""

@@ -1,0 +1,216 @@
+"""What is at the vendor: batches and their rows, on disk beside the output.
+
+It is told of a batch before that is sent, and of its id after. A row stands in it from before it is sent until its
+outcome is in the output. It holds hashes of ids, and no row; and results whose row has not been read again yet.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lee_llm_router.batch.engine import BatchStoppedError
+from lee_llm_router.batch.vendor.api import BatchResult, Submission
+from lee_llm_router.errors import ConfigError
+
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS batches (token TEXT PRIMARY KEY, id TEXT, file TEXT, fields TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS rows (
+        key BLOB PRIMARY KEY, token TEXT NOT NULL, status INTEGER, body BLOB
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS rows_by_token ON rows (token);
+"""
+_LIVE = ""
+"""Stands for the batch of a row that is asked live."""
+_FORGOTTEN_AT_ONCE = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class SentBatch:
+    """A batch that was sent, or was about to be."""
+
+    token: str
+    """Our own name for it."""
+    provider: str
+    model: str | None
+    key_variable: str | None
+    """The variable of the key that it was sent with, where the provider has several."""
+    path: str
+    """As `Submission.path`."""
+    rows: int
+    created: float
+    """As `Submission.created`."""
+    id: str | None = None
+    """The vendor's id; None while it is not known."""
+    file_id: str | None = None
+    """The id of its uploaded file."""
+    is_certain: bool = True
+    """Whether the vendor has given its id to us. Otherwise it was found in a list, where it bears no name of ours."""
+    was_found: bool = False
+    """Whether the ledger has it from an earlier run."""
+
+    def submission(self, lines: Sequence[bytes] = ()) -> Submission:
+        """Return it as its vendor's API takes it."""
+        return Submission(
+            token=self.token, path=self.path, rows=self.rows, created=self.created, lines=lines, file_id=self.file_id
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RowMark:
+    """Where a row is."""
+
+    token: str
+    """Its batch; empty if it is to be asked live."""
+    result: BatchResult | None
+    """What came of it already."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is to be asked live."""
+        return self.token == _LIVE
+
+
+def new_token() -> str:
+    """Return a name for a batch, which no other has."""
+    return f"llr-{secrets.token_hex(8)}"
+
+
+class VendorLedger:
+    """The ledger of one output. It belongs to whoever holds the output's lock.
+
+    Args:
+        path: Its file; made if there is none.
+
+    Raises:
+        ConfigError: it cannot be opened, or is none. It is not made anew: it says what was sent already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._ended: list[tuple[bytes]] = []
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
+            try:
+                self._db.executescript(_SCHEMA)
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.Error as error:
+            raise ConfigError(f"{path}: what is at the vendor cannot be read: {error}", sent=False) from error
+
+    def batches(self) -> list[SentBatch]:
+        """Return the batches that were not fetched yet, in the order they were made."""
+        with self._failing():
+            found = self._db.execute("SELECT token, id, file, fields FROM batches").fetchall()
+        made = [
+            SentBatch(token=token, id=batch_id, file_id=file, was_found=True, **json.loads(fields))
+            for token, batch_id, file, fields in found
+        ]
+        return sorted(made, key=lambda batch: batch.created)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any row is noted."""
+        with self._failing():
+            return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
+
+    def intend(self, batch: SentBatch, keys: Iterable[bytes]) -> None:
+        """Note that a batch with the rows of these keys is about to be sent."""
+        with self._writing():
+            self._store(batch)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO rows (key, token) VALUES (?, ?)", ((key, batch.token) for key in keys)
+            )
+
+    def tell(self, batch: SentBatch) -> None:
+        """Note what is known of a batch by now."""
+        with self._writing():
+            self._store(batch)
+
+    def drop(self, batch: SentBatch) -> None:
+        """Forget a batch that was not sent, and that its rows were in it."""
+        with self._writing():
+            self._db.execute("DELETE FROM batches WHERE token = ?", (batch.token,))
+            self._db.execute("DELETE FROM rows WHERE token = ? AND status IS NULL", (batch.token,))
+
+    def fetched(self, batch: SentBatch) -> None:
+        """Note that a batch was fetched. Of its rows, those that nothing came of are to be asked live."""
+        with self._writing():
+            self._flush()
+            self._db.execute("DELETE FROM batches WHERE token = ?", (batch.token,))
+            self._db.execute("UPDATE rows SET token = ? WHERE token = ? AND status IS NULL", (_LIVE, batch.token))
+
+    def mark(self, key: bytes) -> RowMark | None:
+        """Return where the row with `key` is; None where it was never sent."""
+        with self._failing():
+            found = self._db.execute("SELECT token, status, body FROM rows WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        token, status, body = found
+        return RowMark(token, None if status is None else BatchResult(None, status, body))
+
+    def keep(self, key: bytes, token: str, result: BatchResult) -> None:
+        """Keep what came of a row that was not read again yet, if it is one of the batch."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE rows SET status = ?, body = ? WHERE key = ? AND token = ?",
+                (result.status, result.body, key, token),
+            )
+
+    def ask_live(self, key: bytes) -> None:
+        """Note that a row is to be asked live."""
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO rows (key, token) VALUES (?, ?)", (key, _LIVE))
+
+    def ended(self, key: bytes) -> None:
+        """Note, soon, that the outcome of a row is in the output. Where that is lost, the output knows better."""
+        self._ended.append((key,))
+        if len(self._ended) >= _FORGOTTEN_AT_ONCE:
+            with self._writing():
+                self._flush()
+
+    def close(self, *, is_done: bool) -> None:
+        """Close it; where the batch is done, remove it."""
+        with suppress(BatchStoppedError):
+            if not is_done:
+                with self._writing():
+                    self._flush()
+        self._db.close()
+        if is_done:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        self._db.executemany("DELETE FROM rows WHERE key = ?", self._ended)
+        self._ended.clear()
+
+    def _store(self, batch: SentBatch) -> None:
+        fields: dict[str, Any] = {
+            name: getattr(batch, name)
+            for name in ("provider", "model", "key_variable", "path", "rows", "created", "is_certain")
+        }
+        self._db.execute(
+            "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)",
+            (batch.token, batch.id, batch.file_id, json.dumps(fields)),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Write what happens within as a whole, or nothing of it."""
+        with self._failing(), self._db:
+            self._db.execute("BEGIN")
+            yield
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise BatchStoppedError(f"{self.path} cannot be used: {error}", sent=False) from error

@@ -1,0 +1,61 @@
+"""The rows that are asked live: those that failed in a batch, or that no batch takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from lee_llm_router.batch.answers import RowOutcome
+from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.live_engine import LiveEngine
+from lee_llm_router.batch.rows import BatchRow
+
+
+class LiveRows:
+    """Asks rows as the usual engine does: all that have come by now together, then those that came meanwhile.
+
+    Args:
+        job: The batch.
+        put: As `BatchJob.put`.
+    """
+
+    def __init__(self, job: BatchJob, put: Callable[[BatchRow, RowOutcome], None]) -> None:
+        self._job = job
+        self._own = replace(job, next_row=self._next, put=put)
+        self._rows: deque[BatchRow] = deque()
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    def add(self, row: BatchRow) -> None:
+        """Have a row asked."""
+        self._rows.append(row)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Say that no more rows come."""
+        self._is_closed = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ask until all rows are asked and no more come, or the batch is stopped."""
+        while not self._job.is_stopped():
+            if self._rows:
+                await LiveEngine(self._own).run()
+            elif self._is_closed:
+                return
+            else:
+                self._changed.clear()
+                await self._something()
+
+    async def _something(self) -> None:
+        tasks = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(self._job.stopping())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _next(self) -> BatchRow | None:
+        return self._rows.popleft() if self._rows and not self._job.is_stopped() else None

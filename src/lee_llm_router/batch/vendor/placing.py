@@ -1,0 +1,178 @@
+"""Which batch a row belongs to, and its request as the provider itself would write it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.live_engine import RowOptions
+from lee_llm_router.batch.rows import BatchRow
+from lee_llm_router.batch.vendor.anthropic_batches import AnthropicBatches
+from lee_llm_router.batch.vendor.api import BatchApi
+from lee_llm_router.batch.vendor.door import Door
+from lee_llm_router.batch.vendor.gemini_batches import GeminiBatches
+from lee_llm_router.batch.vendor.openai_files import OpenAIFiles
+from lee_llm_router.batch.vendor.planning import drafted, parts_of
+from lee_llm_router.cassette.provider import CassetteProvider
+from lee_llm_router.engine.operation import COMPLETION
+from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.errors import ConfigError, LLMRouterError
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.http.dialects.anthropic.provider import AnthropicProvider
+from lee_llm_router.providers.http.dialects.gemini.provider import GeminiProvider
+from lee_llm_router.providers.http.dialects.gemini.settings import is_vertex
+from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
+from lee_llm_router.providers.http.dialects.openai_responses.provider import OpenAIResponsesProvider
+from lee_llm_router.providers.http.provider import HTTPProvider
+from lee_llm_router.providers.wrapper import WrapperProvider
+from lee_llm_router.response import LLMRequest
+
+
+@dataclass(slots=True)
+class Lane:
+    """What the rows of one batch have in common: a provider with one key, a model and a path."""
+
+    target: Target
+    """The provider, the model, and the variable of the key."""
+    path: str
+    """As `Submission.path`."""
+    door: Door = field(repr=False)
+    api: BatchApi = field(repr=False)
+    most_bytes: float = inf
+    """Bytes of one batch that the vendor has not refused yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRow:
+    """A row, the lane it belongs to, and its request."""
+
+    lane: Lane
+    body: Mapping[str, Any]
+
+
+class Placing:
+    """Places the rows of one batch.
+
+    Args:
+        job: The batch.
+        provider: The one provider that may be used; None: any.
+
+    Raises:
+        ConfigError: there is no such provider, or it has no batch API; or answers are played from a cassette.
+    """
+
+    def __init__(self, job: BatchJob, provider: str | None) -> None:
+        self._job = job
+        self._wanted = provider
+        self._options = RowOptions(job)
+        self._lanes: dict[tuple[str, str | None, str], Lane] = {}
+        self._keys: dict[str, str | None] = {}
+        """The key of each provider that is used in this run, where it has several."""
+        if provider is not None and provider not in job.router.config.providers:
+            raise ConfigError(f"there is no provider {provider!r:.60}", sent=False)
+        if not self._usual_names():
+            who = f"provider {provider!r:.60}" if provider else f"no target of the role {job.settings.role!r:.60}"
+            raise ConfigError(
+                f"{who} has {'no' if provider else 'a'} batch API (OpenAI's, Anthropic's or Gemini's)", sent=False
+            )
+
+    def _usual_names(self) -> list[str]:
+        """Return the providers of the role that have a batch API."""
+        targets = self.draft(None).targets
+        return [target.provider for target in targets if self._lane_of(target, "") is not None]
+
+    def draft(self, row: BatchRow | None) -> CallPlan:
+        """Return the plan of the call that a row is; None: of any row.
+
+        Raises:
+            LLMRouterError: it could not be called.
+        """
+        job = self._job
+        if row is None:
+            return drafted(job.router, job.settings.role, "?", job.settings.options)
+        return drafted(job.router, job.settings.role, row.messages, self._options.of(row))
+
+    def placed(self, row: BatchRow) -> PlacedRow | None:
+        """Return where a row belongs; None where it is to be asked live: nobody takes it in a batch."""
+        try:
+            plan = self.draft(row)
+            for target in plan.targets:
+                if self._lane_of(target, "") is not None:
+                    return self._written(plan, target)
+        except LLMRouterError:
+            pass  # asked live it fails in the same way, with a trace
+        return None
+
+    def _written(self, plan: CallPlan, target: Target) -> PlacedRow | None:
+        provider = self._provider(target.provider, self._key_of(target))
+        if provider is None:
+            return None
+        request = self.request(plan, target, provider)
+        if request is None or request.headers or request.extra_query:  # a batch has none for each row
+            return None
+        path, body = provider.body_of(request)
+        lane = self._lane_of(target, path)
+        return None if lane is None else PlacedRow(lane, body)
+
+    def request(self, plan: CallPlan, target: Target, provider: HTTPProvider[Any]) -> LLMRequest | None:
+        """Return the request of a plan for a target; None if the provider cannot express it."""
+        reporter = parts_of(self._job.router).reporter
+        request, _ = COMPLETION.fitted(provider, COMPLETION.request_for(plan, target, reporter))
+        return None if COMPLETION.refusal(provider, request) is not None else request
+
+    def lane(self, provider: str, model: str | None, key_variable: str | None, path: str) -> Lane | None:
+        """Return the lane of a batch of an earlier run; None where the configuration has none any more."""
+        self._keys.setdefault(provider, key_variable)
+        target = Target(provider, model, {}, key_variable=key_variable)
+        return self._lane(target, path) if provider in self._job.router.config.providers else None
+
+    def _key_of(self, target: Target) -> str | None:
+        """Return the variable of the key that a provider is asked with: in one run, the same for all batches."""
+        return self._keys.setdefault(target.provider, target.key_variable)
+
+    def _lane_of(self, target: Target, path: str) -> Lane | None:
+        """Return the lane of a target; None where it has no batch API."""
+        if target.provider_overrides or (self._wanted is not None and target.provider != self._wanted):
+            return None
+        key = self._key_of(target)
+        return self._lane(target if key == target.key_variable or key is None else target.with_key(key), path)
+
+    def _lane(self, target: Target, path: str) -> Lane | None:
+        name = (target.provider, target.model, path)
+        lane = self._lanes.get(name)
+        if lane is None:
+            provider = self._provider(target.provider, target.key_variable)
+            api = None if provider is None else _api_of(provider)
+            if provider is None or api is None:
+                return None
+            lane = self._lanes[name] = Lane(target, path, Door(provider, self._job), api)
+        return lane
+
+    def _provider(self, name: str, key_variable: str | None) -> HTTPProvider[Any] | None:
+        """Return a provider without what is wrapped around it; None if it does not speak HTTP.
+
+        Raises:
+            ConfigError: its answers are played from a cassette.
+        """
+        provider: Provider[Any] = parts_of(self._job.router).pool.open(name, {}, key_variable)
+        while isinstance(provider, WrapperProvider):
+            if isinstance(provider, CassetteProvider):
+                raise ConfigError(
+                    "a cassette does not record batches: the engine vendor needs a router without", sent=False
+                )
+            provider = provider.inner
+        return provider if isinstance(provider, HTTPProvider) else None
+
+
+def _api_of(provider: HTTPProvider[Any]) -> BatchApi | None:
+    """Return the batch API of a provider; None if it has none."""
+    if isinstance(provider, OpenAIChatProvider | OpenAIResponsesProvider):
+        return OpenAIFiles()
+    if isinstance(provider, AnthropicProvider):
+        return AnthropicBatches() if provider.config.platform == "messages" else None
+    if isinstance(provider, GeminiProvider):
+        return None if is_vertex(provider.config.base_url) else GeminiBatches()
+    return None

@@ -1,0 +1,66 @@
+"""The options of the engine `vendor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.errors import ConfigError
+
+FIRST_WAIT = 30.0
+"""Seconds until it is first asked how far a batch is."""
+LONGEST_WAIT = 600.0
+"""Seconds between two such questions at most. Vendors promise a day, and mostly need less than an hour."""
+AHEAD = 200_000
+"""Rows at the vendor at once: they are held in memory until their answers come."""
+MAX_MB = 64.0
+"""Megabytes of one batch, since its upload is made in memory; a vendor's own limit may be lower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorSettings:
+    """What `engine_options` says."""
+
+    provider: str | None = None
+    """The provider whose batch API is used. Default: that of the first target of a row that has one."""
+    first_wait: float = FIRST_WAIT
+    """As `FIRST_WAIT`. Each wait is half as long again as the one before."""
+    longest_wait: float = LONGEST_WAIT
+    ahead: int = AHEAD
+    max_rows: int | None = None
+    """Rows of one batch. Default: as many as the vendor takes."""
+    max_mb: float = MAX_MB
+    cancel: bool = False
+    """Whether to cancel what is at the vendor, in place of waiting for it, and then to end."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the settings that `options` names.
+
+        Raises:
+            ConfigError: one is unknown or wrong.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                hint = Suggester().did_you_mean(name, known)
+                raise ConfigError(f"the engine vendor has no option {name!r:.60}{hint}", sent=False)
+        settings = cls(**options)
+        if settings.provider is not None and not isinstance(settings.provider, str):
+            raise ConfigError("provider of the engine vendor is the name of a provider", sent=False)
+        if not isinstance(settings.cancel, bool):
+            raise ConfigError("cancel of the engine vendor is true or false", sent=False)
+        for name in ("first_wait", "longest_wait", "max_mb"):
+            if not _is_number(getattr(settings, name)):
+                raise ConfigError(f"{name} of the engine vendor is a number above 0", sent=False)
+        for name in ("ahead", "max_rows"):
+            value = getattr(settings, name)
+            if value is not None and not (isinstance(value, int) and _is_number(value)):
+                raise ConfigError(f"{name} of the engine vendor is a number of rows, at least 1", sent=False)
+        return settings
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and 0 < value < float("inf")
