@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.batch_support import lines, texts
+from helpers.batch_support import texts
 from helpers.support import FakeClock
 from helpers.vendor_batches import KEY, VENDORS, VendorServer
 from lee_llm_router import LeeLLMRouter
