@@ -117,6 +117,7 @@ class HostDatabase:
         )  # fmt: skip
         try:
             self._prepare(made)
+            _let_nobody_else_in(self.path)
         except BaseException:
             made.close()
             raise
@@ -157,8 +158,9 @@ class HostDatabase:
         Raises:
             HostDatabaseError: it is another program's database.
         """
-        (found,) = made.execute("PRAGMA application_id").fetchone()
+        # In this order, since another process may make the tables in between.
         (tables,) = made.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (found,) = made.execute("PRAGMA application_id").fetchone()
         if found != self._application_id and (found or tables):
             raise HostDatabaseError(f"{self.path.name} is the database of another program")
         return bool(tables)
@@ -200,7 +202,7 @@ def _make(path: Path) -> None:
 
 
 def _check(path: Path) -> None:
-    """Check that it is a plain file of this user, and let nobody else in.
+    """Check that it is a plain file of this user.
 
     Raises:
         HostDatabaseError: it is something else.
@@ -210,9 +212,14 @@ def _check(path: Path) -> None:
         raise HostDatabaseError(f"{path.name} is not a plain file")
     if found.st_uid != os.geteuid():
         raise HostDatabaseError(f"{path.name} belongs to another user")
-    if found.st_mode & _OTHERS:
+
+
+def _let_nobody_else_in(path: Path) -> None:
+    """Take the rights of others away, once it is known whose file it is: a wrong path may name any file."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _OTHERS:
         with suppress(PermissionError):
-            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+            path.chmod(mode & ~_OTHERS)
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:

@@ -175,9 +175,10 @@ class SqliteStore(AnswerStore):
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=16
         )
         try:
+            # In this order, since another process may make the tables in between.
+            is_empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
             mark = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            is_empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
             if (mark, version) != (APPLICATION_ID, VERSION):
                 if not is_empty:
                     raise ValueError("it is a file of another program, or of another version")

@@ -168,6 +168,8 @@ class TraceDatabase:
         try:
             made.text_factory = bytes
             self._prepare(made)
+            if self._creates:
+                _let_nobody_else_in(self.path)
         except BaseException:
             made.close()
             raise
@@ -236,7 +238,7 @@ def _make(path: Path) -> None:
 
 
 def _check_place(path: Path, *, is_written: bool) -> None:
-    """Check that a plain file is there; one that `is_written` must be this user's, and nobody else is let in.
+    """Check that a plain file is there; one that `is_written` must be this user's.
 
     Raises:
         OSError: it is something else.
@@ -250,9 +252,14 @@ def _check_place(path: Path, *, is_written: bool) -> None:
         raise TraceStoreError("the file belongs to another user", str(path), errno.EPERM)
     if found.st_nlink > 1:
         raise TraceStoreError("the file has another name, so it may be another file", str(path), errno.EMLINK)
-    if found.st_mode & _OTHERS:
+
+
+def _let_nobody_else_in(path: Path) -> None:
+    """Take the rights of others away, once it is known whose file it is: a wrong path may name any file."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & _OTHERS:
         with suppress(PermissionError):
-            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+            path.chmod(mode & ~_OTHERS)
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:
