@@ -104,7 +104,7 @@ test-real: $(REAL)/.installed
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 	LEE_REAL_CODEX="$(abspath $(CODEX))" LEE_REAL_CLAUDE="$(abspath $(CLAUDE))" LEE_REAL_GEMINI="$(abspath $(GEMINI))" \
-	  LEE_REAL_MODEL="$(abspath $(MODEL))" \
+	  LEE_REAL_MODEL="$(abspath $(MODEL))" LEE_REAL_POSTGRES=1 \
 	  $(REAL_VENV)/bin/python -m pytest tests/real -m real
 
 # Not in `.ci/run`: the receiver takes 850 MB.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import json
 import signal
 import subprocess
@@ -34,6 +35,8 @@ AT_ONCE = 16
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
+    if "LEE_REAL_POSTGRES" not in os.environ:
+        pytest.skip("make test-real runs it")
     if postgres_programs() is None:
         pytest.skip("Postgres is not installed")
     with Postgres() as server:

@@ -22,8 +22,11 @@ def test_the_fixture_works_as_the_document_says(tmp_path: Path) -> None:
     """The pytest blocks of docs/testing.md pass in a new pytest run."""
     document = Path(__file__).parents[2] / "docs" / "testing.md"
     blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", document.read_text(), re.DOTALL)
+    (tmp_path / "llm.yaml").write_text(
+        "llm: {providers: {offline: {type: mock, response_text: Paris.}}, roles: {guide: {provider: offline, model: m}}}"
+    )
     run = fresh_run(tmp_path, **dict(blocks))
-    assert run.returncode == 0 and "3 passed" in run.stdout, run.stdout + run.stderr
+    assert run.returncode == 0 and "4 passed" in run.stdout, run.stdout + run.stderr
 
 
 def test_an_application_that_swallows_an_unscripted_call_still_fails(tmp_path: Path) -> None:

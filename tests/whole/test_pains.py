@@ -185,6 +185,7 @@ def test_every_field_of_a_choice_is_read() -> None:
         "provider_overrides": ProviderChoice("a", provider_overrides={"outcomes": ["varied"]}),
         "fallbacks": ProviderChoice("a", fallbacks=["c"]),
         "reason": ProviderChoice("a", reason="it is the nearest"),
+        "order": ProviderChoice("a", order=(0, 2)),
     }
     assert set(choices) == {field.name for field in fields(ProviderChoice)}
 
@@ -202,7 +203,9 @@ def test_every_field_of_a_choice_is_read() -> None:
 
     plain = what_happens(ProviderChoice("a"))
     assert all(what_happens(choice) != plain for choice in choices.values())
-    assert set(inspect.signature(RoutingContext).parameters) == {"request", "metadata", "health"}
+    assert set(inspect.signature(RoutingContext).parameters) == {
+        "request", "metadata", "health", "targets", "price_of",
+    }  # fmt: skip
 
 
 def test_the_cause_is_not_lost_behind_no_provider_available() -> None:

@@ -349,6 +349,8 @@ def test_callers_notice_nothing_but_the_change(file: Path) -> None:
         for number in range(30):
             file.write_text(text(f"says: {'two' if number % 2 else 'one'}"))
             router.reload()
+            before = len(answers)
+            assert eventually(lambda before=before: len(answers) > before)  # type: ignore[misc]
         stop.set()
         for caller in callers:
             caller.join()
