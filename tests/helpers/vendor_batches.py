@@ -256,7 +256,7 @@ class VendorServer:
             counts |= {"succeeded": number} if is_ended else {"processing": number}
             return {
                 "id": batch["id"], "type": "message_batch", "processing_status": "ended" if is_ended else "in_progress",
-                "request_counts": counts, "created_at": "2027-01-15T08:00:00Z", "expires_at": "2027-01-16T08:00:00Z",
+                "request_counts": counts, "created_at": "2027-01-15T08:20:00Z", "expires_at": "2027-01-16T08:00:00Z",
                 "results_url": "http://elsewhere.invalid/results" if is_ended else None,
             }  # fmt: skip
         state = self.end_state if is_ended and self.end_state else _STATES[self.vendor][is_ended]

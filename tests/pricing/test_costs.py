@@ -219,7 +219,8 @@ TIERED = {"models": {"a/m": {
         (None, "flex", 0.25 + (1000 * 2 + 100 * 5) / 1_000_000),
         ("priority", "standard", 0.25 + (1000 * 4 + 100 * 10) / 1_000_000),  # what served is what is billed
         ("flex", "priority", 0.25 + (1000 * 6 + 100 * 20) / 1_000_000),
-        ("batch", None, 0.1275),
+        ("batch", None, 0.25 + (1000 * 2 + 100 * 5) / 1_000_000),  # half, unless another price is known
+        ("scale", None, None),
     ],
 )
 def test_the_tier_that_served_is_billed(asked: str | None, served: str | None, cost: float | None) -> None:

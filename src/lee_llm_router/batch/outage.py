@@ -59,7 +59,11 @@ def fault_of(error: LLMRouterError) -> Fault:
 async def sleep_until(job: BatchJob, moment: float, *others: Awaitable[object]) -> None:
     """Sleep until `moment` on the batch's clock, or until the batch is stopped or one of `others` is done."""
     clock = job.clock
-    ways = (clock.sleep_async(max(0.0, moment - clock.monotonic())), job.stopping(), *others)
+    await either(clock.sleep_async(max(0.0, moment - clock.monotonic())), job.stopping(), *others)
+
+
+async def either(*ways: Awaitable[object]) -> None:
+    """Return once one of `ways` is done; the others are cancelled."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

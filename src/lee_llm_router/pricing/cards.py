@@ -61,10 +61,9 @@ class PriceCard:
     """The moment, in seconds since 1970, until which it is known to hold."""
 
     def times(self, factor: float) -> PriceCard:
-        """Return the same card, everything on it multiplied."""
+        """Return the same card, the price of each token multiplied."""
         above = tuple((tokens, rates.times(factor)) for tokens, rates in self.above)
-        per_request = None if self.per_request is None else self.per_request * factor
-        return replace(self, rates=self.rates.times(factor), above=above, per_request=per_request)
+        return replace(self, rates=self.rates.times(factor), above=above)
 
     @property
     def knows_nothing(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.live_engine import LiveEngine
+from lee_llm_router.batch.outage import either
 from lee_llm_router.batch.rows import BatchRow
 
 
@@ -47,15 +48,7 @@ class LiveRows:
                 return
             else:
                 self._changed.clear()
-                await self._something()
-
-    async def _something(self) -> None:
-        tasks = [asyncio.ensure_future(self._changed.wait()), asyncio.ensure_future(self._job.stopping())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
+                await either(self._changed.wait(), self._job.stopping())
 
     async def _next(self) -> BatchRow | None:
         return self._rows.popleft() if self._rows and not self._job.is_stopped() else None

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lee_llm_router._util.log import logger
 from lee_llm_router.batch.engine import BatchJob
-from lee_llm_router.batch.outage import sleep_until
+from lee_llm_router.batch.outage import either, sleep_until
 from lee_llm_router.batch.vendor.api import GONE, BatchResult, BatchStatus
 from lee_llm_router.batch.vendor.ledger import SentBatch
 from lee_llm_router.batch.vendor.placing import Lane
@@ -154,9 +154,7 @@ class Watch:
             await sleep_until(self._job, due, self._changed.wait())
             figures.waiting_for = None
         else:
-            await sleep_until(
-                self._job, self._job.clock.monotonic() + self._settings.longest_wait, self._changed.wait()
-            )
+            await either(self._changed.wait(), self._job.stopping())
 
     async def _look(self, one: OpenBatch) -> None:
         """Ask how far a batch is, and fetch it if it has ended."""
