@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +53,7 @@ MIXED = [
 
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_rows_that_fail_in_a_batch_are_asked_live(vendor: str, tmp_path: Path) -> None:
-    """Refused, expired, or without a result; of two results of a row the first counts, and foreign ones are nobody's."""
+    """Refused, expired, or without a result; of two results of a row the first counts, and others are nobody's."""
     out = tmp_path / "out.jsonl"
     with VendorServer(vendor) as server:
         report = run(server, out, MIXED)
@@ -137,7 +140,7 @@ def test_looks_are_made_after_waits_that_grow(tmp_path: Path) -> None:
         moments: list[float] = []
         server.before = lambda event: moments.append(clock.monotonic()) if event == "status" else None
         run(server, tmp_path / "out.jsonl", clock=clock)
-    waits = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert moments[0] - 1000 == pytest.approx(30)
     assert waits == sorted(waits) and waits[-1] == pytest.approx(600)
     assert waits[1] == pytest.approx(1.5 * waits[0])
@@ -213,9 +216,8 @@ def test_a_spent_budget_sends_no_batch(tmp_path: Path) -> None:
         "pricing": {"models": {"p/*": {"input": 2, "output": 10}}}, "budget": {"usd": 0.00001},
         "trace": {"dir": str(tmp_path / "traces")},
     }  # fmt: skip
-    with VendorServer("openai") as server:
-        with pytest.raises(BatchStoppedError) as caught:
-            run(server, out, llm=llm, engine_options={"max_rows": 10, "ahead": 10})
+    with VendorServer("openai") as server, pytest.raises(BatchStoppedError) as caught:
+        run(server, out, llm=llm, engine_options={"max_rows": 10, "ahead": 10})
     assert isinstance(caught.value.cause, BudgetExceededError)
     assert len(server.batches) == 1
     assert len(texts(out)) == 10, "what was sent is paid, and is kept"
@@ -249,3 +251,143 @@ def test_a_wrong_option_is_said_before_anything_is_sent(options: Any, words: str
         with pytest.raises(ConfigError, match=words):
             run(server, tmp_path / "out.jsonl", llm=config, engine_options=options)
     assert not server.seen
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_stopped_batch_leaves_its_rows_at_the_vendor_and_fetches_them_later(vendor: str, tmp_path: Path) -> None:
+    """Also where rows are read again only after their results have come, in another order."""
+    out = tmp_path / "out.jsonl"
+    with VendorServer(vendor) as server:
+        server.looks = 1_000_000
+        stop_at(server, "status", 3, out)
+        assert not texts(out) and len(server.batches) == 1
+        server.looks = 0
+        slow = slowly([*reversed(ROWS), {"id": "new", "prompt": "row new"}], server)
+        report = run(server, out, slow, append=True)
+    assert texts(out) == {**CAPITALS, "new": "ROW NEW"} and report.is_complete
+    assert set(server.in_batches.values()) == {1} and len(server.batches) == 2
+    assert not out.with_name("out.jsonl.vendor").exists()
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_cancelled_batches_are_fetched_and_their_other_rows_are_sent_anew(vendor: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with VendorServer(vendor) as server:
+        server.looks = 1_000_000
+        stop_at(server, "status", 2, out)
+        with pytest.raises(BatchStoppedError, match="20 rows at the vendor were cancelled"):
+            run(server, out, engine_options={"cancel": True})
+        assert server.times("cancel") == 1 and not texts(out) and not server.live
+        server.looks = 1
+        run(server, out)
+    assert texts(out) == CAPITALS and not server.live and len(server.batches) == 2
+
+
+def test_rows_that_are_asked_live_are_not_sent_again_after_a_stop(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with VendorServer("openai") as server:
+        stop_at(server, "live", 1, out, MIXED)
+        report = run(server, out, MIXED)
+    assert report.is_complete and len(server.batches) == 1
+    assert {line["id"] for line in lines(out)} == {row["id"] for row in MIXED}
+
+
+def test_a_batch_that_is_no_ours_is_told_apart_by_its_results(tmp_path: Path) -> None:
+    """Anthropic's batches bear no names: one of the same size, made since then, may be somebody else's."""
+    out = tmp_path / "out.jsonl"
+    with VendorServer("anthropic") as server:
+        run(server, tmp_path / "other.jsonl", [{"prompt": f"other {number}"} for number in range(20)])
+        other = {**server.batches}
+        failures = ["create"] * 2
+
+        def hang_up(event: str) -> None:
+            if event in failures:
+                failures.remove(event)
+                server.batches.update(other)  # it is found first
+                raise OSError
+
+        server.before = hang_up
+        run(server, out)
+    assert texts(out) == CAPITALS and server.in_batches["row 1"] == 1
+
+
+def test_a_batch_without_room_is_sent_again_later_from_the_same_file(tmp_path: Path) -> None:
+    out, clock = tmp_path / "out.jsonl", FakeClock()
+    with VendorServer("openai") as server:
+        server.no_room = 2
+        run(server, out, clock=clock)
+    assert texts(out) == CAPITALS and not server.live
+    assert server.times("upload") == 1 and server.times("create") == 3
+    assert clock.monotonic() - 1000 > 1200
+
+
+def test_a_batch_that_is_too_large_is_split(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+
+    def refuse(event: str) -> None:
+        if event == "create" and server.times("create") < 3:
+            raise Refused(413, "request too large")
+
+    with VendorServer("anthropic") as server:
+        server.before = refuse
+        run(server, out)
+    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1} and len(server.batches) > 2
+
+
+def test_rows_of_other_models_and_headers_of_a_row_have_their_own_way(tmp_path: Path) -> None:
+    """A file of OpenAI's has one model; what a batch cannot carry is asked live."""
+    rows = [
+        {"id": "a", "prompt": "a"},
+        {"id": "b", "prompt": "b", "options": {"model": "gpt-4.1"}},
+        {"id": "c", "prompt": "c", "options": {"headers": {"x-own": "1"}}},
+        {"id": "d", "prompt": "d", "options": {"temprature": 1}},
+    ]
+    out = tmp_path / "out.jsonl"
+    with VendorServer("openai") as server:
+        report = run(server, out, rows)
+    assert texts(out) == {"a": "A", "b": "B", "c": "LIVE c"}
+    assert len(server.batches) == 2 and report.failures == {"INVALID_REQUEST": 1}
+
+
+def test_answers_that_break_the_schema_are_asked_live(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    rows = [{"id": "good", "prompt": '{"A": 1, "a": 1}'}, {"id": "bad", "prompt": "no json"}]
+    out = tmp_path / "out.jsonl"
+    with VendorServer("openai") as server:
+        server.capital = False
+        report = run(server, out, rows, schema=schema)
+    assert [line["parsed"] for line in lines(out)] == [{"A": 1, "a": 1}]
+    assert server.live.keys() == {"no json"} or server.live.total() >= 1
+    assert report.failures == {"CONTRACT_VIOLATION": 1}
+
+
+def stop_at(server: VendorServer, event: str, times: int, out: Path, rows: Any = ROWS) -> None:
+    """Run a batch, and cancel it when something was asked of the server for the n-th time."""
+
+    async def main() -> None:
+        config = {"llm": server.config()}
+        async with LeeLLMRouter(config, trace_store=False, clock=FakeClock()) as router:
+            task = asyncio.ensure_future(router.batch_async(rows, out=out, engine="vendor"))
+            loop, begun = asyncio.get_running_loop(), server.times(event)
+
+            def cancel(now: str) -> None:
+                if now == event and server.times(event) >= begun + times:
+                    loop.call_soon_threadsafe(task.cancel)
+                    raise OSError
+
+            server.after = cancel
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            server.after = lambda event: None
+
+    asyncio.run(main())
+
+
+async def slowly(rows: Any, server: VendorServer) -> AsyncIterator[Any]:
+    """Rows, the first of which comes once the server has been asked for results."""
+    wanted, begun = ("status" if server.vendor == "gemini" else "results"), len(server.seen)
+    while wanted not in server.seen[begun:]:
+        await asyncio.sleep(0.005)
+    await asyncio.sleep(0.05)
+    for row in rows:
+        yield row

@@ -10,7 +10,7 @@ import json
 import random
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from types import TracebackType
@@ -49,6 +49,8 @@ class VendorServer:
         """How often each prompt was asked live."""
         self.seen: list[str] = []
         """What was asked of the API, in words: upload, create, status, list, results, cancel, live."""
+        self.bodies: dict[str, list[Any]] = defaultdict(list)
+        """The JSON that came with what was asked, by that word."""
         self.looks = 1
         """Looks at a batch until it has ended."""
         self.after: Callable[[str], object] = lambda event: None
@@ -58,6 +60,10 @@ class VendorServer:
         self.end_state: str | None = None
         self.cut = 0
         """Downloads of results that still break off in the middle."""
+        self.no_room = 0
+        """Batches that still fail, since too many tokens are enqueued."""
+        self.capital = True
+        """Whether batches answer in capitals."""
         self._numbers = count(1)
         self._lock = threading.Lock()
         self._server = Server(answering_by(self._answer))
@@ -72,10 +78,18 @@ class VendorServer:
     def config(self, **role: Any) -> dict[str, Any]:
         """A configuration with one role, `r`, that asks this server."""
         kind = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini"}[self.vendor]
-        url = f"http://{self._server.address}{_FOLDERS[self.vendor]}"
-        provider = {"type": kind, "base_url": url, "api_key_env": "VENDOR_KEY"}
+        provider = {"type": kind, "base_url": self.url, "api_key_env": "VENDOR_KEY"}
         asked = {"provider": "p", "model": MODELS[self.vendor], "retry": {"attempts": 1, "patience": 0}, **role}
         return {"providers": {"p": provider}, "default_role": "r", "roles": {"r": asked}}
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return f"http://{self._server.address}{_FOLDERS[self.vendor]}"
+
+    def lines_of(self, batch_id: str) -> bytes:
+        """The lines of results of a batch."""
+        return self._lines(self.batches[batch_id]).partition(b"\r\n\r\n")[2]
 
     def times(self, event: str) -> int:
         """How often something was asked of the API."""
@@ -90,6 +104,8 @@ class VendorServer:
                 self._check_key(received)
                 event, act = getattr(self, f"_{self.vendor}")(method, path, query, received)
                 self.seen.append(event)
+                if received.body.startswith(b"{"):
+                    self.bodies[event].append(received.json)
                 self.before(event)
                 answer = act()
                 self.after(event)
@@ -221,6 +237,11 @@ class VendorServer:
             raise Refused(400, "duplicate custom_id")
         prefix = {"openai": "batch_", "anthropic": "msgbatch_", "gemini": "batches/"}[self.vendor]
         name = f"{prefix}{next(self._numbers)}"
+        if self.no_room:
+            self.no_room -= 1
+            self.batches[name] = {"id": name, "rows": {}, "mark": mark, "looks": 9, "cancelled": False, "file": None}
+            self.batches[name]["failed"] = True
+            return self._shown(self.batches[name], look=False)
         file = body.get("input_file_id") if isinstance(body, dict) else None
         self.batches[name] = {"id": name, "rows": rows, "mark": mark, "looks": 0, "cancelled": False, "file": file}
         self.in_batches.update(map(self._prompt, rows.values()))
@@ -267,13 +288,14 @@ class VendorServer:
             if is_ended:
                 shown["response"] = {"inlinedResponses": {"inlinedResponses": [self._inlined(*one) for one in results]}}
             return shown
+        state = "failed" if batch.get("failed") else state
         return {
             "id": batch["id"], "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": batch["file"],
             "completion_window": "24h", "status": state, "created_at": 1_800_000_000, "metadata": batch["mark"],
             "request_counts": {"total": number, "completed": good if is_ended else 0, "failed": 0},
             "output_file_id": f"out-{batch['id']}" if is_ended else None,
             "error_file_id": f"err-{batch['id']}" if is_ended and good < len(results) else None,
-            "errors": None,
+            "errors": {"data": [{"code": "token_limit_exceeded", "message": "full"}]} if batch.get("failed") else None,
         }  # fmt: skip
 
     def _results(self, batch: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
@@ -290,7 +312,7 @@ class VendorServer:
                 yield custom_id, 400, self._error(400, "this row is refused")
             else:
                 for _ in range(2 if prompt.startswith("twice") else 1):
-                    yield custom_id, 200, self._said(prompt.upper())
+                    yield custom_id, 200, self._said(prompt.upper() if self.capital else prompt)
         yield "somebody-elses", 200, self._said("NOT OURS")
 
     def _inlined(self, custom_id: str, status: int, body: Any) -> dict[str, Any]:
@@ -304,7 +326,7 @@ class VendorServer:
         return self._lines(batch, wanted=name.startswith("out-"))
 
     def _lines(self, batch: dict[str, Any], *, wanted: bool | None = None) -> bytes:
-        lines = []
+        lines: list[dict[str, Any]] = []
         for custom_id, status, body in self._results(batch):
             if wanted is not None and wanted is not (status == 200):
                 continue
@@ -315,7 +337,8 @@ class VendorServer:
             else:
                 response = {"status_code": status, "request_id": "r", "body": body} if status else None
                 error = None if status else {"code": "batch_expired", "message": "it expired"}
-                lines.append({"id": "b", "custom_id": custom_id, "response": response, "error": error})
+                line: dict[str, Any] = {"id": "b", "custom_id": custom_id, "response": response, "error": error}
+                lines.append(line)
         content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         if self.cut:
             self.cut -= 1

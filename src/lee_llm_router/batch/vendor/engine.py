@@ -204,6 +204,8 @@ class VendorEngine:
         key = _key_in(result.custom_id, one.sent.token)
         if key is None:
             return False
+        if self._settings.cancel and not result.status:
+            return True  # it was cancelled, and is sent anew by the next run
         row, token = self._waiting.get(key, (None, ""))
         if row is None or token != one.sent.token:
             self._ledger.keep(key, one.sent.token, result)

@@ -17,8 +17,8 @@ from lee_llm_router.errors import InvalidResponseError
 
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED"})
 _MOST_PAGES = 50
-_STATUSES = {1: 499, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
-"""The status of HTTP for codes of gRPC (google/rpc/code.proto)."""
+_STATUSES = {1: 0, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
+"""The status of HTTP for codes of gRPC (google/rpc/code.proto); one that was cancelled was not asked."""
 
 
 class GeminiBatches:

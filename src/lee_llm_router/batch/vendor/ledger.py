@@ -28,7 +28,8 @@ _SCHEMA = """
 """
 _LIVE = ""
 """Stands for the batch of a row that is asked live."""
-_FORGOTTEN_AT_ONCE = 200
+_WRITTEN_AT_ONCE = 500
+"""Notes of rows that are written in one transaction: each waits for the disk."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +95,8 @@ class VendorLedger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._ended: list[tuple[bytes]] = []
+        self._untold: dict[bytes, RowMark | None] = {}
+        """What the file was not told of yet: where rows are by now; None: they have ended."""
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
             try:
@@ -117,7 +119,7 @@ class VendorLedger:
 
     @property
     def has_rows(self) -> bool:
-        """Whether any row is noted."""
+        """Whether any row is noted that was sent."""
         with self._failing():
             return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
 
@@ -143,12 +145,13 @@ class VendorLedger:
     def fetched(self, batch: SentBatch) -> None:
         """Note that a batch was fetched. Of its rows, those that nothing came of are to be asked live."""
         with self._writing():
-            self._flush()
             self._db.execute("DELETE FROM batches WHERE token = ?", (batch.token,))
             self._db.execute("UPDATE rows SET token = ? WHERE token = ? AND status IS NULL", (_LIVE, batch.token))
 
     def mark(self, key: bytes) -> RowMark | None:
         """Return where the row with `key` is; None where it was never sent."""
+        if key in self._untold:
+            return self._untold[key]
         with self._failing():
             found = self._db.execute("SELECT token, status, body FROM rows WHERE key = ?", (key,)).fetchone()
         if found is None:
@@ -157,39 +160,49 @@ class VendorLedger:
         return RowMark(token, None if status is None else BatchResult(None, status, body))
 
     def keep(self, key: bytes, token: str, result: BatchResult) -> None:
-        """Keep what came of a row that was not read again yet, if it is one of the batch."""
-        with self._writing():
-            self._db.execute(
-                "UPDATE rows SET status = ?, body = ? WHERE key = ? AND token = ?",
-                (result.status, result.body, key, token),
-            )
+        """Keep what came of a row that was not read again yet, if it is one of the batch and nothing came before."""
+        mark = self.mark(key)
+        if mark is not None and mark.token == token and mark.result is None:
+            self._note(key, RowMark(token, result))
 
     def ask_live(self, key: bytes) -> None:
         """Note that a row is to be asked live."""
-        with self._writing():
-            self._db.execute("INSERT OR REPLACE INTO rows (key, token) VALUES (?, ?)", (key, _LIVE))
+        self._note(key, RowMark(_LIVE, None))
 
     def ended(self, key: bytes) -> None:
-        """Note, soon, that the outcome of a row is in the output. Where that is lost, the output knows better."""
-        self._ended.append((key,))
-        if len(self._ended) >= _FORGOTTEN_AT_ONCE:
+        """Note that the outcome of a row is in the output. Where that is lost, the output knows better."""
+        self._note(key, None)
+
+    def _note(self, key: bytes, mark: RowMark | None) -> None:
+        self._untold[key] = mark
+        if len(self._untold) >= _WRITTEN_AT_ONCE:
             with self._writing():
-                self._flush()
+                pass
 
     def close(self, *, is_done: bool) -> None:
         """Close it; where the batch is done, remove it."""
         with suppress(BatchStoppedError):
             if not is_done:
                 with self._writing():
-                    self._flush()
+                    pass
         self._db.close()
         if is_done:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
-    def _flush(self) -> None:
-        self._db.executemany("DELETE FROM rows WHERE key = ?", self._ended)
-        self._ended.clear()
+    def _tell_rows(self) -> None:
+        """Write what the file was not told of."""
+        ended = [(key,) for key, mark in self._untold.items() if mark is None]
+        self._db.executemany("DELETE FROM rows WHERE key = ?", ended)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)",
+            (
+                (key, mark.token, *((None, None) if mark.result is None else (mark.result.status, mark.result.body)))
+                for key, mark in self._untold.items()
+                if mark is not None
+            ),
+        )
+        self._untold.clear()
 
     def _store(self, batch: SentBatch) -> None:
         fields: dict[str, Any] = {
@@ -203,9 +216,10 @@ class VendorLedger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Write what happens within as a whole, or nothing of it."""
+        """Write what happens within as a whole, or nothing of it; before that, what was noted of rows."""
         with self._failing(), self._db:
             self._db.execute("BEGIN")
+            self._tell_rows()
             yield
 
     @contextmanager
