@@ -391,3 +391,24 @@ async def slowly(rows: Any, server: VendorServer) -> AsyncIterator[Any]:
     await asyncio.sleep(0.05)
     for row in rows:
         yield row
+
+
+def test_batches_of_a_provider_with_several_keys_are_fetched_with_the_key_that_sent_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER_KEY", f"{KEY}-2")
+    out, used = tmp_path / "out.jsonl", set()
+    with VendorServer("openai") as server:
+        config = server.config()
+        config["providers"]["p"]["api_key_env"] = ["OTHER_KEY", "VENDOR_KEY"]
+        run(server, out, llm=config, engine_options={"max_rows": 5})
+        used = {received.headers["authorization"] for received in server.requests}
+    assert texts(out) == CAPITALS and len(used) == 1
+
+
+def test_rows_that_no_batch_takes_are_all_asked_live(tmp_path: Path) -> None:
+    """Few of them are held at once."""
+    rows = [{"prompt": f"row {number}", "options": {"headers": {"x-own": "1"}}} for number in range(60)]
+    with VendorServer("openai") as server:
+        report = run(server, tmp_path / "out.jsonl", rows, engine_options={"ahead": 4}, concurrency=2)
+    assert report.answered == 60 and server.live.total() == 60

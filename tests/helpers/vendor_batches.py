@@ -87,6 +87,11 @@ class VendorServer:
         """Where the API is."""
         return f"http://{self._server.address}{_FOLDERS[self.vendor]}"
 
+    @property
+    def requests(self) -> list[Received]:
+        """All that was asked, as it came."""
+        return self._server.requests
+
     def lines_of(self, batch_id: str) -> bytes:
         """The lines of results of a batch."""
         return self._lines(self.batches[batch_id]).partition(b"\r\n\r\n")[2]

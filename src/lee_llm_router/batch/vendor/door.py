@@ -133,7 +133,7 @@ class Door:
             LLMRouterError: it cannot be fetched, or it breaks off.
             BatchStoppedError: the disk is full.
         """
-        stored: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - its user closes it
+        stored = self._temporary()
         try:
             opened = await self.provider.open_other("GET", path, b"", {"Accept": "*/*"}, QUESTION_SECONDS)
             async with _Closing(opened) as answer:
@@ -152,6 +152,14 @@ class Door:
             stored.close()
             raise
         return stored
+
+    def _temporary(self) -> IO[bytes]:
+        """Return a file beside the output that has no name."""
+        folder = self._job.settings.out.parent
+        try:
+            return tempfile.TemporaryFile(dir=folder)
+        except OSError as error:
+            raise BatchStoppedError(f"{folder}: results cannot be stored: {error.strerror}", sent=False) from error
 
     async def lines(self, path: str) -> AsyncIterator[dict[str, Any]]:
         """Yield the objects in the lines of the file at `path`.

@@ -9,6 +9,7 @@ from lee_llm_router._util.log import logger
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob, BatchStoppedError
 from lee_llm_router.batch.live_engine import all_or_none
+from lee_llm_router.batch.outage import sleep_until
 from lee_llm_router.batch.rows import BatchRow, key_of
 from lee_llm_router.batch.vendor.api import MB, BatchResult
 from lee_llm_router.batch.vendor.ledger import SentBatch, VendorLedger, new_token
@@ -49,14 +50,14 @@ class VendorEngine:
         self._ledger = VendorLedger(job.settings.out.with_name(f"{job.settings.out.name}.vendor"))
         self._sending = Sending(job, self._ledger)
         self._settling = Settling(job)
-        self._live = LiveRows(job, self._put)
+        self._has_room = asyncio.Event()
+        self._live = LiveRows(job, self._put, self._has_room.set)
         self._watch = Watch(job, self._settings, self)
         self._gathered: dict[int, _Gathered] = {}
         self._waiting: dict[bytes, tuple[BatchRow, str]] = {}
         """Rows at the vendor, by their key: each with the name of its batch."""
         self._most_bytes = self._settings.max_mb * MB
         self._has_past = False
-        self._has_room = asyncio.Event()
         self._is_done = False
 
     async def run(self) -> None:
@@ -97,8 +98,16 @@ class VendorEngine:
                     f"an earlier run has a batch at the provider {batch.provider!r:.60}, which has no batch API in this"
                     " configuration", sent=False,
                 )  # fmt: skip
+            if batch.id is None:
+                # What was on its way when the process was killed may be there a little later.
+                await sleep_until(self._job, self._job.clock.monotonic() + self._seconds_young(batch))
             if batch.id is not None or await self._sending.again(lane, batch):
                 self._watch.add(OpenBatch(lane, batch))
+
+    def _seconds_young(self, batch: SentBatch) -> float:
+        """Return how long it is until a batch has been on its way for as long as the first wait."""
+        age = self._job.clock.time() - batch.created
+        return min(self._settings.first_wait, max(0.0, self._settings.first_wait - age))
 
     async def _work(self) -> None:
         """Send all rows, and watch what was sent until there is nothing left of it."""
@@ -127,7 +136,7 @@ class VendorEngine:
 
     def _is_full(self) -> bool:
         gathered = sum(len(one.rows) for one in self._gathered.values())
-        return len(self._waiting) + gathered >= self._settings.ahead
+        return len(self._waiting) + len(self._live) + gathered >= self._settings.ahead
 
     async def take(self, row: BatchRow) -> None:
         """Have a row asked: by the batch that it is in already, by the next one, or live."""

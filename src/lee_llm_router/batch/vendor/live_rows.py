@@ -20,14 +20,19 @@ class LiveRows:
     Args:
         job: The batch.
         put: As `BatchJob.put`.
+        taken: Called when a row is taken up.
     """
 
-    def __init__(self, job: BatchJob, put: Callable[[BatchRow, RowOutcome], None]) -> None:
+    def __init__(self, job: BatchJob, put: Callable[[BatchRow, RowOutcome], None], taken: Callable[[], object]) -> None:
         self._job = job
+        self._taken = taken
         self._own = replace(job, next_row=self._next, put=put)
         self._rows: deque[BatchRow] = deque()
         self._changed = asyncio.Event()
         self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def add(self, row: BatchRow) -> None:
         """Have a row asked."""
@@ -51,4 +56,7 @@ class LiveRows:
                 await either(self._changed.wait(), self._job.stopping())
 
     async def _next(self) -> BatchRow | None:
-        return self._rows.popleft() if self._rows and not self._job.is_stopped() else None
+        if not self._rows or self._job.is_stopped():
+            return None
+        self._taken()
+        return self._rows.popleft()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lee_llm_router._util.log import logger
+from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.outage import either, sleep_until
 from lee_llm_router.batch.vendor.api import GONE, BatchResult, BatchStatus
@@ -15,6 +16,8 @@ from lee_llm_router.batch.vendor.placing import Lane
 from lee_llm_router.batch.vendor.settings import VendorSettings
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 
+_MOST_SAID = 300
+"""Characters of a vendor's reason that are told."""
 _GROWTH = 1.5
 _MOST_FETCHES = 3
 """Times that results are fetched that break off, before the rows that are missing are asked live."""
@@ -149,7 +152,10 @@ class Watch:
         if self.batches:
             names = ", ".join(sorted({one.sent.provider for one in self.batches}))
             rows, done = sum(one.sent.rows for one in self.batches), sum(one.done for one in self.batches)
-            figures.waiting_for = f"{names}: {len(self.batches):,} batches, {done:,} of {rows:,} rows done"
+            number = len(self.batches)
+            figures.waiting_for = (
+                f"{names}: {number:,} {'batch' if number == 1 else 'batches'}, {done:,} of {rows:,} rows done"
+            )
             figures.waiting_seconds = max(one.wait for one in self.batches)
             await sleep_until(self._job, due, self._changed.wait())
             figures.waiting_for = None
@@ -176,7 +182,8 @@ class Watch:
         else:
             if status is not None:
                 if status.reason is not None:
-                    logger.warning("a batch at %s has failed: %s", one.sent.provider, status.reason)
+                    reason = quoted(status.reason, tuple(one.lane.door.provider.secrets()), _MOST_SAID)
+                    logger.warning("a batch at %s has failed: %s", one.sent.provider, reason)
                 await self._fetch(one, status)
             self._owner.fetched(one)
             self.batches.remove(one)
