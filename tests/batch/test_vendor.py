@@ -412,3 +412,45 @@ def test_rows_that_no_batch_takes_are_all_asked_live(tmp_path: Path) -> None:
     with VendorServer("openai") as server:
         report = run(server, tmp_path / "out.jsonl", rows, engine_options={"ahead": 4}, concurrency=2)
     assert report.answered == 60 and server.live.total() == 60
+
+
+@pytest.mark.parametrize("state", ["expired", "cancelled", "failed"])
+def test_what_a_batch_has_answered_before_its_end_is_taken(state: str, tmp_path: Path) -> None:
+    with VendorServer("openai") as server:
+        server.end_state = state
+        report = run(server, tmp_path / "out.jsonl", MIXED)
+    assert report.answered == len(MIXED) and server.live.total() == 5
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_any_text_goes_out_and_comes_back(vendor: str, tmp_path: Path) -> None:
+    rows = [{"id": "odd \u2028 id", "prompt": 'line\nbreak \u2028 "quotes" \\ \u00e4\u4e2d\U0001f600 \x00'}]
+    out = tmp_path / "out.jsonl"
+    with VendorServer(vendor) as server:
+        server.capital = False
+        run(server, out, rows)
+    assert texts(out) == {rows[0]["id"]: rows[0]["prompt"]} and not server.live
+
+
+def test_a_broken_ledger_is_not_made_anew(tmp_path: Path) -> None:
+    """It says what was sent already, and what was sent is to be paid."""
+    out = tmp_path / "out.jsonl"
+    out.with_name("out.jsonl.vendor").write_bytes(b"no database" * 200)
+    with VendorServer("openai") as server, pytest.raises(ConfigError, match="what is at the vendor cannot be read"):
+        run(server, out)
+    assert not server.seen
+
+
+def test_a_batch_at_a_provider_that_is_gone_from_the_configuration_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with VendorServer("openai") as server:
+        server.looks = 1_000_000
+        stop_at(server, "status", 1, out)
+        config = server.config()
+        config["providers"]["q"] = config["providers"].pop("p")
+        config["roles"]["r"]["provider"] = "q"
+        with pytest.raises(ConfigError, match="an earlier run has a batch at the provider 'p'"):
+            run(server, out, llm=config)
+        server.looks = 0
+        run(server, out)
+    assert texts(out) == CAPITALS

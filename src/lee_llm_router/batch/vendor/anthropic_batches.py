@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lee_llm_router.batch.vendor.api import MB, BatchLimits, BatchResult, BatchStatus, Submission
 from lee_llm_router.batch.vendor.door import FILE_SECONDS, Door, numbers_in, text_in
 from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.http.dialects.json_body import encode_json
 
 _PATH = "/messages/batches"
 _SLACK = 300.0
@@ -37,7 +38,7 @@ class AnthropicBatches:
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:  # noqa: ARG002 - there is one path
         """As `BatchApi.line`."""
         request = {"custom_id": custom_id, "params": body}
-        return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return encode_json(request)
 
     async def upload(self, door: Door, batch: Submission) -> str:
         """There is no file."""

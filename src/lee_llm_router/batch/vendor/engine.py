@@ -74,10 +74,8 @@ class VendorEngine:
                 return
             await all_or_none((self._work(), self._live.run()))
             self._is_done = not job.is_stopped()
-        except ConfigError as error:
-            if not error.sent:
-                raise
-            job.stop(error)
+        except ConfigError:
+            raise
         except LLMRouterError as error:
             job.stop(error)
         finally:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from lee_llm_router.batch.vendor.api import MB, BatchLimits, BatchResult, BatchStatus, Submission
 from lee_llm_router.batch.vendor.door import FILE_SECONDS, Door, numbers_in, text_in
 from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.http.dialects.json_body import encode_json
 
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED"})
 _MOST_PAGES = 50
@@ -32,7 +33,7 @@ class GeminiBatches:
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:  # noqa: ARG002 - it is the batch's
         """As `BatchApi.line`."""
         request = {"request": body, "metadata": {"key": custom_id}}
-        return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return encode_json(request)
 
     async def upload(self, door: Door, batch: Submission) -> str:
         """There is no file."""

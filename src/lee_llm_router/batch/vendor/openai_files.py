@@ -13,6 +13,7 @@ from urllib.parse import quote
 from lee_llm_router.batch.vendor.api import GONE, MB, BatchLimits, BatchResult, BatchStatus, Submission
 from lee_llm_router.batch.vendor.door import FILE_SECONDS, Door, numbers_in, text_in
 from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.http.dialects.json_body import encode_json
 
 MARK = "lee_llm_router"
 """The field of a batch's metadata that holds our name for it."""
@@ -34,7 +35,7 @@ class OpenAIFiles:
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:
         """As `BatchApi.line`."""
         request = {"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body}
-        return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        return encode_json(request) + b"\n"
 
     async def upload(self, door: Door, batch: Submission) -> str:
         """As `BatchApi.upload`."""

@@ -8,7 +8,7 @@ from lee_llm_router.batch.vendor.api import GONE
 from lee_llm_router.batch.vendor.ledger import SentBatch, VendorLedger
 from lee_llm_router.batch.vendor.placing import Lane
 from lee_llm_router.batch.vendor.planning import parts_of
-from lee_llm_router.errors import ConfigError, FailureType, LLMRouterError
+from lee_llm_router.errors import FailureType, LLMRouterError
 
 _NO_API = GONE | {405, 501}
 _TOO_LARGE = 413
@@ -68,8 +68,9 @@ class Sending:
             # What was refused is not there.
             if error.status_code in _NO_API:
                 self._ledger.drop(batch)
-                raise ConfigError(
-                    f"{lane.target.provider} has no batch API that can be used: {error.message}"
+                raise BatchStoppedError(
+                    f"{lane.target.provider} has no batch API that can be used: {error.message}",
+                    failure_type=error.failure_type,
                 ) from error
             if error.status_code == _TOO_LARGE and batch.rows > 1:
                 raise TooLargeError from error
