@@ -292,23 +292,71 @@ def test_rows_that_are_asked_live_are_not_sent_again_after_a_stop(tmp_path: Path
     assert {line["id"] for line in lines(out)} == {row["id"] for row in MIXED}
 
 
-def test_a_batch_that_is_no_ours_is_told_apart_by_its_results(tmp_path: Path) -> None:
-    """Anthropic's batches bear no names: one of the same size, made since then, may be somebody else's."""
+@pytest.mark.parametrize("looks", [9, -5])
+def test_a_batch_that_is_no_ours_is_told_apart_by_its_results(looks: int, tmp_path: Path) -> None:
+    """Anthropic's batches bear no names: one of the same size, made since then, may be somebody else's.
+
+    One that has ended shows that at once, and one that is under way when it has ended.
+    """
     out = tmp_path / "out.jsonl"
     with VendorServer("anthropic") as server:
         run(server, tmp_path / "other.jsonl", [{"prompt": f"other {number}"} for number in range(20)])
-        other = {**server.batches}
-        failures = ["create"] * 2
+        run(server, tmp_path / "small.jsonl", [{"prompt": "one"}])
+        for other in server.batches.values():
+            other["looks"] = looks
+        failures = ["create"]
 
         def hang_up(event: str) -> None:
             if event in failures:
                 failures.remove(event)
-                server.batches.update(other)  # it is found first
                 raise OSError
 
         server.before = hang_up
         run(server, out)
-    assert texts(out) == CAPITALS and server.in_batches["row 1"] == 1
+    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1} and not server.live
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("event", ["upload", "create"])
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_batch_that_was_on_its_way_at_the_end_is_taken_up(
+    vendor: str, event: str, is_done: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    if event == "upload" and vendor != "openai":
+        return
+    with VendorServer(vendor) as server:
+        stop_at(server, event, 1, out, is_done=is_done)
+        assert len(server.batches) == (is_done and event == "create")
+        run(server, out)
+    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1} and not server.live
+    assert len(server.files) == (vendor == "openai")
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_batch_that_is_refused_for_what_it_holds_is_asked_live(vendor: str, tmp_path: Path) -> None:
+    def refuse(event: str) -> None:
+        if event == "create":
+            raise Refused(400, "invalid request: the batch is refused")
+
+    with VendorServer(vendor) as server:
+        server.before = refuse
+        report = run(server, tmp_path / "out.jsonl")
+    assert report.answered == 20 and server.live.total() == 20 and not server.batches
+
+
+def test_a_vendor_that_stays_away_stops_the_batch_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    def refuse(event: str) -> None:
+        raise Refused(503, "try again later")
+
+    out = tmp_path / "out.jsonl"
+    with VendorServer("gemini") as server:
+        server.before = refuse
+        with pytest.raises(BatchStoppedError, match="an outage is waited out for 3600 s"):
+            run(server, out, give_up_after=3600.0)
+        server.before = lambda event: None
+        run(server, out)
+    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1}
 
 
 def test_a_batch_without_room_is_sent_again_later_from_the_same_file(tmp_path: Path) -> None:
@@ -361,8 +409,8 @@ def test_answers_that_break_the_schema_are_asked_live(tmp_path: Path) -> None:
     assert report.failures == {"CONTRACT_VIOLATION": 1}
 
 
-def stop_at(server: VendorServer, event: str, times: int, out: Path, rows: Any = ROWS) -> None:
-    """Run a batch, and cancel it when something was asked of the server for the n-th time."""
+def stop_at(server: VendorServer, event: str, times: int, out: Path, rows: Any = ROWS, *, is_done: bool = True) -> None:
+    """Run a batch, and cancel it when something is asked of the server for the n-th time, done there or not."""
 
     async def main() -> None:
         config = {"llm": server.config()}
@@ -375,10 +423,10 @@ def stop_at(server: VendorServer, event: str, times: int, out: Path, rows: Any =
                     loop.call_soon_threadsafe(task.cancel)
                     raise OSError
 
-            server.after = cancel
+            setattr(server, "after" if is_done else "before", cancel)
             with pytest.raises(asyncio.CancelledError):
                 await task
-            server.after = lambda event: None
+            server.after = server.before = lambda event: None
 
     asyncio.run(main())
 
