@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,14 @@ import pytest
 from helpers.batch_support import lines, texts
 from helpers.support import FakeClock, Memory
 from helpers.vendor_batches import KEY, VENDORS, Refused, VendorServer
-from lee_llm_router import BudgetExceededError, ConfigError, LeeLLMRouter
+from helpers.vendor_runs import CAPITALS, MIXED, ROWS, run
+from lee_llm_router import BudgetExceededError, ConfigError
 from lee_llm_router.batch.engine import BatchStoppedError
-from lee_llm_router.batch.figures import BatchReport
-
-ROWS = [{"id": f"r{number}", "prompt": f"row {number}"} for number in range(20)]
-CAPITALS = {f"r{number}": f"ROW {number}" for number in range(20)}
 
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VENDOR_KEY", KEY)
-
-
-def run(server: VendorServer, out: Path, rows: Any = ROWS, llm: Any = None, **options: Any) -> BatchReport:
-    clock = options.pop("clock", None) or FakeClock()
-    store = options.pop("trace_store", False)
-    config = {"llm": {**server.config(), **(llm or {})}}
-    with LeeLLMRouter(config, trace_store=store, clock=clock) as router:
-        return router.batch(rows, out=out, engine="vendor", **options)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -43,12 +30,6 @@ def test_rows_are_answered_by_one_batch_and_nothing_is_left_of_it(vendor: str, t
     assert report.is_complete and report.answered == 20
     assert len(server.batches) == 1 and not server.live
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.ledger"]
-
-
-MIXED = [
-    {"id": name, "prompt": name}
-    for name in ("good 1", "error 1", "expired 1", "missing 1", "twice 1", "good 2", "error 2", "expired 2")
-]
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -93,26 +74,6 @@ def test_rows_are_split_by_the_limits_of_a_batch(vendor: str, tmp_path: Path) ->
         assert [len(one["rows"]) for one in server.batches.values()] == [5, 5, 5, 5]
     assert few.is_complete
     assert server.in_batches == {row["prompt"]: 3 for row in ROWS}
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("event", ["upload", "create", "status", "results"])
-def test_an_answer_that_never_comes_does_not_send_a_row_twice(vendor: str, event: str, tmp_path: Path) -> None:
-    """The connection breaks after the vendor has done what was asked."""
-    broken: list[str] = []
-
-    def hang_up(now: str) -> None:
-        if now == event and not broken:
-            broken.append(now)
-            raise OSError
-
-    out = tmp_path / "out.jsonl"
-    with VendorServer(vendor) as server:
-        server.after = hang_up
-        run(server, out)
-    assert texts(out) == CAPITALS
-    assert server.in_batches == {row["prompt"]: 1 for row in ROWS}
-    assert server.times("upload") == (vendor == "openai") and server.times("create") == 1 and not server.live
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -197,19 +158,6 @@ def test_limits_and_shut_doors_hold_up_no_answer(tmp_path: Path) -> None:
     assert clock.monotonic() - 1000 < 200
 
 
-def test_a_refused_key_stops_the_batch_and_the_same_call_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out.jsonl"
-    with VendorServer("openai") as server:
-        monkeypatch.setenv("VENDOR_KEY", "wrong")
-        with pytest.raises(BatchStoppedError, match="invalid key"):
-            run(server, out)
-        monkeypatch.setenv("VENDOR_KEY", KEY)
-        run(server, out)
-    assert texts(out) == CAPITALS and server.times("create") == 1
-
-
 def test_a_spent_budget_sends_no_batch(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     llm = {
@@ -254,86 +202,6 @@ def test_a_wrong_option_is_said_before_anything_is_sent(options: Any, words: str
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_stopped_batch_leaves_its_rows_at_the_vendor_and_fetches_them_later(vendor: str, tmp_path: Path) -> None:
-    """Also where rows are read again only after their results have come, in another order."""
-    out = tmp_path / "out.jsonl"
-    with VendorServer(vendor) as server:
-        server.looks = 1_000_000
-        stop_at(server, "status", 3, out)
-        assert not texts(out) and len(server.batches) == 1
-        server.looks = 0
-        slow = slowly([*reversed(ROWS), {"id": "new", "prompt": "row new"}], server)
-        report = run(server, out, slow, append=True)
-    assert texts(out) == {**CAPITALS, "new": "ROW NEW"} and report.is_complete
-    assert set(server.in_batches.values()) == {1} and len(server.batches) == 2
-    assert not out.with_name("out.jsonl.vendor").exists()
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_cancelled_batches_are_fetched_and_their_other_rows_are_sent_anew(vendor: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    with VendorServer(vendor) as server:
-        server.looks = 1_000_000
-        stop_at(server, "status", 2, out)
-        with pytest.raises(BatchStoppedError, match="20 rows at the vendor were cancelled"):
-            run(server, out, engine_options={"cancel": True})
-        assert server.times("cancel") == 1 and not texts(out) and not server.live
-        server.looks = 1
-        run(server, out)
-    assert texts(out) == CAPITALS and not server.live and len(server.batches) == 2
-
-
-def test_rows_that_are_asked_live_are_not_sent_again_after_a_stop(tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    with VendorServer("openai") as server:
-        stop_at(server, "live", 1, out, MIXED)
-        report = run(server, out, MIXED)
-    assert report.is_complete and len(server.batches) == 1
-    assert {line["id"] for line in lines(out)} == {row["id"] for row in MIXED}
-
-
-@pytest.mark.parametrize("looks", [9, -5])
-def test_a_batch_that_is_no_ours_is_told_apart_by_its_results(looks: int, tmp_path: Path) -> None:
-    """Anthropic's batches bear no names: one of the same size, made since then, may be somebody else's.
-
-    One that has ended shows that at once, and one that is under way when it has ended.
-    """
-    out = tmp_path / "out.jsonl"
-    with VendorServer("anthropic") as server:
-        run(server, tmp_path / "other.jsonl", [{"prompt": f"other {number}"} for number in range(20)])
-        run(server, tmp_path / "small.jsonl", [{"prompt": "one"}])
-        for other in server.batches.values():
-            other["looks"] = looks
-        failures = ["create"]
-
-        def hang_up(event: str) -> None:
-            if event in failures:
-                failures.remove(event)
-                raise OSError
-
-        server.before = hang_up
-        run(server, out)
-    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1} and not server.live
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("event", ["upload", "create"])
-@pytest.mark.parametrize("is_done", [True, False])
-def test_a_batch_that_was_on_its_way_at_the_end_is_taken_up(
-    vendor: str, event: str, is_done: bool, tmp_path: Path
-) -> None:
-    out = tmp_path / "out.jsonl"
-    if event == "upload" and vendor != "openai":
-        return
-    with VendorServer(vendor) as server:
-        stop_at(server, event, 1, out, is_done=is_done)
-        assert len(server.batches) == (is_done and event == "create")
-        run(server, out)
-    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1} and not server.live
-    assert len(server.files) == (vendor == "openai")
-
-
-@pytest.mark.parametrize("vendor", VENDORS)
 def test_a_batch_that_is_refused_for_what_it_holds_is_asked_live(vendor: str, tmp_path: Path) -> None:
     def refuse(event: str) -> None:
         if event == "create":
@@ -343,30 +211,6 @@ def test_a_batch_that_is_refused_for_what_it_holds_is_asked_live(vendor: str, tm
         server.before = refuse
         report = run(server, tmp_path / "out.jsonl")
     assert report.answered == 20 and server.live.total() == 20 and not server.batches
-
-
-def test_a_vendor_that_stays_away_stops_the_batch_and_the_same_call_goes_on(tmp_path: Path) -> None:
-    def refuse(event: str) -> None:
-        raise Refused(503, "try again later")
-
-    out = tmp_path / "out.jsonl"
-    with VendorServer("gemini") as server:
-        server.before = refuse
-        with pytest.raises(BatchStoppedError, match="an outage is waited out for 3600 s"):
-            run(server, out, give_up_after=3600.0)
-        server.before = lambda event: None
-        run(server, out)
-    assert texts(out) == CAPITALS and set(server.in_batches.values()) == {1}
-
-
-def test_a_batch_without_room_is_sent_again_later_from_the_same_file(tmp_path: Path) -> None:
-    out, clock = tmp_path / "out.jsonl", FakeClock()
-    with VendorServer("openai") as server:
-        server.no_room = 2
-        run(server, out, clock=clock)
-    assert texts(out) == CAPITALS and not server.live
-    assert server.times("upload") == 1 and server.times("create") == 3
-    assert clock.monotonic() - 1000 > 1200
 
 
 def test_a_batch_that_is_too_large_is_split(tmp_path: Path) -> None:
@@ -409,38 +253,6 @@ def test_answers_that_break_the_schema_are_asked_live(tmp_path: Path) -> None:
     assert report.failures == {"CONTRACT_VIOLATION": 1}
 
 
-def stop_at(server: VendorServer, event: str, times: int, out: Path, rows: Any = ROWS, *, is_done: bool = True) -> None:
-    """Run a batch, and cancel it when something is asked of the server for the n-th time, done there or not."""
-
-    async def main() -> None:
-        config = {"llm": server.config()}
-        async with LeeLLMRouter(config, trace_store=False, clock=FakeClock()) as router:
-            task = asyncio.ensure_future(router.batch_async(rows, out=out, engine="vendor"))
-            loop, begun = asyncio.get_running_loop(), server.times(event)
-
-            def cancel(now: str) -> None:
-                if now == event and server.times(event) >= begun + times:
-                    loop.call_soon_threadsafe(task.cancel)
-                    raise OSError
-
-            setattr(server, "after" if is_done else "before", cancel)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            server.after = server.before = lambda event: None
-
-    asyncio.run(main())
-
-
-async def slowly(rows: Any, server: VendorServer) -> AsyncIterator[Any]:
-    """Rows, the first of which comes once the server has been asked for results."""
-    wanted, begun = ("status" if server.vendor == "gemini" else "results"), len(server.seen)
-    while wanted not in server.seen[begun:]:
-        await asyncio.sleep(0.005)
-    await asyncio.sleep(0.05)
-    for row in rows:
-        yield row
-
-
 def test_batches_of_a_provider_with_several_keys_are_fetched_with_the_key_that_sent_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -478,27 +290,3 @@ def test_any_text_goes_out_and_comes_back(vendor: str, tmp_path: Path) -> None:
         server.capital = False
         run(server, out, rows)
     assert texts(out) == {rows[0]["id"]: rows[0]["prompt"]} and not server.live
-
-
-def test_a_broken_ledger_is_not_made_anew(tmp_path: Path) -> None:
-    """It says what was sent already, and what was sent is to be paid."""
-    out = tmp_path / "out.jsonl"
-    out.with_name("out.jsonl.vendor").write_bytes(b"no database" * 200)
-    with VendorServer("openai") as server, pytest.raises(ConfigError, match="what is at the vendor cannot be read"):
-        run(server, out)
-    assert not server.seen
-
-
-def test_a_batch_at_a_provider_that_is_gone_from_the_configuration_is_named(tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    with VendorServer("openai") as server:
-        server.looks = 1_000_000
-        stop_at(server, "status", 1, out)
-        config = server.config()
-        config["providers"]["q"] = config["providers"].pop("p")
-        config["roles"]["r"]["provider"] = "q"
-        with pytest.raises(ConfigError, match="an earlier run has a batch at the provider 'p'"):
-            run(server, out, llm=config)
-        server.looks = 0
-        run(server, out)
-    assert texts(out) == CAPITALS
