@@ -2,9 +2,8 @@
 
 How this works
 --------------
-A connection belongs to the process that opened it: SQLite's locks are the process's, and a copy of a connection in a
-forked child believes that it holds them. So each is closed before a fork, and opened again when it is next used, in the
-parent and in the child. A file that was deleted, or replaced, is opened anew.
+The connection is a `ProcessConnection`: closed before a fork, and opened again when it is next used. A file that was
+deleted, or replaced, is opened anew.
 
 Nothing is written through to the disk, which takes milliseconds: a process may be killed at any moment without harm to
 the file, and after a power cut what it held means nothing any more.
@@ -15,17 +14,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote
 
-from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.process_connection import ProcessConnection, make_private
 
-_FORK_SECONDS = 5.0
-"""The longest that a fork waits for work with a connection to end."""
 _PAUSE = 0.002
 _OTHERS = 0o077
 
@@ -49,16 +45,9 @@ class HostDatabase:
         self._tables = tables
         self._application_id = application_id
         self._patience = patience
-        self._lock = ForkLock(in_child=self._abandon)
-        self._connection: sqlite3.Connection | None = None
-        self._place: tuple[int, int] | None = None
+        self._own = ProcessConnection()
         self.openings = 0
         """How often it was opened: what was read before may be of another file."""
-        _databases.add(self)
-
-    def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None:
-            self._close()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -67,12 +56,12 @@ class HostDatabase:
         Raises:
             HostDatabaseError: the file cannot be used.
         """
-        with self._lock:
+        with self._own.lock:
             try:
                 yield self._opened()
             except (sqlite3.Error, OSError) as error:
                 if not isinstance(error, sqlite3.OperationalError):
-                    self._close()
+                    self._own.close()
                 raise HostDatabaseError(f"{self.path.name}: {error}") from error
 
     @contextmanager
@@ -94,22 +83,17 @@ class HostDatabase:
 
     def close(self) -> None:
         """Close the connection. The next use makes a new one."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        found, self._connection = self._connection, None
-        if found is not None:
-            with suppress(sqlite3.Error):
-                found.close()
+        with self._own.lock:
+            self._own.close()
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            if self._place == _place_of(self.path):
-                return self._connection
-            self._close()
+        own = self._own
+        if own.has_moved(self.path):
+            own.close()
+        if own.db is not None:
+            return own.db
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make(self.path)
+        make_private(self.path)
         _check(self.path)
         made = sqlite3.connect(
             f"file:{quote(str(self.path))}?mode=rw", uri=True, timeout=self._patience, isolation_level=None,
@@ -121,9 +105,8 @@ class HostDatabase:
         except BaseException:
             made.close()
             raise
-        self._connection, self._place = made, _place_of(self.path)
         self.openings += 1
-        return made
+        return own.opened(made, self.path)
 
     def _prepare(self, made: sqlite3.Connection) -> None:
         """Make the tables, unless another process has been quicker."""
@@ -165,42 +148,6 @@ class HostDatabase:
             raise HostDatabaseError(f"{self.path.name} is the database of another program")
         return bool(tables)
 
-    def _abandon(self) -> None:
-        """Forget the connection in a forked child, without closing it: it is the parent's."""
-        if self._connection is not None:
-            _of_parents.append(self._connection)
-        self._connection = None
-
-
-_databases: weakref.WeakSet[HostDatabase] = weakref.WeakSet()
-_of_parents: list[sqlite3.Connection] = []
-"""Connections that were open during a fork all the same; here they are never closed."""
-_held: list[HostDatabase] = []
-
-
-def _before_fork() -> None:
-    for database in list(_databases):
-        if database._lock.inner.acquire(timeout=_FORK_SECONDS):
-            _held.append(database)
-            database._close()
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop()._lock.inner.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_held.clear)
-
-
-def _make(path: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
-    if not path.exists():
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-
-
 def _check(path: Path) -> None:
     """Check that it is a plain file of this user.
 
@@ -220,11 +167,3 @@ def _let_nobody_else_in(path: Path) -> None:
     if mode & _OTHERS:
         with suppress(PermissionError):
             path.chmod(mode & ~_OTHERS)
-
-
-def _place_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -7,23 +7,20 @@ A process reads without waiting for those that write (WAL). Writers take turns; 
 their pages are used again.
 
 The file is no more than a cache. If it is damaged, or belongs to another program, the cache is off for this process,
-with one warning, and nothing is written to it. A connection belongs to the process that opened it: all are closed
-before a fork, and opened again by whoever needs one. One connection reads and one writes, so that within a process too
-nobody who reads waits for a writer.
+with one warning, and nothing is written to it. Connections are closed before a fork (`ProcessConnection`), and opened
+again by whoever needs one. One reads and one writes, so that within a process too nobody who reads waits for a writer.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
+from lee_llm_router._util.process_connection import ProcessConnection, make_private
 from lee_llm_router.cache.contract import AnswerStore, KeptValue
 
 ResultT = TypeVar("ResultT")
@@ -66,11 +63,10 @@ class SqliteStore(AnswerStore):
         self._max_bytes = max_bytes
         self._max_pages = max(16, max_bytes // _PAGE)
         self._clock = clock
-        self._reader = _Connection()
-        self._writer = _Connection()
+        self._reader = ProcessConnection()
+        self._writer = ProcessConnection()
         self._is_off = False
         self._was_full = False
-        _open_stores.add(self)
 
     def find(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """As `AnswerStore.find`."""
@@ -116,7 +112,8 @@ class SqliteStore(AnswerStore):
     def close(self) -> None:
         """As `AnswerStore.close`."""
         for connection in (self._reader, self._writer):
-            connection.close()
+            with connection.lock:
+                connection.close()
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """Delete answers until the pages in use are within the bound: those too old, then the oldest."""
@@ -137,16 +134,14 @@ class SqliteStore(AnswerStore):
         return used - free
 
     def _done(
-        self, connection: _Connection, work: Callable[[sqlite3.Connection], ResultT], otherwise: ResultT
+        self, connection: ProcessConnection, work: Callable[[sqlite3.Connection], ResultT], otherwise: ResultT
     ) -> ResultT:
         """Return what `work` gives; `otherwise` where the file cannot be used, or not now."""
         if self._is_off:
             return otherwise
         try:
             with connection.lock:
-                if connection.db is None:
-                    connection.db = self._opened()
-                return work(connection.db)
+                return work(connection.db or connection.opened(self._opened(), self._path))
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL:
@@ -170,7 +165,7 @@ class SqliteStore(AnswerStore):
             logger.warning("the cache of answers %s cannot be used, and is off: %s", self._path, reason)
 
     def _opened(self) -> sqlite3.Connection:
-        _make_private(self._path)
+        _make(self._path)
         db = sqlite3.connect(
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=16
         )
@@ -191,45 +186,16 @@ class SqliteStore(AnswerStore):
         return db
 
 
-class _Connection:
-    """A connection, used by one thread at a time; None while it is not open."""
-
-    __slots__ = ("db", "lock")
-
-    def __init__(self) -> None:
-        self.lock = ForkLock()
-        self.db: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        with self.lock:
-            db, self.db = self.db, None
-            if db is not None:
-                db.close()
-
-
 def _found(db: sqlite3.Connection, key: bytes, now: float) -> bytes | None:
     row = db.execute("SELECT value FROM answers WHERE key = ? AND until > ?", (key, now)).fetchone()
     value = None if row is None else row[0]
     return value if isinstance(value, bytes) else None
 
 
-def _make_private(path: Path) -> None:
+def _make(path: Path) -> None:
     """Make the file, for its owner alone; a folder that is made for it is hidden from git."""
     folder = path.parent
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True)
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-_open_stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
-
-
-def _close_before_fork() -> None:
-    for store in list(_open_stores):
-        store.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_before_fork)
+    make_private(path)

@@ -2,9 +2,7 @@
 
 How this works
 --------------
-A connection belongs to the process that opened it. SQLite's locks are the process's, and a copy of a connection in a
-forked child believes that it holds them; even closing it there does harm. So every `TraceDatabase` of the process is
-closed before a fork, and opened again by whoever needs it, in the parent and in the child.
+The connection is a `ProcessConnection`: closed before a fork, and opened again by whoever needs it.
 
 The file is never opened by other means once it is there: closing any descriptor of a file drops all locks that the
 process has on it.
@@ -16,7 +14,6 @@ import errno
 import os
 import sqlite3
 import stat
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +21,7 @@ from time import sleep
 from typing import NoReturn
 from urllib.parse import quote
 
-from lee_llm_router._util.fork_lock import ForkLock
+from lee_llm_router._util.process_connection import ProcessConnection, make_private
 from lee_llm_router.telemetry.stores.day_files import hide_from_git
 from lee_llm_router.telemetry.stores.failures import StoreLockedError, TraceStoreError
 
@@ -98,24 +95,21 @@ class TraceDatabase:
         self.path = path
         self.patience = patience
         # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
-        self.lock = ForkLock(reentrant=True, in_child=self._abandon)
+        self._own = ProcessConnection(reentrant=True)
+        self.lock = self._own.lock
         self.store_id = ""
         """Names the file that is open: another one in its place has another."""
         self._creates = creates
-        self._connection: sqlite3.Connection | None = None
-        self._place: tuple[int, int] | None = None
-        self.users = 0
-        """How many pieces of work are under way with the connection: more than one only within a signal handler."""
-        _databases.add(self)
-
-    def __del__(self) -> None:
-        if getattr(self, "_connection", None) is not None:
-            self.close()
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection now."""
-        return self._connection is not None
+        return self._own.db is not None
+
+    @property
+    def users(self) -> int:
+        """How many pieces of work are under way with the connection: more than one only within a signal handler."""
+        return self._own.users
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -125,24 +119,21 @@ class TraceDatabase:
             FileNotFoundError: there is no file, and none is to be made.
             TraceStoreError: the file cannot be used.
         """
-        self.users += 1
+        self._own.users += 1
         try:
-            yield self._connection or self._open()
+            yield self._own.db or self._open()
         except sqlite3.Error as error:
             self.fail(error)
         finally:
-            self.users -= 1
+            self._own.users -= 1
 
     def has_moved(self) -> bool:
         """Return whether the file that is open is no longer the one at its path."""
-        return self._connection is not None and self._place != _place_of(self.path)
+        return self._own.has_moved(self.path)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        found, self._connection = self._connection, None
-        if found is not None:
-            with suppress(sqlite3.Error):
-                found.close()
+        self._own.close()
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
         """Raise what `error` is called here.
@@ -173,9 +164,7 @@ class TraceDatabase:
         except BaseException:
             made.close()
             raise
-        self._place = _place_of(self.path)
-        self._connection = made
-        return made
+        return self._own.opened(made, self.path)
 
     def _prepare(self, made: sqlite3.Connection) -> None:
         """Check whose file it is, and bring its tables up to date; several processes may be at it at once."""
@@ -196,45 +185,13 @@ class TraceDatabase:
             else:
                 return
 
-    def _abandon(self) -> None:
-        """Forget the connection in a forked child, without closing it: it is the parent's."""
-        if self._connection is not None:
-            _of_parents.append(self._connection)
-        self._connection, self.users = None, 0
-
-
-_databases: weakref.WeakSet[TraceDatabase] = weakref.WeakSet()
-_of_parents: list[sqlite3.Connection] = []
-"""Connections that were open during a fork all the same; here they are never closed."""
-_held: list[TraceDatabase] = []
-_FORK_SECONDS = 5.0
-
-
-def _before_fork() -> None:
-    for database in list(_databases):
-        if database.lock.inner.acquire(timeout=_FORK_SECONDS):
-            _held.append(database)
-            if not database.users:  # else a signal handler forks in the middle of this thread's own work
-                database.close()
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().lock.inner.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_held.clear)
-
-
 def _make(path: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
+    """Make an empty file that only its owner can read, unless there is one; git is not to see its folder."""
     if path.exists():
         return
     with suppress(OSError):
         hide_from_git(str(path.parent))
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    make_private(path)
 
 
 def _check_place(path: Path, *, is_written: bool) -> None:
@@ -260,14 +217,6 @@ def _let_nobody_else_in(path: Path) -> None:
     if mode & _OTHERS:
         with suppress(PermissionError):
             path.chmod(mode & ~_OTHERS)
-
-
-def _place_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _version_of_one_moment(made: sqlite3.Connection, path: str) -> int:
