@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import stat
-import threading
+import subprocess
+import sys
 from pathlib import Path
-
-import pytest
 
 from lee_llm_router._util.process_connection import ProcessConnection, make_private
 
@@ -19,26 +17,36 @@ def _use(connection: ProcessConnection, path: Path) -> None:
         db.execute("SELECT 1").fetchone()
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_thread_that_uses_it_during_a_fork_does_not_open_it_in_the_child(tmp_path: Path) -> None:
-    connection, path, is_over = ProcessConnection(), tmp_path / "file.sqlite", threading.Event()
+_FORKING = """
+import os, sqlite3, sys, threading
+from pathlib import Path
 
-    def use_it() -> None:
-        while not is_over.is_set():
-            _use(connection, path)
+def use():
+    with connection.lock:
+        connection.db or connection.opened(sqlite3.connect(path, check_same_thread=False), path)
 
-    thread = threading.Thread(target=use_it)
+def use_late():
+    thread = threading.Thread(target=use)
     thread.start()
-    try:
-        for _ in range(20):
-            child = os.fork()
-            if not child:
-                os._exit(0 if connection.db is None else 1)
-            assert os.waitpid(child, 0)[1] == 0
-    finally:
-        is_over.set()
-        thread.join()
-        connection.close()
+    thread.join(0.2)
+    late.append(thread.is_alive())
+
+os.register_at_fork(before=use_late)  # registered first, so it runs last
+from lee_llm_router._util.process_connection import ProcessConnection
+
+connection, path, late = ProcessConnection(), Path(sys.argv[1]), []
+use()
+child = os.fork()
+if not child:
+    os._exit(0 if connection.db is None else 1)
+assert os.waitpid(child, 0)[1] == 0, "the child has a copy"
+assert late == [True], "it was opened between its closing and the fork"
+"""
+
+
+def test_a_thread_that_wants_it_during_a_fork_waits_until_that_is_over(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", _FORKING, str(tmp_path / "file.sqlite")]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def test_it_sees_that_its_file_was_replaced(tmp_path: Path) -> None:
