@@ -148,6 +148,7 @@ class HostDatabase:
             raise HostDatabaseError(f"{self.path.name} is the database of another program")
         return bool(tables)
 
+
 def _check(path: Path) -> None:
     """Check that it is a plain file of this user.
 

@@ -309,11 +309,8 @@ class Intake:
         if entry.state == WAITING:
             return True
         has_changed = (
-            isinstance(row, BatchRow)
-            and row.has_own_id
-            and entry.asked is not None
-            and entry.asked != row.digest
-        )  # fmt: skip
+            isinstance(row, BatchRow) and row.has_own_id and entry.asked is not None and entry.asked != row.digest
+        )
         if entry.state == ANSWERED:
             if has_changed and not self._settings.append:
                 raise ConfigError(

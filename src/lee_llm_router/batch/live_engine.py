@@ -13,7 +13,7 @@ from lee_llm_router.batch.answers import answer_of, failure_of
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.outage import Fault, OutageGate, fault_of, sleep_until
 from lee_llm_router.batch.rows import BatchRow
-from lee_llm_router.errors import BudgetExceededError, ConfigError, FailureType, LLMRouterError, RouterClosedError
+from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.response import LLMResponse
 
 _MOST_FAILURES = 3
@@ -140,7 +140,7 @@ class LiveEngine:
     def _is_final(self, open_row: _OpenRow, error: LLMRouterError, *, is_prober: bool) -> bool:
         """Whether a row has failed for good. Otherwise it is put aside, or the batch is stopped."""
         gate, fault = self._gate, fault_of(error)
-        if isinstance(error, BudgetExceededError | ConfigError | RouterClosedError):
+        if fault is Fault.BATCH:
             self._job.stop(error)
             return False
         if fault is Fault.ROW or (fault is Fault.NOBODY_SERVES and "model" in open_row.row.options):

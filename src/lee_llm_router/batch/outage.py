@@ -26,6 +26,7 @@ _OF_THE_ROW = frozenset(
     }
 )
 _HOPELESS = frozenset({FailureType.AUTH, FailureType.QUOTA, FailureType.MODEL_NOT_FOUND})
+_ENDS_BATCH = (BudgetExceededError, ConfigError, RouterClosedError)
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 """Seconds between two tries at most, unless the vendor names a longer wait."""
@@ -37,12 +38,13 @@ class Fault(Enum):
     ROW = "the row's own: another try would end the same"
     TARGET = "a target's, which may serve again"
     NOBODY_SERVES = "every target's: no key, no money, no such model"
+    BATCH = "the batch's: its budget is spent, its configuration cannot be used, its router is closed"
 
 
 def fault_of(error: LLMRouterError) -> Fault:
     """Return whose fault it is that a call has failed, by what the last attempt at each of its targets says."""
-    if isinstance(error, BudgetExceededError | ConfigError | RouterClosedError):
-        return Fault.NOBODY_SERVES
+    if isinstance(error, _ENDS_BATCH):
+        return Fault.BATCH
     if error.failure_type is FailureType.UNAVAILABLE and error.final:
         return Fault.ROW
     last = {
@@ -59,10 +61,10 @@ def fault_of(error: LLMRouterError) -> Fault:
 async def sleep_until(job: BatchJob, moment: float, *others: Awaitable[object]) -> None:
     """Sleep until `moment` on the batch's clock, or until the batch is stopped or one of `others` is done."""
     clock = job.clock
-    await either(clock.sleep_async(max(0.0, moment - clock.monotonic())), job.stopping(), *others)
+    await first_of(clock.sleep_async(max(0.0, moment - clock.monotonic())), job.stopping(), *others)
 
 
-async def either(*ways: Awaitable[object]) -> None:
+async def first_of(*ways: Awaitable[object]) -> None:
     """Return once one of `ways` is done; the others are cancelled."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import RowValue
+from lee_llm_router.errors import ConfigError
 
 Rows: TypeAlias = str | PathLike[str] | Iterable[RowValue] | AsyncIterable[RowValue]
 """What a batch may be given: the path of a file, or values one after the other."""
@@ -64,6 +66,18 @@ class BatchSettings:
     def ledger(self) -> Path:
         """The file of the ledger."""
         return self.out.with_name(f"{self.out.name}.ledger")
+
+
+def check_engine_options(engine: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Check that each of `options` is one of those that `engine` knows.
+
+    Raises:
+        ConfigError: it does not know one.
+    """
+    for name in options:
+        if name not in known:
+            hint = Suggester().did_you_mean(name, known)
+            raise ConfigError(f"the engine {engine} has no option {name!r:.60}{hint}", sent=False)
 
 
 _NAMES = frozenset(one.name for one in fields(BatchSettings)) - {"role", "out", "concurrency", "options"}

@@ -178,9 +178,8 @@ class CallRun:
         now = self.clock.monotonic()
         if self.parts.pool.is_closed and not is_hedge:
             raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
-        if (
-            now >= self.last_start and not is_hedge
-        ):  # preparing the request (a compression hook) may have taken its time
+        # Preparing the request (a compression hook) may have taken its time.
+        if now >= self.last_start and not is_hedge:
             raise self._no_attempt(now)
         timeout = min(candidate.target.timeout, self.deadline_at - now)
         attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,

@@ -26,12 +26,8 @@ class LeastBusyPolicy(SpreadPolicy):
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
         """As `SpreadPolicy.ordered`."""
-        turn, number, health, targets = (
-            self._turns.next(spread.role),
-            len(spread.places),
-            context.health,
-            spread.targets,
-        )
+        turn, number = self._turns.next(spread.role), len(spread.places)
+        health, targets = context.health, spread.targets
         loads: list[tuple[bool, int, int, int]] = []
         for index, place in enumerate(spread.places):
             known = health.get(targets[place].key)

@@ -25,8 +25,6 @@ SCHEMA = "lee_llm_router"
 """The schema of all tables, in Postgres; SQLite has none."""
 _BUSY_SECONDS = 30
 """Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
-
-
 _CONNECT_SECONDS = 10
 """Seconds that Postgres has to take a connection: as DBOS itself gives it."""
 

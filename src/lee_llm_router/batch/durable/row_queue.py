@@ -133,16 +133,8 @@ class RowQueue:
         Raises:
             UnavailableError: the database does not answer.
         """
-        while True:
-            with self._database.failures_named():
-                # The last first: the workers begin with the others.
-                left = self._client.list_workflows(
-                    workflow_id_prefix=self._prefix, status="ENQUEUED", limit=_PAGE, sort_desc=True,
-                    load_input=False, load_output=False,
-                )  # fmt: skip
-            if not left:
-                break
-            self._delete([one.workflow_id for one in left])
+        # The last first: the workers begin with the others.
+        self._delete_all(status="ENQUEUED", sort_desc=True)
 
     def clear(self) -> None:
         """Delete all that is left of the batch: each row is written down, or nobody asks for it any more.
@@ -150,15 +142,18 @@ class RowQueue:
         Raises:
             UnavailableError: the database does not answer.
         """
+        self._delete_all()
+        self._kept.clear()
+
+    def _delete_all(self, **which: Any) -> None:
         while True:
             with self._database.failures_named():
                 left = self._client.list_workflows(
-                    workflow_id_prefix=self._prefix, limit=_PAGE, load_input=False, load_output=False
+                    workflow_id_prefix=self._prefix, limit=_PAGE, load_input=False, load_output=False, **which
                 )
             if not left:
                 break
             self._delete([one.workflow_id for one in left])
-        self._kept.clear()
 
     def _delete(self, workflow_ids: list[str]) -> None:
         if workflow_ids:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.batch.settings import check_engine_options
 from lee_llm_router.errors import ConfigError
 
 DATABASE_VARIABLE = "LEE_LLM_ROUTER_DB"
@@ -35,11 +35,7 @@ class DurableSettings:
         Raises:
             ConfigError: one is unknown or wrong, or `db` is missing.
         """
-        known = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in known:
-                hint = Suggester().did_you_mean(name, known)
-                raise ConfigError(f"the engine dbos has no option {name!r:.60}{hint}", sent=False)
+        check_engine_options("dbos", options, [field.name for field in fields(cls)])
         database = options.get("db") or os.environ.get(DATABASE_VARIABLE)
         if not isinstance(database, str) or not database.strip():
             raise ConfigError(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.live_engine import LiveEngine
-from lee_llm_router.batch.outage import either
+from lee_llm_router.batch.outage import first_of
 from lee_llm_router.batch.rows import BatchRow
 
 
@@ -53,7 +53,7 @@ class LiveRows:
                 return
             else:
                 self._changed.clear()
-                await either(self._changed.wait(), self._job.stopping())
+                await first_of(self._changed.wait(), self._job.stopping())
 
     async def _next(self) -> BatchRow | None:
         if not self._rows or self._job.is_stopped():

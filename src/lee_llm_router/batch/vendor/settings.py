@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from lee_llm_router._util.suggestions import Suggester
+from lee_llm_router.batch.settings import check_engine_options
 from lee_llm_router.errors import ConfigError
 
 FIRST_WAIT = 30.0
@@ -42,11 +42,7 @@ class VendorSettings:
         Raises:
             ConfigError: one is unknown or wrong.
         """
-        known = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in known:
-                hint = Suggester().did_you_mean(name, known)
-                raise ConfigError(f"the engine vendor has no option {name!r:.60}{hint}", sent=False)
+        check_engine_options("vendor", options, [field.name for field in fields(cls)])
         settings = cls(**options)
         if settings.provider is not None and not isinstance(settings.provider, str):
             raise ConfigError("provider of the engine vendor is the name of a provider", sent=False)

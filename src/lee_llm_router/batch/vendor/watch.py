@@ -160,7 +160,7 @@ class Watch:
             await sleep_until(self._job, due, self._changed.wait())
             figures.waiting_for = None
         else:
-            await either(self._changed.wait(), self._job.stopping())
+            await first_of(self._changed.wait(), self._job.stopping())
 
     async def _look(self, one: OpenBatch) -> None:
         """Ask how far a batch is, and fetch it if it has ended."""

@@ -185,6 +185,7 @@ class TraceDatabase:
             else:
                 return
 
+
 def _make(path: Path) -> None:
     """Make an empty file that only its owner can read, unless there is one; git is not to see its folder."""
     if path.exists():
