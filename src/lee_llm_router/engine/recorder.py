@@ -200,16 +200,8 @@ class CallRecorder:
         wait_ms: float = 0.0,
     ) -> TraceRecord:
         """Write the record of an attempt that has ended, and return it."""
-        rare: dict[str, Any] = {}
-        if error is not None:
-            rare.update(
-                failure_type=error.failure_type.value, status_code=_status(error.status_code), error=self._text(error),
-                retry_after=error.retry_after, provider_request_id=error.provider_request_id,
-            )  # fmt: skip
-        if reason is not None:
-            rare.update(failure_type=_CANCELLED, error=_name(reason))
-        if lost is not None:
-            rare["error"] = lost
+        is_good = error is None and reason is None and lost is None
+        rare: dict[str, Any] = {} if is_good else self._failure_fields(error, reason, lost)
         if attempt.is_hedge:
             rare["hedge"] = True
         if attempt.first_output is not None:
@@ -241,6 +233,22 @@ class CallRecorder:
             response_chars=None if response is None else len(response.text), metadata=plan.metadata,
             workspace=parts.workspace, **rare,
         ), error, attempt, response)  # fmt: skip
+
+    def _failure_fields(
+        self, error: LLMRouterError | None, reason: BaseException | None, lost: str | None
+    ) -> dict[str, Any]:
+        """Return what the record of an attempt says of its failure, its cancellation, or why it has lost its race."""
+        fields: dict[str, Any] = {}
+        if error is not None:
+            fields.update(
+                failure_type=error.failure_type.value, status_code=_status(error.status_code), error=self._text(error),
+                retry_after=error.retry_after, provider_request_id=error.provider_request_id,
+            )  # fmt: skip
+        if reason is not None:
+            fields.update(failure_type=_CANCELLED, error=_name(reason))
+        if lost is not None:
+            fields["error"] = lost
+        return fields
 
     def _without_attempt(
         self, cause: BaseException | None, *, started_at: str | None = None, **details: Any

@@ -200,8 +200,7 @@ class Health:
         with self._lock.inner:
             if permit.fork_generation != self._fork_generation:
                 return None  # The parent process counts this attempt.
-            target = permit.target
-            provider = target.provider
+            target, provider = permit.target, permit.target.provider
             provider.limits.release()
             target.in_flight -= 1
             if target.limits is not None:

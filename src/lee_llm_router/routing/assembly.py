@@ -107,17 +107,7 @@ class Assembly:
         self.link: StateLink | None = None
         """Joins what is known of the targets to a shared state."""
         secrets = (*config.filled_values(), *chain.from_iterable(keys.values()))
-        reporter = Reporter(
-            store=store,
-            sinks=(*self._own_sinks, *options.event_sinks),
-            on_token_usage=options.on_token_usage,
-            observer=observer_of(self.policy, self.role_policies),
-            secrets=secrets,
-            kept=_kept(config.trace, options.redact),
-            redacted=_redacted(config.trace, options.redact),
-        )
-        if before is not None:
-            reporter.errors = before.parts.reporter.errors
+        reporter = self._reporter(before, store, secrets)
         parts = RouterParts(
             clock=options.clock,
             random=options.random,
@@ -207,6 +197,21 @@ class Assembly:
             return
         for settings in self.config.sinks:
             self._own_sinks.append(SINKS.build(settings))
+
+    def _reporter(self, before: Assembly | None, store: TraceStore | None, secrets: tuple[str, ...]) -> Reporter:
+        options, trace = self._options, self.config.trace
+        reporter = Reporter(
+            store=store,
+            sinks=(*self._own_sinks, *options.event_sinks),
+            on_token_usage=options.on_token_usage,
+            observer=observer_of(self.policy, self.role_policies),
+            secrets=secrets,
+            kept=_kept(trace, options.redact),
+            redacted=_redacted(trace, options.redact),
+        )
+        if before is not None:
+            reporter.errors = before.parts.reporter.errors
+        return reporter
 
     def _health(self, before: Assembly | None, reporter: Reporter, secrets: Iterable[str]) -> Health:
         config, options = self.config, self._options
