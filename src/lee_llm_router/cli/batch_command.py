@@ -28,54 +28,68 @@ if TYPE_CHECKING:
 _FORMATS = "jsonl, csv, tsv, text"
 
 
+RowsArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="The rows: JSON lines, CSV, or text. - is standard input.")
+]
+OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="FILE", help="Where the answers go, a line each.")
+]
+TemplateOption = Annotated[
+    str | None,
+    typer.Option("--template", metavar="TEXT|FILE", help="The prompt, with fields in braces: 'Translate {text}'."),
+]
+CallOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Any other option of a call: seed=3, deadline=60."),
+]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help=f"How the file is read: {_FORMATS}. Default: by its name.")
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--concurrency", "-c", min=1, help="Rows asked at once. Default: by the limits.")
+]
+OrderedOption = Annotated[bool, typer.Option("--ordered", help="Put the output into the order of the rows.")]
+RetryErrorsOption = Annotated[bool, typer.Option("--retry-errors", help="Ask the rows again that have failed before.")]
+AppendOption = Annotated[
+    bool, typer.Option("--append", help="Go on with an output that another input or other settings began.")
+]
+MaxFailuresOption = Annotated[
+    int | None, typer.Option("--max-failures", min=0, help="Stop once more rows have failed. Default: any number.")
+]
+GiveUpOption = Annotated[
+    float | None,
+    typer.Option("--give-up-after", min=0, metavar="SECONDS", help="How long an outage is waited out. Default: a day."),
+]
+EngineOption = Annotated[str, typer.Option("--engine", help="Who asks.")]
+DatabaseOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine.")]
+EngineSettingOption = Annotated[
+    list[str] | None, typer.Option("--engine-option", metavar="NAME=VALUE", help="Any other setting of the engine.")
+]
+
+
 def batch(
-    rows: Annotated[
-        str, typer.Argument(metavar="FILE", help="The rows: JSON lines, CSV, or text. - is standard input.")
-    ],
+    rows: RowsArgument,
     *,
-    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the answers go, a line each.")],
+    out: OutputOption,
     role: RoleOption = None,
     model: ModelOption = None,
     target: TargetOption = None,
-    template: Annotated[
-        str | None,
-        typer.Option("--template", metavar="TEXT|FILE", help="The prompt, with fields in braces: 'Translate {text}'."),
-    ] = None,
+    template: TemplateOption = None,
     system: SystemOption = None,
     schema: SchemaOption = None,
     temperature: TemperatureOption = None,
     max_tokens: MaxTokensOption = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--option", metavar="NAME=VALUE", help="Any other option of a call: seed=3, deadline=60."),
-    ] = None,
-    row_format: Annotated[
-        str | None, typer.Option("--format", help=f"How the file is read: {_FORMATS}. Default: by its name.")
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option("--concurrency", "-c", min=1, help="Rows asked at once. Default: by the limits.")
-    ] = None,
-    ordered: Annotated[bool, typer.Option("--ordered", help="Put the output into the order of the rows.")] = False,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Ask the rows again that have failed before.")
-    ] = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="Go on with an output that another input or other settings began.")
-    ] = False,
-    max_failures: Annotated[
-        int | None, typer.Option("--max-failures", min=0, help="Stop once more rows have failed. Default: any number.")
-    ] = None,
-    give_up_after: Annotated[
-        float | None,
-        typer.Option(
-            "--give-up-after", min=0, metavar="SECONDS", help="How long an outage is waited out. Default: a day."
-        ),
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="Who asks.")] = "live",
-    database: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine.")] = None,
-    engine_setting: Annotated[
-        list[str] | None, typer.Option("--engine-option", metavar="NAME=VALUE", help="Any other setting of the engine.")
-    ] = None,
+    setting: CallOption = None,
+    row_format: FormatOption = None,
+    concurrency: ConcurrencyOption = None,
+    ordered: OrderedOption = False,
+    retry_errors: RetryErrorsOption = False,
+    append: AppendOption = False,
+    max_failures: MaxFailuresOption = None,
+    give_up_after: GiveUpOption = None,
+    engine: EngineOption = "live",
+    database: DatabaseOption = None,
+    engine_setting: EngineSettingOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
