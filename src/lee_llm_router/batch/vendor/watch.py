@@ -9,7 +9,7 @@ from typing import Protocol
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.batch.engine import BatchJob
-from lee_llm_router.batch.outage import either, sleep_until
+from lee_llm_router.batch.outage import first_of, sleep_until
 from lee_llm_router.batch.vendor.api import GONE, BatchResult, BatchStatus
 from lee_llm_router.batch.vendor.ledger import SentBatch
 from lee_llm_router.batch.vendor.placing import Lane
