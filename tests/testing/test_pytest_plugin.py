@@ -23,7 +23,7 @@ def test_the_fixture_works_as_the_document_says(tmp_path: Path) -> None:
     document = Path(__file__).parents[2] / "docs" / "testing.md"
     blocks = re.findall(r"```python\n# (\S+)\.py\n(.*?)```", document.read_text(), re.DOTALL)
     (tmp_path / "llm.yaml").write_text(
-        "llm: {providers: {offline: {type: mock, response_text: Paris.}}, roles: {guide: {provider: offline, model: m}}}"
+        "llm: {providers: {a: {type: mock, response_text: Paris.}}, roles: {guide: {provider: a, model: m}}}"
     )
     run = fresh_run(tmp_path, **dict(blocks))
     assert run.returncode == 0 and "4 passed" in run.stdout, run.stdout + run.stderr
