@@ -29,9 +29,14 @@ def _until(condition: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
-def test_an_address_that_is_none_is_a_finding() -> None:
-    with pytest.raises(ConfigError, match="address"), cached_router(_section("http://x")) as (router, _):
+@pytest.mark.parametrize("url", ["http://u:pa55@x", "redis://u:pa55/word@x", "redis://u:pa55@[x"])
+def test_an_address_that_is_none_is_a_finding_that_does_not_quote_it(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CACHE", url)
+    with pytest.raises(ConfigError, match="address") as caught, cached_router(_section("${CACHE}")) as (router, _):
         router.complete("r", "hi")
+    assert "pa55" not in str(caught.value) + caplog.text
 
 
 def test_without_a_server_calls_are_answered_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.cache.contract import AnswerStore, KeptValue
 from lee_llm_router.cache.settings import DEFAULT_URL
-from lee_llm_router.settings.redis_connection import check_redis_url, import_redis, problem_in_words
+from lee_llm_router.settings.redis_connection import problem_in_words, redis_client
 
 ResultT = TypeVar("ResultT")
 
@@ -49,8 +49,7 @@ class RedisStore(AnswerStore):
 
     def __init__(self, url: str | None, namespace: str, clock: Clock) -> None:
         self._url = url or DEFAULT_URL
-        check_redis_url(self._url)
-        import_redis()
+        redis_client(self._url, _ANSWER_SECONDS).close()
         self._prefix = f"{namespace}:cache:".encode()
         self._clock = clock
         self._lock = ForkLock(in_child=self._forget)
@@ -125,10 +124,10 @@ class RedisStore(AnswerStore):
     def _look(self) -> None:
         client, error = None, None
         try:
-            client = self._made(_PROBE_SECONDS)
+            client = redis_client(self._url, _PROBE_SECONDS)
             client.ping()
             _disconnect(client)
-            client = self._made(_ANSWER_SECONDS)
+            client = redis_client(self._url, _ANSWER_SECONDS)
             client.ping()
         except Exception as caught:  # noqa: BLE001 - as above
             error = caught
@@ -156,16 +155,6 @@ class RedisStore(AnswerStore):
         if not was_warned:
             reason = problem_in_words(error)
             logger.warning("the cache of answers in Redis cannot be used, and is left out meanwhile: %s", reason)
-
-    def _made(self, seconds: float) -> Any:
-        redis = import_redis()
-        from redis.backoff import NoBackoff  # noqa: PLC0415 - as `import_redis`
-        from redis.retry import Retry  # noqa: PLC0415 - as `import_redis`
-
-        return redis.Redis.from_url(
-            self._url, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0,
-            socket_timeout=seconds, socket_connect_timeout=seconds,
-        )  # fmt: skip
 
     def _forget(self) -> None:
         """Leave the parent's connections to it, in a forked child."""

@@ -67,10 +67,10 @@ class CacheConfig(OriginSection):
         if self.type == "redis":
             if find_spec("redis") is None:
                 raise missing_extra('a cache in Redis needs the package redis: pip install "lee-llm-router[redis]"')
-            from lee_llm_router.settings.redis_connection import check_redis_url  # noqa: PLC0415 - few name Redis
+            from lee_llm_router.settings.redis_connection import DEFAULT_TIMEOUT, redis_client  # noqa: PLC0415 - few name Redis
 
             try:
-                check_redis_url(self.url or DEFAULT_URL)
+                redis_client(self.url or DEFAULT_URL, DEFAULT_TIMEOUT).close()
             except ConfigError as error:
                 raise validation_error("wanted_url", [Mistake(("url",), error.message)]) from None
         return self

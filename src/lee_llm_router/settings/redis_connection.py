@@ -132,7 +132,6 @@ class RedisConnection:
         self._fork_lock = ForkLock(reentrant=True, in_child=self._abandon)
         self._listening = ForkLock()
         """Held while `listen` is at work."""
-        check_redis_url(url)
         self._make_client().close()
 
     def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
@@ -257,17 +256,7 @@ class RedisConnection:
             return self._node_clients[node]
 
     def _make_client(self) -> Any:
-        redis = import_redis()
-        from redis.backoff import NoBackoff  # noqa: PLC0415 - as `import_redis`
-        from redis.retry import Retry  # noqa: PLC0415 - as `import_redis`
-
-        try:
-            return redis.Redis.from_url(
-                self._url, decode_responses=True, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0,
-                socket_timeout=self._timeout, socket_connect_timeout=self._timeout,
-            )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - it parses the address, and says what is wrong by any error
-            raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
+        return redis_client(self._url, self._timeout, decode_responses=True)
 
     def _subscribe(self, channel: str) -> None:
         self._listener = self._client_of(None).pubsub(ignore_subscribe_messages=False)
@@ -327,6 +316,31 @@ def check_redis_url(url: str) -> None:
     """
     if not url.startswith(_SCHEMES):
         raise ConfigError(f"an address of Redis begins with {', '.join(_SCHEMES)}", sent=False)
+
+
+def redis_client(url: str, timeout: float, *, decode_responses: bool = False) -> Any:
+    """Return a client of redis-py that tries everything once. Nothing is sent yet.
+
+    Args:
+        url: Where the server is.
+        timeout: Seconds that it may take to connect, and for an answer.
+        decode_responses: Whether answers are texts; else they are bytes.
+
+    Raises:
+        ConfigError: redis-py is not installed, or the URL is none. The text does not quote it.
+    """
+    check_redis_url(url)
+    redis = import_redis()
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - as `import_redis`
+    from redis.retry import Retry  # noqa: PLC0415 - as `import_redis`
+
+    try:
+        return redis.Redis.from_url(
+            url, decode_responses=decode_responses, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0,
+            socket_timeout=timeout, socket_connect_timeout=timeout,
+        )  # fmt: skip
+    except Exception as error:  # noqa: BLE001 - it parses the address, and says what is wrong by any error
+        raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
 
 
 def import_redis() -> Any:
