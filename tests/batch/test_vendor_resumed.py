@@ -178,3 +178,39 @@ def test_a_batch_at_a_provider_that_is_gone_from_the_configuration_is_named(tmp_
         server.looks = 0
         run(server, out)
     assert texts(out) == CAPITALS
+
+
+def test_a_vendor_that_fails_while_its_batches_are_told_apart_gets_no_row_twice(tmp_path: Path) -> None:
+    """Whether a batch that has ended is ours is seen in its results; those may be away just then."""
+    out, broken = tmp_path / "out.jsonl", ["create", "results", "results"]
+
+    def fail(now: str) -> None:
+        if broken and now == broken[0]:
+            broken.pop(0)
+            if now == "create":
+                raise OSError
+            raise Refused(500, "away")
+
+    with VendorServer("anthropic") as server:
+        server.looks = -1  # it has ended at once
+        server.after = fail
+        run(server, out)
+    assert texts(out) == CAPITALS and not broken
+    assert server.times("create") == 1 and not server.live
+
+
+def test_a_batch_whose_results_are_gone_is_nobodys_and_its_rows_are_sent_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    failures = ["create"]
+
+    def fail(now: str) -> None:
+        if now == "create" and failures:
+            failures.pop()
+            raise OSError
+        if now == "results" and server.times("create") == 1:
+            raise Refused(404, "the results have expired")
+
+    with VendorServer("anthropic") as server:
+        server.after = fail
+        run(server, out)
+    assert texts(out) == CAPITALS and server.times("create") == 2

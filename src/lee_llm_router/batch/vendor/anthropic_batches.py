@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from lee_llm_router.batch.vendor.api import MB, BatchLimits, BatchResult, BatchStatus, Submission
+from lee_llm_router.batch.vendor.api import GONE, MB, BatchLimits, BatchResult, BatchStatus, Submission
 from lee_llm_router.batch.vendor.door import FILE_SECONDS, Door, numbers_in, text_in
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.json_body import encode_json
@@ -79,11 +79,17 @@ class AnthropicBatches:
         return None
 
     async def _is_ours(self, door: Door, batch_id: str, token: str) -> bool:
+        """Return whether the results of a batch bear our ids; of one whose results are gone it does not matter.
+
+        Raises:
+            LLMRouterError: they cannot be fetched now. To take it for another's would send its rows twice.
+        """
         try:
             async for result in self.results(door, batch_id, _UNKNOWN):
                 return result.custom_id is not None and result.custom_id.startswith(token)
-        except LLMRouterError:
-            pass
+        except LLMRouterError as error:
+            if error.status_code not in GONE:
+                raise
         return False
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:

@@ -208,7 +208,11 @@ class Watch:
             return None
 
     async def _is_ours(self, one: OpenBatch, status: BatchStatus) -> bool:
-        """Return whether the results of a batch bear our ids; an empty one is nobody's."""
+        """Return whether the results of a batch bear our ids; an empty one is nobody's, and one whose results are gone.
+
+        Raises:
+            LLMRouterError: the vendor cannot be asked.
+        """
         door = one.lane.door
 
         async def look() -> bool:
@@ -216,7 +220,12 @@ class Watch:
                 return (result.custom_id or "").startswith(one.sent.token)
             return False
 
-        return await door.steadily(look)
+        try:
+            return await door.steadily(look)
+        except LLMRouterError as error:
+            if error.status_code not in GONE:
+                raise
+            return False
 
     async def _fetch(self, one: OpenBatch, status: BatchStatus) -> None:
         """Settle everything that came of a batch that has ended."""
