@@ -15,6 +15,7 @@ import pytest
 from helpers.batch_support import Asked, texts
 from lee_llm_router import ConfigError, ContentFilterError
 from lee_llm_router.batch.engine import BatchStoppedError
+from lee_llm_router.batch.output import BatchOutput
 
 ROWS = [f"row {number}" for number in range(30)]
 
@@ -182,6 +183,21 @@ def test_two_batches_at_once_do_not_share_an_output(out: Path) -> None:
 
     asyncio.run(main())
     assert len(texts(out)) == 30
+
+
+def test_a_batch_that_is_refused_leaves_the_ledger_that_the_other_one_has_just_made(out: Path) -> None:
+    class NotSeenYet(type(Path())):  # type: ignore[misc]
+        """A file that is made right after somebody has looked for it."""
+
+        def exists(self) -> bool:
+            return False
+
+    paths = out, out.with_name("out.errors.jsonl"), out.with_name("out.jsonl.ledger")
+    first = BatchOutput(*paths)
+    with pytest.raises(ConfigError, match="another batch is writing it"):
+        BatchOutput(*paths[:2], NotSeenYet(paths[2]))
+    assert paths[2].exists()
+    first.close()
 
 
 @pytest.mark.parametrize("what", ["folder", "fifo", "missing folder", "ledger"])

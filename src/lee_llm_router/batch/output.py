@@ -50,8 +50,6 @@ class BatchOutput:
         self._open: dict[bytes, SeenRow] = {}
         """Rows that wait for their outcome, and that the ledger was not told of: as many as an engine has in hand."""
         with ExitStack() as undo:
-            if not ledger.exists():
-                undo.callback(ledger.unlink, missing_ok=True)
             try:
                 LineFile(answers).close()  # makes it, and says if it can be none
                 self._lock = FileLock(answers)
@@ -61,6 +59,9 @@ class BatchOutput:
                 # Another batch that puts it in order may have replaced it since it was opened.
                 if self._lock.is_held_by_another or not self._lock.is_at(answers):
                     raise OSError(0, _TAKEN)
+                # Not before: it may be that of the batch that has the lock.
+                if not ledger.exists():
+                    undo.callback(ledger.unlink, missing_ok=True)
                 if failures.exists():
                     self._failures = LineFile(failures)
                     undo.callback(self._failures.close)
