@@ -331,3 +331,15 @@ def test_pictures_are_recorded_as_their_digests(file: Path) -> None:
         other = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": picture + "B"}}]}
         with pytest.raises(UnrecordedRequestError, match=r"image_url\.url"):
             router.complete("r", [other])
+
+
+@pytest.mark.parametrize("mode", ["once", "new", "record"])
+@pytest.mark.parametrize(
+    "text", ["llm: {roles: {}}\n", "# ours\n---\nllm: {roles: {}}\n", '{"id": "a"}\n{"id": "b"}\n', "["]
+)
+def test_somebody_elses_file_is_no_cassette_and_stays_as_it_is(file: Path, mode: str, text: str) -> None:
+    file.parent.mkdir()
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"cassette .*answers\.yaml"), _router(file, [{"text": "a"}], mode=mode):
+        pass
+    assert file.read_text() == text

@@ -51,12 +51,13 @@ def exchanges_in(content: bytes) -> tuple[list[dict[str, Any]], bool]:
     except (yaml.YAMLError, ValueError) as error:
         # What was being written when the process was killed is the last document.
         before, mark, _ = text.rpartition("\n---")
-        if not mark:
-            return [], True
         try:
-            return _checked(_documents(before)), True
+            kept = _checked(_documents(before)) if mark else []
         except (yaml.YAMLError, ValueError):
             raise ValueError(_told(error)) from None
+        if not kept and content[: len(HEAD)] != HEAD[: len(content)]:
+            raise ValueError(_told(error)) from None  # some other file, which is nobody's recording
+        return kept, True
 
 
 def _documents(text: str) -> list[Any]:

@@ -58,6 +58,8 @@ class Tape:
                     f"the cassette {path} is not there, and its mode is replay: record it first", sent=False
                 )
             if not is_there or (mode == "record" and name not in _begun):
+                if is_there:
+                    self._read()  # which refuses a file that is no cassette: it is not written over
                 self._begin()
             if mode == "record":
                 _begun.add(name)
