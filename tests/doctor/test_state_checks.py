@@ -47,3 +47,21 @@ def test_the_doctor_says_whether_the_shared_state_answers(
     (result,) = [one for one in diagnose(file) if one.id in ("LLR413", "LLR414", "LLR415")]
     assert (result.id, result.line) == (expected, 5)
     assert "hunter2-secret" not in result.message
+
+
+def test_the_doctor_leaves_a_cassette_as_it_is(tmp_path: Path) -> None:
+    file, cassette = tmp_path / "llm.yaml", tmp_path / "answers.yaml"
+    for mode in ("once", "new", "record"):
+        file.write_text(TEXT % "memory" + f"  cassette: {{path: answers.yaml, mode: {mode}}}\n")
+        assert "LLR451" not in {one.id for one in diagnose(file)}
+        assert not cassette.exists()
+
+
+def test_the_doctor_says_of_a_cassette_that_it_cannot_be_played(tmp_path: Path) -> None:
+    file, cassette = tmp_path / "llm.yaml", tmp_path / "answers.yaml"
+    file.write_text(TEXT % "memory" + "  cassette: {path: answers.yaml, mode: replay}\n")
+    (missing,) = [one for one in diagnose(file) if one.id == "LLR451"]
+    cassette.write_text("llm: {roles: {}}\n")
+    (foreign,) = [one for one in diagnose(file) if one.id == "LLR451"]
+    assert (missing.subject, missing.line, foreign.line) == ("cassette", 6, 6)
+    assert "record it first" in missing.message and "no exchange" in foreign.message

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from lee_llm_router.cassette.tape import Tape
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.doctor.budget_checks import check_budgets
@@ -29,6 +30,7 @@ from lee_llm_router.doctor.role_checks import check_roles
 from lee_llm_router.doctor.state_checks import check_state
 from lee_llm_router.doctor.trace_checks import check_traces
 from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.policy.loading import load_policy
 from lee_llm_router.router import LeeLLMRouter
 
 __all__ = ["CheckResult", "Level", "diagnose"]
@@ -65,10 +67,12 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
     if partial.config is None:
         return
     config = partial.config
+    yield from _cassette(partial, config)
     try:
-        router = LeeLLMRouter(config, trace_store=False)
+        # Without its cassette, which a router may begin anew: a check changes nothing.
+        router = LeeLLMRouter(config, trace_store=False, cassette=False)
     except LLMRouterError as error:
-        yield found("LLR451", config.policy.type, error.message, at=partial.place(("policy",)))
+        yield _not_built(partial, config, error)
         return
     with router:
         roles = list(check_roles(partial, router, role))
@@ -85,6 +89,28 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
     yield from (result for result, _ in roles)
     yield from check_budgets(partial, budgets)
     yield from check_models(partial, asked)
+
+
+def _cassette(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
+    """Yield what keeps a router from playing its cassette; it is only read."""
+    cassette = config.cassette
+    if cassette is None or cassette.mode == "record":
+        return
+    try:
+        if cassette.mode == "replay" or cassette.file.exists():
+            Tape(cassette.file, "replay")
+    except (LLMRouterError, OSError) as error:
+        text = error.message if isinstance(error, LLMRouterError) else f"the cassette: {error.strerror}"
+        yield found("LLR451", "cassette", text, at=partial.place(("cassette",)))
+
+
+def _not_built(partial: PartialConfig, config: LLMConfig, error: LLMRouterError) -> CheckResult:
+    """Return what is found where no router could be made: at the policy, if it is the policy's fault."""
+    try:
+        load_policy(config.policy)
+    except LLMRouterError:
+        return found("LLR451", config.policy.type, error.message, at=partial.place(("policy",)))
+    return found("LLR451", "router", error.message)
 
 
 def _must_open(path: str | os.PathLike[str]) -> None:
