@@ -14,7 +14,7 @@ from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router._util.suggestions import sharing_suggester
 from lee_llm_router.config.filling import FilledData
 from lee_llm_router.config.findings import GENERIC_MESSAGE, KEY_WORDS, SCALAR_KINDS, Findings, kind_of, message_of
-from lee_llm_router.config.known_keys import home_hint, known_keys
+from lee_llm_router.config.known_keys import home_hint, known_keys, sibling_hint
 from lee_llm_router.config.references import check_references
 from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, locate, value_at
@@ -164,7 +164,8 @@ class _Checker(Generic[ModelT]):
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key", kind="secret")
-        hint = peer_hint(key, known, _PLACES.get(str(path[0]), "")) or (home_hint(key) if known else "")
+        hint = sibling_hint(key, path[:-1]) or peer_hint(key, known, _PLACES.get(str(path[0]), ""))
+        hint = hint or (home_hint(key) if known else "")
         return Mistake(path, message, at="key", word=key, known=known, hint=hint, kind="unknown_key")
 
     def _add_finding(self, mistake: Mistake) -> None:

@@ -43,6 +43,14 @@ def home_hint(word: str) -> str:
     return f" (belongs {home})" if home else ""
 
 
+def sibling_hint(word: str, path: KeyPath) -> str:
+    """Return `` (belongs in a state of type ...)`` where another type of the state at `path` has the key `word`."""
+    if tuple(path) != ("state",):
+        return ""
+    kinds = [kind for kind in STATES.built_in_types if word in STATES.settings_model(kind).model_fields]
+    return f" (belongs in a state of type {kinds[0]})" if kinds else ""
+
+
 @cache
 def _homes() -> dict[str, str]:
     """Return where each key of the file stands; of several places the one that is told first."""

@@ -16,13 +16,15 @@ A forked child makes connections of its own, and leaves those of its parent alon
 from __future__ import annotations
 
 import hashlib
+import re
 import select
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from socket import SHUT_RDWR
 from time import monotonic
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
@@ -132,7 +134,7 @@ class RedisConnection:
         self._fork_lock = ForkLock(reentrant=True, in_child=self._abandon)
         self._listening = ForkLock()
         """Held while `listen` is at work."""
-        self._make_client().close()
+        self._try_options()
 
     def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run scripts in one round trip, and return what they return.
@@ -255,6 +257,14 @@ class RedisConnection:
                 self._node_clients[node] = type(client)(connection_pool=made)
             return self._node_clients[node]
 
+    def _try_options(self) -> None:
+        """Make a connection without opening it, which finds options in the address that redis-py does not know."""
+        with closing(self._make_client()) as client:
+            try:
+                client.connection_pool.make_connection()
+            except (TypeError, ValueError):
+                raise ConfigError("an option in the address of Redis is none of redis-py's", sent=False) from None
+
     def _make_client(self) -> Any:
         return redis_client(self._url, self._timeout, decode_responses=True)
 
@@ -316,6 +326,19 @@ def check_redis_url(url: str) -> None:
     """
     if not url.startswith(_SCHEMES):
         raise ConfigError(f"an address of Redis begins with {', '.join(_SCHEMES)}", sent=False)
+    if url.startswith("unix://"):
+        return
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        raise ConfigError("the port in an address of Redis is a number from 1 to 65535", sent=False)
+    if not re.fullmatch(r"/?\d*", parts.path):  # redis-py would take the database 0
+        raise ConfigError(
+            "behind the host in an address of Redis stands the number of a database or nothing", sent=False
+        )
 
 
 def redis_client(url: str, timeout: float, *, decode_responses: bool = False) -> Any:

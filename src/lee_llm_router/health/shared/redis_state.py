@@ -17,17 +17,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.printable import encodable
+from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Exchange, LimitsReport, LimitsView, Rest
 from lee_llm_router.health.shared.settings import StateSettings
 from lee_llm_router.pricing.contract import BudgetLedger
 from lee_llm_router.pricing.ledger_redis import RedisLedger
-from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, ScriptCall
+from lee_llm_router.settings.mistakes import Mistake, validation_error
+from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, ScriptCall, check_redis_url
 
 IS_ALIVE = LuaScript("redis.call('SET', KEYS[1], '1', 'PX', 60000) return 1")
 """Finds out whether scripts run, and may write."""
@@ -41,6 +43,14 @@ class RedisSettings(StateSettings):
         min_length=1,
         description="Address: redis://, rediss:// (TLS) or unix://, with user and password. Best as ${REDIS_URL}.",
     )
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        try:
+            check_redis_url(self.url)
+        except ConfigError as error:
+            raise validation_error("wanted_url", [Mistake(("url",), error.message)]) from None
+        return self
 
 
 class RedisState:
