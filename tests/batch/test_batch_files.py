@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,3 +240,30 @@ def test_a_full_disk_stops_the_batch_and_loses_nothing(size: int, out: Path) -> 
     assert len(texts(out)) == 30
     assert len(asked.prompts) <= 30 + 4, "those in flight alone are asked twice"
     assert before or size < 10_000
+
+
+@pytest.mark.parametrize("out", [".", "..", "/"])
+def test_a_folder_in_place_of_an_output_is_said(out: str) -> None:
+    with Asked().router() as router, pytest.raises(ConfigError, match="cannot be used"):
+        router.batch(["a"], out=out)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"concurrency": "8"}, "concurrency is a whole number, 1 at least"),
+        ({"concurrency": 2.5}, "concurrency is a whole number"),
+        ({"concurrency": 0}, "1 at least"),
+        ({"max_failures": -1}, "0 at least"),
+        ({"give_up_after": "1h"}, "give_up_after is a number of seconds"),
+        ({"give_up_after": float("nan")}, "give_up_after is a number of seconds"),
+        ({"engine_options": {"db": "sqlite:///rows.db"}}, "the usual engine has no option 'db'"),
+    ],
+)
+def test_a_setting_of_a_batch_that_cannot_be_is_told_before_a_row_is_asked(
+    setting: dict[str, Any], words: str, out: Path
+) -> None:
+    asked = Asked()
+    with asked.router() as router, pytest.raises(ConfigError, match=words):
+        router.batch(["a"], out=out, **setting)
+    assert not asked.prompts and not out.exists()

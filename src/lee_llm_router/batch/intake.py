@@ -315,7 +315,7 @@ class Intake:
             if has_changed and not self._settings.append:
                 raise ConfigError(
                     f"the row at line {row.line} has the id {row.id!r:.80}, and the output holds the answer to another"
-                    " row with that id: give another output, or say that it is to be appended to",
+                    " row with that id: give another output, or say `append` to go on all the same",
                     sent=False,
                 )
             self._figures.already_answered += 1

@@ -234,12 +234,19 @@ def run_here(run: BatchRun) -> BatchReport:
 
 
 def _check(settings: BatchSettings) -> None:
-    if settings.concurrency is not None and settings.concurrency < 1:
-        raise ConfigError("concurrency is 1 at least", sent=False)
-    if settings.max_failures is not None and settings.max_failures < 0:
-        raise ConfigError("max_failures is 0 at least", sent=False)
-    if not settings.give_up_after >= 0:
+    if settings.concurrency is not None and not _is_number(settings.concurrency, int, 1):
+        raise ConfigError("concurrency is a whole number, 1 at least", sent=False)
+    if settings.max_failures is not None and not _is_number(settings.max_failures, int, 0):
+        raise ConfigError("max_failures is a whole number, 0 at least", sent=False)
+    if not _is_number(settings.give_up_after, (int, float), 0):
         raise ConfigError("give_up_after is a number of seconds, 0 at least", sent=False)
+    if settings.engine == "live" and settings.engine_options:
+        names = ", ".join(sorted(settings.engine_options))
+        raise ConfigError(f"the usual engine has no option {names!r:.60}: name the engine that has it", sent=False)
+
+
+def _is_number(value: object, kind: type[int] | tuple[type[int], type[float]], least: int) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value >= least
 
 
 def _check_distinct(rows: Rows, settings: BatchSettings) -> None:
@@ -286,7 +293,7 @@ def _same_batch(output: BatchOutput, settings: BatchSettings, source: RowSource)
         if other:
             raise ConfigError(
                 f"{settings.out}: it holds the answers to another batch (other {', '.join(other)}): give another"
-                " output, or say that it is to be appended to",
+                " output, or say `append` to go on with this one",
                 sent=False,
             )
     batch_id = before["id"] if before else new_request_id(SYSTEM_CLOCK.time())

@@ -57,6 +57,15 @@ class BatchSettings:
     progress: ProgressHook | None = None
     """Is called with the figures so far, ten times a second at most, and at the end."""
 
+    def __post_init__(self) -> None:
+        """Refuse what names no file.
+
+        Raises:
+            ConfigError: `out` is the root or the current directory.
+        """
+        if self.out.name in ("", ".."):
+            raise ConfigError(f"{self.out}: cannot be used: Is a directory", sent=False)
+
     @property
     def errors(self) -> Path:
         """The errors file: ``out.errors.jsonl`` for ``out.jsonl``, ``out.txt.errors.jsonl`` for ``out.txt``."""

@@ -60,8 +60,8 @@ GiveUpOption = Annotated[
     float | None,
     typer.Option("--give-up-after", min=0, metavar="SECONDS", help="How long an outage is waited out. Default: a day."),
 ]
-EngineOption = Annotated[str, typer.Option("--engine", help="Who asks.")]
-DatabaseOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Who asks: live (this process), dbos, vendor.")]
+DatabaseOption = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database of the engine dbos.")]
 EngineSettingOption = Annotated[
     list[str] | None, typer.Option("--engine-option", metavar="NAME=VALUE", help="Any other setting of the engine.")
 ]
