@@ -154,3 +154,16 @@ def test_routers_that_name_one_file_share_a_limit(tmp_path: Path) -> None:
                 continue
             answered += 1
         assert answered == 4
+
+
+def test_a_relative_path_is_the_same_file_from_whatever_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "llm.yaml"
+    file.write_text(
+        "llm: {state: {type: sqlite, path: one.sqlite}, providers: {p: {type: mock}}, roles: {r: {provider: p}}}"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with LeeLLMRouter.from_file(file, trace_store=False) as router:
+        router.complete("r", "Hello")
+    assert (tmp_path / "one.sqlite").exists() and not list(elsewhere.iterdir())

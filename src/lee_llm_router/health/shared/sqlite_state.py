@@ -21,7 +21,6 @@ from time import monotonic
 from pydantic import Field
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router._util.host_database import HostDatabase, HostDatabaseError
 from lee_llm_router._util.printable import encodable
 from lee_llm_router.errors import ConfigError
@@ -53,7 +52,7 @@ class SqliteSettings(StateSettings):
     path: str = Field(
         ".lee-llm-router/state.sqlite",
         min_length=1,
-        description="The file, on a local disk. A relative path starts at the current directory, ~ at the home.",
+        description="The file, on a local disk. A relative path starts at the configuration file, ~ at the home.",
     )
 
 
@@ -72,7 +71,7 @@ class SqliteState:
 
     def __init__(self, settings: SqliteSettings, now: Callable[[], float] = monotonic) -> None:
         try:
-            path = expand_home(settings.path).absolute()
+            path = settings.origin.path(settings.path).absolute()
         except OSError as error:
             raise ConfigError(f"state.path: {error.strerror or error}", sent=False) from None
         if "\0" in settings.path:
