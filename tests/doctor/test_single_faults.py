@@ -403,3 +403,18 @@ def test_a_provider_of_somebody_else_may_give_plain_pairs(monkeypatch: pytest.Mo
     monkeypatch.setattr(Provider, "check", check)
     results = [result for result in diagnose(with_provider(type="mock")) if result.section == "provider"]
     assert [(result.id, result.level) for result in results] == [("LLR503", "warning")] * 2
+
+
+@pytest.mark.parametrize(("after", "is_told"), [("1500", True), ("60s", True), ("59s", False), ("p95", False)])
+def test_a_hedge_after_the_end_of_an_attempt_is_told(here: Path, after: str, is_told: bool) -> None:
+    found = of_text(
+        here,
+        f"""\
+llm:
+  providers: {{p: {{type: mock}}, q: {{type: mock}}}}
+  roles: {{r: {{provider: p, model: m, fallback_providers: [q], timeout: 60, hedge: {{after: {after}}}}}}}
+""",
+    )
+    assert ("LLR613" in found) is is_told
+    if is_told:
+        assert "an attempt ends after 60 s" in found["LLR613"].message

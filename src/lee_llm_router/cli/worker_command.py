@@ -26,8 +26,8 @@ def worker(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            "--role", "-r", help="Role whose rows are answered; several are given. Default: every role of the"
-            " configuration.", autocompletion=roles_beginning_with,
+            "--role", "-r", help="Role whose rows are answered; may be given several times. Default: every role"
+            " of the configuration.", autocompletion=roles_beginning_with,
         ),
     ] = None,
     idle: Annotated[

@@ -73,7 +73,7 @@ class _RoleChecks:
 
     def _times(self) -> Iterator[CheckResult]:
         role, deadline = self._role, self._role.deadline
-        timeouts = [entry.settings.timeout or DEFAULT_TIMEOUT for entry in self._chain]
+        timeouts = self._timeouts()
         longest = max(timeouts)
         is_own = "deadline" in role.model_fields_set or any(e.settings.timeout is not None for e in self._chain)
         if deadline <= longest and is_own:
@@ -89,6 +89,10 @@ class _RoleChecks:
             if seconds is not None and seconds > deadline:
                 text = f"stream.{field} of {seconds:g} s is longer than the deadline of {deadline:g} s"
                 yield found("LLR606", self._name, text, at=self._at("stream", field))
+
+    def _timeouts(self) -> list[float]:
+        """Return the seconds that an attempt at each target may take."""
+        return [entry.settings.timeout or DEFAULT_TIMEOUT for entry in self._chain]
 
     def _last_attempt(self, timeouts: Sequence[float]) -> Iterator[CheckResult]:
         """Say whether the last attempt would never begin, were all those before it to hang."""
@@ -123,6 +127,9 @@ class _RoleChecks:
             elif len(self._chain) == 1 and not hedge.same_target:
                 text = "hedge has no other target to ask than the one that is slow"
                 yield found("LLR613", self._name, text, at=self._at("hedge"))
+            elif isinstance(hedge.after, float) and hedge.after >= (longest := max(self._timeouts())):
+                text = f"hedge asks another target after {hedge.after:g} s, and an attempt ends after {longest:g} s"
+                yield found("LLR613", self._name, text, at=self._at("hedge", "after"))
 
     def _owners(self) -> Iterator[CheckResult]:
         settings = [self._config.providers[entry.provider] for entry in self._chain]
