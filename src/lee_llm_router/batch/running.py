@@ -48,9 +48,14 @@ class BatchRun:
         rows: What is asked.
         settings: How.
         clock: Where the time comes from.
+
+    Raises:
+        ConfigError: the output has no name: it is the root or the current directory.
     """
 
     def __init__(self, router: LeeLLMRouter, rows: Rows, settings: BatchSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        if settings.out.name in ("", ".."):
+            raise ConfigError(f"{settings.out}: cannot be used: Is a directory", sent=False)
         self._router, self._rows, self._settings, self._clock = router, rows, settings, clock
         self.figures = BatchReport(out=settings.out, errors=settings.errors)
         """The figures so far."""

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import RowValue
-from lee_llm_router.errors import ConfigError
 
 Rows: TypeAlias = str | PathLike[str] | Iterable[RowValue] | AsyncIterable[RowValue]
 """What a batch may be given: the path of a file, or values one after the other."""
@@ -56,15 +55,6 @@ class BatchSettings:
     """Settings of that engine, by name."""
     progress: ProgressHook | None = None
     """Is called with the figures so far, ten times a second at most, and at the end."""
-
-    def __post_init__(self) -> None:
-        """Refuse what names no file.
-
-        Raises:
-            ConfigError: `out` is the root or the current directory.
-        """
-        if self.out.name in ("", ".."):
-            raise ConfigError(f"{self.out}: cannot be used: Is a directory", sent=False)
 
     @property
     def errors(self) -> Path:
