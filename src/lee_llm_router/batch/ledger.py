@@ -51,6 +51,11 @@ hash of what it asks, where it has an id of its own; and whether it waits for an
 it."""
 
 
+def _blob(value: bytes | None) -> bytearray | None:
+    """Return `value` for a statement. Any other type, `bytes` too, `sqlite3` asks to adapt itself: 1 us a value."""
+    return None if value is None else bytearray(value)
+
+
 def key_of_broken(line: int) -> bytes:
     """Return the key of the broken row at `line`. No id has it: one that begins so is another text."""
     return blake2b(b"%d" % line, digest_size=10, person=b"broken").digest()
@@ -69,7 +74,7 @@ class BatchLedger:
 
     def __init__(self, path: Path, before_telling: Callable[[], dict[str, Any]]) -> None:
         self._before_telling = before_telling
-        self._untold: dict[bytes, tuple[bytes, int, int, int, int | None, bytes | None]] = {}
+        self._untold: dict[bytes, tuple[bytearray, int, int, int, int | None, bytearray | None]] = {}
         """Rows that have ended, as the table has them; those that it has already with their states alone."""
         self._ended: dict[bytes, int] = {}
         self.path = path
@@ -121,7 +126,10 @@ class BatchLedger:
         """Return what is known of rows, by their keys; at most a few hundred at once."""
         self._write_states()
         marks = ",".join("?" * len(keys))
-        found = self._db.execute(f"SELECT key, state, run, times, asked FROM rows WHERE key IN ({marks})", keys)  # noqa: S608 - marks alone
+        found = self._db.execute(
+            f"SELECT key, state, run, times, asked FROM rows WHERE key IN ({marks})",  # noqa: S608 - marks alone
+            [bytearray(key) for key in keys],
+        )
         return {key: LedgerRow(*rest) for key, *rest in found}
 
     def see(self, rows: Iterable[SeenRow]) -> None:
@@ -129,7 +137,7 @@ class BatchLedger:
         self._db.executemany(
             "INSERT INTO rows VALUES (?1, 0, ?6, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE SET run = ?6, times = ?2,"
             " place = coalesce(?3, place), asked = coalesce(?4, asked), state = CASE WHEN ?5 THEN 0 ELSE state END",
-            [(*row, self.run) for row in rows],
+            [(bytearray(key), times, place, _blob(asked), waits, self.run) for key, times, place, asked, waits in rows],
         )
 
     def state(self, key: bytes) -> int:
@@ -163,7 +171,7 @@ class BatchLedger:
             self._ended[key] = state
         else:
             _, times, place, asked, _ = seen
-            self._untold[key] = (key, state, self.run, times, place, asked)
+            self._untold[key] = (bytearray(key), state, self.run, times, place, _blob(asked))
         if len(self._untold) + len(self._ended) >= _UNTOLD:
             self.tell()
 
@@ -174,7 +182,7 @@ class BatchLedger:
         if self._ended:
             self._db.executemany(
                 "INSERT INTO rows VALUES (?1, ?2, 0, 0, NULL, NULL) ON CONFLICT (key) DO UPDATE SET state = ?2",
-                self._ended.items(),
+                [(bytearray(key), state) for key, state in self._ended.items()],
             )
             self._ended.clear()
 

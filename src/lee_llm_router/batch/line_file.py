@@ -42,16 +42,20 @@ class LineFile:
         Raises:
             OSError: it cannot be written; then nothing of it is in the file.
         """
-        start = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self.write(line)
+        return self.size - len(line)
+
+    def write(self, line: bytes) -> None:
+        """As `append`, where nobody asks for the place: a system call less."""
         written = 0
         try:
             while written < len(line):
                 written += os.write(self._descriptor, line[written:] if written else line)
         except BaseException:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, start)
+            if written:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, self.size - written)
             raise
-        return start
 
     def unended(self, start: int = 0) -> tuple[int, bytes]:
         """Return where the last line begins that has no newline, not before byte `start`, and what there is of it."""

@@ -173,7 +173,7 @@ class BatchOutput:
             if seen is None and self.ledger.state(key) != WAITING:
                 return False
             if outcome.is_answer:
-                self._answers.append(outcome.line())
+                self._answers.write(outcome.line())
                 self.ledger.end(key, ANSWERED, seen)
             else:
                 if self._failures is None:

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -72,7 +73,8 @@ class RowFile:
             first = next(lines, None)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", sent=False) from None
-        self._lines_left = _with_first(first, lines)
+        # Without the byte order mark.
+        self._lines_left = lines if first is None else chain([first.removeprefix(b"\xef\xbb\xbf")], lines)
         try:
             self._check_encoding(first)
             read = {"jsonl": self._json_rows, "text": self._text_rows}.get(row_format)
@@ -126,10 +128,16 @@ class RowFile:
                 parts.clear()
             else:
                 parts.append(first)
-            for index, line in enumerate(others, 1):
-                self._has_lines = index < len(others)
-                yield _TOO_LONG if size > MAX_LINE else b"".join(parts) + b"\n"
-                parts, size = [line], len(line)
+            if not others:
+                continue
+            rest = others.pop()
+            self._has_lines = bool(others)
+            yield _TOO_LONG if size > MAX_LINE else b"".join(parts) + b"\n"
+            # What lies between two ends of a block is shorter than that.
+            for number, line in enumerate(others, 1):
+                self._has_lines = number < len(others)
+                yield line + b"\n"
+            parts, size = [rest], len(rest)
         self._has_lines = False
         if size:
             yield _TOO_LONG if size > MAX_LINE else b"".join(parts)
@@ -151,7 +159,7 @@ class RowFile:
         for number, line in self._numbered():
             if line is _TOO_LONG:
                 yield _too_long(number)
-            elif line.strip():
+            elif not line.isspace():
                 try:
                     value = _json_value(line)
                 except UnicodeDecodeError:
@@ -166,7 +174,7 @@ class RowFile:
         for number, line in self._numbered():
             if line is _TOO_LONG:
                 yield _too_long(number)
-            elif line.strip():
+            elif not line.isspace():
                 try:
                     yield self._form.row(line.decode().rstrip("\r\n"), number)
                 except UnicodeDecodeError:
@@ -225,13 +233,6 @@ class RowFile:
                 except (ValueError, RecursionError):
                     return BrokenRow(line=line, reason=f"its {name} is not JSON", id=fields.get("id") or None)
         return self._form.row(fields, line)
-
-
-def _with_first(first: bytes | None, lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the lines again, the first without a byte order mark."""
-    if first is not None:
-        yield first.removeprefix(b"\xef\xbb\xbf")
-    yield from lines
 
 
 def _json_value(line: bytes) -> Any:

@@ -111,7 +111,10 @@ class RowForm:
                 # Nearly all rows are no more than these two.
                 is_plain = len(value) == 1 + ("id" in value) and "prompt" in value
                 options = _NO_OPTIONS if is_plain else _options(value, self._template)
-                messages = self._messages(value)
+                if is_plain and self._template is None and type(value["prompt"]) is str:
+                    messages = self._asked(_prompt(value["prompt"]))
+                else:
+                    messages = self._messages(value)
             else:
                 options, messages = _NO_OPTIONS, self._of_plain(value)
             digest = digest_of((messages, options) if options else messages)
