@@ -214,3 +214,16 @@ def test_a_batch_whose_results_are_gone_is_nobodys_and_its_rows_are_sent_anew(tm
         server.after = fail
         run(server, out)
     assert texts(out) == CAPITALS and server.times("create") == 2
+
+
+def test_a_row_that_was_changed_meanwhile_gets_no_answer_to_what_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    rows = [{"id": f"r{number}", "prompt": f"row {number}"} for number in range(3)]
+    with VendorServer("openai") as server:
+        server.looks = 1_000_000
+        stop_at(server, "status", 1, out, rows)
+        server.looks = 0
+        rows[1]["prompt"] = "changed"
+        run(server, out, rows)
+    assert texts(out) == {"r0": "ROW 0", "r1": "CHANGED", "r2": "ROW 2"}
+    assert set(server.in_batches.values()) == {1} and not server.live

@@ -293,7 +293,11 @@ class RedisConnection:
     def _read_into(self, found: list[str]) -> bool:
         """Add the messages that have come to `found`; return whether there were any."""
         before = len(found)
-        while (message := self._listener.get_message(timeout=0)) is not None:
+        # Only of what has begun to come, and that is awaited whole: redis-py gives up a message of which half is there.
+        while self._listener.connection.can_read(timeout=0):
+            message = self._listener.get_message(timeout=self._timeout)
+            if message is None:
+                break
             self._heard_at = monotonic()
             self._has_pinged = False
             if message["type"] == "message":

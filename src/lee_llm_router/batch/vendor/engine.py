@@ -140,6 +140,8 @@ class VendorEngine:
         """Have a row asked: by the batch that it is in already, by the next one, or live."""
         key = row.key or key_of(row.id)
         mark = self._ledger.mark(key) if self._has_past else None
+        if mark is not None and mark.asked != row.digest:
+            mark = None  # it was changed since
         if mark is not None and mark.result is not None:
             await self._settle_kept(row, mark.token, mark.result)
         elif mark is not None and mark.is_live:
@@ -188,7 +190,7 @@ class VendorEngine:
             path=lane.path, rows=len(gathered.rows), created=self._job.clock.time(),
         )  # fmt: skip
         keys = [row.key or key_of(row.id) for row in gathered.rows]
-        self._ledger.intend(batch, keys)
+        self._ledger.intend(batch, [(key, row.digest) for key, row in zip(keys, gathered.rows, strict=True)])
         try:
             await self._sending.send(lane, batch, gathered.lines)
         except TooLargeError:
@@ -239,7 +241,7 @@ class VendorEngine:
         if outcome is not None:
             self._put(row, outcome)
         else:
-            self._ledger.ask_live(row.key or key_of(row.id))
+            self._ledger.ask_live(row.key or key_of(row.id), row.digest)
             self._live.add(row)
 
     def _put(self, row: BatchRow, outcome: RowOutcome) -> None:

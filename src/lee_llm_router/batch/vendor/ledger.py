@@ -22,7 +22,7 @@ from lee_llm_router.errors import ConfigError
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS batches (token TEXT PRIMARY KEY, id TEXT, file TEXT, fields TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS rows (
-        key BLOB PRIMARY KEY, token TEXT NOT NULL, status INTEGER, body BLOB
+        key BLOB PRIMARY KEY, token TEXT NOT NULL, asked BLOB NOT NULL, status INTEGER, body BLOB
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS rows_by_token ON rows (token);
 """
@@ -69,7 +69,9 @@ class RowMark:
 
     token: str
     """Its batch; empty if it is to be asked live."""
-    result: BatchResult | None
+    asked: bytes
+    """The hash of what it asks."""
+    result: BatchResult | None = None
     """What came of it already."""
 
     @property
@@ -123,12 +125,13 @@ class VendorLedger:
         with self._failing():
             return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
 
-    def intend(self, batch: SentBatch, keys: Iterable[bytes]) -> None:
-        """Note that a batch with the rows of these keys is about to be sent."""
+    def intend(self, batch: SentBatch, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Note that a batch is about to be sent; of its rows, their keys and the hashes of what they ask."""
         with self._writing():
             self._store(batch)
             self._db.executemany(
-                "INSERT OR REPLACE INTO rows (key, token) VALUES (?, ?)", ((key, batch.token) for key in keys)
+                "INSERT OR REPLACE INTO rows (key, token, asked) VALUES (?, ?, ?)",
+                ((key, batch.token, asked) for key, asked in rows),
             )
 
     def tell(self, batch: SentBatch) -> None:
@@ -153,21 +156,21 @@ class VendorLedger:
         if key in self._untold:
             return self._untold[key]
         with self._failing():
-            found = self._db.execute("SELECT token, status, body FROM rows WHERE key = ?", (key,)).fetchone()
+            found = self._db.execute("SELECT token, asked, status, body FROM rows WHERE key = ?", (key,)).fetchone()
         if found is None:
             return None
-        token, status, body = found
-        return RowMark(token, None if status is None else BatchResult(None, status, body))
+        token, asked, status, body = found
+        return RowMark(token, asked, None if status is None else BatchResult(None, status, body))
 
     def keep(self, key: bytes, token: str, result: BatchResult) -> None:
         """Keep what came of a row that was not read again yet, if it is one of the batch and nothing came before."""
         mark = self.mark(key)
         if mark is not None and mark.token == token and mark.result is None:
-            self._note(key, RowMark(token, result))
+            self._note(key, RowMark(token, mark.asked, result))
 
-    def ask_live(self, key: bytes) -> None:
+    def ask_live(self, key: bytes, asked: bytes) -> None:
         """Note that a row is to be asked live."""
-        self._note(key, RowMark(_LIVE, None))
+        self._note(key, RowMark(_LIVE, asked))
 
     def ended(self, key: bytes) -> None:
         """Note that the outcome of a row is in the output. Where that is lost, the output knows better."""
@@ -195,9 +198,14 @@ class VendorLedger:
         ended = [(key,) for key, mark in self._untold.items() if mark is None]
         self._db.executemany("DELETE FROM rows WHERE key = ?", ended)
         self._db.executemany(
-            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)",
             (
-                (key, mark.token, *((None, None) if mark.result is None else (mark.result.status, mark.result.body)))
+                (
+                    key,
+                    mark.token,
+                    mark.asked,
+                    *((None, None) if mark.result is None else (mark.result.status, mark.result.body)),
+                )
                 for key, mark in self._untold.items()
                 if mark is not None
             ),

@@ -68,7 +68,7 @@ class Settling:
         if not result.status:
             return None
         options = self._options.of(row)
-        options["metadata"] = {**options["metadata"], "vendor_batch": batch.id}
+        options["metadata"] = {**options["metadata"], "vendor_batch": batch.id or batch.token}
         try:
             plan, parts = planned(self._job.router, self._job.settings.role, row.messages, options)
             self._fit(plan, batch)
