@@ -167,6 +167,9 @@ def test_a_text_file_has_a_prompt_a_line(tmp_path: Path, out: Path) -> None:
         ("in.csv", "a,a\n1,2\n", "the same name"),
         ("in.csv", '"a\n', "header cannot be read"),
         ("in.jsonl", '{"prompt":"a"}'.encode("utf-16"), "UTF-16"),
+        ("in.json", '[\n  {"prompt": "a"}\n]\n', "one JSON document over several lines"),
+        ("in.json", '[{"prompt": "a"},\n{"prompt": "b"}]\n', "a line of its own"),
+        ("in.jsonl", '{\n  "prompt": "a"\n}\n', "one JSON document"),
     ],
 )
 def test_a_file_that_is_no_table_of_rows_is_refused(

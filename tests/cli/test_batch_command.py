@@ -62,7 +62,7 @@ def test_a_target_that_nobody_can_ask_stops_it_and_says_how_to_go_on(run: Run, h
     [
         (("missing.jsonl",), "missing.jsonl: cannot be read"),
         (("in.jsonl", "--role", "eho"), "no such role"),
-        (("in.jsonl", "--template", "nothing"), "the template cannot be used"),
+        (("in.jsonl", "--template", "nothing.txt"), "there is no such file"),
         (("in.jsonl", "--engine", "liv"), "did you mean 'live'"),
         (("in.jsonl", "--format", "xml"), "no such format"),
         (("in.jsonl", "--option", "temprature=1"), "temprature"),

@@ -77,6 +77,8 @@ class RowFile:
         self._lines_left = lines if first is None else chain([first.removeprefix(b"\xef\xbb\xbf")], lines)
         try:
             self._check_encoding(first)
+            if row_format == "jsonl":
+                self._check_lines(first or b"")
             read = {"jsonl": self._json_rows, "text": self._text_rows}.get(row_format)
             self._rows = read() if read is not None else self._table("\t" if row_format == "tsv" else ",")
         except BaseException:
@@ -148,6 +150,16 @@ class RowFile:
     def _check_encoding(self, first: bytes | None) -> None:
         if first is not None and first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise ConfigError(f"{self._path}: it is UTF-16; save it as UTF-8", sent=False)
+
+    def _check_lines(self, first: bytes) -> None:
+        """Refuse a JSON document over several lines, of which each line would be a broken row."""
+        start = first.removeprefix(b"\xef\xbb\xbf").strip()
+        if start in (b"[", b"{") or (start.startswith(b"[{") and start.endswith(b",")):
+            raise ConfigError(
+                f"{self._path}: it is one JSON document over several lines; write each row on a line of its own"
+                " (jq -c '.[]' makes lines of a list)",
+                sent=False,
+            )
 
     def _numbered(self) -> Iterator[tuple[int, bytes]]:
         for line in self._lines_left:

@@ -129,7 +129,11 @@ def _template(given: str | None) -> str | None:
         return text
     path = Path(text)
     try:
-        return path.read_text(encoding="utf-8-sig") if path.is_file() else text
+        if not path.is_file():
+            raise typer.BadParameter(
+                "it names no field of a row in braces, and there is no such file", param_hint="--template"
+            )
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise typer.BadParameter(f"{path}: cannot be read: {reason}", param_hint="--template") from None
