@@ -10,7 +10,7 @@ import pytest
 
 from helpers.batch_support import lines, texts
 from helpers.support import FakeClock, Memory
-from helpers.vendor_batches import KEY, VENDORS, Refused, VendorServer
+from helpers.vendor_batches import KEY, MODELS, VENDORS, Refused, VendorServer
 from helpers.vendor_runs import CAPITALS, MIXED, ROWS, run
 from lee_llm_router import BudgetExceededError, ConfigError
 from lee_llm_router.batch.engine import BatchStoppedError
@@ -290,3 +290,25 @@ def test_any_text_goes_out_and_comes_back(vendor: str, tmp_path: Path) -> None:
         server.capital = False
         run(server, out, rows)
     assert texts(out) == {rows[0]["id"]: rows[0]["prompt"]} and not server.live
+
+
+def test_a_role_without_a_batch_api_and_a_cassette_are_refused(tmp_path: Path) -> None:
+    with VendorServer("openai") as server:
+        mock = {"providers": {"p": {"type": "mock"}}}
+        with pytest.raises(ConfigError, match="no target of the role 'r' has a batch API"):
+            run(server, tmp_path / "out.jsonl", llm=mock)
+        with pytest.raises(ConfigError, match="a cassette does not record batches"):
+            run(server, tmp_path / "out.jsonl", llm={"cassette": str(tmp_path / "tape.yaml")})
+    assert not server.seen
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_fallback_serves_by_its_batch_api_where_the_first_target_has_none(vendor: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with VendorServer(vendor) as server:
+        config = server.config(
+            provider="local", model="m", fallback_providers=[{"provider": "p", "model": MODELS[vendor]}]
+        )
+        config["providers"]["local"] = {"type": "mock"}
+        run(server, out, llm=config)
+    assert texts(out) == CAPITALS

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import RowValue
+from lee_llm_router.errors import ConfigError
 
 Rows: TypeAlias = str | PathLike[str] | Iterable[RowValue] | AsyncIterable[RowValue]
 """What a batch may be given: the path of a file, or values one after the other."""

@@ -74,8 +74,11 @@ class Placing:
         if provider is not None and provider not in job.router.config.providers:
             raise ConfigError(f"there is no provider {provider!r:.60}", sent=False)
         if not self._usual_names():
-            role = "the default role" if job.settings.role is None else f"the role {job.settings.role!r:.60}"
-            who = f"provider {provider!r:.60}" if provider else f"no target of {role}"
+            who = (
+                f"provider {provider!r:.60}"
+                if provider
+                else f"no target of the role {job.router.explain(job.settings.role).role!r:.60}"
+            )
             raise ConfigError(
                 f"{who} has {'no' if provider else 'a'} batch API (OpenAI's, Anthropic's or Gemini's)", sent=False
             )
