@@ -20,9 +20,9 @@ ROWS = 300
 @pytest.mark.parametrize(
     ("vendor", "moments"),
     [
-        ("openai", ["upload", "create", "status", "results"]),
-        ("anthropic", ["create", "results"]),
-        ("gemini", ["create", "status"]),
+        ("openai", ["upload", "create", "results"]),
+        ("anthropic", ["create"]),
+        ("gemini", ["create"]),
     ],
 )
 def test_a_batch_that_is_killed_is_taken_up_again(

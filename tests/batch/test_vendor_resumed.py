@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -10,8 +12,10 @@ from helpers.batch_support import lines, texts
 from helpers.support import FakeClock
 from helpers.vendor_batches import KEY, VENDORS, Refused, VendorServer
 from helpers.vendor_runs import CAPITALS, MIXED, ROWS, run, slowly, stop_at
-from lee_llm_router import ConfigError
+from lee_llm_router import ConfigError, LeeLLMRouter
 from lee_llm_router.batch.engine import BatchStoppedError
+from lee_llm_router.batch.running import BatchRun
+from lee_llm_router.batch.settings import BatchSettings
 
 
 @pytest.fixture(autouse=True)
@@ -227,3 +231,24 @@ def test_a_row_that_was_changed_meanwhile_gets_no_answer_to_what_it_was(tmp_path
         run(server, out, rows)
     assert texts(out) == {"r0": "ROW 0", "r1": "CHANGED", "r2": "ROW 2"}
     assert set(server.in_batches.values()) == {1} and not server.live
+
+
+def test_a_batch_on_its_way_still_gets_there_when_the_rows_are_stopped(tmp_path: Path) -> None:
+    """So that the next run need not look for it."""
+    out = tmp_path / "out.jsonl"
+    settings = BatchSettings(role=None, out=out, engine="vendor", engine_options={"max_rows": 5})
+
+    async def main() -> None:
+        async with LeeLLMRouter({"llm": server.config()}, trace_store=False, clock=FakeClock()) as router:
+            stopped, loop = BatchRun(router, ROWS, settings, FakeClock()), asyncio.get_running_loop()
+            server.before = lambda event: loop.call_soon_threadsafe(stopped.stop) if event == "create" else None
+            server.after = lambda event: sleep(0.02)
+            assert not (await stopped.run()).is_complete
+
+    with VendorServer("openai") as server:
+        server.looks = 1_000_000
+        asyncio.run(main())
+        server.looks, server.before, server.after = 0, lambda event: None, lambda event: None
+        run(server, out)
+    assert texts(out) == CAPITALS and len(server.batches) >= 2 and not server.times("list")
+    assert set(server.in_batches.values()) == {1}

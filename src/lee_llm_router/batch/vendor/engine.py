@@ -9,7 +9,7 @@ from lee_llm_router._util.log import logger
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob, BatchStoppedError
 from lee_llm_router.batch.live_engine import all_or_none
-from lee_llm_router.batch.outage import sleep_until
+from lee_llm_router.batch.outage import first_of, sleep_until
 from lee_llm_router.batch.rows import BatchRow, key_of
 from lee_llm_router.batch.vendor.api import MB, BatchResult
 from lee_llm_router.batch.vendor.ledger import SentBatch, VendorLedger, new_token
@@ -112,6 +112,7 @@ class VendorEngine:
         feeding = asyncio.ensure_future(self._feed())
         try:
             await self._watch.run(feeding)
+            await feeding  # where the batch is stopped, what is on its way to the vendor still gets there
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
@@ -128,7 +129,7 @@ class VendorEngine:
                 await self.flush()
                 self._has_room.clear()
                 if self._is_full():
-                    await self._has_room.wait()
+                    await first_of(self._has_room.wait(), self._job.stopping())
         if not self._job.is_stopped():
             await self.flush()
 
