@@ -32,6 +32,13 @@ def test_rows_are_answered_by_one_batch_and_nothing_is_left_of_it(vendor: str, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.jsonl.ledger"]
 
 
+def test_openai_s_responses_have_a_batch_api_too(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    with VendorServer("openai", responses=True) as server:
+        run(server, out, MIXED[:2])
+    assert texts(out) == {"good 1": "GOOD 1", "error 1": "LIVE error 1"}
+
+
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_rows_that_fail_in_a_batch_are_asked_live(vendor: str, tmp_path: Path) -> None:
     """Refused, expired, or without a result; of two results of a row the first counts, and others are nobody's."""

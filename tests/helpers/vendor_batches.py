@@ -17,7 +17,15 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from helpers import anthropic_messages, gemini_wire, strict_anthropic, strict_gemini, strict_openai_chat
+from helpers import (
+    anthropic_messages,
+    gemini_wire,
+    responses_support,
+    strict_anthropic,
+    strict_gemini,
+    strict_openai_chat,
+    strict_openai_responses,
+)
 from helpers.servers import Received, Server, answering_by, completion, http, json_answer
 
 VENDORS = ("openai", "anthropic", "gemini")
@@ -38,8 +46,10 @@ class Refused(Exception):
 class VendorServer:
     """One vendor, on loopback."""
 
-    def __init__(self, vendor: str) -> None:
+    def __init__(self, vendor: str, *, responses: bool = False) -> None:
         self.vendor = vendor
+        self._of_openai = "/responses" if responses else "/chat/completions"
+        """Where OpenAI is asked, live and by each row of a batch."""
         self.files: dict[str, tuple[str, bytes]] = {}
         """Uploaded files: name and content."""
         self.batches: dict[str, dict[str, Any]] = {}
@@ -77,7 +87,7 @@ class VendorServer:
 
     def config(self, **role: Any) -> dict[str, Any]:
         """A configuration with one role, `r`, that asks this server."""
-        kind = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini"}[self.vendor]
+        kind = "openai_responses" if self._of_openai == "/responses" else self.vendor
         provider = {"type": kind, "base_url": self.url, "api_key_env": "VENDOR_KEY"}
         asked = {"provider": "p", "model": MODELS[self.vendor], "retry": {"attempts": 1, "patience": 0}, **role}
         return {"providers": {"p": provider}, "default_role": "r", "roles": {"r": asked}}
@@ -206,7 +216,7 @@ class VendorServer:
 
     def _created_of_file(self, body: dict[str, Any]) -> dict[str, Any]:
         assert body.keys() == {"input_file_id", "endpoint", "completion_window", "metadata"}
-        assert body["endpoint"] == "/v1/chat/completions" and body["completion_window"] == "24h"
+        assert body["endpoint"] == f"/v1{self._of_openai}" and body["completion_window"] == "24h"
         assert all(isinstance(value, str) for value in body["metadata"].values())
         requests = [json.loads(line) for line in self.files[body["input_file_id"]][1].splitlines()]
         assert len(requests) <= 50_000
@@ -214,7 +224,7 @@ class VendorServer:
         for request in requests:
             assert request.keys() == {"custom_id", "method", "url", "body"}
             assert (request["method"], request["url"]) == ("POST", body["endpoint"])
-            self._check(request["body"], "/chat/completions")
+            self._check(request["body"], self._of_openai)
         return self._made({one["custom_id"]: one["body"] for one in requests}, len(requests), body["metadata"], body)
 
     def _created(self, body: dict[str, Any], name: str, inner: str, path: str) -> dict[str, Any]:
@@ -253,7 +263,11 @@ class VendorServer:
         return self._shown(self.batches[name], look=False)
 
     def _check(self, body: dict[str, Any], path: str) -> None:
-        strict = {"openai": strict_openai_chat, "anthropic": strict_anthropic, "gemini": strict_gemini}[self.vendor]
+        strict: Any = {"openai": strict_openai_chat, "anthropic": strict_anthropic, "gemini": strict_gemini}[
+            self.vendor
+        ]
+        if path == "/responses":
+            strict = strict_openai_responses
         problem = strict.check(body, path, {})
         if problem is not None or "stream" in body:
             raise Refused(400, problem or "stream")
@@ -359,10 +373,15 @@ class VendorServer:
     def _said(self, text: str) -> dict[str, Any]:
         if self.vendor == "anthropic":
             return anthropic_messages.message({"type": "text", "text": text})
+        if self._of_openai == "/responses":
+            return responses_support.response(responses_support.message(text))
         return gemini_wire.answer(gemini_wire.text(text)) if self.vendor == "gemini" else completion(text)
 
     def _prompt(self, body: Mapping[str, Any]) -> str:
         if self.vendor == "gemini":
             return str(body["contents"][-1]["parts"][0]["text"])
-        content = body["messages"][-1]["content"]
+        messages = body["input"] if self._of_openai == "/responses" else body["messages"]
+        if isinstance(messages, str):
+            return messages
+        content = messages[-1]["content"]
         return content if isinstance(content, str) else str(content[0]["text"])
