@@ -167,6 +167,20 @@ def test_closing_gives_back_at_once() -> None:
     assert isinstance(a.health.acquire(KEY), Permit), "calls under way end by themselves"
 
 
+def test_what_a_router_found_out_just_before_it_was_closed_is_heard_by_all() -> None:
+    world = World(2)
+    a, b = world.routers
+    for router in world.routers:
+        router.health.release(router.take())
+    a.link.step = lambda: None  # type: ignore[method-assign]  # its thread has no turn before the end
+    a.fails()
+    a.fails()
+    assert b.known.state == "closed"
+    a.link.close()
+    b.hears()
+    assert b.known.state == "open"
+
+
 def test_tokens_are_shared_and_settled_by_what_was_used() -> None:
     world = World(2, tpm=1000)
     a, b = world.routers

@@ -192,23 +192,29 @@ class StateLink:
                 self.refill(door)
 
     def close(self) -> None:
-        """Give back all that is held, and close the state. Calls under way decide for themselves from now on."""
+        """Give back all that is held, say what is unsaid of doors, and close the state.
+
+        Calls under way decide for themselves from now on.
+        """
         with self._lock:
             if self.is_closed:
                 return
             self.is_closed, self.alone_from = True, -inf
             if self._hurry is not None:
                 self._hurry()
-            items = [item for item in self._items if isinstance(item, LeasedLimits)]
-        last = []
+            items = list(self._items)
+        last: list[LimitsReport] = []
+        told: list[DoorReport] = []
         for item in items:
             with item.lock:
-                if item.is_busy():
+                if isinstance(item, SharedDoor):
+                    told += item.leaving(self._clock.monotonic())
+                elif item.is_busy():
                     last.append(item.leaving(self._clock.monotonic()))
         is_free = self._exchanging.inner.acquire(timeout=_GOODBYE_SECONDS)
         try:
-            if last and is_free and self._gone is None:
-                self.state.exchange(last, [])
+            if (last or told) and is_free and self._gone is None:
+                self.state.exchange(last, told)
         except Exception as error:  # noqa: BLE001 - the leases will end by themselves
             self._gone = str(error)
         finally:

@@ -15,7 +15,7 @@ moment; the router that has the pass lets one attempt through, and what comes of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -177,6 +177,12 @@ class SharedDoor:
             self.needs_pass(True)
         self._said, self._asked, self._reopened, self._forgets, self.is_noted = here, False, False, False, False
         return report
+
+    def leaving(self, now: float) -> list[DoorReport]:
+        """Return what nobody has heard yet, as the last report; empty if there is nothing. The pass is not wanted."""
+        if self._shape() == self._known and not self._forgets:
+            return []
+        return [replace(self.report(now), wants_pass=False, despite_time=False, keeps_pass=False)]
 
     def unsaid(self, report: DoorReport) -> None:
         """Take back what `report` has said, since nobody has heard it."""
