@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from dataclasses import asdict, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.batch.engine import BatchStoppedError
 from lee_llm_router.batch.running import BatchRun
 from lee_llm_router.cli.output import PROGRAM, say, write_json
@@ -27,6 +29,8 @@ _BAR = 20
 _FIRST_LINE = 10.0
 _LINE_EVERY = 60.0
 """Seconds between lines of progress where there is no terminal."""
+_LONGEST_FAILURE = 1_000_000
+"""Bytes of a line of the errors file that are read at most, to show it."""
 _GRACE = 5.0
 """Seconds that rows in flight get after SIGTERM or SIGHUP; who sends them ends the process soon after."""
 
@@ -151,7 +155,18 @@ def summary(figures: BatchReport) -> str:
     lines = [f"{figures.out}: {', '.join(parts)}"]
     if figures.failed or figures.already_failed:
         lines.append(f"{figures.errors}: the rows that failed; --retry-errors asks them again")
+        lines += _first_failure(figures)
     return "\n".join(lines)
+
+
+def _first_failure(figures: BatchReport) -> list[str]:
+    """Return a line with the first failure in the errors file; empty if it cannot be read now."""
+    try:
+        with figures.errors.open("rb") as file:
+            said = json.loads(file.readline(_LONGEST_FAILURE))
+        return [f"the first of them, line {said['line']}: {said['error']}: {bounded(said['message'])}"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _share(figures: BatchReport) -> float | None:
