@@ -8,9 +8,9 @@ import pytest
 
 from helpers.config_support import findings, role
 from lee_llm_router._util.peer_words import _BY_WORD, peer_hint
-from lee_llm_router.config import json_schema
+from lee_llm_router.config import json_schema, load_config
 from lee_llm_router.config.models import LLMConfig, RoleConfig
-from lee_llm_router.errors import InvalidRequestError
+from lee_llm_router.errors import ConfigError, InvalidRequestError
 from lee_llm_router.routing.options import CallOptions, validate_options
 
 IN_PROVIDER = {
@@ -150,3 +150,9 @@ def test_every_name_that_is_suggested_exists() -> None:
         name = here.partition("|")[0].partition(":")[0]
         if name.isidentifier():
             assert name in text, here
+
+
+def test_a_key_without_its_s_is_taken_for_the_key_with_it() -> None:
+    text = "llm: {policy: {type: weighted, weight: {p: 1}}, providers: {p: {type: mock}}, roles: {r: {provider: p}}}"
+    with pytest.raises(ConfigError, match=r"llm\.policy\.weight: unknown key \(did you mean 'weights'\?\)"):
+        load_config(text)

@@ -164,6 +164,8 @@ class _Checker(Generic[ModelT]):
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key", kind="secret")
+        if f"{key}s" in known:  # meant, whatever others call so
+            return Mistake(path, message, at="key", word=key, known=known, kind="unknown_key")
         hint = sibling_hint(key, path[:-1]) or peer_hint(key, known, _PLACES.get(str(path[0]), ""))
         hint = hint or (home_hint(key) if known else "")
         return Mistake(path, message, at="key", word=key, known=known, hint=hint, kind="unknown_key")
