@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from helpers.batch_support import Asked, lines, texts
+from helpers.servers import open_descriptors
 from lee_llm_router import ConfigError
 from lee_llm_router.batch.rows import BatchRow, BrokenRow, RowForm
 from lee_llm_router.batch.template import PromptTemplate
@@ -207,3 +208,10 @@ def test_a_mapping_that_raises_is_a_broken_row() -> None:
             raise RuntimeError("no")
 
     assert RowForm().row(Angry(prompt="a"), 3) == BrokenRow(line=3, reason="it cannot be read (RuntimeError)")
+
+
+def test_a_folder_in_place_of_a_file_is_said_and_left_closed(tmp_path: Path, out: Path) -> None:
+    before = open_descriptors()
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        ask(tmp_path, out, row_format="jsonl")
+    assert open_descriptors() == before

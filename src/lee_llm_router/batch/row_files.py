@@ -66,21 +66,23 @@ class RowFile:
         is_input = str(path) == "-"
         try:
             self._descriptor = os.dup(0) if is_input else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        try:
             status = os.fstat(self._descriptor)
             self._size = status.st_size
             self.may_wait = not stat.S_ISREG(status.st_mode)
             lines = self._lines()
             first = next(lines, None)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror or error}", sent=False) from None
-        # Without the byte order mark.
-        self._lines_left = lines if first is None else chain([first.removeprefix(b"\xef\xbb\xbf")], lines)
-        try:
+            self._lines_left = _with_first(first, lines)
             self._check_encoding(first)
             if row_format == "jsonl":
                 self._check_lines(first or b"")
             read = {"jsonl": self._json_rows, "text": self._text_rows}.get(row_format)
             self._rows = read() if read is not None else self._table("\t" if row_format == "tsv" else ",")
+        except OSError as error:
+            self.close()
+            raise self._unreadable(error) from None
         except BaseException:
             self.close()
             raise
@@ -108,8 +110,11 @@ class RowFile:
                 if len(rows) >= _ROWS_AT_ONCE or self._read_bytes > before + _BLOCK or not self._has_lines:
                     break
         except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be read: {error.strerror or error}", sent=False) from None
+            raise self._unreadable(error) from None
         return rows
+
+    def _unreadable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"{self._path}: cannot be read: {error.strerror or error}", sent=False)
 
     def close(self) -> None:
         """Close the file."""

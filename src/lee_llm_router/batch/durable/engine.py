@@ -16,6 +16,7 @@ from lee_llm_router.batch.durable.asking import RowAsker
 from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase, need_dbos
 from lee_llm_router.batch.durable.settings import DurableSettings
 from lee_llm_router.batch.engine import BatchJob
+from lee_llm_router.batch.outage import sleep_until
 from lee_llm_router.batch.rows import BatchRow
 from lee_llm_router.errors import ConfigError, LLMRouterError, UnavailableError, UnknownFailureError
 from lee_llm_router.providers.json_schema import json_schema_of
@@ -214,7 +215,7 @@ class DbosEngine:
                 if job.is_stopped() or job.clock.monotonic() - began > job.settings.give_up_after:
                     raise
                 job.figures.waiting_for, job.figures.waiting_seconds = error.message, wait
-                await job.clock.sleep_async(wait)
+                await sleep_until(job, job.clock.monotonic() + wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 if wait > _LOOK_SECONDS:
