@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lee_llm_router import LeeLLMRouter, register_state
+from lee_llm_router import ConfigError, LeeLLMRouter, register_sink, register_state
 from lee_llm_router.health.shared.contract import DoorReport, Exchange, LimitsReport
 from lee_llm_router.health.shared.memory import MemoryState
 from lee_llm_router.health.shared.settings import StateSettings
@@ -208,3 +208,37 @@ def test_nothing_of_it_is_loaded_where_no_state_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class ClosedSink:
+    """Counts how often it was closed."""
+
+    closed = 0
+
+    def emit(self, event: Any) -> None:
+        """Take nothing."""
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+class RefusingState(StuckState):
+    """Cannot be opened."""
+
+    @classmethod
+    def from_settings(cls, settings: StateSettings, **context: Any) -> StuckState:
+        raise ConfigError("no such server", sent=False)
+
+
+def test_a_router_whose_state_cannot_be_opened_leaves_nothing_open() -> None:
+    register_sink("closed", ClosedSink, replace=True)
+    register_state("refusing", RefusingState, replace=True)
+    llm = {
+        "sinks": ["closed"],
+        "state": "refusing",
+        "providers": {"p": {"type": "mock"}},
+        "roles": {"r": {"provider": "p"}},
+    }
+    with pytest.raises(ConfigError, match="no such server"):
+        LeeLLMRouter({"llm": llm}, trace_store=False)
+    assert ClosedSink.closed == 1

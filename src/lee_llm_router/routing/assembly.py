@@ -89,13 +89,25 @@ class Assembly:
         self.role_policies = {} if options.policy is not None else role_policies(config, before)
         store = self._opened_store(before)
         self._own_sinks: list[AnyEventSink] = []
+        self._tape: Tape | None = None
+        self.link: StateLink | None = None
+        """Joins what is known of the targets to a shared state."""
         try:
             self._open_sinks(before)
-            workspace = _workspace(config.trace, options.workspace)
-            self._tape = self._opened_tape()
+            self.planner = self._planner(before, store)
         except ConfigError:
             self._close_all(store, before)
             raise
+
+    def _planner(self, before: Assembly | None, store: TraceStore | None) -> CallPlanner:
+        """Build what plans the calls, and all that they need.
+
+        Raises:
+            ConfigError: some of it cannot be built.
+        """
+        config, options = self.config, self._options
+        workspace = _workspace(config.trace, options.workspace)
+        self._tape = self._opened_tape()
         wrap = options.wrap_provider
         if self._tape is not None:
             from lee_llm_router.routing.cassettes import around  # noqa: PLC0415 - for tests
@@ -104,8 +116,6 @@ class Assembly:
         keys = {name: _named_keys(name, provider) for name, provider in config.providers.items()}
         self._named = {name: (keys[name], _named_variables(one)) for name, one in config.providers.items()}
         """What the settings of each provider name but do not hold, as it was when this was built."""
-        self.link: StateLink | None = None
-        """Joins what is known of the targets to a shared state."""
         secrets = (*config.filled_values(), *chain.from_iterable(keys.values()))
         reporter = self._reporter(before, store, secrets)
         parts = RouterParts(
@@ -124,7 +134,7 @@ class Assembly:
             parts.answer_times.update(before.parts.answer_times)
         self._caches = self._opened_caches(before)
         cache_of = None if self._caches is None else self._caches.of_role
-        self.planner = CallPlanner(
+        return CallPlanner(
             config, self.policy, parts, options.compression, role_policies=self.role_policies, cache_of=cache_of
         )
 
@@ -286,6 +296,10 @@ class Assembly:
             _close(_listeners(store, ()))
         if before is None or self._own_sinks is not before._own_sinks:
             _close(_listeners(None, self._own_sinks))
+        if self._tape is not None:
+            self._tape.close()
+        if self.link is not None and (before is None or self.link is not before.link):
+            self.link.close()
 
 
 def _redacted(trace: TraceConfig, redact: Redact | None) -> Callable[[TraceRecord], TraceRecord] | None:
