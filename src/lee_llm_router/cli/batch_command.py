@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -106,20 +106,22 @@ def batch(
     options = question_options(
         model=model, temperature=temperature, max_tokens=max_tokens, settings=setting, schema=schema
     )
-    engine_options = named_values(engine_setting, "--engine-option")
-    if database is not None:
-        engine_options["db"] = database
     settings = BatchSettings(
         role=role, out=out, options=options, concurrency=concurrency, template=_template(template),
         system=text_of(system, "--system"), row_format=cast("RowFormat | None", row_format), ordered=ordered,
         retry_errors=retry_errors, append=append, max_failures=max_failures, engine=engine,
-        engine_options=engine_options,
+        engine_options=_engine_options(engine_setting, database),
         give_up_after=GIVE_UP_AFTER if give_up_after is None else give_up_after,
     )  # fmt: skip
     with router_for(target, config) as router:
         check_role(role, router.config.roles)
         if not run_batch(router, rows, settings, as_json=as_json):
             raise typer.Exit(1)
+
+
+def _engine_options(named: list[str] | None, database: str | None) -> dict[str, Any]:
+    options = named_values(named, "--engine-option")
+    return options if database is None else {**options, "db": database}
 
 
 def _template(given: str | None) -> str | None:
