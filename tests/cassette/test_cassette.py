@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -309,15 +310,25 @@ def test_a_recording_goes_on_after_one_that_was_cut(file: Path, caplog: pytest.L
     assert "the end of the cassette" in caplog.text
 
 
-def test_a_full_disk_fails_the_call(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_fails_the_call_and_leaves_what_was_recorded_readable(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, room = os.write, [100]
 
-    with _router(file, [{"text": "one"}], retry={"attempts": 1}) as router:
+    def full(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: room.pop()])
+
+    with _router(file, [{"text": "one"}, {"text": "two"}, {"text": "three"}], retry={"attempts": 1}) as router:
+        router.complete("r", "a")
         monkeypatch.setattr("lee_llm_router.cassette.tape.os.write", full)
         with pytest.raises(LLMRouterError, match="cannot be written: No space left"):
-            router.complete("r", "a")
+            router.complete("r", "b")
         monkeypatch.undo()
+        router.complete("r", "c")
+    with _replayed(file) as router:
+        assert [router.complete("r", text).text for text in "ac"] == ["one", "three"]
 
 
 def test_pictures_are_recorded_as_their_digests(file: Path) -> None:

@@ -14,6 +14,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,16 @@ class Tape:
     def _append(self, document: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self.path, flags, 0o666)
+        start = os.lseek(descriptor, 0, os.SEEK_END)
         try:
             left = memoryview(document)
             while left:
                 left = left[os.write(descriptor, left) :]
+        except BaseException:
+            # Else what is recorded next would stand in the middle of it, and nothing could be read.
+            with suppress(OSError):
+                os.ftruncate(descriptor, start)
+            raise
         finally:
             os.close(descriptor)
 
