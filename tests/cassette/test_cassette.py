@@ -313,7 +313,7 @@ def test_a_recording_goes_on_after_one_that_was_cut(file: Path, caplog: pytest.L
 def test_a_full_disk_fails_the_call_and_leaves_what_was_recorded_readable(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, room = os.write, [100]
+    write, room = os.write, [40]
 
     def full(descriptor: int, data: bytes) -> int:
         if not room:
