@@ -292,9 +292,14 @@ def test_what_dbos_logs_has_no_statement_in_it(caplog: pytest.LogCaptureFixture)
         ({"max_concurrency": 6}, QueueLimits(each_worker=6, all_workers=6)),
         ({"rpm": 600}, QueueLimits(each_worker=16, starts=60, period=6.0)),
         ({"rpm": 4}, QueueLimits(each_worker=16, starts=1, period=15.0)),
+        (
+            {"rpm": 600, "model_limits": {"x": {"rpm": 4}, "y": {"rpm": 1}}},
+            QueueLimits(each_worker=16, starts=1, period=15.0),
+        ),
+        ({"model_limits": {"x": {"max_concurrency": 3}}}, QueueLimits(each_worker=3, all_workers=3)),
     ],
 )
-def test_the_queue_has_the_limits_of_the_provider_that_is_asked_first(
+def test_the_queue_has_the_limits_of_the_target_that_is_asked_first(
     provider: dict[str, Any], limits: QueueLimits
 ) -> None:
     with mock_router(**provider) as router:

@@ -29,7 +29,7 @@ def _until(condition: Callable[[], bool]) -> None:
         sleep(0.02)
 
 
-@pytest.mark.parametrize("url", ["http://u:pa55@x", "redis://u:pa55/word@x", "redis://u:pa55@[x"])
+@pytest.mark.parametrize("url", ["http://u:pa55@x", "redis://u:pa55/word@x", "redis://u:pa55@[x", "redis://x?pa55=1"])
 def test_an_address_that_is_none_is_a_finding_that_does_not_quote_it(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

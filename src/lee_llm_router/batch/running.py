@@ -23,8 +23,8 @@ from lee_llm_router.batch.intake import Intake, RowSource, source_of
 from lee_llm_router.batch.output import BatchOutput, OutputFailedError
 from lee_llm_router.batch.rows import BatchRow, key_of
 from lee_llm_router.batch.settings import BatchSettings, Rows
+from lee_llm_router.batch.target_limits import limits_of_target
 from lee_llm_router.errors import ConfigError, InvalidRequestError, LLMRouterError
-from lee_llm_router.providers.keys import KeyedConfig
 from lee_llm_router.telemetry.record_json import json_text
 
 if TYPE_CHECKING:
@@ -150,17 +150,11 @@ class BatchRun:
             target = self._router.resolve(settings.role, **settings.options)[0]
         except InvalidRequestError as error:
             raise ConfigError(error.message, sent=False) from error
-        provider = self._router.config.providers[target.provider]
-        limits = [provider, provider.model_limits.get(target.model or "")]
-        most = [limit.max_concurrency for limit in limits if limit is not None and limit.max_concurrency is not None]
-        most += [
-            min(_MOST_BY_RATE, max(1, limit.rpm * _RATE_SECONDS // 60))
-            for limit in limits
-            if limit is not None and limit.rpm is not None
-        ]
-        # Each key has limits of its own.
-        keys = len(provider.several_keys) if isinstance(provider, KeyedConfig) else 0
-        return min(most) * max(1, keys) if most else DEFAULT_CONCURRENCY
+        limits = limits_of_target(self._router.config, target)
+        most = [] if limits.max_concurrency is None else [limits.max_concurrency]
+        if limits.rpm is not None:
+            most.append(min(_MOST_BY_RATE, max(1, limits.rpm * _RATE_SECONDS // 60)))
+        return min(most) * limits.keys if most else DEFAULT_CONCURRENCY
 
     async def _with_progress(self, work: Any, started: float) -> None:
         async def tick() -> None:

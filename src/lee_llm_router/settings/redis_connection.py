@@ -19,7 +19,7 @@ import hashlib
 import re
 import select
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from socket import SHUT_RDWR
 from time import monotonic
@@ -134,7 +134,7 @@ class RedisConnection:
         self._fork_lock = ForkLock(reentrant=True, in_child=self._abandon)
         self._listening = ForkLock()
         """Held while `listen` is at work."""
-        self._try_options()
+        self._make_client().close()
 
     def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run scripts in one round trip, and return what they return.
@@ -257,14 +257,6 @@ class RedisConnection:
                 self._node_clients[node] = type(client)(connection_pool=made)
             return self._node_clients[node]
 
-    def _try_options(self) -> None:
-        """Make a connection without opening it, which finds options in the address that redis-py does not know."""
-        with closing(self._make_client()) as client:
-            try:
-                client.connection_pool.make_connection()
-            except (TypeError, ValueError):
-                raise ConfigError("an option in the address of Redis is none of redis-py's", sent=False) from None
-
     def _make_client(self) -> Any:
         return redis_client(self._url, self._timeout, decode_responses=True)
 
@@ -362,12 +354,18 @@ def redis_client(url: str, timeout: float, *, decode_responses: bool = False) ->
     from redis.retry import Retry  # noqa: PLC0415 - as `import_redis`
 
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url, decode_responses=decode_responses, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0,
             socket_timeout=timeout, socket_connect_timeout=timeout,
         )  # fmt: skip
     except Exception as error:  # noqa: BLE001 - it parses the address, and says what is wrong by any error
         raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
+    try:
+        # Made and not opened: so options in the address are found that redis-py does not know.
+        client.connection_pool.make_connection()
+    except (TypeError, ValueError):
+        raise ConfigError("an option in the address of Redis is none of redis-py's", sent=False) from None
+    return client
 
 
 def import_redis() -> Any:

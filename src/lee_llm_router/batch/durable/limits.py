@@ -1,9 +1,11 @@
-"""How fast rows are taken off a queue, from the limits of the provider that the role asks first."""
+"""How fast rows are taken off a queue, from the limits of the target that the role asks first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from lee_llm_router.batch.target_limits import limits_of_target
 
 if TYPE_CHECKING:
     from dbos._queue import QueueRateLimit
@@ -36,16 +38,14 @@ class QueueLimits:
 def limits_of(router: LeeLLMRouter, role: str, concurrency: int) -> QueueLimits:
     """Return the limits for rows of `role`.
 
-    They are those of the first provider of its chain: what it takes is what the rows are meant for, and the rest of the
+    They are those of the first target of its chain: what it takes is what the rows are meant for, and the rest of the
     chain is there for when it fails. Routers that share their state (`state`) hold all limits by it, each try of a call
     counted, so the queue adds none.
     """
-    if getattr(router.config, "state", None) is not None:
+    if router.config.state is not None:
         return QueueLimits(each_worker=concurrency)
-    provider = router.config.providers[router.explain(role).targets[0].provider]
-    # Each of several keys has the limits for itself.
-    keys = len(getattr(provider, "several_keys", ())) or 1
-    most, rpm = (None if limit is None else limit * keys for limit in (provider.max_concurrency, provider.rpm))
+    limits = limits_of_target(router.config, router.resolve(role)[0])
+    most, rpm = (None if limit is None else limit * limits.keys for limit in (limits.max_concurrency, limits.rpm))
     starts = None if rpm is None else max(1, rpm // _WINDOWS)
     return QueueLimits(
         each_worker=concurrency if most is None else min(concurrency, most),
