@@ -74,7 +74,8 @@ class RowFile:
             self.may_wait = not stat.S_ISREG(status.st_mode)
             lines = self._lines()
             first = next(lines, None)
-            self._lines_left = _with_first(first, lines)
+            # Without the byte order mark.
+            self._lines_left = lines if first is None else chain([first.removeprefix(b"\xef\xbb\xbf")], lines)
             self._check_encoding(first)
             if row_format == "jsonl":
                 self._check_lines(first or b"")
