@@ -153,6 +153,6 @@ def test_every_name_that_is_suggested_exists() -> None:
 
 
 def test_a_key_without_its_s_is_taken_for_the_key_with_it() -> None:
-    text = "llm: {policy: {type: weighted, weight: {p: 1}}, providers: {p: {type: mock}}, roles: {r: {provider: p}}}"
+    text = "\nllm: {policy: {type: weighted, weight: {p: 1}}, providers: {p: {type: mock}}, roles: {r: {provider: p}}}"
     with pytest.raises(ConfigError, match=r"llm\.policy\.weight: unknown key \(did you mean 'weights'\?\)"):
         load_config(text)
