@@ -344,8 +344,9 @@ class CallRun:
         assert permit is not None  # noqa: S101 - every attempt has one
         told = heard(self.plan.operation, said, self.clock.time()) if permit.target.hears_limits else NOTHING_HEARD
         changed = self.parts.health.release(
-            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests, **told
-        )
+            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests,
+            tokens=told.tokens, left=told.left,
+        )  # fmt: skip
         if changed:
             self.recorder.breaker(attempt, changed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lee_llm_router.engine.operation import Operation
 from lee_llm_router.errors import LLMRouterError
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from lee_llm_router.health.minute_window import LimitsLeft
 
 
-class Heard(TypedDict, total=False):
+class Heard(NamedTuple):
     """The arguments of `Health.release` for what an attempt says of its limits."""
 
-    tokens: int | None
-    left: LimitsLeft | None
+    tokens: int | None = None
+    left: LimitsLeft | None = None
 
 
 NOTHING_HEARD = Heard()
@@ -45,7 +45,7 @@ def _loaded() -> Callable[[Operation, Any, float], Heard]:
 
     def read(operation: Operation, said: Any, now: float) -> Heard:
         headers = said.headers if isinstance(said, LLMRouterError) else operation.facts(said).headers
-        return {"tokens": tokens_used(operation, said), "left": limits_left(headers, now) if headers else None}
+        return Heard(tokens_used(operation, said), limits_left(headers, now) if headers else None)
 
     _read = read
     return read
