@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -21,14 +21,16 @@ from lee_llm_router.engine.operation import COMPLETION
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.providers.http.dialects.anthropic.provider import AnthropicProvider
-from lee_llm_router.providers.http.dialects.gemini.provider import GeminiProvider
-from lee_llm_router.providers.http.dialects.gemini.settings import is_vertex
-from lee_llm_router.providers.http.dialects.openai.provider import OpenAIChatProvider
-from lee_llm_router.providers.http.dialects.openai_responses.provider import OpenAIResponsesProvider
 from lee_llm_router.providers.http.provider import HTTPProvider
 from lee_llm_router.providers.wrapper import WrapperProvider
 from lee_llm_router.response import LLMRequest
+
+_APIS: Mapping[str, Callable[[], BatchApi]] = {
+    "openai": OpenAIFiles,
+    "anthropic": AnthropicBatches,
+    "gemini": GeminiBatches,
+}
+"""By the name that `HTTPProvider.batch_api` gives."""
 
 
 @dataclass(slots=True)
@@ -149,10 +151,10 @@ class Placing:
         lane = self._lanes.get(name)
         if lane is None:
             provider = self._provider(target.provider, target.key_variable)
-            api = None if provider is None else _api_of(provider)
+            api = None if provider is None else _APIS.get(provider.batch_api() or "")
             if provider is None or api is None:
                 return None
-            lane = self._lanes[name] = Lane(target, path, Door(provider, self._job), api)
+            lane = self._lanes[name] = Lane(target, path, Door(provider, self._job), api())
         return lane
 
     def _provider(self, name: str, key_variable: str | None) -> HTTPProvider[Any] | None:
@@ -169,14 +171,3 @@ class Placing:
                 )
             provider = provider.inner
         return provider if isinstance(provider, HTTPProvider) else None
-
-
-def _api_of(provider: HTTPProvider[Any]) -> BatchApi | None:
-    """Return the batch API of a provider; None if it has none."""
-    if isinstance(provider, OpenAIChatProvider | OpenAIResponsesProvider):
-        return OpenAIFiles()
-    if isinstance(provider, AnthropicProvider):
-        return AnthropicBatches() if provider.config.platform == "messages" else None
-    if isinstance(provider, GeminiProvider):
-        return None if is_vertex(provider.config.base_url) else GeminiBatches()
-    return None

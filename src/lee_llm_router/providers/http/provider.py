@@ -188,6 +188,10 @@ class HTTPProvider(Provider[SettingsT]):
 
         yield from check_http(self.config, self._key_source)
 
+    def batch_api(self) -> str | None:
+        """Return the name of the vendor's batch API (`batch/vendor/` knows them by it); None: there is none."""
+        return None
+
     def models_path(self) -> str | None:
         """Return where the API lists its models, after the base URL; None if it has no such list."""
         return "/models"

@@ -45,6 +45,10 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
 
     teaching: ClassVar[Collection[FailureType]] = (FailureType.INVALID_REQUEST, FailureType.UNKNOWN)
 
+    def batch_api(self) -> str | None:
+        """As `HTTPProvider.batch_api`: only Anthropic's own platform has it."""
+        return "anthropic" if self.config.platform == "messages" else None
+
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: AnthropicConfig) -> Mapping[str, str]:
         """As `Provider.unsupported`: what the API lacks, what a Claude does not take."""

@@ -32,6 +32,10 @@ class GeminiProvider(LearningProvider[GeminiConfig]):
         """As `Provider.unsupported`: what the model cannot take."""
         return unsupported(request, settings)
 
+    def batch_api(self) -> str | None:
+        """As `HTTPProvider.batch_api`: on Vertex it is another, over files in the cloud."""
+        return None if is_vertex(self.config.base_url) else "gemini"
+
     def models_path(self) -> str | None:
         """As `HTTPProvider.models_path`: on Vertex there is none."""
         return None if is_vertex(self.config.base_url) else "/models?pageSize=1000"

@@ -44,6 +44,10 @@ class OpenAIProvider(LearningProvider[ConfigT]):
         self._weaker_forms: dict[tuple[str | None, Kind], Form] = {}
         """By model and kind of JSON: the strongest form that has not been refused."""
 
+    def batch_api(self) -> str | None:
+        """As `HTTPProvider.batch_api`: one for both APIs, by uploaded files."""
+        return "openai"
+
     def settings_for(self, request: LLMRequest) -> ConfigT:
         """As `LearningProvider.settings_for`, with the form of JSON that the model takes."""
         if not self._weaker_forms or not request.wants_json:
