@@ -135,9 +135,10 @@ class BatchLedger:
     def see(self, rows: Iterable[SeenRow]) -> None:
         """Keep what was read of rows in this run."""
         self._db.executemany(
-            "INSERT INTO rows VALUES (?1, 0, ?6, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE SET run = ?6, times = ?2,"
-            " place = coalesce(?3, place), asked = coalesce(?4, asked), state = CASE WHEN ?5 THEN 0 ELSE state END",
-            [(bytearray(key), times, place, _blob(asked), waits, self.run) for key, times, place, asked, waits in rows],
+            "INSERT INTO rows VALUES (?, 0, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET run = excluded.run,"
+            " times = excluded.times, place = coalesce(excluded.place, place), asked = coalesce(excluded.asked, asked),"
+            " state = CASE WHEN ? THEN 0 ELSE state END",
+            [(bytearray(key), self.run, times, place, _blob(asked), waits) for key, times, place, asked, waits in rows],
         )
 
     def state(self, key: bytes) -> int:
@@ -181,7 +182,7 @@ class BatchLedger:
             self._untold.clear()
         if self._ended:
             self._db.executemany(
-                "INSERT INTO rows VALUES (?1, ?2, 0, 0, NULL, NULL) ON CONFLICT (key) DO UPDATE SET state = ?2",
+                "INSERT INTO rows VALUES (?, ?, 0, 0, NULL, NULL) ON CONFLICT (key) DO UPDATE SET state = excluded.state",
                 [(bytearray(key), state) for key, state in self._ended.items()],
             )
             self._ended.clear()
