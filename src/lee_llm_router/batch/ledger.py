@@ -182,7 +182,8 @@ class BatchLedger:
             self._untold.clear()
         if self._ended:
             self._db.executemany(
-                "INSERT INTO rows VALUES (?, ?, 0, 0, NULL, NULL) ON CONFLICT (key) DO UPDATE SET state = excluded.state",
+                "INSERT INTO rows VALUES (?, ?, 0, 0, NULL, NULL)"
+                " ON CONFLICT (key) DO UPDATE SET state = excluded.state",
                 [(bytearray(key), state) for key, state in self._ended.items()],
             )
             self._ended.clear()
