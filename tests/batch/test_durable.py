@@ -22,6 +22,7 @@ from dbos import error as dbos_error
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from lee_llm_router.batch.durable import database
 from lee_llm_router.batch.durable.database import NEEDS_EXTRA, BatchDatabase
 from lee_llm_router.batch.durable.engine import row_key
 from lee_llm_router.batch.durable.limits import QueueLimits, limits_of
@@ -29,6 +30,8 @@ from lee_llm_router.batch.durable.quiet import quiet_logs
 from lee_llm_router.batch.durable.roll_call import LOOKS, RollCall, new_worker_id
 from lee_llm_router.batch.durable.row_queue import RowQueue
 from lee_llm_router.batch.durable.stored_rows import JsonSerializer
+
+pytestmark = pytest.mark.skipif(not database.SQLITE_SERVES, reason="DBOS cannot use the SQLite of this Python")
 
 
 @pytest.fixture
@@ -323,3 +326,13 @@ def test_where_routers_share_their_state_it_holds_the_limits_and_the_queue_adds_
     }
     with LeeLLMRouter(config, trace_store=False) as router:
         assert limits_of(router, "r", 16) == QueueLimits(each_worker=16)
+
+
+def test_a_sqlite_that_dbos_cannot_use_is_said_before_a_file_is_made(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.12 and newer with a SQLite before 3.42."""
+    monkeypatch.setattr(database, "SQLITE_SERVES", False)
+    with pytest.raises(ConfigError, match=r"DBOS needs SQLite 3\.42 .* use postgresql://"):
+        BatchDatabase(db)
+    assert BatchDatabase("postgresql://u@127.0.0.1/rows").shown == "postgresql://u@127.0.0.1/rows"

@@ -11,9 +11,11 @@ from helpers.command_line import Run
 pytest.importorskip("dbos")
 
 from helpers.durable_batch import rows_of
-from lee_llm_router.batch.durable.database import BatchDatabase
+from lee_llm_router.batch.durable.database import SQLITE_SERVES, BatchDatabase
 from lee_llm_router.batch.durable.limits import QueueLimits
 from lee_llm_router.batch.durable.row_queue import RowQueue
+
+pytestmark = pytest.mark.skipif(not SQLITE_SERVES, reason="DBOS cannot use the SQLite of this Python")
 
 
 def test_it_ends_when_it_is_idle(run: Run) -> None:

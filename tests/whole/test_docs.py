@@ -27,6 +27,7 @@ from helpers.fake_codex import FakeCodex, answer
 from helpers.shared_states import ReturningState
 from helpers.support import END, Pieces, config_for, router_for
 from lee_llm_router import InvalidRequestError, LeeLLMRouter, LLMTimeoutError, RouterEvent, load_config, register_state
+from lee_llm_router.batch.durable.database import SQLITE_SERVES
 from lee_llm_router.cli import commands as cli
 from lee_llm_router.engine.failure_rules import RULES, FallbackRule, RetryRule
 from lee_llm_router.errors import FailureType, error_for
@@ -162,6 +163,8 @@ def test_a_connection_that_would_leave_the_machine_is_refused_and_noted(monkeypa
 
 @pytest.mark.parametrize("path", PLAYED, ids=lambda path: path.name)
 def test_code_in_documents_runs_and_prints_what_is_shown(path: Path, fresh: Path) -> None:
+    if path.name == "batch-engines.md" and not SQLITE_SERVES:
+        pytest.skip("DBOS cannot use the SQLite of this Python")
     reader = Reader()
     for block in blocks_of(path):
         reader.read(block)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 NEEDS_EXTRA = 'the engine dbos needs an extra: pip install "lee-llm-router[batch]"'
 SCHEMA = "lee_llm_router"
 """The schema of all tables, in Postgres; SQLite has none."""
+SQLITE_SERVES = sys.version_info < (3, 12) or sqlite3.sqlite_version_info >= (3, 42)
+"""Whether DBOS can use the SQLite of this Python: from 3.12 on it takes for granted that `unixepoch` knows 'subsec'.
+
+That came with SQLite 3.42 (sqlite.org/releaselog/3_42_0.html)."""
 _BUSY_SECONDS = 30
 """Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
 _CONNECT_SECONDS = 10
@@ -46,13 +51,19 @@ class BatchDatabase:
         address: A URL. What stands in it is never logged: it may hold a password.
 
     Raises:
-        ConfigError: the address is none of the two, or the extra is missing.
+        ConfigError: the address is none of the two, the extra is missing, or this Python's SQLite is too old for it.
     """
 
     def __init__(self, address: str) -> None:
         need_dbos()
         self._url = _checked(address)
         self.is_sqlite = self._url.drivername.startswith("sqlite")
+        if self.is_sqlite and not SQLITE_SERVES:
+            raise ConfigError(
+                f"DBOS needs SQLite 3.42 with this Python, which has {sqlite3.sqlite_version}: use postgresql://, or"
+                " Python 3.11",
+                sent=False,
+            )
         self._engine: Engine | None = None
 
     @property
