@@ -328,9 +328,7 @@ def test_where_routers_share_their_state_it_holds_the_limits_and_the_queue_adds_
         assert limits_of(router, "r", 16) == QueueLimits(each_worker=16)
 
 
-def test_a_sqlite_that_dbos_cannot_use_is_said_before_a_file_is_made(
-    db: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sqlite_that_dbos_cannot_use_is_said_before_a_file_is_made(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Python 3.12 and newer with a SQLite before 3.42."""
     monkeypatch.setattr(database, "SQLITE_SERVES", False)
     with pytest.raises(ConfigError, match=r"DBOS needs SQLite 3\.42 .* use postgresql://"):
