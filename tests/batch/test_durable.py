@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,20 @@ def test_a_sqlite_that_dbos_cannot_use_is_said_before_a_file_is_made(db: str, mo
     with pytest.raises(ConfigError, match=r"DBOS needs SQLite 3\.42 .* use postgresql://"):
         BatchDatabase(db)
     assert BatchDatabase("postgresql://u@127.0.0.1/rows").shown == "postgresql://u@127.0.0.1/rows"
+
+
+def test_a_database_of_another_program_is_left_as_it_is(db: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE customers (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="another program's"):
+        BatchDatabase(db).prepare()
+    assert path.read_bytes() == before
+
+
+def test_a_database_that_was_prepared_may_be_prepared_again(db: str) -> None:
+    for _ in range(2):
+        database_again = BatchDatabase(db)
+        database_again.prepare()
+        database_again.close()

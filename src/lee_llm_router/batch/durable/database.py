@@ -28,6 +28,8 @@ SQLITE_SERVES = sys.version_info < (3, 12) or sqlite3.sqlite_version_info >= (3,
 """Whether DBOS can use the SQLite of this Python: from 3.12 on it takes for granted that `unixepoch` knows 'subsec'.
 
 That came with SQLite 3.42 (sqlite.org/releaselog/3_42_0.html)."""
+_OWN_TABLE = "dbos_migrations"
+"""The table that DBOS makes first. A file of SQLite that has others without it is somebody else's."""
 _BUSY_SECONDS = 30
 """Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
 _CONNECT_SECONDS = 10
@@ -99,7 +101,7 @@ class BatchDatabase:
         """Make the database and the tables of DBOS, unless they are there.
 
         Raises:
-            ConfigError: the file of SQLite cannot be made.
+            ConfigError: the file of SQLite cannot be made, or is another program's.
             UnavailableError: the database cannot be reached, or refuses.
         """
         from dbos import DBOS  # noqa: PLC0415 - the extra
@@ -148,6 +150,11 @@ class BatchDatabase:
             os.close(os.open(str(name), os.O_CREAT | os.O_RDWR, 0o600))
             connection = sqlite3.connect(str(name), timeout=_BUSY_SECONDS)
             try:
+                tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                if tables and _OWN_TABLE not in tables:
+                    raise ConfigError(
+                        f"the database {self.shown} is another program's: name a file of its own", sent=False
+                    )
                 connection.execute("PRAGMA journal_mode=WAL")
             finally:
                 connection.close()
