@@ -115,7 +115,7 @@ test-otlp: $(REAL)/.installed $(REAL)/phoenix/.installed
 test-state: $(VENV)/.installed
 	command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
-	LEE_REDIS=1 $(BIN)/python -m pytest tests/config tests/health tests/pricing -m redis
+	LEE_REDIS=1 $(BIN)/python -m pytest tests/config tests/health tests/telemetry/pricing -m redis
 
 # Ray, with what it needs in an environment of its own.
 $(REAL)/ray/.installed: pyproject.toml

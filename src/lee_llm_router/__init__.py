@@ -8,17 +8,13 @@ if TYPE_CHECKING:
     from lee_llm_router.batch.engine import BatchStoppedError
     from lee_llm_router.batch.figures import BatchReport
     from lee_llm_router.batch.rows import BatchRow
-    from lee_llm_router.cache.settings import CacheConfig
-    from lee_llm_router.cassette.settings import CassetteConfig
     from lee_llm_router.client import LLMClient
     from lee_llm_router.compression import Compressor
     from lee_llm_router.config.load import load_config
     from lee_llm_router.config.models import FallbackConfig, LLMConfig, RoleConfig
-    from lee_llm_router.content import audio_part, file_part, image_part
-    from lee_llm_router.details import AnswerDetails, Citation, NativeTurn, TokenLogprob
-    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
     from lee_llm_router.engine.operation import Operation
     from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
+    from lee_llm_router.engine.streaming import AsyncCompletionStream, CompletionStream
     from lee_llm_router.errors import (
         AuthenticationError,
         BudgetExceededError,
@@ -47,19 +43,32 @@ if TYPE_CHECKING:
     from lee_llm_router.policy.contract import ProviderChoice, RoutingContext, RoutingPolicy
     from lee_llm_router.policy.loading import register_policy
     from lee_llm_router.policy.simple import SimpleRoutingPolicy
-    from lee_llm_router.pricing.budgets import BudgetState
-    from lee_llm_router.pricing.contract import BilledUsage, BudgetLedger, PriceBook
     from lee_llm_router.providers.base import Capabilities, ChunkStream, Provider, ProviderConfig
+    from lee_llm_router.providers.cache.settings import CacheConfig
+    from lee_llm_router.providers.cassette.settings import CassetteConfig
+    from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
     from lee_llm_router.providers.registry import register, register_alias
     from lee_llm_router.providers.wrapper import WrapperProvider
-    from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, Message, StreamChunk, ToolCall, ToolCallDelta
+    from lee_llm_router.response.content import audio_part, file_part, image_part
+    from lee_llm_router.response.details import AnswerDetails, Citation, NativeTurn, TokenLogprob
+    from lee_llm_router.response.tools import FunctionTool, tool_of
+    from lee_llm_router.response.types import (
+        LLMRequest,
+        LLMResponse,
+        LLMUsage,
+        Message,
+        StreamChunk,
+        ToolCall,
+        ToolCallDelta,
+    )
     from lee_llm_router.router import LeeLLMRouter, LLMRouter
     from lee_llm_router.routing.explanation import ExplainedSetting, ExplainedTarget, Explanation
     from lee_llm_router.settings.plugins import PluginSettings
-    from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
     from lee_llm_router.telemetry.events import EventSink, RouterEvent
     from lee_llm_router.telemetry.following import AttemptEnd, AttemptStart, CallFollower, CallStart, FollowingSink
     from lee_llm_router.telemetry.plugins import register_sink, register_store
+    from lee_llm_router.telemetry.pricing.budgets import BudgetState
+    from lee_llm_router.telemetry.pricing.contract import BilledUsage, BudgetLedger, PriceBook
     from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
     from lee_llm_router.telemetry.scanning import TraceScanner
     from lee_llm_router.telemetry.sinks.opentelemetry import OpenTelemetrySink
@@ -69,7 +78,6 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
     from lee_llm_router.telemetry.stores.multi import MultiStore
     from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
-    from lee_llm_router.tools import FunctionTool, tool_of
 else:
     # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
     _HOMES = {
@@ -77,15 +85,15 @@ else:
         "batch.engine": "BatchStoppedError",
         "batch.figures": "BatchReport",
         "batch.rows": "BatchRow",
-        "cache.settings": "CacheConfig",
-        "cassette.settings": "CassetteConfig",
+        "providers.cache.settings": "CacheConfig",
+        "providers.cassette.settings": "CassetteConfig",
         "client": "LLMClient",
         "compression": "Compressor",
         "config.load": "load_config",
         "config.models": "FallbackConfig LLMConfig RoleConfig",
-        "content": "audio_part file_part image_part",
-        "details": "AnswerDetails Citation NativeTurn TokenLogprob",
-        "embeddings": "EmbeddingRequest EmbeddingResponse",
+        "response.content": "audio_part file_part image_part",
+        "response.details": "AnswerDetails Citation NativeTurn TokenLogprob",
+        "providers.embeddings": "EmbeddingRequest EmbeddingResponse",
         "engine.operation": "Operation",
         "engine.settings": "AcceptConfig ContractConfig HedgeConfig RetryConfig StreamConfig",
         "errors": (
@@ -99,16 +107,16 @@ else:
         "policy.contract": "ProviderChoice RoutingContext RoutingPolicy",
         "policy.loading": "register_policy",
         "policy.simple": "SimpleRoutingPolicy",
-        "pricing.budgets": "BudgetState",
-        "pricing.contract": "BilledUsage BudgetLedger PriceBook",
+        "telemetry.pricing.budgets": "BudgetState",
+        "telemetry.pricing.contract": "BilledUsage BudgetLedger PriceBook",
         "providers.base": "Capabilities ChunkStream Provider ProviderConfig",
         "providers.registry": "register register_alias",
         "providers.wrapper": "WrapperProvider",
-        "response": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
+        "response.types": "LLMRequest LLMResponse LLMUsage Message StreamChunk ToolCall ToolCallDelta",
         "router": "LLMRouter LeeLLMRouter",
         "routing.explanation": "ExplainedSetting ExplainedTarget Explanation",
         "settings.plugins": "PluginSettings",
-        "streaming": "AsyncCompletionStream CompletionStream",
+        "engine.streaming": "AsyncCompletionStream CompletionStream",
         "telemetry.events": "EventSink RouterEvent",
         "telemetry.following": "AttemptEnd AttemptStart CallFollower CallStart FollowingSink",
         "telemetry.plugins": "register_sink register_store",
@@ -121,12 +129,12 @@ else:
         "telemetry.stores.jsonl": "LocalFileTraceStore",
         "telemetry.stores.multi": "MultiStore",
         "telemetry.stores.sqlite": "SqliteTraceStore",
-        "tools": "FunctionTool tool_of",
+        "response.tools": "FunctionTool tool_of",
     }
     _HOME = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
     _MODULES = frozenset({
-        "batch", "client", "compression", "config", "content", "details", "embeddings", "engine", "errors", "health",
-        "policy", "pricing", "providers", "response", "router", "streaming", "telemetry", "tools",
+        "batch", "client", "compression", "config", "engine", "errors", "health", "policy", "providers",
+        "response", "router", "telemetry",
     })  # fmt: skip
 
     def __getattr__(name: str) -> object:

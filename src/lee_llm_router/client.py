@@ -7,8 +7,8 @@ from os import PathLike
 from typing import Any, Unpack, overload
 
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.messages import Messages
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.engine.messages import Messages
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.router_arguments import RouterArguments

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from lee_llm_router.response import Message
+from lee_llm_router.response.types import Message
 
 Compressor: TypeAlias = Callable[[list[Message]], Sequence[Message]]
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 
 if TYPE_CHECKING:
-    from lee_llm_router.response import LLMResponse
+    from lee_llm_router.response.types import LLMResponse
     from lee_llm_router.telemetry.records import TraceRecord
 
 

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from lee_llm_router.cassette.settings import CassetteConfig, CassetteMode
 from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.providers.cassette.settings import CassetteConfig, CassetteMode
 from lee_llm_router.testing.scripted_router import ScriptedRouter
 from lee_llm_router.testing.scripts import Answers
 

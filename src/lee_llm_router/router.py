@@ -15,27 +15,27 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.batch.calls import BatchCalls
-from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.load import load_config
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.attempts import call_steps
 from lee_llm_router.engine.drivers import drive, drive_async, drive_stream, drive_stream_async, need_asyncio
+from lee_llm_router.engine.messages import Messages
 from lee_llm_router.engine.operation import COMPLETION, Operation
 from lee_llm_router.engine.steps import CallSteps
+from lee_llm_router.engine.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.errors import ConfigError, RouterClosedError
-from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
-from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.providers.cassette.settings import CassetteConfig
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.routing.assembly import Assembly, RouterOptions
 from lee_llm_router.routing.options import CallOptions, OptionsWithoutSchema, Schema, SchemaT
 from lee_llm_router.routing.performing import OperationCalls
 from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
 from lee_llm_router.routing.router_state import RouterState
-from lee_llm_router.streaming import AsyncCompletionStream, CompletionStream
 from lee_llm_router.telemetry.following import AnyEventSink, sinks_of
+from lee_llm_router.telemetry.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 

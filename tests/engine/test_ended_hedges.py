@@ -28,8 +28,8 @@ from lee_llm_router import (
     ProviderConfig,
     register,
 )
-from lee_llm_router.embeddings import EmbeddedBatch
 from lee_llm_router.providers.base import Capabilities
+from lee_llm_router.providers.embeddings import EmbeddedBatch
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response import StreamChunk
 from lee_llm_router.testing import After, Pieces

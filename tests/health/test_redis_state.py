@@ -16,8 +16,8 @@ from helpers.shared_states import Ground
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, LimitsReport, LimitsView, Rest, Use
 from lee_llm_router.health.shared.memory import MemoryRoom, MemoryState
 from lee_llm_router.health.shared.redis_state import RedisSettings, RedisState
-from lee_llm_router.pricing.ledger_redis import RedisLedger
 from lee_llm_router.settings.redis_connection import RedisProblem
+from lee_llm_router.telemetry.pricing.ledger_redis import RedisLedger
 from lee_llm_router.testing import FakeClock
 
 pytestmark = pytest.mark.redis

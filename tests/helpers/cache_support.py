@@ -10,10 +10,10 @@ from typing import Any
 
 from helpers.support import Memory
 from lee_llm_router import LeeLLMRouter, LLMRequest, LLMResponse, LLMUsage
-from lee_llm_router.cache.background import BackgroundStore
-from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.base import Capabilities, Effects, Provider
+from lee_llm_router.providers.cache.background import BackgroundStore
+from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.providers.wrapper import WrapperProvider
 from lee_llm_router.response import StreamChunk

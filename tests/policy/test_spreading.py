@@ -26,7 +26,7 @@ from lee_llm_router.policy.round_robin import RoundRobinPolicy
 from lee_llm_router.policy.spreading import AmongSettings
 from lee_llm_router.policy.sticky import StickyPolicy, StickySettings
 from lee_llm_router.policy.weighted import WeightedPolicy, WeightedSettings
-from lee_llm_router.pricing.cards import PriceCard, TokenRates
+from lee_llm_router.telemetry.pricing.cards import PriceCard, TokenRates
 
 CONFIG = config_for({"a": ["ok"]})
 KINDS: Mapping[str, Mapping[str, Any]] = {

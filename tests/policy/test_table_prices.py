@@ -7,7 +7,7 @@ from time import time
 import pytest
 
 from lee_llm_router import LeeLLMRouter
-from lee_llm_router.pricing.table import price_table
+from lee_llm_router.telemetry.pricing.table import price_table
 
 HANG = 60.0
 """Seconds after which loading the table counts as hanging."""

@@ -20,7 +20,7 @@ from lee_llm_router import (
     RouterClosedError,
 )
 from lee_llm_router.config.models import LLMConfig
-from lee_llm_router.content import image_part
+from lee_llm_router.response.content import image_part
 from lee_llm_router.testing import FakeClock, Recorder
 
 IMAGE = image_part(b"\x89PNG\r\n\x1a\n")

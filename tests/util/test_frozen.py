@@ -10,7 +10,7 @@ from dataclasses import FrozenInstanceError, dataclass, field
 import pytest
 
 from lee_llm_router._util.frozen import copier, fast_init, maker
-from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, make_chunk, make_response, make_usage
+from lee_llm_router.response.types import LLMResponse, LLMUsage, StreamChunk, make_chunk, make_response, make_usage
 
 
 def _no_labels() -> list[str]:
@@ -57,7 +57,7 @@ def test_every_generated_function_has_a_file_name_of_its_own_that_says_what_it_i
         for function in (Parcel.__init__, LLMResponse.__init__, LLMUsage.__init__, reweigh, copier(Parcel, "weight"))
     ]
     assert len(set(names)) == len(names)
-    assert names[1].startswith("<lee_llm_router generated lee_llm_router.response.LLMResponse.__init__ ")
+    assert names[1].startswith("<lee_llm_router generated lee_llm_router.response.types.LLMResponse.__init__ ")
     assert "Parcel.copy" in names[3] and "Parcel.copy" in names[4]
 
 

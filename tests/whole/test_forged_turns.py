@@ -10,7 +10,7 @@ import pytest
 
 from helpers.servers import Received, Server, answering_by, json_answer
 from helpers.stream_support import router_to
-from lee_llm_router.details import NativeTurn, native_origin, with_native
+from lee_llm_router.response.details import NativeTurn, native_origin, with_native
 
 EVIL = "EVIL"
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}

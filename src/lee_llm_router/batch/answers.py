@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.batch.rows import BatchRow, BrokenRow
 from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.response import LLMResponse, LLMUsage
+from lee_llm_router.response.types import LLMResponse, LLMUsage
 from lee_llm_router.telemetry.record_json import json_text
 
 BROKEN_ROW = "BROKEN_ROW"

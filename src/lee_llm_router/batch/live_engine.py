@@ -14,7 +14,7 @@ from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.outage import Fault, OutageGate, fault_of, sleep_until
 from lee_llm_router.batch.rows import BatchRow
 from lee_llm_router.errors import FailureType, LLMRouterError
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 _MOST_FAILURES = 3
 """Times that a row may fail, while others are answered, before it goes to the errors file."""

@@ -20,7 +20,7 @@ from pydantic_core import to_json
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router.batch.template import MissingFieldError, PromptTemplate
-from lee_llm_router.response import Message, is_instruction
+from lee_llm_router.response.types import Message, is_instruction
 
 RowValue: TypeAlias = "str | Sequence[Message] | Mapping[str, Any] | BatchRow"
 """What may stand for a row in an iterable."""

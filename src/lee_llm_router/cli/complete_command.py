@@ -28,7 +28,7 @@ from lee_llm_router.cli.asking.options import (
 
 if TYPE_CHECKING:
     from lee_llm_router.cli.asking.call_progress import CallProgress
-    from lee_llm_router.response import LLMResponse
+    from lee_llm_router.response.types import LLMResponse
 
 _MOST_ROUNDS = 10
 """Times that tools are run for one question."""

@@ -9,8 +9,6 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.suggestions import Suggester
-from lee_llm_router.cache.settings import CacheConfig, RoleCacheConfig
-from lee_llm_router.cassette.settings import AnyCassette
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
@@ -18,14 +16,16 @@ from lee_llm_router.engine.settings import AnyAccept, ContractConfig, HedgeConfi
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.shared.plugins import AnyState
-from lee_llm_router.pricing.settings import BudgetConfig, PricingConfig
 from lee_llm_router.providers.base import ProviderConfig
+from lee_llm_router.providers.cache.settings import CacheConfig, RoleCacheConfig
+from lee_llm_router.providers.cassette.settings import AnyCassette
 from lee_llm_router.providers.json_schema import is_type, schema_problem
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
 from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, OriginSection, Section
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import AnySink
+from lee_llm_router.telemetry.pricing.settings import BudgetConfig, PricingConfig
 from lee_llm_router.telemetry.settings import TraceConfig
 
 DEFAULT_DEADLINE = 600.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.pricing.settings import unknown_priced
 from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import KeyPath
+from lee_llm_router.telemetry.pricing.settings import unknown_priced
 
 MAX_CHAIN = 100
 """The most fallbacks a role may have."""

@@ -8,7 +8,7 @@ from lee_llm_router.config.models import CallSettings, ChainEntry, LLMConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.providers.registry import PROVIDERS
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 from lee_llm_router.settings.mistakes import Mistake
 
 _OF_NO_REQUEST = ("timeout",)

@@ -12,11 +12,11 @@ from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.doctor.role_checks import path_of_entry
-from lee_llm_router.pricing.budgets import BudgetState
-from lee_llm_router.pricing.pricer import Pricer
-from lee_llm_router.pricing.settings import budget_in_words
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.settings.model import KeyPath
+from lee_llm_router.telemetry.pricing.budgets import BudgetState
+from lee_llm_router.telemetry.pricing.pricer import Pricer
+from lee_llm_router.telemetry.pricing.settings import budget_in_words
 from lee_llm_router.telemetry.records import target_name
 
 _NO_MONEY = frozenset({"mock", "llama_cpp"})

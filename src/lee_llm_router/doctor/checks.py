@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from lee_llm_router.cassette.tape import Tape
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import TEXT_NAME, name_of_source
 from lee_llm_router.doctor.budget_checks import check_budgets
@@ -31,6 +30,7 @@ from lee_llm_router.doctor.state_checks import check_state
 from lee_llm_router.doctor.trace_checks import check_traces
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.policy.loading import load_policy
+from lee_llm_router.providers.cassette.tape import Tape
 from lee_llm_router.router import LeeLLMRouter
 
 __all__ = ["CheckResult", "Level", "diagnose"]

@@ -16,10 +16,10 @@ from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import bounded, text_of_exception
 from lee_llm_router._util.suggestions import MAX_WORD
 from lee_llm_router.config.models import ChainEntry, LLMConfig
-from lee_llm_router.pricing.cards import tier_word
-from lee_llm_router.pricing.pricer import Pricer
-from lee_llm_router.pricing.table import price_table
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
+from lee_llm_router.telemetry.pricing.cards import tier_word
+from lee_llm_router.telemetry.pricing.pricer import Pricer
+from lee_llm_router.telemetry.pricing.table import price_table
 
 _DIGITS = re.compile(r"\d+")
 _NEAR = 0.8

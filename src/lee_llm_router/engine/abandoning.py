@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lee_llm_router._util.outside_collection import is_collecting, outside_collection
 from lee_llm_router._util.threads import call_in_thread_async, start_in_thread
 from lee_llm_router.providers.streams import ChunkStream, close_quietly, note_unclosed
-from lee_llm_router.response import StreamChunk
+from lee_llm_router.response.types import StreamChunk
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from lee_llm_router._util.text_pattern import compile_pattern
 from lee_llm_router._util.work_limit import WorkLimit
 from lee_llm_router.engine.settings import AcceptConfig
 from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter

@@ -49,7 +49,7 @@ from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.engine.streamed_attempt import ask_stream
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError
 from lee_llm_router.health.states import Permit
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.telemetry.records import NextStep
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.engine.steps import CallStep, WorkStep
 from lee_llm_router.errors import BudgetExceededError
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.billing import Billing

@@ -21,11 +21,11 @@ from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.errors import BudgetExceededError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
-from lee_llm_router.pricing.budgets import Budget, BudgetState, charge
-from lee_llm_router.pricing.cards import PriceCard, tier_word
-from lee_llm_router.pricing.pricer import PricedProvider, Pricer
-from lee_llm_router.pricing.table import wait_until_known
-from lee_llm_router.response import UNREPORTED, LLMResponse, with_cost
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, with_cost
+from lee_llm_router.telemetry.pricing.budgets import Budget, BudgetState, charge
+from lee_llm_router.telemetry.pricing.cards import PriceCard, tier_word
+from lee_llm_router.telemetry.pricing.pricer import PricedProvider, Pricer
+from lee_llm_router.telemetry.pricing.table import wait_until_known
 from lee_llm_router.telemetry.records import target_name
 
 LOOK_UP_SECONDS = 1.0

@@ -3,8 +3,8 @@
 How this works
 --------------
 `cached_steps` stands around `call_steps`, so that a hit acquires no permit, counts for no target's health, is in no
-budget, and costs no more than the look. A call that misses joins the flight of its key (`cache/flights.py`). Whoever
-leads it asks, keeps what came, and lets it land; the others take that as kept.
+budget, and costs no more than the look. A call that misses joins the flight of its key
+(`providers/cache/flights.py`). Whoever leads it asks, keeps what came, and lets it land; the others take that as kept.
 
 An answer belongs to the target that gave it. The first target's is looked for before anything else; those of the other
 targets once it is missing, so that a fallback that was asked before need not be asked again: the selector finds them in
@@ -23,9 +23,6 @@ from typing import Any, cast
 
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.work_limit import WorkLimitError
-from lee_llm_router.cache.contract import KeptValue
-from lee_llm_router.cache.flights import Flight
-from lee_llm_router.cache.forms import AnswerForm
 from lee_llm_router.engine.answer_checks import judge
 from lee_llm_router.engine.attempts import call_steps
 from lee_llm_router.engine.call_cache import CallCaching, RoleCache
@@ -34,6 +31,9 @@ from lee_llm_router.engine.plan import SHORTEST_ATTEMPT, CallPlan, RouterParts, 
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.steps import CallStep, CallSteps, QueueStep, ReadStreamStep, WorkStep
 from lee_llm_router.errors import LLMRouterError
+from lee_llm_router.providers.cache.contract import KeptValue
+from lee_llm_router.providers.cache.flights import Flight
+from lee_llm_router.providers.cache.forms import AnswerForm
 
 _LOOK = 1.0
 """Seconds after which a follower looks whether the stream that it waits for still moves."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.cache.contract import AnswerStore
-from lee_llm_router.cache.flights import FlightTable
-from lee_llm_router.cache.forms import AnswerForm
-from lee_llm_router.cache.keys import RequestPrefix
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
+from lee_llm_router.providers.cache.contract import AnswerStore
+from lee_llm_router.providers.cache.flights import FlightTable
+from lee_llm_router.providers.cache.forms import AnswerForm
+from lee_llm_router.providers.cache.keys import RequestPrefix
 
 _MAX_PREFIXES = 256
 """Targets whose hashed settings are remembered; calls with options of their own make new ones each time."""

@@ -40,7 +40,7 @@ from lee_llm_router.engine.steps import (
 )
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.streams import ChunkStream, close_quietly
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 
 class StreamState:

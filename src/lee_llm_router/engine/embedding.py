@@ -7,22 +7,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_llm_router._util.numbers import amount, count
-from lee_llm_router.embeddings import (
+from lee_llm_router.engine.operation import Operation
+from lee_llm_router.engine.plan import CallPlan, Target
+from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.embeddings import (
     EmbeddingInputs,
     EmbeddingRequest,
     EmbeddingResponse,
     checked_inputs,
     checked_vectors,
 )
-from lee_llm_router.engine.operation import Operation
-from lee_llm_router.engine.plan import CallPlan, Target
-from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage
 from lee_llm_router.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
-    from lee_llm_router.cache.forms import AnswerForm
+    from lee_llm_router.providers.cache.forms import AnswerForm
 
 
 class Embedding(Operation):
@@ -85,7 +85,7 @@ class Embedding(Operation):
 
     def answer_form(self) -> AnswerForm:
         """As `Operation.answer_form`."""
-        from lee_llm_router.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only where there is a cache
+        from lee_llm_router.providers.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only where there is a cache
 
         return EMBEDDING_FORM
 

@@ -14,7 +14,6 @@ from lee_llm_router._util.frozen import copier
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
 from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, text_of_exception
 from lee_llm_router._util.shortage import lacking
-from lee_llm_router.details import NO_DETAILS, AnswerDetails
 from lee_llm_router.engine.attempt_secrets import secrets_of
 from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.errors import (
@@ -27,7 +26,8 @@ from lee_llm_router.errors import (
     UnrecordedRequestError,
     error_for,
 )
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall
+from lee_llm_router.response.details import NO_DETAILS, AnswerDetails
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, ToolCall
 from lee_llm_router.telemetry.records import TraceRecord, target_name
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from lee_llm_router._util.masked_text import MaskedText
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts
 from lee_llm_router.engine.recorded_text import captured_fields, provider_id
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.telemetry.following import AttemptEnd, AttemptStart
 from lee_llm_router.telemetry.records import TraceRecord
 

@@ -22,7 +22,7 @@ from lee_llm_router.engine.json_text import json_text
 from lee_llm_router.engine.schema_check import schema_check_of, shown_path, words_of
 from lee_llm_router.errors import ContractViolationError, LLMRouterError
 from lee_llm_router.providers.json_schema import adapter_of, json_schema_of, type_name
-from lee_llm_router.response import LLMRequest, LLMResponse, Message
+from lee_llm_router.response.types import LLMRequest, LLMResponse, Message
 
 MAX_CHECKED = 4_000_000
 """The most characters of an answer that is checked; longer than any model writes."""

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from lee_llm_router.cache.flights import Flight
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.steps import CallSteps, ReadStreamStep
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
 from lee_llm_router.errors import LLMTimeoutError
+from lee_llm_router.providers.cache.flights import Flight
 from lee_llm_router.providers.streams import ChunkStream, chunk_of
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 _PIECE = re.compile(r".{1,40}(?:\s+|$)|\S{1,40}", re.DOTALL)
 """A piece of a text that is handed on as a stream: words of up to 40 characters together."""

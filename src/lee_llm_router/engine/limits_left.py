@@ -21,7 +21,7 @@ from lee_llm_router.engine.operation import Operation
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.health.minute_window import AmountLeft, LimitsLeft
 from lee_llm_router.providers.http.dialects.waits import number_in, seconds_in, server_time
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
 
 _OF_ANOTHER_LIMIT = frozenset(
     {"input", "output", "day", "days", "month", "hour", "week", "year", "second", "concurrent", "bysize", "images"}

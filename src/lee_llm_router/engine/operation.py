@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.failures import believable
+from lee_llm_router.engine.messages import normalize_messages
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.messages import normalize_messages
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.streams import ensure_response
-from lee_llm_router.response import (
+from lee_llm_router.response.types import (
     LLMRequest,
     LLMResponse,
     Message,
@@ -32,7 +32,7 @@ from lee_llm_router.response import (
 )
 
 if TYPE_CHECKING:
-    from lee_llm_router.cache.forms import AnswerForm
+    from lee_llm_router.providers.cache.forms import AnswerForm
     from lee_llm_router.telemetry.reporter import Reporter
 
 
@@ -160,7 +160,7 @@ class Completion(Operation):
         if not takes_parts:
             return "the provider takes text only"
         if capabilities.media is not None:
-            from lee_llm_router.content import media_kinds  # noqa: PLC0415 - most messages are text
+            from lee_llm_router.response.content import media_kinds  # noqa: PLC0415 - most messages are text
 
             foreign = sorted(media_kinds(request.messages) - capabilities.media)
             if foreign:
@@ -226,7 +226,7 @@ class Completion(Operation):
 
     def answer_form(self) -> AnswerForm:
         """As `Operation.answer_form`."""
-        from lee_llm_router.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only where there is a cache
+        from lee_llm_router.providers.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only where there is a cache
 
         return COMPLETION_FORM
 
@@ -255,7 +255,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMResponse:
-    from lee_llm_router.tools import with_parsed_arguments  # noqa: PLC0415 - most answers call nothing
+    from lee_llm_router.response.tools import with_parsed_arguments  # noqa: PLC0415 - most answers call nothing
 
     return with_tool_calls(response, with_parsed_arguments(response.tool_calls, request.tools or ()))
 

@@ -22,7 +22,7 @@ from lee_llm_router.engine.settings import (
 )
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.health.waiting import KeyedTarget, TargetKey
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.acceptance import AcceptHook

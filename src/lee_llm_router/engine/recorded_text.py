@@ -22,7 +22,7 @@ from lee_llm_router.engine.acceptance import BROKEN_CONTRACT, NOT_ACCEPTED
 from lee_llm_router.engine.attempt_secrets import secrets_of
 from lee_llm_router.engine.plan import Attempt, RouterParts
 from lee_llm_router.errors import FailureType, LLMRouterError
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.telemetry.record_json import plain_value
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from lee_llm_router.engine.recorded_reason import reason_of
 from lee_llm_router.engine.recorded_text import captured_fields, captured_texts, error_text, provider_word
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.health.states import Transition
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 from lee_llm_router.telemetry.records import AttemptOutcome, NextStep, TraceRecord
 
 _NO_ANSWER = LLMResponse(text="")

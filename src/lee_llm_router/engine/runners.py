@@ -21,7 +21,7 @@ from lee_llm_router._util.interruption import Interruption
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.engine.abandoning import close_unawaited
 from lee_llm_router.providers.streams import ChunkStream, close_quietly
-from lee_llm_router.response import StreamChunk
+from lee_llm_router.response.types import StreamChunk
 
 runs_beside: ContextVar[bool] = ContextVar("lee_llm_router_runs_beside", default=False)
 """Whether what runs here is an attempt beside the call that waits for it; for clocks of tests."""

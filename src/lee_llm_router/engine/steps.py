@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.runners import Runner
     from lee_llm_router.engine.stream_assembler import StreamAssembler
     from lee_llm_router.providers.base import ChunkStream, Provider
-    from lee_llm_router.response import LLMRequest, StreamChunk
+    from lee_llm_router.response.types import LLMRequest, StreamChunk
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.frozen import copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.providers.streams import AnswerParts
-from lee_llm_router.response import LLMResponse, StreamChunk, with_headers
+from lee_llm_router.response.types import LLMResponse, StreamChunk, with_headers
 
 _with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
 """Return a copy of a chunk with another index."""

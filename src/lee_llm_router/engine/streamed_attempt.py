@@ -12,7 +12,7 @@ from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.engine.settings import StreamConfig
 from lee_llm_router.engine.steps import CallStep, ContextStep, OpenStreamStep, ReadStreamStep
 from lee_llm_router.engine.stream_assembler import StreamAssembler, StreamDeadlines
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.attempts import CallRun

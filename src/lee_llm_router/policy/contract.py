@@ -16,12 +16,12 @@ from lee_llm_router.config.references import MAX_CHAIN
 from lee_llm_router.errors import LLMRouterError, PolicyError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 if TYPE_CHECKING:
     from lee_llm_router.config.models import LLMConfig
     from lee_llm_router.engine.plan import Target
-    from lee_llm_router.pricing.cards import PriceCard
+    from lee_llm_router.telemetry.pricing.cards import PriceCard
 
 
 @fast_init

@@ -11,7 +11,7 @@ from lee_llm_router._util.numbers import written_out
 from lee_llm_router._util.printable import printable
 from lee_llm_router.policy.contract import RoutingContext
 from lee_llm_router.policy.spreading import AmongSettings, Spread, SpreadPolicy
-from lee_llm_router.response import LLMRequest, make_usage
+from lee_llm_router.response.types import LLMRequest, make_usage
 from lee_llm_router.settings.fields import Integer
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.records import TraceRecord

@@ -21,16 +21,16 @@ from pydantic import Field
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.errors import AuthenticationError, UnavailableError
-from lee_llm_router.pricing.settings import ProviderBudgetConfig
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
 from lee_llm_router.settings.model import Section
 from lee_llm_router.settings.plugins import PluginSettings
+from lee_llm_router.telemetry.pricing.settings import ProviderBudgetConfig
 
 if TYPE_CHECKING:
-    from lee_llm_router.content import MediaKind
-    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
+    from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
+    from lee_llm_router.response.content import MediaKind
 
 __all__ = [
     "BaseUrl",

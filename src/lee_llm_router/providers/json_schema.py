@@ -25,7 +25,7 @@ from pydantic.errors import PydanticUserError
 
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 ResultT = TypeVar("ResultT")
 

@@ -26,11 +26,11 @@ from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_for
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
+from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.streams import ChunkStream
-from lee_llm_router.response import (
+from lee_llm_router.response.types import (
     LLMRequest,
     LLMResponse,
     LLMUsage,

@@ -11,9 +11,9 @@ from typing import Any
 from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import awaitable, start_in_thread
-from lee_llm_router.details import NO_DETAILS
 from lee_llm_router.errors import InvalidResponseError
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
+from lee_llm_router.response.details import NO_DETAILS
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, StreamChunk, ToolCall, ToolCallDelta
 
 
 def ensure_response(response: object) -> LLMResponse:

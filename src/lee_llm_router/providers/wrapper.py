@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.streams import ChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 if TYPE_CHECKING:
-    from lee_llm_router.embeddings import EmbeddingRequest, EmbeddingResponse
+    from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
 
 
 class WrapperProvider(Provider[ProviderConfig]):

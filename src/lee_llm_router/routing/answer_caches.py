@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router.cache.opening import open_store, place_of
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.call_cache import AnswerCache, RoleCache
+from lee_llm_router.providers.cache.opening import open_store, place_of
 
 if TYPE_CHECKING:
-    from lee_llm_router.cache.settings import CacheConfig
+    from lee_llm_router.providers.cache.settings import CacheConfig
 
 
 class AnswerCaches:

@@ -19,7 +19,6 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread_async
-from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.plan import RouterParts
@@ -27,8 +26,8 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.tracker import Health
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import ensure_policy, load_policy
-from lee_llm_router.pricing.need import needs_prices
 from lee_llm_router.providers.base import Provider, ProviderConfig
+from lee_llm_router.providers.cassette.settings import CassetteConfig
 from lee_llm_router.providers.keys import KeyedConfig, KeySource
 from lee_llm_router.providers.pool import ProviderPool
 from lee_llm_router.routing.planner import CallPlanner
@@ -36,18 +35,19 @@ from lee_llm_router.routing.role_policies import observer_of, role_policies
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.plugins import SINKS
+from lee_llm_router.telemetry.pricing.need import needs_prices
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore
 from lee_llm_router.telemetry.reporter import Reporter, TokenUsageHook
 from lee_llm_router.telemetry.settings import TraceConfig
 from lee_llm_router.telemetry.stores.open import open_store
 
 if TYPE_CHECKING:
-    from lee_llm_router.cassette.tape import Tape
     from lee_llm_router.engine.billing import Billing
     from lee_llm_router.health.shared.link import StateLink
-    from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
+    from lee_llm_router.providers.cassette.tape import Tape
     from lee_llm_router.routing.answer_caches import AnswerCaches
     from lee_llm_router.telemetry.kept_records import KeptRecord, Redact
+    from lee_llm_router.telemetry.pricing.contract import BudgetLedger, PriceBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

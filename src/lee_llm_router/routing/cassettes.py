@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lee_llm_router._util.home_paths import NoHomeError
-from lee_llm_router.cassette.provider import CassetteProvider
-from lee_llm_router.cassette.settings import AnyCassette, CassetteConfig
-from lee_llm_router.cassette.tape import Tape
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.cassette.provider import CassetteProvider
+from lee_llm_router.providers.cassette.settings import AnyCassette, CassetteConfig
+from lee_llm_router.providers.cassette.tape import Tape
 
 _CHECKED: TypeAdapter[CassetteConfig] = TypeAdapter(AnyCassette)
 Wrap = Callable[[Provider[Any]], Provider[Any]]

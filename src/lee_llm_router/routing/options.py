@@ -116,7 +116,7 @@ def _as_tools(tools: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
         if isinstance(tool, Mapping):
             found.append(tool)
         elif callable(tool):
-            from lee_llm_router.tools import known_tool  # noqa: PLC0415 - most programs have no functions as tools
+            from lee_llm_router.response.tools import known_tool  # noqa: PLC0415 - most programs have no functions as tools
 
             found.append(known_tool(tool))
         else:

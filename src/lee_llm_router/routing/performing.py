@@ -13,7 +13,7 @@ from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.routing.options import CallOptions, EmbeddingOptions
 
 if TYPE_CHECKING:
-    from lee_llm_router.embeddings import EmbeddingResponse
+    from lee_llm_router.providers.embeddings import EmbeddingResponse
 
 
 class OperationCalls(ABC):

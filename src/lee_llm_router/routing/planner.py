@@ -28,7 +28,7 @@ from lee_llm_router.policy.contract import (
     choose,
     takes_context,
 )
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 from lee_llm_router.routing.asked_roles import AskedRoles
 from lee_llm_router.routing.chain import asked_chain, chosen_chain, configured_chain, reasons_of
 from lee_llm_router.routing.key_spread import KeySpread

@@ -9,16 +9,16 @@ from typing import Any, Literal
 from typing_extensions import TypedDict
 
 from lee_llm_router._util.clock import Clock
-from lee_llm_router.cache.settings import CacheConfig
-from lee_llm_router.cassette.settings import CassetteConfig
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
-from lee_llm_router.pricing.contract import BudgetLedger, PriceBook
-from lee_llm_router.pricing.settings import BudgetConfig
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.cache.settings import CacheConfig
+from lee_llm_router.providers.cassette.settings import CassetteConfig
 from lee_llm_router.routing.options import SharedOptions
 from lee_llm_router.telemetry.following import AnyEventSink
+from lee_llm_router.telemetry.pricing.contract import BudgetLedger, PriceBook
+from lee_llm_router.telemetry.pricing.settings import BudgetConfig
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
 

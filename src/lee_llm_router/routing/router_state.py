@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Unpack
 
 from lee_llm_router.config.models import LLMConfig
+from lee_llm_router.engine.messages import Messages
 from lee_llm_router.engine.plan import RouterParts, Target
 from lee_llm_router.errors import RouterClosedError
 from lee_llm_router.health.states import TargetHealth
 from lee_llm_router.health.waiting import TargetKey
-from lee_llm_router.messages import Messages
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.routing.assembly import Assembly
 from lee_llm_router.routing.options import CallOptions
 from lee_llm_router.telemetry.records import TraceStore
 
 if TYPE_CHECKING:
-    from lee_llm_router.pricing.budgets import BudgetState
     from lee_llm_router.routing.explanation import Explanation
+    from lee_llm_router.telemetry.pricing.budgets import BudgetState
 
 
 class RouterState:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from lee_llm_router.response import message_parts, message_tool_calls, message_tool_result
+from lee_llm_router.response.types import message_parts, message_tool_calls, message_tool_result
 from lee_llm_router.telemetry.genai_conventions import INPUT_MESSAGES, OUTPUT_MESSAGES, TOOL_DEFINITIONS
 
 _FINISH_REASONS = {"tool_calls": "tool_call", None: "error"}

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from lee_llm_router._util.printable import printable
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.following import AttemptStart
 from lee_llm_router.telemetry.records import TraceRecord
 

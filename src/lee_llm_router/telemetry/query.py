@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.calls import CallStatus, TracedCall
 from lee_llm_router.telemetry.record_json import json_text
 from lee_llm_router.telemetry.records import TraceRecord

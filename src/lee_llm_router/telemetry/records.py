@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from lee_llm_router._util.frozen import fast_init
 from lee_llm_router._util.printable import printable
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.record_json import (
     json_object,
     json_text,

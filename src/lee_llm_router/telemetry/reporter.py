@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import quoted, text_of_exception
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.events import RouterEvent, event_level
 from lee_llm_router.telemetry.following import AnyEventSink, CallFollower, CallFollowing, CallStart
 from lee_llm_router.telemetry.records import TraceRecord, TraceStore

@@ -22,7 +22,7 @@ from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.records import TraceStore

@@ -17,7 +17,7 @@ from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.base import Capabilities, Effects, Provider, ProviderConfig
 from lee_llm_router.providers.mock import MockConfig, MockProvider, MockStep
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMRequest, LLMResponse, StreamChunk
 from lee_llm_router.testing.fake_clock import FakeClock
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from helpers.command_line import Run
 from lee_llm_router.cli.chat.input_lines import TypedLines
-from lee_llm_router.details import AnswerDetails, NativeTurn
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.mock import MockProvider
 from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.details import AnswerDetails, NativeTurn
 
 CHATS = Path(".lee-llm-router", "chats")
 

@@ -20,9 +20,9 @@ from helpers.anthropic_messages import (
     sse,
     streamed,
 )
-from lee_llm_router.details import Citation
 from lee_llm_router.errors import ContentFilterError
 from lee_llm_router.response import ToolCall
+from lee_llm_router.response.details import Citation
 
 # Whole and streamed
 

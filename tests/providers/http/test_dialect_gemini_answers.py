@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.gemini_wire import answer, call, events, piece, read, text, thought, whole
 from lee_llm_router import Citation, FailureType, LLMResponse, LLMRouterError, LLMUsage, ToolCall
-from lee_llm_router.details import TokenLogprob
+from lee_llm_router.response.details import TokenLogprob
 
 feature = pytest.mark.feature
 F = FailureType

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.servers import Server, answering, json_answer
 from lee_llm_router import InvalidRequestError, InvalidResponseError, LeeLLMRouter, LLMRouterError, RateLimitError
-from lee_llm_router.embeddings import EmbeddingRequest
+from lee_llm_router.providers.embeddings import EmbeddingRequest
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.embeddings import GeminiEmbeddings
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig

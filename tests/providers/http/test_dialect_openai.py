@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from helpers.servers import completion
-from lee_llm_router.details import AnswerDetails
 from lee_llm_router.errors import (
     ContentFilterError,
     FailureType,
@@ -25,6 +24,7 @@ from lee_llm_router.providers.http import HTTPReply, OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
 from lee_llm_router.response import LLMRequest, LLMResponse, LLMUsage, ToolCall
+from lee_llm_router.response.details import AnswerDetails
 
 F = FailureType
 CHAT = ChatDialect()

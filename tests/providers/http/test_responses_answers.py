@@ -11,7 +11,7 @@ import pytest
 from helpers.all_forms import JSON, answers, failures, json_of
 from helpers.responses_support import RESPONSES, USAGE, call, message, part, response, stream_of, thought
 from lee_llm_router import Citation, FailureType, LLMResponse, LLMUsage, ToolCall
-from lee_llm_router.details import TokenLogprob
+from lee_llm_router.response.details import TokenLogprob
 
 F = FailureType
 feature = pytest.mark.feature

@@ -16,14 +16,14 @@ from lee_llm_router.batch.vendor.door import Door
 from lee_llm_router.batch.vendor.gemini_batches import GeminiBatches
 from lee_llm_router.batch.vendor.openai_files import OpenAIFiles
 from lee_llm_router.batch.vendor.planning import drafted, parts_of
-from lee_llm_router.cassette.provider import CassetteProvider
 from lee_llm_router.engine.operation import COMPLETION
 from lee_llm_router.engine.plan import CallPlan, Target
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers.base import Provider
+from lee_llm_router.providers.cassette.provider import CassetteProvider
 from lee_llm_router.providers.http.provider import HTTPProvider
 from lee_llm_router.providers.wrapper import WrapperProvider
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _APIS: Mapping[str, Callable[[], BatchApi]] = {
     "openai": OpenAIFiles,

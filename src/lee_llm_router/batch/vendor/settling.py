@@ -20,10 +20,10 @@ from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.tracker import Health
-from lee_llm_router.pricing.cards import BATCH_TIER
 from lee_llm_router.providers.base import Provider
 from lee_llm_router.providers.http.provider import HTTPProvider
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
+from lee_llm_router.telemetry.pricing.cards import BATCH_TIER
 
 _ONCE = RetryConfig(attempts=1, max_attempts=1, patience=0.0)
 _AS_IT_IS = ContractConfig(repair=0, on_failure="raise")

@@ -13,7 +13,7 @@ from lee_llm_router.cli.asking.call_progress import CallProgress
 from lee_llm_router.cli.output import PROGRAM, AnswerWriter, OutputError, say, write_json
 
 if TYPE_CHECKING:
-    from lee_llm_router.response import LLMResponse, StreamChunk
+    from lee_llm_router.response.types import LLMResponse, StreamChunk
     from lee_llm_router.router import LeeLLMRouter
 
 

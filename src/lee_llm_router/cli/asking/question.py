@@ -49,8 +49,8 @@ def takes_standard_input(files: Sequence[str] | None) -> bool:
 
 def _file(name: str) -> str | dict[str, Any]:
     """Return a file as text, where it is text, else as a part of a message."""
-    from lee_llm_router.content import audio_part, file_part, image_part, media_type_of  # noqa: PLC0415
     from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415
+    from lee_llm_router.response.content import audio_part, file_part, image_part, media_type_of  # noqa: PLC0415
 
     data = _bytes(name)
     shown = "standard input" if name == _STANDARD_INPUT else Path(name).name
@@ -83,7 +83,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _bytes(name: str) -> bytes:
-    from lee_llm_router.content import MAX_MEDIA_BYTES  # noqa: PLC0415
+    from lee_llm_router.response.content import MAX_MEDIA_BYTES  # noqa: PLC0415
 
     try:
         if name == _STANDARD_INPUT:
@@ -100,8 +100,8 @@ def _bytes(name: str) -> bytes:
 
 
 def _image(source: str) -> dict[str, Any]:
-    from lee_llm_router.content import image_part  # noqa: PLC0415
     from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415
+    from lee_llm_router.response.content import image_part  # noqa: PLC0415
 
     try:
         return image_part(source)

@@ -18,7 +18,7 @@ from lee_llm_router.cli.output import PROGRAM, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lee_llm_router.response import LLMResponse
+    from lee_llm_router.response.types import LLMResponse
 
 _MAX_BYTES = 1_000_000
 
@@ -52,7 +52,7 @@ class ToolRunner:
     """
 
     def __init__(self, tools: Iterable[Mapping[str, Any]]) -> None:
-        from lee_llm_router.tools import FunctionTool  # noqa: PLC0415
+        from lee_llm_router.response.tools import FunctionTool  # noqa: PLC0415
 
         self._functions: list[Any] = []
         self._shown_only: set[str] = set()
@@ -86,7 +86,7 @@ def _told(result: Mapping[str, Any]) -> str:
 
 def _functions(path: Path, wanted: str) -> list[Mapping[str, Any]]:
     from lee_llm_router.errors import InvalidRequestError  # noqa: PLC0415
-    from lee_llm_router.tools import tool_of  # noqa: PLC0415
+    from lee_llm_router.response.tools import tool_of  # noqa: PLC0415
 
     functions = _public_functions(path)
     if wanted:

@@ -22,8 +22,8 @@ from typing import Any
 
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router.cli.chat.private_files import append_line, make_private_folder
+from lee_llm_router.engine.messages import normalize_messages
 from lee_llm_router.errors import InvalidRequestError
-from lee_llm_router.messages import normalize_messages
 
 MAX_BYTES = 64_000_000
 """The largest file that is read."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lee_llm_router.cli.chat.history import Conversation
-from lee_llm_router.response import message_text
+from lee_llm_router.response.types import message_text
 
 _TITLES = {"user": "You", "assistant": "Answer", "system": "Instructions"}
 

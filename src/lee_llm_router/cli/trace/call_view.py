@@ -26,7 +26,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lee_llm_router.response import LLMUsage
+    from lee_llm_router.response.types import LLMUsage
 
 NOT_CAPTURED = "prompts and answers were not kept: `trace: {capture: full}` in the configuration keeps them"
 

@@ -211,8 +211,8 @@ def _part_texts(parts: Iterable[Any]) -> Iterator[str]:
 
 def _media_words(part: Mapping[str, Any]) -> str | None:
     """Return a word for a picture, a sound or a file: ``[image: image/png, 34 kB]``; None for any other part."""
-    from lee_llm_router.content import media_of  # noqa: PLC0415 - most messages are text
     from lee_llm_router.errors import LLMRouterError  # noqa: PLC0415 - as above
+    from lee_llm_router.response.content import media_of  # noqa: PLC0415 - most messages are text
 
     try:
         media = media_of(part)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lee_llm_router.cli.trace.comparison import Answered
     from lee_llm_router.cli.trace.replay_request import ReplayRequest
     from lee_llm_router.config.models import LLMConfig
-    from lee_llm_router.response import LLMResponse
+    from lee_llm_router.response.types import LLMResponse
     from lee_llm_router.router import LeeLLMRouter
     from lee_llm_router.telemetry.calls import TracedCall
     from lee_llm_router.telemetry.settings import TraceConfig

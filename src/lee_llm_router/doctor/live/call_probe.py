@@ -14,7 +14,7 @@ from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers import registry
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 from lee_llm_router.router import LeeLLMRouter
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.records import target_name

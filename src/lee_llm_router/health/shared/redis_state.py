@@ -26,10 +26,10 @@ from lee_llm_router._util.printable import encodable
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Exchange, LimitsReport, LimitsView, Rest
 from lee_llm_router.health.shared.settings import StateSettings
-from lee_llm_router.pricing.contract import BudgetLedger
-from lee_llm_router.pricing.ledger_redis import RedisLedger
 from lee_llm_router.settings.mistakes import Mistake, validation_error
 from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection, ScriptCall, check_redis_url
+from lee_llm_router.telemetry.pricing.contract import BudgetLedger
+from lee_llm_router.telemetry.pricing.ledger_redis import RedisLedger
 
 IS_ALIVE = LuaScript("redis.call('SET', KEYS[1], '1', 'PX', 60000) return 1")
 """Finds out whether scripts run, and may write."""

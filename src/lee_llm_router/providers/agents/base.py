@@ -60,7 +60,7 @@ from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ca
 from lee_llm_router.providers.child_process.runner import ChildResult, run_child
 from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.streams import ChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 from lee_llm_router.telemetry.outgoing_headers import variables_along
 
 LONGEST_STREAM = 86_400.0

@@ -25,7 +25,7 @@ from html import escape
 
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.json_schema import json_instructions
-from lee_llm_router.response import (
+from lee_llm_router.response.types import (
     LLMRequest,
     Message,
     ToolCall,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.providers.agents.turn import AgentTurn
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, start_with_switch, until_done
 from lee_llm_router.providers.streams import ChunkStream, chunk_of
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 
 class AgentStream(ChunkStream):

@@ -8,7 +8,7 @@ from typing import Any
 
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.child_process.runner import ChildResult
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 
 class AgentTurn(ABC):

@@ -17,13 +17,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lee_llm_router._util.numbers import amount, count
-from lee_llm_router.details import AnswerDetails
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.claude_cli.failures import Report, classify
 from lee_llm_router.providers.http.dialects.json_body import mapping
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response.details import AnswerDetails
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 SYNTHETIC = "<synthetic>"
 NO_CONTENT = "(no content)"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lee_llm_router.errors import ContextLengthError
 from lee_llm_router.providers.agents import prompt as agent_prompt
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 MAX_PROMPT_BYTES = 10 * 1024 * 1024
 """The longest prompt claude reads from its input (measured: one byte more is refused)."""

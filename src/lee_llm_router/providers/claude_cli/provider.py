@@ -38,7 +38,7 @@ from lee_llm_router.providers.claude_cli.events import ClaudeTurn
 from lee_llm_router.providers.claude_cli.login import CLAUDE_LOGIN, LOGIN_FILE, TOKEN_VARIABLE, no_login, user_home
 from lee_llm_router.providers.claude_cli.prompt import render_instructions, render_prompt
 from lee_llm_router.providers.claude_cli.settings import ClaudeCLIConfig
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 CLOUD_PREFIX = "CLAUDE_CODE_USE_"

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.numbers import count
-from lee_llm_router.details import NO_DETAILS, AnswerDetails
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
 from lee_llm_router.providers.child_process.runner import ChildResult
 from lee_llm_router.providers.codex_cli.failures import classify
 from lee_llm_router.providers.http.dialects.json_body import mapping
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage
+from lee_llm_router.response.details import NO_DETAILS, AnswerDetails
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage
 
 _KEPT_EVENTS = frozenset({"thread.started", "turn.started", "turn.completed", "turn.failed", "item.completed", "error"})
 

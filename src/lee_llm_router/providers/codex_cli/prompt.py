@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lee_llm_router.errors import ContextLengthError
 from lee_llm_router.providers.agents import prompt as agent_prompt
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 MAX_PROMPT = 1_048_576
 """The longest prompt codex accepts, in characters (measured: one more gives `input_too_large`)."""

@@ -39,7 +39,7 @@ from lee_llm_router.providers.codex_cli.login import (
 from lee_llm_router.providers.codex_cli.prompt import render_instructions, render_prompt
 from lee_llm_router.providers.codex_cli.settings import CodexCLIConfig
 from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
 """The child's variable for the key of `base_url`, whatever the variable is called here."""

@@ -11,7 +11,6 @@ from typing import Any
 from lee_llm_router._util.numbers import amount, count
 from lee_llm_router._util.regular_files import read_regular_file
 from lee_llm_router._util.scrubbing import bounded
-from lee_llm_router.details import AnswerDetails
 from lee_llm_router.errors import FailureType
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, plain_text
@@ -21,7 +20,8 @@ from lee_llm_router.providers.command.json_path import MISSING, documents_in, pa
 from lee_llm_router.providers.command.settings import CommandConfig
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response.details import AnswerDetails
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 _BOM = "\ufeff"
 _MAX_NAME = 200

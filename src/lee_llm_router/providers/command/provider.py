@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lee_llm_router._util.scrubbing import is_sensitive_parameter
-from lee_llm_router.details import NATIVE_FIELD
 from lee_llm_router.providers.agents import prompt as agent_prompt
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
 from lee_llm_router.providers.agents.base import INEXPRESSIBLE, AgentProvider
@@ -25,7 +24,8 @@ from lee_llm_router.providers.command.settings import CommandConfig
 from lee_llm_router.providers.command.template import OPTIONS, fill, fill_words
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.json_schema import json_schema_of
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.details import NATIVE_FIELD
+from lee_llm_router.response.types import LLMRequest
 
 MARK = "LEE_LLM_ROUTER_RUN"
 """The variable that names the private folder of a run."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 NEEDED_FLAGS = frozenset({"--output-format", "--skip-trust", "--approval-mode", "--extensions", "--model"})
 """Flags without which a promise would break."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from lee_llm_router._util.numbers import count
 from lee_llm_router._util.regular_files import read_regular_file
-from lee_llm_router.details import AnswerDetails
 from lee_llm_router.providers.agents.failures import Failure
 from lee_llm_router.providers.agents.turn import AgentTurn, json_event, plain_text
 from lee_llm_router.providers.child_process.runner import ChildResult
@@ -22,7 +21,8 @@ from lee_llm_router.providers.gemini_cli.failures import classify, failure_of_fi
 from lee_llm_router.providers.gemini_cli.prompt import LONG_PROMPT
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
+from lee_llm_router.response.details import AnswerDetails
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, StreamChunk
 
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _KEPT_EVENTS = frozenset({"init", "tool_use", "tool_result", "error", "result"})

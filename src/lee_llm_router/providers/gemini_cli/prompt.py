@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lee_llm_router.errors import ContextLengthError
 from lee_llm_router.providers.agents import prompt as agent_prompt
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 MAX_PROMPT = 8 * 1024 * 1024
 """The longest prompt in bytes: gemini drops what comes after, and only warns."""

@@ -43,7 +43,7 @@ from lee_llm_router.providers.gemini_cli.login import ACCOUNT_FILE, GEMINI_LOGIN
 from lee_llm_router.providers.gemini_cli.prompt import guarded, render_instructions, render_prompt
 from lee_llm_router.providers.gemini_cli.settings import GeminiCLIConfig
 from lee_llm_router.providers.json_schema import json_schema_of
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 KEY_VARIABLE = "GEMINI_API_KEY"
 """The variable from which gemini reads a key."""

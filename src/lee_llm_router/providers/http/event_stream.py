@@ -9,7 +9,7 @@ from typing import Any
 from lee_llm_router.providers.http.dialects.base import Decoder
 from lee_llm_router.providers.http.transport.api import AsyncWireStream, WireStream
 from lee_llm_router.providers.streams import ChunkStream
-from lee_llm_router.response import StreamChunk
+from lee_llm_router.response.types import StreamChunk
 
 _SLICE = 16 * 1024
 """Bytes; as events of ten bytes each they take the decoder a few milliseconds."""

@@ -25,7 +25,7 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.provider import HTTPProvider, SettingsT
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 REFUSED = "the model has refused it"
 _MAX_REMEMBERED = 1000

@@ -25,9 +25,9 @@ from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import is_sensitive_header, secrets_in
-from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, UnavailableError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
+from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse
 from lee_llm_router.providers.http.dialects.base import Decoder, Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.event_stream import AsyncEventStream, EventStream
@@ -50,7 +50,7 @@ from lee_llm_router.providers.http.transport.api import (
 from lee_llm_router.providers.http.transport.choice import LazyTransport
 from lee_llm_router.providers.keys import KeySource
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse, with_headers
+from lee_llm_router.response.types import LLMRequest, LLMResponse, with_headers
 from lee_llm_router.telemetry.outgoing_headers import headers_along
 
 SettingsT = TypeVar("SettingsT", bound=HTTPConfig)

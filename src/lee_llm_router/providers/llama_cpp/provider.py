@@ -25,9 +25,9 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import secrets_in
 from lee_llm_router._util.threads import call_in_thread_async
-from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse, Vector
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, ModelNotFoundError, ProviderError
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
+from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest, EmbeddingResponse, Vector
 from lee_llm_router.providers.http.dialects.base import Decoder, HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
@@ -44,7 +44,7 @@ from lee_llm_router.providers.llama_cpp.requests import finished_body
 from lee_llm_router.providers.llama_cpp.settings import LlamaCppConfig
 from lee_llm_router.providers.llama_cpp.shared_model import SharedModel, claim, release
 from lee_llm_router.providers.streams import ChunkStream
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 _DIALECT = ChatDialect()
 _EMBEDDINGS = OpenAIEmbeddings()

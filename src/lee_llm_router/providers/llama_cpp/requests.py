@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router.errors import InvalidRequestError
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _SAMPLING = (
     "top_k", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "parallel_tool_calls",

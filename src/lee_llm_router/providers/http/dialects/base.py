@@ -22,9 +22,9 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from lee_llm_router._util.scrubbing import quoted
-from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest
 from lee_llm_router.errors import LLMRouterError
-from lee_llm_router.response import LLMRequest, LLMResponse, StreamChunk
+from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest
+from lee_llm_router.response.types import LLMRequest, LLMResponse, StreamChunk
 
 SettingsT_contra = TypeVar("SettingsT_contra", contravariant=True)
 

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
-from lee_llm_router.content import Media, media_of
-from lee_llm_router.response import Message, ToolCall, is_instruction, message_parts, message_tool_calls
+from lee_llm_router.response.content import Media, media_of
+from lee_llm_router.response.types import Message, ToolCall, is_instruction, message_parts, message_tool_calls
 
 NO_RESULT = "no result is known"
 """The text of a tool result that the messages do not have."""

@@ -28,7 +28,7 @@ from lee_llm_router.providers.http.dialects.error_words import code_words, failu
 from lee_llm_router.providers.http.dialects.sse import BOM
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
 from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_words
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 F = FailureType
 

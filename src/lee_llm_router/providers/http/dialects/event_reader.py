@@ -39,7 +39,7 @@ from lee_llm_router.providers.http.dialects.event_bodies import (
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 from lee_llm_router.providers.streams import AnswerParts, chunk_of
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 _WHOLE_BODIES = (b"{", b"[", b"<")
 _READ = 4096

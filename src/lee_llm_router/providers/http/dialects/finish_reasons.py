@@ -11,7 +11,7 @@ import re
 
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 _F = FailureType
 _BROKEN_OFF: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lee_llm_router._util.lenient_json import ends_in_half, whole_text
-from lee_llm_router.response import ToolCallDelta
+from lee_llm_router.response.types import ToolCallDelta
 
 _Tools = tuple[ToolCallDelta, ...]
 

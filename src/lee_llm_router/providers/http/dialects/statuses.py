@@ -14,7 +14,7 @@ from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import describe_body
 from lee_llm_router.providers.http.dialects.waits import retry_after
-from lee_llm_router.response import LLMResponse
+from lee_llm_router.response.types import LLMResponse
 
 _STATUS_FAILURES: dict[int, FailureType] = {
     400: FailureType.INVALID_REQUEST,

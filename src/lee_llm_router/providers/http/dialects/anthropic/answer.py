@@ -8,7 +8,6 @@ from typing import Any
 
 from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router._util.numbers import count
-from lee_llm_router.details import AnswerDetails, Citation, NativeTurn
 from lee_llm_router.errors import ContentFilterError, LLMRouterError
 from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind, can_be_sent, is_thinking, of_an_answer
 from lee_llm_router.providers.http.dialects.anthropic.errors import failure_within
@@ -17,7 +16,8 @@ from lee_llm_router.providers.http.dialects.anthropic.request import origin_of
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word
 from lee_llm_router.providers.http.dialects.json_body import describe_body, invalid_answer, mapping, string
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, ToolCall, make_response, make_usage
+from lee_llm_router.response.details import AnswerDetails, Citation, NativeTurn
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, ToolCall, make_response, make_usage
 
 BETWEEN_THOUGHTS = "\n\n"
 """What stands between two blocks of thinking."""

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
-from lee_llm_router.content import Media, media_of
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
@@ -19,7 +18,8 @@ from lee_llm_router.providers.http.dialects.conversation import (
     TextItem,
 )
 from lee_llm_router.providers.http.dialects.json_body import encode_json
-from lee_llm_router.response import Message, ToolCall, message_parts
+from lee_llm_router.response.content import Media, media_of
+from lee_llm_router.response.types import Message, ToolCall, message_parts
 
 Block: TypeAlias = dict[str, Any]
 

@@ -20,7 +20,7 @@ from lee_llm_router.providers.http.dialects.anthropic.stream import MessageDecod
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.event_reader import read_body
 from lee_llm_router.providers.http.dialects.json_body import decode_json
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 
 class MessagesDialect:

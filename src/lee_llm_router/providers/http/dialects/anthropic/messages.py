@@ -17,7 +17,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lee_llm_router.details import native_content
 from lee_llm_router.providers.http.dialects.anthropic.blocks import (
     Block,
     answer_block,
@@ -38,7 +37,8 @@ from lee_llm_router.providers.http.dialects.conversation import (
     Turn,
     conversation_of,
 )
-from lee_llm_router.response import Message
+from lee_llm_router.response.details import native_content
+from lee_llm_router.response.types import Message
 
 DIALECT = "anthropic"
 BEGIN = "Begin."

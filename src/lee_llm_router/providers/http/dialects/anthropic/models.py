@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
 from lee_llm_router.providers.http.settings import server_of
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _VERSION = re.compile(r"claude-(?:[a-z]+-)?v?([0-9]{1,2})(?![0-9])(?:[-.]([0-9]{1,2})(?![0-9]))?")
 _FIRST_ADAPTIVE = (4, 6)

@@ -20,7 +20,7 @@ from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_p
 from lee_llm_router.providers.http.dialects.anthropic.tools import foreign_tool
 from lee_llm_router.providers.http.dialects.base import Dialect, HTTPReply
 from lee_llm_router.providers.http.learning_provider import REFUSED, LearningProvider
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _NONE = (None, None, None)
 _FIELDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lee_llm_router.details import native_origin
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.anthropic.blocks import Block
 from lee_llm_router.providers.http.dialects.anthropic.lessons import Lesson
@@ -17,7 +16,8 @@ from lee_llm_router.providers.http.dialects.anthropic.thinking import thinking_f
 from lee_llm_router.providers.http.dialects.anthropic.tools import choice_of, tools_of
 from lee_llm_router.providers.http.settings import server_of
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.details import native_origin
+from lee_llm_router.response.types import LLMRequest
 
 MAX_MARKS = 4
 """Marks of the cache that one request may have."""

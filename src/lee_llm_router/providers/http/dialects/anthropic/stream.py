@@ -28,7 +28,7 @@ from lee_llm_router.providers.http.dialects.event_reader import EventReader
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import decode_json, mapping
 from lee_llm_router.providers.http.dialects.sse import Event
-from lee_llm_router.response import LLMResponse, StreamChunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 
 class MessageDecoder(EventReader):

@@ -23,7 +23,7 @@ from lee_llm_router.providers.http.dialects.anthropic.stream_blocks import IMPLI
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import string
-from lee_llm_router.response import StreamChunk, ToolCallDelta, make_chunk
+from lee_llm_router.response.types import StreamChunk, ToolCallDelta, make_chunk
 
 DELTA = "content_block_delta"
 """The type of nearly all events."""

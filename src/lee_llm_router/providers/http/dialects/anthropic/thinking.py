@@ -20,7 +20,7 @@ from lee_llm_router.providers.http.dialects.anthropic.messages import Written
 from lee_llm_router.providers.http.dialects.anthropic.models import is_claude, is_older, model_of
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
 from lee_llm_router.providers.http.dialects.anthropic.tools import forces_tool
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 LEAST_BUDGET = 1024
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 24_576, "max": 49_152}

@@ -7,7 +7,7 @@ from typing import Any
 
 from lee_llm_router.providers.http.dialects.anthropic.blocks import Block
 from lee_llm_router.providers.http.dialects.anthropic.schema import input_schema, output_schema
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _MODES = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 

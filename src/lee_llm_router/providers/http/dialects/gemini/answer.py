@@ -25,7 +25,7 @@ from lee_llm_router.providers.http.dialects.gemini.errors import failure_within
 from lee_llm_router.providers.http.dialects.gemini.names import names_back
 from lee_llm_router.providers.http.dialects.gemini.partial_calls import PartialCall
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
-from lee_llm_router.response import LLMUsage, StreamChunk, ToolCallDelta, make_chunk, make_usage
+from lee_llm_router.response.types import LLMUsage, StreamChunk, ToolCallDelta, make_chunk, make_usage
 
 _USUAL = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "pause"}
 _ABOUT_PART = frozenset({"thought", "thoughtSignature", "partMetadata", "text"})

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from lee_llm_router._util.lenient_json import whole_characters, whole_text
-from lee_llm_router.details import AnswerDetails, NativeTurn, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.citations import citations_of
 from lee_llm_router.providers.http.dialects.gemini.contents import DIALECT, origin_of
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.response.details import AnswerDetails, NativeTurn, TokenLogprob
 
 _NOT_CONTENT = frozenset({"thought", "thoughtSignature", "partMetadata"})
 _TIERS = {

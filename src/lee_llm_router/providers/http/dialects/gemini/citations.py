@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lee_llm_router.details import Citation
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
+from lee_llm_router.response.details import Citation
 
 _MAX_CITATIONS = 10_000
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lee_llm_router._util.lenient_json import read_json
-from lee_llm_router.details import NATIVE_FIELD, native_content, native_origin
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
     ContentItem,
@@ -36,7 +35,8 @@ from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.names import legal_name
 from lee_llm_router.providers.http.dialects.gemini.native_parts import of_an_answer
 from lee_llm_router.providers.http.settings import server_of
-from lee_llm_router.response import Message
+from lee_llm_router.response.details import NATIVE_FIELD, native_content, native_origin
+from lee_llm_router.response.types import Message
 
 DIALECT = "gemini"
 NO_SIGNATURE = "skip_thought_signature_validator"

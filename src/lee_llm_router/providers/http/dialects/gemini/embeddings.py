@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lee_llm_router._util.numbers import count
-from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, checked_vectors
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError
+from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest, checked_vectors
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.answer import usage_of
 from lee_llm_router.providers.http.dialects.gemini.errors import failure_within
 from lee_llm_router.providers.http.dialects.gemini.request import path_of
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, mapping
-from lee_llm_router.response import UNREPORTED, LLMUsage
+from lee_llm_router.response.types import UNREPORTED, LLMUsage
 
 
 class GeminiEmbeddings:

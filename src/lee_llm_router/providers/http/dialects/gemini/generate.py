@@ -20,7 +20,7 @@ from lee_llm_router.providers.http.dialects.gemini.request import body_of, model
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
 from lee_llm_router.providers.http.dialects.gemini.stream import GeminiDecoder
 from lee_llm_router.providers.streams import AnswerParts
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 _API_KEYS = ("AIza", "AQ.")
 """What Google's API keys begin with; access tokens do not."""

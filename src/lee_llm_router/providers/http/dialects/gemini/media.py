@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.content import Media, media_of
 from lee_llm_router.providers.http.dialects.gemini.settings import is_vertex
-from lee_llm_router.response import Message, message_parts
+from lee_llm_router.response.content import Media, media_of
+from lee_llm_router.response.types import Message, message_parts
 
 _OWN = (
     "inlineData", "inline_data", "fileData", "file_data", "executableCode", "executable_code", "codeExecutionResult",

@@ -17,7 +17,7 @@ from lee_llm_router.providers.http.dialects.gemini.media import untakable
 from lee_llm_router.providers.http.dialects.gemini.request import unsupported, with_extra
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig, is_vertex
 from lee_llm_router.providers.http.learning_provider import LearningProvider
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 
 class GeminiProvider(LearningProvider[GeminiConfig]):

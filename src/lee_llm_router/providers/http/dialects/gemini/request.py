@@ -14,7 +14,7 @@ from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig
 from lee_llm_router.providers.http.dialects.gemini.tools import foreign_tool, json_schema, tools_of
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 MAX_STOPS = 5
 """Texts that end an answer."""

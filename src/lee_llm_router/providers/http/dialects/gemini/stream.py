@@ -30,7 +30,7 @@ from lee_llm_router.providers.http.dialects.half_characters import HalfCharacter
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer
 from lee_llm_router.providers.http.dialects.sse import BOM, Event, EventParser
 from lee_llm_router.providers.streams import AnswerParts
-from lee_llm_router.response import StreamChunk
+from lee_llm_router.response.types import StreamChunk
 
 _BLANK = b" \t\r\n"
 _END_MARK = b"[DONE]"

@@ -7,7 +7,7 @@ from typing import Any
 
 from lee_llm_router.providers.http.dialects.gemini.models import ModelTraits
 from lee_llm_router.providers.http.dialects.gemini.names import function_of, functions_in, legal_name
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "any": "ANY", "validated": "VALIDATED"}
 _SCHEMAS_WITHIN = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lee_llm_router._util.numbers import count
-from lee_llm_router.details import AnswerDetails, Citation, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import mapping, string
 from lee_llm_router.providers.http.dialects.openai.native_turns import native_turn, own_fields
+from lee_llm_router.response.details import AnswerDetails, Citation, TokenLogprob
 
 _PLAIN = frozenset(
     {

@@ -10,7 +10,7 @@ from lee_llm_router._util.numbers import amount, count
 from lee_llm_router.errors import ContentFilterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
-from lee_llm_router.response import LLMResponse, LLMUsage, StreamChunk, make_usage
+from lee_llm_router.response.types import LLMResponse, LLMUsage, StreamChunk, make_usage
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""

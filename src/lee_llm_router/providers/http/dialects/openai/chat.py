@@ -22,7 +22,7 @@ from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatCon
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer, whole_answer
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of, schema_name
-from lee_llm_router.response import LLMRequest, LLMResponse, Message
+from lee_llm_router.response.types import LLMRequest, LLMResponse, Message
 
 
 class ChatDialect:

@@ -24,7 +24,6 @@ from typing import Any, ClassVar
 
 from lee_llm_router._util.deferred import Deferred
 from lee_llm_router._util.lenient_json import read_json, whole_characters
-from lee_llm_router.details import AnswerDetails
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import is_error
@@ -53,7 +52,8 @@ from lee_llm_router.providers.http.dialects.openai.whole_answer import (
     whole_answer,
 )
 from lee_llm_router.providers.http.dialects.sse import Event
-from lee_llm_router.response import LLMResponse, StreamChunk, make_chunk
+from lee_llm_router.response.details import AnswerDetails
+from lee_llm_router.response.types import LLMResponse, StreamChunk, make_chunk
 
 _NO_CHOICE: dict[str, Any] = {}
 

@@ -18,7 +18,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
 )
 from lee_llm_router.providers.http.dialects.openai.stream_details import StreamDetails
 from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
-from lee_llm_router.response import ToolCallDelta
+from lee_llm_router.response.types import ToolCallDelta
 
 
 class DeltaReader:

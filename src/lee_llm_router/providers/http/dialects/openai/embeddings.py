@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from sys import byteorder
 from typing import Any
 
-from lee_llm_router.embeddings import EmbeddedBatch, EmbeddingRequest, checked_vectors
 from lee_llm_router.errors import InvalidResponseError
+from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest, checked_vectors
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
@@ -22,7 +22,7 @@ from lee_llm_router.providers.http.dialects.json_body import describe_body, inva
 from lee_llm_router.providers.http.dialects.openai.answers import cost_of, usage_of
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.whole_answer import decode_answer
-from lee_llm_router.response import UNREPORTED
+from lee_llm_router.response.types import UNREPORTED
 
 
 class OpenAIEmbeddings:

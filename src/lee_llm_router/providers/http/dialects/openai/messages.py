@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.details import NATIVE_FIELD, native_content, native_origin
 from lee_llm_router.providers.http.dialects.conversation import NO_RESULT
 from lee_llm_router.providers.http.dialects.openai.message_parts import (
     CacheMarks,
@@ -31,7 +30,8 @@ from lee_llm_router.providers.http.dialects.openai.message_parts import (
 )
 from lee_llm_router.providers.http.dialects.openai.native_turns import DIALECT, with_own_fields
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
-from lee_llm_router.response import LLMRequest, Message
+from lee_llm_router.response.details import NATIVE_FIELD, native_content, native_origin
+from lee_llm_router.response.types import LLMRequest, Message
 
 _OURS = frozenset({NATIVE_FIELD, "cache", "is_error"})
 """Fields of messages that are this package's own."""

@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.details import NativeTurn, native_content, native_origin
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.tool_calls import call_extras
+from lee_llm_router.response.details import NativeTurn, native_content, native_origin
 
 DIALECT = "openai_chat"
 """The dialect's name in `NativeTurn`."""

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, get_args
 
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig, OptionName
-from lee_llm_router.response import REASONING_EFFORTS, LLMRequest
+from lee_llm_router.response.types import REASONING_EFFORTS, LLMRequest
 
 _NAMES: tuple[str, ...] = get_args(OptionName)
 _values_of = attrgetter(*_NAMES)

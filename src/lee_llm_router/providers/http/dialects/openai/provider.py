@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
-from lee_llm_router.content import media_kinds
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.http.dialects.base import Dialect, EmbeddingDialect, HTTPReply
 from lee_llm_router.providers.http.dialects.openai.chat import ChatDialect
@@ -28,7 +27,8 @@ from lee_llm_router.providers.http.dialects.openai.structured_output import (
 )
 from lee_llm_router.providers.http.learning_provider import LearningProvider, bounded
 from lee_llm_router.providers.http.settings import HTTPConfig
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.content import media_kinds
+from lee_llm_router.response.types import LLMRequest
 
 ConfigT = TypeVar("ConfigT", bound=HTTPConfig)
 

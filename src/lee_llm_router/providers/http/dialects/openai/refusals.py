@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.settings import OpenAIChatConfig
 from lee_llm_router.providers.http.dialects.openai.structured_output import error_texts
-from lee_llm_router.response import REASONING_EFFORTS, LLMRequest
+from lee_llm_router.response.types import REASONING_EFFORTS, LLMRequest
 
 _LEFT_OUT = (
     "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "logprobs",

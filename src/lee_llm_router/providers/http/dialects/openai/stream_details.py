@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lee_llm_router._util.lenient_json import whole_characters
-from lee_llm_router.details import AnswerDetails, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.openai.answer_details import details_of, logprobs_of
 from lee_llm_router.providers.http.dialects.openai.answers import REASONING_FIELDS, USUAL_FIELDS
 from lee_llm_router.providers.http.dialects.openai.stream_raw import finished_value, join_fields
 from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter
+from lee_llm_router.response.details import AnswerDetails, TokenLogprob
 
 _NAMED = ("id", "service_tier", "citations", "search_results")
 """Fields beside the choices that are looked at; what came last counts."""

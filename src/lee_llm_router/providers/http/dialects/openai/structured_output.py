@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.json_schema import json_instructions, json_schema_of
-from lee_llm_router.response import LLMRequest, Message, is_instruction
+from lee_llm_router.response.types import LLMRequest, Message, is_instruction
 
 Form: TypeAlias = Literal["json_schema", "json_object", "prompt"]
 """How an answer in JSON is asked for, the strongest first."""

@@ -9,7 +9,7 @@ from typing import Any
 from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
-from lee_llm_router.response import ToolCall, ToolCallDelta
+from lee_llm_router.response.types import ToolCall, ToolCallDelta
 
 _NO_ARGUMENTS = "{}"
 FIELDS_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})

@@ -30,7 +30,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     usage_of,
 )
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
-from lee_llm_router.response import UNREPORTED, LLMResponse, ToolCall, make_response
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, ToolCall, make_response
 
 _MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "status_msg")
 

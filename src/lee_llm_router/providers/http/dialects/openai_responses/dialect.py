@@ -19,7 +19,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.request import body
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
 from lee_llm_router.providers.http.dialects.openai_responses.stream import ResponsesDecoder
 from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import unwrapped, whole_answer
-from lee_llm_router.response import LLMRequest, LLMResponse
+from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 
 class ResponsesDialect:

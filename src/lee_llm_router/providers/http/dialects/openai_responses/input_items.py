@@ -12,8 +12,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lee_llm_router.content import Media, media_of
-from lee_llm_router.details import NATIVE_FIELD, native_content
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
@@ -28,7 +26,9 @@ from lee_llm_router.providers.http.dialects.conversation import (
     conversation_of,
 )
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back, kind_of
-from lee_llm_router.response import Message, message_parts
+from lee_llm_router.response.content import Media, media_of
+from lee_llm_router.response.details import NATIVE_FIELD, native_content
+from lee_llm_router.response.types import Message, message_parts
 
 IDS = LegalIds()
 """Ids of calls: at most 64 characters."""

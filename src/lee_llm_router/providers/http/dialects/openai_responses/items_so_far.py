@@ -22,7 +22,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.output_items import
     call_id_of,
     input_of,
 )
-from lee_llm_router.response import LLMResponse, ToolCallDelta
+from lee_llm_router.response.types import LLMResponse, ToolCallDelta
 
 
 class ItemSoFar:

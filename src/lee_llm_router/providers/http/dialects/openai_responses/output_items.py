@@ -19,12 +19,12 @@ from typing import Any
 
 from lee_llm_router._util.lenient_json import whole_text
 from lee_llm_router._util.numbers import count
-from lee_llm_router.details import Citation, TokenLogprob
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_text, with_own_ids
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS, kind_of
-from lee_llm_router.response import ToolCall
+from lee_llm_router.response.details import Citation, TokenLogprob
+from lee_llm_router.response.types import ToolCall
 
 COMMENTARY, FINAL_ANSWER = "commentary", "final_answer"
 BETWEEN = "\n\n"

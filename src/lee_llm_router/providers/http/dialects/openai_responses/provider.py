@@ -21,7 +21,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.input_items import 
 from lee_llm_router.providers.http.dialects.openai_responses.models import known_model
 from lee_llm_router.providers.http.dialects.openai_responses.request import foreign_tool
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
-from lee_llm_router.response import LLMRequest
+from lee_llm_router.response.types import LLMRequest
 
 _NO_FIELD = "the Responses API has no such field (a server that has one takes it in extra_body)"
 _LEAST_TOKENS = 16

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from lee_llm_router.details import native_origin
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.openai.options import nearest_effort
 from lee_llm_router.providers.http.dialects.openai.structured_output import form_of, kind_of, with_instructions
@@ -16,7 +15,8 @@ from lee_llm_router.providers.http.dialects.openai_responses.input_items import 
 from lee_llm_router.providers.http.dialects.openai_responses.models import known_model
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig, field_out_of_scope
 from lee_llm_router.providers.json_schema import is_strict, json_schema_of, schema_name
-from lee_llm_router.response import LLMRequest, Message, message_text
+from lee_llm_router.response.details import native_origin
+from lee_llm_router.response.types import LLMRequest, Message, message_text
 
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"

@@ -41,7 +41,7 @@ from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import
 )
 from lee_llm_router.providers.http.dialects.sse import Event
 from lee_llm_router.providers.streams import chunk_of
-from lee_llm_router.response import LLMResponse, StreamChunk, ToolCallDelta, make_chunk
+from lee_llm_router.response.types import LLMResponse, StreamChunk, ToolCallDelta, make_chunk
 
 _ENDS = {"response.completed": COMPLETED, "response.incomplete": INCOMPLETE, "response.failed": "failed"}
 _BEGINS = frozenset({"response.created", "response.in_progress", "response.queued"})

@@ -7,7 +7,7 @@ from typing import Any
 from lee_llm_router._util.numbers import count
 from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.providers.http.dialects.openai.answers import usage_of as chat_usage_of
-from lee_llm_router.response import LLMUsage, make_usage
+from lee_llm_router.response.types import LLMUsage, make_usage
 
 
 def usage_of(usage: Any) -> LLMUsage | None:

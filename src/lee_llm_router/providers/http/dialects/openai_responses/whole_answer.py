@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.details import AnswerDetails, NativeTurn
 from lee_llm_router.errors import FailureType, LLMRouterError, error_for
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import is_error
@@ -18,7 +17,8 @@ from lee_llm_router.providers.http.dialects.openai_responses.output_items import
 from lee_llm_router.providers.http.dialects.openai_responses.request import origin_of
 from lee_llm_router.providers.http.dialects.openai_responses.settings import ResponsesConfig
 from lee_llm_router.providers.http.dialects.openai_responses.usage import usage_of
-from lee_llm_router.response import UNREPORTED, LLMResponse, LLMUsage, make_response
+from lee_llm_router.response.details import AnswerDetails, NativeTurn
+from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, make_response
 
 COMPLETED, INCOMPLETE = "completed", "incomplete"
 FAILED = frozenset({"failed", "cancelled", "canceled", "expired", "error"})

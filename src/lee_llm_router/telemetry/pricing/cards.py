@@ -1,0 +1,164 @@
+"""What one model costs: rates for each kind of token, and the arithmetic over a usage. Pure.
+
+A usage counts cached tokens and cache writes within the prompt, and reasoning within the completion. So each kind with
+a rate of its own is taken out of the whole before the rest is multiplied, and nothing is counted twice. A kind without
+a rate of its own costs what the whole does. What cannot be known is None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+
+from lee_llm_router._util.numbers import amount
+from lee_llm_router.response.types import LLMUsage
+
+_PER = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRates:
+    """US dollars for a million tokens of each kind. None: no rate of its own."""
+
+    input: float | None = None
+    output: float | None = None
+    cached_input: float | None = None
+    """Tokens read from the vendor's cache."""
+    cache_write: float | None = None
+    """Tokens written to the vendor's cache."""
+    cache_write_1h: float | None = None
+    """Those that are kept for an hour."""
+    reasoning: float | None = None
+
+    def times(self, factor: float) -> TokenRates:
+        """Return the same rates, multiplied."""
+        return TokenRates(**{
+            name: None if rate is None else rate * factor for name, rate in self.by_name().items()
+        })  # fmt: skip
+
+    def with_rates(self, other: TokenRates) -> TokenRates:
+        """Return these rates with those that `other` names in their place."""
+        return replace(self, **{name: rate for name, rate in other.by_name().items() if rate is not None})
+
+    def by_name(self) -> dict[str, float | None]:
+        """Return the rates by the names of their fields."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceCard:
+    """What a model of a provider costs in one service tier."""
+
+    rates: TokenRates = TokenRates()
+    per_request: float | None = None
+    """US dollars for each request, besides its tokens."""
+    above: tuple[tuple[int, TokenRates], ...] = ()
+    """Rates of long prompts: they hold for all tokens of a request with more input tokens than the number. The largest
+    number stands first."""
+    source: str
+    """Where the price is from, as `TraceRecord.cost_source` names it."""
+    until: float = inf
+    """The moment, in seconds since 1970, until which it is known to hold."""
+
+    def times(self, factor: float) -> PriceCard:
+        """Return the same card, the price of each token multiplied."""
+        above = tuple((tokens, rates.times(factor)) for tokens, rates in self.above)
+        return replace(self, rates=self.rates.times(factor), above=above)
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether there is no price on it."""
+        return self.per_request is None and not self.above and self.rates == TokenRates()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it says that everything costs nothing."""
+        return (
+            all(
+                rates.input == 0 and not any(rates.by_name().values())
+                for rates in (self.rates, *(rates for _, rates in self.above))
+            )
+            and not self.per_request
+        )
+
+    def cost_of(self, usage: LLMUsage, *, has_output: bool = True) -> float | None:
+        """Return what `usage` costs in US dollars; None if that is not known.
+
+        Args:
+            usage: The tokens, as reported.
+            has_output: Whether the answer is made of tokens; an embedding is not.
+        """
+        prompt, completion, reasoning = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens or 0
+        total = usage.total_tokens
+        if prompt is None or completion is None:
+            prompt, completion = _completed(prompt, completion, total, has_output)
+        elif reasoning and total == prompt + completion + reasoning:  # a vendor that counts it beside (xAI)
+            completion += reasoning
+        if prompt is None or completion is None:
+            return None
+        rates = self.rates
+        for tokens, higher in self.above:
+            if prompt > tokens:
+                rates = higher
+                break
+        cost, fresh, written = 0.0, prompt, completion
+        if rates.cached_input is not None and usage.cached_tokens:
+            fresh -= usage.cached_tokens
+            cost += usage.cached_tokens * rates.cached_input
+        if usage.cache_write_tokens and rates.cache_write is not None:
+            fresh -= usage.cache_write_tokens
+            cost += _cache_writes(usage, rates, rates.cache_write)
+        if rates.reasoning is not None and reasoning:
+            written -= reasoning
+            cost += reasoning * rates.reasoning
+        return self._whole(cost, rates, fresh, written)
+
+    def _whole(self, cost: float, rates: TokenRates, fresh: int, written: int) -> float | None:
+        if fresh < 0 or written < 0:  # parts larger than their whole: who counts so cannot be believed
+            return None
+        is_by_request = self.per_request is not None and rates.input is None and rates.output is None
+        if not is_by_request:
+            if (fresh and rates.input is None) or (written and rates.output is None):
+                return None
+            cost += fresh * (rates.input or 0.0) + written * (rates.output or 0.0)
+            if rates.input is None and rates.output is None and not cost:
+                return None
+        return amount(cost / _PER + (self.per_request or 0.0))
+
+
+def _cache_writes(usage: LLMUsage, rates: TokenRates, rate: float) -> float:
+    """Return what was written to the cache times what it costs; what is kept for an hour has a rate of its own."""
+    written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    if rates.cache_write_1h is None or kept > written:
+        return written * rate
+    return (written - kept) * rate + kept * rates.cache_write_1h
+
+
+def _completed(
+    prompt: int | None, completion: int | None, total: int | None, has_output: bool
+) -> tuple[int | None, int | None]:
+    """Return prompt and completion, the one that was not reported taken from the total."""
+    if not has_output:
+        return (total if prompt is None else prompt), completion or 0
+    if total is not None:
+        if prompt is None and completion is not None and total >= completion:
+            return total - completion, completion
+        if completion is None and prompt is not None and total >= prompt:
+            return prompt, total - prompt
+    return prompt, completion
+
+
+BATCH_TIER = "batch"
+"""The tier of what a vendor's batch API has answered."""
+BATCH_SHARE = 0.5
+"""What that costs, as a part of the plain price, where no other price is known: OpenAI, Anthropic and Google all say
+50% (platform.openai.com/docs/guides/batch, docs.claude.com on batch processing, ai.google.dev on the Batch API)."""
+
+_STANDARD_TIERS = frozenset({"", "default", "standard", "standard_only", "auto", "on_demand", "normal"})
+"""Words of vendors for the tier that the plain price is for."""
+
+
+def tier_word(served: str | None, asked: str | None) -> str | None:
+    """Return the tier that is billed, in small letters: the one that served, else the one asked; None for the plain."""
+    word = (served or asked or "").lower()
+    return None if word in _STANDARD_TIERS else word

@@ -1,0 +1,146 @@
+"""Says what an attempt cost: by an application's own price book, the configuration file, or the price table.
+
+The vendor's own figure comes before all of them; whoever asks here has none. Cards are kept by what they depend on, so
+that a call looks up one key and multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from lee_llm_router._util.numbers import amount
+from lee_llm_router.response.types import LLMUsage
+from lee_llm_router.telemetry.pricing.cards import BATCH_SHARE, BATCH_TIER, PriceCard, tier_word
+from lee_llm_router.telemetry.pricing.contract import BilledUsage, PriceBook
+from lee_llm_router.telemetry.pricing.file_prices import FilePrices
+from lee_llm_router.telemetry.pricing.need import has_prices, is_installed
+from lee_llm_router.telemetry.pricing.settings import PricingConfig
+from lee_llm_router.telemetry.pricing.table import PriceTable, price_table
+
+_MOST_CARDS = 1000
+_LOOK_AGAIN = 600.0
+"""Seconds after which a model without a price is looked for again."""
+
+ListenerCall: TypeAlias = Callable[..., Any]
+"""As `Reporter.call_listener`: calls somebody else's function, and survives what it raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricedProvider:
+    """Whose prices the attempts at a provider have."""
+
+    name: str
+    base_url: str | None
+    vendor: str | None
+    """The address or name by which the table is asked; None: not at all."""
+
+
+class Pricer:
+    """Knows what attempts cost.
+
+    Args:
+        config: The section `pricing`.
+        book: The application's own prices.
+        call_listener: Calls the book.
+    """
+
+    def __init__(self, config: PricingConfig, book: PriceBook | None, call_listener: ListenerCall) -> None:
+        self._book = book
+        self._book_name = str(getattr(book, "name", None) or type(book).__name__)[:60]
+        self._call = call_listener
+        self._file = FilePrices(config.models) if config.models else None
+        self._vendors = config.vendors
+        self._table: PriceTable | None = price_table() if config.table and is_installed() else None
+        self._cards: dict[tuple[str | None, ...], PriceCard] = {}
+
+    @property
+    def has_book(self) -> bool:
+        """Whether the application has prices of its own."""
+        return self._book is not None
+
+    def provider(self, name: str, base_url: object) -> PricedProvider:
+        """Return whose prices the provider called `name` has."""
+        address = str(base_url) if isinstance(base_url, str) else None
+        vendor = self._vendors.get(name)
+        if vendor is None and address is not None and has_prices(address):
+            vendor = address
+        return PricedProvider(name, address, vendor if self._table is not None else None)
+
+    def look_up(self, provider: PricedProvider, *models: str | None, at: float) -> Future[None] | None:
+        """Begin to look up what is not known yet of the table; return what is done then, None if all is known."""
+        names = tuple(model for model in models if model)
+        if self._table is None or provider.vendor is None or not names:
+            return None
+        if self._file is not None and self._file.card(provider.name, names, None) is not None:
+            return None
+        return self._table.look_up(provider.vendor, names, at)
+
+    def cost(
+        self,
+        provider: PricedProvider,
+        usage: LLMUsage,
+        *,
+        asked: str | None,
+        served: str | None,
+        asked_tier: str | None = None,
+        served_tier: str | None = None,
+        operation: str | None = None,
+        at: float,
+    ) -> tuple[float, str] | None:
+        """Return what an attempt cost in US dollars, and whose price that is; None if it is not known."""
+        if self._book is not None:
+            used = BilledUsage(
+                provider=provider.name, base_url=provider.base_url, model=asked, served_model=served,
+                service_tier=served_tier or asked_tier, usage=usage, operation=operation,
+            )  # fmt: skip
+            own = amount(self._call("price book", self._book.cost_usd, used))
+            if own is not None:
+                return own, self._book_name
+        card = self.kept_card(provider, asked, served, tier_word(served_tier, asked_tier), at)
+        if card is None:
+            return None
+        found = card.cost_of(usage, has_output=operation != "embedding")
+        return None if found is None else (found, card.source)
+
+    def card(
+        self, provider: PricedProvider, *, asked: str | None, served: str | None = None, tier: str | None = None,
+        at: float,
+    ) -> PriceCard | None:  # fmt: skip
+        """Return the card for a model, as far as it is known now: the model that served before the one asked for."""
+        card = self.kept_card(provider, asked, served, tier, at)
+        return None if card is None or not card.source else card
+
+    def kept_card(
+        self, provider: PricedProvider, asked: str | None, served: str | None, tier: str | None, at: float
+    ) -> PriceCard | None:
+        """Return the card; one without a source where there is no price, and None where that is not known yet."""
+        key = (provider.name, provider.vendor, asked, served, tier)
+        card = self._cards.get(key)
+        if card is None or at >= card.until:
+            card = self._find_card(provider, asked, served, tier, at)
+            if tier == BATCH_TIER and card is not None and card.knows_nothing:
+                plain = self._find_card(provider, asked, served, None, at)
+                card = None if plain is None else plain.times(BATCH_SHARE)
+            if card is not None:
+                if len(self._cards) >= _MOST_CARDS:
+                    self._cards.clear()
+                self._cards[key] = card
+        return card
+
+    def _find_card(
+        self, provider: PricedProvider, asked: str | None, served: str | None, tier: str | None, at: float
+    ) -> PriceCard | None:
+        models = tuple(dict.fromkeys(model for model in (served, asked) if model))
+        if self._file is not None and (card := self._file.card(provider.name, models, tier)) is not None:
+            return card
+        if self._table is not None and provider.vendor is not None:
+            for model in models:
+                known = self._table.known(provider.vendor, model, at)
+                if known is None:  # what served may have another price than what was asked for
+                    return None
+                if known[0] is not None:
+                    return known[0].card(tier, at)
+        return PriceCard(source="", until=at + _LOOK_AGAIN)
