@@ -35,6 +35,7 @@ class DeferrableField:
     """Stands before a slot: gives what a `Deferred` in it gives, and any other value as it is."""
 
     def __init__(self, slot: Any) -> None:
+        self.slot = slot
         self.stored: Callable[..., Any] = slot.__get__
         """Return what the slot of an object holds."""
         self._store: Callable[[Any, Any], None] = slot.__set__
