@@ -8,7 +8,7 @@ from struct import Struct
 
 _random = Random()  # noqa: S311 - ids must differ, not be secret; it is seeded by the system
 _getrandbits = _random.getrandbits
-_pack = Struct(">QQ").pack
+_pack = Struct(">Q").pack
 if hasattr(os, "register_at_fork"):
     # Otherwise parent and child would go on with the same random numbers.
     os.register_at_fork(after_in_child=_random.seed)
@@ -20,7 +20,8 @@ def new_request_id(now: float) -> str:
     See RFC 9562, section 5.7. The 12 bits after the milliseconds hold a fraction of a millisecond (section 6.2,
     method 3), so ids made within the same millisecond sort by time as well.
     """
-    ticks = max(0, int(now * 4_096_000))  # 1/4096 ms
-    high = (ticks & 0x0FFF_FFFF_FFFF_F000) << 4 | 0x7000 | ticks & 0xFFF
-    fours = _pack(high, 0x8000_0000_0000_0000 | _getrandbits(62)).hex("-", 2)
-    return fours[:4] + fours[5:29] + fours[30:34] + fours[35:]
+    ticks = int(now * 4_096_000) if now > 0 else 0  # 1/4096 ms
+    moment = _pack((ticks & 0x0FFF_FFFF_FFFF_F000) << 4 | 0x7000 | ticks & 0xFFF)
+    chance = _pack(0x8000_0000_0000_0000 | _getrandbits(62))
+    # Of the dashes after every four digits, that in the first eight is one too many.
+    return f"{moment.hex('-', 2).replace('-', '', 1)}-{chance.hex('-', 6)}"
