@@ -130,6 +130,24 @@ def test_wherever_the_files_are_cut_each_row_has_one_answer(asked: Asked, out: P
             assert failures.read_bytes().count(b"\n") == 1, cut
 
 
+def test_an_output_whose_reading_was_broken_off_is_read_again_from_its_beginning(out: Path) -> None:
+    """A ledger that was told of its first lines alone does not believe that it knows them all."""
+    asked = Asked()
+    rows = [f"row {number}" for number in range(1200)]
+    with asked.router() as router:
+        router.batch(rows, out=out, concurrency=64)
+        older_ledger(out)
+        whole = out.read_bytes()
+        at = whole[: len(whole) * 9 // 10].rindex(b"\n") + 1
+        out.write_bytes(whole[:at] + b"x" + whole[at + 1 :])
+        with pytest.raises(ConfigError, match="is no answer of a batch"):
+            router.batch(rows, out=out)
+        out.write_bytes(whole)
+        asked.prompts.clear()
+        assert router.batch(rows, out=out).already_answered == 1200
+    assert not asked.prompts and out.read_bytes() == whole
+
+
 def test_an_output_that_was_edited_is_read_again(asked: Asked, out: Path) -> None:
     """Answers that were taken out are asked again."""
     kept = out.read_bytes().splitlines(keepends=True)[5:]

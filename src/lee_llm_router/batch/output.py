@@ -181,6 +181,7 @@ class BatchOutput:
                 self.ledger.end(key, self._failures.append(outcome.line()) + 1, seen)
             if seen is not None:
                 del self._open[key]
+            self.ledger.tell_if_many()
         except (OSError, sqlite3.Error) as error:
             path = self._answers_path if outcome.is_answer else self._failures_path
             raise OutputFailedError(f"{path} or its ledger cannot be written: {_reason(error)}") from error
