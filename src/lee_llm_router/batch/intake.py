@@ -250,22 +250,25 @@ class Intake:
         """Keep of the rows that were read those that are to be asked, and write down the broken ones."""
         output = self._output
         known, rows, seen = self._told_apart(found)
+        expected: list[SeenRow] = []
+        ready: list[BatchRow] = []
         broken: list[tuple[bytes, BrokenRow]] = []
         for place, (key, row) in enumerate(rows, self._place):
-            entry = known.get(key)
-            is_wanted = entry is None or self._is_wanted(row, entry)
-            asked = row.digest if isinstance(row, BatchRow) and row.has_own_id else None
-            if not is_wanted:
-                seen.append((key, 1, place, asked, False))
-                continue
-            output.expect((key, 1, place, asked, True))
+            is_wanted = not known or (entry := known.get(key)) is None or self._is_wanted(row, entry)
+            asked = None
             if isinstance(row, BatchRow):
-                self._ready.append(row)
-            else:
+                asked = row.digest if row.has_own_id else None
+                if is_wanted:
+                    ready.append(row)
+            elif is_wanted:
                 broken.append((key, row))
+            (expected if is_wanted else seen).append((key, 1, place, asked, is_wanted))
+        output.expect(expected)
+        self._ready.extend(ready)
         self._place += len(rows)
         self._figures.rows += len(rows)
-        output.ledger.see(seen)
+        if seen:
+            output.ledger.see(seen)
         for key, broken_row in broken:
             outcome = broken_outcome(broken_row)
             output.put(key, outcome)
@@ -280,6 +283,8 @@ class Intake:
         ledger = self._output.ledger
         keys = [_key(row) for row in found]
         known = ledger.known(keys)
+        if not known and len(set(keys)) == len(keys) and not self._output.expected(keys):
+            return known, list(zip(keys, found, strict=True)), []
         times = {key: entry.times for key, entry in known.items() if entry.run == ledger.run}
         times.update(self._output.expected(keys))
         rows: list[tuple[bytes, FoundRow]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class BatchOutput:
                 self.ledger = BatchLedger(ledger, self._marks)
                 undo.callback(self.ledger.close)
                 self._tell_ledger()
+                self.ledger.expect_rows()
             except (OSError, sqlite3.Error, ValueError) as error:
                 raise ConfigError(f"{answers}: cannot be used: {_reason(error)}", sent=False) from error
             undo.pop_all()
@@ -136,21 +137,22 @@ class BatchOutput:
         """Whether no row has ended yet."""
         return self._answers.size == 0 and (self._failures is None or self._failures.size == 0)
 
-    def expect(self, seen: SeenRow) -> None:
-        """Say that a row was read that has no outcome. The ledger is told of it together with that, if it comes soon.
+    def expect(self, rows: Sequence[SeenRow]) -> None:
+        """Say that rows were read that have no outcome. The ledger is told of them together with that, if it comes
+        soon.
 
         Raises:
             OutputFailedError: the ledger cannot be written.
         """
-        if len(self._open) < _MOST_OPEN:
-            self._open[seen[0]] = seen
-        else:
+        room = max(0, _MOST_OPEN - len(self._open))
+        self._open.update({seen[0]: seen for seen in rows[:room]})
+        if len(rows) > room:
             with self.failing():
-                self.ledger.see([seen])
+                self.ledger.see(rows[room:])
 
     def expected(self, keys: Iterable[bytes]) -> dict[bytes, int]:
         """Return how many equal rows were read of those of `keys` that the ledger was not told of."""
-        return {key: self._open[key][1] for key in keys if key in self._open}
+        return {key: self._open[key][1] for key in self._open.keys() & keys}
 
     def recount(self, counts: Mapping[bytes, int]) -> list[SeenRow]:
         """Take how many equal rows were read by now, by key; return what the ledger has to be told of that."""

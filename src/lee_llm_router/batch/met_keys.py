@@ -1,0 +1,31 @@
+"""Tells the keys that come for the first time, in little memory however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_BYTES = 1 << 18
+"""256 kB: of 200,000 keys one in twenty is looked up in vain, of a million one in five. More take time to be had."""
+
+
+class MetKeys:
+    """The keys that have come so far: of a key it says that it is new, or that it may have come before.
+
+    It keeps a bit for each, at a place that the key names; two keys may name the same one. Keys are hashes.
+    """
+
+    def __init__(self) -> None:
+        self._bits = bytearray(_BYTES)
+
+    def maybe_met(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Return those of `keys` that may have come before, and take note of all of them."""
+        bits = self._bits
+        found: list[bytes] = []
+        for key in keys:
+            number = int.from_bytes(key[:4], "big")
+            place, bit = number >> 3 & _BYTES - 1, 1 << (number & 7)
+            if bits[place] & bit:
+                found.append(key)
+            else:
+                bits[place] |= bit
+        return found
