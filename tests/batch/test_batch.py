@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from helpers.batch_support import Asked, lines, texts
 from lee_llm_router import AuthenticationError, BatchStoppedError, ConfigError, ContentFilterError
-from lee_llm_router.response import LLMResponse, ToolCall
+from lee_llm_router.response import LLMResponse, LLMUsage, ToolCall
 
 ROWS = [f"row {number}" for number in range(40)]
 
@@ -58,6 +59,32 @@ def test_a_line_has_the_answer_and_what_is_known_of_it(out: Path) -> None:
         "tool_calls": [{"id": "c", "name": "bark", "arguments": '{"loud":true}'}], "finish_reason": "stop",
         "provider": "p", "model": "served", "usage": None, "cost_usd": None,
     }  # fmt: skip
+
+
+def test_a_line_has_all_tokens_that_were_reported_and_no_others(out: Path) -> None:
+    whole = LLMUsage(**{one.name: number for number, one in enumerate(fields(LLMUsage))})
+    usages = [whole, LLMUsage(completion_tokens=0), replace(whole, total_tokens=None)]
+    answers = iter([LLMResponse(text="x", usage=usage) for usage in usages])
+    with Asked(lambda _: next(answers)).router() as router:
+        router.batch(ROWS[:3], out=out, concurrency=1)
+    reported = [{name: value for name, value in asdict(whole).items() if value is not None}]
+    reported += [{"completion_tokens": 0}, {name: value for name, value in reported[0].items() if name[:5] != "total"}]
+    assert [line["usage"] for line in lines(out)] == reported
+
+
+def test_a_row_that_comes_again_long_after_its_answer_is_known(out: Path) -> None:
+    def rows() -> Iterator[Any]:
+        yield {"id": "a", "prompt": "first"}
+        yield from (f"row {number}" for number in range(600))
+        yield {"id": "a", "prompt": "second"}
+        yield "row 3"
+
+    asked = Asked()
+    with asked.router() as router:
+        report = router.batch(rows(), out=out, concurrency=2)
+        assert (report.answered, report.failures) == (602, {"BROKEN_ROW": 1})
+        assert router.batch(rows(), out=out).already_answered == 602
+    assert asked.prompts.count("row 3") == 2 and "second" not in asked.prompts
 
 
 def test_the_same_call_again_asks_what_has_no_outcome_and_nothing_else(out: Path) -> None:

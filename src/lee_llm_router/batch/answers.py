@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.frozen import fast_init, maker
 from lee_llm_router.batch.rows import BatchRow, BrokenRow
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.response.types import LLMResponse, LLMUsage
@@ -17,8 +17,10 @@ from lee_llm_router.telemetry.record_json import json_text
 
 BROKEN_ROW = "BROKEN_ROW"
 """Stands in the errors file for the failure type of a row that could not be read, and was never asked."""
-_USAGE = tuple(field.name for field in fields(LLMUsage))
-_usage_of = attrgetter(*_USAGE)
+_FIRST_USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
+_MORE_USAGE = tuple(field.name for field in fields(LLMUsage) if field.name not in _FIRST_USAGE)
+_first_of, _more_of = attrgetter(*_FIRST_USAGE), attrgetter(*_MORE_USAGE)
+_NO_MORE = (None,) * len(_MORE_USAGE)
 
 
 @fast_init
@@ -47,10 +49,13 @@ class RowOutcome:
         return cls(fields.get("id"), "error" not in fields, fields)
 
 
+_made_outcome = maker(RowOutcome)
+
+
 def answer_of(row: BatchRow, response: LLMResponse[Any]) -> RowOutcome:
     """Return the outcome of a row that was answered. Each line has the same fields, null where there is nothing."""
     usage = response.usage
-    return RowOutcome(row.id, True, {
+    return _made_outcome(row.id, True, {
         "id": row.id,
         "text": response.text,
         "parsed": response.parsed,
@@ -70,7 +75,11 @@ def _calls(response: LLMResponse[Any]) -> list[dict[str, str]]:
 
 def usage_fields(usage: LLMUsage) -> dict[str, int]:
     """Return the tokens that were reported, by name."""
-    return {name: value for name, value in zip(_USAGE, _usage_of(usage), strict=True) if value is not None}
+    first, more = _first_of(usage), _more_of(usage)
+    if more == _NO_MORE and None not in first:  # most often so: 0.4 us instead of 1.2
+        return dict(zip(_FIRST_USAGE, first, strict=True))
+    found = zip((*_FIRST_USAGE, *_MORE_USAGE), (*first, *more), strict=True)
+    return {name: value for name, value in found if value is not None}
 
 
 def failure_of(row: BatchRow, error: LLMRouterError) -> RowOutcome:
