@@ -186,6 +186,10 @@ class Intake:
         self.is_at_end = False
         """Whether all rows were read and handed out."""
 
+    def ready_row(self) -> BatchRow | None:
+        """Return the next row to be asked, if one can be had without waiting and without reading on."""
+        return self._ready.popleft() if self._ready and not self._stopped.is_set() else None
+
     async def next_row(self) -> BatchRow | None:
         """Return the next row to be asked; None at the end, once the batch is stopped, or if reading has failed.
 

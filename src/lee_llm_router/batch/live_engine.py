@@ -45,7 +45,7 @@ class RowOptions:
 
     def __init__(self, job: BatchJob) -> None:
         options = dict(job.settings.options)
-        self._metadata = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
+        self._metadata: dict[str, Any] = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
         self._options = options
 
     def of(self, row: BatchRow) -> dict[str, Any]:
@@ -76,31 +76,44 @@ class LiveEngine:
         self._options_of = RowOptions(job).of
         self._role = job.settings.role
         self._complete = job.router.complete_async
+        self._figures = job.figures
+        self._put = job.put
 
     async def run(self) -> None:
         """As `BatchEngine.run`."""
         await all_or_none(self._work() for _ in range(self._job.concurrency))
 
     async def _work(self) -> None:
-        job, gate = self._job, self._gate
+        gate, aside, ready_row = self._gate, self._aside, self._job.ready_row
         while True:
-            is_prober = gate.is_shut and await gate.enter()
-            try:
-                # One that tries for all takes a row that has not failed yet, where it may: that tells more.
-                open_row = await self._taken_up() if self._aside and self._is_due(is_prober) else None
-                row = await self._next_row() if open_row is None else open_row.row
-                if row is None and self._aside and not job.is_stopped():
-                    open_row = await self._taken_up()
-                    row = open_row.row
-                if row is None or job.is_stopped():
-                    return
-                await self._settle(row, open_row, is_prober)
-            finally:
-                if is_prober:
-                    gate.probed()
+            # Nearly always there is a row, and nothing to consider: three coroutines less.
+            row = None if gate.is_shut or aside else ready_row()
+            if row is not None:
+                await self._settle(row, None, is_prober=False)
+            elif not await self._settle_next():
+                return
             self._turns += 1
             if self._turns % _ROWS_A_TURN == 0:
                 await asyncio.sleep(0)
+
+    async def _settle_next(self) -> bool:
+        """Wait for a row that is to be asked, and settle it; return False if no further one is to be."""
+        job, gate = self._job, self._gate
+        is_prober = gate.is_shut and await gate.enter()
+        try:
+            # One that tries for all takes a row that has not failed yet, where it may: that tells more.
+            open_row = await self._taken_up() if self._aside and self._is_due(is_prober) else None
+            row = await self._next_row() if open_row is None else open_row.row
+            if row is None and self._aside and not job.is_stopped():
+                open_row = await self._taken_up()
+                row = open_row.row
+            if row is None or job.is_stopped():
+                return False
+            await self._settle(row, open_row, is_prober=is_prober)
+        finally:
+            if is_prober:
+                gate.probed()
+        return True
 
     def _is_due(self, is_prober: bool) -> bool:
         """Whether a row that was put aside is to be asked before one that has not failed yet."""
@@ -120,9 +133,9 @@ class LiveEngine:
             await sleep_until(self._job, due)
         return open_row
 
-    async def _settle(self, row: BatchRow, open_row: _OpenRow | None, is_prober: bool) -> None:
+    async def _settle(self, row: BatchRow, open_row: _OpenRow | None, *, is_prober: bool) -> None:
         """Ask a row, and put its outcome; or put it aside, or stop the batch."""
-        job, gate, figures = self._job, self._gate, self._job.figures
+        gate, figures = self._gate, self._figures
         answers_before = gate.answers
         options = self._options_of(row)
         figures.in_flight += 1
@@ -130,12 +143,12 @@ class LiveEngine:
             response: LLMResponse[Any] = await self._complete(self._role, row.messages, **options)
         except LLMRouterError as error:
             if self._is_final(open_row or _OpenRow(row, answers_before), error, is_prober=is_prober):
-                job.put(row, failure_of(row, error))
+                self._put(row, failure_of(row, error))
             return
         finally:
             figures.in_flight -= 1
         gate.answered()
-        job.put(row, answer_of(row, response))
+        self._put(row, answer_of(row, response))
 
     def _is_final(self, open_row: _OpenRow, error: LLMRouterError, *, is_prober: bool) -> bool:
         """Whether a row has failed for good. Otherwise it is put aside, or the batch is stopped."""

@@ -83,7 +83,9 @@ class OutageGate:
 
     def __init__(self, job: BatchJob) -> None:
         self._job = job
-        self._since: float | None = None
+        self.is_shut = False
+        """Whether there is an outage. A plain attribute: it is asked before each row."""
+        self._since = 0.0
         self._wait = _FIRST_WAIT
         self._try_at = 0.0
         self._has_prober = False
@@ -109,18 +111,13 @@ class OutageGate:
                 return True
         return False
 
-    @property
-    def is_shut(self) -> bool:
-        """Whether there is an outage."""
-        return self._since is not None
-
     def _is_over(self) -> bool:
-        return self._since is None
+        return not self.is_shut
 
     @property
     def seconds_shut(self) -> float:
         """How long the outage has lasted; 0 where there is none."""
-        return 0.0 if self._since is None else self._job.clock.monotonic() - self._since
+        return self._job.clock.monotonic() - self._since if self.is_shut else 0.0
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleep until `moment`, or until the outage is over or the batch is stopped."""
@@ -129,16 +126,16 @@ class OutageGate:
     def answered(self) -> None:
         """Say that the vendor has answered; an outage is over."""
         self.answers += 1
-        if self._since is not None:
-            self._since, self._wait = None, _FIRST_WAIT
+        if self.is_shut:
+            self.is_shut, self._wait = False, _FIRST_WAIT
             self._job.figures.waiting_for = None
             self._wake()
 
     def failed(self, error: LLMRouterError, *, is_prober: bool) -> None:
         """Say that a row has failed, and that none was answered meanwhile."""
         now = self._job.clock.monotonic()
-        if self._since is None:
-            self._since = now
+        if not self.is_shut:
+            self.is_shut, self._since = True, now
         elif not is_prober:
             # It was in flight when the outage began.
             return

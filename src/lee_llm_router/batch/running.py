@@ -129,7 +129,7 @@ class BatchRun:
 
         return BatchJob(
             router=self._router, settings=self._settings, batch_id=self.figures.batch_id, concurrency=concurrency,
-            figures=self.figures, next_row=intake.next_row, put=put, stop=self.stop,
+            figures=self.figures, next_row=intake.next_row, ready_row=intake.ready_row, put=put, stop=self.stop,
             is_stopped=lambda: self._is_stopped, stopping=stopping, clock=self._clock,
         )  # fmt: skip
 

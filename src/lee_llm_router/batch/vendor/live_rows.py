@@ -26,7 +26,7 @@ class LiveRows:
     def __init__(self, job: BatchJob, put: Callable[[BatchRow, RowOutcome], None], taken: Callable[[], object]) -> None:
         self._job = job
         self._taken = taken
-        self._own = replace(job, next_row=self._next, put=put)
+        self._own = replace(job, next_row=self._next, ready_row=lambda: None, put=put)
         self._rows: deque[BatchRow] = deque()
         self._changed = asyncio.Event()
         self._is_closed = False
