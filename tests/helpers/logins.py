@@ -52,6 +52,8 @@ class LoginServer:
     refuses_first: bool = False
     delay: float = 0.0
     number: int = 1
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Set when a renewal is asked for."""
     renewals: list[bool] = field(default_factory=list)
     """What was asked of the token endpoint; False: the token had been used."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -68,6 +70,7 @@ class LoginServer:
             rs.answer("hello")(exchange)
 
     def _renew(self, exchange: rs.Exchange) -> None:
+        self.asked.set()
         threading.Event().wait(self.delay)
         with self.lock:
             is_good = exchange.seen.body.get("refresh_token") == refresh_token(self.number)

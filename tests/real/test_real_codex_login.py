@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -101,6 +102,40 @@ def test_codex_renews_a_login_in_its_last_five_minutes(
         config = config_for(codex_path, running.base_url, temp, monkeypatch)
         assert of_threads(config, 1) == ["hello"]
     assert server.renewals == [True] * renewed
+
+
+@pytest.mark.parametrize("end", ["cancelled", "killed", "terminated"])
+def test_a_renewal_under_way_survives_the_end_of_its_attempt(
+    codex_path: str, temp: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Codex gets the time to write down what the service has renewed already."""
+    auth = temp.parent / "codex-home/auth.json"
+    auth.write_text(json.dumps(login(1, -60)))
+    server = LoginServer(delay=1.0)
+    with rs.serve(server) as running:
+        config = config_for(codex_path, running.base_url, temp, monkeypatch)
+        if end == "cancelled":
+            asyncio.run(cancelled_call(config, server))
+        else:
+            with subprocess.Popen([sys.executable, "-c", CALLER, str(config)]) as caller:
+                assert server.asked.wait(HANG)
+                caller.kill() if end == "killed" else caller.terminate()
+        assert of_threads(config, 1) == ["hello"]
+        until = monotonic() + HANG
+        while list(temp.iterdir()) and monotonic() < until:
+            sleep(0.02)
+    assert server.renewals == [True]
+    assert json.loads(auth.read_text())["tokens"]["refresh_token"] == refresh_token(2)
+    assert list(temp.iterdir()) == []
+
+
+async def cancelled_call(config: Path, server: LoginServer) -> None:
+    async with LeeLLMRouter.from_file(config) as router:
+        call = asyncio.create_task(router.complete_async("r", "hello"))
+        await asyncio.to_thread(server.asked.wait, HANG)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
 
 
 def tagged(temp: Path) -> list[str]:

@@ -55,8 +55,17 @@ class FileLock:
         except OSError:
             return False
 
+    def release(self) -> None:
+        """Give up the lock, also where a program that was started has inherited it."""
+        with self._guard:
+            if self._open:
+                with suppress(OSError):
+                    fcntl.flock(self.descriptor, fcntl.LOCK_UN)
+        self.close()
+
     def close(self) -> None:
-        """Give up the lock. A second call does nothing."""
+        """Close it; the lock is given up, unless a program that was started has inherited it. A second call does
+        nothing."""
         with self._guard:
             if self._open:
                 self._open = False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,11 +17,13 @@ from time import monotonic, time
 
 import pytest
 
-from helpers.codex_support import FOREVER, HANG, complete, failure, service
+from helpers.codex_support import FOREVER, HANG, ask, complete, failure, service
 from helpers.fake_codex import FakeCodex
 from helpers.logins import ASKS_WITH_LOGIN, LoginServer, login, refresh_token, web_token
+from helpers.servers import eventually
 from lee_llm_router.errors import FailureType as F
 from lee_llm_router.providers.child_process import lent_file
+from lee_llm_router.providers.codex_cli import CodexCLIProvider
 from lee_llm_router.providers.codex_cli.login import renewal_due
 from real import responses_server as rs
 
@@ -151,6 +156,92 @@ def test_an_answer_lets_others_go_before_it_ends(codex: FakeCodex, machine: Path
         f"    while not os.path.exists({str(codex.folder / 'second-came')!r}): time.sleep(0.01)\n"
     )
     assert answers_of_threads(codex, 2) == ["hello", "hello"]
+
+
+# An attempt that is ended in the middle of a renewal
+
+
+async def cancelled(subject: CodexCLIProvider, renewing: threading.Event) -> None:
+    task = asyncio.create_task(subject.complete_async(ask(), HANG))
+    await asyncio.to_thread(renewing.wait, HANG)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def stream_cancelled(subject: CodexCLIProvider, renewing: threading.Event) -> None:
+    task = asyncio.create_task(subject.stream_async(ask(), HANG))
+    await asyncio.to_thread(renewing.wait, HANG)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def interrupted(subject: CodexCLIProvider, renewing: threading.Event, times: int = 1) -> None:
+    """By Ctrl-C."""
+
+    def press() -> None:
+        renewing.wait(HANG)
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        complete(subject)
+    presser.join()
+
+
+ENDS: dict[str, Callable[[CodexCLIProvider, threading.Event], object]] = {
+    "cancelled": lambda subject, renewing: asyncio.run(cancelled(subject, renewing)),
+    "cancelled as a stream": lambda subject, renewing: asyncio.run(stream_cancelled(subject, renewing)),
+    "interrupted": interrupted,
+    "timed out": lambda subject, _: failure(subject, timeout=1),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_renewal_under_way_is_waited_for_when_its_attempt_is_ended(codex: FakeCodex, machine: Path, end: str) -> None:
+    """The service has renewed the login already, and takes the old one no more."""
+    auth = machine / ".codex/auth.json"
+    auth.write_text(json.dumps(login(1, -60)))
+    server = LoginServer(delay=1.5 if end == "timed out" else 0.5)
+    with asking(codex, server):
+        ENDS[end](service(codex), server.asked)
+        assert json.loads(auth.read_text())["tokens"]["refresh_token"] == refresh_token(2)
+        assert complete(service(codex)).text == "hello"
+    assert server.renewals == [True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_renewal_under_way_is_waited_for_when_the_process_dies(
+    codex: FakeCodex, machine: Path, number: signal.Signals
+) -> None:
+    """Meanwhile nobody else renews the login; an attempt elsewhere waits for it."""
+    auth = machine / ".codex/auth.json"
+    auth.write_text(json.dumps(login(1, -60)))
+    server = LoginServer(delay=0.5)
+    with asking(codex, server):
+        command = [sys.executable, "-c", CALLER, str(codex.path)]
+        environment = {**os.environ, "TMPDIR": str(codex_temp())}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as caller:
+            assert server.asked.wait(HANG)
+            caller.send_signal(number)
+        assert complete(service(codex)).text == "hello"
+        assert eventually(lambda: not list(codex_temp().iterdir()), HANG)
+    assert server.renewals == [True]
+    assert json.loads(auth.read_text())["tokens"]["refresh_token"] == refresh_token(2)
+
+
+def test_a_renewal_that_does_not_come_holds_up_an_end_for_a_moment_only(codex: FakeCodex, machine: Path) -> None:
+    """And a second Ctrl-C not even that."""
+    (machine / ".codex/auth.json").write_text(json.dumps(login(1, -60)))
+    server = LoginServer(delay=HANG)
+    with asking(codex, server):
+        ENDS["cancelled"](service(codex), server.asked)
+        server.asked.clear()
+        interrupted(service(codex), server.asked, times=2)
+    assert server.renewals == []
 
 
 NOW = 1_800_000_000.0

@@ -345,7 +345,7 @@ class AgentProvider(Provider[AgentSettingsT]):
                 command.argv, stdin=command.stdin, env={**env, **command.env}, cwd=command.folder, timeout=budget.left,
                 grace=self.config.term_grace, max_output=self.config.max_output_bytes, on_line=on_line,
                 cancel=budget.cancel, watch=dirs.watch, is_whole=lambda: turn.completed,
-                meanwhile=None if login is None else login.look, has_tools=self.has_tools,
+                companion=login, has_tools=self.has_tools,
             )  # fmt: skip
         return ChildResult(returncode=None, end="exit", stderr=b"")
 

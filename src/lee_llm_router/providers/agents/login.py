@@ -3,7 +3,9 @@
 A login is renewed by a token that can be used once, so of several attempts that renew it one succeeds:
 
 - An attempt whose login is about to be renewed claims the renewal, with a lock on the file that other processes heed
-  too. Others wait until the renewed login is in its place, and take that.
+  too. Others wait until the renewed login is in its place, and take that. Its agent is ended only then, or a moment
+  later (`must_go_on`): the service may have renewed the login already. The agent inherits the lock, so that it holds
+  if this process dies.
 - A renewed copy replaces the original while the agent still runs, and a renewed original the copies (`LentFile`).
 - An agent may also renew a login that seemed good, when the service refuses it. An attempt that is refused while
   another has renewed is made once more, if the agent has done nothing yet (`BorrowedLogin.is_outdated`).
@@ -12,7 +14,7 @@ A login is renewed by a token that can be used once, so of several attempts that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +63,20 @@ class BorrowedLogin:
         self._claim = claim
         self._claim_ends = monotonic() + CLAIM_LIMIT
 
+    @property
+    def must_go_on(self) -> bool:
+        """Whether the agent may be at renewing the login: to end it now could lose the new one."""
+        return self._claim is not None
+
+    @property
+    def inherited(self) -> Sequence[int]:
+        """The descriptor of the lock on the renewal, which the agent inherits; none without a claim."""
+        return () if self._claim is None else (self._claim.descriptor,)
+
     def look(self) -> None:
         """Keep a renewed login at once, and let others have it. To be called often while the agent runs."""
         self._sync()
-        if self._claim is not None and (self._lent.is_renewed or monotonic() > self._claim_ends):
+        if self._claim is not None and (self._lent.content != self._first or monotonic() > self._claim_ends):
             self.give_up_claim()
 
     def give_up_claim(self) -> None:
@@ -74,7 +86,7 @@ class BorrowedLogin:
             try:
                 self._sync(look_closely=True)  # the copy may have been renewed a moment ago
             finally:
-                claim.close()
+                claim.release()
 
     def is_outdated(self, budget: TimeBudget) -> bool:
         """Whether somebody else has renewed the login, so that a refusal says nothing; waits for that a moment.

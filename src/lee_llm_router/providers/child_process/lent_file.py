@@ -15,6 +15,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.regular_files import read_regular_file
 
 MAX_BYTES = 1 << 20
@@ -80,6 +81,20 @@ class LentFile:
         digest = hashlib.sha256(self.content).hexdigest()
         paths = {"original": os.fsdecode(self.original), "copy": os.fsdecode(self.copy)}
         _write_private(self._note, json.dumps({**paths, "sha256": digest}).encode())
+
+
+def is_being_renewed(note: Path) -> bool:
+    """Whether a child whose owner is gone may be renewing its copy: it is as it was, and a program claims its renewal.
+
+    That is the child, which has inherited the claim (see `agents.login`), or another, whose renewal is worth as much.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        noted = json.loads(read_regular_file(note, MAX_BYTES, follow=False))
+        mine = _read_object(Path(noted["copy"]), follow=False)
+        if mine is None or hashlib.sha256(mine).hexdigest() == noted["sha256"]:
+            with FileLock(Path(noted["original"])) as lock:
+                return lock.is_held_by_another
+    return False
 
 
 def return_noted(note: Path) -> None:

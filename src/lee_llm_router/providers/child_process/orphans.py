@@ -11,11 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGKILL
-from time import sleep
+from time import monotonic, sleep
 
 from lee_llm_router._util.folder_removal import remove_folder
-from lee_llm_router.providers.child_process.lent_file import return_noted
+from lee_llm_router.providers.child_process.lent_file import is_being_renewed, return_noted
 from lee_llm_router.providers.child_process.process_tree import (
+    HOLD_LIMIT,
+    HOLD_PAUSE,
     descendants,
     marked_processes,
     signal_group,
@@ -38,6 +40,7 @@ def clean_up_after(folder: Path, leader: tuple[int, str] | None = None) -> None:
             found even if they have left the group.
         leader: The child that leads the process group, and its start time ("" where it is unknown).
     """
+    _let_renew(folder)
     found: dict[int, str] = {}
     if leader is not None and start_time(leader[0]) in (leader[1], ""):
         found = descendants(leader[0])
@@ -50,6 +53,17 @@ def clean_up_after(folder: Path, leader: tuple[int, str] | None = None) -> None:
         sleep(_PAUSE)
     return_noted(folder / LENT_NOTE)
     remove_folder(folder)
+
+
+def _let_renew(folder: Path) -> None:
+    """Wait until a child that may be renewing what it was lent has done so, but not for long; keep what it renewed.
+
+    It is kept while the child lives and holds the claim, so that nobody else renews it in between.
+    """
+    note, until = folder / LENT_NOTE, monotonic() + HOLD_LIMIT
+    while is_being_renewed(note) and monotonic() < until:
+        sleep(HOLD_PAUSE)
+    return_noted(note)
 
 
 def main(arguments: Sequence[str] = ()) -> None:

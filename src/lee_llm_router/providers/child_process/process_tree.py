@@ -13,6 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
+HOLD_LIMIT = 2.0
+"""The most seconds that a process goes on which is to be ended but is at something that must not be cut off."""
+HOLD_PAUSE = 0.02
+"""Seconds between looks whether it may be ended."""
 
 
 def descendants(pid: int) -> dict[int, str]:
@@ -54,6 +58,14 @@ def start_time(pid: int) -> str:
     """Return when a process started, as the system counts; "" where it does not say (macOS), or if there is none."""
     stat = _stat(PROC / str(pid))
     return "" if stat is None else stat[2]
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a child of this process has ended. It is not reaped, so that its number stays its own."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def signal_group(pid: int, number: int) -> None:

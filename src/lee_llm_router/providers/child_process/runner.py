@@ -14,7 +14,8 @@ How this works
    End of file on the pipes does not count as the end: a child may close them and go on, and a grandchild may hold
    them open after the child has exited.
 3. **Stop.** `grace` seconds before the deadline the group gets SIGTERM, at the deadline SIGKILL. Too much output
-   ("flood") or the cancel switch ends the run at once.
+   ("flood") or the cancel switch ends the run at once. Whatever ends it, a child that is at something which must not be
+   cut off (`Companion.must_go_on`) gets `HOLD_LIMIT` seconds for that first.
 4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed
    and the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as
    well (`process_tree`). They are looked up while the child lives: its orphans get another parent. Orphans are found by
@@ -41,14 +42,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError
 from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
 from lee_llm_router.providers.child_process.process_tree import (
+    HOLD_LIMIT,
+    HOLD_PAUSE,
     descendants,
+    has_ended,
     marked_processes,
     signal_group,
     signal_tree,
@@ -68,6 +72,24 @@ ORPHAN_PAUSE = 0.02
 
 # Errors of a start that would fail the same way the next time.
 _LASTING_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.ENOTDIR, errno.ELOOP}
+
+
+class Companion(Protocol):
+    """What goes along with a child while it runs."""
+
+    @property
+    def inherited(self) -> Sequence[int]:
+        """Descriptors that the child gets too."""
+        ...
+
+    @property
+    def must_go_on(self) -> bool:
+        """Whether the child is at something that must not be cut off."""
+        ...
+
+    def look(self) -> object:
+        """Look what the child has done. Called about every `POLL_INTERVAL`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +117,7 @@ def run_child(
     cancel: CancelSwitch | None = None,
     watch: OwnerWatch | None = None,
     is_whole: Callable[[], bool] | None = None,
-    meanwhile: Callable[[], object] | None = None,
+    companion: Companion | None = None,
     has_tools: bool = False,
 ) -> ChildResult:
     """Run a command to its end and clean up after it.
@@ -113,7 +135,7 @@ def run_child(
         watch: Ends the child if this process dies.
         is_whole: Whether all has been read that is wanted of stdout. Output beyond `max_output` is then dropped, and
             no flood: it may be of others, who hold the pipe.
-        meanwhile: Called about every `POLL_INTERVAL` while the child runs.
+        companion: Goes along with the child.
         has_tools: Whether it may start other programs. Those that have left its group and lost their parent are looked
             for even if it ends by itself.
 
@@ -123,22 +145,24 @@ def run_child(
         ChildCancelledError: `cancel` was set.
     """
     deadline = monotonic() + timeout
-    child = _start(argv, stdin, env, cwd)
+    child = _start(argv, stdin, env, cwd, () if companion is None else companion.inherited)
     with _ChildRun(
-        child, max_output=max_output, on_line=on_line, is_whole=is_whole, meanwhile=meanwhile, owner_watch=watch,
+        child, max_output=max_output, on_line=on_line, is_whole=is_whole, companion=companion, owner_watch=watch,
         has_tools=has_tools,
     ) as run:  # fmt: skip
         return run.watch(deadline, min(grace, timeout / 4), cancel)
 
 
-def _start(argv: Sequence[str], stdin: bytes, env: Mapping[str, str], cwd: Path | str) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], stdin: bytes, env: Mapping[str, str], cwd: Path | str, inherited: Sequence[int]
+) -> subprocess.Popen[bytes]:
     try:
         with tempfile.TemporaryFile() as input_file:
             input_file.write(stdin)
             input_file.seek(0)
             return subprocess.Popen(  # noqa: S603 - no shell; the command comes from the configuration
                 argv, stdin=input_file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
-                env=dict(env), cwd=cwd, start_new_session=True,
+                env=dict(env), cwd=cwd, start_new_session=True, pass_fds=inherited,
             )  # fmt: skip
     except OSError as error:
         # Only the reason: the system's whole text would name a temporary folder that no longer exists.
@@ -158,14 +182,15 @@ class _ChildRun:
 
     def __init__(
         self, child: subprocess.Popen[bytes], *, max_output: int, on_line: Callable[[bytes], None] | None,
-        is_whole: Callable[[], bool] | None, meanwhile: Callable[[], object] | None, owner_watch: OwnerWatch | None,
+        is_whole: Callable[[], bool] | None, companion: Companion | None, owner_watch: OwnerWatch | None,
         has_tools: bool,
     ) -> None:  # fmt: skip
         self.child = child
         self._on_line = on_line
         self._is_whole = is_whole
-        self._meanwhile = meanwhile
-        self._next_moment = 0.0
+        self._companion = companion
+        self._next_look = 0.0
+        self._was_held = False
         self._owner_watch = owner_watch
         self._has_tools = has_tools
         self._output_left = max_output
@@ -198,6 +223,7 @@ class _ChildRun:
         end: Literal["exit", "timeout", "flood"] = "exit"
         if not self._wait(selector, deadline - grace):
             end = "timeout"
+            self._let_finish()
             self._signal(SIGTERM)
             self._wait(selector, deadline)
         self._kill()
@@ -243,9 +269,9 @@ class _ChildRun:
             for key, _ in selector.select(time_left if not self._polls else min(time_left, POLL_INTERVAL)):
                 if key.data(key.fileobj) == b"":
                     selector.unregister(key.fileobj)
-            if self._meanwhile is not None and monotonic() >= self._next_moment:
-                self._meanwhile()
-                self._next_moment = monotonic() + POLL_INTERVAL
+            if self._companion is not None and monotonic() >= self._next_look:
+                self._companion.look()
+                self._next_look = monotonic() + POLL_INTERVAL
             if not self._has_pidfd and self.child.poll() is not None:
                 self._ended = True
             if self._ended or self._flooded:
@@ -254,7 +280,7 @@ class _ChildRun:
 
     @property
     def _polls(self) -> bool:
-        return not self._has_pidfd or self._meanwhile is not None
+        return not self._has_pidfd or self._companion is not None
 
     def _tell_watch(self, pid: int | None) -> None:
         if self._owner_watch is not None:
@@ -295,10 +321,26 @@ class _ChildRun:
         signal_group(self.child.pid, number)
         signal_tree(self._descendants, number)
 
+    def _let_finish(self) -> None:
+        """Wait until what the child is at may be cut off, but not for long, and only once."""
+        was_held, self._was_held = self._was_held, True
+        if self._companion is None or was_held or self._ended:
+            return
+        until = monotonic() + HOLD_LIMIT
+        while self._companion.must_go_on and monotonic() < until and not has_ended(self.child.pid):
+            sleep(HOLD_PAUSE)
+            self._companion.look()
+
     def _kill(self) -> None:
         """Kill the whole group and reap the child. A second call does nothing."""
         if self._reaped:
             return
+        try:
+            self._let_finish()
+        finally:  # a second Ctrl-C ends that, too
+            self._kill_now()
+
+    def _kill_now(self) -> None:
         ended_by_itself = self._ended
         # With a pidfd the child is not reaped yet, so its number, also the group's, cannot have been reused.
         self._signal(SIGKILL)
