@@ -62,9 +62,10 @@ INSIDE = {
         ["httpx_transport", "httptools_transport"],
         ["exchange"],
         ["channel", "idle_pool", "head_cache"],
-        ["tls", "connecting"],
+        ["tls", "connecting", "async_connection"],
         [
             "connection",
+            "readiness",
             "address",
             "proxies",
             "trust",

@@ -30,13 +30,19 @@ def run_steps(steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], 
         return result
 
 
-async def run_steps_async(steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], Awaitable[Any]]) -> ResultT:
-    """Run `steps` on the running event loop, each by ``await perform(step)``; return their result."""
+async def run_steps_async(
+    steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], Awaitable[Any] | None]
+) -> ResultT:
+    """Run `steps` on the running event loop, each by ``await perform(step)``; return their result.
+
+    `perform` returns None for a step that is done at once and has no result.
+    """
     try:
         step = next(steps)
         while True:
             try:
-                outcome = await perform(step)
+                pending = perform(step)
+                outcome = None if pending is None else await pending
             except BaseException as error:  # noqa: BLE001 - the steps decide about all of them
                 step = steps.throw(error)
             else:

@@ -14,6 +14,7 @@ import socket
 import ssl
 from typing import Any, TypeVar
 
+from lee_llm_router.providers.http.transport.async_connection import AsyncConnection, run_async
 from lee_llm_router.providers.http.transport.connecting import connect
 from lee_llm_router.providers.http.transport.connection import (
     FLUSH_SIZE,
@@ -22,7 +23,6 @@ from lee_llm_router.providers.http.transport.connection import (
     Connection,
     IOSteps,
     run,
-    run_async,
 )
 from lee_llm_router.providers.http.transport.tls import TLSLayer
 
@@ -166,6 +166,10 @@ class SyncChannel(Channel):
 class AsyncChannel(Channel):
     """A channel for asyncio. The caller bounds the time, by cancelling."""
 
+    __slots__ = ()
+
+    _connection: AsyncConnection
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """As `SyncChannel.read`."""
         return await run_async(self._connection, self._sock, self.receive(max_bytes))
@@ -207,7 +211,7 @@ class SyncBackend:
 class AsyncBackend:
     """Opens `connection` on the running event loop, for httpcore."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def connect_tcp(self, host: str, port: int, **_: Any) -> AsyncChannel:

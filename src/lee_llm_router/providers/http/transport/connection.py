@@ -6,16 +6,16 @@ A timeout for each read does not bound an attempt: a server that sends a byte no
 step (look-up, connect, handshake, write, read) gets only the time left until the deadline of its `Connection`.
 
 The logic is written once, as generators (`IOSteps`) that yield the system calls they want: bytes to send, a number of
-bytes to receive, a host to resolve, sockets to wait for. `run` performs them with blocking calls, `run_async` on the
-running event loop. Results are sent into the generator, and errors are thrown into it.
+bytes to receive, a host to resolve, sockets to wait for. `run` performs them with blocking calls,
+`async_connection.run_async` on the running event loop. Results are sent into the generator, errors are thrown into it.
 
 The deadline is enforced in two ways:
 
 - In a thread, each system call gets the time left as its timeout, and `LLMTimeoutError` is raised when none is left.
   An attempt that is not wanted any more ends sooner: `expire` is called from another thread (`_util/interruption.py`).
-- Under asyncio, the caller waits within `asyncio.timeout` (while connecting) or `exchange.DeadlineTimer` (afterwards),
-  which calls `Connection.expire`. This module only yields to the event loop now and then, so that a server that sends
-  without pause cannot keep timers from running.
+- Under asyncio (`async_connection`), the caller waits within `asyncio.timeout` (while connecting) or between
+  `begin_waits` and `end_waits` (afterwards), within which a timer calls `Connection.expire`. Reads only yield to the
+  event loop now and then, so that a server that sends without pause cannot keep timers from running.
 
 Sockets are plain ones, also under asyncio, where the loop only reports that one is readable or writable. So a
 connection can be closed from any thread and at any time, without its event loop.
@@ -23,11 +23,10 @@ connection can be closed from any thread and at any time, without its event loop
 
 from __future__ import annotations
 
-import asyncio
 import select
 import socket
 import ssl
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -37,8 +36,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._util.interruption import InterruptibleWait, by_thread
 from lee_llm_router._util.shortage import lacking
-from lee_llm_router._util.threads import call_in_thread, call_in_thread_async
-from lee_llm_router._util.trampoline import run_steps, run_steps_async
+from lee_llm_router._util.threads import call_in_thread
+from lee_llm_router._util.trampoline import run_steps
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, ProviderError
 from lee_llm_router.providers.http.transport.trust import certificate_refused
 
@@ -46,7 +45,6 @@ T = TypeVar("T")
 
 READ_SIZE = 65536
 FLUSH_SIZE = 65536
-_READS_PER_TURN = 8
 _MAX_WAIT = 1e6
 """Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
@@ -84,7 +82,7 @@ IOSteps: TypeAlias = Generator[IOStep, Any, T]
 class Connection:
     """One connection, and the deadline of the attempt that uses it now."""
 
-    __slots__ = ("awaiting_reply", "cause", "deadline", "expired", "phase", "reads", "sent", "sock", "timeout")
+    __slots__ = ("cause", "deadline", "expired", "phase", "sent", "sock", "timeout")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
@@ -94,10 +92,6 @@ class Connection:
         self.timeout = 0.0
         self.sent = False
         """Whether the request may have reached the server."""
-        self.reads = 0
-        """Reads since the connection was opened; only under asyncio."""
-        self.awaiting_reply = False
-        """Whether nothing was received since something was last sent; only under asyncio."""
         self.phase = ""
         """What is being done, for the message of a timeout."""
         self.cause: BaseException | None = None
@@ -216,7 +210,7 @@ def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
             return connection.time_left()
         if isinstance(step, WaitUntilWritable):
             return _wait_until_writable(step, connection.time_left())
-        return call_in_thread(_resolve, step, timeout=connection.time_left())
+        return call_in_thread(resolve, step, timeout=connection.time_left())
     except TimeoutError:
         connection.time_left()  # raises if it is our own deadline that has passed
         raise
@@ -237,77 +231,8 @@ def _wait_until_writable(step: WaitUntilWritable, time_left: float) -> None:
     poll.poll(ceil(max(0.0, seconds) * 1000))
 
 
-# Performed on the running event loop
-
-
-def run_async(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -> Coroutine[Any, Any, T]:
-    """Perform `steps` on `sock` on the running event loop; return their result. The caller bounds the time."""
-    return run_steps_async(steps, partial(_perform_async, connection, sock))
-
-
-async def _perform_async(connection: Connection, sock: Any, step: IOStep) -> Any:
-    if isinstance(step, int):
-        return await _receive(connection, sock, step)
-    loop = asyncio.get_running_loop()
-    if isinstance(step, bytes):
-        connection.awaiting_reply = True
-        return await loop.sock_sendall(sock, step)
-    if isinstance(step, Pause):
-        await asyncio.sleep(0)
-        return connection.time_left()
-    if isinstance(step, WaitUntilWritable):
-        return await _wait_until_writable_async(step)
-    # Not `loop.getaddrinfo`: `asyncio.run` waits at its end for the threads of the loop's executor.
-    return await call_in_thread_async(_resolve, step)
-
-
-async def _receive(connection: Connection, sock: socket.socket, size: int) -> bytes:
-    """Receive as `loop.sock_recv` does, in half the time."""
-    connection.time_left()
-    if connection.awaiting_reply:
-        connection.awaiting_reply = False  # the answer cannot be here yet: do not try to read it
-    else:
-        # While there is something to read, this does not suspend: a flood of data would keep timers from running.
-        connection.reads += 1
-        if connection.reads % _READS_PER_TURN == 0:
-            await asyncio.sleep(0)
-        with suppress(BlockingIOError, InterruptedError):
-            return sock.recv(size)
-    loop = asyncio.get_running_loop()
-    descriptor = sock.fileno()
-    while True:
-        readable = loop.create_future()
-        loop.add_reader(descriptor, _set_done, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(descriptor)
-        with suppress(BlockingIOError, InterruptedError):
-            return sock.recv(size)
-
-
-async def _wait_until_writable_async(step: WaitUntilWritable) -> None:
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    timer = None if step.seconds is None else loop.call_later(step.seconds, _set_done, ready)
-    descriptors = [sock.fileno() for sock in step.sockets]
-    try:
-        for descriptor in descriptors:
-            loop.add_writer(descriptor, _set_done, ready)
-        await ready
-    finally:
-        for descriptor in descriptors:
-            loop.remove_writer(descriptor)
-        if timer is not None:
-            timer.cancel()
-
-
-def _set_done(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-def _resolve(step: ResolveHost) -> list[Any]:
+def resolve(step: ResolveHost) -> list[Any]:
+    """Look up a host; this may block for long."""
     try:
         return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
     except socket.gaierror:

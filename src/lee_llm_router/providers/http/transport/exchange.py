@@ -14,9 +14,9 @@ has arrived of the body, and `_is_reusable` whether the connection can serve ano
   response, then give the connection back.
 - Both do so within an `ErrorTranslator`: any error, cancellation or interruption closes the connection, and errors of
   the system or of an HTTP library become this library's.
-- `AsyncExchange.run` also waits within a `DeadlineTimer`, which shuts the socket down when the deadline passes. The
-  wait then ends as if the server had closed the connection, so `Connection.expired` is checked after it, before
-  anything that was read is believed. In sync code each system call has its own timeout.
+- Under asyncio the connection has a timer, which shuts the socket down when the deadline passes. The wait then ends as
+  if the server had closed the connection, so `Connection.expired` is checked after it, before anything that was read is
+  believed. In sync code each system call has its own timeout.
 
 A connection is reused only if no byte can be left of this answer: it would be read as the beginning of the next one,
 which may belong to somebody else. In doubt it is closed.
@@ -24,20 +24,18 @@ which may belong to somebody else. In doubt it is closed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from time import monotonic
 from types import TracebackType
 from typing import Any, ClassVar, TypeAlias, TypeVar
-from weakref import ref
 
 from pydantic_core import from_json
 
 from lee_llm_router.errors import LLMRouterError, ProviderError
 from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
+from lee_llm_router.providers.http.transport.async_connection import AsyncConnection, run_async
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
-from lee_llm_router.providers.http.transport.connection import Connection, IOSteps, Pause, run, run_async
+from lee_llm_router.providers.http.transport.connection import Connection, IOSteps, Pause, run
 from lee_llm_router.providers.http.transport.idle_pool import IdlePool, PooledClient
 
 T = TypeVar("T")
@@ -82,55 +80,6 @@ class ErrorTranslator:
                 raise translate(error, connection) from error
         if isinstance(error, LLMRouterError) and error.__cause__ is None:
             error.__cause__ = cause
-
-
-class DeadlineTimer:
-    """A context for waits under asyncio: it calls `Connection.expire` if the deadline passes within it.
-
-    It sets one timer for all the waits of a stream, because a timer for each would cost as much as the reading. If the
-    deadline has been extended when the timer fires, the timer is set again. It keeps only a weak reference, so a
-    dropped stream is freed at once.
-    """
-
-    __slots__ = ("__weakref__", "_connection", "_is_waiting", "_timer", "_timer_at")
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._is_waiting = False
-
-    def __enter__(self) -> None:
-        self._is_waiting = True
-        if self._timer is None or self._connection.deadline < self._timer_at:
-            self._set()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._is_waiting = False
-
-    def stop(self) -> None:
-        """Cancel the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set(self) -> None:
-        self.stop()
-        self._timer_at = self._connection.deadline
-        self._timer = asyncio.get_running_loop().call_later(self._timer_at - monotonic(), _fire, ref(self))
-
-    def _fired(self) -> None:
-        self._timer = None
-        if self._is_waiting and self._connection.deadline > monotonic():
-            self._set()
-        elif self._is_waiting:
-            self._connection.expire()
-
-
-def _fire(timer: ref[DeadlineTimer]) -> None:
-    alive = timer()
-    if alive is not None:
-        alive._fired()
 
 
 class Exchange:
@@ -289,9 +238,7 @@ class SyncExchange(Exchange):
 class AsyncExchange(Exchange):
     """An `AsyncWireStream`."""
 
-    def __init__(self, pooled: PooledClient[Any], pool: IdlePool[Any]) -> None:
-        super().__init__(pooled, pool)
-        self._timer = DeadlineTimer(pooled.connection)
+    _connection: AsyncConnection
 
     async def read(self) -> bytes:
         """As `AsyncWireStream.read`."""
@@ -308,29 +255,22 @@ class AsyncExchange(Exchange):
                 self.allow(_GRACE)
                 await self.run(self._drain())
 
-    def close(self) -> None:
-        """As `AsyncWireStream.close`."""
-        self._timer.stop()
-        super().close()
-
     async def run(self, steps: IOSteps[T]) -> T:
         """As `SyncExchange.run`."""
-        with self.error_translator(self._connection):
+        connection = self._connection
+        with self.error_translator(connection):
+            connection.begin_waits()
             try:
-                with self._timer:
-                    result = await run_async(self._connection, self._connection.sock, steps)
-                if self._connection.expired:
-                    raise self._connection.timeout_error()
-                if self._ended and not self._handed_over:
-                    release = self._release()
-                    if release is not None:
-                        await release
-                    self._give_back()
-            except BaseException:
-                self._timer.stop()
-                raise
-            if self._ended:
-                self._timer.stop()
+                result = await run_async(connection, connection.sock, steps)
+            finally:
+                connection.end_waits()
+            if connection.expired:
+                raise connection.timeout_error()
+            if self._ended and not self._handed_over:
+                release = self._release()
+                if release is not None:
+                    await release
+                self._give_back()
             return result
 
     def _release(self) -> Awaitable[None] | None:

@@ -12,10 +12,11 @@ import asyncio
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.http.transport.address import Address, address_of
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, RawHeaders, WireRequest, WireResponse
+from lee_llm_router.providers.http.transport.async_connection import AsyncConnection, run_async
 from lee_llm_router.providers.http.transport.body_decoder import MAX_DIGITS, BodyDecoder
 from lee_llm_router.providers.http.transport.channel import Channel
 from lee_llm_router.providers.http.transport.connecting import connect
-from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps, run, run_async
+from lee_llm_router.providers.http.transport.connection import READ_SIZE, Connection, IOSteps, run
 from lee_llm_router.providers.http.transport.exchange import AsyncExchange, ErrorTranslator, Exchange, SyncExchange
 from lee_llm_router.providers.http.transport.head_cache import HeadCache
 from lee_llm_router.providers.http.transport.httptools_parser import ResponseParser
@@ -103,7 +104,7 @@ class HTTPToolsTransport:
         pool = self._pools.current()
         pooled = _take_live(pool)
         if pooled is None:
-            connection = Connection()
+            connection = AsyncConnection()
             connection.start(timeout)
             with ErrorTranslator(connection):
                 async with asyncio.timeout(timeout):

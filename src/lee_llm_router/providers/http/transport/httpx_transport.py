@@ -27,6 +27,7 @@ from h11._receivebuffer import ReceiveBuffer
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError, ProviderError
 from lee_llm_router.providers.http.transport.address import address_of, bad_request
 from lee_llm_router.providers.http.transport.api import ACCEPT_ENCODING, WireRequest, WireResponse
+from lee_llm_router.providers.http.transport.async_connection import AsyncConnection
 from lee_llm_router.providers.http.transport.body_decoder import BodyDecoder
 from lee_llm_router.providers.http.transport.channel import AsyncBackend, SyncBackend
 from lee_llm_router.providers.http.transport.chunks import without_extension
@@ -181,7 +182,7 @@ class HTTPXTransport:
         return PooledClient(client, connection)
 
     def _new_async_client(self) -> PooledClient[httpx.AsyncHTTPTransport]:
-        connection = Connection()
+        connection = AsyncConnection()
         client = httpx.AsyncHTTPTransport(verify=self._ssl_context, limits=_LIMITS, proxy=self._proxy)
         cast(Any, client)._pool._network_backend = AsyncBackend(connection)
         return PooledClient(client, connection)

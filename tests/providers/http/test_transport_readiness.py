@@ -1,0 +1,119 @@
+"""How connections learn under asyncio that there is something to read, and when their time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from helpers.servers import Conversation, Server, answering, completion, json_answer, once
+from helpers.transports import TRANSPORTS, transport_to, under_test
+from lee_llm_router.errors import LLMTimeoutError
+from lee_llm_router.providers.http.transport.api import WireRequest
+from lee_llm_router.providers.http.transport.readiness import EpollReadiness
+
+OK = json_answer(completion())
+has_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="the system has no epoll")
+
+
+@pytest.fixture(params=TRANSPORTS)
+def each_transport(request: pytest.FixtureRequest) -> Iterator[None]:
+    with under_test(request.param):
+        yield
+
+
+def _wire(server: Server) -> WireRequest:
+    return WireRequest(f"{server.url}/chat", (), b"{}")
+
+
+@pytest.mark.usefixtures("each_transport")
+@has_epoll
+def test_a_warm_connection_registers_nothing_with_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with Server(answering(OK)) as server, closing(transport_to(server.url)) as transport:
+            await transport.send_async(_wire(server), 5)
+            registered: list[int] = []
+            loop: Any = asyncio.get_running_loop()
+            for method in ("add_reader", "_add_reader"):
+                monkeypatch.setattr(loop, method, lambda descriptor, *_: registered.append(descriptor))
+            for _ in range(3):
+                assert (await transport.send_async(_wire(server), 5)).status == 200
+            assert server.connections == 1
+            assert registered == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_many_calls_at_once_need_no_epoll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has none."""
+    monkeypatch.delattr(select, "epoll", raising=False)
+
+    async def main() -> None:
+        with Server(answering(OK)) as server, closing(transport_to(server.url)) as transport:
+            for _ in range(2):
+                answers = await asyncio.gather(*(transport.send_async(_wire(server), 5) for _ in range(8)))
+                assert [answer.status for answer in answers] == [200] * 8
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_a_shorter_time_than_the_last_calls_holds_on_a_warm_connection() -> None:
+    """The timer of the connection is still set to the time of the call before."""
+
+    async def main() -> None:
+        with Server(once(OK, Conversation.stall)) as server, closing(transport_to(server.url)) as transport:
+            await transport.send_async(_wire(server), 1000)
+            with pytest.raises(LLMTimeoutError):
+                await transport.send_async(_wire(server), 0.05)
+
+    asyncio.run(main())
+
+
+@has_epoll
+def test_what_comes_while_nobody_waits_ends_the_next_wait() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            readiness = EpollReadiness(asyncio.get_running_loop())
+            readiness.add(ours.fileno())
+            theirs.send(b"x")
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await readiness.wait(ours.fileno())
+
+    asyncio.run(main())
+
+
+@has_epoll
+def test_an_interruption_of_the_event_loop_loses_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C may come between two reports, and the system makes each of them only once."""
+
+    class Interrupted(asyncio.Future[None]):
+        times = 0
+
+        def set_result(self, result: None, /) -> None:
+            Interrupted.times += 1
+            if Interrupted.times == 1:
+                raise KeyboardInterrupt
+            super().set_result(result)
+
+    loop = asyncio.new_event_loop()
+    readiness = EpollReadiness(loop)
+    monkeypatch.setattr(asyncio, "Future", Interrupted)
+    waits = []
+    with closing(loop), ExitStack() as opened:
+        for _ in range(3):
+            ours, theirs = map(opened.enter_context, socket.socketpair())
+            readiness.add(ours.fileno())
+            waits.append(readiness.wait(ours.fileno()))
+            theirs.send(b"x")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(loop.create_future())
+        assert all(wait.done() for wait in waits)
