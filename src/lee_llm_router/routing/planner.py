@@ -233,6 +233,11 @@ class CallPlanner:
 
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
         """Move what is about the call, not about a request, from `fields` to `plan`."""
+        if metadata := fields.pop("metadata", None):
+            plan.metadata = {**plan.metadata, **metadata}
+        if not fields:
+            # What a batch asks for, and who notes whose call it is.
+            return
         plan.deadline = fields.pop("deadline", plan.deadline)
         plan.accept = fields.pop("accept", plan.accept)
         if fields.pop("no_cache", False):
@@ -244,9 +249,6 @@ class CallPlanner:
             plan.contract = _changed(plan.contract, contract)
         if hedge is not None:
             plan.hedge = hedge if plan.hedge is None else _changed(plan.hedge, hedge)
-        metadata = fields.pop("metadata", None)
-        if metadata:
-            plan.metadata = {**plan.metadata, **metadata}
 
     def _bare_plan(self, role: str, request_id: str, operation: Operation) -> CallPlan:
         settings = self._role_settings.get(role) or self._role_settings.setdefault(role, self._settings_of(role))
