@@ -47,14 +47,15 @@ class LineFile:
 
     def write(self, line: bytes) -> None:
         """As `append`, where nobody asks for the place: a system call less."""
-        written = 0
+        written = os.write(self._descriptor, line)
+        if written == len(line):
+            return
         try:
             while written < len(line):
-                written += os.write(self._descriptor, line[written:] if written else line)
+                written += os.write(self._descriptor, line[written:])
         except BaseException:
-            if written:
-                with suppress(OSError):
-                    os.ftruncate(self._descriptor, self.size - written)
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self.size - written)
             raise
 
     def unended(self, start: int = 0) -> tuple[int, bytes]:
