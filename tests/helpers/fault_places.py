@@ -40,7 +40,7 @@ class SkippingClock(SystemClock):
     def monotonic(self) -> float:
         return monotonic() + self.ahead
 
-    def sleep(self, seconds: float) -> None:  # type: ignore[override]
+    def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.ahead += seconds
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 from contextlib import suppress
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Protocol, runtime_checkable
 
+from lee_llm_router._util.short_waits import outcome, sleep
 from lee_llm_router._util.threads import awaitable
 
 
@@ -53,7 +54,7 @@ class SystemClock:
     def wait(self, woken: Future[None], seconds: float) -> None:
         """As `Clock.wait`."""
         with suppress(TimeoutError):
-            woken.result(seconds)
+            outcome(woken, seconds)
 
     async def wait_async(self, woken: Future[None], seconds: float) -> None:
         """As `Clock.wait_async`."""

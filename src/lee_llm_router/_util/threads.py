@@ -15,6 +15,8 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from lee_llm_router._util.short_waits import outcome
+
 T = TypeVar("T")
 
 
@@ -59,7 +61,7 @@ def call_in_thread(
     """
     future = start_in_thread(function, *args)
     try:
-        return future.result(timeout)
+        return outcome(future, timeout)
     except BaseException:
         if late is not None:
             future.add_done_callback(lambda ended: _dispose(ended, late))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router._util.ids import new_request_id
+from lee_llm_router._util.short_waits import outcome
 from lee_llm_router._util.threads import awaitable, start_in_thread
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob, BatchStoppedError, engine_named
@@ -222,7 +223,7 @@ def run_here(run: BatchRun) -> BatchReport:
 
     future = start_in_thread(work)
     try:
-        return future.result()
+        return outcome(future)
     except BaseException:
         # Ctrl-C comes to this thread.
         if tasks and not future.done():

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from lee_llm_router._util.outside_collection import is_collecting, outside_collection
+from lee_llm_router._util.short_waits import outcome
 from lee_llm_router._util.threads import call_in_thread_async, start_in_thread
 from lee_llm_router.providers.streams import ChunkStream, close_quietly, note_unclosed
 from lee_llm_router.response.types import StreamChunk
@@ -66,7 +67,7 @@ class AbandonableStream(ChunkStream):
     def pull(self, timeout: float) -> StreamChunk | None:
         """As `ChunkStream.pull`, for at most `timeout` seconds."""
         self._pull = future = start_in_thread(self._inner.pull, timeout)
-        return future.result(timeout)
+        return outcome(future, timeout)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
         """As `pull`."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
+from lee_llm_router._util.short_waits import outcome
 from lee_llm_router._util.threads import awaitable
 from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.providers.agents.turn import AgentTurn
@@ -64,7 +65,7 @@ class AgentStream(ChunkStream):
         """
         until = monotonic() + timeout
         while (news := self._awaited()) is not None:
-            news.result(max(0.0, until - monotonic()))
+            outcome(news, max(0.0, until - monotonic()))
         self._raise_early_failure()
 
     async def open_async(self, timeout: float) -> None:
@@ -83,7 +84,7 @@ class AgentStream(ChunkStream):
         """As `ChunkStream.pull`."""
         until = monotonic() + timeout
         while (news := self._awaited()) is not None:
-            news.result(max(0.0, until - monotonic()))
+            outcome(news, max(0.0, until - monotonic()))
         return self.buffered() or self._last()
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
@@ -100,7 +101,7 @@ class AgentStream(ChunkStream):
     def close(self) -> None:
         """End the agent, and wait until everything is cleaned up."""
         self._switch.set()
-        self._end.result()
+        outcome(self._end)
 
     async def aclose(self) -> None:
         """As `close`. A cancellation is re-raised when everything is cleaned up."""

@@ -44,6 +44,7 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
 from typing import IO, Literal, Protocol
 
+from lee_llm_router._util.short_waits import LONGEST
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError
@@ -266,7 +267,7 @@ class _ChildRun:
     def _wait(self, selector: selectors.BaseSelector, until: float) -> bool:
         """Handle output and signals. True: the child has ended or written too much; False: `until` was reached."""
         while (time_left := until - monotonic()) > 0:
-            for key, _ in selector.select(time_left if not self._polls else min(time_left, POLL_INTERVAL)):
+            for key, _ in selector.select(min(time_left, POLL_INTERVAL if self._polls else LONGEST)):
                 if key.data(key.fileobj) == b"":
                     selector.unregister(key.fileobj)
             if self._companion is not None and monotonic() >= self._next_look:

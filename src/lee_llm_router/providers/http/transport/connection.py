@@ -35,6 +35,7 @@ from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
 from lee_llm_router._util.interruption import InterruptibleWait, by_thread
+from lee_llm_router._util.short_waits import LONGEST
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router._util.threads import call_in_thread
 from lee_llm_router._util.trampoline import run_steps
@@ -45,8 +46,6 @@ T = TypeVar("T")
 
 READ_SIZE = 65536
 FLUSH_SIZE = 65536
-_MAX_WAIT = 1e6
-"""Seconds one system call may wait; `socket.settimeout` refuses more than 2**31 milliseconds."""
 WAITING = "waiting for the answer"
 _CONTINUING = "waiting for more of the answer"
 
@@ -129,7 +128,7 @@ class Connection:
         left = self.deadline - monotonic()
         if left <= 0:
             raise self.timeout_error()
-        return min(left, _MAX_WAIT)
+        return left
 
     def timeout_error(self) -> LLMTimeoutError:
         """Return the error for an attempt whose time is up."""
@@ -200,27 +199,33 @@ def run(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -
 
 
 def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
-    try:
-        if isinstance(step, int):
-            sock.settimeout(connection.time_left())
-            return sock.recv(step)
-        if isinstance(step, bytes):
-            return _send(connection, sock, step)
-        if isinstance(step, Pause):
-            return connection.time_left()
-        if isinstance(step, WaitUntilWritable):
-            return _wait_until_writable(step, connection.time_left())
-        return call_in_thread(resolve, step, timeout=connection.time_left())
-    except TimeoutError:
-        connection.time_left()  # raises if it is our own deadline that has passed
-        raise
+    while True:  # until a wait is over: none is for longer than a second at once (see `short_waits`)
+        try:
+            if isinstance(step, int):
+                sock.settimeout(min(connection.time_left(), LONGEST))
+                return sock.recv(step)
+            if isinstance(step, bytes):
+                return _send(connection, sock, step)
+            if isinstance(step, Pause):
+                return connection.time_left()
+            if isinstance(step, WaitUntilWritable):
+                return _wait_until_writable(step, connection.time_left())
+            return call_in_thread(resolve, step, timeout=connection.time_left())
+        except TimeoutError as error:
+            connection.time_left()  # raises if it is our own deadline that has passed
+            if error.errno is not None:  # the network has given up
+                raise
 
 
 def _send(connection: Connection, sock: socket.socket, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        sock.settimeout(connection.time_left())
-        view = view[sock.send(view) :]
+        sock.settimeout(min(connection.time_left(), LONGEST))
+        try:
+            view = view[sock.send(view) :]
+        except TimeoutError as error:
+            if error.errno is not None:
+                raise
 
 
 def _wait_until_writable(step: WaitUntilWritable, time_left: float) -> None:
@@ -228,7 +233,7 @@ def _wait_until_writable(step: WaitUntilWritable, time_left: float) -> None:
     for sock in step.sockets:
         poll.register(sock, select.POLLOUT)
     seconds = time_left if step.seconds is None else min(step.seconds, time_left)
-    poll.poll(ceil(max(0.0, seconds) * 1000))
+    poll.poll(ceil(min(max(0.0, seconds), LONGEST) * 1000))
 
 
 def resolve(step: ResolveHost) -> list[Any]:
