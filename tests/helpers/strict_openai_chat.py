@@ -167,6 +167,8 @@ def _wrong_calls(message: dict[str, Any], where: str, seen: set[str], state: dic
         is_function = isinstance(function, dict) and function.keys() == {"name", "arguments"}
         if not is_function or not TOOL_NAME.fullmatch(str(function["name"])) or type(function["arguments"]) is not str:
             yield f"Invalid '{where}.tool_calls.function': {function}"
+        elif not is_object(function["arguments"]):
+            yield f"{where}.tool_calls.function.arguments: Expecting property name enclosed in double quotes"
         wanted = given.get(call_id, {})
         if call.get("extra_content") != wanted.get("extra_content"):
             yield f"Function call {call_id} is missing a thought_signature, or has a foreign one."
@@ -174,6 +176,14 @@ def _wrong_calls(message: dict[str, Any], where: str, seen: set[str], state: dic
             yield f"The reasoning_content in the thinking mode must be passed back to the API ({where}), and no other."
     if "reasoning_content" in message and not calls:
         yield f"reasoning_content is not allowed in '{where}'"
+
+
+def is_object(arguments: Any) -> bool:
+    """Whether the arguments of a call are JSON of an object. OpenAI does not look; vLLM and its like read them."""
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (TypeError, ValueError):
+        return False
 
 
 def answers(turn: int, stream: bool, state: dict[str, Any]) -> bytes:

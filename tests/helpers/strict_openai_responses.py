@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from helpers.responses_support import call, message, response, stream_of, thought
+from helpers.strict_openai_chat import is_object
 
 PATH = "/responses"
 _FIELDS = {
@@ -157,11 +158,8 @@ def _in_item(item: Any, where: str) -> Iterator[str]:
     elif kind in _CALLS:
         if not _NAME.fullmatch(str(item.get("name"))):
             yield f"Invalid '{where}.name'."
-        if kind == "function_call":
-            try:
-                json.loads(item.get("arguments", ""))
-            except (ValueError, TypeError):
-                yield f"Invalid '{where}.arguments'."
+        if kind == "function_call" and not is_object(item.get("arguments", "")):
+            yield f"Invalid '{where}.arguments'."
     elif kind in _CALLS.values() and not isinstance(item.get("output"), str):
         yield from _in_parts(item.get("output"), {"input_text", "input_image", "input_file"}, f"{where}.output")
     if "id" in item and not isinstance(item["id"], str):

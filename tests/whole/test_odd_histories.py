@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers import strict_openai_responses
+from helpers import strict_anthropic, strict_gemini, strict_openai_chat, strict_openai_responses
 from helpers.servers import Received, Server, answering_by, json_answer
 from helpers.stream_support import router_to
 from helpers.support import Memory
@@ -51,6 +51,37 @@ def _asked(kind: str, messages: list[Any]) -> tuple[list[Any], LLMRouterError, M
     ):
         router.complete("r", messages)
     return bodies, caught.value, memory
+
+
+STRICT = {
+    "http": strict_openai_chat, "openai_responses": strict_openai_responses, "anthropic": strict_anthropic,
+    "gemini": strict_gemini,
+}  # fmt: skip
+BROKEN = ['{"a": 1', "{broken", "", " ", "null", "[1]", "3", '"text"', "NaN", '{"a": NaN}', '{"a": 1}}', "{'a': 1}",
+          "[" * 9000, "\x00", '{"a": "\n"}', "ключ", "'" * 9]  # fmt: skip
+MODELS = {"http": "m", "openai_responses": "gpt-5.4", "anthropic": "claude-sonnet-5", "gemini": "gemini-3-pro"}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("extra", [{}, {"name": "look"}], ids=["clean", "mended"])
+def test_arguments_that_are_no_object_are_sent_as_one(kind: str, extra: dict[str, Any]) -> None:
+    """A model wrote them, or its answer was cut. What it wrote is still there to be read."""
+    seen: list[str | None] = []
+
+    def script(received: Received) -> bytes:
+        seen.append(STRICT[kind].check(json.loads(received.body), received.line.split()[1], {}))
+        return json_answer({"error": {"message": "enough"}}, 400)
+
+    with (
+        Server(answering_by(script)) as server,
+        router_to(server.url, type=kind, model=MODELS[kind]) as router,
+    ):
+        for arguments in BROKEN:
+            messages = _history(arguments)
+            messages[1] |= extra
+            with pytest.raises(LLMRouterError):
+                router.complete("r", messages)
+    assert dict(zip(BROKEN, seen, strict=True)) == dict.fromkeys(BROKEN)
 
 
 @pytest.mark.parametrize("kind", TYPES)

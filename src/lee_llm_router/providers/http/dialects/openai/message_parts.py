@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_text
+from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_object, arguments_text
 
 _NOT_IN_NAME = re.compile(r"[\s<|\\/>]+")
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -139,8 +139,7 @@ def legal_call(call: Mapping[str, Any], call_id: str, tools: Collection[Any]) ->
     new_name = (
         name if isinstance(name, str) and (name in tools or _TOOL_NAME.fullmatch(name)) else _legal_tool_name(name)
     )
-    # Many servers read the arguments as JSON, which an empty text is not.
-    new_arguments = arguments if isinstance(arguments, str) and arguments else arguments_text(arguments) or "{}"
+    new_arguments = arguments_object(arguments if isinstance(arguments, str) else arguments_text(arguments))
     if new_name is name and new_arguments is arguments and call.get("id") == call_id and call.get("type") == "function":
         return call
     # No server knows other fields of a function; those of the call may be its own.

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
@@ -29,6 +31,20 @@ def arguments_text(arguments: Any) -> str:
         return ""
     # Some servers send the arguments as an object.
     return arguments if isinstance(arguments, str) else written_json(arguments).decode()
+
+
+def arguments_object(arguments: str) -> str:
+    """Return the arguments of a call that goes back as JSON of an object; what is none stands in one.
+
+    A model may write what is no JSON, and an answer may be cut. Some servers read what comes back to them (vLLM).
+    """
+    try:
+        value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else None
+    except ValueError:
+        value = arguments
+    if type(value) is dict:
+        return arguments
+    return _NO_ARGUMENTS if value is None else written_json({"arguments": value}).decode()
 
 
 def calls_in(message: Mapping[str, Any]) -> Any:

@@ -25,6 +25,7 @@ from lee_llm_router.providers.http.dialects.conversation import (
     Turn,
     conversation_of,
 )
+from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_object
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import DIALECT, items_to_send_back, kind_of
 from lee_llm_router.response.content import Media, media_of
 from lee_llm_router.response.details import NATIVE_FIELD, native_content
@@ -121,12 +122,14 @@ def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
         call_id, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
         if type(call_id) is not str or call_id in seen or IDS.legal(call_id) != call_id:
             return None
-        if type(name) is not str or type(arguments) is not str or not arguments.strip():
+        if type(name) is not str or type(arguments) is not str:
             return None
         if not _TOOL_NAME.fullmatch(name):
             return None
         seen.add(call_id)
-        calls.append({"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments})
+        calls.append({
+            "type": "function_call", "call_id": call_id, "name": name, "arguments": arguments_object(arguments),
+        })  # fmt: skip
     return calls
 
 
@@ -232,7 +235,7 @@ class _Writer:
         for call in calls:
             self.items.append({
                 "type": "function_call", "call_id": call.id, "name": _tool_name(call.name),
-                "arguments": call.arguments.strip() or "{}",
+                "arguments": arguments_object(call.arguments),
             })  # fmt: skip
 
 
