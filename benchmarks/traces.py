@@ -29,6 +29,11 @@ MANY, DAYS = 1_000_000, 10
 DAY = 86_400
 RECORDS_OF_A_CALL = (1, 1, 1, 1, 1, 2, 1, 1, 3, 1)
 TEMPLATES = 1000
+FILTERS: dict[str, dict[str, Any]] = {
+    "--role": {"role": "planner"}, "--model": {"model": "gpt-*"}, "--status": {"status": "fallback"},
+    "--failure": {"failure": "RATE_LIMIT"}, "--slower-than": {"slower_than": 2.0},
+    "--metadata": {"metadata": {"tenant": "acme"}}, "--grep": {"grep": "no such word"},
+}  # fmt: skip
 Line = tuple[str, float, str]
 """The id, the moment and the JSON of a record."""
 
@@ -140,13 +145,16 @@ def measured(store: Any, count: int, days: int) -> Iterator[tuple[str, float, fl
     yield "poll(), nothing new", timed(lambda: store.poll(new)), 0.01
     yield "scan of an hour", timed(lambda: sum(1 for _ in store.scan(first, first + 3600))), None
     yield "calls of the last day", timed(lambda: sum(1 for _ in store.calls(first + (days - 1) * DAY))), None
-    for by in ("", "role", "provider", "day", "metadata.tenant"):
+    took = 0.0
+    for by in ("role", "provider", "day", "metadata.tenant", ""):
         began = process_time()
         trace_statistics(store, grouping_of(by))
-        yield f"stats --by {by}" if by else "stats", process_time() - began, 10.0
-    began = process_time()
-    trace_statistics(store, (), CallFilter(role="planner", since=first + DAY))
-    yield "stats --role --since", process_time() - began, None
+        took = process_time() - began
+        yield f"stats --by {by}" if by else "stats", took, 10.0
+    for words, chosen in FILTERS.items():
+        began = process_time()
+        trace_statistics(store, (), CallFilter(**chosen, since=first + DAY))
+        yield f"stats --since {words}", process_time() - began, 2 * took
     began = process_time()
     assert sum(1 for _ in store.scan()) == count
     yield "scan of all", process_time() - began, None

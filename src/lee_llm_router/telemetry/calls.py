@@ -6,11 +6,11 @@ the same by "answered", "saved by a fallback" or "what it cost".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.records import TraceRecord
@@ -38,6 +38,11 @@ class TracedCall:
     def role(self) -> str:
         """The role that was asked."""
         return self.records[0].role
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the caller said of the call."""
+        return self.records[0].metadata
 
     @property
     def last(self) -> TraceRecord:
@@ -102,6 +107,10 @@ class TracedCall:
                 return self.is_saved
             case "cut":
                 return self.is_cut
+
+    def names(self, *fields: str) -> list[str | None]:
+        """Return what each record has in `fields`, which hold names."""
+        return [getattr(record, name) for record in self.records for name in fields]
 
     @cached_property
     def started(self) -> datetime | None:

@@ -82,7 +82,7 @@ def add_call(sums: CallSums, records: Sequence[RawRecord]) -> None:
     if unfinished:
         sums.unfinished += 1
         return
-    total = _total_ms(records)
+    total = total_ms(records)
     sums.times.append(total)
     if not answered:
         sums.errors += 1
@@ -131,8 +131,8 @@ def _differs(first: RawRecord, last: RawRecord, name: str) -> bool:
     return one != other and checked_text(one) != checked_text(other)
 
 
-def _total_ms(records: Sequence[RawRecord]) -> float:
-    """Return what `TracedCall.total_ms` does; without looking at the time where one attempt says it all."""
+def total_ms(records: Sequence[RawRecord]) -> float:
+    """Return what `TracedCall.total_ms` does, without looking at the time where one attempt says it all."""
     first, last = records[0], records[-1]
     elapsed = checked_number(last.get("elapsed_ms")) or 0.0
     offset = None if last["attempt"] is None else checked_number(last.get("offset_ms"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.calls import CallStatus, TracedCall
@@ -24,6 +24,33 @@ _LONGEST = 100 * 366 * 86_400.0
 _LONGEST_MOMENT = 64
 """Characters; Python's parser takes any number of digits for some time."""
 _MAX_DEPTH = 100
+
+
+class CallFacts(Protocol):
+    """What a filter asks of a call: of a `TracedCall`, or of a `RawCall`, whose records were not built."""
+
+    @property
+    def role(self) -> str:
+        """The role that was asked."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What its first record has."""
+        ...
+
+    @property
+    def total_ms(self) -> float:
+        """As `TracedCall.total_ms`."""
+        ...
+
+    def has_status(self, status: CallStatus) -> bool:
+        """As `TracedCall.has_status`."""
+        ...
+
+    def names(self, *fields: str) -> Sequence[str | None]:
+        """Return what its records have in `fields`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +88,22 @@ class CallFilter:
 
     def matches(self, call: TracedCall) -> bool:
         """Return whether all conditions hold for `call`."""
-        records = call.records
-        checks = (
-            self.role is None or _is_like(call.role, self.role),
-            self.provider is None or any(_is_like(record.provider, self.provider) for record in records),
-            self.model is None
-            or any(_is_like(name, self.model) for record in records for name in (record.model, record.served_model)),
-            self.status is None or call.has_status(self.status),
-            self.failure is None or any(record.failure_type == self.failure.upper() for record in records),
-            self._is_in_time(call),
-            self.slower_than is None or call.total_ms >= self.slower_than * 1000,
-            all(_is_like(metadata_text(records[0], name), value) for name, value in self.metadata.items()),
+        return self._is_in_time(call) and self.fits(call) and (self.grep is None or _holds(call, self.grep.casefold()))
+
+    def fits(self, call: CallFacts) -> bool:
+        """Return whether all conditions hold but those on its time and on all its texts (`since`, `until`, `grep`)."""
+        return (
+            (self.role is None or _is_like(call.role, self.role))
+            and (self.provider is None or _is_any_like(call.names("provider"), self.provider))
+            and (self.model is None or _is_any_like(call.names("model", "served_model"), self.model))
+            and (self.status is None or call.has_status(self.status))
+            and (self.failure is None or self.failure.upper() in call.names("failure_type"))
+            and (self.slower_than is None or call.total_ms >= self.slower_than * 1000)
+            and (not self.metadata or self._has_entries(call.metadata))
         )
-        return all(checks) and (self.grep is None or _holds(call, self.grep.casefold()))
+
+    def _has_entries(self, metadata: Mapping[str, Any]) -> bool:
+        return all(_is_like(entry_text(metadata, name), value) for name, value in self.metadata.items())
 
     def _is_in_time(self, call: TracedCall) -> bool:
         if self.since is None and self.until is None:
@@ -82,11 +112,6 @@ class CallFilter:
             return False
         began = call.started.timestamp()
         return (self.since is None or began >= self.since) and (self.until is None or began < self.until)
-
-
-def metadata_text(record: TraceRecord, name: str) -> str | None:
-    """Return the entry `name` of a record's metadata as text; None if there is none. See `entry_text`."""
-    return entry_text(record.metadata, name)
 
 
 def entry_text(metadata: Mapping[str, Any], name: str) -> str | None:
@@ -152,6 +177,10 @@ def _iso_moment(text: str, today: datetime) -> datetime:
         if ":" not in text:
             raise
         return datetime.combine(today.date(), time.fromisoformat(text))
+
+
+def _is_any_like(names: Sequence[str | None], wanted: str) -> bool:
+    return wanted in names if "*" not in wanted else any(_is_like(name, wanted) for name in names)
 
 
 def _is_like(name: str | None, wanted: str) -> bool:

@@ -1,20 +1,21 @@
 """Numbers over many calls: how many there were, how they ended, how long they took, and what they used.
 
 How this works. A million records are counted in seconds, so they are read as the mappings that `TraceScanner.scan`
-yields, and no `TraceRecord` is made of them unless a filter asks. What is counted is what `TracedCall` says of the same
-records, by the same checks; a test compares the two. Durations are kept as 8 bytes each, so that percentiles are exact.
+yields, and no `TraceRecord` is made of them; `raw_calls.py` says which calls pass a filter. What is counted is what
+`TracedCall` says of the same records, by the same checks; a test compares the two. Durations are kept as 8 bytes each,
+so that percentiles are exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from operator import itemgetter
 from typing import Literal, TypeAlias
 
 from lee_llm_router._util.numbers import MAX_COUNT
-from lee_llm_router.telemetry.calls import TracedCall, parsed_time
+from lee_llm_router.telemetry.calls import parsed_time
 from lee_llm_router.telemetry.counting import (
     LONGEST_WORD,
     CallSums,
@@ -26,9 +27,9 @@ from lee_llm_router.telemetry.counting import (
     ending_of,
     is_record,
 )
-from lee_llm_router.telemetry.joining import CallJoiner, began_within, scan_around
+from lee_llm_router.telemetry.joining import CallJoiner, scan_around
 from lee_llm_router.telemetry.query import CallFilter, entry_text
-from lee_llm_router.telemetry.records import TraceRecord
+from lee_llm_router.telemetry.raw_calls import passing
 from lee_llm_router.telemetry.scanning import TraceScanner
 
 StatisticsUnit: TypeAlias = Literal["calls", "attempts", "failures"]
@@ -121,20 +122,20 @@ def trace_statistics(
         progress: Is called now and then with the number of records read since the last time.
     """
     wanted = calls or CallFilter()
-    counter = _Counter(tuple(by))
+    passes = passing(wanted)
+    counter = _Counter(tuple(by), passes)
     number = 0
     joiner: CallJoiner[RawRecord] = CallJoiner()
-    count_quickly = counter.count_plain if wanted.is_open else _never
     for number, record in enumerate(scan_around(scanner, wanted.since, wanted.until), 1):
         if progress is not None and not number % _TICK:
             progress(_TICK)
-        if (record.get("verdict") == "return" and count_quickly(record, joiner)) or not is_record(record):
+        if (record.get("verdict") == "return" and counter.count_plain(record, joiner)) or not is_record(record):
             continue
         for call in joiner.add(record["request_id"], record["verdict"], record):
-            if _passes(call, wanted):
+            if passes is None or passes(call):
                 counter.add(call)
     for call in joiner.rest():
-        if _passes(call, wanted):
+        if passes is None or passes(call):
             counter.add(call)
     if progress is not None:
         progress(number % _TICK)
@@ -146,26 +147,17 @@ def percentile(ordered: Sequence[float], percent: float) -> float | None:
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
-def _never(_record: RawRecord, _joiner: CallJoiner[RawRecord]) -> bool:
-    return False
-
-
-def _passes(records: list[RawRecord], wanted: CallFilter) -> bool:
-    if wanted.is_open:
-        return True
-    first = records[0]
-    if not began_within(first["started_at"], first["attempt"], wanted.since, wanted.until):
-        return False
-    if replace(wanted, since=None, until=None).is_open:
-        return True
-    return wanted.matches(TracedCall(tuple(TraceRecord.from_mapping(record) for record in records)))
-
-
 class _Counter:
-    """Counts calls in groups."""
+    """Counts calls in groups.
 
-    def __init__(self, by: tuple[str, ...]) -> None:
+    Args:
+        by: As for `trace_statistics`.
+        passes: Says which calls count; None: all.
+    """
+
+    def __init__(self, by: tuple[str, ...], passes: Callable[[Sequence[RawRecord]], bool] | None = None) -> None:
         self._by = by
+        self._passes = passes
         self._groups: dict[tuple[str | None, ...], CallSums] = {}
         self._total = CallSums()
         self._unit: StatisticsUnit = (
@@ -176,7 +168,8 @@ class _Counter:
         self._of_attempt = [(place, _FIELDS[name]) for place, name in enumerate(by) if name in ATTEMPT_KEYS]
 
     def count_plain(self, record: RawRecord, joiner: CallJoiner[RawRecord]) -> bool:
-        """Count a call of one record whose verdict is ``return``; return False if it is not one, or has an odd value.
+        """Count a call of one record whose verdict is ``return``, if it passes; return False if it is not one, or has
+        an odd value.
 
         Most calls are such: this is what a million of them cost. `add` counts the same.
         """
@@ -191,6 +184,8 @@ class _Counter:
             and 0 <= attempt <= MAX_COUNT and name not in joiner
         ):  # fmt: skip
             return False
+        if self._passes is not None and not self._passes((record,)):
+            return True
         if self._unit == "failures":
             return record.get("failure_type") is None
         key: list[str | None] = [None] * len(self._by)
