@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import linecache
 import traceback
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import FrozenInstanceError, field
 
 import pytest
 
-from lee_llm_router._util.frozen import copier, fast_init, maker
+from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.frozen import copier, maker
 from lee_llm_router.response.types import LLMResponse, LLMUsage, StreamChunk, make_chunk, make_response, make_usage
 
 
@@ -17,7 +18,6 @@ def _no_labels() -> list[str]:
     raise ValueError("no labels today")
 
 
-@fast_init
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """A class with a default that may fail."""

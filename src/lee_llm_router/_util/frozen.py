@@ -21,9 +21,10 @@ from __future__ import annotations
 import linecache
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, FrozenInstanceError, fields, replace
+from dataclasses import MISSING, fields, replace
 from functools import cache
 from itertools import count
+from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
 from lee_llm_router._util.deferred import DeferrableField
@@ -35,36 +36,40 @@ MadeT = TypeVar("MadeT")
 _file_numbers = count(1)
 
 
-def fast_init(cls: ClassT) -> ClassT:
-    """Give a frozen, slotted dataclass a faster ``__init__`` with the same parameters. A class decorator."""
-    dataclass_init: Callable[..., None] = cls.__dict__["__init__"]
-    parameters, values, defaults = _parameters_of(cls)
-    names: dict[str, Any] = {
-        "_own_class": cls,
-        "_unfrozen_class": _unfrozen_class(cls),
-        "_dataclass_init": dataclass_init,
-        "_set": object.__setattr__,
-        **defaults,
-    }
-    arguments = ", ".join(f"{f.name}={values[f.name]}" for f in fields(cls) if f.init)
-    init = _compile_function(
-        cls,
-        f"def __init__({', '.join(['self', *parameters])}):",
-        [
-            "if type(self) is not _own_class:  # a subclass may have another layout",
-            f"    return _dataclass_init(self, {arguments})",
+def compiled_init(cls: type) -> Callable[..., None]:
+    """Return the ``__init__`` of a dataclass. That of one that is frozen and has slots is the quick one."""
+    is_frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    parameters, values, names = _parameters_of(cls)
+    names |= {"_own_class": cls, "_set": object.__setattr__, "_type": type}  # a field may be called `type`
+    ending = ["self.__post_init__()"] if hasattr(cls, "__post_init__") else []
+    # With a slot for weak references, classes with the same slots have another layout.
+    if is_frozen and "__weakref__" not in cls.__dict__.get("__slots__", ("__weakref__",)):
+        names |= {"_unfrozen_class": _unfrozen_class(cls), "_init_subclass": _init_subclass}
+        body = [
+            "if _type(self) is not _own_class:  # a subclass may have another layout",
+            f"    return _init_subclass(self, {{{', '.join(f'{name!r}: {value}' for name, value in values.items())}}})",
             "_set(self, '__class__', _unfrozen_class)",
             *(f"self.{name} = {value}" for name, value in values.items()),
             "self.__class__ = _own_class",
-        ],
-        names,
+        ]
+    elif is_frozen:
+        body = [f"_set(self, {name!r}, {value})" for name, value in values.items()]
+    else:
+        body = [f"self.{name} = {value}" for name, value in values.items()]
+    init = _compile_function(
+        cls, f"def __init__({', '.join(['self', *parameters])}):", [*body, *ending] or ["pass"], names
     )
     init.__qualname__ = f"{cls.__qualname__}.__init__"
     init.__module__ = cls.__module__
-    init.__annotations__ = dataclass_init.__annotations__
-    type.__setattr__(cls, "__init__", init)
-    type.__setattr__(cls, "__setattr__", _refuse_assignment(cls))
-    return cls
+    init.__annotations__ = {**{f.name: f.type for f in fields(cls) if f.init}, "return": None}
+    return init
+
+
+def _init_subclass(self: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        object.__setattr__(self, name, value)
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
 
 
 def maker(cls: Callable[ParametersT, MadeT]) -> Callable[ParametersT, MadeT]:
@@ -95,36 +100,20 @@ def _parameters_of(cls: type) -> tuple[list[str], dict[str, str], dict[str, Any]
     parameters: list[str] = []
     values: dict[str, str] = {}
     names: dict[str, Any] = {}
-    for f in fields(cls):
+    for f in sorted(fields(cls), key=attrgetter("kw_only")):
         has_factory = f.default_factory is not MISSING
         default = f"_default_{f.name}"
         if has_factory or f.default is not MISSING:
             names[default] = f.default_factory if has_factory else f.default
         if not f.init:
-            values[f.name] = f"{default}()" if has_factory else default
+            if default in names:  # else its `__post_init__` sets it
+                values[f.name] = f"{default}()" if has_factory else default
             continue
         if f.kw_only and "*" not in parameters:
             parameters.append("*")
         parameters.append(f"{f.name}={default}" if default in names else f.name)
         values[f.name] = f"{default}() if {f.name} is {default} else {f.name}" if has_factory else f.name
     return parameters, values, names
-
-
-def _refuse_assignment(cls: type) -> Callable[[Any, str, Any], None]:
-    """Return the ``__setattr__`` of a frozen class.
-
-    That of a dataclass with slots means the class as it was before it got its slots (CPython's issue 90562), so an
-    unknown name is a `TypeError`. `typing` sets one, ``__orig_class__``, where a generic class is called with a type
-    argument, and takes an `AttributeError` for a no.
-    """
-    names = frozenset(f.name for f in fields(cls))
-
-    def __setattr__(self: Any, name: str, value: Any) -> None:
-        if type(self) is cls or name in names:
-            raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        object.__setattr__(self, name, value)
-
-    return __setattr__
 
 
 def copier(cls: type, *changed: str) -> Callable[..., Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from lee_llm_router._util.frozen import fast_init, maker
+from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.frozen import maker
 from lee_llm_router.batch.rows import BatchRow, BrokenRow
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.response.types import LLMResponse, LLMUsage
@@ -23,7 +24,6 @@ _first_of, _more_of = attrgetter(*_FIRST_USAGE), attrgetter(*_MORE_USAGE)
 _NO_MORE = (None,) * len(_MORE_USAGE)
 
 
-@fast_init
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
     """How a row ended: with its answer, or with an error that is its own."""

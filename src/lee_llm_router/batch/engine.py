@@ -7,11 +7,11 @@ care for the output: one line a row, and one only, is what `BatchJob.put` writes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.figures import BatchReport

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.answers import RowOutcome
 
 

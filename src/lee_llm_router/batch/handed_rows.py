@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.answers import RowOutcome, failure_of
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.figures import BatchReport

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.answers import answer_of, failure_of
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.outage import Fault, OutageGate, fault_of, sleep_until

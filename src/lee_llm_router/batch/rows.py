@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import blake2b
 from typing import Any, Self, TypeAlias
 
 from pydantic_core import to_json
 
-from lee_llm_router._util.frozen import fast_init, maker
+from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.frozen import maker
 from lee_llm_router.batch.template import MissingFieldError, PromptTemplate
 from lee_llm_router.response.types import Message, is_instruction
 
@@ -38,7 +39,6 @@ _MISPLACED = frozenset({"temperature", "top_p", "max_tokens", "model", "seed", "
 """Options of a call that people write beside the prompt. They would be left out unseen."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRow:
     """One row: what is asked, and by which id its answer is known."""

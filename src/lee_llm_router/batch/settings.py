@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.batch.figures import BatchReport
 from lee_llm_router.batch.rows import RowValue

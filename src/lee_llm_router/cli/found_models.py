@@ -10,9 +10,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.errors import ConfigError, LLMRouterError
 from lee_llm_router.providers.registry import PROVIDERS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers.registry import PROVIDERS

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router._util.suggestions import sharing_suggester

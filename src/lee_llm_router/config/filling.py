@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import is_sensitive_header, is_sensitive_parameter
 from lee_llm_router.config.environment import fill_references
 from lee_llm_router.config.findings import Findings

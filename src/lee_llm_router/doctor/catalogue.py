@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import ConfigError
 
 Level: TypeAlias = Literal["ok", "info", "warning", "error"]

@@ -11,11 +11,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from lee_llm_router._util.atomic_file import replace_file
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import MASK, bounded, scrub
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.config.env_file import MAX_ENV_BYTES

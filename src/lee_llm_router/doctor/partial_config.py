@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.config.findings import Finding, Findings
 from lee_llm_router.config.load import config_of_section, origin_of
 from lee_llm_router.config.models import LLMConfig

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import bounded, text_of_exception
 from lee_llm_router._util.suggestions import MAX_WORD

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router.doctor.catalogue import Level, Section, catalogue
 

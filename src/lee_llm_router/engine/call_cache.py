@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.engine.plan import Attempt, CallPlan, RouterParts, Target
 from lee_llm_router.providers.cache.contract import AnswerStore

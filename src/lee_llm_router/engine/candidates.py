@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.health.states import Permit
 from lee_llm_router.health.waiting import QueueTicket

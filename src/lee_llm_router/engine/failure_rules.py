@@ -9,9 +9,9 @@ says only "not later than now": it holds once, and then the backoff does, so tha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from enum import Enum
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.engine.settings import ContractConfig, RetryConfig
 from lee_llm_router.errors import FailureType, LLMRouterError
 

@@ -22,11 +22,11 @@ permit and its stream's assembler are the call's own, as those of a call without
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.answer_headers import NO_HEADERS
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import written_out
 from lee_llm_router.engine.answer_times import AnswerTimes
 from lee_llm_router.engine.billed_attempt import refusing

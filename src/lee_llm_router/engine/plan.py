@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.masked_text import masked_again
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import masked_headers

@@ -12,11 +12,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.interruption import Interruption
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.engine.abandoning import close_unawaited

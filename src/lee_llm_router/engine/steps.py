@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextvars import Context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lee_llm_router._util.data_class import dataclass
 
 if TYPE_CHECKING:
     from lee_llm_router.engine.operation import Operation

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lee_llm_router._util.answer_headers import NO_HEADERS
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.frozen import copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.providers.streams import AnswerParts

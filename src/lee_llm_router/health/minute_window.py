@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
+
+from lee_llm_router._util.data_class import dataclass
 
 MINUTE = 60.0
 

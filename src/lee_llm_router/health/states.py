@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import FailureType
 from lee_llm_router.health.breaker import Breaker, BreakerState
 from lee_llm_router.health.limits import AttemptLimits, RetryBudget
@@ -40,7 +40,6 @@ Transition = Literal["open", "close"]
 """What an outcome did to the target's breaker."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
     """What is known of one target at one moment."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import text_of_exception
 from lee_llm_router.config.references import MAX_CHAIN
 from lee_llm_router.errors import LLMRouterError, PolicyError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.pricing.cards import PriceCard
 
 
-@fast_init
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
     """The choice of a policy: a provider for one call, and what to use after it.
@@ -53,7 +52,6 @@ def _no_price(target: Target) -> PriceCard | None:  # noqa: ARG001 - as `Routing
     return None
 
 
-@fast_init
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
     """What a policy may consider in addition to the role and the configuration."""

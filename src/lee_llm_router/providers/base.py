@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.threads import call_in_thread_async
 from lee_llm_router.errors import AuthenticationError, UnavailableError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response

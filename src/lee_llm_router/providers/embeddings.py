@@ -8,11 +8,12 @@ each target: vectors of two models must never be mixed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import isfinite
 from typing import Any, TypeAlias
 
 from lee_llm_router._util.answer_headers import NO_HEADERS
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import InvalidRequestError, InvalidResponseError
 from lee_llm_router.response.types import UNREPORTED, LLMUsage
 

@@ -24,10 +24,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.suggestions import MAX_WORD
 
 _FILE = "vendors.json"

@@ -12,10 +12,10 @@ import os
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import InvalidRequestError
 
 MediaSource: TypeAlias = "bytes | str | os.PathLike[str]"

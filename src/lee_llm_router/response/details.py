@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 from typing import Any
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.data_class import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,6 @@ class NativeTurn:
     """JSON data in the form of the dialect."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerDetails:
     """What an answer holds beside its text, tool calls and reasoning. Empty is what the vendor does not say."""

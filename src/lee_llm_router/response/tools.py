@@ -17,11 +17,12 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial, partialmethod
 from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 from weakref import WeakKeyDictionary
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.docstrings import described_parameters
 from lee_llm_router._util.lenient_json import whole_text
 from lee_llm_router._util.scrubbing import bounded

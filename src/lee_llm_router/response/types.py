@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from typing_extensions import TypeVar
 
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.deferred import deferrable
-from lee_llm_router._util.frozen import copier, fast_init, maker
+from lee_llm_router._util.frozen import copier, maker
 from lee_llm_router.response.details import NO_DETAILS, AnswerDetails, with_native
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """The scale of `LLMRequest.reasoning_effort`, from no thinking to all there is. Each dialect maps it to its own."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
     """One request, as a provider sees it. None means: not asked for, and not sent.
@@ -102,7 +102,6 @@ bind_to_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, 
 """``bind_to_call(request, messages, role, request_id, metadata)``: return a copy that belongs to one call."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMUsage:
     """Tokens that one attempt used, as the provider reported them. None means unreported."""
@@ -130,7 +129,6 @@ UNREPORTED = LLMUsage()
 """The usage of an answer for which none was reported."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """A tool call that the model asks for."""
@@ -147,7 +145,6 @@ class ToolCall:
 
 
 @deferrable("raw")
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse(Generic[ParsedT_co]):
     """One whole answer."""
@@ -249,7 +246,6 @@ with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(L
 """``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCallDelta:
     """A piece of a tool call in a stream. Pieces with the same `index` belong together."""
@@ -263,7 +259,6 @@ class ToolCallDelta:
     """The next part of the arguments' JSON text."""
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
     """A piece of a streamed answer. An unset field did not come with this piece."""

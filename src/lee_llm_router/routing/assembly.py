@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from lee_llm_router._util.clock import Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.home_paths import NoHomeError
 from lee_llm_router._util.outside_collection import outside_collection
 from lee_llm_router._util.threads import call_in_thread_async

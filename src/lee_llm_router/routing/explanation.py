@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.health.states import TargetHealth
 
 SettingSource: TypeAlias = Literal["call", "policy", "fallback", "role", "provider", "default"]

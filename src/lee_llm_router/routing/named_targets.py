@@ -7,10 +7,10 @@ words of the call: a target as it was written, an option by its name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from lee_llm_router._util.counted_things import counted
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.load import load_config

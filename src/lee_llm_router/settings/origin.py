@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.home_paths import expand_home
 
 

@@ -20,12 +20,13 @@ import re
 import select
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from socket import SHUT_RDWR
 from time import monotonic
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
 

@@ -7,11 +7,11 @@ the same by "answered", "saved by a fallback" or "what it cost".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.records import TraceRecord
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, runtime_checkable
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.data_class import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,6 @@ def event_level(name: str) -> int:
     return _LEVELS.get(name, logging.DEBUG)
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterEvent:
     """One step of a call."""

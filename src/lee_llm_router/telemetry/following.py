@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.telemetry.events import EventSink
 from lee_llm_router.telemetry.records import TraceRecord
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Protocol
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.calls import CallStatus, TracedCall
 from lee_llm_router.telemetry.record_json import json_text

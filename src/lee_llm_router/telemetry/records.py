@@ -7,10 +7,10 @@ with the methods will do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from lee_llm_router._util.frozen import fast_init
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.printable import printable
 from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.record_json import (
@@ -41,7 +41,6 @@ def target_name(provider: str | None, model: str | None) -> str:
     return f"{printable(provider)}/{printable(model)}" if model else printable(provider)
 
 
-@fast_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceRecord:
     """One attempt (schema 1). A call that ends outside an attempt leaves one record with ``attempt=None``."""

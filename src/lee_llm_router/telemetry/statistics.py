@@ -9,11 +9,11 @@ so that percentiles are exact.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from operator import itemgetter
 from typing import Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.calls import parsed_time
 from lee_llm_router.telemetry.counting import (

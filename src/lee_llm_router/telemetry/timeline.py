@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.telemetry.calls import TracedCall, believed, parsed_time
 from lee_llm_router.telemetry.records import TraceRecord
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from time import sleep
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.interruption import InterruptibleWait
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.target_limits import limits_of_target
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, delete, insert, select, update
+
+from lee_llm_router._util.data_class import dataclass
 
 BEAT_SECONDS = 2.0
 """Seconds between two beats, and between two looks."""

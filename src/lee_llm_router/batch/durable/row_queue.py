@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOSClient, EnqueueOptions, WorkflowStatus
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.durable.database import SCHEMA, BatchDatabase
 from lee_llm_router.batch.durable.limits import QueueLimits
 from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of

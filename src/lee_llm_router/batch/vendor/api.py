@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.vendor.door import Door
 
 MB = 1_000_000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.log import logger
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchJob, BatchStoppedError

@@ -11,10 +11,10 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.engine import BatchStoppedError
 from lee_llm_router.batch.vendor.api import BatchResult, Submission
 from lee_llm_router.errors import ConfigError

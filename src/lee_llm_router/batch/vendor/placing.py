@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.engine import BatchJob
 from lee_llm_router.batch.live_engine import RowOptions
 from lee_llm_router.batch.rows import BatchRow

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Self
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.batch.settings import check_engine_options
 from lee_llm_router.errors import ConfigError
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Protocol
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.batch.engine import BatchJob

@@ -15,11 +15,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router.cli.chat.private_files import append_line, make_private_folder
 from lee_llm_router.engine.messages import normalize_messages

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.cli.trace.call_view import token_words
 from lee_llm_router.cli.trace.content import ContentStyle, heading, shown_text, write_text
 from lee_llm_router.cli.trace.figures import UNKNOWN, call_outcome, duration, money

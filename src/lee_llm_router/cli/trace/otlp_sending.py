@@ -10,12 +10,12 @@ import base64
 import gzip
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.errors import ConfigError, LLMRouterError, ProviderError

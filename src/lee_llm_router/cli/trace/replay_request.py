@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import MASK
 from lee_llm_router.cli.asking.options import CALL_ARGUMENTS
 from lee_llm_router.telemetry.calls import TracedCall

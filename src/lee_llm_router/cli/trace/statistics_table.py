@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.cli.trace.figures import UNKNOWN, count, duration, money
 from lee_llm_router.cli.trace.layout import GAP, Cell, columns, plain_rows, printable_line, row_text
 from lee_llm_router.cli.trace.screen import takes_marks

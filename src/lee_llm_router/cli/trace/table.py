@@ -7,11 +7,11 @@ what there is to tell of it underneath. In a pipe every column is there, nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.cli.trace.fields import entry_at
 from lee_llm_router.cli.trace.figures import (
     UNKNOWN,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import ceil
 from typing import Any
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.config.models import ChainEntry, LLMConfig, RoleConfig
 from lee_llm_router.doctor.price_table import most_usd
 from lee_llm_router.doctor.results import CheckResult, found

@@ -6,9 +6,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import scrub, text_of_exception
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.config.models import LLMConfig

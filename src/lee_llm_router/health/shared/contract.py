@@ -29,8 +29,9 @@ Text and numbers only are exchanged. No key of a vendor, no word of a prompt.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from lee_llm_router._util.data_class import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ Whoever writes this anew elsewhere may store it as he likes; `to_data` has what 
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from math import floor, inf
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.health.shared.contract import LimitsReport, LimitsView
 
 MINUTE = 60.5

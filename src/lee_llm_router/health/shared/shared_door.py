@@ -15,10 +15,11 @@ moment; the router that has the pass lets one attempt through, and what comes of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.health import rest as rests
 from lee_llm_router.health.shared.contract import DoorReport, DoorView, Rest

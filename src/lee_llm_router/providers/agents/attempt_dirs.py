@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import ProviderError
 from lee_llm_router.providers.child_process.orphans import LENT_NOTE
 from lee_llm_router.providers.child_process.owned_folder import owned_folder

@@ -6,9 +6,9 @@ import json
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import FailureType
 
 F = FailureType

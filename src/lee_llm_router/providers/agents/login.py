@@ -16,11 +16,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.regular_files import read_regular_file

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.agents.attempt_dirs import AttemptDirs
 from lee_llm_router.response.types import LLMRequest
 

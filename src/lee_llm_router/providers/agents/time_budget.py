@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import selectors
-from dataclasses import dataclass
 from time import monotonic, sleep
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.child_process.cancellation import CancelSwitch, ChildCancelledError
 
 

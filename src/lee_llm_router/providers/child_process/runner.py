@@ -38,12 +38,12 @@ import termios
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from time import monotonic, sleep
 from typing import IO, Literal, Protocol
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.short_waits import LONGEST
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, ProviderError

@@ -6,8 +6,9 @@ Neither the prompt nor the instructions nor the key is on the command line.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from lee_llm_router._util.data_class import dataclass
 
 OPTIONAL_FLAGS = frozenset({
     "--bare", "--include-partial-messages", "--no-session-persistence", "--disable-slash-commands", "--effort",

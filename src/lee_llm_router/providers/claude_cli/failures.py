@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import amount, wait_seconds
 from lee_llm_router.errors import FailureType
 from lee_llm_router.providers.agents.failures import Failure, StartupErrors, failure_of_end

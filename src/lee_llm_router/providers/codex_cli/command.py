@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lee_llm_router._util.data_class import dataclass
 
 PROVIDER = "lee_llm_router"
 """Name of the model provider that the command line defines. The built-in `openai` retries and cannot be overridden."""

@@ -7,10 +7,10 @@ gemini takes any field of the API's `GenerationConfig`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.response.types import LLMRequest
 
 NEEDED_FLAGS = frozenset({"--output-format", "--skip-trust", "--approval-mode", "--extensions", "--model"})

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.masked_text import values_used
 from lee_llm_router._util.scrubbing import is_sensitive_header, secrets_in
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, UnavailableError

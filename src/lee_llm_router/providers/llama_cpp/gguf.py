@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from io import BufferedReader
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
+
+from lee_llm_router._util.data_class import dataclass
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.shortage import lacking
 from lee_llm_router.errors import LLMRouterError, ModelNotFoundError, ProviderError
 from lee_llm_router.providers.llama_cpp import native

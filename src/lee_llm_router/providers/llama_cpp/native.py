@@ -20,11 +20,11 @@ import secrets
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.llama_cpp.settings import Pooling
 
 BATCH = 128

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import BudgetExceededError
 from lee_llm_router.telemetry.pricing.periods import period_end, period_name
 from lee_llm_router.telemetry.pricing.settings import BudgetConfig, BudgetPeriod, budget_in_words

@@ -7,9 +7,10 @@ a rate of its own costs what the whole does. What cannot be known is None, never
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.response.types import LLMUsage
 

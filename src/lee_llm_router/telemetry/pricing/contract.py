@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.response.types import LLMUsage
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import amount
 from lee_llm_router.response.types import LLMUsage
 from lee_llm_router.telemetry.pricing.cards import BATCH_SHARE, BATCH_TIER, PriceCard, tier_word

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from math import inf
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.numbers import amount

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import MAX_COUNT
 from lee_llm_router.telemetry.calls import TracedCall, believed, parsed_time
 from lee_llm_router.telemetry.record_json import json_text, plain_value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.telemetry.calls import TracedCall
 from lee_llm_router.telemetry.report.call_rows import CallRows
 

@@ -19,8 +19,10 @@ import re
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime
+
+from lee_llm_router._util.data_class import dataclass
 
 SECONDS_A_DAY = 86_400
 MEGABYTE = 1_000_000
@@ -38,7 +40,7 @@ _IS_SAFE_TO_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 """No link is followed, and a pipe or a device in the file's place is not waited for."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class DayFile:
     """One file of a trace folder. Files sort by age."""
 
@@ -52,6 +54,9 @@ class DayFile:
     """Whether it is a file, and no folder, link, pipe or device."""
     inode: int = field(default=0, compare=False)
     """Tells it from another file that had its name before."""
+
+    def __lt__(self, other: DayFile) -> bool:
+        return (self.day, self.number) < (other.day, other.number)
 
     @property
     def name(self) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+
+from lee_llm_router._util.data_class import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,11 @@ no vendor: `event_reader` reads streams, `conversation` puts messages in order, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.scrubbing import quoted
 from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.embeddings import EmbeddedBatch, EmbeddingRequest

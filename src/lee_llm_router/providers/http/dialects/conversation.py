@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.response.content import Media, media_of
 from lee_llm_router.response.types import Message, ToolCall, is_instruction, message_parts, message_tool_calls
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any
 
 from pydantic_core import from_json
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.http.dialects.error_words import code_words
 from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.providers.http.dialects.waits import wait_in_field

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import cache
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.errors import FailureType
 
 F = FailureType

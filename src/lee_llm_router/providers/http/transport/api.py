@@ -15,8 +15,9 @@ A provider knows only this file and `choice`. A transport takes a `WireRequest` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from lee_llm_router._util.data_class import dataclass
 
 RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 

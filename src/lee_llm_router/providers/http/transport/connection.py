@@ -28,12 +28,12 @@ import socket
 import ssl
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.interruption import InterruptibleWait, by_thread
 from lee_llm_router._util.short_waits import LONGEST
 from lee_llm_router._util.shortage import lacking

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.lenient_json import written_json
 from lee_llm_router._util.numbers import count
 from lee_llm_router.errors import ContentFilterError, LLMRouterError

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 
 from pydantic_core import from_json
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import read_error
 

@@ -13,9 +13,10 @@ How this works. Most calls are plain texts in turns, and are written at once (`_
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,

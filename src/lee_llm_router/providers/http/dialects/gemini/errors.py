@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects import errors

@@ -9,8 +9,10 @@ is not Google's (a tuned model, a gateway's own) is taken for a model that needs
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+
+from lee_llm_router._util.data_class import dataclass
 
 _GEMINI = re.compile(r"gemini-(?:(?P<major>\d{1,2})(?:\.(?P<minor>\d{1,2}))?(?:-|$)|(?P<latest>[a-z-]+-latest$))")
 _GEMMA = re.compile(r"gemma-?(?P<major>\d{1,2})?")

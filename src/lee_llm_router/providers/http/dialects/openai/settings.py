@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.http.dialects.conversation import LegalIds
 from lee_llm_router.providers.http.headers import HeaderText
 from lee_llm_router.providers.http.settings import HTTPConfig

@@ -14,9 +14,10 @@ How this works. An answer is a list of items, each with a type. `read_output` go
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.lenient_json import whole_text
 from lee_llm_router._util.numbers import count
 from lee_llm_router.providers.http.dialects.base import HTTPReply
