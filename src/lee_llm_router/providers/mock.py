@@ -16,6 +16,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import shake_256
 from itertools import accumulate
 from math import sqrt
@@ -50,6 +51,8 @@ DEFAULT_DIMENSIONS = 8
 
 _ANSWER_FIELDS = ("text", "chunks", "echo", "tool_calls", "finish_reason")
 _FAILURE_FIELDS = ("message", "status_code", "retry_after", "final", "fail_after")
+_SHORT = 1000
+"""The most characters of a text whose number of words is remembered."""
 _WORD_WITH_SPACE = re.compile(r"\S+\s*|\s+")
 
 
@@ -135,9 +138,12 @@ class MockConfig(ProviderConfig):
         return self
 
 
-class _PreparedAnswer(NamedTuple):
-    """What is the same each time a step's answer is given."""
+class _PreparedStep(NamedTuple):
+    """What is the same each time a step is played."""
 
+    step: MockStep
+    delay: float
+    fails: bool
     text: str | None
     """None: the last user message."""
     tool_calls: tuple[ToolCall, ...]
@@ -154,9 +160,9 @@ class MockProvider(Provider[MockConfig]):
 
     def __init__(self, name: str, config: MockConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)
-        self._script: Sequence[MockStep] = config.script or (MockStep(),)
-        self._prepared_answers = {id(step): self._prepare_answer(step) for step in self._script}
-        self._cumulative_times = tuple(accumulate(step.times for step in self._script))
+        script: Sequence[MockStep] = config.script or (MockStep(),)
+        self._script = [self._prepared(step) for step in script]
+        self._cumulative_times = tuple(accumulate(step.times for step in script))
         self._played = 0
         self._lock = ForkLock()
 
@@ -207,10 +213,10 @@ class MockProvider(Provider[MockConfig]):
             await self.clock.sleep_async(min(step.delay, timeout))
         return self._play_embedding(step, request, timeout)
 
-    def _play_embedding(self, step: MockStep, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
+    def _play_embedding(self, step: _PreparedStep, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
         self._check_delay(step, request, timeout)
-        if step.error is not None:
-            raise self._failure(step, step.error, request)
+        if step.fails:
+            raise self._failure(step.step, request)
         length = request.dimensions or DEFAULT_DIMENSIONS
         words = sum(map(_count_words, request.inputs))
         return EmbeddingResponse(
@@ -219,7 +225,7 @@ class MockProvider(Provider[MockConfig]):
             model=request.model or DEFAULT_MODEL,
         )
 
-    def _next(self) -> MockStep:
+    def _next(self) -> _PreparedStep:
         if len(self._script) == 1:
             return self._script[0]
         with self._lock:
@@ -228,44 +234,27 @@ class MockProvider(Provider[MockConfig]):
         position = played % length if self.config.loop else min(played, length - 1)
         return self._script[bisect_right(self._cumulative_times, position)]
 
-    def _play(self, step: MockStep, request: LLMRequest, timeout: float) -> LLMResponse:
+    def _play(self, step: _PreparedStep, request: LLMRequest, timeout: float) -> LLMResponse:
         if step.delay:
             self._check_delay(step, request, timeout)
-        if step.error is not None:
-            raise self._failure(step, step.error, request)
-        return self._answer(step, request)
+        if step.fails:
+            raise self._failure(step.step, request)
+        return _answer(step, request)
 
-    def _play_stream(self, step: MockStep, request: LLMRequest, timeout: float) -> ChunkStream:
+    def _play_stream(self, step: _PreparedStep, request: LLMRequest, timeout: float) -> ChunkStream:
         self._check_delay(step, request, timeout)
-        failure = None if step.error is None else self._failure(step, step.error, request)
-        if failure is not None and step.fail_after is None:
+        failure = self._failure(step.step, request) if step.fails else None
+        if failure is not None and step.step.fail_after is None:
             raise failure
-        chunks = _stream_chunks(self._answer(step, request), step.chunks)
-        return _MockStream(self.clock, chunks if failure is None else chunks[: step.fail_after], step.pause, failure)
+        chunks = _stream_chunks(_answer(step, request), step.step.chunks)
+        given = chunks if failure is None else chunks[: step.step.fail_after]
+        return _MockStream(self.clock, given, step.step.pause, failure)
 
-    def _check_delay(self, step: MockStep, request: LLMRequest | EmbeddingRequest, timeout: float) -> None:
+    def _check_delay(self, step: _PreparedStep, request: LLMRequest | EmbeddingRequest, timeout: float) -> None:
         if step.delay > timeout:
             raise LLMTimeoutError(f"no answer within {timeout:.4g} s", provider=self.name, model=_model(request))
 
-    def _answer(self, step: MockStep, request: LLMRequest) -> LLMResponse:
-        text, calls, finish_reason, completion = self._prepared_answers[id(step)]
-        if text is None:
-            asked = [message for message in request.messages if message.get("role") == "user"]
-            text = message_text(asked[-1]) if asked else ""
-            completion += _count_words(text)
-        prompt = 0
-        for message in request.messages:
-            prompt += _count_words(message_text(message))
-        usage = make_usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
-        return make_response(
-            text=text,
-            tool_calls=calls,
-            finish_reason=finish_reason,
-            usage=usage,
-            model=request.model or DEFAULT_MODEL,
-        )
-
-    def _prepare_answer(self, step: MockStep) -> _PreparedAnswer:
+    def _prepared(self, step: MockStep) -> _PreparedStep:
         text: str | None = self.config.response_text
         if step.text is not None:
             text = step.text
@@ -277,9 +266,11 @@ class MockProvider(Provider[MockConfig]):
             text = None
         calls = tuple(_tool_call(call, number) for number, call in enumerate(step.tool_calls, 1))
         words = _count_words(text or "") + sum(_count_words(call.arguments) for call in calls)
-        return _PreparedAnswer(text, calls, step.finish_reason or ("tool_calls" if calls else "stop"), words)
+        finish_reason = step.finish_reason or ("tool_calls" if calls else "stop")
+        return _PreparedStep(step, step.delay, step.error is not None, text, calls, finish_reason, words)
 
-    def _failure(self, step: MockStep, kind: FailureType, request: LLMRequest | EmbeddingRequest) -> LLMRouterError:
+    def _failure(self, step: MockStep, request: LLMRequest | EmbeddingRequest) -> LLMRouterError:
+        kind = step.error or FailureType.UNKNOWN
         return error_for(
             kind,
             step.message or f"scripted {kind}",
@@ -323,6 +314,26 @@ class _MockStream(ChunkStream):
         return chunk
 
 
+def _answer(step: _PreparedStep, request: LLMRequest) -> LLMResponse:
+    text, completion = step.text, step.words
+    if text is None:
+        asked = [message for message in request.messages if message.get("role") == "user"]
+        text = message_text(asked[-1]) if asked else ""
+        completion += _count_words(text)
+    prompt = 0
+    for message in request.messages:
+        content = message.get("content")
+        prompt += _count_words(content if type(content) is str else message_text(message))
+    usage = make_usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+    return make_response(
+        text=text,
+        tool_calls=step.tool_calls,
+        finish_reason=step.finish_reason,
+        usage=usage,
+        model=request.model or DEFAULT_MODEL,
+    )
+
+
 def _stream_chunks(answer: LLMResponse, texts: Sequence[str] | None) -> list[StreamChunk]:
     texts = _WORD_WITH_SPACE.findall(answer.text) if texts is None else texts
     calls = enumerate(answer.tool_calls)
@@ -353,5 +364,11 @@ def _tool_call(call: MockToolCall, number: int) -> ToolCall:
     return ToolCall(id=call.id or f"call_{number}", name=call.name, arguments=arguments)
 
 
-def _count_words(text: str) -> int:
+@lru_cache(maxsize=256)
+def _words_of_short(text: str) -> int:
     return len(text.split())
+
+
+def _count_words(text: str) -> int:
+    # What is asked of a mock is asked again and again: to count a prompt of 12 words anew costs 2.4k instructions.
+    return _words_of_short(text) if len(text) <= _SHORT else len(text.split())
