@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -56,6 +57,18 @@ class _AskedPolicy(NamedTuple):
     wants_context: bool
 
 
+@dataclass(slots=True)
+class _KnownRole:
+    """What is worked out once of a role, since it is the same for every call."""
+
+    settings: RoleSettings
+    asked: _AskedPolicy
+    sound_choice: ProviderChoice | None = None
+    """The choice checked last: a simple policy gives the same one each time."""
+    plain_chains: dict[str, tuple[Target, ...]] = field(default_factory=dict)
+    """The chains of calls without overrides, by the provider chosen."""
+
+
 def _asked_policy(policy: RoutingPolicy) -> _AskedPolicy:
     return _AskedPolicy(policy, type(policy).__name__, takes_context(policy))
 
@@ -88,14 +101,10 @@ class CallPlanner:
         self._policy = _asked_policy(policy)
         self._role_policies = {role: _asked_policy(own) for role, own in role_policies.items()}
         self._compression = compression
-        self._sound_choices: dict[str, ProviderChoice] = {}
-        """The choice checked last for each role: a simple policy gives the same one each time."""
         self._roles = AskedRoles(config, parts.secrets)
-        # What is the same for every call is worked out once: a role's settings, its chain as the file has it, and the
-        # chain of a call without overrides.
-        self._role_settings: dict[str, RoleSettings] = {}
+        self._known_roles: dict[str, _KnownRole] = {}
         self._configured_chains: dict[str, tuple[Target, ...]] = {}
-        self._plain_chains: dict[tuple[str, str], tuple[Target, ...]] = {}
+        """The chains of roles as the file has them."""
         self._ordered_chains: dict[tuple[str, tuple[int, ...]], tuple[Target, ...]] = {}
         self._keys = KeySpread(config.providers)
 
@@ -122,7 +131,7 @@ class CallPlanner:
         Raises:
             LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
         """
-        served = role if role.__class__ is str and role in self._config.roles else self._roles.served(role)
+        served = role if role.__class__ is str and role in self._known_roles else self._roles.served(role)
         plan = self._bare_plan(served, new_request_id(self.parts.clock.time()), operation)
         if stream:
             plan.stream = plan.role_settings.stream
@@ -223,9 +232,8 @@ class CallPlanner:
             plan.reasons = reasons_of(choice, targets)
         if self._keys.is_needed:
             plan.targets = self._keys.spread(targets, kept=not fields)
-        reporter = self.parts.reporter
         if plan.wants_debug_events:
-            reporter.event(
+            self.parts.reporter.event(
                 "policy.choice", plan.request_id, plan.role_settings.shown_role, provider=targets[0].names[0],
                 model=targets[0].names[1], policy=plan.role_settings.policy,
                 chain=[target_name(t.provider, t.model) for t in targets],
@@ -251,20 +259,24 @@ class CallPlanner:
             plan.hedge = hedge if plan.hedge is None else _changed(plan.hedge, hedge)
 
     def _bare_plan(self, role: str, request_id: str, operation: Operation) -> CallPlan:
-        settings = self._role_settings.get(role) or self._role_settings.setdefault(role, self._settings_of(role))
+        known = self._known_roles.get(role)
+        if known is None:
+            asked = self._role_policies.get(role, self._policy)
+            known = self._known_roles.setdefault(role, _KnownRole(self._settings_of(role, asked), asked))
+        settings = known.settings
         started = self.parts.clock.monotonic()
         plan = CallPlan(settings, operation, request_id, started, settings.deadline, settings.metadata,
                         settings.contract)  # fmt: skip
         plan.accept = settings.accept if operation.judged else None
         plan.hedge = settings.hedge
-        plan.wants_debug_events = self.parts.reporter.wants_debug_events
+        plan.wants_debug_events = self.parts.reporter.wants_debug_events()
         return plan
 
-    def _settings_of(self, role: str) -> RoleSettings:
+    def _settings_of(self, role: str, asked: _AskedPolicy) -> RoleSettings:
         config = self._config.roles[role]
         return RoleSettings(
             role=role,
-            policy=self._role_policies.get(role, self._policy).name,
+            policy=asked.name,
             deadline=config.deadline,
             retry=config.retry,
             fallback_on=config.fallback_on,
@@ -279,14 +291,13 @@ class CallPlanner:
         )
 
     def _choose(self, plan: CallPlan, fields: Mapping[str, Any]) -> ProviderChoice:
-        role, context = plan.role_settings.role, None
-        asked = self._role_policies.get(role, self._policy)
-        if asked.wants_context:
-            context = self._context(plan, fields)
-        choice = choose(asked.policy, role, self._config, context)
-        if choice is not self._sound_choices.get(role):
+        role = plan.role_settings.role
+        known = self._known_roles[role]
+        context = self._context(plan, fields) if known.asked.wants_context else None
+        choice = choose(known.asked.policy, role, self._config, context)
+        if choice is not known.sound_choice:
             check_choice(choice)
-            self._sound_choices[role] = choice
+            known.sound_choice = choice
         return choice
 
     def _context(self, plan: CallPlan, fields: Mapping[str, Any]) -> RoutingContext:
@@ -304,15 +315,15 @@ class CallPlanner:
         """Return the targets of a call, their schemas checked."""
         if choice.order is not None:
             return self._ordered_chain(role, choice, choice.order, fields)
-        key = (role, choice.provider_name)
+        plain_chains = self._known_roles[role].plain_chains
         plain = not (choice.request_overrides or choice.provider_overrides or choice.fallbacks is not None)
-        chain = self._plain_chains.get(key) if plain else None
+        chain = plain_chains.get(choice.provider_name) if plain else None
         if chain is None:
             chain = chosen_chain(choice, role, self._config, self._configured_chain(role))
             for target in chain:
                 _check_schema(target.fields.get("schema"))
             if plain:
-                self._plain_chains[key] = chain
+                plain_chains[choice.provider_name] = chain
             else:
                 chain = tuple(target.masked(self.parts.secrets) for target in chain)
         return self._with_fields(role, chain, choice, fields) if fields else chain

@@ -63,7 +63,6 @@ class Reporter:
         self.wants_records = store is not None or observer is not None or on_token_usage is not None
         """Whether any listener is given records."""
 
-    @property
     def wants_debug_events(self) -> bool:
         """Whether any listener would get an event of level DEBUG."""
         return bool(self._sinks) or logger.isEnabledFor(logging.DEBUG)
