@@ -41,10 +41,10 @@ from lee_llm_router.engine.failures import (
 from lee_llm_router.engine.heard_limits import NOTHING_HEARD, heard
 from lee_llm_router.engine.no_attempt import deadline_passed, kept_answer, nobody_left
 from lee_llm_router.engine.plan import SHORTEST_ATTEMPT, Attempt, CallPlan, RouterParts
-from lee_llm_router.engine.preparation import prepare, refit
+from lee_llm_router.engine.preparation import ask_otherwise, prepare
 from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import TargetSelector
-from lee_llm_router.engine.steps import AskStep, CallStep, CallSteps, ContextStep, QueueStep, SleepStep
+from lee_llm_router.engine.steps import CallStep, CallSteps, QueueStep, SleepStep
 from lee_llm_router.engine.stream_assembler import StreamAssembler
 from lee_llm_router.engine.streamed_attempt import ask_stream
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, RouterClosedError
@@ -65,7 +65,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
         BaseException: a cancellation thrown in, traced and unchanged.
     """
     run = CallRun(plan, parts)
-    operation, race = plan.operation, run.race
+    race = run.race
     try:
         try:
             action = run.first_action()
@@ -79,13 +79,11 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     if race is not None and race.takes(action.candidate):
                         action, attempt = yield from race.first_to_end(action, attempt)
                         answer = yield from race.outcome()
-                    elif plan.stream is None:
-                        ask = AskStep(attempt.provider, operation, attempt.request, attempt.timeout)
-                        answer = yield ask if attempt.context is None else ContextStep(attempt.context, ask)
                     else:
-                        answer = yield from ask_stream(run, attempt, plan.stream)
+                        how = plan.stream
+                        answer = (yield attempt) if how is None else (yield from ask_stream(run, attempt, how))
                     try:
-                        answer = operation.accepted(plan, attempt.target, attempt.request, answer)
+                        answer = attempt.operation.accepted(plan, attempt.target, attempt.request, answer)
                     except WorkLimitError:
                         answer = yield check_at_length(plan, attempt, answer, run.time_left(attempt))
                     if parts.billing is not None:
@@ -98,8 +96,6 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                     outside_collection(run.cancelled, attempt, cancelled)
                     raise
                 else:
-                    if race is not None:
-                        race.won(attempt)
                     return run.succeeded(attempt, answer)
         except Exception as caught:
             # Nothing foreign leaves: a clock or an operation of somebody else's has failed, say.
@@ -118,8 +114,8 @@ class CallRun:
     """The state of one call, and what follows from it."""
 
     __slots__ = (
-        "assembler", "charged", "clock", "deadline_at", "final", "last_error", "last_start", "made", "parts", "permit",
-        "plan", "race", "recorder", "selector", "waited",
+        "_recorder", "assembler", "charged", "clock", "deadline_at", "final", "last_error", "last_start", "made",
+        "parts", "permit", "plan", "race", "selector", "waited",
     )  # fmt: skip
 
     def __init__(self, plan: CallPlan, parts: RouterParts) -> None:
@@ -133,12 +129,14 @@ class CallRun:
         """The latest wait: when it began, and what for; None: its moment had come already."""
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
-        self.recorder = CallRecorder(plan, parts)
-        self.selector = TargetSelector(
-            plan.targets, parts.health, prepare=partial(prepare, plan, parts), last_start=self.last_start,
-            retry=plan.role_settings.retry, refuse=refusing(plan, parts),
-            kept=None if plan.caching is None else plan.caching.kept,
-        )  # fmt: skip
+        is_told = plan.wants_debug_events or plan.following is not None or parts.reporter.wants_records
+        self._recorder = CallRecorder(plan, parts) if is_told else None
+        retry = plan.role_settings.retry
+        self.selector = TargetSelector(plan.targets, parts.health, self._prepare, self.last_start, retry)
+        if parts.billing is not None:
+            self.selector.refuse = refusing(plan, parts)
+        if plan.caching is not None:
+            self.selector.kept = plan.caching.kept
         self.permit: Permit | None = None
         self.last_error: LLMRouterError | None = None
         self.final: LLMRouterError | None = None
@@ -146,6 +144,13 @@ class CallRun:
         """Of the answer that comes in, or came in last; None in an unstreamed call."""
         self.race = None if plan.hedge is None else _race(self, plan.hedge)
         """The attempts under way at once; None where there is but one at a time."""
+
+    @property
+    def recorder(self) -> CallRecorder:
+        """What writes the call down; made when there is something to write."""
+        if self._recorder is None:
+            self._recorder = CallRecorder(self.plan, self.parts)
+        return self._recorder
 
     def first_action(self) -> NextAction:
         """Return what the call does first."""
@@ -181,23 +186,29 @@ class CallRun:
         # Preparing the request (a compression hook) may have taken its time.
         if now >= self.last_start and not is_hedge:
             raise self._no_attempt(now)
-        timeout = min(candidate.target.timeout, self.deadline_at - now)
-        attempt = Attempt(provider, request, timeout, candidate.target, self.made, candidate.asked, now,
-                          self.clock.time(), candidate.dropped, self.waited and self.waited[1], action.reason,
-                          candidate.tries + 1, is_hedge)  # fmt: skip
-        self.made, self.charged = self.made + 1, self.charged + 1
+        timeout, left = candidate.target.timeout, self.deadline_at - now
+        timeout = timeout if timeout < left else left
+        attempt = Attempt(self.plan.operation, provider, request, timeout, candidate.target, self.made,
+                          candidate.asked, now, self.clock.time(), candidate.dropped, self.waited and self.waited[1],
+                          action.reason, candidate.tries + 1, is_hedge)  # fmt: skip
+        self.made += 1
+        self.charged += 1
         candidate.tries += 1
         candidate.asked += 1
         self.waited = None
-        self.recorder.started(attempt)
+        if self._recorder is not None:
+            self._recorder.started(attempt)
         if self.parts.billing is not None:
             self.parts.billing.started(attempt)
         return attempt
 
     def succeeded(self, attempt: Attempt, answer: Any) -> Any:
         """Record that the attempt gave `answer`, and return it."""
+        if self.race is not None:
+            self.race.won(attempt)
         self._settle(attempt, said=answer)
-        self.recorder.succeeded(attempt, answer)
+        if self._recorder is not None:
+            self._recorder.succeeded(attempt, answer)
         if self.plan.caching is not None:
             self.plan.caching.answered = attempt
         return answer
@@ -241,7 +252,8 @@ class CallRun:
         # Break the reference cycles, so that the call's messages are freed at once.
         self.assembler = self.final = self.race = None
         del self.selector
-        self.recorder.call_ended(self.made)
+        if self._recorder is not None:
+            self._recorder.call_ended(self.made)
 
     def time_left(self, attempt: Attempt) -> float:
         """Return the seconds that are left to check the answer of `attempt`; raise if none are."""
@@ -250,6 +262,9 @@ class CallRun:
         if left <= 0:
             raise LLMTimeoutError("no time was left to check the answer")
         return left
+
+    def _prepare(self, candidate: Candidate) -> LLMRouterError | None:
+        return prepare(self.plan, self.parts, candidate)
 
     def _after_failure(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool
@@ -275,7 +290,7 @@ class CallRun:
         candidate.ready_at = now + (again_after or 0.0)
         candidate.retry_paid = decision.named or is_outage or decision.free or error.local_shortage
         if decision.free:
-            self._ask_otherwise(candidate, error)
+            ask_otherwise(self.plan.operation, candidate, error)
         if decision.other_provider:
             self.selector.exhaust_provider(candidate.target.provider)
         if self.race is not None and (other := self.race.going_on(attempt, error, decision.stop)) is not None:
@@ -294,15 +309,6 @@ class CallRun:
             raise self._final(error) from error
         forget_frames(error)
         return action
-
-    def _ask_otherwise(self, candidate: Candidate, error: LLMRouterError) -> None:
-        """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
-        candidate.tries = max(0, candidate.tries - 1)
-        candidate.failures -= 1
-        if not error.ask_again:
-            candidate.repairs += 1
-            candidate.request = self.plan.operation.repaired(candidate.first_request, error)
-        refit(self.plan.operation, candidate)
 
     def _count_failure(
         self, candidate: Candidate, attempt: Attempt, error: LLMRouterError, is_probe: bool, now: float
@@ -343,10 +349,8 @@ class CallRun:
         permit, self.permit = self.permit, None
         assert permit is not None  # noqa: S101 - every attempt has one
         told = heard(self.plan.operation, said, self.clock.time()) if permit.target.hears_limits else NOTHING_HEARD
-        changed = self.parts.health.release(
-            permit, failure, counts_against_target=counts, close_gate_for=closed_for, rests=rests,
-            tokens=told.tokens, left=told.left,
-        )  # fmt: skip
+        health = self.parts.health
+        changed = health.release(permit, failure, counts, closed_for, rests, tokens=told.tokens, left=told.left)
         if changed:
             self.recorder.breaker(attempt, changed)
 

@@ -6,7 +6,7 @@ A driver decides nothing. It performs a step, sends back what came of it, or thr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from operator import methodcaller
 from typing import Any
@@ -22,9 +22,9 @@ from lee_llm_router.engine.abandoning import (
     await_or_abandon,
     close_later,
 )
+from lee_llm_router.engine.plan import Attempt
 from lee_llm_router.engine.runners import FirstChunks, TaskRunner, ThreadRunner, wait_for_one, wait_for_one_async
 from lee_llm_router.engine.steps import (
-    AskStep,
     AwaitStep,
     BeginStreamStep,
     CallStep,
@@ -62,12 +62,12 @@ class StreamState:
 
 def drive(steps: CallSteps, clock: Clock) -> Any:
     """Run the `steps` of an unstreamed call in the calling thread; return its answer."""
-    return run_steps(steps, partial(_perform, clock))
+    return run_steps(steps, lambda step: _perform(clock, step))
 
 
-async def drive_async(steps: CallSteps, clock: Clock) -> Any:
+def drive_async(steps: CallSteps, clock: Clock) -> Coroutine[Any, Any, Any]:
     """Run the `steps` of an unstreamed call on the running event loop; return its answer."""
-    return await run_steps_async(steps, partial(_perform_async, clock))
+    return run_steps_async(steps, lambda step: _perform_async(clock, step))
 
 
 def drive_stream(
@@ -145,10 +145,8 @@ def need_asyncio() -> None:
 
 
 def _perform(clock: Clock, step: CallStep) -> Any:
-    if isinstance(step, AskStep):
-        if step.provider.capabilities.bounded:
-            return step.operation.ask(step.provider, step.request, step.timeout)
-        return call_in_thread(step.operation.ask, step.provider, step.request, step.timeout, timeout=step.timeout)
+    if isinstance(step, Attempt):
+        return _ask(step) if step.context is None else step.context.run(_ask, step)
     if isinstance(step, ContextStep):
         return step.context.run(_perform, clock, step.step)
     if not isinstance(step, OpenStreamStep):
@@ -157,6 +155,13 @@ def _perform(clock: Clock, step: CallStep) -> Any:
         return step.provider.stream(step.request, step.timeout)
     close = methodcaller("close")
     return call_in_thread(step.provider.stream, step.request, step.timeout, timeout=step.timeout, late=close)
+
+
+def _ask(attempt: Attempt) -> Any:
+    ask, timeout = attempt.operation.ask, attempt.timeout
+    if attempt.provider.capabilities.bounded:
+        return ask(attempt.provider, attempt.request, timeout)
+    return call_in_thread(ask, attempt.provider, attempt.request, timeout, timeout=timeout)
 
 
 def _perform_own(clock: Clock, step: CallStep) -> Any:
@@ -171,18 +176,26 @@ def _perform_own(clock: Clock, step: CallStep) -> Any:
     return _perform_race(clock, step)
 
 
-async def _perform_async(clock: Clock, step: CallStep) -> Any:
-    if isinstance(step, AskStep):
-        answer = step.operation.ask_async(step.provider, step.request, step.timeout)
-        return await (answer if step.provider.capabilities.bounded else await_or_abandon(answer, step.timeout))
+def _perform_async(clock: Clock, step: CallStep) -> Awaitable[Any]:
+    # No coroutine of its own, nor has `ask_async` of a completion: what awaits this would resume each of them in turn.
+    if isinstance(step, Attempt):
+        return _ask_async(step) if step.context is None else await_in_context(step.context, _awaited(_ask_async, step))
     if isinstance(step, ContextStep):
-        return await await_in_context(step.context, _perform_async(clock, step.step))
+        return await_in_context(step.context, _awaited(_perform_async, clock, step.step))
     if not isinstance(step, OpenStreamStep):
-        return await _perform_own_async(clock, step)
+        return _perform_own_async(clock, step)
     opened = step.provider.stream_async(step.request, step.timeout)
-    if step.provider.capabilities.bounded:
-        return await opened
-    return await await_or_abandon(opened, step.timeout, late=close_later)
+    return opened if step.provider.capabilities.bounded else await_or_abandon(opened, step.timeout, late=close_later)
+
+
+def _ask_async(attempt: Attempt) -> Awaitable[Any]:
+    answer = attempt.operation.ask_async(attempt.provider, attempt.request, attempt.timeout)
+    return answer if attempt.provider.capabilities.bounded else await_or_abandon(answer, attempt.timeout)
+
+
+async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Do all of it where it is awaited: what a provider does before its first `await`, too."""
+    return await function(*args)
 
 
 async def _perform_own_async(clock: Clock, step: CallStep) -> Any:
@@ -216,7 +229,7 @@ def _perform_race(clock: Clock, step: RaceStep) -> Any:
 async def _perform_race_async(clock: Clock, step: RaceStep) -> Any:
     """As `_perform_race`."""
     if isinstance(step, StartStep):
-        return TaskRunner(_perform_async(clock, step.step), clock)
+        return TaskRunner(_awaited(_perform_async, clock, step.step), clock)
     if isinstance(step, AwaitStep):
         return await wait_for_one_async(step.runners, step.seconds, clock)
     read = ReadStreamStep(await _perform_async(clock, step.opening), step.assembler, step.bounded, step.context)

@@ -37,11 +37,9 @@ from lee_llm_router.engine.preparation import prepare
 from lee_llm_router.engine.runners import BegunStream, EndedRunner, Runner, SpentStream
 from lee_llm_router.engine.settings import HedgeConfig
 from lee_llm_router.engine.steps import (
-    AskStep,
     AwaitStep,
     BeginStreamStep,
     CallStep,
-    ContextStep,
     ReadStreamStep,
     StartStep,
 )
@@ -214,11 +212,10 @@ class Race:
         delay = self._delay(attempt) if self._hedges_left else None
         self._hedge_at = inf if delay is None else attempt.started_monotonic + delay
 
-    def _step_of(self, flight: Flight) -> AskStep | ContextStep | BeginStreamStep:
+    def _step_of(self, flight: Flight) -> Attempt | BeginStreamStep:
         run, attempt = self._run, flight.attempt
         if run.plan.stream is None:
-            ask = AskStep(attempt.provider, run.plan.operation, attempt.request, attempt.timeout)
-            return ask if attempt.context is None else ContextStep(attempt.context, ask)
+            return attempt
         flight.assembler, opening = begin_stream(run, attempt, run.plan.stream, self._before)
         is_bounded = attempt.provider.capabilities.bounded
         return BeginStreamStep(opening, flight.assembler, is_bounded, attempt.context)

@@ -7,7 +7,7 @@ The engine knows attempts, waits and failures; an operation knows its question a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,7 +73,7 @@ class Operation(ABC):
         """Make one try, for at most `timeout` seconds."""
 
     @abstractmethod
-    async def ask_async(self, provider: Provider[Any], request: Any, timeout: float) -> Any:
+    def ask_async(self, provider: Provider[Any], request: Any, timeout: float) -> Coroutine[Any, Any, Any]:
         """As `ask`, for asyncio."""
 
     @abstractmethod
@@ -190,9 +190,11 @@ class Completion(Operation):
         """As `Provider.complete`."""
         return provider.complete(request, timeout)
 
-    async def ask_async(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
+    def ask_async(
+        self, provider: Provider[Any], request: LLMRequest, timeout: float
+    ) -> Coroutine[Any, Any, LLMResponse]:
         """As `Provider.complete_async`."""
-        return await provider.complete_async(request, timeout)
+        return provider.complete_async(request, timeout)
 
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
         """Return the response, held to its JSON contract, naming who served it in which call."""

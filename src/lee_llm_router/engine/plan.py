@@ -195,8 +195,13 @@ class CallPlan:
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one target, while it is under way."""
+    """One try at one target, while it is under way.
 
+    As a step of a call it says: ask `provider` by `operation`, for at most `timeout` seconds, in `context`; send back
+    its answer.
+    """
+
+    operation: Operation
     provider: Provider[Any]
     request: Any
     timeout: float

@@ -31,7 +31,17 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
     return None
 
 
-def refit(operation: Operation, candidate: Candidate) -> None:
+def ask_otherwise(operation: Operation, candidate: Candidate, error: LLMRouterError) -> None:
+    """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
+    candidate.tries = max(0, candidate.tries - 1)
+    candidate.failures -= 1
+    if not error.ask_again:
+        candidate.repairs += 1
+        candidate.request = operation.repaired(candidate.first_request, error)
+    _refit(operation, candidate)
+
+
+def _refit(operation: Operation, candidate: Candidate) -> None:
     """Leave out of the candidate's request what its provider may have learned by now that it cannot express."""
     provider = candidate.provider
     if provider is not None:

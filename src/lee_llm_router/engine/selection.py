@@ -27,7 +27,7 @@ Every target passed over on the way is noted once, with the reason, for a trace 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -64,33 +64,30 @@ class TargetSelector:
         prepare: Opens a candidate's provider and builds its request; returns the reason if it cannot serve.
         last_start: The moment from which no attempt may start.
         retry: The role's patience and longest wait.
-        refuse: Says which budget that is spent keeps a target from being asked; None where there is no budget.
-        kept: Answers kept for targets, by their place in the chain; None where there is no cache.
     """
 
     __slots__ = (
-        "_health", "_kept", "_last_start", "_prepare", "_refuse", "_refused", "_retry", "_spent", "_targets", "_ticket",
-        "_waiting", "candidates", "opens_at", "shut_reason", "shut_since", "skipped", "spent_budget",
+        "_health", "_last_start", "_prepare", "_refused", "_retry", "_spent", "_targets", "_ticket", "_waiting",
+        "candidates", "kept", "opens_at", "refuse", "shut_reason", "shut_since", "skipped", "spent_budget",
     )  # fmt: skip
 
     def __init__(
         self,
         targets: Sequence[Target],
         health: Health | HealthGlance,
-        *,
         prepare: Callable[[Candidate], LLMRouterError | None],
         last_start: float,
         retry: RetryConfig,
-        refuse: Callable[[Target], BudgetExceededError | None] | None = None,
-        kept: Mapping[int, Any] | None = None,
     ) -> None:
         self.candidates = [Candidate(targets[0], 0)]
         """The first; all once it is passed over or has failed: most calls need no other (1.7% of their work)."""
         self._targets = targets
         self._health = health
         self._prepare = prepare
-        self._refuse = refuse
-        self._kept = kept
+        self.refuse: Callable[[Target], BudgetExceededError | None] | None = None
+        """Says which budget that is spent keeps a target from being asked; None where there is no budget."""
+        self.kept: Mapping[int, Any] | None = None
+        """Answers kept for targets, by their place in the chain; None where there is no cache."""
         self.spent_budget: BudgetExceededError | None = None
         """The budget that the last look found spent, if that is why nobody can be asked."""
         self.skipped: list[tuple[Target, LLMRouterError]] = []
@@ -102,10 +99,11 @@ class TargetSelector:
         self.shut_reason = ""
         """Why the last look found nobody to ask or to wait for."""
         self._ticket: QueueTicket | None = None
-        self._waiting: list[tuple[float | None, Candidate, Refusal | None]] = []
-        self._refused: list[tuple[Candidate, LLMRouterError]] = []
-        """Found by the last look along the chain: candidates to wait for, and candidates that cannot serve."""
-        self._spent: list[BudgetExceededError] = []
+        # Each look along the chain begins these anew.
+        self._waiting: list[tuple[float | None, Candidate, Refusal | None]]
+        self._refused: list[tuple[Candidate, LLMRouterError]]
+        """Found by the last look: candidates to wait for, and candidates that cannot serve."""
+        self._spent: list[BudgetExceededError]
         """Budgets that the last look found spent."""
         self.opens_at: float | None = None
         """The earliest moment known to the last look from which any target may be asked again."""
@@ -130,15 +128,16 @@ class TargetSelector:
                 self.spent_budget = self._spent[-1]
                 self._note_skipped(None)
                 return None
+            self.all_candidates()  # which this loop goes on through, if it is the first look
         if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
             self.spent_budget = min(self._spent, key=lambda one: inf if one.retry_after is None else one.retry_after)
         return self._wait(now)
 
     def _action_at(self, candidate: Candidate, now: float) -> NextAction | None:
         """Return what may be done at `candidate` now; None if nothing."""
-        if self._kept and candidate.position in self._kept:
+        if self.kept and candidate.position in self.kept:
             self._note_skipped(candidate)
-            return NextAction(candidate, now, kept=self._kept[candidate.position])
+            return NextAction(candidate, now, kept=self.kept[candidate.position])
         permit = self._try(candidate, now)
         if permit is None:
             return self._wait_for_answer(candidate) if self._waiting else None
@@ -193,18 +192,16 @@ class TargetSelector:
         self.candidates += [Candidate(target, made + i) for i, target in enumerate(self._targets[made:])]
         return self.candidates
 
-    def _from(self, candidate: Candidate | None) -> Iterator[Candidate]:
-        """Yield the candidates in the order of the chain: all, or from the one after `candidate` on and around."""
+    def _from(self, candidate: Candidate | None) -> list[Candidate]:
+        """Return the candidates in the order of the chain: all, or from the one after `candidate` on and around."""
         if candidate is None:
-            yield self.candidates[0]
-            yield from self.all_candidates()[1:]
-        else:
-            candidates, start = self.all_candidates(), candidate.position + 1
-            yield from [c for c in candidates[start:] + candidates[:start] if not (c.exhausted or c.set_aside)]
+            return self.candidates
+        candidates, start = self.all_candidates(), candidate.position + 1
+        return [c for c in candidates[start:] + candidates[:start] if not (c.exhausted or c.set_aside)]
 
     def _try(self, candidate: Candidate, now: float) -> Permit | None:
         """Acquire a permit for `candidate`, or record why there is none."""
-        if self._refuse is not None and (spent := self._refuse(candidate.target)) is not None:
+        if self.refuse is not None and (spent := self.refuse(candidate.target)) is not None:
             candidate.exhausted = True
             self._refused.append((candidate, spent))
             self._spent.append(spent)
@@ -229,7 +226,7 @@ class TargetSelector:
 
     def _acquire(self, candidate: Candidate, *, despite_rest: bool = False) -> Permit | None:
         ticket = None if self._ticket is None else self._ticket_for(candidate)
-        answer = self._health.acquire(candidate.target.key, ticket, despite_rest=despite_rest, tokens=candidate.tokens)
+        answer = self._health.acquire(candidate.target.key, ticket, candidate.tokens, despite_rest)
         if isinstance(answer, Permit):
             return answer if self._ticket is None else self._taken(candidate, answer)
         if not despite_rest:
@@ -322,7 +319,7 @@ class TargetSelector:
     def _last_chance(self, candidate: Candidate, patient_until: float, now: float) -> NextAction | None:
         """Return an attempt before the breaker's time, or a short wait for one, at the end of patience."""
         ticket = self._ticket_for(candidate)
-        answer = self._health.acquire(candidate.target.key, ticket, last_chance=True, tokens=candidate.tokens)
+        answer = self._health.acquire(candidate.target.key, ticket, candidate.tokens, last_chance=True)
         if isinstance(answer, Permit):
             return NextAction(candidate, now, self._taken(candidate, answer), reason=_LAST_CHANCE)
         until = self._last_start if answer.opens_at is None else answer.opens_at

@@ -10,21 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lee_llm_router._util.data_class import dataclass
 
 if TYPE_CHECKING:
-    from lee_llm_router.engine.operation import Operation
+    from lee_llm_router.engine.plan import Attempt
     from lee_llm_router.engine.runners import Runner
     from lee_llm_router.engine.stream_assembler import StreamAssembler
     from lee_llm_router.providers.base import ChunkStream, Provider
     from lee_llm_router.response.types import LLMRequest, StreamChunk
-
-
-@dataclass(slots=True)
-class AskStep:
-    """Ask `provider` by `operation`, for at most `timeout` seconds; send back its answer."""
-
-    provider: Provider[Any]
-    operation: Operation
-    request: Any
-    timeout: float
 
 
 @dataclass(slots=True)
@@ -55,7 +45,7 @@ class ContextStep:
     """Perform `step` in `context`; send back what came of it."""
 
     context: Context
-    step: AskStep | OpenStreamStep
+    step: OpenStreamStep
 
 
 @dataclass(slots=True)
@@ -98,7 +88,7 @@ class BeginStreamStep:
 class StartStep:
     """Start performing `step` beside all else; send back its `Runner`."""
 
-    step: AskStep | ContextStep | BeginStreamStep
+    step: Attempt | BeginStreamStep
 
 
 @dataclass(slots=True)
@@ -112,7 +102,7 @@ class AwaitStep:
 RaceStep: TypeAlias = BeginStreamStep | StartStep | AwaitStep
 """A step of attempts that are under way at once."""
 CallStep: TypeAlias = (
-    AskStep | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep | RaceStep
+    "Attempt | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep | RaceStep"
 )
 CallSteps: TypeAlias = Generator[CallStep, Any, Any]
 """A call under way: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""

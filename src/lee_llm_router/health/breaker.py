@@ -28,7 +28,7 @@ class RollingCount:
         self._answers = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
 
-    def add(self, now: float, *, failed: bool) -> None:
+    def add(self, now: float, failed: bool) -> None:
         """Count one outcome."""
         if int(now / self._bucket_seconds) != self._tick:
             self._advance(now)
@@ -120,12 +120,12 @@ class Breaker:
         self.is_probing = True
         return True
 
-    def record_answer(self, now: float, *, probe: bool) -> bool:
+    def record_answer(self, now: float, probe: bool) -> bool:
         """Count an answer, and return whether it closed the breaker.
 
         Any answer counts, even an error that is not the target's fault: it shows that the target is up.
         """
-        self._outcomes.add(now, failed=False)
+        self._outcomes.add(now, False)
         self.last_answer_at = now
         self.failures_in_a_row = 0
         self._answers_in_a_row += 1

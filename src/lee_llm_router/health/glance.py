@@ -23,12 +23,10 @@ class HealthGlance:
     def __init__(
         self,
         state: Callable[[TargetKey], TargetState],
-        refusal: Callable[[TargetState, QueueTicket | None, float, bool, int], Refusal | None],
         lock: AbstractContextManager[object],
         clock: Clock,
     ) -> None:
         self._state = state
-        self._refusal = refusal
         self._lock = lock
         self._clock = clock
 
@@ -36,16 +34,15 @@ class HealthGlance:
         self,
         key: TargetKey,
         ticket: QueueTicket | None = None,
-        *,
-        last_chance: bool = False,
-        despite_rest: bool = False,
         tokens: int = 0,
+        despite_rest: bool = False,
+        last_chance: bool = False,
     ) -> Permit | Refusal:
         """As `Health.acquire`; the permit is worth nothing."""
         now = self._clock.monotonic()
         with self._lock:
             target = self._state(key)
-            refusal = self._refusal(target, ticket, now, despite_rest, tokens)
+            refusal = target.refusal(ticket, now, despite_rest, tokens)
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
             if refusal is not None and refusal.cause == "state":

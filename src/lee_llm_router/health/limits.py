@@ -25,7 +25,7 @@ class AttemptLimits:
         tpm: Tokens used in any 60 seconds: those that are reserved for an attempt, until it says what it used.
     """
 
-    __slots__ = ("_others", "_starts", "_tokens", "in_flight", "is_timed", "max_concurrency", "rpm", "tpm")
+    __slots__ = ("_others", "_starts", "_tokens", "in_flight", "is_set", "is_timed", "max_concurrency", "rpm", "tpm")
 
     cause: Literal["limit", "state"] = "limit"
     """What keeps an attempt away when `opens_at` names a later moment; ``state``: a shared state has yet to answer."""
@@ -43,6 +43,8 @@ class AttemptLimits:
         """Attempts that have started and not ended."""
         self.is_timed = rpm is not None or tpm is not None
         """Whether the vendor's word on what is left of a minute matters."""
+        self.is_set = self.is_timed or max_concurrency is not None
+        """Whether there is any; else nobody need ask here, nor count attempts."""
 
     def opens_at(self, now: float, tokens: int = 0) -> float | None:
         """Return the earliest time for the next attempt; None if another attempt has to end first.

@@ -165,7 +165,7 @@ class TargetState:
         return self._answered(permit, now)
 
     def _answered(self, permit: Permit, now: float) -> Transition | None:
-        if not self.breaker.record_answer(now, probe=permit.probe):
+        if not self.breaker.record_answer(now, permit.probe):
             return None
         self.recovery = 1 if len(self.queue) > 1 else MAX_RECOVERY
         return "close"
@@ -191,8 +191,8 @@ class TargetState:
         probe_at = self.breaker.probe_at or now
         return max(opens_at, probe_at) if now < probe_at else None
 
-    def refusal(self, now: float, despite_rest: bool) -> Refusal | None:
-        """Return why the target itself admits no attempt; None if it does."""
+    def refusal(self, ticket: QueueTicket | None, now: float, despite_rest: bool, tokens: int) -> Refusal | None:
+        """Return why no attempt may start now, as `Health.acquire` is asked for it; None if one may."""
         provider = self.provider
         if self.door is not None and (answered_by := self.door.known_by(now)) is not None:
             return Refusal("state", _STATE_ASKED, answered_by, now)
@@ -203,7 +203,11 @@ class TargetState:
             return Refusal("rest", f"it rests after {rest.reason}", rest.until, now)
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return Refusal("recovery", "it has just come back", None, now)
-        return None if self.gate.rate is None else self._refusal_by_gate(now)
+        by_gate = None if self.gate.rate is None else self._refusal_by_gate(now)
+        # Most have no limits, and nobody waits for them.
+        if by_gate is not None or not (provider.limits.is_set or self.limits is not None or provider.line.size):
+            return by_gate
+        return _refusal_by_limits(self, ticket, now, tokens)
 
     def _refusal_by_gate(self, now: float) -> Refusal | None:
         gate_opens_at = self.gate.opens_at(now)
@@ -297,7 +301,7 @@ def refusal_in_queue(limits: AttemptLimits, now: float) -> Refusal:
     return Refusal("state", _STATE_ASKED, answered_by, now)
 
 
-def refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
+def _refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
     """Return why limits, or those who wait, admit no attempt at `target`; None if they do.
 
     Args:
@@ -307,9 +311,10 @@ def refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: floa
         tokens: What is to be reserved for the attempt.
     """
     provider = target.provider
-    limits_open_at = provider.limits.opens_at(now, tokens)
-    if limits_open_at is None or limits_open_at > now:
-        return refusal_by(provider.limits, "at the limit set for it", limits_open_at, now)
+    if provider.limits.is_set:
+        limits_open_at = provider.limits.opens_at(now, tokens)
+        if limits_open_at is None or limits_open_at > now:
+            return refusal_by(provider.limits, "at the limit set for it", limits_open_at, now)
     if target.limits is not None and (refusal := target.refusal_of_model(ticket, now, tokens)) is not None:
         return refusal
     if provider.line.size:

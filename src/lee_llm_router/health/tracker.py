@@ -48,7 +48,6 @@ from lee_llm_router.health.states import (
     TargetState,
     Transition,
     refusal_at_last,
-    refusal_by_limits,
 )
 from lee_llm_router.health.view import HealthView
 from lee_llm_router.health.waiting import KeyedTarget, QueueTicket, TargetKey
@@ -127,26 +126,25 @@ class Health:
         self,
         key: TargetKey,
         ticket: QueueTicket | None = None,
-        *,
-        last_chance: bool = False,
-        despite_rest: bool = False,
         tokens: int = 0,
+        despite_rest: bool = False,
+        last_chance: bool = False,
     ) -> Permit | Refusal:
         """Return a permit for `key`, or a refusal that says why not.
 
         Args:
             key: The target.
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
-            last_chance: Whether the caller's patience has ended: it may probe before the breaker's time.
-            despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
             tokens: An estimate of what the attempt will use, to be reserved where `tpm` limits that.
+            despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
+            last_chance: Whether the caller's patience has ended: it may probe before the breaker's time.
         """
         now = self._clock.monotonic()
         with self._lock.inner:
             target = self._targets.get(key) or self._add_target(key)
             provider = target.provider
             target.last_used = now
-            refusal = self._refusal(target, ticket, now, despite_rest, tokens)
+            refusal = target.refusal(ticket, now, despite_rest, tokens)
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
             if refusal is not None:
@@ -157,7 +155,7 @@ class Health:
                 return refusal
             if ticket is not None:
                 self._end(ticket, target, now)
-            of_provider = provider.limits.acquire(now, tokens)
+            of_provider = provider.limits.acquire(now, tokens) if provider.limits.is_set else None
             of_model = None if target.limits is None else target.limits.acquire(now, tokens)
             target.in_flight += 1
             if target.rest.length:
@@ -178,10 +176,10 @@ class Health:
         self,
         permit: Permit,
         failure: FailureType | None = None,
-        *,
         counts_against_target: bool = False,
         close_gate_for: float | None = None,
         rests: bool = False,
+        *,
         tokens: int | None = None,
         left: LimitsLeft | None = None,
     ) -> Transition | None:
@@ -201,7 +199,8 @@ class Health:
             if permit.fork_generation != self._fork_generation:
                 return None  # The parent process counts this attempt.
             target, provider = permit.target, permit.target.provider
-            provider.limits.release()
+            if provider.limits.is_set:
+                provider.limits.release()
             target.in_flight -= 1
             if target.limits is not None:
                 target.limits.release()
@@ -229,7 +228,7 @@ class Health:
         """Return what answers as this does, and changes nothing: no permit is taken, and no target becomes known."""
         from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for those who look, not for calls
 
-        return HealthGlance(self._seen_target, self._refusal, self._lock, self._clock)
+        return HealthGlance(self._seen_target, self._lock, self._clock)
 
     def view(self) -> HealthView:
         """Return what is known of every target, as `snapshot` does, each looked up when it is asked for."""
@@ -283,7 +282,7 @@ class Health:
                 line.append(target.queue, ticket)
                 line.place(target.queue, target.opens_at(now), now)
                 # A permit may have been released between the refusal and this append; nobody would wake us then.
-                refused = self._refusal(target, ticket, now, True, tokens)
+                refused = target.refusal(ticket, now, True, tokens)
                 if refused is None or (refused.opens_at is not None and (until is None or refused.opens_at < until)):
                     ticket.wake()
         return ticket
@@ -339,12 +338,6 @@ class Health:
         for provider in self._providers.values():
             provider.limits.in_flight = 0
             provider.line.clear()
-
-    def _refusal(
-        self, target: TargetState, ticket: QueueTicket | None, now: float, despite_rest: bool, tokens: int
-    ) -> Refusal | None:
-        """Return why no attempt may start now; None if one may."""
-        return target.refusal(now, despite_rest) or refusal_by_limits(target, ticket, now, tokens)
 
     @staticmethod
     def _wake(target: TargetState, now: float) -> None:

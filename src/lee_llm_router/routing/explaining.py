@@ -107,9 +107,10 @@ class _Explainer:
         """Why attempts would fail before anything is sent."""
         self._now = parts.clock.monotonic()
         self._selector = TargetSelector(
-            plan.targets, self._health, prepare=self._prepare, retry=plan.role_settings.retry,
-            last_start=self._now + plan.deadline - SHORTEST_ATTEMPT, refuse=self._spent,
+            plan.targets, self._health, self._prepare, self._now + plan.deadline - SHORTEST_ATTEMPT,
+            plan.role_settings.retry,
         )  # fmt: skip
+        self._selector.refuse = self._spent
 
     def candidates(self) -> list[Candidate]:
         """Return the targets of the chain."""

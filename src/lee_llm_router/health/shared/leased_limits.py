@@ -71,7 +71,7 @@ class LeasedLimits(AttemptLimits):
     __slots__ = (
         "__weakref__", "_asked", "_asked_tokens", "_begun", "_peak", "_peak_since", "_rate", "_reported",
         "_reported_at", "_tokens_each", "_trust_until", "_used", "_waiting", "budget", "cause", "expires",
-        "is_contended", "is_leased", "is_noted", "link", "lock", "member", "next_at", "scope", "slots", "starts",
+        "is_contended", "is_noted", "link", "lock", "member", "next_at", "scope", "slots", "starts",
         "tokens", "wake",
     )  # fmt: skip
 
@@ -86,8 +86,6 @@ class LeasedLimits(AttemptLimits):
         self.wake = wake
         self._waiting = waiting
         self.budget = budget
-        self.is_leased = not (own.max_concurrency is None and own.rpm is None and own.tpm is None)
-        """Whether there is anything to lend; otherwise only the retry budget is shared."""
         self.cause = "limit"
         self.renew()
 
@@ -118,7 +116,7 @@ class LeasedLimits(AttemptLimits):
         """As `AttemptLimits.opens_at`; the answer of the shared state is expected by the moment returned."""
         self.cause = "limit"
         at = super().opens_at(now, tokens)
-        if at is None or at > now or not self.is_leased:
+        if at is None or at > now or not self.is_set:
             return at
         if self._has(now, tokens):
             return at
@@ -135,8 +133,6 @@ class LeasedLimits(AttemptLimits):
     def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
         """As `AttemptLimits.acquire`; takes from the lease what is there."""
         use = super().acquire(now, tokens)
-        if not self.is_leased:
-            return use
         if self.starts:
             self.starts -= 1
         if self.tokens:
@@ -169,7 +165,7 @@ class LeasedLimits(AttemptLimits):
 
     def ask(self, now: float, tokens: int) -> None:
         """Have the link ask for what a call lacks, which has been refused with the cause ``state``."""
-        if not self.is_leased:
+        if not self.is_set:
             return
         self._asked = True
         self._asked_tokens = max(self._asked_tokens, tokens)
@@ -177,7 +173,7 @@ class LeasedLimits(AttemptLimits):
 
     def answered_by(self, now: float) -> float | None:
         """As `AttemptLimits.answered_by`: those who wait are many, and the lease is not used up."""
-        if not self.is_leased or now >= min(self.link.alone_from, self.expires):
+        if not self.is_set or now >= min(self.link.alone_from, self.expires):
             return None
         return now + self.link.patience
 
@@ -185,7 +181,7 @@ class LeasedLimits(AttemptLimits):
         """Return how many attempts the lease has permits for."""
         if now >= self.link.alone_from:
             return self._room(now)
-        if not self.is_leased or now >= self.expires:
+        if not self.is_set or now >= self.expires:
             return 0
         if self.tpm is not None and self.tokens < _PLENTY * max(self._tokens_each, self._asked_tokens):
             return 0  # small requests are not to pass a large one for ever
@@ -202,7 +198,7 @@ class LeasedLimits(AttemptLimits):
 
     def is_busy(self) -> bool:
         """Whether the shared state is to hear of this again soon, so that what is held stays lent or goes back."""
-        held = self.is_leased and (self.in_flight or self.starts or self.tokens or self.slots)
+        held = self.is_set and (self.in_flight or self.starts or self.tokens or self.slots)
         return bool(held or self._used or self._asked or self._waiting())
 
     def report(self, now: float) -> LimitsReport:
