@@ -56,11 +56,6 @@ hash of what it asks, where it has an id of its own; and whether it waits for an
 it."""
 
 
-def _blob(value: bytes | None) -> bytearray | None:
-    """Return `value` for a statement. Any other type, `bytes` too, `sqlite3` asks to adapt itself: 1 us a value."""
-    return None if value is None else bytearray(value)
-
-
 def key_of_broken(line: int) -> bytes:
     """Return the key of the broken row at `line`. No id has it: one that begins so is another text."""
     return blake2b(b"%d" % line, digest_size=10, person=b"broken").digest()
@@ -68,6 +63,9 @@ def key_of_broken(line: int) -> bytes:
 
 class BatchLedger:
     """The ledger of one output. It belongs to whoever holds the output's lock.
+
+    Its statements are given bytes as a `bytearray`: any other type, `bytes` too, `sqlite3` asks to adapt itself, which
+    takes 1 us a value.
 
     Args:
         path: Its file; made if there is none, and made anew if it is damaged.
@@ -156,7 +154,10 @@ class BatchLedger:
             "INSERT INTO rows VALUES (?, 0, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET run = excluded.run,"
             " times = excluded.times, place = coalesce(excluded.place, place), asked = coalesce(excluded.asked, asked),"
             " state = CASE WHEN ? THEN 0 ELSE state END",
-            [(bytearray(key), self.run, times, place, _blob(asked), waits) for key, times, place, asked, waits in rows],
+            [
+                (bytearray(key), self.run, times, place, None if asked is None else bytearray(asked), waits)
+                for key, times, place, asked, waits in rows
+            ],
         )
 
     def state(self, key: bytes) -> int:
@@ -190,7 +191,8 @@ class BatchLedger:
             self._ended[key] = state
         else:
             _, times, place, asked, _ = seen
-            self._untold[key] = (bytearray(key), state, self.run, times, place, _blob(asked))
+            blob = None if asked is None else bytearray(asked)
+            self._untold[key] = (bytearray(key), state, self.run, times, place, blob)
         if len(self._untold) + len(self._ended) >= _UNTOLD:
             self._write_states()
 
