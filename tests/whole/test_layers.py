@@ -45,7 +45,7 @@ INSIDE = {
         ["agents"],
         ["http.learning_provider"],
         ["http.provider"],
-        ["http.event_stream", "http.checks"],
+        ["http.event_stream", "http.checks", "http.refused_turns"],
         ["http.transport", "http.dialects", "http.settings", "http.headers", "http.query", "child_process"],
         ["keys"],
         ["json_schema", "base", "vendors"],

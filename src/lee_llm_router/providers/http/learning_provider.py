@@ -11,6 +11,9 @@ the provider, while that lives:
   at once. Without leave nothing is remembered: each attempt ends as the caller's mistake, in the vendor's words. So an
   error that was misread bars no target.
 
+An answer in the vendor's own form that it does not take back (an expired signature) is sent as text and calls from then
+on, and the target is asked again at once (`refused_turns`).
+
 An error that wants another value of an option teaches nothing: the caller has to see it. What of an error says such
 things is each dialect's own to read; it says so in `learns`.
 """
@@ -24,7 +27,8 @@ from typing import Any, ClassVar
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
-from lee_llm_router.providers.http.provider import HTTPProvider, SettingsT
+from lee_llm_router.providers.http.provider import Asked, HTTPProvider, SettingsT
+from lee_llm_router.providers.http.refused_turns import RefusedTurns, all_left_out, blames_turns
 from lee_llm_router.response.types import LLMRequest
 
 REFUSED = "the model has refused it"
@@ -44,6 +48,7 @@ class LearningProvider(HTTPProvider[SettingsT]):
         """By model: settings that hold in place of those configured."""
         self._refused: dict[str | None, frozenset[str]] = {}
         """By model: options of the caller's that it has refused."""
+        self._turns = RefusedTurns()
         self._variants: dict[tuple[tuple[str, Any], ...], SettingsT] = {}
 
     @abstractmethod
@@ -53,7 +58,9 @@ class LearningProvider(HTTPProvider[SettingsT]):
     def failure(self, request: LLMRequest, settings: SettingsT, reply: HTTPReply) -> LLMRouterError:
         """As `HTTPProvider.failure`, and learn from it."""
         error = super().failure(request, settings, reply)
-        if error.failure_type in self.teaching:
+        if self._learns_turns(request, settings, reply):
+            error.ask_again = True
+        elif error.failure_type in self.teaching:
             error.ask_again = self.learns(request, settings, reply)
         return error
 
@@ -66,6 +73,20 @@ class LearningProvider(HTTPProvider[SettingsT]):
         if not self._refused:
             return {}
         return {option: REFUSED for option in self.refused_options(request) if request.asks_for(option)}
+
+    def _asked(self, request: LLMRequest, *, stream: bool) -> Asked:
+        return super()._asked(self._turns.left_out(request), stream=stream)
+
+    def _learns_turns(self, request: LLMRequest, settings: SettingsT, reply: HTTPReply) -> bool:
+        """Remember the turns of `request` that `reply` refuses; return whether it is another request without them."""
+        plain = all_left_out(request) if blames_turns(reply) else None
+        if plain is None:
+            return False
+        bodies = [self.dialect.encode(one, settings, stream=False) for one in (request, plain)]
+        if bodies[0] == bodies[1]:
+            return False
+        self._turns.remember(request)
+        return True
 
     def refused_options(self, request: LLMRequest) -> frozenset[str]:
         """Return the options of the caller's that the model of `request` has refused."""

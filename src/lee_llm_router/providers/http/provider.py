@@ -70,7 +70,7 @@ class _KeyHeaders:
 
 
 @dataclass(slots=True)
-class _Asked:
+class Asked:
     """One request on its way, with what is needed to read its answer."""
 
     request: Any
@@ -286,7 +286,7 @@ class HTTPProvider(Provider[SettingsT]):
         """
         return self.dialect.failure(reply)
 
-    def _asked(self, request: LLMRequest, *, stream: bool) -> _Asked:
+    def _asked(self, request: LLMRequest, *, stream: bool) -> Asked:
         """Return `request` as bytes, with what is needed to read the answer."""
         settings = self.settings_for(request)
         path = self.dialect.path(request, self.config, stream=stream)
@@ -301,7 +301,7 @@ class HTTPProvider(Provider[SettingsT]):
 
     def _written(
         self, request: LLMRequest | EmbeddingRequest, settings: Any, path: str, body: dict[str, Any], stream: bool
-    ) -> _Asked:
+    ) -> Asked:
         """Return the request whose `body` a dialect has made, with what the user adds to it, as bytes."""
         config = self.config
         shared = self._headers_for_key(stream=stream)
@@ -321,9 +321,9 @@ class HTTPProvider(Provider[SettingsT]):
         for extra in (config.extra_body, request.extra_body):
             if extra:
                 self.add_extra(body, extra)
-        return _Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets, body)
+        return Asked(request, settings, WireRequest(url, raw, encode_json(body)), secrets, body)
 
-    def _asked_embeddings(self, request: EmbeddingRequest, texts: Sequence[str]) -> _Asked:
+    def _asked_embeddings(self, request: EmbeddingRequest, texts: Sequence[str]) -> Asked:
         """Return the request for the vectors of `texts`."""
         dialect = self.embedding_dialect
         if dialect is None:
@@ -331,7 +331,7 @@ class HTTPProvider(Provider[SettingsT]):
         body = dialect.encode(request, texts, self.config)
         return self._written(request, self.config, dialect.path(request, self.config), body, stream=False)
 
-    def _batch(self, asked: _Asked, answer: WireResponse, wanted: int) -> EmbeddedBatch:
+    def _batch(self, asked: Asked, answer: WireResponse, wanted: int) -> EmbeddedBatch:
         assert self.embedding_dialect is not None  # noqa: S101 - it has written the request
         reply = self._reply(asked, answer, answer.body)
         headers = AnswerHeaders(answer.raw_headers, asked.secrets)
@@ -366,12 +366,12 @@ class HTTPProvider(Provider[SettingsT]):
         known = self._key_headers[stream] = _KeyHeaders(key, headers, raw_headers(headers), secrets)
         return known
 
-    def _decoder(self, asked: _Asked, answer: WireStream | AsyncWireStream) -> Decoder | None:
+    def _decoder(self, asked: Asked, answer: WireStream | AsyncWireStream) -> Decoder | None:
         """Return what reads the events of `answer`; None if it has none: it failed, or the server did not stream."""
         reply = self._reply(asked, answer, b"")
         return self.dialect.decoder(reply, self.config) if reply.ok else None
 
-    def _answer(self, asked: _Asked, answer: WireResponse) -> LLMResponse:
+    def _answer(self, asked: Asked, answer: WireResponse) -> LLMResponse:
         reply = self._reply(asked, answer, answer.body)
         headers = AnswerHeaders(answer.raw_headers, asked.secrets)
         try:
@@ -382,7 +382,7 @@ class HTTPProvider(Provider[SettingsT]):
             error.headers = headers
             raise
 
-    def _reply(self, asked: _Asked, answer: WireResponse | WireStream | AsyncWireStream, body: bytes) -> HTTPReply:
+    def _reply(self, asked: Asked, answer: WireResponse | WireStream | AsyncWireStream, body: bytes) -> HTTPReply:
         now, size = self.clock.time(), len(asked.wire.body)
         return HTTPReply(answer.status, body, answer.raw_headers, size, asked.secrets, now, asked.body, asked.settings,
                          asked.request)  # fmt: skip
