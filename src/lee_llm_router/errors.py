@@ -78,6 +78,8 @@ class LLMRouterError(Exception):
         response: The part of an answer that was received (truncated text, usage), if any.
         ask_again: Whether the provider asks differently from now on, so that the same target is worth another attempt
             at once, whatever the type says. It costs none of the target's attempts; that of a call are its bound.
+        of_model: Whether it is this model that does not take the request (tools, pictures), so that another model of
+            the same provider is worth a try.
         local_shortage: Whether this machine has run out of something (descriptors, ports, memory, threads). Such a
             failure says nothing of the target, and does not count against it.
         headers: Header fields of the answer that said so, by name in any case; empty if there was none.
@@ -100,6 +102,7 @@ class LLMRouterError(Exception):
         sent: bool = True,
         response: LLMResponse | None = None,
         ask_again: bool = False,
+        of_model: bool = False,
         local_shortage: bool = False,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
@@ -115,6 +118,7 @@ class LLMRouterError(Exception):
         self.sent = sent
         self.response = response
         self.ask_again = ask_again
+        self.of_model = of_model
         self.local_shortage = local_shortage
         self.headers = headers
 

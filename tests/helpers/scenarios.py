@@ -200,6 +200,12 @@ SCENARIOS = [
         role={"fallback_providers": [{"provider": "a", "model": "other"}, {"provider": "b"}]},
     ),
     Scenario(
+        "a request that a model cannot take goes to another model of its vendor",
+        {"a": [fail("INVALID_REQUEST", of_model=True), "yes"]},
+        ["a INVALID_REQUEST next", "a ok return"], "yes",
+        role={"fallback_providers": [{"provider": "a", "model": "other"}]},
+    ),
+    Scenario(
         "a request that every vendor refuses ends the call",
         {"a": [fail("INVALID_REQUEST")], "b": [fail("INVALID_REQUEST")]},
         ["a INVALID_REQUEST next", "b INVALID_REQUEST raise"], "INVALID_REQUEST",

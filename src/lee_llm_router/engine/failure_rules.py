@@ -32,6 +32,7 @@ class FallbackRule(Enum):
     IF_ASKED = "if the role's fallback_on names it"
     UNLESS_RAISE = "yes, unless `contract.on_failure` is raise"
     OTHER_PROVIDER = "a target of another provider, if it was sent; any if the role's fallback_on names it"
+    """Any target, too, if it was sent and the error says that only the model is to blame."""
     NEVER = "never"
 
 
@@ -161,7 +162,7 @@ def decide(
     if error.ask_again or rule.again is RetryRule.REPAIR:
         return _asking_otherwise(error, contract, repairs)
     if rule.onward is FallbackRule.OTHER_PROVIDER and not asked:
-        return Decision(other_provider=True) if error.sent else Decision(stop=True)
+        return Decision(other_provider=not error.of_model) if error.sent else Decision(stop=True)
     if error.final or rule.again is RetryRule.NEVER or tries >= retry.attempts:
         return Decision()
     if error.retry_after is not None:

@@ -97,6 +97,7 @@ def _sound(error: LLMRouterError, secrets: tuple[str, ...]) -> LLMRouterError:
     error.response = believable_part(error.response)
     error.provider, error.model = _name(error.provider), _name(error.model)
     error.final, error.sent, error.ask_again = bool(error.final), bool(error.sent), bool(error.ask_again)
+    error.of_model = bool(error.of_model)
     if type(error.headers) is not AnswerHeaders:
         error.headers = AnswerHeaders.from_mapping(error.headers, secrets)
     return error
@@ -300,6 +301,7 @@ _DETAILS = (
     "sent",
     "response",
     "ask_again",
+    "of_model",
     "local_shortage",
 )
 

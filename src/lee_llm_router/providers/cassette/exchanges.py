@@ -29,7 +29,7 @@ _NOT_ASKED = {"messages", "model", "role", "request_id", "metadata", "headers", 
 _LONG_WORD = 2000
 """Characters from which a text without white space, a picture say, is recorded as its digest."""
 _ERROR_FIELDS = ("status_code", "retry_after")
-_ERROR_FLAGS = ("final", "ask_again", "local_shortage")
+_ERROR_FLAGS = ("final", "ask_again", "of_model", "local_shortage")
 
 
 def request_data(provider: str, request: LLMRequest | EmbeddingRequest, secrets: Sequence[str]) -> dict[str, Any]:

@@ -175,6 +175,14 @@ _NOT_CREDENTIAL = (
 )
 _PLACE = r"\b(?:country|countries|regions?|territor(?:y|ies)|location)\b"
 
+# Gateways say so with 404: the model is there for other requests.
+_NO_SUCH_BACKEND = _Rule(F.INVALID_REQUEST, (
+    r"\bno (?:\w+ ){0,2}(?:endpoint|provider|deployment|route|backend)s?\b",
+    r"\bsupport(?:s|ing)?\b|\bhandles?\b|\baccepts?\b", _FEATURE,
+))  # fmt: skip
+# Some servers answer so with 500 (llama.cpp), and the same request would meet it again.
+_NO_SUCH_CONTENT = _Rule(F.INVALID_REQUEST, (_CONTENT, _NO_SUPPORT))
+
 _RULES: tuple[_Rule, ...] = (
     _Rule(F.INVALID_RESPONSE, (r"\bfailed to (?:call|generate|invoke|produce)\b", r"\b(?:functions?|tools?|json)\b")),
     _Rule(F.INVALID_RESPONSE, (r"\b(?:tool|function)[ _](?:call|use)", r"\bvalidation failed\b|\battempted to call\b")),
@@ -231,9 +239,7 @@ _RULES: tuple[_Rule, ...] = (
         r"|\b(?:unavailable|not available) (?:at (?:the|this) (?:moment|time)|right now|temporarily)"
         r"|\bservice unavailable",
     ), (_FEATURE,)),
-    # Gateways say so with 404: the model is there for other requests.
-    _Rule(F.INVALID_REQUEST, (r"\bno (?:\w+ ){0,2}(?:endpoint|provider|deployment|route|backend)s?\b",
-                              r"\bsupport(?:s|ing)?\b|\bhandles?\b|\baccepts?\b", _FEATURE)),
+    _NO_SUCH_BACKEND,
     _Rule(F.MODEL_NOT_FOUND, (rf"{_MODEL}\W+(?:\S+ ){{0,9}}?{_ABSENT}",), (_FEATURE, _KEY)),
     _Rule(F.MODEL_NOT_FOUND, (
         r"\bmodels?\b",
@@ -287,8 +293,7 @@ _RULES: tuple[_Rule, ...] = (
         r"exceed|reach|\bhit\b|\blimited\b|\berror\b|\bover\b",
     )),
     _Rule(F.RATE_LIMIT, (r"\btoo many requests\b|\bthrottl(?:ed|ing)|\bslow down\b|频繁|限流|速率限制",)),
-    # Some servers answer so with 500 (llama.cpp), and the same request would meet it again.
-    _Rule(F.INVALID_REQUEST, (_CONTENT, _NO_SUPPORT)),
+    _NO_SUCH_CONTENT,
 )  # fmt: skip
 
 
@@ -304,7 +309,7 @@ def failure_in_words(
     """
     for passage in _passages(text[:_READ]):
         plain = _plain(passage)
-        sentences = [one for one in _SENTENCE_END.split(plain) if one and not one.startswith("if ")]
+        sentences = _sentences(plain)
         is_throttled = throttled or speaks_of_throttling(plain)
         for rule in _RULES:
             if (kinds is not None and rule.kind not in kinds) or (rule.weak and is_throttled):
@@ -312,6 +317,16 @@ def failure_in_words(
             if any(_holds(rule, sentence) for sentence in sentences):
                 return rule.kind
     return None
+
+
+def speaks_of_model(text: str) -> bool:
+    """Whether `text`, of a request that is refused, says that the model takes no tools, pictures and the like."""
+    sentences = [one for passage in _passages(text[:_READ]) for one in _sentences(_plain(passage))]
+    return any(_holds(rule, one) for rule in (_NO_SUCH_BACKEND, _NO_SUCH_CONTENT) for one in sentences)
+
+
+def _sentences(plain: str) -> list[str]:
+    return [one for one in _SENTENCE_END.split(plain) if one and not one.startswith("if ")]
 
 
 def speaks_of_throttling(text: str) -> bool:

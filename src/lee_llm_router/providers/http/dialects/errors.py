@@ -24,7 +24,12 @@ from lee_llm_router._util.scrubbing import scrub
 from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import ErrorBody, read_error
-from lee_llm_router.providers.http.dialects.error_words import code_words, failure_in_words, speaks_of_throttling
+from lee_llm_router.providers.http.dialects.error_words import (
+    code_words,
+    failure_in_words,
+    speaks_of_model,
+    speaks_of_throttling,
+)
 from lee_llm_router.providers.http.dialects.sse import BOM
 from lee_llm_router.providers.http.dialects.statuses import failure_of_status, http_error
 from lee_llm_router.providers.http.dialects.waits import retry_after, spent_bucket_wait, wait_in_words
@@ -94,7 +99,7 @@ def failure(reply: HTTPReply) -> LLMRouterError:
     wait = _named_wait(reply, error)
     said = _kind(reply.status, error, wait)
     kind = said or failure_of_status(reply.status)
-    return http_error(
+    found = http_error(
         reply,
         _message(reply, error) if error.is_structured else None,
         kind=kind,
@@ -102,6 +107,8 @@ def failure(reply: HTTPReply) -> LLMRouterError:
         final=kind is F.INVALID_RESPONSE and said is None,
         response=_generated(reply, error),
     )
+    found.of_model = kind is F.INVALID_REQUEST and any(map(speaks_of_model, error.texts[:_TEXTS_READ]))
+    return found
 
 
 def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
