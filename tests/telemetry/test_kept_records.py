@@ -6,6 +6,7 @@ import builtins
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from lee_llm_router import ConfigError, LeeLLMRouter, LLMResponse, RateLimitErro
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.telemetry.calls import calls_from
 from lee_llm_router.telemetry.kept_records import Sampler, kept_records
+from lee_llm_router.telemetry.record_json import json_object
+from lee_llm_router.telemetry.records import TraceRecord
 from lee_llm_router.telemetry.settings import TraceConfig
 
 CARD = "4111 1111 1111 1111"
@@ -211,7 +214,7 @@ def test_a_record_without_texts_is_stored_as_it_is() -> None:
 
 def sampled(records: Any, share: float) -> list[Any]:
     sampler = Sampler(share)
-    return [record for record in records if sampler.keeps(record)]
+    return [kept for record in records if (kept := sampler.kept(record)) is not None]
 
 
 def test_a_share_of_the_good_calls_is_kept_and_all_others_whole() -> None:
@@ -229,6 +232,20 @@ def test_a_share_of_the_good_calls_is_kept_and_all_others_whole() -> None:
     assert 0.07 < good_kept / good < 0.13
 
 
+def test_a_record_says_by_what_share_it_was_kept() -> None:
+    """That of a call which was drawn; of calls with a failure all are kept. Others are written as without `sample`."""
+    lone, failed, saved = make("lone"), make("other", outcome="error", verdict="next"), make("other", 1)
+    sampler = Sampler(0.999999)
+    assert [sampler.kept(record) for record in (failed, saved)] == [failed, saved]
+    drawn = sampler.kept(lone)
+    assert drawn == replace(lone, kept_share=0.999999)
+    assert TraceRecord.from_json(drawn.to_json()) == drawn
+    assert b"kept_share" not in lone.to_json()
+    assert b"messages" not in drawn.to_json()
+    assert b"kept_share" not in replace(lone, text="hi").to_json()
+    assert json_object(replace(drawn, text="hi").to_json())["kept_share"] == 0.999999
+
+
 def test_a_call_is_drawn_by_its_id() -> None:
     """The same ones in every process, and a larger share holds the smaller."""
     records = [make(new_request_id(EPOCH + number)) for number in range(2000)]
@@ -244,11 +261,11 @@ def test_a_call_is_drawn_by_its_id() -> None:
 def test_a_call_that_skips_a_target_is_kept_although_its_first_attempt_is_good() -> None:
     """What is remembered of it ends with it."""
     sampler = Sampler(0.0)
-    assert sampler.keeps(make("call", None, outcome="skipped", verdict="next"))
-    assert sampler.keeps(make("call", 0))
-    assert not sampler.keeps(make("call", 0))
-    assert sampler.keeps(make("other", 0, outcome="cancelled", verdict="raise"))
-    assert not sampler.keeps(make("other", 0))
+    assert sampler.kept(make("call", None, outcome="skipped", verdict="next"))
+    assert sampler.kept(make("call", 0))
+    assert not sampler.kept(make("call", 0))
+    assert sampler.kept(make("other", 0, outcome="cancelled", verdict="raise"))
+    assert not sampler.kept(make("other", 0))
 
 
 def test_calls_that_never_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,8 +273,8 @@ def test_calls_that_never_end_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("lee_llm_router.telemetry.kept_records._MOST_OPEN", 2)
     sampler = Sampler(0.0)
     for name in "abc":
-        assert sampler.keeps(make(name, outcome="error", verdict="retry"))
-    assert [sampler.keeps(make(name, 1)) for name in "abc"] == [False, True, True]
+        assert sampler.kept(make(name, outcome="error", verdict="retry"))
+    assert [sampler.kept(make(name, 1)) is not None for name in "abc"] == [False, True, True]
 
 
 def test_the_file_names_the_share() -> None:

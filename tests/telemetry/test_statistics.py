@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from lee_llm_router.telemetry.scanning import TraceScanner, scanner_of
 from lee_llm_router.telemetry.statistics import (
     OTHERS,
     GroupStatistics,
+    TraceStatistics,
     grouping_of,
     percentile,
     trace_statistics,
@@ -161,7 +162,7 @@ def summed(calls: Sequence[TracedCall]) -> dict[str, Any]:
         "input_tokens": total(call.input_tokens for call in calls),
         "output_tokens": total(call.output_tokens for call in calls),
         "cost_usd": total(call.cost_usd for call in calls),
-        "unknown_costs": sum(not call.is_cost_whole for call in calls),
+        "unknown_costs": sum(not call.is_cost_whole for call in calls), "kept": len(calls),
     }  # fmt: skip
 
 
@@ -238,6 +239,41 @@ def test_a_filter_lets_through_the_calls_it_does_elsewhere(
     passing = [one for place, one in enumerate(raw) if place in built and built[place].request_id in names]
     grouping = grouping_of(by)
     assert trace_statistics(_Scanned(raw), grouping, wanted) == trace_statistics(_Scanned(passing), grouping)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_histories(), st.integers(2, 5), st.sampled_from(["", "role", "provider", "failure"]))
+def test_a_call_counts_for_those_it_stands_for(records: list[TraceRecord], behind: int, by: str) -> None:
+    """Statistics over sampled traces are those over all calls, were the dropped ones like those kept."""
+    lone = {call.request_id for call in calls_from(records) if len(call.records) == 1 and call.outcome == "ok"}
+    sampled, whole = [], []
+    for record in records:
+        is_lone = record.request_id in lone
+        sampled.append(replace(record, kept_share=1 / behind) if is_lone else record)
+        whole += [replace(record, request_id=f"{record.request_id}-{copy}") for copy in range(behind if is_lone else 1)]
+    found, expected = (trace_statistics(kept(some), grouping_of(by)) for some in (sampled, whole))
+    assert found.estimated is (found.total.calls > found.total.kept)
+
+    def rows(statistics: TraceStatistics) -> list[Any]:
+        groups = sorted(statistics.groups, key=lambda row: str(row.group))
+        return [replace(row, kept=0) for row in [*groups, statistics.total]]
+
+    assert [row.group for row in rows(found)] == [row.group for row in rows(expected)]
+    for one, other in zip(rows(found), rows(expected), strict=True):
+        assert {name: value for name, value in asdict(one).items() if name != "group"} == numbers(other)
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 1.0, 5.0, -0.5, 1e-300])
+def test_a_share_that_can_be_none_counts_one(share: float | None) -> None:
+    records = [make("a", kept_share=share), make("b")]
+    found = trace_statistics(kept(records))
+    assert (found.total.calls, found.estimated) == (2, False)
+
+
+def test_calls_kept_by_very_many_shares_fill_no_memory() -> None:
+    """Beyond some number of shares a call counts by the nearest of those known."""
+    records = [make(f"call-{number}", kept_share=1 / (1 + number)) for number in range(1, 100)]
+    assert trace_statistics(kept(records)).total.kept == 99
 
 
 def test_a_call_that_runs_past_the_end_of_a_time_is_counted_whole() -> None:

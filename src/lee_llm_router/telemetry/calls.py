@@ -45,6 +45,11 @@ class TracedCall:
         return self.records[0].metadata
 
     @property
+    def stands_for(self) -> float:
+        """For how many calls it stands, itself included: more than one where `sample` has dropped others like it."""
+        return calls_behind(self.records[0].kept_share)
+
+    @property
     def last(self) -> TraceRecord:
         """The record written last: it says how the call ended."""
         return self.records[-1]
@@ -182,6 +187,11 @@ def parsed_time(text: str) -> datetime | None:
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def calls_behind(share: Any) -> float:
+    """Return for how many calls one stands that was kept by `share`; 1 if that can be no share."""
+    return 1 / share if type(share) is float and 1 / MAX_COUNT <= share < 1 else 1
 
 
 def believed(number: NumberT) -> NumberT | int:

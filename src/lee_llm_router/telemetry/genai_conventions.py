@@ -296,7 +296,7 @@ def _own_facts(record: TraceRecord) -> Iterator[tuple[str, AttributeValue]]:
     for name in (
         "provider", "provider_type", "key_variable", "attempt", "target_attempt", "verdict", "waited_for", "reason",
         "retry_after", "cost_usd", "cost_source", "service_tier", "provider_request_id", "request_bytes",
-        "response_chars",
+        "response_chars", "kept_share",
     ):  # fmt: skip
         value = getattr(record, name)
         if value is not None:

@@ -8,7 +8,8 @@ store alone: observers and hooks see every record whole.
 A call is drawn by its id, so all its records are kept, or none, in every process that looks at it. What is not drawn is
 left out only if its first attempt was good: whatever failed, was cancelled or skipped is written at once, and with it
 the rest of its call, for which the ids of such calls are remembered until they end. So nothing has to wait for the end
-of a call to be written.
+of a call to be written. A call that was drawn says by what share (`kept_share`), so that counts can tell for how many
+it stands; of the others all are there.
 """
 
 from __future__ import annotations
@@ -58,8 +59,11 @@ def kept_records(trace: TraceConfig, redact: Redact | None = None) -> KeptRecord
         return None
 
     def kept(record: TraceRecord) -> TraceRecord | None:
-        if sampler is not None and not sampler.keeps(record):
-            return None
+        if sampler is not None:
+            drawn = sampler.kept(record)
+            if drawn is None:
+                return None
+            record = drawn
         if trace.capture == "none":
             record = replace(record, **_NOTHING)
         return record if mask is None else mask.applied(record)
@@ -75,25 +79,27 @@ class Sampler:
         self._open: dict[str, None] = {}
         self._lock = ForkLock(reentrant=True)
 
-    def keeps(self, record: TraceRecord) -> bool:
-        """Return whether `record` is kept. It is asked for each record of a call, in order."""
+    def kept(self, record: TraceRecord) -> TraceRecord | None:
+        """Return `record` as it is kept, None if it is not. It is asked for each record of a call, in order."""
         name = record.request_id
-        if crc32(name.encode(errors="replace")) < self._share * 2**32:
-            return True
-        if record.outcome == "ok" and record.verdict == "return":
-            return name in self._open and self._remove(name)
-        with self._lock:
-            self._open.pop(name, None)
-            if record.verdict in ("retry", "next"):
-                self._open[name] = None
-                if len(self._open) > _MOST_OPEN:
-                    del self._open[next(iter(self._open))]
-        return True
+        if record.outcome != "ok" or record.verdict != "return":
+            with self._lock:
+                self._open.pop(name, None)
+                if record.verdict in ("retry", "next"):
+                    self._open[name] = None
+                    if len(self._open) > _MOST_OPEN:
+                        del self._open[next(iter(self._open))]
+            return record
+        if name in self._open:
+            with self._lock:
+                self._open.pop(name, None)
+            return record
+        if self._share >= 1:
+            return record
+        return replace(record, kept_share=self._share) if self._draws(name) else None
 
-    def _remove(self, name: str) -> bool:
-        with self._lock:
-            self._open.pop(name, None)
-        return True
+    def _draws(self, name: str) -> bool:
+        return crc32(name.encode(errors="replace")) < self._share * 2**32
 
 
 class TextRedaction:

@@ -35,6 +35,7 @@ _SHARED = (
 )  # fmt: skip
 """Fields that are the same in most records of a program."""
 _CAPTURED = {"messages", "tools", "settings", "text", "reasoning", "tool_calls"}
+_UNSAID = _CAPTURED | {"kept_share"}
 _LISTS = ("messages", "tools", "tool_calls")
 _LONG = {"text", "reasoning"}
 _SIGNED = {"status_code"}
@@ -115,6 +116,8 @@ class TraceRecord:
     response_chars: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     workspace: str | None = None
+    kept_share: float | None = None
+    """The share of such calls that the store was given (`sample`). None: all of them."""
     messages: Sequence[Mapping[str, Any]] | None = None
     """What was asked. This field and all below: only with ``capture: full``."""
     tools: Sequence[Mapping[str, Any]] | None = None
@@ -140,19 +143,23 @@ class TraceRecord:
         """Return the record as one line of JSON, without the newline. Never fails.
 
         Every field is present, null where the value is not known; those of ``capture: full`` only if one of them is
-        known. What JSON cannot hold (lone surrogates, objects, cycles) and numbers too long to be read are written as a
-        readable stand-in; of a record longer than a reader takes only the beginning of its long fields.
+        known, and `kept_share` only if it is. What JSON cannot hold (lone surrogates, objects, cycles) and numbers too
+        long to be read are written as a readable stand-in; of a record longer than a reader takes only the beginning of
+        its long fields.
         """
         if (
             self.messages is None and self.text is None and self.tool_calls is None and self.reasoning is None
-            and self.settings is None and self.tools is None
+            and self.settings is None and self.tools is None and self.kept_share is None
         ):  # fmt: skip
             try:
-                line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_CAPTURED)
+                line = _bare_json(self) if type(self) is TraceRecord else json_text(self, exclude=_UNSAID)
             except Exception:  # noqa: BLE001 - metadata may contain objects whose methods raise
-                line = json_text(self, exclude=_CAPTURED)
-            return readable_line(line, self, _CAPTURED)
-        return readable_line(json_text(self), self, set())
+                line = json_text(self, exclude=_UNSAID)
+            return readable_line(line, self, _UNSAID)
+        left_out = {"kept_share"} if self.kept_share is None else set()
+        if all(getattr(self, name) is None for name in _CAPTURED):
+            left_out |= _CAPTURED
+        return readable_line(json_text(self, exclude=left_out), self, left_out)
 
     @classmethod
     def from_json(cls, line: bytes | str) -> TraceRecord:
@@ -188,7 +195,7 @@ class TraceRecord:
             raise ValueError(f"not a trace record: {error}") from None
 
 
-_bare_json = json_writer(TraceRecord, exclude=_CAPTURED, shared=_SHARED, nested={"usage": LLMUsage})
+_bare_json = json_writer(TraceRecord, exclude=_UNSAID, shared=_SHARED, nested={"usage": LLMUsage})
 
 
 @runtime_checkable

@@ -8,14 +8,16 @@ so that percentiles are exact.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from math import ceil
 from operator import itemgetter
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.numbers import MAX_COUNT
-from lee_llm_router.telemetry.calls import parsed_time
+from lee_llm_router.telemetry.calls import calls_behind, parsed_time
 from lee_llm_router.telemetry.counting import (
     LONGEST_WORD,
     CallSums,
@@ -42,6 +44,7 @@ OTHERS = "(others)"
 """Stands for the groups beyond the first `_MOST_GROUPS`."""
 
 _MOST_GROUPS = 10_000
+_MOST_SHARES = 20
 _LONGEST_KEY = 200
 _TICK = 1 << 15
 _PLAIN = itemgetter(
@@ -57,6 +60,7 @@ class GroupStatistics:
     group: Mapping[str, str | None]
     """What the calls have in common: `role`, say, and its value. Empty for the row of all."""
     calls: int
+    """An estimate, like all that follows, where `sample` has dropped calls: each counts for those it stands for."""
     attempts: int
     """Attempts that were made."""
     errors: int
@@ -79,6 +83,8 @@ class GroupStatistics:
     """What is known of the cost."""
     unknown_costs: int
     """Calls, or attempts, that used tokens at a cost that nobody knows."""
+    kept: int
+    """Calls that there are records of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ class TraceStatistics:
     groups: Sequence[GroupStatistics]
     """By day in the order of days, else the largest first."""
     total: GroupStatistics
+    estimated: bool = False
+    """Whether some calls stand for others too, which `sample` has dropped."""
 
 
 def grouping_of(text: str) -> tuple[str, ...]:
@@ -142,9 +150,25 @@ def trace_statistics(
     return counter.result()
 
 
+Weighted: TypeAlias = Mapping[float, CallSums]
+"""What was counted of calls, by the number of calls that each stands for."""
+
+
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
     """Return the value of `ordered`, which is sorted, that `percent` of all do not exceed; None if there are none."""
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
+
+
+def percentiles(numbers: Mapping[float, Sequence[float]], *percents: float) -> list[float | None]:
+    """Return percentiles of `numbers`, of which each stands for as many as its key says."""
+    parts = {weight: some for weight, some in numbers.items() if some}
+    if len(parts) < 2:
+        ordered = sorted(*parts.values()) if parts else []
+        return [percentile(ordered, percent) for percent in percents]
+    pairs = sorted((number, weight) for weight, some in parts.items() for number in some)
+    sums = list(accumulate(weight for _, weight in pairs))
+    # What rounding adds to a sum must not lead to the next number.
+    return [pairs[bisect_left(sums, sums[-1] * percent / 100 * (1 - 1e-12))][0] for percent in percents]
 
 
 class _Counter:
@@ -158,14 +182,15 @@ class _Counter:
     def __init__(self, by: tuple[str, ...], passes: Callable[[Sequence[RawRecord]], bool] | None = None) -> None:
         self._by = by
         self._passes = passes
-        self._groups: dict[tuple[str | None, ...], CallSums] = {}
-        self._total = CallSums()
+        self._groups: dict[tuple[Any, ...], CallSums] = {}
+        """By the number of calls that one stands for, and by what it is grouped by."""
+        self._totals: dict[float, CallSums] = {1: CallSums()}
         self._unit: StatisticsUnit = (
             "failures" if "failure" in by else "attempts" if set(by) & set(ATTEMPT_KEYS) else "calls"
         )
         self._of_call = [(place, _CALL_VALUES.get(name) or _metadata_value(name.removeprefix(METADATA)))
-                         for place, name in enumerate(by) if name not in ATTEMPT_KEYS]  # fmt: skip
-        self._of_attempt = [(place, _FIELDS[name]) for place, name in enumerate(by) if name in ATTEMPT_KEYS]
+                         for place, name in enumerate(by, 1) if name not in ATTEMPT_KEYS]  # fmt: skip
+        self._of_attempt = [(place, _FIELDS[name]) for place, name in enumerate(by, 1) if name in ATTEMPT_KEYS]
 
     def count_plain(self, record: RawRecord, joiner: CallJoiner[RawRecord]) -> bool:
         """Count a call of one record whose verdict is ``return``, if it passes; return False if it is not one, or has
@@ -188,7 +213,7 @@ class _Counter:
             return True
         if self._unit == "failures":
             return record.get("failure_type") is None
-        key: list[str | None] = [None] * len(self._by)
+        key = self._key(record)
         for place, value in self._of_call:
             key[place] = value(record)
         for place, field in self._of_attempt:
@@ -196,7 +221,7 @@ class _Counter:
         sums = self._groups.get(tuple(key)) or self._sums(tuple(key))
         sums.calls += 1
         sums.attempts += 1
-        self._total.calls += 1
+        self._totals[key[0]].calls += 1
         before = 0.0 if offset is None or self._unit != "calls" else checked_number(offset) or 0.0
         sums.times.append(before + elapsed)
         if first_token is not None and (first_token := checked_number(first_token)) is not None:
@@ -207,7 +232,7 @@ class _Counter:
 
     def add(self, records: list[RawRecord]) -> None:
         """Count a call."""
-        key: list[str | None] = [None] * len(self._by)
+        key = self._key(records[0])
         for place, value in self._of_call:
             key[place] = value(records[0])
         if self._unit == "calls":
@@ -217,28 +242,45 @@ class _Counter:
 
     def result(self) -> TraceStatistics:
         """Return the rows, and the row of all."""
-        total, counted = CallSums(), self._total
-        for sums in self._groups.values():
-            total.merge(sums)
-        if self._unit != "calls":  # a call may be in several groups
-            total.calls = counted.calls
-        if self._unit == "failures":
-            total.errors, total.saved, total.unfinished = counted.errors, counted.saved, counted.unfinished
-        groups = [_row(sums, dict(zip(self._by, key, strict=True)), self._unit) for key, sums in self._groups.items()]
+        totals = {weight: CallSums() for weight in self._totals}
+        for key, sums in self._groups.items():
+            totals[key[0]].merge(sums)
+        for weight, counted in self._totals.items():
+            total = totals[weight]
+            if self._unit != "calls":  # a call may be in several groups
+                total.calls = counted.calls
+            if self._unit == "failures":
+                total.errors, total.saved, total.unfinished = counted.errors, counted.saved, counted.unfinished
+        parts: dict[tuple[str | None, ...], dict[float, CallSums]] = {}
+        for (weight, *names), sums in self._groups.items():
+            parts.setdefault(tuple(names), {})[weight] = sums
+        groups = [_row(some, dict(zip(self._by, key, strict=True)), self._unit) for key, some in parts.items()]
         groups.sort(key=lambda row: -row.calls if self._unit == "calls" else -row.attempts)
         if "day" in self._by:
             groups.sort(key=lambda row: row.group["day"] or "")
-        return TraceStatistics(self._unit, groups if self._by else [], _row(total, {}, self._unit))
+        is_estimate = any(weight != 1 and total.calls for weight, total in totals.items())
+        return TraceStatistics(self._unit, groups if self._by else [], _row(totals, {}, self._unit), is_estimate)
 
-    def _sums(self, key: tuple[str | None, ...]) -> CallSums:
+    def _key(self, first: RawRecord) -> list[Any]:
+        """Return the key of a call with the names missing: for how many calls it stands."""
+        share = first.get("kept_share")
+        weight = 1 if share is None else calls_behind(share)
+        if weight not in self._totals:
+            if len(self._totals) < _MOST_SHARES:
+                self._totals[weight] = CallSums()
+            else:
+                weight = min(self._totals, key=lambda known: abs(known - weight))
+        return [weight, *(None for _ in self._by)]
+
+    def _sums(self, key: tuple[Any, ...]) -> CallSums:
         sums = self._groups.get(key)
         if sums is None:
             if len(self._groups) >= _MOST_GROUPS:
-                key = (OTHERS,) * len(key)
+                key = (key[0], *(OTHERS for _ in self._by))
             sums = self._groups.setdefault(key, CallSums())
         return sums
 
-    def _add_attempts(self, key: list[str | None], records: list[RawRecord]) -> None:
+    def _add_attempts(self, key: list[Any], records: list[RawRecord]) -> None:
         """Count each attempt, or each failure, of a call in its group."""
         is_failure = self._unit == "failures"
         answered, saved, unfinished = ending_of(records)
@@ -255,7 +297,7 @@ class _Counter:
                 sums.saved += saved
                 sums.unfinished += unfinished
         if touched:
-            touched.add(self._total)
+            touched.add(self._totals[key[0]])
         for sums in touched:
             sums.calls += 1
             if is_failure:
@@ -264,16 +306,28 @@ class _Counter:
                 sums.unfinished += unfinished
 
 
-def _row(sums: CallSums, group: Mapping[str, str | None], unit: StatisticsUnit) -> GroupStatistics:
+def _row(parts: Weighted, group: Mapping[str, str | None], unit: StatisticsUnit) -> GroupStatistics:
     """Return the numbers as they are shown."""
-    times, first_tokens = sorted(sums.times), sorted(sums.first_tokens)
-    whole = sums.attempts if unit == "attempts" else sums.calls
+
+    def times(name: str) -> float:
+        found: float = sum(weight * getattr(sums, name) for weight, sums in parts.items())
+        return found
+
+    def known(name: str) -> float | None:
+        found = [weight * more for weight, sums in parts.items() if (more := getattr(sums, name)) is not None]
+        return sum(found) if found else None
+
+    whole, errors = times("attempts" if unit == "attempts" else "calls"), times("errors")
+    went_in, came_out = known("input"), known("output")
+    p50, p95, p99 = percentiles({weight: sums.times for weight, sums in parts.items()}, 50, 95, 99)
+    first_p50, first_p95 = percentiles({weight: sums.first_tokens for weight, sums in parts.items()}, 50, 95)
     return GroupStatistics(
-        group=group, calls=sums.calls, attempts=sums.attempts, errors=sums.errors,
-        error_rate=sums.errors / whole if whole else 0.0, saved=sums.saved, unfinished=sums.unfinished,
-        p50_ms=percentile(times, 50), p95_ms=percentile(times, 95), p99_ms=percentile(times, 99),
-        first_token_p50_ms=percentile(first_tokens, 50), first_token_p95_ms=percentile(first_tokens, 95),
-        input_tokens=sums.input, output_tokens=sums.output, cost_usd=sums.cost, unknown_costs=sums.unknown_costs,
+        group=group, calls=round(times("calls")), attempts=round(times("attempts")), errors=round(errors),
+        error_rate=errors / whole if whole else 0.0, saved=round(times("saved")), unfinished=round(times("unfinished")),
+        p50_ms=p50, p95_ms=p95, p99_ms=p99, first_token_p50_ms=first_p50, first_token_p95_ms=first_p95,
+        input_tokens=None if went_in is None else round(went_in),
+        output_tokens=None if came_out is None else round(came_out), cost_usd=known("cost"),
+        unknown_costs=round(times("unknown_costs")), kept=sum(sums.calls for sums in parts.values()),
     )  # fmt: skip
 
 

@@ -54,6 +54,21 @@ def test_a_pipe_gets_every_column_whole_and_aligned(store: LocalFileTraceStore, 
     assert sum(int(cells[1]) for cells in rows[:-1]) == int(rows[-1][1]) == 60
 
 
+def test_it_says_that_numbers_over_sampled_traces_are_estimates(tmp_path: Path, run: Run) -> None:
+    """Below a table, beside the rows of a pipe, and in JSON: of ten calls one was kept."""
+    store = LocalFileTraceStore(tmp_path)
+    for number in range(6):
+        store.write(make(f"good-{number}", kept_share=0.1))
+    for number in range(20):
+        store.write(make(f"bad-{number}", outcome="error", verdict="raise", failure_type="AUTH"))
+    code, out, err = run("trace", "stats", "--dir", str(tmp_path))
+    assert (code, out.splitlines()[1].split()[:4]) == (0, ["all", "80", "80", "25%"])
+    assert "estimates" in err
+    assert "estimates" in "".join(table(store, "role"))
+    found = json.loads(run("trace", "stats", "--dir", str(tmp_path), "--json")[1])
+    assert (found["estimated"], found["total"]["calls"], found["total"]["kept"]) == (True, 80, 26)
+
+
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 200])
 @pytest.mark.parametrize("by", ["", "role", "provider", "failure", "day,metadata.tenant"])
 def test_a_row_for_each_group_fits_any_terminal(store: LocalFileTraceStore, by: str, width: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from helpers.records import make
@@ -46,6 +47,16 @@ def test_over_years_the_sums_are_by_day_or_week_and_of_bounded_number() -> None:
     assert sum(row[3] for row in rows) == 30_000
     assert len({row[2] for row in rows}) <= 101
     assert {row[0] % row[1] for row in rows} == {0}
+
+
+def test_a_call_counts_for_those_that_were_dropped() -> None:
+    """And the row says how many of them there are records of."""
+    calls = calls_from([make("a", kept_share=0.1, cost_usd=2.0), make("b", outcome="error", verdict="raise")])
+    rows, older = gathered(calls, 0)
+    (row,) = older.rows()
+    assert (row[3], row[4], row[8], row[11], row[14]) == (11, 1, 11, 20.0, 2)
+    rows, _ = gathered(calls, 2)
+    assert [json.loads(text)[22:] for text in rows.rows] == [[10], []]
 
 
 def test_a_call_without_a_time_counts_beside_its_neighbour() -> None:

@@ -75,6 +75,7 @@ _COLUMNS = (
 _FURTHER = (
     _Column("errors", "errors", lambda row: str(row.errors)),
     _Column("unfinished", "unfinished", lambda row: str(row.unfinished)),
+    _Column("kept", "kept", lambda row: str(row.kept)),
 )
 _BY_FIELD = {column.field: column for column in (*_COLUMNS, *_FURTHER)}
 
@@ -211,8 +212,16 @@ def _name(value: str | None) -> str:
     return UNKNOWN if value is None else value
 
 
+def estimate_note(found: TraceStatistics) -> str:
+    """Return what is said of numbers that are estimates."""
+    kept = found.total.kept
+    return f"All numbers are estimates: `sample` has dropped good calls, and those of the {kept} kept stand for them."
+
+
 def _notes(found: TraceStatistics) -> list[str]:
     total, notes = found.total, [_UNITS[found.unit]]
+    if found.estimated:
+        notes.append(estimate_note(found))
     if total.unfinished:
         notes.append(f"Unfinished, and not in the times: {total.unfinished}.")
     if total.unknown_costs:

@@ -40,10 +40,14 @@ def stats(
 
     A percentile (p50, p95, p99) is a time that occurred: so many in a hundred took no longer.
     """
-    from lee_llm_router.cli.output import write_line  # noqa: PLC0415 - help needs none of it
+    from lee_llm_router.cli.output import say, write_line  # noqa: PLC0415 - help needs none of it
     from lee_llm_router.cli.progress import ProgressLine  # noqa: PLC0415
     from lee_llm_router.cli.trace.screen import draw, is_piped  # noqa: PLC0415
-    from lee_llm_router.cli.trace.statistics_table import STATISTICS_FIELDS, render_statistics  # noqa: PLC0415
+    from lee_llm_router.cli.trace.statistics_table import (  # noqa: PLC0415
+        STATISTICS_FIELDS,
+        estimate_note,
+        render_statistics,
+    )
     from lee_llm_router.telemetry.statistics import grouping_of, trace_statistics  # noqa: PLC0415
 
     names = checked_fields(fields, STATISTICS_FIELDS)
@@ -60,6 +64,8 @@ def stats(
         _write_json(found, groups, names)
     elif found.total.calls:
         draw(lambda console: render_statistics(found, console, plain=is_piped(), names=names))
+        if found.estimated and is_piped():
+            say(estimate_note(found))
     else:
         write_line(nothing_found(store, wanted))
 
@@ -73,4 +79,4 @@ def _write_json(found: TraceStatistics, groups: Sequence[str], names: Sequence[s
         return asdict(row) if names is None else picked(asdict(row), names)
 
     rows = {"groups": [shown(row) for row in found.groups], "total": shown(found.total)}
-    write_json({"by": groups, "unit": found.unit, **rows}, indent=2)
+    write_json({"by": groups, "unit": found.unit, "estimated": found.estimated, **rows}, indent=2)

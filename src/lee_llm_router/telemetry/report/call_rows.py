@@ -49,7 +49,7 @@ class CallRows:
     def _call_row(self, call: TracedCall) -> list[Any]:
         name, shown, started = self._name, call.answered_by or _last_asked(call), call.started
         flags = call.is_saved | call.is_cut << 1 | call.last.stream << 2 | call.is_cost_whole << 3
-        return [
+        row = [
             _short(call.request_id),
             None if started is None else round(started.timestamp() * 1000),
             name(call.role),
@@ -73,6 +73,9 @@ class CallRows:
             self._texts_of(call),
             [self._attempt_row(call, record) for record in call.records],
         ]
+        if call.stands_for != 1:
+            row.append(_rounded(call.stands_for, 6))
+        return row
 
     def _attempt_row(self, call: TracedCall, record: TraceRecord) -> list[Any]:
         name, usage = self._name, record.usage

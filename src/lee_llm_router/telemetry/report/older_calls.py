@@ -19,39 +19,42 @@ _OTHERS = "(others)"
 
 @dataclass
 class _Sum:
-    calls: int = 0
-    error: int = 0
-    saved: int = 0
-    cut: int = 0
-    unfinished: int = 0
-    attempts: int = 0
-    input: int | None = None
-    output: int | None = None
+    calls: float = 0
+    error: float = 0
+    saved: float = 0
+    cut: float = 0
+    unfinished: float = 0
+    attempts: float = 0
+    input: float | None = None
+    output: float | None = None
     cost: float | None = None
-    unpriced: int = 0
-    failures: dict[str, list[int]] = field(default_factory=dict)
+    unpriced: float = 0
+    failures: dict[str, list[float]] = field(default_factory=dict)
     """By type: attempts that failed so, and how many of them ended their call."""
+    kept: int = 0
+    """Calls that there are records of; each counts for those that it stands for."""
 
     def add(self, call: TracedCall) -> None:
         """Count `call`."""
-        is_unfinished = call.outcome == "unfinished"
-        self.calls += 1
-        self.error += call.outcome in ("error", "cancelled")
-        self.saved += call.is_saved
-        self.cut += call.is_cut
-        self.unfinished += is_unfinished
-        self.attempts += len(call.attempts)
-        self.input = _plus(self.input, call.input_tokens)
-        self.output = _plus(self.output, call.output_tokens)
-        self.cost = _plus(self.cost, call.cost_usd)
-        self.unpriced += not call.is_cost_whole
+        is_unfinished, weight = call.outcome == "unfinished", call.stands_for
+        self.kept += 1
+        self.calls += weight
+        self.error += weight * (call.outcome in ("error", "cancelled"))
+        self.saved += weight * call.is_saved
+        self.cut += weight * call.is_cut
+        self.unfinished += weight * is_unfinished
+        self.attempts += weight * len(call.attempts)
+        self.input = _plus(self.input, _times(weight, call.input_tokens))
+        self.output = _plus(self.output, _times(weight, call.output_tokens))
+        self.cost = _plus(self.cost, _times(weight, call.cost_usd))
+        self.unpriced += weight * (not call.is_cost_whole)
         for record in call.records:
             if record.failure_type is not None:
-                self._count(record.failure_type[:200], 1, record is call.last and not is_unfinished)
+                self._count(record.failure_type[:200], weight, weight * (record is call.last and not is_unfinished))
 
     def merge(self, other: _Sum) -> None:
         """Count what `other` has counted."""
-        for name in ("calls", "error", "saved", "cut", "unfinished", "attempts", "unpriced"):
+        for name in ("calls", "error", "saved", "cut", "unfinished", "attempts", "unpriced", "kept"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("input", "output", "cost"):
             setattr(self, name, _plus(getattr(self, name), getattr(other, name)))
@@ -60,13 +63,12 @@ class _Sum:
 
     def row(self) -> list[Any]:
         """Return what has been counted, by position."""
-        failures = [[name, *counts] for name, counts in self.failures.items()]
-        return [
-            self.calls, self.error, self.saved, self.cut, self.unfinished, self.attempts, self.input, self.output,
-            self.cost, self.unpriced, failures,
-        ]  # fmt: skip
+        counts = (self.calls, self.error, self.saved, self.cut, self.unfinished, self.attempts)
+        tokens = (None if number is None else round(number) for number in (self.input, self.output))
+        failures = [[name, *map(round, numbers)] for name, numbers in self.failures.items()]
+        return [*map(round, counts), *tokens, self.cost, round(self.unpriced), failures, self.kept]
 
-    def _count(self, failure: str, attempts: int, ended: int) -> None:
+    def _count(self, failure: str, attempts: float, ended: float) -> None:
         name = failure if failure in self.failures or len(self.failures) < _MOST_NAMES else _OTHERS
         counts = self.failures.setdefault(name, [0, 0])
         counts[0] += attempts
@@ -116,6 +118,10 @@ def gathered(calls: Iterable[TracedCall], most: int) -> tuple[CallRows, OlderCal
     for number, call in enumerate(calls):
         (rows if number < most else older).add(call)
     return rows, older
+
+
+def _times(weight: float, number: float | None) -> float | None:
+    return None if number is None else weight * number
 
 
 def _plus(one: Any, other: Any) -> Any:

@@ -166,7 +166,7 @@ function latencyChart(bins, width, choose) {
   }
   const told = (bin) =>
     bin.totals.length
-      ? [spanText(bin), plural(bin.totals.length, "call"), ...PERCENTILES.map(([share, name]) => `${name} ${duration(quantile(bin.totals, share))}`)].join("\n")
+      ? [spanText(bin), plural(lengthOf(bin.totals), "call"), ...PERCENTILES.map(([share, name]) => `${name} ${duration(quantile(bin.totals, share))}`)].join("\n")
       : `${spanText(bin)}\nno calls`;
   follow(plot, bins, told, choose);
   return plot.svg;

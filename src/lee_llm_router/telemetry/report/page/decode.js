@@ -19,7 +19,7 @@ function decodeCalls(data, textOf) {
     finish: name(row[5]), provider: name(row[6]), model: name(row[7]), tried: row[8], total: row[9], first: row[10],
     input: row[11], output: row[12], tokens: row[13], cost: row[14], failure: name(row[15]), metadata: name(row[16]),
     policy: name(row[17]), asked: name(row[18]), operation: name(row[19]),
-    rows: row[21], raw: row, names, text: row[20] === null ? null : () => textOf(row[20]), lowTexts: null,
+    rows: row[21], behind: row[22] ?? 1, raw: row, names, text: row[20] === null ? null : () => textOf(row[20]), lowTexts: null,
   }));
 }
 

@@ -3,8 +3,8 @@
 const data = block("data");
 let texts = null;
 const calls = decodeCalls(data, (index) => (texts ??= block("texts"))[index]);
-const older = (data.older ?? []).map(([start, span, role, number, error, saved, cut, unfinished, attempts, input, output, cost, unpriced, failures]) => ({
-  start, span, role, calls: number, error, saved, cut, unfinished, attempts, input, output, cost, unpriced, failures,
+const older = (data.older ?? []).map(([start, span, role, number, error, saved, cut, unfinished, attempts, input, output, cost, unpriced, failures, kept]) => ({
+  start, span, role, calls: number, error, saved, cut, unfinished, attempts, input, output, cost, unpriced, failures, kept,
 }));
 
 function show() {
@@ -14,7 +14,7 @@ function show() {
   byId("calls").dataset.all = calls.length;
   showTable(found, calls.length, quantile(sum.totals, 0.95) ?? 1);
   showPeriod();
-  showNotes(sums);
+  showNotes(sums, sum.estimated);
   showNothing();
   return sum;
 }
@@ -37,13 +37,14 @@ function showPeriod() {
   byId("period").textContent = [period, data.filter ? `only ${shown(data.filter)}` : null, made].filter(Boolean).join("  ·  ");
 }
 
-function showNotes(sums) {
+function showNotes(sums, isEstimate) {
   const notes = [];
-  const left = older.reduce((sum, cell) => sum + cell.calls, 0);
+  const left = older.reduce((sum, cell) => sum + cell.kept, 0);
   if (left) {
     const used = sums.length ? "they count in the numbers and charts, but for the times" : "what is chosen now leaves them out";
     notes.push(`The newest ${whole.format(calls.length)} calls are shown one by one. ${plural(left, "older call")} ${left === 1 ? "is" : "are"} summed up: ${used}.`);
   }
+  if (isEstimate) notes.push("All numbers and charts are estimates: good calls were dropped (sample), and those that were kept count for them.");
   if (data.is_cut) notes.push(`Only the newest ${plural(calls.length, "call")} are shown: there are older ones.`);
   if (data.left_out) notes.push(`Messages and answers of ${plural(data.left_out, "call")} are left out: the page holds 30 MB of them.`);
   byId("notes").replaceChildren(...notes.map((text) => make("p", { class: "note" }, text)));

@@ -3,26 +3,45 @@
 // The value below which the share of the sorted numbers lies: one of them, as the command `trace stats` has it.
 function quantile(sorted, share) {
   if (!sorted.length) return null;
+  // What rounding adds to a sum must not lead to the next number.
+  if (sorted.sums) return sorted[sorted.sums.findIndex((sum) => sum >= share * sorted.sums.at(-1) * (1 - 1e-12))];
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))];
 }
 
-function sortedNumbers(values) {
-  return Float64Array.from(values).sort();
+// Each number with how many it stands for; where that is not one, `sums` has how many there are up to each.
+function sortedNumbers(pairs) {
+  if (pairs.every(([, behind]) => behind === 1)) return Float64Array.from(pairs, ([value]) => value).sort();
+  pairs.sort((one, other) => one[0] - other[0]);
+  const sorted = Float64Array.from(pairs, ([value]) => value);
+  let sum = 0;
+  sorted.sums = Float64Array.from(pairs, ([, behind]) => (sum += behind));
+  return sorted;
+}
+
+// How many calls the numbers are of.
+function lengthOf(sorted) {
+  return sorted.sums ? Math.round(sorted.sums.at(-1)) : sorted.length;
+}
+
+function roundAll(sums, names) {
+  for (const name of names) if (sums[name] !== null) sums[name] = Math.round(sums[name]);
 }
 
 function summarize(calls, older) {
-  const sum = { calls: 0, error: 0, saved: 0, cut: 0, attempts: 0, input: null, output: null, cost: null, unpriced: 0, from: null, to: null };
+  const sum = { estimated: false, calls: 0, error: 0, saved: 0, cut: 0, attempts: 0, input: null, output: null, cost: null, unpriced: 0, from: null, to: null };
   const totals = [], firsts = [], roles = new Map(), failures = new Map();
   for (const call of calls) {
-    sum.calls += 1;
-    if (call.outcome === "error" || call.outcome === "cancelled") sum.error += 1;
-    if (call.saved) sum.saved += 1;
-    if (call.cut) sum.cut += 1;
-    if (call.outcome !== "unfinished") totals.push(call.total);
-    if (call.first !== null) firsts.push(call.first);
-    addKnown(sum, "input", call.input);
-    addKnown(sum, "output", call.output);
-    addCost(sum, roles, call.role, call.cost, call.costWhole ? 0 : 1, 1);
+    const behind = call.behind;
+    if (behind !== 1) sum.estimated = true;
+    sum.calls += behind;
+    if (call.outcome === "error" || call.outcome === "cancelled") sum.error += behind;
+    if (call.saved) sum.saved += behind;
+    if (call.cut) sum.cut += behind;
+    if (call.outcome !== "unfinished") totals.push([call.total, behind]);
+    if (call.first !== null) firsts.push([call.first, behind]);
+    addKnown(sum, "input", call.input, behind);
+    addKnown(sum, "output", call.output, behind);
+    addCost(sum, roles, call.role, call.cost === null ? null : call.cost * behind, call.costWhole ? 0 : behind, behind);
     if (call.start !== null) {
       if (sum.from === null || call.start < sum.from) sum.from = call.start;
       if (sum.to === null || call.start > sum.to) sum.to = call.start;
@@ -30,11 +49,14 @@ function summarize(calls, older) {
     countFailures(sum, failures, call);
   }
   for (const cell of older) addOlder(sum, roles, failures, cell);
+  roundAll(sum, ["calls", "error", "saved", "cut", "attempts", "input", "output", "unpriced"]);
+  for (const own of roles.values()) roundAll(own, ["calls", "unpriced"]);
+  for (const own of failures.values()) roundAll(own, ["attempts", "ended"]);
   return { ...sum, totals: sortedNumbers(totals), firsts: sortedNumbers(firsts), roles, failures };
 }
 
-function addKnown(sum, name, value) {
-  if (value !== null) sum[name] = (sum[name] ?? 0) + value;
+function addKnown(sum, name, value, times = 1) {
+  if (value !== null) sum[name] = (sum[name] ?? 0) + value * times;
 }
 
 function addCost(sum, roles, role, cost, unpriced, calls) {
@@ -51,9 +73,9 @@ function addCost(sum, roles, role, cost, unpriced, calls) {
 function countFailures(sum, failures, call) {
   const last = call.rows.length - 1;
   call.rows.forEach((row, at) => {
-    if (row[0] !== null && row[0] !== undefined) sum.attempts += 1;
+    if (row[0] !== null && row[0] !== undefined) sum.attempts += call.behind;
     const type = row[9] === null || row[9] === undefined ? null : call.names[row[9]];
-    if (type !== null) addFailure(failures, type, 1, at === last && call.outcome !== "unfinished" ? 1 : 0);
+    if (type !== null) addFailure(failures, type, call.behind, at === last && call.outcome !== "unfinished" ? call.behind : 0);
   });
 }
 
@@ -66,6 +88,7 @@ function addFailure(failures, type, attempts, ended) {
 
 // Calls that are no rows of their own, summed up by hour or day: see `older_calls.py`.
 function addOlder(sum, roles, failures, cell) {
+  if (cell.kept !== cell.calls) sum.estimated = true;
   sum.calls += cell.calls;
   sum.error += cell.error;
   sum.saved += cell.saved;
@@ -94,9 +117,9 @@ function buckets(calls, older, from, to, most) {
   for (const call of calls) {
     if (call.start === null) continue;
     const own = made[Math.floor((call.start - begin) / step)];
-    if (call.outcome === "ok") own[call.saved ? "saved" : "ok"] += 1;
-    else own[call.outcome === "unfinished" ? "other" : "error"] += 1;
-    if (call.outcome !== "unfinished") own.totals.push(call.total);
+    if (call.outcome === "ok") own[call.saved ? "saved" : "ok"] += call.behind;
+    else own[call.outcome === "unfinished" ? "other" : "error"] += call.behind;
+    if (call.outcome !== "unfinished") own.totals.push([call.total, call.behind]);
   }
   for (const cell of older) {
     const own = made[Math.floor((cell.start - begin) / step)];
@@ -107,6 +130,7 @@ function buckets(calls, older, from, to, most) {
   }
   for (const own of made) {
     own.totals = sortedNumbers(own.totals);
+    roundAll(own, ["ok", "saved", "error", "other"]);
     own.calls = own.ok + own.saved + own.error + own.other;
   }
   return { step, made };
