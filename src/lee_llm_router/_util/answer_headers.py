@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.scrubbing import MASK, MAX_TEXT, bounded, is_sensitive_header, scrub
 
 MAX_HEADERS = 100
 """The most header fields that are kept of one answer."""
 _MAX_NAME = 100
 
-_REQUEST_ID = re.compile(r"(?:^|-)request-?id$")
+_REQUEST_ID = late_pattern(r"(?:^|-)request-?id$")
 _OTHER_IDS = ("x-correlation-id", "x-trace-id", "cf-ray")
 
 

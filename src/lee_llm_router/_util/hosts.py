@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-_AUTHORITY = re.compile(
+from lee_llm_router._util.late_pattern import late_pattern
+
+_AUTHORITY = late_pattern(
     r"(?:(?P<user>.*)@)?"
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?)\]|(?P<name>[^\[\]:@/?#\\%<>^`{|}\"\s]+))"
     r"(?::(?P<port>[0-9]{0,5}))?"

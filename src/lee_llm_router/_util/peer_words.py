@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
+
+from lee_llm_router._util.late_pattern import late_pattern
 
 _HERE: dict[str, str] = {
     # "name here|where it stands|note": the words of litellm, the OpenAI SDK, LangChain, pydantic-ai and their like
@@ -80,8 +81,8 @@ _HERE: dict[str, str] = {
 
 _BY_WORD = {word: here for here, words in _HERE.items() for word in words.split()}
 
-_INNER = re.compile(r"\{(\w+): \.\.\.")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_INNER = late_pattern(r"\{(\w+): \.\.\.")
+_CAMEL = late_pattern(r"(?<=[a-z0-9])(?=[A-Z])")
 _VENDORS = ("openai_", "azure_", "anthropic_", "litellm_", "llm_", "default_")
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lee_llm_router._util.late_pattern import late_pattern
+
 MAX_TEXT = 500
 """The most characters of outside text kept in an error or a trace."""
 
@@ -15,7 +17,7 @@ SHORTEST_SECRET = 4
 """Characters that a secret has at least; shorter ones stand in ordinary text too."""
 
 # The shapes of vendors' keys, for keys that are in no setting: "sk-...", "Bearer ...", "key=..." in a URL.
-_KEY_SHAPES = re.compile(
+_KEY_SHAPES = late_pattern(
     r"\b(?:sk|rk|pk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{16,}|\bAIza[A-Za-z0-9_\-]{30,}"
     r"|(?<=Bearer )[^\s\"',;]+|(?<=[?&]key=)[^\s&\"']+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
     re.IGNORECASE,
@@ -30,7 +32,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return _KEY_SHAPES.sub(MASK, text)
 
 
-_SENSITIVE_HEADER = re.compile(
+_SENSITIVE_HEADER = late_pattern(
     r"(?:^|[-_])(?:auth|authorization|(?:api)?[-_]?key|token|secret|cookie|password|credentials?)$", re.IGNORECASE
 )
 
@@ -40,7 +42,7 @@ def is_sensitive_header(name: str) -> bool:
     return _SENSITIVE_HEADER.search(name) is not None
 
 
-_SENSITIVE_PARAMETER = re.compile(
+_SENSITIVE_PARAMETER = late_pattern(
     r"(?:auth|authorization|key|token|secret|password|sig|signature|code|credentials?)$", re.I
 )
 
@@ -74,7 +76,7 @@ def masked_headers(headers: Any) -> Any:
     return {name: MASK if is_sensitive_header(str(name)) else value for name, value in headers.items()}
 
 
-_RANDOM = re.compile(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
+_RANDOM = late_pattern(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 
 def looks_like_key(text: str) -> bool:

@@ -15,16 +15,17 @@ from typing import Any
 from pydantic_core import SchemaError, SchemaValidator
 from pydantic_core.core_schema import str_schema
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.work_limit import WorkLimit, WorkLimitError
 
 MAX_PATTERN = 10_000
 """The most characters of a pattern."""
 _CHARACTERS_A_STEP = 500
 
-_OTHERWISE_IN_RUST = re.compile(r"\\[<>zuUxbB]|\[\[|&&|--|~~|\[\^?\[|\(\?<(?![=!])")
+_OTHERWISE_IN_RUST = late_pattern(r"\\[<>zuUxbB]|\[\[|&&|--|~~|\[\^?\[|\(\?<(?![=!])")
 """Syntax that is none in Python, or means something else in Rust: word borders, classes within classes, ..."""
-_POSSESSIVE = re.compile(r"[+*?}]\+")
-_SAME_IN_RUST = re.compile(r"\\[bB](?!\{)|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}")
+_POSSESSIVE = late_pattern(r"[+*?}]\+")
+_SAME_IN_RUST = late_pattern(r"\\[bB](?!\{)|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}")
 
 
 class PatternError(ValueError):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.log import logger
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router._util.small_files import read_small_file
@@ -26,7 +26,7 @@ MAX_ENV_BYTES = 65_536
 """Size of the largest `.env` that is read."""
 
 # python-dotenv looks through a run of white space again from each character of it.
-_LONG_BLANK = re.compile(r"[^\S\r\n]{256}")
+_LONG_BLANK = late_pattern(r"[^\S\r\n]{256}")
 
 
 class EnvFile(NamedTuple):

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router.settings.mistakes import FindingKind
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
+_REFERENCE = late_pattern(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")
 
 _NO_PROBLEM: tuple[None, FindingKind] = (None, "reference")
 

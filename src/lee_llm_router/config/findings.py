@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, get_args
 
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.scrubbing import bounded, looks_like_key, scrub
 from lee_llm_router._util.suggestions import MAX_WORD, Suggester
 from lee_llm_router.config.tree import Position
@@ -16,7 +16,7 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.mistakes import FindingKind
 from lee_llm_router.settings.model import KeyPath
 
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_KEY = late_pattern(r"[A-Za-z0-9_-]+")
 
 KEY_WORDS = frozenset({
     "access_token", "api_key", "api_token", "apikey", "auth_token", "bearer", "key", "password", "secret", "token",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.peer_words import peer_hint
 from lee_llm_router._util.suggestions import MAX_WORD
 from lee_llm_router.config.findings import Findings
@@ -21,7 +21,7 @@ MAX_BYTES = 1_000_000
 _MAX_HINTS = 20
 """Top keys of other libraries that are told of where the router's own is missing."""
 
-_UNDECODED = re.compile("[\udc80-\udcff]")
+_UNDECODED = late_pattern("[\udc80-\udcff]")
 
 
 TEXT_NAME = "<text>"

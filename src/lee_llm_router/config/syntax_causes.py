@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from unicodedata import category
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router.config.tree import Position
 
 _MAX_LINE = 2000
 """Characters of a line in which a cause is looked for."""
 
 # What is in quotes, an escaped character in double quotes included.
-_QUOTED = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
-_SECOND_COLON = re.compile(r":\s.*:(?:\s|$)")
+_QUOTED = late_pattern(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
+_SECOND_COLON = late_pattern(r":\s.*:(?:\s|$)")
 
 
 def likely_cause(lines: Sequence[str], position: Position | None, said: str) -> str:

@@ -11,11 +11,11 @@ engine makes of its own rules; the latter quote nothing.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import MASK, bounded, is_sensitive_header, scrub
 from lee_llm_router.engine.acceptance import BROKEN_CONTRACT, NOT_ACCEPTED
@@ -41,7 +41,7 @@ _MAY_QUOTE = frozenset(
 """Failures after which an answer may have come."""
 _OWN_SENTENCES = (BROKEN_CONTRACT, NOT_ACCEPTED)
 """How messages of the engine begin that quote nothing of the answer."""
-_QUOTATION = re.compile(r":\s|[\"'`“”‘’«»„]")
+_QUOTATION = late_pattern(r":\s|[\"'`“”‘’«»„]")
 
 
 def error_text(error: LLMRouterError, *, quotes: bool) -> str:

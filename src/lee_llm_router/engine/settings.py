@@ -1,7 +1,6 @@
 """What a configuration says about retries, hedging, streams, JSON contracts and what answers are acceptable."""
 
 import inspect
-import re
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -16,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.text_pattern import MAX_PATTERN, PatternError, compile_pattern
 from lee_llm_router.settings.fields import MAX_SECONDS, AllowString, Integer, Seconds, Wait
 from lee_llm_router.settings.model import Section
@@ -61,8 +61,8 @@ class ContractConfig(Section):
     )
 
 
-_DELAY = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)")
-_SHARE = re.compile(r"p[5-9]\d")
+_DELAY = late_pattern(r"(\d+(?:\.\d+)?)\s*(ms|s)")
+_SHARE = late_pattern(r"p[5-9]\d")
 
 
 def _delay(value: Any) -> Any:

@@ -22,13 +22,13 @@ something that is in it, or may be.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from functools import cache
 from typing import Any
 
 from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.suggestions import MAX_WORD
 
 _FILE = "vendors.json"
@@ -100,7 +100,7 @@ def vendor_aliases() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
     return {name: (vendor.type, vendor.defaults()) for name, vendor in vendors().items()}
 
 
-_NOT_A_LETTER = re.compile(r"[^a-z0-9]")
+_NOT_A_LETTER = late_pattern(r"[^a-z0-9]")
 _ENDINGS = ("", "chat", "api", "llm", "http", "compatible", "cloud", "server", "provider", "local")
 
 

@@ -157,7 +157,6 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
     return TypeAdapter(config(TypedDict("Options", fields, total=False)))  # type: ignore[operator]
 
 
-_NAMES = sorted(get_type_hints(CallOptions))
 _SECTIONS: dict[int | str, type[BaseModel]] = {"accept": AcceptConfig, "contract": ContractConfig, "hedge": HedgeConfig}
 """Options whose value has names of its own."""
 
@@ -236,7 +235,8 @@ def _told(problem: ErrorDetails, suggester: Suggester) -> str:
     name = dotted(path) if is_inside else bounded(str(path[0]), MAX_WORD)
     if problem["type"] != "extra_forbidden":
         return f"{name}: {message_of(problem).removesuffix(IN_A_FILE)}"
-    word, known = str(path[-1]), list(section.model_fields) if is_inside and section else _NAMES
+    word = str(path[-1])
+    known = list(section.model_fields) if is_inside and section else sorted(get_type_hints(CallOptions))
     near = suggester.closest(word, known)
     hint = peer_hint(word, known, "" if is_inside else "call") or home_hint(word)
     return f"{name}: no such option{hint or (f' (did you mean {near}?)' if near else '')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -12,11 +11,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from lee_llm_router._util.hosts import host_port
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.scrubbing import looks_like_key
 
-_PLACEHOLDER = re.compile(r"(?<![A-Za-z0-9_])(RESOURCE|REGION|PROJECT|WORKSPACE)(?![A-Za-z0-9_])")
+_PLACEHOLDER = late_pattern(r"(?<![A-Za-z0-9_])(RESOURCE|REGION|PROJECT|WORKSPACE)(?![A-Za-z0-9_])")
 """Words that stand for the user's own in addresses of vendors."""
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENV_NAME = late_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_KEYS = 100
 """Keys that one provider may have."""
 
@@ -73,7 +73,7 @@ Wait: TypeAlias = Annotated[Number, Field(ge=0, le=MAX_SECONDS)]
 """A duration that may be 0."""
 MAX_DURATION = 315_360_000.0
 """The longest time that anything is kept: 10 years."""
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_DURATION = late_pattern(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
 

@@ -23,6 +23,7 @@ from dataclasses import field
 from datetime import UTC, date, datetime
 
 from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.late_pattern import late_pattern
 
 SECONDS_A_DAY = 86_400
 MEGABYTE = 1_000_000
@@ -30,7 +31,7 @@ SQLITE_FILE = "traces.sqlite"
 """The name of a SQLite file of traces in such a folder."""
 
 _LAST_DAY = date.max.toordinal() - date(1970, 1, 1).toordinal()
-_NAME = re.compile(r"(\d{8})(?:_(\d{4,9}))?\.jsonl", re.ASCII)
+_NAME = late_pattern(r"(\d{8})(?:_(\d{4,9}))?\.jsonl", re.ASCII)
 _GITIGNORE = ".gitignore"
 _OTHERS = 0o077
 """The bits of a mode that let others in."""

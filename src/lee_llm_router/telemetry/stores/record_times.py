@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from math import inf
 
+from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router.telemetry.calls import parsed_time
 from lee_llm_router.telemetry.records import TraceRecord
 
@@ -15,7 +16,7 @@ OLDEST_CALL = 7 * 86_400.0
 _LONGEST_CALL = 3600.0
 """Seconds that a call is taken to last if its id does not say when it began."""
 _UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
-_HEX = re.compile(r"[0-9a-f]{1,12}")
+_HEX = late_pattern(r"[0-9a-f]{1,12}")
 
 
 def time_of_id(request_id: str) -> float | None:
