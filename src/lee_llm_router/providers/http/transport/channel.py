@@ -60,7 +60,9 @@ class Channel:
     @property
     def is_stale(self) -> bool:
         """Whether an idle connection has become readable: the server sent stray data or closed it."""
-        return bool(self._poll.poll(0)) or any(layer.has_unread_data for layer in self._layers)
+        if self._poll.poll(0):
+            return True
+        return bool(self._layers) and any(layer.has_unread_data for layer in self._layers)
 
     def get_extra_info(self, info: str) -> Any:
         """Return one of the two facts that httpcore asks for: the TLS object, or whether there is something to read."""
@@ -82,7 +84,10 @@ class Channel:
         if not data or self._write_error is not None:
             return
         try:
-            yield from self._send(data, len(self._layers))
+            if self._layers:
+                yield from self._send(data, len(self._layers))
+            else:
+                yield data
         except OSError as error:
             # A server may answer (401, 413) and close before it has read the whole request: read its answer first.
             self._write_error = error

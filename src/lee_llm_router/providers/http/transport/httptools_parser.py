@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 import httptools
 
@@ -120,7 +119,7 @@ class ResponseParser:
 
     def _feed_parser(self, data: bytes) -> None:
         try:
-            cast(httptools.HttpResponseParser, self._parser).feed_data(data)
+            self._parser.feed_data(data)  # type: ignore[union-attr] # it is dropped only at the end of the answer
         except httptools.HttpParserUpgrade:
             self.fault = "it changes the protocol"
         except httptools.HttpParserCallbackError as error:

@@ -61,7 +61,7 @@ class HTTPToolsTransport:
 
     async def send_async(self, request: WireRequest, timeout: float) -> WireResponse:
         """As `Transport.send_async`."""
-        exchange = await self._exchange_async(request, timeout)
+        exchange = self._pooled_exchange(request, timeout) or await self._exchange_async(request, timeout)
         return await exchange.run(exchange.complete())
 
     def open(self, request: WireRequest, timeout: float) -> SyncHTTPToolsExchange:
@@ -72,7 +72,7 @@ class HTTPToolsTransport:
 
     async def open_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
         """As `Transport.open_async`."""
-        exchange = await self._exchange_async(request, timeout)
+        exchange = self._pooled_exchange(request, timeout) or await self._exchange_async(request, timeout)
         await exchange.run(exchange.begin())
         return exchange
 
@@ -99,22 +99,28 @@ class HTTPToolsTransport:
             pooled.connection.start(timeout)
         return SyncHTTPToolsExchange(pooled, self._pool, head, request.body, self._limit)
 
-    async def _exchange_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
+    def _pooled_exchange(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange | None:
+        """Return an exchange over an idle connection of the running event loop; None if there is none."""
         head = self._heads.get(request)
         pool = self._pools.current()
         pooled = _take_live(pool)
         if pooled is None:
-            connection = AsyncConnection()
-            connection.start(timeout)
-            with ErrorTranslator(connection):
-                async with asyncio.timeout(timeout):
-                    sock = await run_async(connection, None, connect(connection, self._tunnel.host, self._tunnel.port))
-                    channel = Channel(connection, sock, self._tunnel.peer)
-                    await run_async(connection, sock, self._tunnel.prepare(channel))
-            pooled = PooledClient(channel, connection)
-        else:
-            pooled.connection.start(timeout)
+            return None
+        pooled.connection.start(timeout)
         return AsyncHTTPToolsExchange(pooled, pool, head, request.body, self._limit)
+
+    async def _exchange_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
+        """Return an exchange over a new connection."""
+        head = self._heads.get(request)
+        connection = AsyncConnection()
+        connection.start(timeout)
+        with ErrorTranslator(connection):
+            async with asyncio.timeout(timeout):
+                sock = await run_async(connection, None, connect(connection, self._tunnel.host, self._tunnel.port))
+                channel = Channel(connection, sock, self._tunnel.peer)
+                await run_async(connection, sock, self._tunnel.prepare(channel))
+        pooled = PooledClient(channel, connection)
+        return AsyncHTTPToolsExchange(pooled, self._pools.current(), head, request.body, self._limit)
 
 
 def _take_live(pool: IdlePool[Channel]) -> PooledClient[Channel] | None:

@@ -7,7 +7,6 @@ clients are kept last in, first out; those unused for `KEEP_ALIVE` are closed.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from time import monotonic
 from typing import Generic, TypeVar
@@ -41,18 +40,19 @@ class IdlePool(Generic[ClientT]):
     """The idle clients of one transport, last in, first out."""
 
     def __init__(self) -> None:
-        self._lock = ForkLock()
+        self._lock = ForkLock(in_child=self._disown)
         self._idle: deque[PooledClient[ClientT]] = deque()
         self._closed = False
-        self._pid = os.getpid()
+        self._is_inherited = False
+        """Whether this is a forked child, and what is idle belongs to the parent."""
 
     def take(self) -> PooledClient[ClientT] | None:
         """Take out the client used last; None if all have been idle for too long, or there is none."""
         oldest = monotonic() - KEEP_ALIVE
-        with self._lock:
+        with self._lock.inner:
             if not self._idle:
                 return None
-            if self._pid == os.getpid() and self._idle[-1].idle_since >= oldest:
+            if not self._is_inherited and self._idle[-1].idle_since >= oldest:
                 return self._idle.pop()
         # This one is too old, and all below it are older. Or this is a forked child: the connections belong to the
         # parent, and closing our copies of the descriptors does not end them.
@@ -63,7 +63,7 @@ class IdlePool(Generic[ClientT]):
         """Keep `pooled` for the next `take`, and close what has been idle for too long."""
         pooled.idle_since = monotonic()
         expired = []
-        with self._lock:
+        with self._lock.inner:
             self._idle.append(pooled)
             while self._idle and (self._closed or self._idle[0].idle_since < pooled.idle_since - KEEP_ALIVE):
                 expired.append(self._idle.popleft())
@@ -78,9 +78,12 @@ class IdlePool(Generic[ClientT]):
     def _close_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, deque()
-            self._pid = os.getpid()
+            self._is_inherited = False
         for pooled in idle:
             pooled.close()
+
+    def _disown(self) -> None:
+        self._is_inherited = True
 
 
 class IdlePoolPerLoop(Generic[ClientT]):
