@@ -20,6 +20,8 @@ def wait_seconds(value: Any) -> float | None:
 
 def count(value: Any) -> int | None:
     """Return `value` if it can be a number of tokens or bytes, else None. A whole float becomes an integer."""
+    if type(value) is int and 0 <= value <= MAX_COUNT:  # nearly all
+        return value
     number = _number(value)
     if number is None or number > MAX_COUNT:
         return None

@@ -77,7 +77,8 @@ def details_of(
 def _answers_results(reply: HTTPReply) -> bool:
     messages = reply.asked.get("messages")
     last = messages[-1] if isinstance(messages, (list, tuple)) and messages else None
-    return isinstance(last, Mapping) and last.get("role") == "tool"
+    # The type of nearly all first: to ask whether it is a Mapping takes as long as all the rest here.
+    return (type(last) is dict or isinstance(last, Mapping)) and last.get("role") == "tool"
 
 
 def joined_messages(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

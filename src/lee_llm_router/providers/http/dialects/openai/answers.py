@@ -56,7 +56,7 @@ def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:
     """
     for name in REASONING_FIELDS:
         text = message.get(name)
-        if isinstance(text, str) and text:
+        if text and isinstance(text, str):
             return text
     content = message.get("content")
     found = _thoughts(content) if isinstance(content, list) else ""

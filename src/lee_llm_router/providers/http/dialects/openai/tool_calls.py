@@ -87,7 +87,7 @@ def _whole_call(reply: HTTPReply, call: Any, number: int, cut: bool) -> ToolCall
 
 def with_own_ids(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     """Return `calls` with another id for each that has the id of an earlier one, so that results find their call."""
-    if len({call.id for call in calls}) == len(calls):
+    if not calls or len({call.id for call in calls}) == len(calls):
         return tuple(calls)
     seen: set[str] = set()
     found = []

@@ -101,7 +101,7 @@ def decode_answer(reply: HTTPReply) -> dict[str, Any]:
     Raises:
         InvalidResponseError: the body is anything else.
     """
-    if reply.body[:16].lstrip().startswith(b"["):
+    if not reply.body.startswith(b"{") and reply.body[:16].lstrip().startswith(b"["):
         with suppress(ValueError):
             value = read_json(reply.body)
             if isinstance(value, list) and value and isinstance(value[0], dict) and value[0].get("error"):
