@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import Context
 from dataclasses import field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.data_class import dataclass
+from lee_llm_router._util.frozen import copier, maker
 from lee_llm_router._util.masked_text import masked_again
 from lee_llm_router._util.printable import printable
 from lee_llm_router._util.scrubbing import masked_headers
@@ -61,12 +63,12 @@ class Target:
     """The request, without what belongs to a call: messages, role, ids and metadata."""
 
     def __post_init__(self) -> None:
-        asked = dict(self.fields)
+        timeout, template = _asked_by(self.model, self.fields)
         key = (self.provider, self.model)
         object.__setattr__(self, "key", key if self.key_variable is None else KeyedTarget(*key, self.key_variable))
         object.__setattr__(self, "names", (printable(self.provider), printable(self.model)))
-        object.__setattr__(self, "timeout", asked.pop("timeout", DEFAULT_TIMEOUT))
-        object.__setattr__(self, "request_template", LLMRequest(messages=(), model=self.model, **asked))
+        object.__setattr__(self, "timeout", timeout)
+        object.__setattr__(self, "request_template", template)
 
     def __repr__(self) -> str:
         fields = {**self.fields, "headers": masked_headers(self.fields.get("headers"))}
@@ -80,8 +82,8 @@ class Target:
 
     def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
         """Return the same target with other request fields and, if one is named, another model."""
-        if fields is self.fields and model is None:
-            return self
+        if model is None:
+            return self if fields is self.fields else _makers()[0](self, fields, *_asked_by(self.model, fields))
         return Target(self.provider, model or self.model, fields, self.provider_overrides, self.key_variable)
 
     def masked(self, secrets: Collection[str]) -> Target:
@@ -102,6 +104,19 @@ class Target:
             and self.fields is other.fields and self.provider_overrides is other.provider_overrides
             and (self.provider, self.model) == (other.provider, other.model)
         )  # fmt: skip
+
+
+@cache
+def _makers() -> tuple[Callable[..., Target], Callable[..., LLMRequest]]:
+    """Return what copies a target for other request fields, and what makes requests: calls with options do both."""
+    return copier(Target, "fields", "timeout", "request_template"), maker(LLMRequest)
+
+
+def _asked_by(model: str | None, fields: Mapping[str, Any]) -> tuple[float, LLMRequest]:
+    """Return the timeout and the request template of a target with these fields."""
+    asked = dict(fields)
+    timeout = asked.pop("timeout", DEFAULT_TIMEOUT)
+    return timeout, _makers()[1](messages=(), model=model, **asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

@@ -16,7 +16,7 @@ from lee_llm_router.health.waiting import TargetKey
 from lee_llm_router.policy.contract import ProviderChoice
 from lee_llm_router.routing.options import OF_WHOLE_CALL, request_fields, validate_options
 
-MERGED = ("extra_body", "extra_query", "headers")
+MERGED = frozenset({"extra_body", "extra_query", "headers"})
 
 
 class ChosenTarget(NamedTuple):
@@ -184,9 +184,8 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any
     if not over:
         return base
     merged = {**base, **over}
-    for name in MERGED:
-        if name in base and name in over:
-            merged[name] = {**base[name], **over[name]}
+    if not MERGED.isdisjoint(over):
+        merged.update({name: {**base[name], **over[name]} for name in MERGED if name in base and name in over})
     return merged
 
 
