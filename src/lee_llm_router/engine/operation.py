@@ -7,11 +7,12 @@ The engine knows attempts, waits and failures; an operation knows its question a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lee_llm_router._util.work_limit import WorkLimitError, limit_of, quick_limit
+from lee_llm_router._util.work_limit import WorkLimit, WorkLimitError, limit_of, quick_limit
 from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.failures import believable
 from lee_llm_router.engine.messages import normalize_messages
@@ -202,9 +203,8 @@ class Completion(Operation):
         if response.tool_calls:
             response = _with_parsed_calls(request, response)
         if request.wants_json:
-            from lee_llm_router.engine import json_contract  # noqa: PLC0415 - many programs have no contracts
-
-            response = with_parsed(response, json_contract.parse_answer(request, response, quick_limit()))
+            parsed = _parser()(request, response, quick_limit())
+            return with_parsed(response, parsed, target.provider, plan.request_id)
         return with_provider(response, target.provider, plan.request_id)
 
     def accepted_within(
@@ -220,7 +220,7 @@ class Completion(Operation):
             parsed = json_contract.parse_answer(request, response, limit_of(seconds))
         except WorkLimitError:
             raise json_contract.unchecked(response) from None
-        return with_provider(with_parsed(response, parsed), target.provider, plan.request_id)
+        return with_parsed(response, parsed, target.provider, plan.request_id)
 
     def with_cost(self, answer: LLMResponse, cost_usd: float) -> LLMResponse:
         """Return the response with its cost."""
@@ -254,6 +254,14 @@ _DEFAULTS: dict[str, Any] = {
     for field in fields(LLMRequest)
 }
 """What stands for an option that is not asked for."""
+
+
+@cache
+def _parser() -> Callable[[LLMRequest, LLMResponse, WorkLimit], Any]:
+    """Return `json_contract.parse_answer`: an import that was made before still takes 5,000 instructions."""
+    from lee_llm_router.engine.json_contract import parse_answer  # noqa: PLC0415 - many programs have no contracts
+
+    return parse_answer
 
 
 def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMResponse:

@@ -236,8 +236,10 @@ make_response = maker(LLMResponse)
 """``make_response(text="yes")``: return the same as `LLMResponse` called so, sooner."""
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
-with_parsed: Callable[[LLMResponse, Any], LLMResponse] = copier(LLMResponse, "parsed")
-"""``with_parsed(response, parsed)``: return a copy with the value that its text holds."""
+with_parsed: Callable[[LLMResponse, Any, str, str], LLMResponse] = copier(
+    LLMResponse, "parsed", "provider", "request_id"
+)
+"""``with_parsed(response, parsed, provider, request_id)``: as `with_provider`, with the value that its text holds."""
 with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = copier(LLMResponse, "tool_calls")
 """``with_tool_calls(response, calls)``: return a copy with other tool calls."""
 with_cost: Callable[[LLMResponse, float], LLMResponse] = copier(LLMResponse, "cost_usd")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
@@ -49,7 +49,8 @@ _MOST_ORDERS = 1024
 """Orders of chains that are kept: every order of six targets, and a few."""
 
 
-class _AskedPolicy(NamedTuple):
+@dataclass(slots=True)
+class _AskedPolicy:
     """A policy, and what is found out once of it."""
 
     policy: RoutingPolicy
@@ -361,6 +362,11 @@ def _changed(section: SectionT, by: SectionT) -> SectionT:
 def _check_schema(schema: Any) -> None:
     """As `json_contract.check_schema`, where there is a schema."""
     if schema is not None:
-        from lee_llm_router.engine.json_contract import check_schema  # noqa: PLC0415 - many programs have no schemas
+        _schema_checker()(schema)
 
-        check_schema(schema)
+
+@cache
+def _schema_checker() -> Callable[[Any], None]:
+    from lee_llm_router.engine.json_contract import check_schema  # noqa: PLC0415 - many programs have no schemas
+
+    return check_schema
