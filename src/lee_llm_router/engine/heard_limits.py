@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.engine.operation import Operation
 from lee_llm_router.errors import LLMRouterError
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
     from lee_llm_router.health.minute_window import LimitsLeft
 
 
-class Heard(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Heard:
     """The arguments of `Health.release` for what an attempt says of its limits."""
 
     tokens: int | None = None

@@ -118,8 +118,8 @@ class TargetSelector:
             return None
         if stay and candidate is not None and self._may_stay(candidate, now):
             return NextAction(candidate, candidate.ready_at, reason=_BACKOFF)
-        self._waiting, self._refused, self.shut_reason, self.spent_budget = [], [], "", None
-        self._spent = []
+        self._waiting, self._refused, self._spent = [], [], []
+        self.shut_reason, self.spent_budget = "", None
         for other in self._from(candidate):
             action = self._action_at(other, now)
             if action is not None:

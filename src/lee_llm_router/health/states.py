@@ -114,12 +114,13 @@ class TargetState:
 
     __slots__ = (
         "breaker", "door", "failures", "gate", "hears_limits", "in_flight", "last_failure", "last_used", "limits",
-        "provider", "queue", "recovery", "rest", "successes",
+        "plain_permit", "provider", "queue", "recovery", "rest", "successes",
     )  # fmt: skip
 
     def __init__(
-        self, config: HealthConfig, provider: ProviderState, random: Callable[[], float], model: str | None = None
-    ) -> None:
+        self, config: HealthConfig, provider: ProviderState, random: Callable[[], float], model: str | None = None,
+        fork_generation: int = 0,
+    ) -> None:  # fmt: skip
         self.provider = provider
         self.limits = provider.limits_of(model)
         """The limits of the model alone; None if it has none."""
@@ -137,6 +138,8 @@ class TargetState:
         self.failures = 0
         self.in_flight = 0
         self.last_failure: str | None = None
+        self.plain_permit = Permit(self, False, False, fork_generation)
+        """Of an attempt that is no probe, leads nothing and has no limits: always the same."""
         self.last_used = -inf
         """When it was last asked for a permit."""
 

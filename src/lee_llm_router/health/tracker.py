@@ -111,6 +111,7 @@ class Health:
             unchanged: Providers of both whose settings are the same.
         """
         other = Health(config, providers, self._clock, self._random, self._link)
+        other._fork_generation = self._fork_generation
         with self._lock:
             # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
             other._own_lock, other._lock = other._lock, self._lock
@@ -165,7 +166,9 @@ class Health:
             # Breaker and gate are asked only where they say anything: most targets are well.
             probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
-            permit = Permit(target, probe, leads, self._fork_generation, tokens, of_provider, of_model)
+            permit = target.plain_permit
+            if probe or leads or provider.limits.is_set or target.limits is not None:
+                permit = Permit(target, probe, leads, self._fork_generation, tokens, of_provider, of_model)
             if self._link is not None:
                 tell_shared(target, has_news=probe or leads)
             if provider.line.size:
@@ -330,6 +333,7 @@ class Health:
         self._fork_generation += 1
         for target in self._targets.values():
             target.in_flight = 0
+            target.plain_permit = Permit(target, False, False, self._fork_generation)
             if target.limits is not None:
                 target.limits.in_flight = 0
             target.queue.clear()
@@ -358,7 +362,7 @@ class Health:
             self._evict()
         variable = key.variable if isinstance(key, KeyedTarget) else None
         provider = self._provider_state(key[0], variable)
-        target = self._targets[key] = TargetState(self._config, provider, self._random, key[1])
+        target = self._targets[key] = TargetState(self._config, provider, self._random, key[1], self._fork_generation)
         if variable is not None:
             self._keyed.setdefault((key[0], key[1]), {})[variable] = target
         if self._link is not None:

@@ -20,12 +20,13 @@ from functools import lru_cache
 from hashlib import shake_256
 from itertools import accumulate
 from math import sqrt
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from lee_llm_router._util.clock import SYSTEM_CLOCK, Clock
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import FailureType, LLMRouterError, LLMTimeoutError, error_for
 from lee_llm_router.providers.base import Capabilities, Provider, ProviderConfig
@@ -138,7 +139,8 @@ class MockConfig(ProviderConfig):
         return self
 
 
-class _PreparedStep(NamedTuple):
+@dataclass(slots=True)
+class _PreparedStep:
     """What is the same each time a step is played."""
 
     step: MockStep
