@@ -1,7 +1,7 @@
 """Make and copy frozen dataclasses quickly, with generated code.
 
 A frozen dataclass sets each field through `object.__setattr__`, which takes four times as long as an assignment. The
-code generated here makes an object as an instance of an unfrozen class with the same slots, assigns its fields, and
+code generated here makes an object as an instance of a subclass that is not frozen, assigns its fields, and
 then gives it its own class.
 
 This is the one place in the package that generates code. Requests, answers, chunks and trace records are made in every
