@@ -594,12 +594,12 @@ CAPTURED = {"messages", "tools", "settings", "text", "reasoning", "tool_calls"}
 
 
 def test_every_field_is_present_and_prompts_only_where_captured() -> None:
-    """Null stands for what is not known; `messages` and `text` are absent unless one of them is there."""
+    """Null stands for what is not known; `messages` and `text` are absent unless one is there, as a share is."""
     data = json.loads(make().to_json())
-    assert set(data) == set(TraceRecord.__dataclass_fields__) - CAPTURED
+    assert set(data) == set(TraceRecord.__dataclass_fields__) - CAPTURED - {"kept_share"}
     assert data["usage"] is None
     assert data["schema"] == 1
-    full = json.loads(make(text="hi", metadata={"text": 1}).to_json())
+    full = json.loads(make(text="hi", metadata={"text": 1}, kept_share=0.5).to_json())
     assert set(full) == set(TraceRecord.__dataclass_fields__)
     assert full["metadata"] == {"text": 1}
 
