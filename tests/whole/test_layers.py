@@ -320,6 +320,13 @@ def test_a_router_without_prices_and_budgets_loads_nothing_that_bills(provider: 
     assert billing == {f"lee_llm_router.telemetry.pricing.{name}" for name in ("contract", "settings", "need")}
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_has_methods_compiled_while_it_is_loaded(module: str) -> None:
+    """Its dataclasses are those of `_util/data_class.py`: the standard library compiles six functions for each."""
+    names = set(_runtime_imports(ast.parse(MODULES[module].read_text())))
+    assert "dataclasses.dataclass" not in names
+
+
 def test_importing_the_package_loads_no_part_of_it() -> None:
     """What `--version` needs must not pay for what a call needs."""
     loaded = _loaded_by("import lee_llm_router; lee_llm_router.__version__")

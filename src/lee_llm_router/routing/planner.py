@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.compression import Compressor, for_role
 from lee_llm_router.config.models import LLMConfig
