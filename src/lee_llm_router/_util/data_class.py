@@ -49,6 +49,8 @@ def _quick_dataclass(
 
     def decorate(cls: type) -> type:
         assert not any(is_dataclass(base) for base in cls.__bases__)  # noqa: S101 - it may bring other ways to be made
+        if cls.__doc__ is None:
+            cls.__doc__ = cls.__name__  # else the standard library writes the signature there, for which it is compiled
         made: Any = dataclasses.dataclass(
             init=False, repr=False, eq=False, slots=slots, kw_only=kw_only, weakref_slot=weakref_slot
         )(cls)

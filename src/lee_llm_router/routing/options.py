@@ -1,7 +1,5 @@
 """What a caller or a policy may ask for differently, checked, as plain request fields."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
