@@ -145,6 +145,21 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
     )
 
 
+def late_copier(cls: type, *changed: str) -> Callable[..., Any]:
+    """Return what `copier` returns, compiled at its first call: for what most programs never do.
+
+    Seven of them took 7 of the 900 million instructions of the package's import; each call takes 0.1 us more.
+    """
+    compiled: list[Callable[..., Any]] = []
+
+    def copy(*values: Any) -> Any:
+        if not compiled:
+            compiled.append(copier(cls, *changed))
+        return compiled[0](*values)
+
+    return copy
+
+
 def _replace_fields(instance: Any, **changed: Any) -> Any:
     """Do what `dataclasses.replace` does, also for fields with ``init=False``, which that refuses."""
     arguments = {f.name for f in fields(instance) if f.init}

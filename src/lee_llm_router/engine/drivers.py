@@ -23,7 +23,6 @@ from lee_llm_router.engine.abandoning import (
     close_later,
 )
 from lee_llm_router.engine.plan import Attempt
-from lee_llm_router.engine.runners import FirstChunks, TaskRunner, ThreadRunner, wait_for_one, wait_for_one_async
 from lee_llm_router.engine.steps import (
     AwaitStep,
     BeginStreamStep,
@@ -211,6 +210,12 @@ async def _perform_own_async(clock: Clock, step: CallStep) -> Any:
 
 def _perform_race(clock: Clock, step: RaceStep) -> Any:
     """Perform a step of attempts that are under way at once."""
+    from lee_llm_router.engine.runners import (  # noqa: PLC0415 - most calls are not hedged
+        FirstChunks,
+        ThreadRunner,
+        wait_for_one,
+    )
+
     if isinstance(step, StartStep):
         return ThreadRunner(partial(_perform, clock, step.step), clock)
     if isinstance(step, AwaitStep):
@@ -228,6 +233,8 @@ def _perform_race(clock: Clock, step: RaceStep) -> Any:
 
 async def _perform_race_async(clock: Clock, step: RaceStep) -> Any:
     """As `_perform_race`."""
+    from lee_llm_router.engine.runners import FirstChunks, TaskRunner, wait_for_one_async  # noqa: PLC0415 - as above
+
     if isinstance(step, StartStep):
         return TaskRunner(_awaited(_perform_async, clock, step.step), clock)
     if isinstance(step, AwaitStep):

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from lee_llm_router._util.answer_headers import AnswerHeaders
-from lee_llm_router._util.frozen import copier
+from lee_llm_router._util.frozen import late_copier
 from lee_llm_router._util.numbers import MAX_COUNT, amount, count, wait_seconds
 from lee_llm_router._util.scrubbing import bounded, quoted, scrub_exception, text_of_exception
 from lee_llm_router._util.shortage import lacking
@@ -172,7 +172,7 @@ def _made_believable(response: LLMResponse) -> LLMResponse:
     )
 
 
-_with_sound_fields: Callable[..., LLMResponse] = copier(
+_with_sound_fields: Callable[..., LLMResponse] = late_copier(
     LLMResponse,
     "text",
     "tool_calls",

@@ -7,14 +7,14 @@ from typing import Any
 
 from lee_llm_router._util.answer_headers import NO_HEADERS
 from lee_llm_router._util.data_class import dataclass
-from lee_llm_router._util.frozen import copier
+from lee_llm_router._util.frozen import late_copier
 from lee_llm_router.errors import InvalidResponseError, LLMTimeoutError
 from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response.types import LLMResponse, StreamChunk, with_headers
 
-_with_index: Callable[[StreamChunk, int], StreamChunk] = copier(StreamChunk, "index")
+_with_index: Callable[[StreamChunk, int], StreamChunk] = late_copier(StreamChunk, "index")
 """Return a copy of a chunk with another index."""
-_with_cost_usd: Callable[[StreamChunk, float], StreamChunk] = copier(StreamChunk, "cost_usd")
+_with_cost_usd: Callable[[StreamChunk, float], StreamChunk] = late_copier(StreamChunk, "cost_usd")
 
 
 @dataclass(frozen=True, slots=True)

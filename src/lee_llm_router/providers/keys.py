@@ -5,8 +5,6 @@ its variable, and the provider is opened with settings that name that variable a
 the first that is set.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.deferred import deferrable
-from lee_llm_router._util.frozen import copier, maker
+from lee_llm_router._util.frozen import copier, late_copier, maker
 from lee_llm_router.response.details import NO_DETAILS, AnswerDetails, with_native
 
 if TYPE_CHECKING:
@@ -236,15 +236,15 @@ make_response = maker(LLMResponse)
 """``make_response(text="yes")``: return the same as `LLMResponse` called so, sooner."""
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
-with_parsed: Callable[[LLMResponse, Any, str, str], LLMResponse] = copier(
+with_parsed: Callable[[LLMResponse, Any, str, str], LLMResponse] = late_copier(
     LLMResponse, "parsed", "provider", "request_id"
 )
 """``with_parsed(response, parsed, provider, request_id)``: as `with_provider`, with the value that its text holds."""
-with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = copier(LLMResponse, "tool_calls")
+with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = late_copier(LLMResponse, "tool_calls")
 """``with_tool_calls(response, calls)``: return a copy with other tool calls."""
-with_cost: Callable[[LLMResponse, float], LLMResponse] = copier(LLMResponse, "cost_usd")
+with_cost: Callable[[LLMResponse, float], LLMResponse] = late_copier(LLMResponse, "cost_usd")
 """``with_cost(response, cost_usd)``: return a copy that says what it cost."""
-with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = copier(LLMResponse, "headers")
+with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = late_copier(LLMResponse, "headers")
 """``with_headers(response, headers)``: return a copy with the header fields of the answer."""
 
 

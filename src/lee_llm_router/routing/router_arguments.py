@@ -1,7 +1,5 @@
 """What the ways to build a router take, as type checkers see it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any, Literal

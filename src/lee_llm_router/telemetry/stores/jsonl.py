@@ -20,6 +20,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,12 +37,12 @@ from lee_llm_router.telemetry.stores.day_files import (
     open_to_append,
     tidy,
 )
-from lee_llm_router.telemetry.stores.day_history import DayHistory
 
 if TYPE_CHECKING:
     from lee_llm_router.settings.plugins import PluginSettings
     from lee_llm_router.telemetry.calls import TracedCall
     from lee_llm_router.telemetry.settings import TraceConfig
+    from lee_llm_router.telemetry.stores.day_history import DayHistory
 
 DEFAULT_FOLDER = Path(".lee-llm-router", "traces")
 """The default folder of traces, under the workspace or the current directory."""
@@ -84,7 +85,6 @@ class LocalFileTraceStore:
         self.trace_dir = folder
         self.keep_days = keep_days
         self.max_mb = max_mb
-        self._history = DayHistory(folder)
         self._clock = clock
         # Reentrant: a signal handler may close a stream, which writes a record, while this thread holds the lock.
         self._lock = ForkLock(reentrant=True)
@@ -107,6 +107,12 @@ class LocalFileTraceStore:
     def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
         """Return the store that the section `trace` of a configuration describes; see `open_store`."""
         return cls(trace.trace_folder, keep_days=trace.keep_days, clock=clock, max_mb=trace.max_mb)
+
+    @cached_property
+    def _history(self) -> DayHistory:
+        from lee_llm_router.telemetry.stores.day_history import DayHistory  # noqa: PLC0415 - most programs only write
+
+        return DayHistory(self.trace_dir)
 
     @property
     def skipped(self) -> int:
