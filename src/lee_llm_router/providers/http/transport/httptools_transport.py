@@ -61,7 +61,8 @@ class HTTPToolsTransport:
 
     async def send_async(self, request: WireRequest, timeout: float) -> WireResponse:
         """As `Transport.send_async`."""
-        exchange = self._pooled_exchange(request, timeout) or await self._exchange_async(request, timeout)
+        head = self._heads.get(request)  # once: headers that come twice are kept
+        exchange = self._pooled_exchange(head, request, timeout) or await self._exchange_async(head, request, timeout)
         return await exchange.run(exchange.complete())
 
     def open(self, request: WireRequest, timeout: float) -> SyncHTTPToolsExchange:
@@ -72,7 +73,8 @@ class HTTPToolsTransport:
 
     async def open_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
         """As `Transport.open_async`."""
-        exchange = self._pooled_exchange(request, timeout) or await self._exchange_async(request, timeout)
+        head = self._heads.get(request)  # once: headers that come twice are kept
+        exchange = self._pooled_exchange(head, request, timeout) or await self._exchange_async(head, request, timeout)
         await exchange.run(exchange.begin())
         return exchange
 
@@ -99,9 +101,8 @@ class HTTPToolsTransport:
             pooled.connection.start(timeout)
         return SyncHTTPToolsExchange(pooled, self._pool, head, request.body, self._limit)
 
-    def _pooled_exchange(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange | None:
+    def _pooled_exchange(self, head: bytes, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange | None:
         """Return an exchange over an idle connection of the running event loop; None if there is none."""
-        head = self._heads.get(request)
         pool = self._pools.current()
         pooled = _take_live(pool)
         if pooled is None:
@@ -109,9 +110,8 @@ class HTTPToolsTransport:
         pooled.connection.start(timeout)
         return AsyncHTTPToolsExchange(pooled, pool, head, request.body, self._limit)
 
-    async def _exchange_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
+    async def _exchange_async(self, head: bytes, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
         """Return an exchange over a new connection."""
-        head = self._heads.get(request)
         connection = AsyncConnection()
         connection.start(timeout)
         with ErrorTranslator(connection):
