@@ -380,3 +380,23 @@ def test_a_router_says_why_it_cannot_be_pickled(file: Path, how: Any) -> None:
         with LeeLLMRouter(pickle.loads(pickle.dumps(router.config)), trace_store=False) as other:
             assert answer(other) == "one"
             other.reload()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_that_reads_its_file_again_counts_its_own_calls(tmp_path: Path) -> None:
+    file = tmp_path / "llm.yaml"
+    file.write_text("llm: {providers: {p: {type: mock}}, roles: {r: {provider: p, model: m}}}")
+    with LeeLLMRouter(file, trace_store=False) as router:
+        answer(router)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                file.write_text("llm: {providers: {p: {type: mock}}, roles: {r: {provider: p, model: m, seed: 1}}}")
+                router.reload()
+                answer(router)
+                os.write(writer, str([health.in_flight for health in router.health().values()]).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reader, 100) == b"[0]"
