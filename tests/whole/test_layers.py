@@ -232,6 +232,12 @@ def test_an_import_from_a_face_is_found() -> None:
     assert _from_faces(f"from {PACKAGE}.config.load import load_config\nfrom {PACKAGE}.config import models") == []
 
 
+def test_the_root_has_22_rooms_at_most() -> None:
+    rooms = {name.split(".")[0] for name in MODULES}
+    assert len(rooms) <= 22
+    assert {room for room in rooms if room.startswith("_")} == {"__init__", "__main__", "_util"}
+
+
 def test_its_files_know_each_http_library_and_one_starts_processes() -> None:
     """Each HTTP library is named in its transport's files alone, subprocess in `providers/child_process/` alone."""
     owners = {"httpx": "httpx", "httpcore": "httpx", "h11": "httpx", "httptools": "httptools", "anyio": "none"}

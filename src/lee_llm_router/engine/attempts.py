@@ -80,8 +80,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                         action, attempt = yield from race.first_to_end(action, attempt)
                         answer = yield from race.outcome()
                     else:
-                        how = plan.stream
-                        answer = (yield attempt) if how is None else (yield from ask_stream(run, attempt, how))
+                        answer = (yield attempt) if plan.stream is None else (yield from ask_stream(run, attempt))
                     try:
                         answer = attempt.operation.accepted(plan, attempt.target, attempt.request, answer)
                     except WorkLimitError:

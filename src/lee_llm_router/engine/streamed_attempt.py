@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.attempts import CallRun
 
 
-def ask_stream(run: CallRun, attempt: Attempt, how: StreamConfig) -> Generator[CallStep, Any, LLMResponse]:
+def ask_stream(run: CallRun, attempt: Attempt) -> Generator[CallStep, Any, LLMResponse]:
     """Open a stream, hand its chunks on, and return the whole answer."""
+    how = run.plan.stream
+    assert how is not None  # noqa: S101 - asked for streamed calls only
     run.assembler, opening = begin_stream(run, attempt, how, run.assembler)
     stream = yield opening
     run.assembler.headers = getattr(stream, "headers", NO_HEADERS)

@@ -134,7 +134,6 @@ class Health:
         """Return a permit for `key`, or a refusal that says why not.
 
         Args:
-            key: The target.
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
             tokens: An estimate of what the attempt will use, to be reserved where `tpm` limits that.
             despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
@@ -189,7 +188,6 @@ class Health:
         """Give `permit` back with the outcome of the attempt, and return what that did to the target's breaker.
 
         Args:
-            permit: From `acquire`.
             failure: How the attempt failed, CANCELLED included; None for an answer.
             counts_against_target: Whether the failure is the target's fault.
             close_gate_for: Seconds for which the vendor asked to be left alone; None or 0 if it did not.
