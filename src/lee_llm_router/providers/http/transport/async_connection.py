@@ -46,6 +46,7 @@ class AsyncConnection(Connection):
         "_reads",
         "_timer",
         "_timer_at",
+        "_watched",
         "awaiting_reply",
     )
 
@@ -57,6 +58,8 @@ class AsyncConnection(Connection):
         """Reads since the connection was opened."""
         self._readiness: Readiness | None = None
         """Watches its socket, once it was waited for."""
+        self._watched: socket.socket | None = None
+        """The socket that it watches. httpx opens another for the same connection when the server has closed that."""
         self._descriptor = -1
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -75,7 +78,7 @@ class AsyncConnection(Connection):
     def close(self) -> None:
         """As `Connection.close`."""
         self._stop_timer()
-        self._readiness = None
+        self._readiness = self._watched = None
         super().close()
 
     def _set_timer(self) -> None:
@@ -121,9 +124,9 @@ class AsyncConnection(Connection):
             except (BlockingIOError, InterruptedError):
                 pass
         readiness = self._readiness
-        if readiness is None:
+        if readiness is None or self._watched is not sock:
             readiness = self._readiness = readiness_of(asyncio.get_running_loop())
-            self._descriptor = sock.fileno()
+            self._watched, self._descriptor = sock, sock.fileno()
             readiness.add(self._descriptor)
         while True:
             await readiness.wait(self._descriptor)
