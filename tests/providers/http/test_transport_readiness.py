@@ -86,7 +86,7 @@ def test_what_comes_while_nobody_waits_ends_the_next_wait() -> None:
             theirs.send(b"x")
             for _ in range(3):
                 await asyncio.sleep(0)
-            await readiness.wait(ours.fileno())
+            assert readiness.wait(ours.fileno()).done()
 
     asyncio.run(main())
 
