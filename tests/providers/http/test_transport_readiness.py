@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
 
-from helpers.servers import Conversation, Server, answering, completion, json_answer, once
+from helpers.servers import (
+    Conversation,
+    Server,
+    answering,
+    completion,
+    eventually,
+    json_answer,
+    once,
+    open_descriptors,
+)
 from helpers.transports import TRANSPORTS, transport_to, under_test
 from lee_llm_router.errors import LLMTimeoutError
 from lee_llm_router.providers.http.transport.api import WireRequest
@@ -74,6 +84,37 @@ def test_a_shorter_time_than_the_last_calls_holds_on_a_warm_connection() -> None
                 await transport.send_async(_wire(server), 0.05)
 
     asyncio.run(main())
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_whoever_keeps_an_error_keeps_no_descriptor_of_its_event_loop() -> None:
+    """A traceback keeps the variables of its functions, and it may stand in a circle that is collected late."""
+    errors: list[asyncio.CancelledError] = []
+
+    async def main(transport: Any, url: str) -> None:
+        sending = asyncio.ensure_future(transport.send_async(WireRequest(f"{url}/chat", (), b"{}"), 60))
+        await asyncio.to_thread(asked.wait)
+        await asyncio.sleep(0)
+        sending.cancel()
+        try:
+            await sending
+        except asyncio.CancelledError as error:
+            errors.append(error)
+
+    def stall(conversation: Conversation) -> None:
+        while conversation.receive() is not None:
+            asked.set()
+            conversation.stall()
+
+    asked = threading.Event()
+    with Server(stall) as server, closing(transport_to(server.url)) as transport:
+        asyncio.run(main(transport, server.url))
+        before = open_descriptors()
+        for _ in range(5):
+            asked.clear()
+            asyncio.run(main(transport, server.url))
+        assert eventually(lambda: open_descriptors() <= before)
+    assert len(errors) == 6
 
 
 @has_epoll

@@ -123,17 +123,25 @@ class AsyncConnection(Connection):
                 return sock.recv(size)
             except (BlockingIOError, InterruptedError):
                 pass
+        while True:
+            await self._readable(sock)
+            try:
+                return sock.recv(size)
+            except (BlockingIOError, InterruptedError):
+                pass
+
+    def _readable(self, sock: socket.socket) -> Awaitable[None]:
+        """Return what ends when `sock` may have something to read.
+
+        Whoever waits for that keeps no `Readiness`: an error's traceback would keep it, and its descriptor, past the
+        end of the event loop.
+        """
         readiness = self._readiness
         if readiness is None or self._watched is not sock:
             readiness = self._readiness = readiness_of(asyncio.get_running_loop())
             self._watched, self._descriptor = sock, sock.fileno()
             readiness.add(self._descriptor)
-        while True:
-            await readiness.wait(self._descriptor)
-            try:
-                return sock.recv(size)
-            except (BlockingIOError, InterruptedError):
-                pass
+        return readiness.wait(self._descriptor)
 
 
 def _fire(connection: ref[AsyncConnection]) -> None:
