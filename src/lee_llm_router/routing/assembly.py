@@ -86,7 +86,10 @@ class Assembly:
         self.config = config
         self._options = options
         self.policy = self._chosen_policy(before)
-        self.role_policies = {} if options.policy is not None else role_policies(config, before)
+        self.role_policies: dict[str, RoutingPolicy] = {}
+        if options.policy is None:
+            known = ({}, None) if before is None else (before.role_policies, before.config)
+            self.role_policies = role_policies(config, *known)
         store = self._opened_store(before)
         self._own_sinks: list[AnyEventSink] = []
         self._tape: Tape | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lee_llm_router._util.printable import printable
 from lee_llm_router.config.models import LLMConfig
@@ -11,12 +11,16 @@ from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.policy.loading import load_policy
 from lee_llm_router.telemetry.records import TraceRecord
 
-if TYPE_CHECKING:
-    from lee_llm_router.routing.assembly import Assembly
 
-
-def role_policies(config: LLMConfig, before: Assembly | None) -> dict[str, RoutingPolicy]:
+def role_policies(
+    config: LLMConfig, before: Mapping[str, RoutingPolicy], config_before: LLMConfig | None
+) -> dict[str, RoutingPolicy]:
     """Return the policies of the roles that have their own; those of `before` where their settings are the same.
+
+    Args:
+        config: The configuration that holds now.
+        before: The policies of the roles of `config_before`.
+        config_before: The configuration that held before; None if there was none.
 
     Raises:
         ConfigError: one cannot be built.
@@ -25,8 +29,8 @@ def role_policies(config: LLMConfig, before: Assembly | None) -> dict[str, Routi
     for name, role in config.roles.items():
         if role.policy is None:
             continue
-        old = None if before is None else before.config.roles.get(name)
-        kept = None if before is None or old is None or old.policy != role.policy else before.role_policies.get(name)
+        old = None if config_before is None else config_before.roles.get(name)
+        kept = None if old is None or old.policy != role.policy else before.get(name)
         found[name] = load_policy(role.policy) if kept is None else kept
     return found
 
