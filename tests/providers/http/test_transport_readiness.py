@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
+from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -115,6 +118,80 @@ def test_whoever_keeps_an_error_keeps_no_descriptor_of_its_event_loop() -> None:
             asyncio.run(main(transport, server.url))
         assert eventually(lambda: open_descriptors() <= before)
     assert len(errors) == 6
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_a_transport_keeps_no_event_loop_that_has_ended_nor_its_connections() -> None:
+    """A program may need asyncio once, and go on without it. A call that was cancelled changes nothing of that."""
+
+    async def main(transport: Any) -> ref[asyncio.AbstractEventLoop]:
+        await asyncio.gather(*(transport.send_async(_wire(server), 60) for _ in range(3)))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await transport.send_async(WireRequest(f"{server.url}/stall", (), b"{}"), 60)
+        return ref(asyncio.get_running_loop())
+
+    def script(conversation: Conversation) -> None:
+        while (received := conversation.receive()) is not None:
+            if "/stall" in received.line:
+                conversation.stall()
+            conversation.send(OK)
+
+    with Server(script) as server, closing(transport_to(server.url)) as transport:
+        loop = asyncio.run(main(transport))
+        gc.collect()
+        assert loop() is None
+        assert eventually(lambda: server.open == 0)
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_a_connection_keeps_nothing_of_the_context_of_the_call_that_opened_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server has its request there, and the connection and the event loop serve others after it."""
+
+    class Request:
+        pass
+
+    async def first(transport: Any, server: Server) -> ref[Request]:
+        request = Request()
+        current.set(request)
+        await transport.send_async(_wire(server), 1000)
+        return ref(request)
+
+    async def main() -> None:
+        with Server(answering(OK)) as server, closing(transport_to(server.url)) as transport:
+            request = await asyncio.create_task(first(transport, server))
+            await asyncio.sleep(0)
+            gc.collect()
+            assert request() is None
+            await transport.send_async(_wire(server), 1000)
+            assert server.connections == 1
+
+    monkeypatch.setattr(
+        asyncio, "timeout", lambda _: nullcontext()
+    )  # keeps the context until its time
+    current: ContextVar[Request] = ContextVar("current")
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("each_transport")
+def test_only_the_thread_of_an_event_loop_touches_its_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of uvloop are changed without the lock of Python while its loop runs."""
+    threads: set[int] = set()
+    cancel = asyncio.TimerHandle.cancel
+
+    def noted(handle: asyncio.TimerHandle) -> None:
+        threads.add(threading.get_ident())
+        cancel(handle)
+
+    async def main() -> None:
+        with Server(answering(OK)) as server, closing(transport_to(server.url)) as transport:
+            await asyncio.gather(*(transport.send_async(_wire(server), 60) for _ in range(3)))
+            await asyncio.to_thread(transport.close)
+            assert await asyncio.to_thread(eventually, lambda: server.open == 0)
+
+    monkeypatch.setattr(asyncio.TimerHandle, "cancel", noted)
+    asyncio.run(main())
+    assert threads <= {threading.get_ident()}
 
 
 @has_epoll

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Coroutine
+from contextvars import Context
 from functools import partial
+from threading import get_ident
 from time import monotonic
 from typing import Any, TypeVar
 from weakref import ref
@@ -34,8 +36,10 @@ class AsyncConnection(Connection):
     """A connection of one event loop.
 
     Its waits are bounded by one timer, which stays from one attempt to the next: when it fires, it is set again for the
-    deadline of then. A timer for each attempt took 25,000 of 247,000 instructions. The event loop keeps only a weak
-    reference, so a connection that is dropped is closed at once.
+    deadline of then. A timer for each attempt took 25,000 of 247,000 instructions.
+
+    The event loop keeps only a weak reference, so a connection that is dropped is closed at once. Nor does the
+    connection keep what belongs to the loop: a pool that keeps it would keep the loop, for which it is kept.
     """
 
     __slots__ = (
@@ -46,6 +50,7 @@ class AsyncConnection(Connection):
         "_reads",
         "_timer",
         "_timer_at",
+        "_timer_thread",
         "_watched",
         "awaiting_reply",
     )
@@ -56,13 +61,15 @@ class AsyncConnection(Connection):
         """Whether nothing was received since something was last sent."""
         self._reads = 0
         """Reads since the connection was opened."""
-        self._readiness: Readiness | None = None
+        self._readiness: ref[Readiness] | None = None
         """Watches its socket, once it was waited for."""
         self._watched: socket.socket | None = None
         """The socket that it watches. httpx opens another for the same connection when the server has closed that."""
         self._descriptor = -1
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: ref[asyncio.TimerHandle] | None = None
         self._timer_at = 0.0
+        self._timer_thread = 0
+        """That of the event loop."""
         self._is_waiting = False
 
     def begin_waits(self) -> None:
@@ -84,12 +91,16 @@ class AsyncConnection(Connection):
     def _set_timer(self) -> None:
         self._stop_timer()
         self._timer_at = self.deadline
-        self._timer = asyncio.get_running_loop().call_later(self._timer_at - monotonic(), _fire, ref(self))
+        self._timer_thread = get_ident()
+        seconds = self._timer_at - monotonic()
+        # A context of its own: that of this call may hold much, and the timer stays.
+        self._timer = ref(asyncio.get_running_loop().call_later(seconds, _fire, ref(self), context=Context()))
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        # An event loop is not safe for other threads (that of uvloop crashes). There the timer fires, and does nothing.
+        if timer is not None and self._timer_thread == get_ident() and (handle := timer()) is not None:
+            handle.cancel()
 
     def _fired(self) -> None:
         self._timer = None
@@ -136,10 +147,10 @@ class AsyncConnection(Connection):
         Whoever waits for that keeps no `Readiness`: an error's traceback would keep it, and its descriptor, past the
         end of the event loop.
         """
-        readiness = self._readiness
+        readiness = None if self._readiness is None else self._readiness()
         if readiness is None or self._watched is not sock:
-            readiness = self._readiness = readiness_of(asyncio.get_running_loop())
-            self._watched, self._descriptor = sock, sock.fileno()
+            readiness = readiness_of(asyncio.get_running_loop())
+            self._readiness, self._watched, self._descriptor = ref(readiness), sock, sock.fileno()
             readiness.add(self._descriptor)
         return readiness.wait(self._descriptor)
 

@@ -18,6 +18,7 @@ import asyncio
 import select
 from collections.abc import Awaitable
 from contextlib import suppress
+from contextvars import Context
 from typing import Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -55,7 +56,8 @@ class EpollReadiness:
         self._missed: set[int] = set()
         """Sockets that were reported while nobody waited."""
         self._epoll = select.epoll()
-        loop.add_reader(self._epoll.fileno(), self._report)
+        # In a context of its own: that of the first call may hold much, and the loop lives longer.
+        Context().run(loop.add_reader, self._epoll.fileno(), self._report)
 
     def add(self, descriptor: int) -> None:
         """As `Readiness.add`."""
