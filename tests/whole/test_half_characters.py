@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from helpers.servers import Server, answering, http
+from helpers.servers import Server, answering, http, json_answer
 from helpers.stream_support import router_to
+from lee_llm_router import InvalidRequestError
 
 ARGUMENTS = {"a": "x\ud83d", "\udc00": [1]}
 CALL = {"id": "t", "type": "function", "function": {"name": "f", "arguments": ARGUMENTS}}
@@ -60,3 +62,32 @@ def test_half_a_character_in_an_object_of_arguments_costs_no_answer(kind: str, s
             found = router.complete("r", "hi")
     (call,) = found.tool_calls
     assert json.loads(call.arguments) == {"a": "x\ufffd", "\ufffd": [1]}
+
+
+@pytest.mark.parametrize("written", ['{"a": "x\\ud83d"}', '{"a": "x\ud83d"}'], ids=["escaped", "plain"])
+@pytest.mark.parametrize("kind", WHOLE)
+def test_half_a_character_in_arguments_that_go_back_spoils_nothing_else(kind: str, written: str) -> None:
+    """It is U+FFFD. All of the arguments stood as a text in another object, or the request could not be written."""
+    call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": written}}
+    messages: list[Any] = [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "t", "content": "seen"},
+    ]
+    refused = json_answer({"error": {"message": "enough"}}, 400)
+    with Server(answering(refused)) as server, router_to(server.url, type=kind) as router:
+        with pytest.raises(InvalidRequestError, match="enough"):
+            router.complete("r", messages)
+        (asked,) = server.requests
+    assert {"a": "x\ufffd"} in list(_objects(asked.json))
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    """The objects in a JSON value, and in the JSON texts in it."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _objects(inner)

@@ -109,6 +109,11 @@ def written_json(value: Any) -> bytes:
         return to_json(whole_characters(value))
 
 
+def whole_json_text(text: str) -> str:
+    """Return JSON text with U+FFFD for each half surrogate that stands alone, as such or escaped."""
+    return whole_escapes(whole_text(text))
+
+
 def whole_escapes(json_text: str) -> str:
     """Return JSON text with U+FFFD for each escaped half of a surrogate pair that stands alone."""
     return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], json_text)

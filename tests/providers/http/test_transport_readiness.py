@@ -166,9 +166,7 @@ def test_a_connection_keeps_nothing_of_the_context_of_the_call_that_opened_it(mo
             await transport.send_async(_wire(server), 1000)
             assert server.connections == 1
 
-    monkeypatch.setattr(
-        asyncio, "timeout", lambda _: nullcontext()
-    )  # keeps the context until its time
+    monkeypatch.setattr(asyncio, "timeout", lambda _: nullcontext())  # keeps the context until its time
     current: ContextVar[Request] = ContextVar("current")
     asyncio.run(main())
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
+from lee_llm_router._util.lenient_json import whole_json_text
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.http.dialects.conversation import (
     CallItem,
@@ -81,7 +82,10 @@ def input_of(arguments: str) -> dict[str, Any]:
     """Return the arguments of a call as an object; those that are none, of an answer that was cut say, within one."""
     try:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
-    except ValueError:
+    except (TypeError, ValueError):  # the first for half a character
+        whole = whole_json_text(arguments)
+        if whole != arguments:
+            return input_of(whole)
         value = arguments
     if type(value) is not dict:
         return {} if value is None else {"arguments": value}

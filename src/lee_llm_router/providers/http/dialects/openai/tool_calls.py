@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lee_llm_router._util.lenient_json import written_json
+from lee_llm_router._util.lenient_json import whole_json_text, written_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.response.types import ToolCall, ToolCallDelta
@@ -40,7 +40,10 @@ def arguments_object(arguments: str) -> str:
     """
     try:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else None
-    except ValueError:
+    except (TypeError, ValueError):  # the first for half a character
+        whole = whole_json_text(arguments)
+        if whole != arguments:
+            return arguments_object(whole)
         value = arguments
     if type(value) is dict:
         return arguments
