@@ -211,18 +211,23 @@ def field_name(model: type[BaseModel], key: str | int) -> str:
     return next((name for name, field in model.model_fields.items() if field.alias == key), str(key))
 
 
+_HOLD_NOTHING = frozenset({str, int, float, bool, type(None)})
+"""Types of most values, looked up first: to ask an abstract type such as `Mapping` takes ten times as long."""
+
+
 def _models(value: Any) -> Iterator[RedactingModel]:
-    if isinstance(value, RedactingModel):
-        yield value
     inner: Iterable[Any] = ()
     if isinstance(value, BaseModel):
-        inner = (item for _, item in value)
+        if isinstance(value, RedactingModel):
+            yield value
+        inner = (*vars(value).values(), *(value.__pydantic_extra__ or {}).values())
     elif isinstance(value, Mapping):
         inner = value.values()
     elif isinstance(value, (list, tuple)):
         inner = value
     for item in inner:
-        yield from _models(item)
+        if type(item) not in _HOLD_NOTHING:
+            yield from _models(item)
 
 
 def _sensitive(fields: Any, is_sensitive: Callable[[str], bool]) -> list[str]:
