@@ -66,8 +66,9 @@ endif
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+# With all examples that the tests name; the other runs draw a quarter of them.
 coverage: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+	LEE_EXAMPLES=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
 test-http: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(OVER_HTTP)

@@ -4,6 +4,8 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
+from helpers.drawn_examples import examples
+
 pytest_plugins = [
     "lee_llm_router.pytest_plugin",
     "helpers.child_fixtures",
@@ -14,7 +16,9 @@ pytest_plugins = [
 ]
 
 # How long an input takes to make says something about the machine, not about the library.
-settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile(
+    "tests", suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=examples(100)
+)
 settings.load_profile("tests")
 
 # What a shell without job control starts in the background ignores Ctrl-C and more, and so would each child of a test.

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.config_support import register_probe
+from helpers.drawn_examples import examples
 from lee_llm_router.config import load_config
 from lee_llm_router.config.findings import MAX_FINDINGS
 from lee_llm_router.errors import ConfigError
@@ -85,7 +86,7 @@ def flow(value: Any) -> str:
     return value if isinstance(value, str) else "{" + ", ".join(f"{key}: {word}" for key, word in value) + "}"
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=examples(400), deadline=None, derandomize=True)
 @given(st.lists(_ENTRY, max_size=5), st.lists(_ENTRY, max_size=6), st.lists(_ENTRY, max_size=3))
 def test_any_configuration_loads_or_is_refused(provider: Any, role: Any, rest: Any) -> None:
     """No other exception, whatever the keys and values; what loads can be shown, dumped and asked for its chains."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from helpers.config_support import ProbeConfig, findings, register_probe, role
+from helpers.drawn_examples import examples
 from lee_llm_router.config import CallSettings, LLMConfig, load_config
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
@@ -276,7 +277,7 @@ _VALUES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(_PLACES, _PROVIDERS, _VALUES)
 def test_no_finding_ever_holds_a_value(setting: str, provider: str, value: str) -> None:
     """No finding and no repr shows a secret, wherever it stands, written or filled in."""
@@ -295,7 +296,7 @@ def test_no_finding_ever_holds_a_value(setting: str, provider: str, value: str) 
             assert SECRET not in config.model_dump_json()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(st.sampled_from("llm:{}[]&*!<|>'\"- \n\tabc12#%@`,?~$\x00é\ud800"), max_size=120))
 def test_any_text_is_a_configuration_or_a_config_error(text: str) -> None:
     """Any input loads or raises ConfigError."""
@@ -320,7 +321,7 @@ _DATA = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(_DATA, _DATA)
 def test_any_mapping_is_a_configuration_or_a_config_error(providers: Any, roles: Any) -> None:
     """Any input loads or raises ConfigError."""

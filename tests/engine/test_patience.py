@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.support import FakeClock, config_for, provider_of, router_for
 from lee_llm_router import (
     LLMConfig,
@@ -204,7 +205,7 @@ def test_a_retry_that_an_answer_pays_for_meanwhile_is_made() -> None:
 # Any order of events
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(["acquire", "last chance", "answer", "failure", "cancel", "pass"]), max_size=60))
 def test_no_order_of_events_lets_two_probes_out(events: list[str]) -> None:
     """Nor more attempts, after a probe has succeeded, than answers have come since."""

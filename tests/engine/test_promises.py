@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.support import END, FakeClock, Memory, Pieces, Took, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError, StreamChunk
 from lee_llm_router.errors import FailureType, error_for
@@ -147,7 +148,7 @@ def _stream_async(router: LeeLLMRouter, options: Any) -> LLMResponse:
     return asyncio.run(read())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(calls(outcomes), st.integers(1, 4))
 def test_a_call_is_bounded_traced_and_ends_in_one_way(call: dict[str, Any], repeat: int) -> None:
     """Bounded attempts, bounded time, a record an attempt, an answer or a typed error, nothing kept; in both ways."""
@@ -158,7 +159,7 @@ def test_a_call_is_bounded_traced_and_ends_in_one_way(call: dict[str, Any], repe
     assert clock.sleeps == clock_async.sleeps
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(calls(st.one_of(streams, outcomes)), st.integers(1, 3))
 def test_a_stream_is_bounded_traced_and_ends_in_one_way(call: dict[str, Any], repeat: int) -> None:
     """The same for streams, whatever breaks at whichever piece; every stream that was opened is closed."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.servers import Server, answering, completion, json_answer
 from helpers.support import FakeClock, Took, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMResponse, LLMUsage
@@ -271,7 +272,7 @@ def test_two_calls_at_once_take_no_more_than_there_is() -> None:
     assert (second - first).total_seconds() == 5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 25), st.integers(0, 60), st.integers(0, 60)), max_size=60))
 def test_whatever_comes_when_no_60_seconds_hold_more_than_the_limit(steps: list[tuple[float, int, int]]) -> None:
     """Each uses what it asks for, or less; who is refused may start at the moment named, and not before."""

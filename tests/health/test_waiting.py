@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.support import FakeClock, config_for, router_for
 from lee_llm_router import ProviderConfig
 from lee_llm_router._util.clock import SYSTEM_CLOCK
@@ -140,7 +141,7 @@ STEPS = st.tuples(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     limits=st.fixed_dictionaries(
         {"max_concurrency": st.sampled_from([None, 1, 2]), "rpm": st.sampled_from([None, 3, 5])}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
+from helpers.drawn_examples import examples
 from lee_llm_router.providers.json_schema import is_strict, strict_schema
 
 
@@ -127,7 +128,7 @@ _SCHEMAS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(_SCHEMAS, st.lists(_VALUES, min_size=3, max_size=8))
 def test_what_fits_the_strict_form_fits_the_original(schema: dict[str, Any], values: list[Any]) -> None:
     schema = {**schema, "$defs": {"s": {"type": "string", "minLength": 1}}}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.records import make
 from helpers.support import EPOCH
 from helpers.trace_set import trace_set
@@ -118,7 +119,7 @@ def test_odd_times_break_nothing(started: str) -> None:
     assert len(spans) == (0 if started in ("never", "") else 2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.text(max_size=50), st.one_of(st.floats(), st.integers(), st.text(), st.lists(st.text())), st.integers()
 )  # fmt: skip

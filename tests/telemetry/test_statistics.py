@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.records import make
 from helpers.support import EPOCH
 from helpers.trace_set import trace_set
@@ -170,7 +171,7 @@ def numbers(row: GroupStatistics) -> Any:
     return pytest.approx({name: value for name, value in asdict(row).items() if name != "group"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(_histories())
 def test_statistics_are_what_the_calls_themselves_say(records: list[TraceRecord]) -> None:
     """Of all calls, and of each role."""
@@ -182,7 +183,7 @@ def test_statistics_are_what_the_calls_themselves_say(records: list[TraceRecord]
     assert sum(row.calls for row in found.groups) == len(calls)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(_histories(), st.sampled_from(["provider", "model", "failure"]))
 def test_by_provider_model_or_failure_single_attempts_are_counted(records: list[TraceRecord], by: str) -> None:
     """Each row has the attempts of that provider, and the last one all; a call may be in several rows."""
@@ -223,7 +224,7 @@ def _raw_histories(draw: st.DrawFn) -> list[dict[str, Any]]:
 _SOME_FILTERS = st.fixed_dictionaries({}, optional={name: st.sampled_from(some) for name, some in _FILTERS.items()})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(_raw_histories(), _SOME_FILTERS, st.sampled_from(["", "role", "metadata.k", "provider,day", "failure"]))
 def test_a_filter_lets_through_the_calls_it_does_elsewhere(
     raw: list[dict[str, Any]], conditions: dict[str, Any], by: str
@@ -241,7 +242,7 @@ def test_a_filter_lets_through_the_calls_it_does_elsewhere(
     assert trace_statistics(_Scanned(raw), grouping, wanted) == trace_statistics(_Scanned(passing), grouping)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(_histories(), st.integers(2, 5), st.sampled_from(["", "role", "provider", "failure"]))
 def test_a_call_counts_for_those_it_stands_for(records: list[TraceRecord], behind: int, by: str) -> None:
     """Statistics over sampled traces are those over all calls, were the dropped ones like those kept."""

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from helpers.drawn_examples import examples
 from helpers.support import Memory
 from lee_llm_router import FailureType, LeeLLMRouter
 from lee_llm_router.config.models import RoleConfig
@@ -307,7 +308,7 @@ def test_a_type_may_have_its_file_named_in_place_of_a_model() -> None:
         st.sampled_from(["temperature", "schema", "retry", "provider", "x"]), st.none() | st.text(max_size=2)
     ),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_named_there_is_a_router_or_one_error_that_says_why(
     targets: list[Any], providers: dict[str, Any], options: dict[str, Any]
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.command_line import Run, command
+from helpers.drawn_examples import examples
 from helpers.records import make
 from helpers.servers import eventually
 from helpers.support import FakeClock
@@ -153,7 +154,7 @@ def test_a_store_of_ones_own_with_last_and_find_can_be_followed() -> None:
     assert [call.request_id for call in shown] == ["a"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(24, 200), st.integers(0, 50), st.booleans(), st.text(max_size=200))
 def test_no_row_is_wider_than_the_terminal_or_obeyed_by_it(width: int, seed: int, attempts: bool, text: str) -> None:
     """Whatever the calls are named."""

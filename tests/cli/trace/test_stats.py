@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.command_line import Run
+from helpers.drawn_examples import examples
 from helpers.records import make
 from helpers.trace_set import trace_set
 from lee_llm_router import LocalFileTraceStore
@@ -141,7 +142,7 @@ def test_few_errors_are_not_shown_as_none_and_nearly_all_not_as_all(rate: float,
     assert text.splitlines()[1].split()[3] == shown
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=4), st.integers(24, 200), st.booleans())
 def test_no_name_from_outside_harms_a_terminal(names: list[str], width: int, plain: bool) -> None:
     """Escapes, marks of direction, newlines, wide characters."""

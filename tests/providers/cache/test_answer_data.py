@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from helpers.cache_support import cached_router
+from helpers.drawn_examples import examples
 from lee_llm_router import AnswerDetails, Citation, LLMResponse, LLMUsage, NativeTurn, TokenLogprob, ToolCall
 from lee_llm_router.providers.cache.answer_data import details_data, details_of
 from lee_llm_router.providers.cache.contract import KeptValue
@@ -67,7 +68,7 @@ _JSON = st.recursive(
 _NAMES = ["text", "tool_calls", "reasoning", "finish_reason", "model", "usage", "details", "vectors"]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     st.dictionaries(st.sampled_from(_NAMES), _JSON),
     st.dictionaries(st.sampled_from(list(details_data(WHOLE.details))), _JSON),

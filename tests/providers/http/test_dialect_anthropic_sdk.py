@@ -26,6 +26,7 @@ from helpers.anthropic_messages import (
     message,
     sse,
 )
+from helpers.drawn_examples import examples
 from helpers.servers import Server, answering, json_answer
 from helpers.stream_support import router_to
 from lee_llm_router.providers.http import HTTPReply
@@ -39,7 +40,9 @@ anthropic = pytest.importorskip("anthropic")
 DIALECT = MessagesDialect()
 SETTINGS = AnthropicConfig.model_validate({"type": "anthropic", "model": MODEL})
 # Without shrinking: the examples are small, and it would ask servers for minutes.
-QUICK = settings(max_examples=100, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=examples(100), deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 
 # What is asked: one logical request, written twice. A pair is (ours, the vendor's).
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.drawn_examples import examples
 from helpers.gemini_wire import MODEL, SETTINGS, answer, array, call, events, piece, read, text, thought, whole
 from helpers.servers import Server, answering, http, json_answer
 from helpers.stream_support import router_to
@@ -224,7 +225,7 @@ def _config(asked: dict[str, Any]) -> Any:
     return SDK.GenerateContentConfig(**fields)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(asked=requests())
 def test_the_sdk_and_this_dialect_send_bodies_of_one_meaning(wire: Any, asked: dict[str, Any]) -> None:
     """100 random requests: nothing is lost of texts, media, calls, results and options."""
@@ -337,7 +338,7 @@ def sdk_answers() -> Any:
 
 
 def test_what_the_sdks_types_can_express_of_an_answer_is_read() -> None:
-    @settings(max_examples=100)
+    @settings(max_examples=examples(100))
     @given(sdk_answers())
     def reads(told: Any) -> None:
         fields = told.model_dump(mode="json", by_alias=True, exclude_none=True)

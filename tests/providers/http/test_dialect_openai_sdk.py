@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
+from helpers.drawn_examples import examples
 from helpers.servers import Server, answering, completion, json_answer
 from helpers.stream_support import router_to
 from helpers.strict_openai_chat import answers, check
@@ -120,7 +121,7 @@ def body_of(server: Server) -> dict[str, Any]:
     return {name: value for name, value in body.items() if (name, value) != ("stream", False)}
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(histories(), OPTIONS, st.one_of(st.just({}), st.fixed_dictionaries(
     {"tools": TOOLS}, optional={"tool_choice": CHOICE, "parallel_tool_calls": st.booleans()},
 )))  # fmt: skip
@@ -309,7 +310,7 @@ def outcome(read: Any, *arguments: Any) -> tuple[LLMResponse | None, bool]:
         return error.response, True
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.data())
 def test_what_the_sdk_s_types_can_express_of_an_answer_is_read(data: Any) -> None:
     """Whole and streamed, without loss."""

@@ -15,6 +15,7 @@ from openai.types import responses as sdk
 from openai.types.responses import response_output_item
 from pydantic import TypeAdapter
 
+from helpers.drawn_examples import examples
 from helpers.responses_support import (
     answer,
     call,
@@ -36,7 +37,7 @@ from lee_llm_router.providers.http import HTTPReply
 from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import whole_answer
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=8)
 
 Pair = tuple[Any, Any]
