@@ -115,12 +115,8 @@ def reader(name: str) -> Read:
 def no_descriptor_left() -> Iterator[None]:
     """Within it, whatever is opened is closed."""
     before = open_descriptors()
-    gc.freeze()  # what other tests have left is not looked through: that takes a second at the end of a long run
-    try:
-        yield
-        gc.collect()
-    finally:
-        gc.unfreeze()
+    yield
+    gc.collect()
     assert open_descriptors() <= before
 
 

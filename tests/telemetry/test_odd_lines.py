@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,23 +91,23 @@ def _deep() -> bytes:
     return b'{"schema":1,"request_id":"deep","metadata":{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}}"
 
 
-BAD_FILES = {
-    "nul bytes": b"\x00" * 500_000,
-    "nul bytes and a newline": b"\x00" * 100_000 + b"\n",
-    "no newline at all": b"x" * 200_000,
-    "half a record": make("half").to_json()[:90],
-    "invalid UTF-8": b"\xff\xfe\n\xc3\x28\n\xed\xa0\x80\n",
-    "UTF-16": make("wide").to_json().decode().encode("utf-16"),
-    "a byte order mark": b"\xef\xbb\xbf" + make("marked").to_json(),
-    "carriage returns": make("cr").to_json() + b"\r\n" + make("cr", 1).to_json() + b"\r\n",
-    "deep JSON": _deep(),
-    "deep JSON in many lines": (b"[" * 5_000 + b"\n") * 100,
-    "blank lines": b"\n" * 100_000,
-    "one id in very many records": lines_of(make("many").to_json()) * 20_000,
-    "one start of a record after the other": b'{"schema":' * 400_000,
-    "half records glued together": make("glued").to_json()[:60] * 20_000,
-    "a line longer than a record can be": b'{"a":"' + b"z" * 30_000_000 + b'"}',
-    "a record longer than a record can be": make("huge", text="z" * 30_000_000).to_json()[:9_000_000],
+BAD_FILES: dict[str, Callable[[], bytes]] = {
+    "nul bytes": lambda: b"\x00" * 500_000,
+    "nul bytes and a newline": lambda: b"\x00" * 100_000 + b"\n",
+    "no newline at all": lambda: b"x" * 200_000,
+    "half a record": lambda: make("half").to_json()[:90],
+    "invalid UTF-8": lambda: b"\xff\xfe\n\xc3\x28\n\xed\xa0\x80\n",
+    "UTF-16": lambda: make("wide").to_json().decode().encode("utf-16"),
+    "a byte order mark": lambda: b"\xef\xbb\xbf" + make("marked").to_json(),
+    "carriage returns": lambda: make("cr").to_json() + b"\r\n" + make("cr", 1).to_json() + b"\r\n",
+    "deep JSON": _deep,
+    "deep JSON in many lines": lambda: (b"[" * 5_000 + b"\n") * 100,
+    "blank lines": lambda: b"\n" * 100_000,
+    "one id in very many records": lambda: lines_of(make("many").to_json()) * 20_000,
+    "one start of a record after the other": lambda: b'{"schema":' * 400_000,
+    "half records glued together": lambda: make("glued").to_json()[:60] * 20_000,
+    "a line longer than a record can be": lambda: b'{"a":"' + b"z" * 30_000_000 + b'"}',
+    "a record longer than a record can be": lambda: make("huge", text="z" * 30_000_000).to_json()[:9_000_000],
 }
 
 
@@ -115,7 +115,7 @@ BAD_FILES = {
 def test_a_bad_file_hides_no_other_and_is_not_held_in_memory(tmp_path: Path, kind: str) -> None:
     """The good record of another day, and one written behind the bad bytes, are found; memory stays bounded."""
     (tmp_path / "20250101.jsonl").write_bytes(lines_of(make("old").to_json()))
-    (tmp_path / "20270115.jsonl").write_bytes(BAD_FILES[kind] + b"\n" + lines_of(make("new").to_json()))
+    (tmp_path / "20270115.jsonl").write_bytes(BAD_FILES[kind]() + b"\n" + lines_of(make("new").to_json()))
     store = LocalFileTraceStore(tmp_path)
     tracemalloc.start()
     records = store.last(9)
@@ -181,15 +181,16 @@ class _Wide:
     "metadata",
     [
         {"a": 10**5000}, {"a": -(10**4301)}, {"a": [1, {"b": (10**9999,)}]}, {10**5000: "key"}, {"a": {10**641: 1}},
-        {"a": LLMUsage(total_tokens=10**800)}, {"a": "x" * 30_000_000}, {"a": ["\x00" * 1000] * 9000},
-        {"a": {str(n): n for n in range(2_000_000)}}, {"a": [[]] * 3_000_000}, {"a": b"z" * 10_000_000},
-        {"a": True, "b": 10**700, "c": _Wide()},
+        {"a": LLMUsage(total_tokens=10**800)}, lambda: {"a": "x" * 30_000_000}, lambda: {"a": ["\x00" * 1000] * 9000},
+        lambda: {"a": {str(n): n for n in range(2_000_000)}}, lambda: {"a": [[]] * 3_000_000},
+        lambda: {"a": b"z" * 10_000_000}, {"a": True, "b": 10**700, "c": _Wide()},
     ],
     ids=range(12),
 )  # fmt: skip
 def test_every_line_that_is_written_can_be_read(tmp_path: Path, metadata: Any) -> None:
     """By this library and by a reader of plain JSON: numbers and lines have a bound; the rest of the record stays."""
     store = LocalFileTraceStore(tmp_path)
+    metadata = metadata() if callable(metadata) else metadata
     store.write(make("odd", metadata=metadata, error="kept", usage=LLMUsage(total_tokens=3)))
     store.write(make("after"))
     store.close()

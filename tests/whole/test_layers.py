@@ -7,7 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,15 @@ def _name(path: Path) -> str:
 MODULES = {_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where a statement holds others."""
+
+
+@cache
+def _floor_of_root(module: str) -> int | None:
+    return _floor(module, FLOORS)
+
+
 def _floor(module: str, floors: list[list[str]]) -> int | None:
     """The floor that `module`, or the folder it is in, stands on; counted from the top."""
     while module:
@@ -101,7 +112,8 @@ def _floor(module: str, floors: list[list[str]]) -> int | None:
 
 
 def _runtime_imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
+    """What is imported by the statements within `tree`; expressions hold no imports, and most of the nodes."""
+    for node in chain.from_iterable(getattr(tree, blocks, ()) for blocks in _BLOCKS):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
@@ -133,7 +145,7 @@ def _upward(module: str, source: str) -> list[str]:
         target = _internal(name)
         if target is None:
             continue
-        places = [(_floor(module, FLOORS), _floor(target, FLOORS))]
+        places = [(_floor_of_root(module), _floor_of_root(target))]
         for folder, floors in INSIDE.items():
             here, there = _split(module, folder), _split(target, folder)
             if here and there:

@@ -27,6 +27,7 @@ from helpers.anthropic_messages import (
     sse,
 )
 from helpers.drawn_examples import examples
+from helpers.late_module import late_module
 from helpers.servers import Server, answering, json_answer
 from helpers.stream_support import router_to
 from lee_llm_router.providers.http import HTTPReply
@@ -34,8 +35,7 @@ from lee_llm_router.providers.http.dialects.anthropic.dialect import MessagesDia
 from lee_llm_router.providers.http.dialects.anthropic.settings import AnthropicConfig
 from lee_llm_router.response import LLMRequest, LLMResponse
 
-anthropic = pytest.importorskip("anthropic")
-
+anthropic = late_module("anthropic")
 
 DIALECT = MessagesDialect()
 SETTINGS = AnthropicConfig.model_validate({"type": "anthropic", "model": MODEL})

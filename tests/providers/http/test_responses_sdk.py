@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
 
-import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openai.types import responses as sdk
-from openai.types.responses import response_output_item
 from pydantic import TypeAdapter
 
 from helpers.drawn_examples import examples
+from helpers.late_module import late_module
 from helpers.responses_support import (
     answer,
     call,
@@ -35,6 +33,9 @@ from helpers.support import Memory
 from lee_llm_router import LeeLLMRouter, LLMRouterError
 from lee_llm_router.providers.http import HTTPReply
 from lee_llm_router.providers.http.dialects.openai_responses.whole_answer import whole_answer
+
+openai = late_module("openai")
+sdk = late_module("openai.types.responses")
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 QUICK = settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
@@ -221,12 +222,10 @@ def test_the_sdk_reads_our_streams_as_we_do() -> None:
     assert pieces == deltas
 
 
-KINDS = get_args(get_args(response_output_item.ResponseOutputItem)[0])
-
-
 @st.composite
 def _responses(draw: Any) -> dict[str, Any]:
-    items = draw(st.lists(st.sampled_from(KINDS).flatmap(values_of), max_size=4))
+    kinds = get_args(get_args(sdk.response_output_item.ResponseOutputItem)[0])
+    items = draw(st.lists(st.sampled_from(kinds).flatmap(values_of), max_size=4))
     whole = draw(with_fields(
         sdk.Response, output=items, tools=[], tool_choice="auto", error=None, instructions=None, prompt=None,
         moderation=None, status=st.sampled_from(["completed", "completed", "incomplete"]),
