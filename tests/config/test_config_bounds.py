@@ -49,24 +49,23 @@ def text_of(kind: str, count: int) -> str:
 
 
 def work(text: str) -> float:
-    """CPU seconds that loading, showing and dumping take; the least of three."""
-    times = []
-    for _ in range(3):
-        start = process_time()
-        try:
-            config = load_config(text)
-        except ConfigError as error:
-            assert len(error.findings) <= MAX_FINDINGS + 1
-        else:
-            assert repr(config) and config.model_dump_json() and config.filled_values() is not None
-        times.append(process_time() - start)
-    return min(times)
+    """CPU seconds that loading, showing and dumping take."""
+    start = process_time()
+    try:
+        config = load_config(text)
+    except ConfigError as error:
+        assert len(error.findings) <= MAX_FINDINGS + 1
+    else:
+        assert repr(config) and config.model_dump_json() and config.filled_values() is not None
+    return process_time() - start
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_eight_times_as_much_takes_no_square_of_the_time(kind: str) -> None:
-    """A quadratic step makes it 64 times; a linear one, with noise, far less than half of that."""
-    assert work(text_of(kind, 4000)) < 30 * max(work(text_of(kind, 500)), 0.002)
+    """A quadratic step makes it 64 times; a linear one, in one of three tries, far less than half of that."""
+    small, large = text_of(kind, 500), text_of(kind, 4000)
+    bound = 30 * max(min(work(small) for _ in range(3)), 0.002)
+    assert any(work(large) < bound for _ in range(3))
 
 
 _WORDS = st.sampled_from(

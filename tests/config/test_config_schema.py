@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,15 @@ def is_loadable(name: str) -> bool:
     return True
 
 
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(json_schema())
+
+
 def fits(text: str, schema: dict[str, Any] | None = None) -> bool:
     """Whether a file fits the schema."""
-    return Draft202012Validator(schema or json_schema()).is_valid(yaml.safe_load(text))
+    validator = _validator() if schema is None else Draft202012Validator(schema)
+    return validator.is_valid(yaml.safe_load(text))
 
 
 def test_the_schema_is_a_valid_one() -> None:

@@ -22,12 +22,14 @@ def proxy_for(url: str) -> str | None:
     Raises:
         InvalidRequestError: HTTP cannot go to `url`.
     """
+    address = address_of(url)
+    if is_this_machine(address.host):
+        return None
     from urllib.request import getproxies, getproxies_environment, proxy_bypass  # noqa: PLC0415 - 40 ms to load
 
-    address = address_of(url)
     proxies = getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all")
-    if not proxy or is_this_machine(address.host) or is_exempt(address, proxies.get("no", "")):
+    if not proxy or is_exempt(address, proxies.get("no", "")):
         return None
     # macOS has exceptions in its settings, where no variable is set.
     if sys.platform == "darwin" and not getproxies_environment() and proxy_bypass(address.host):
