@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -200,16 +201,37 @@ def test_traces_of_another_configuration_are_found_by_its_name(run: Run, here: P
 # --- completion ---
 
 
-def completed(words: str, **variables: str) -> list[str]:
-    """What a shell is told for `words`, the last of which is begun."""
-    env = {**os.environ, "_LEE_LLM_ROUTER_COMPLETE": "complete_bash", "COMP_WORDS": f"lee-llm-router {words}",
-           "COMP_CWORD": str(len(words.split(" "))), **variables}  # fmt: skip
-    done = run_child(env=env)
-    assert done.stderr == b""
-    return done.stdout.decode().split()
+Completed = Callable[[str], list[str]]
 
 
-def test_a_shell_completes_commands_options_and_roles(here: Path) -> None:
+def _asked_by_shell(words: str) -> dict[str, str]:
+    """What a shell has in its environment when it asks how `words` go on, the last of which is begun."""
+    return {"_LEE_LLM_ROUTER_COMPLETE": "complete_bash", "COMP_WORDS": f"lee-llm-router {words}",
+            "COMP_CWORD": str(len(words.split(" ")))}  # fmt: skip
+
+
+@pytest.fixture
+def completed(run: Run, monkeypatch: pytest.MonkeyPatch) -> Completed:
+    """Returns what a shell is told for some words."""
+
+    def asked(words: str) -> list[str]:
+        with monkeypatch.context() as patch:
+            for name, value in _asked_by_shell(words).items():
+                patch.setenv(name, value)
+            code, out, err = run()
+        assert (code, err) == (0, "")
+        return out.split()
+
+    return asked
+
+
+def test_a_shell_gets_its_words_from_a_process(here: Path) -> None:
+    done = run_child(env={**os.environ, **_asked_by_shell("complete --role ")})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().split() == ["echo", "chain", "dead", "odd"]
+
+
+def test_a_shell_completes_commands_options_and_roles(completed: Completed, here: Path) -> None:
     """Roles come from the file: the one named on the line, else the one that `complete` would use."""
     assert completed("com") == ["complete"]
     assert "--max-tokens" in completed("complete --m")
@@ -219,7 +241,7 @@ def test_a_shell_completes_commands_options_and_roles(here: Path) -> None:
     assert completed("complete --config other.yaml --role de") == ["debug"]
 
 
-def test_a_shell_completes_the_ids_of_traced_calls(run: Run, here: Path) -> None:
+def test_a_shell_completes_the_ids_of_traced_calls(run: Run, completed: Completed, here: Path) -> None:
     """The newest first; those of the folder that the line names. Without any there is nothing, and no message."""
     assert completed("trace show ") == []
     for _ in range(2):
@@ -234,7 +256,7 @@ def test_a_shell_completes_the_ids_of_traced_calls(run: Run, here: Path) -> None
 
 
 @pytest.mark.parametrize("text", ["", "llm: 3", "llm: {roles: [a]}", "{", "llm: {providers: {a: {type: nope}}}"])
-def test_a_file_with_mistakes_completes_nothing_and_is_quiet(here: Path, text: str) -> None:
+def test_a_file_with_mistakes_completes_nothing_and_is_quiet(completed: Completed, here: Path, text: str) -> None:
     (here / "lee-llm-router.yaml").write_text(text)
     assert completed("complete --role ") == []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.servers import Script, Server, answering, http
 from helpers.stream_servers import DONE, event
-from helpers.stream_support import READERS, Ended, Read, router_to
+from helpers.stream_support import READERS, Ended, Read, config_to, router_of
 from helpers.transports import TRANSPORTS
 from lee_llm_router import LLMResponse, LLMRouterError
 
@@ -51,8 +51,9 @@ def each_form(body: bytes | Script, label: str = EVENTS, **settings: Any) -> Ite
     role = {"retry": {"attempts": 1}, **settings.pop("role", {})}
     with Server(script) as server:
         for transport in TRANSPORTS:
+            config = config_to(server.url, role=role, transport=transport, **settings)
             for way, ask in WAYS.items():
-                router = router_to(server.url, role=role, transport=transport, **settings)
+                router = router_of(config)
                 ended = ask(router, **options)
                 router.close()
                 yield f"{way}, {transport}", ended

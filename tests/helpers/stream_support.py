@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers.servers import open_descriptors
 from helpers.support import Memory
-from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError, StreamChunk
+from lee_llm_router import LeeLLMRouter, LLMConfig, LLMResponse, LLMRouterError, StreamChunk
 from lee_llm_router.config import load_config
 
 HANG = 8.0
@@ -39,31 +39,35 @@ class Ended:
         return self.error.failure_type.value if self.error else "whole"
 
 
-def router_to(*urls: str, memory: Memory | None = None, role: Any = None, **settings: Any) -> LeeLLMRouter:
+def config_to(*urls: str, role: Any = None, **settings: Any) -> LLMConfig:
     names = [f"p{number}" for number in range(len(urls))]
     settings = {"type": "http", "model": "m", **settings}
-    return LeeLLMRouter(
-        load_config(
-            {
-                "llm": {
-                    "providers": {name: {**settings, "base_url": url} for name, url in zip(names, urls, strict=True)},
-                    "roles": {
-                        "r": {
-                            "provider": names[0],
-                            "fallback_providers": names[1:],
-                            "timeout": 5,
-                            "stream": {"idle_timeout": PATIENT},
-                            "retry": {"attempts": 2},
-                            **(role or {}),
-                        }
-                    },
-                    "trace": {"enabled": False},
-                }
+    return load_config(
+        {
+            "llm": {
+                "providers": {name: {**settings, "base_url": url} for name, url in zip(names, urls, strict=True)},
+                "roles": {
+                    "r": {
+                        "provider": names[0],
+                        "fallback_providers": names[1:],
+                        "timeout": 5,
+                        "stream": {"idle_timeout": PATIENT},
+                        "retry": {"attempts": 2},
+                        **(role or {}),
+                    }
+                },
+                "trace": {"enabled": False},
             }
-        ),
-        trace_store=memory or Memory(),
-        random=lambda: 0.0,
+        }
     )
+
+
+def router_of(config: LLMConfig, memory: Memory | None = None) -> LeeLLMRouter:
+    return LeeLLMRouter(config, trace_store=memory or Memory(), random=lambda: 0.0)
+
+
+def router_to(*urls: str, memory: Memory | None = None, role: Any = None, **settings: Any) -> LeeLLMRouter:
+    return router_of(config_to(*urls, role=role, **settings), memory)
 
 
 def read_sync(router: LeeLLMRouter, **options: Any) -> Ended:
