@@ -172,8 +172,7 @@ class BatchRun:
             await work
         finally:
             ticking.cancel()
-            with suppress(asyncio.CancelledError):
-                await ticking
+            await asyncio.gather(ticking, return_exceptions=True)
 
     def _tell(self, *, force: bool = False) -> None:
         hook = self._settings.progress
