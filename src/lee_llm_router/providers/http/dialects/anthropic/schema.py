@@ -68,7 +68,7 @@ def _fitted(node: Any) -> dict[str, Any]:
         _fit_object(left, found)
     elif kind == "array":
         _fit_array(left, found)
-    elif kind == "string" and "format" in left and left["format"] in _FORMATS:
+    elif kind == "string" and isinstance(left.get("format"), str) and left["format"] in _FORMATS:
         found["format"] = left.pop("format")
     elif kind is None and not found:
         raise _InexpressibleError
@@ -91,7 +91,10 @@ def _variants(node: Mapping[str, Any]) -> list[Any] | None:
     kinds = node.get("type")
     if isinstance(kinds, list):
         without = {name: value for name, value in node.items() if name not in ("type", *_NOTES)}
-        return [{**_only_for(without, kind), "type": kind} for kind in kinds]
+        fitting = [kind for kind in kinds if kind != "null" or _allows_null(without)]
+        if not fitting:
+            raise _InexpressibleError
+        return [{**_only_for(without, kind), "type": kind} for kind in fitting]
     names = [name for name in ("anyOf", "oneOf", "allOf") if name in node]
     if not names:
         return None
@@ -113,10 +116,18 @@ def _only_for(keywords: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     return {name: value for name, value in keywords.items() if name not in foreign}
 
 
+def _allows_null(keywords: Mapping[str, Any]) -> bool:
+    """Whether the values that are named, if some are, have null among them."""
+    named = keywords.get("enum")
+    return (not isinstance(named, list) or None in named) and keywords.get("const") is None
+
+
 def _fit_object(left: dict[str, Any], found: dict[str, Any]) -> None:
     properties, required = left.pop("properties", {}), left.pop("required", [])
     more = left.pop("additionalProperties", False)
-    if not isinstance(properties, Mapping) or not isinstance(required, list) or not set(required) <= properties.keys():
+    if not isinstance(properties, Mapping) or not isinstance(required, list):
+        raise _InexpressibleError
+    if not all(isinstance(name, str) and name in properties for name in required):
         raise _InexpressibleError
     if isinstance(more, Mapping) or (more is True and not properties) or not properties:
         raise _InexpressibleError

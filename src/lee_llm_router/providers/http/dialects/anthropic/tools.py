@@ -52,7 +52,7 @@ def choice_of(tool_choice: Any, parallel: bool | None) -> dict[str, Any] | None:
         choice = {"type": _MODES.get(tool_choice, tool_choice)}
     elif isinstance(tool_choice, Mapping):
         choice = _choice_in(tool_choice)
-    if parallel is False and (choice is None or choice["type"] != "none"):
+    if parallel is False and (choice is None or choice.get("type") != "none"):
         choice = {**(choice or {"type": "auto"}), "disable_parallel_tool_use": True}
     return choice
 
@@ -62,7 +62,7 @@ def forces_tool(request: LLMRequest) -> bool:
     if not request.tools or request.tool_choice is None:
         return False
     choice = choice_of(request.tool_choice, None)
-    return choice is not None and choice["type"] in ("any", "tool")
+    return choice is not None and choice.get("type") in ("any", "tool")
 
 
 def _choice_in(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def _allowed(tool_choice: Any) -> set[Any] | None:
     tools = _in(tool_choice, "allowed_tools").get("tools")
     if not isinstance(tools, Sequence):
         return None
-    named = [tool for tool in tools if isinstance(tool, Mapping)]
-    return {_in(tool, "function").get("name") for tool in named}
+    names = [_in(tool, "function").get("name") for tool in tools if isinstance(tool, Mapping)]
+    return {name for name in names if isinstance(name, str)}
 
 
 def _in(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
