@@ -36,7 +36,9 @@ class Line(ProgressLine):
 
 
 def event(name: str, provider: str | None = None, **data: Any) -> RouterEvent:
-    return RouterEvent(event=name, request_id="1", role="r", provider=provider, model="m" if provider else None, data=data)
+    return RouterEvent(
+        event=name, request_id="1", role="r", provider=provider, model="m" if provider else None, data=data
+    )
 
 
 def told(*events: RouterEvent) -> list[str]:
@@ -71,9 +73,7 @@ def test_where_the_answer_goes_to_the_terminal_too_the_line_gives_way(monkeypatc
     assert line.told == ["(hidden)"]
 
 
-def test_an_answer_of_calls_alone_has_no_value_to_print(
-    capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_an_answer_of_calls_alone_has_no_value_to_print(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """It would be null, which is no answer; the calls are printed by who asked."""
     call = {"name": "look", "arguments": {}}
     config = {

@@ -70,7 +70,5 @@ def test_a_price_says_what_is_known_and_who_says_so(
         ),
     ],
 )
-def test_what_is_known_of_a_target_is_told(
-    health: TargetHealth, told: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_known_of_a_target_is_told(health: TargetHealth, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"health {told}" in shown(capsys, target(health=health))

@@ -169,7 +169,9 @@ def session(monkeypatch: pytest.MonkeyPatch, here: Path) -> Callable[[str], Chat
     return made
 
 
-def test_in_a_pipe_ctrl_c_ends_the_program(session: Callable[[str], ChatSession], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_pipe_ctrl_c_ends_the_program(
+    session: Callable[[str], ChatSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         session(CTRL_C).run()
     monkeypatch.setattr(sys, "stdout", Screen("STOP"))
