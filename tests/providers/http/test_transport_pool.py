@@ -277,6 +277,16 @@ def test_a_forked_child_opens_its_own_connections_and_spoils_none_of_its_parents
         assert len(server.requests) == 7
 
 
+def test_a_child_that_was_forked_before_the_first_call_keeps_its_first_connection() -> None:
+    """So does each worker of a web server that loads its application before it forks."""
+    early = FORK.replace("call()\nloop.run_until_complete(transport.send_async(wire, 5))\nchild", "child")
+    with Server(answering(OK)) as server:
+        command = [sys.executable, "-W", "error", "-c", early, name_under_test(), server.url]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert server.connections == 4
+
+
 def test_a_cancelled_call_ends_at_once_and_drops_its_connection() -> None:
     """CancelledError passes unchanged; the connection is closed and the next call gets a new one."""
     silent = threading.Event()

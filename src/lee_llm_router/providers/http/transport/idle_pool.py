@@ -83,7 +83,7 @@ class IdlePool(Generic[ClientT]):
             pooled.close()
 
     def _disown(self) -> None:
-        self._is_inherited = True
+        self._is_inherited = bool(self._idle)
 
 
 class IdlePoolPerLoop(Generic[ClientT]):
