@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from lee_llm_router._util import data_class
+from lee_llm_router._util.data_class import _UNCOMPILED
 
 
 class Parcel:
@@ -45,8 +46,18 @@ def _pair(**options: Any) -> tuple[type[Any], type[Any]]:
 
 
 @pytest.fixture(params=KINDS, ids=str)
-def pair(request: pytest.FixtureRequest) -> tuple[type[Any], type[Any]]:
-    return _pair(**request.param)
+def kind(request: pytest.FixtureRequest) -> dict[str, Any]:
+    options: dict[str, Any] = request.param
+    return options
+
+
+@pytest.fixture(params=["new", "much used"])
+def pair(request: pytest.FixtureRequest, kind: dict[str, Any]) -> tuple[type[Any], type[Any]]:
+    """Of many objects, the later ones are made by other code than the first."""
+    made = _pair(**kind)
+    for _ in range(_UNCOMPILED + 1 if request.param == "much used" else 0):
+        made[1](type="bag")
+    return made
 
 
 def test_objects_are_made_and_shown_alike(pair: tuple[type[Any], type[Any]]) -> None:
@@ -57,16 +68,17 @@ def test_objects_are_made_and_shown_alike(pair: tuple[type[Any], type[Any]]) -> 
     assert get_type_hints(ours.__init__) == get_type_hints(theirs.__init__)
     assert [f.name for f in dataclasses.fields(ours)] == [f.name for f in dataclasses.fields(theirs)]
     assert ours.__match_args__ == theirs.__match_args__
-    for arguments in ({}, {"type": "bag", "weight": 2.0, "note": "fragile", "stamps": [1]}):
+    for arguments in ({}, {"note": ""}, {"type": "bag", "weight": 2.0, "note": "fragile", "stamps": [1]}):
         one, other = theirs(**arguments), ours(**arguments)
         assert dataclasses.asdict(one) == dataclasses.asdict(other)
         assert "__repr__" not in vars(ours) or repr(one) == repr(other)
     told = []
     for cls in pair:
-        with pytest.raises(TypeError) as caught:
-            cls(colour="red")
-        told.append(str(caught.value))
-    assert told[0] == told[1]
+        for places, named in (((), {"colour": "red"}), ((), {"place": 1}), (tuple(range(9)), {})):
+            with pytest.raises(TypeError) as caught:
+                cls(*places, **named)
+            told.append(str(caught.value))
+    assert told[:3] == told[3:]
 
 
 def test_objects_are_compared_and_hashed_alike(pair: tuple[type[Any], type[Any]]) -> None:
@@ -169,3 +181,33 @@ def test_an_object_that_holds_itself_is_shown() -> None:
     loop = Loop()
     loop.inner = loop
     assert repr(loop).endswith("Loop(inner=...)")
+
+
+def test_what_the_standard_library_keeps_of_a_class_is_made_when_it_is_asked_for() -> None:
+    """Not by making, comparing with another class, or matching a few objects: but then it is the same for all."""
+    _, ours = _pair(frozen=True, slots=True)
+    assert ours() != 1
+    match ours("bag"):
+        case ours(type=kind):
+            assert kind == "bag"
+    assert not isinstance(vars(ours)["__dataclass_fields__"], dict)
+    first = dataclasses.fields(ours)
+    assert first[0] is dataclasses.fields(ours())[0]
+    assert isinstance(vars(ours)["__dataclass_fields__"], dict)
+
+
+def test_a_missing_argument_is_named() -> None:
+    """In the words of Python, for the first object and for a later one."""
+
+    @data_class.dataclass(slots=True)
+    class Needy:
+        """Has a field without default."""
+
+        needed: int
+
+    for _ in range(_UNCOMPILED + 2):
+        with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'needed'"):
+            Needy()  # type: ignore[call-arg]
+        with pytest.raises(TypeError, match=r"got multiple values for argument 'needed'"):
+            Needy(1, needed=1)  # type: ignore[misc]
+        assert Needy(1).needed == 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import linecache
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, field
 
 import pytest
 
 from lee_llm_router._util.data_class import dataclass
-from lee_llm_router._util.frozen import copier, maker
+from lee_llm_router._util.frozen import copier, late_copier, late_maker, maker
 from lee_llm_router.response.types import LLMResponse, LLMUsage, StreamChunk, make_chunk, make_response, make_usage
 
 
@@ -78,3 +79,24 @@ def test_a_maker_makes_what_the_class_makes() -> None:
         (make_chunk, StreamChunk, {"text": "yes", "raw": {}}),
     ):
         assert repr(make(**asked)) == repr(cls(**asked))
+
+
+def test_what_is_compiled_late_is_the_same_function_afterwards() -> None:
+    """Whoever imported it before its first call has the compiled one too, with its defaults and errors."""
+    make, heavier = late_maker(Parcel), late_copier(Parcel, "weight")
+    held = (make, heavier)
+    assert heavier(make(1, ["fragile"]), 2) == Parcel(2, ["fragile"])
+    assert [function.__code__.co_filename.startswith("<lee_llm_router generated") for function in held] == [True, True]
+    assert make(labels=[], weight=3) == Parcel(3, [])
+    with pytest.raises(ValueError, match="no labels today"):
+        make(1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'weight'"):
+        late_maker(Parcel)()  # type: ignore[call-arg]
+
+
+def test_two_threads_may_make_the_first_call_at_once() -> None:
+    for _ in range(20):
+        make = late_maker(Parcel)
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda weight, make=make: make(weight, []), range(4)))
+        assert [one.weight for one in made] == [0, 1, 2, 3]

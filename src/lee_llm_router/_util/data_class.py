@@ -1,10 +1,11 @@
 """The `dataclass` of the standard library, made for programs that load many such classes and use a few.
 
-That one compiles six functions for each class while its module is loaded. Here all classes share the functions that
-compare, hash, show and refuse assignments, and the ``__init__`` of a class is compiled when its first object is made.
-The rest is left to the standard library: `fields`, `replace`, `match` and type checkers see a dataclass like any other.
+That one compiles six functions for each class while its module is loaded, and looks at each field with three regular
+expressions. Here all classes share the functions that compare, hash, show and refuse assignments; the ``__init__`` of a
+class is compiled when its first object is made, and what `fields` returns is made by the standard library when it is
+first asked for. Then `fields`, `replace`, `match` and type checkers see a dataclass like any other.
 
-- Gain: 193 of the 1,124 million instructions that ``import LeeLLMRouter`` took.
+- Gain: 193 of the 1,124 million instructions that ``import LeeLLMRouter`` took, and then 31 of 876.
 - Cost: this file. To compare two objects takes twice as long, to show one three times.
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import MISSING, Field, FrozenInstanceError, fields
+from functools import cache, partial
 from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
@@ -21,17 +23,109 @@ from lee_llm_router._util.frozen import compiled_init
 
 __all__ = ["dataclass"]
 
+_FIELDS = "__dataclass_fields__"
+_PARAMETERS = "__dataclass_params__"
+
+
+class _Plan:
+    """What the decorator was told of a class.
+
+    Args:
+        cls: The class.
+        names: Its fields.
+        defaults: What stands after their names: a value or a `Field`.
+        kw_only: Whether fields are to be named.
+        frozen: Whether objects refuse assignments.
+    """
+
+    def __init__(self, cls: type, names: list[str], defaults: dict[str, Any], kw_only: bool, frozen: bool) -> None:
+        self.cls = cls
+        self.names = names
+        self.defaults = defaults
+        self._kw_only = kw_only
+        self._frozen = frozen
+
+    def by_the_library(self) -> Any:
+        """Return a class with what `dataclasses` keeps of such a class, and give the class the same."""
+        known = {"__module__": self.cls.__module__, "__annotations__": self.cls.__annotations__, "__doc__": "fields"}
+        like: Any = type(self.cls.__name__, (), known | self.defaults)
+        made = dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=self._kw_only)(like)
+        # What the standard library looks at before it makes a subclass.
+        made.__dataclass_params__.frozen = self._frozen
+        # Two threads at once: one or the other, which do the same.
+        type.__setattr__(self.cls, _FIELDS, made.__dataclass_fields__)
+        type.__setattr__(self.cls, _PARAMETERS, made.__dataclass_params__)
+        return made
+
+    def has_assigned(self, instance: Any, places: tuple[Any, ...], named: dict[str, Any]) -> bool:
+        """Assign the fields of `instance`, and return whether that was done: not if an argument is wrong."""
+        given = dict(zip(self.cls.__match_args__, places, strict=False)) | named  # type: ignore[attr-defined]
+        if len(given) < len(places) + len(named):
+            return False
+        values = {}
+        for name in self.names:
+            default: Any = self.defaults.get(name, MISSING)
+            is_given = name in given
+            if isinstance(default, Field):
+                if not default.init and (is_given or default.default is MISSING):
+                    return False
+                factory: Any = default.default_factory
+                if isinstance(factory, type) and not is_given:
+                    values[name] = factory()
+                    continue
+                default = default.default
+            if default is MISSING and not is_given:
+                return False
+            values[name] = given.pop(name) if is_given else default
+        if given:
+            return False
+        for name, value in values.items():
+            object.__setattr__(instance, name, value)
+        if hasattr(instance, "__post_init__"):
+            instance.__post_init__()
+        return True
+
+
+_UNCOMPILED = 24
+"""Objects of a class whose fields are assigned one by one before its ``__init__`` is compiled.
+
+Compiling takes as long as making 80 objects so, and of most classes a program makes a few.
+"""
+
 
 class _InitOnFirstUse:
-    """Stands in the place of a class's ``__init__`` until that is looked up."""
+    """Stands in the place of a class's ``__init__`` until that is looked up, or a few objects are made."""
 
-    def __init__(self, cls: type) -> None:
-        self._cls = cls
+    def __init__(self, plan: _Plan) -> None:
+        self._plan = plan
+        self._left = _UNCOMPILED
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        init = compiled_init(self._cls)
-        type.__setattr__(self._cls, "__init__", init)  # two threads at once: one or the other, which do the same
+        if instance is not None and self._left:
+            self._left -= 1
+            return partial(self._assign, instance)
+        init = self._compiled()
         return init if instance is None else init.__get__(instance, owner)
+
+    def _compiled(self) -> Callable[..., None]:
+        init = compiled_init(self._plan.cls)
+        type.__setattr__(self._plan.cls, "__init__", init)  # two threads at once: one or the other, which do the same
+        return init
+
+    def _assign(self, instance: Any, /, *places: Any, **named: Any) -> None:
+        if not self._plan.has_assigned(instance, places, named):
+            self._compiled()(instance, *places, **named)
+
+
+class _OnFirstUse:
+    """Stands in the place of what `dataclasses` keeps of a class, until that is looked up."""
+
+    def __init__(self, name: str, plan: _Plan) -> None:
+        self._name = name
+        self._plan = plan
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return getattr(self._plan.by_the_library(), self._name)
 
 
 def _quick_dataclass(
@@ -48,27 +142,22 @@ def _quick_dataclass(
     """Do what `dataclasses.dataclass` does."""
 
     def decorate(cls: type) -> type:
-        assert not any(is_dataclass(base) for base in cls.__bases__)  # noqa: S101 - it may bring other ways to be made
-        if cls.__doc__ is None:
-            cls.__doc__ = cls.__name__  # else the standard library writes the signature there, for which it is compiled
-        made: Any = dataclasses.dataclass(
-            init=False, repr=False, eq=False, slots=slots, kw_only=kw_only, weakref_slot=weakref_slot
-        )(cls)
-        # What the standard library looks at before it makes a subclass.
-        made.__dataclass_params__.frozen = frozen
-        methods: dict[str, Any] = {"__init__": _InitOnFirstUse(made)}
-        if repr:
-            methods["__repr__"] = _shown
-        if eq:
-            methods |= _comparing(made, frozen)
-        if frozen:
-            methods |= _refusing(made)
-            if slots:
-                methods |= {"__getstate__": _state, "__setstate__": _set_state}
-        for name, method in methods.items():
-            if vars(made).get(name) is None:
-                type.__setattr__(made, name, method)
-        return made  # type: ignore[no-any-return]
+        assert not any(_FIELDS in vars(base) for base in cls.__mro__)  # noqa: S101 - it may bring other ways to be made
+        names = [name for name, hint in cls.__annotations__.items() if "ClassVar" not in str(hint)]
+        defaults = {name: vars(cls)[name] for name in names if name in vars(cls)}
+        methods: dict[str, Any] = {} if cls.__doc__ else {"__doc__": cls.__name__}
+        methods["__match_args__"] = tuple(name for name in names if _has_place(defaults.get(name), kw_only))
+        for wanted, shared in ((repr, _SHOWN), (eq, _FROZEN_EQUAL if frozen else _EQUAL), (frozen, _FROZEN),
+                               (frozen and slots, _PICKLED)):  # fmt: skip
+            methods |= shared if wanted else {}
+        methods = {name: method for name, method in methods.items() if vars(cls).get(name) is None}
+        made = _with_slots(cls, names, methods, weakref_slot) if slots else _with_attributes(cls, defaults, methods)
+        plan = _Plan(made, names, defaults, kw_only, frozen)
+        for name in (_FIELDS, _PARAMETERS):
+            type.__setattr__(made, name, _OnFirstUse(name, plan))
+        if "__init__" not in vars(made):
+            type.__setattr__(made, "__init__", _InitOnFirstUse(plan))
+        return made
 
     return decorate if cls is None else decorate(cls)
 
@@ -79,50 +168,76 @@ else:
     dataclass = _quick_dataclass
 
 
+def _has_place(default: Any, kw_only: bool) -> bool:
+    """Whether the field with this default is an argument that need not be named."""
+    if not isinstance(default, Field):
+        return not kw_only
+    return default.init and not (kw_only if default.kw_only is MISSING else default.kw_only)
+
+
+def _with_slots(cls: type, names: list[str], methods: dict[str, Any], weakref_slot: bool) -> type:
+    """Return `cls` made once more, with slots for its fields: a class that exists cannot get any."""
+    inherited = {slot for base in cls.__mro__[1:-1] for slot in vars(base).get("__slots__", ())}
+    slots = [*names, "__weakref__"] if weakref_slot else names
+    left_out = {*names, "__dict__", "__weakref__"}
+    body = {name: value for name, value in vars(cls).items() if name not in left_out} | methods
+    body |= {"__slots__": tuple(slot for slot in slots if slot not in inherited), "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, cls.__bases__, body)
+
+
+def _with_attributes(cls: type, defaults: dict[str, Any], methods: dict[str, Any]) -> type:
+    """Give `cls` its methods, and defaults as attributes in the place of each `Field`."""
+    for name, default in defaults.items():
+        if isinstance(default, Field) and default.default is MISSING:
+            type.__delattr__(cls, name)
+        elif isinstance(default, Field):
+            type.__setattr__(cls, name, default.default)
+    for name, method in methods.items():
+        type.__setattr__(cls, name, method)
+    return cls
+
+
 @recursive_repr()
 def _shown(self: Any) -> str:
     shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if f.repr)
     return f"{self.__class__.__qualname__}({shown})"
 
 
-def _comparing(cls: type, frozen: bool) -> dict[str, Any]:
-    """Return what makes objects equal by their fields, and a hash of these where they cannot change."""
+@cache
+def _compared(cls: Any) -> Callable[[Any], Any]:
+    """Return a function that gives the fields of an object of `cls` that count when it is compared."""
     names = [f.name for f in fields(cls) if f.compare]
-    values: Callable[[Any], Any] = attrgetter(*names) if len(names) > 1 else _few_values(names)
-
-    def __eq__(self: Any, other: object) -> bool:
-        return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented
-
-    def __hash__(self: Any) -> int:
-        return hash(values(self))
-
-    return {"__eq__": __eq__, "__hash__": __hash__ if frozen else None}
+    # `attrgetter` returns a tuple for two names and more only.
+    return attrgetter(*names) if len(names) > 1 else lambda self: tuple(getattr(self, name) for name in names)
 
 
-def _few_values(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """Do what `attrgetter` does, which returns a tuple for two names and more only."""
-    return lambda self: tuple(getattr(self, name) for name in names)
+def _is_equal(self: Any, other: object) -> Any:
+    if other.__class__ is not self.__class__:
+        return NotImplemented
+    values: Callable[[Any], Any] = _compared(self.__class__)  # type: ignore[arg-type]
+    return values(self) == values(other)
 
 
-def _refusing(cls: type) -> dict[str, Any]:
-    """Return what refuses assignments.
+def _hash(self: Any) -> int:
+    cls: type = self.__class__
+    return hash(_compared(cls)(self))
+
+
+def _refuse_setting(self: Any, name: str, value: Any) -> None:
+    """Refuse to assign to a field, and to anything of an object that has fields only.
 
     A subclass may have attributes of its own. `typing` sets one, ``__orig_class__``, where a generic class is called
     with a type argument, and takes an `AttributeError` for a no.
     """
-    names = frozenset(f.name for f in fields(cls))
+    if "__setattr__" in vars(type(self)) or name in getattr(self, _FIELDS):
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+    object.__setattr__(self, name, value)
 
-    def __setattr__(self: Any, name: str, value: Any) -> None:
-        if type(self) is cls or name in names:
-            raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        object.__setattr__(self, name, value)
 
-    def __delattr__(self: Any, name: str) -> None:
-        if type(self) is cls or name in names:
-            raise FrozenInstanceError(f"cannot delete field {name!r}")
-        object.__delattr__(self, name)
-
-    return {"__setattr__": __setattr__, "__delattr__": __delattr__}
+def _refuse_deleting(self: Any, name: str) -> None:
+    if "__delattr__" in vars(type(self)) or name in getattr(self, _FIELDS):
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+    object.__delattr__(self, name)
 
 
 def _state(self: Any) -> list[Any]:
@@ -133,3 +248,11 @@ def _state(self: Any) -> list[Any]:
 def _set_state(self: Any, state: list[Any]) -> None:
     for f, value in zip(fields(self), state, strict=True):
         object.__setattr__(self, f.name, value)
+
+
+# What a class gets, by what it is to be. That of two changeable objects may become equal, so they have no hash.
+_SHOWN = {"__repr__": _shown}
+_EQUAL = {"__eq__": _is_equal, "__hash__": None}
+_FROZEN_EQUAL = {"__eq__": _is_equal, "__hash__": _hash}
+_FROZEN = {"__setattr__": _refuse_setting, "__delattr__": _refuse_deleting}
+_PICKLED = {"__getstate__": _state, "__setstate__": _set_state}

@@ -25,7 +25,8 @@ from dataclasses import MISSING, fields, replace
 from functools import cache
 from itertools import count
 from operator import attrgetter
-from typing import Any, ParamSpec, TypeVar
+from types import CodeType, FunctionType
+from typing import Any, ParamSpec, TypeVar, cast
 
 from lee_llm_router._util.deferred import DeferrableField
 
@@ -56,7 +57,7 @@ def compiled_init(cls: type) -> Callable[..., None]:
         body = [f"_set(self, {name!r}, {value})" for name, value in values.items()]
     else:
         body = [f"self.{name} = {value}" for name, value in values.items()]
-    init = _compile_function(
+    init = _compile_method(
         cls, f"def __init__({', '.join(['self', *parameters])}):", [*body, *ending] or ["pass"], names
     )
     init.__qualname__ = f"{cls.__qualname__}.__init__"
@@ -146,18 +147,38 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
 
 
 def late_copier(cls: type, *changed: str) -> Callable[..., Any]:
-    """Return what `copier` returns, compiled at its first call: for what most programs never do.
+    """Return what `copier` returns, compiled at its first call."""
+    return _late(lambda: copier(cls, *changed))
 
-    Seven of them took 7 of the 900 million instructions of the package's import; each call takes 0.1 us more.
+
+def late_maker(cls: Callable[ParametersT, MadeT]) -> Callable[ParametersT, MadeT]:
+    """Return what `maker` returns, compiled at its first call."""
+    return cast("Callable[ParametersT, MadeT]", _late(lambda: maker(cls)))
+
+
+def _late(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """Return the function that `compiled` makes, made at its first call.
+
+    A function stands in for it until then, and takes over its code: so later calls take no longer, by whatever name the
+    function was imported. Seven that most programs never call took 7 of the 900 million instructions of the package's
+    import, and five that every call needs 7 of 850.
     """
-    compiled: list[Callable[..., Any]] = []
+    names: dict[str, Any] = {}
 
-    def copy(*values: Any) -> Any:
-        if not compiled:
-            compiled.append(copier(cls, *changed))
-        return compiled[0](*values)
+    def compile_now() -> Callable[..., Any]:
+        made: Any = compiled()
+        names.update(made.__globals__)
+        stand_in.__defaults__ = made.__defaults__
+        stand_in.__code__ = made.__code__  # last: another thread calls the one or the other
+        return made  # type: ignore[no-any-return]
 
-    return copy
+    names["_compile_now"] = compile_now
+    stand_in = FunctionType(_not_yet_compiled.__code__, names)
+    return stand_in
+
+
+def _not_yet_compiled(*places: Any, **named: Any) -> Any:
+    return _compile_now()(*places, **named)  # type: ignore[name-defined]  # noqa: F821 - among the globals it is given
 
 
 def _replace_fields(instance: Any, **changed: Any) -> Any:
@@ -188,20 +209,34 @@ def _compile_function(cls: type, signature: str, body: list[str], names: dict[st
     """Return the function with this signature and body.
 
     Args:
-        cls: The class it is for. The function gets the globals of that module, so that its annotations can be resolved.
+        cls: The class it is for.
         signature: The line with ``def``.
         body: Its lines, not indented.
-        names: What the function may use; a closure holds them, since its globals are the module's.
+        names: What the function may use: all that it has as globals.
     """
-    function_lines = [signature, *(f"    {line}" for line in body)]
-    lines = [f"def make({', '.join(names)}):", *(f"    {line}" for line in function_lines)]
     name = signature.removeprefix("def ").partition("(")[0]
-    source = "\n".join([*lines, f"    return {name}", ""])
+    code = _compiled(cls, name, [signature, *(f"    {line}" for line in body), ""])
+    exec(code, names)  # noqa: S102 - of our own fields' names, as dataclasses do
+    return names[name]  # type: ignore[no-any-return]
+
+
+def _compile_method(cls: type, signature: str, body: list[str], names: dict[str, Any]) -> Callable[..., Any]:
+    """As `_compile_function`; its globals are those of the module of `cls`, so that its annotations can be resolved.
+
+    A closure holds what it may use.
+    """
+    name = signature.removeprefix("def ").partition("(")[0]
+    lines = [f"def make({', '.join(names)}):", f"    {signature}", *(f"        {line}" for line in body)]
+    code = _compiled(cls, name, [*lines, f"    return {name}", ""])
+    made: dict[str, Any] = {}
+    exec(code, sys.modules[cls.__module__].__dict__, made)  # noqa: S102 - of our own fields' names, as dataclasses do
+    return made["make"](**names)  # type: ignore[no-any-return]
+
+
+def _compiled(cls: type, name: str, lines: list[str]) -> CodeType:
+    """Return the code of these lines, which define the function `name` of `cls`."""
+    source = "\n".join(lines)
     filename = f"<lee_llm_router generated {cls.__module__}.{cls.__qualname__}.{name} {next(_file_numbers)}>"
     # Without a modification time (None) `linecache.checkcache` keeps the entry, though there is no such file.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    made: dict[str, Any] = {}
-    code = compile(source, filename, "exec")
-    exec(code, sys.modules[cls.__module__].__dict__, made)  # noqa: S102 - of our own fields' names, as dataclasses do
-    function: Callable[..., Any] = made["make"](**names)
-    return function
+    return compile(source, filename, "exec")

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 from lee_llm_router._util.answer_headers import NO_HEADERS, request_id_in
 from lee_llm_router._util.data_class import dataclass
 from lee_llm_router._util.deferred import deferrable
-from lee_llm_router._util.frozen import copier, late_copier, maker
+from lee_llm_router._util.frozen import late_copier, late_maker
 from lee_llm_router.response.details import NO_DETAILS, AnswerDetails, with_native
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class LLMRequest:
         return self.json_mode or self.schema is not None
 
 
-bind_to_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any]], LLMRequest] = copier(
+bind_to_call: Callable[[LLMRequest, tuple[Message, ...], str, str, Mapping[str, Any]], LLMRequest] = late_copier(
     LLMRequest, "messages", "role", "request_id", "metadata"
 )
 """``bind_to_call(request, messages, role, request_id, metadata)``: return a copy that belongs to one call."""
@@ -123,7 +123,7 @@ class LLMUsage:
         return self is not UNREPORTED and (self.prompt_tokens is not None or self != UNREPORTED)
 
 
-make_usage = maker(LLMUsage)
+make_usage = late_maker(LLMUsage)
 """``make_usage(prompt_tokens=1)``: return the same as `LLMUsage` called so, sooner."""
 UNREPORTED = LLMUsage()
 """The usage of an answer for which none was reported."""
@@ -232,9 +232,9 @@ class LLMResponse(Generic[ParsedT_co]):
         return request_id_in(self.headers)
 
 
-make_response = maker(LLMResponse)
+make_response = late_maker(LLMResponse)
 """``make_response(text="yes")``: return the same as `LLMResponse` called so, sooner."""
-with_provider: Callable[[LLMResponse, str, str], LLMResponse] = copier(LLMResponse, "provider", "request_id")
+with_provider: Callable[[LLMResponse, str, str], LLMResponse] = late_copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 with_parsed: Callable[[LLMResponse, Any, str, str], LLMResponse] = late_copier(
     LLMResponse, "parsed", "provider", "request_id"
@@ -294,7 +294,7 @@ class StreamChunk:
         return bool(self.text or self.reasoning or self.tool_calls or self.output_in_raw)
 
 
-make_chunk = maker(StreamChunk)
+make_chunk = late_maker(StreamChunk)
 """``make_chunk(text="yes")``: return the same as `StreamChunk` called so, sooner."""
 
 
