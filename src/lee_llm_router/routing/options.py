@@ -2,17 +2,12 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from lee_llm_router._util.peer_words import peer_hint
-from lee_llm_router._util.scrubbing import bounded
-from lee_llm_router._util.suggestions import MAX_WORD, Suggester
-from lee_llm_router.config.findings import IN_A_FILE, dotted, message_of
-from lee_llm_router.config.known_keys import home_hint
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.acceptance import AcceptHook
 from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig, HedgeConfig
@@ -187,7 +182,9 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
         invalid = error
     except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
         raise InvalidRequestError(f"an option cannot be read ({type(error).__name__})", sent=False) from None
-    raise InvalidRequestError(_problems(invalid), sent=False)
+    from lee_llm_router.routing.option_problems import problems_of  # noqa: PLC0415 - most calls have no wrong options
+
+    raise InvalidRequestError(problems_of(invalid, CallOptions, _SECTIONS), sent=False)
 
 
 def _is_plain_metadata(value: Any) -> bool:
@@ -208,33 +205,3 @@ def refuse_foreign_options(fields: Mapping[str, Any], options: Collection[str]) 
     if foreign := sorted(fields.keys() - options):
         what = ", ".join(foreign)
         raise InvalidRequestError(f"no such option for this kind of call: {what}", sent=False)
-
-
-def _problems(error: ValidationError) -> str:
-    """Return what is wrong with options, and what was meant, in one line and in the words of the file's findings."""
-    suggester = Suggester()
-    told = [_told(problem, suggester) for problem in _that_matter(error.errors(include_url=False))]
-    return "; ".join(dict.fromkeys(told))
-
-
-def _that_matter(problems: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out why a `schema` that is no mapping is none, and why one that is a mapping is no type."""
-    as_type = next((problem for problem in problems if problem["type"] == "wanted_type"), None)
-    if as_type is None:
-        return problems
-    was_mapping = isinstance(as_type["input"], Mapping)
-    return [problem for problem in problems if problem["loc"][0] != "schema" or (problem is as_type) != was_mapping]
-
-
-def _told(problem: ErrorDetails, suggester: Suggester) -> str:
-    path = problem["loc"] or ("options",)
-    section = _SECTIONS.get(path[0])
-    is_inside = section is not None and len(path) > 1
-    name = dotted(path) if is_inside else bounded(str(path[0]), MAX_WORD)
-    if problem["type"] != "extra_forbidden":
-        return f"{name}: {message_of(problem).removesuffix(IN_A_FILE)}"
-    word = str(path[-1])
-    known = list(section.model_fields) if is_inside and section else sorted(get_type_hints(CallOptions))
-    near = suggester.closest(word, known)
-    hint = peer_hint(word, known, "" if is_inside else "call") or home_hint(word)
-    return f"{name}: no such option{hint or (f' (did you mean {near}?)' if near else '')}"
