@@ -50,6 +50,8 @@ class Terminal:
     ) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
+        self._seen: str | None = ""
+        """What stands on the screen; None where more has come since that was worked out, which takes milliseconds."""
         self._lock = threading.Lock()
         self.received = b""
         """All that the program has written to the terminal."""
@@ -82,7 +84,9 @@ class Terminal:
     def seen(self) -> str:
         """What stands on the screen: its lines, without white space at their ends and without empty lines below."""
         with self._lock:
-            return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+            if self._seen is None:
+                self._seen = "\n".join(line.rstrip() for line in self._screen.display).rstrip()
+            return self._seen
 
     def wait_for(self, text: str) -> str:
         """Wait until `text` stands on the screen, and return the whole screen."""
@@ -106,6 +110,7 @@ class Terminal:
                 with self._lock:
                     self.received += data
                     self._stream.feed(data)
+                    self._seen = None
 
     def __enter__(self) -> Terminal:
         return self
