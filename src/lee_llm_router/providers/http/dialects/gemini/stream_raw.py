@@ -54,7 +54,7 @@ def _add(known: dict[str, Any], parts: list[dict[str, Any]], candidate: Mapping[
         if name == "content" and isinstance(part, dict):
             listed = part.get("parts")
             parts += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else ()
-            known["content"] = {**known.get("content", {}), **part}
+            known["content"] = {**mapping(known.get("content")), **part}
         elif name == "logprobsResult" and isinstance(part, dict) and isinstance(known.get(name), dict):
             known[name] = _grown(known[name], part)
         elif name == "groundingMetadata" and isinstance(part, dict):
