@@ -62,15 +62,13 @@ def whole_calls(reply: HTTPReply, calls: Any, *, first: int = 0, cut: bool = Fal
 
     Args:
         reply: What they came in.
-        calls: The list of them, as the server has it; None for none.
+        calls: The list of them, as the server has it.
         first: The position of the first of them in the answer.
         cut: Whether the answer was cut by length; missing arguments are then not taken for none.
 
     Raises:
         InvalidResponseError: they are malformed.
     """
-    if calls is None:
-        return []
     if not isinstance(calls, list):
         raise invalid_answer(reply, "malformed (tool_calls is not a list)")
     return [_whole_call(reply, call, number, cut) for number, call in enumerate(calls, first)]
