@@ -388,4 +388,7 @@ class Health:
         for key in nsmallest(_EVICTED_AT_ONCE, idle, key=lambda key: self._targets[key].last_used):
             del self._targets[key]
             if isinstance(key, KeyedTarget):
-                self._keyed[key[0], key[1]].pop(key.variable)
+                keys = self._keyed[key[0], key[1]]
+                del keys[key.variable]
+                if not keys:
+                    del self._keyed[key[0], key[1]]
