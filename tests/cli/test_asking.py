@@ -36,9 +36,8 @@ class Line(ProgressLine):
 
 
 def event(name: str, provider: str | None = None, **data: Any) -> RouterEvent:
-    return RouterEvent(
-        event=name, request_id="1", role="r", provider=provider, model="m" if provider else None, data=data
-    )
+    model = "m" if provider else None
+    return RouterEvent(event=name, request_id="1", role="r", provider=provider, model=model, data=data)
 
 
 def told(*events: RouterEvent) -> list[str]:

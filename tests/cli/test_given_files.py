@@ -1,4 +1,4 @@
-"""What the command line is given that cannot be used: files of other kinds, too large ones, arguments that are no text."""
+"""What the command line is given that cannot be used: files of other kinds, too large ones, and what is no text."""
 
 from __future__ import annotations
 

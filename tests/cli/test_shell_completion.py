@@ -20,9 +20,7 @@ def typed(before: dict[str, Any] | None = None, **params: Any) -> Any:
     return SimpleNamespace(params=params, parent=parent)
 
 
-@pytest.mark.parametrize(
-    ("begun", "roles"), [("", ["echo", "chain", "dead", "odd"]), ("d", ["dead"]), ("deaf", [])]
-)
+@pytest.mark.parametrize(("begun", "roles"), [("", ["echo", "chain", "dead", "odd"]), ("d", ["dead"]), ("deaf", [])])
 def test_roles_are_completed(begun: str, roles: list[str]) -> None:
     assert roles_beginning_with(typed(), begun) == roles
 

@@ -38,7 +38,7 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 def test_a_conversation_that_is_gone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(HistoryError, match="gone.jsonl: No such file"):
+    with pytest.raises(HistoryError, match=r"gone\.jsonl: No such file"):
         ConversationFile(tmp_path / "gone.jsonl").open()
 
 
