@@ -1,4 +1,4 @@
-"""Vendors' batch APIs that answer oddly, fail, or have more than a page: the door to them, each API, and the watch."""
+"""Vendors' batch APIs that answer oddly, fail, or have more than a page: the door to them, and each API."""
 
 from __future__ import annotations
 
@@ -7,78 +7,28 @@ import errno
 import io
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from helpers.support import FakeClock
-from lee_llm_router import ConfigError, LLMRouterError
+from helpers.vendor_doors import Stream, door_to, job_in
+from lee_llm_router import ConfigError
 from lee_llm_router.batch.engine import BatchStoppedError
 from lee_llm_router.batch.vendor import anthropic_batches, door, gemini_batches, openai_files
 from lee_llm_router.batch.vendor.anthropic_batches import AnthropicBatches
 from lee_llm_router.batch.vendor.api import BatchResult, BatchStatus, Submission
-from lee_llm_router.batch.vendor.door import Door
 from lee_llm_router.batch.vendor.gemini_batches import GeminiBatches
-from lee_llm_router.batch.vendor.ledger import SentBatch
 from lee_llm_router.batch.vendor.openai_files import OpenAIFiles
 from lee_llm_router.batch.vendor.settings import VendorSettings
-from lee_llm_router.batch.vendor.watch import OpenBatch, Watch
-from lee_llm_router.errors import InvalidRequestError, InvalidResponseError, ProviderError, UnavailableError
-from lee_llm_router.providers.http.dialects.base import HTTPReply
+from lee_llm_router.errors import InvalidResponseError, ProviderError, UnavailableError
 
 BATCH = Submission(token="llr-1", path="/models/m:generateContent", rows=3, created=1_000_000.0)
 ENDED = BatchStatus(state="ended", is_ended=True, done=3)
 
 
-def job_in(folder: Path, *, give_up_after: float = 100.0) -> Any:
-    """What a batch is to those who ask a vendor; `stop` on it tells it to end."""
-    found = SimpleNamespace(
-        clock=FakeClock(), settings=SimpleNamespace(out=folder / "out.jsonl", give_up_after=give_up_after),
-        figures=SimpleNamespace(waiting_for=None, waiting_seconds=0.0), is_over=False,
-    )  # fmt: skip
-
-    async def stopping() -> None:
-        await asyncio.Event().wait()
-
-    found.is_stopped = lambda: found.is_over
-    found.stopping = stopping
-    return found
-
-
 # --- the door ---
-
-
-class Stream:
-    """An answer that comes in blocks."""
-
-    def __init__(self, *blocks: bytes, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        self.blocks, self.status, self.raw_headers = list(blocks), status, headers
-        self.is_closed = False
-
-    def allow(self, seconds: float) -> None:
-        pass
-
-    async def read(self) -> bytes:
-        return self.blocks.pop(0) if self.blocks else b""
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-def door_to(folder: Path, *streams: Stream, job: Any = None) -> Door:
-    left = list(streams)
-
-    async def open_other(*_: object) -> Stream:
-        return left.pop(0)
-
-    provider: Any = SimpleNamespace(
-        name="p", open_other=open_other, secrets=lambda: ("sk-secret",),
-        reply_of=lambda stream, body: HTTPReply(stream.status, body, stream.raw_headers),
-    )  # fmt: skip
-    return Door(provider, job or job_in(folder))
 
 
 @pytest.mark.parametrize("body", [b"[1]", b"no JSON", b"[" * 200_000, b""])
@@ -302,128 +252,3 @@ def test_openai_s_lists_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -
 def test_a_wrong_option_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         VendorSettings.of(options)
-
-
-# --- the watch ---
-
-
-class Owner:
-    """Who has sent the batches; `takes` says whether a result is one of the batch."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.takes = True
-
-    async def settle(self, one: OpenBatch, result: BatchResult) -> bool:
-        self.events.append(f"settle {result.custom_id}")
-        return self.takes
-
-    def fetched(self, one: OpenBatch) -> None:
-        self.events.append("fetched")
-
-    async def disown(self, one: OpenBatch) -> None:
-        self.events.append("disown")
-
-    async def send_again(self, one: OpenBatch) -> None:
-        self.events.append("send again")
-
-    def cancelled(self, one: OpenBatch) -> None:
-        self.events.append("cancelled")
-
-    def stop_cancelled(self, rows: int) -> None:
-        self.events.append(f"stopped, {rows} rows")
-
-
-class Api:
-    """A vendor that says what it is told to: a status, results or an exception in turn, the last again and again."""
-
-    def __init__(self, *statuses: Any, results: Any = (), cancel: Exception | None = None) -> None:
-        self.statuses, self.answers, self.refusal = list(statuses), results, cancel
-
-    async def status(self, *_: object) -> BatchStatus:
-        answer = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
-        if isinstance(answer, Exception):
-            raise answer
-        assert isinstance(answer, BatchStatus)
-        return answer
-
-    async def results(self, *_: object) -> AsyncIterator[BatchResult]:
-        if isinstance(self.answers, Exception):
-            raise self.answers
-        for name in self.answers:
-            yield BatchResult(name, 200)
-
-    async def cancel(self, *_: object) -> None:
-        if self.refusal is not None:
-            raise self.refusal
-
-
-def watched(
-    folder: Path, api: Api, *, certain: bool = True, act: Callable[[Watch], Awaitable[None]] | None = None
-) -> list[str]:
-    """Watch one batch of three rows until everything was fetched; return what its owner was told."""
-    owner = Owner()
-
-    async def main() -> None:
-        job = job_in(folder)
-        watch = Watch(job, VendorSettings(), owner)
-        sent = SentBatch(
-            token="llr-1", provider="p", model="m", key_variable=None, path="/x", rows=3, created=0.0, id="b",
-            is_certain=certain, was_found=True,
-        )  # fmt: skip
-        lane: Any = SimpleNamespace(door=door_to(folder, job=job), api=api)
-        watch.add(OpenBatch(lane, sent))
-        feeding: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        feeding.set_result(None)
-        await (watch.run(feeding) if act is None else act(watch))
-
-    asyncio.run(main())
-    return owner.events
-
-
-THREE = ["llr-1-a", "llr-1-b", "llr-1-c"]
-SETTLED = [f"settle {name}" for name in THREE]
-RUNNING = BatchStatus(state="running", is_ended=False)
-LOST = ProviderError("gone", status_code=404, final=True)
-REFUSED = InvalidRequestError("refused", status_code=400)
-
-
-def test_why_a_batch_has_failed_is_told_without_the_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    failed = BatchStatus(state="failed", is_ended=True, reason="the key sk-secret may not")
-    assert watched(tmp_path, Api(failed)) == ["fetched"]
-    assert "a batch at p has failed: the key *** may not" in caplog.text
-
-
-def test_results_that_are_fewer_than_was_said_are_fetched_again_and_then_given_up(tmp_path: Path) -> None:
-    """The rows that are missing are asked live then."""
-    events = watched(tmp_path, Api(ENDED, results=THREE[:2]))
-    assert events == [*SETTLED[:2] * 3, "fetched"]
-
-
-def test_a_vendor_that_refuses_a_question_ends_the_watch(tmp_path: Path) -> None:
-    for api in (Api(REFUSED), Api(ENDED, results=REFUSED)):
-        with pytest.raises(InvalidRequestError):
-            watched(tmp_path, api)
-        with pytest.raises(InvalidRequestError):
-            watched(tmp_path, api, certain=False)
-
-
-def test_a_batch_that_was_found_in_a_list_and_is_empty_is_not_ours(tmp_path: Path) -> None:
-    assert watched(tmp_path, Api(ENDED, results=[]), certain=False) == ["disown"]
-    assert watched(tmp_path, Api(ENDED, results=["another-1"]), certain=False) == ["disown"]
-    assert watched(tmp_path, Api(ENDED, results=THREE), certain=False) == [*SETTLED, "fetched"]
-
-
-def test_cancelled_batches_are_looked_at_until_they_have_ended(tmp_path: Path) -> None:
-    events = watched(tmp_path, Api(RUNNING, RUNNING, ENDED, results=THREE), act=Watch.cancel_all)
-    assert events == [*SETTLED, "cancelled", "stopped, 3 rows"]
-
-
-def test_a_batch_that_cannot_be_cancelled_is_fetched_all_the_same(tmp_path: Path) -> None:
-    """It has ended already, or is gone. A vendor that fails is another matter."""
-    events = watched(tmp_path, Api(ENDED, results=THREE, cancel=REFUSED), act=Watch.cancel_all)
-    assert events == [*SETTLED, "cancelled", "stopped, 3 rows"]
-    assert watched(tmp_path, Api(LOST, cancel=LOST), act=Watch.cancel_all) == ["cancelled", "stopped, 3 rows"]
-    broken: LLMRouterError = ProviderError("broken", status_code=500, final=True)
-    with pytest.raises(ProviderError):
-        watched(tmp_path, Api(ENDED, cancel=broken), act=Watch.cancel_all)
