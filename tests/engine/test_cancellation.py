@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -111,6 +112,51 @@ def test_a_cancelled_task_ends_at_once_and_is_traced(kind: str) -> None:
         await asyncio.sleep(0.05)
 
     asyncio.run(main())
+
+
+class Delegating(Provider[ProviderConfig]):
+    """Hands its calls on in plain functions, which run before the first `await`."""
+
+    def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
+        return LLMResponse(text="ok")
+
+    def complete_async(self, request: LLMRequest, timeout: float) -> Any:
+        place.set("inside")
+        if request.metadata.get("cancelled"):
+            raise asyncio.CancelledError
+        return super().complete_async(request, timeout)
+
+    def stream_async(self, request: LLMRequest, timeout: float) -> Any:
+        place.set("inside")
+        if request.metadata.get("cancelled"):
+            raise asyncio.CancelledError
+        return super().stream_async(request, timeout)
+
+
+place: ContextVar[str] = ContextVar("place", default="outside")
+register("delegating", Delegating, replace=True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_a_provider_does_before_it_is_awaited_is_part_of_its_attempt(stream: bool) -> None:
+    """The caller's context stays as it is, and nobody but the caller cancels the call."""
+    router, memory = _stuck_router("delegating", timeout=5)
+
+    async def ask(**metadata: Any) -> None:
+        if not stream:
+            await router.complete_async("r", "hi", metadata=metadata)
+            return
+        async for _ in router.stream_async("r", "hi", metadata=metadata):
+            pass
+
+    async def main() -> None:
+        await ask()
+        assert place.get() == "outside"
+        with pytest.raises(LLMTimeoutError):
+            await ask(cancelled=True)
+
+    asyncio.run(main())
+    assert [record.outcome for record in memory.records] == ["ok", "error"]
 
 
 @pytest.mark.parametrize("kind", ["stuck", "stuck_async"])

@@ -183,13 +183,17 @@ def _perform_async(clock: Clock, step: CallStep) -> Awaitable[Any]:
         return await_in_context(step.context, _awaited(_perform_async, clock, step.step))
     if not isinstance(step, OpenStreamStep):
         return _perform_own_async(clock, step)
-    opened = step.provider.stream_async(step.request, step.timeout)
-    return opened if step.provider.capabilities.bounded else await_or_abandon(opened, step.timeout, late=close_later)
+    if step.provider.capabilities.bounded:
+        return step.provider.stream_async(step.request, step.timeout)
+    opened = _awaited(step.provider.stream_async, step.request, step.timeout)
+    return await_or_abandon(opened, step.timeout, late=close_later)
 
 
 def _ask_async(attempt: Attempt) -> Awaitable[Any]:
-    answer = attempt.operation.ask_async(attempt.provider, attempt.request, attempt.timeout)
-    return answer if attempt.provider.capabilities.bounded else await_or_abandon(answer, attempt.timeout)
+    ask, timeout = attempt.operation.ask_async, attempt.timeout
+    if attempt.provider.capabilities.bounded:
+        return ask(attempt.provider, attempt.request, timeout)
+    return await_or_abandon(_awaited(ask, attempt.provider, attempt.request, timeout), timeout)
 
 
 async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
