@@ -338,6 +338,33 @@ def test_a_router_without_prices_and_budgets_loads_nothing_that_bills(provider: 
     assert billing == {f"lee_llm_router.telemetry.pricing.{name}" for name in ("contract", "settings", "need")}
 
 
+SECTIONS_OF_FEW = {
+    "telemetry.pricing.price_settings", "telemetry.pricing.budget_settings", "providers.model_limits",
+    "providers.cache.settings",
+}  # fmt: skip
+STEPS_OF_READING = {
+    "config.loading", "config.reading", "config.tree", "config.filling", "config.environment", "config.env_file",
+    "config.checking", "config.findings", "config.known_keys", "config.syntax_causes", "config.unsupported",
+}  # fmt: skip
+
+
+def test_what_reads_a_configuration_is_loaded_when_one_is_read() -> None:
+    """And a section that few files have is loaded when a file has it."""
+    ours = [f"lee_llm_router.{name}" for name in SECTIONS_OF_FEW | STEPS_OF_READING]
+    imported = "from lee_llm_router import LeeLLMRouter, load_config\n"
+    loaded = _loaded_by(imported)
+    assert not {*ours, "lee_llm_router.routing.option_problems"} & loaded
+
+    file = {"providers": {"p": {"type": "mock"}}, "roles": {"r": {"provider": "p", "model": "m"}}}
+    router = f"{imported}router = LeeLLMRouter({{'llm': {file}}}, trace_store=False)\nrouter.complete('r', 'Hello')\n"
+    loaded = _loaded_by(router)
+    assert {f"lee_llm_router.{name}" for name in STEPS_OF_READING} <= loaded
+    assert not {f"lee_llm_router.{name}" for name in SECTIONS_OF_FEW} & loaded
+
+    budget = f"{imported}load_config({{'llm': {file | {'budget': {'usd': 5}}}}})\n"
+    assert "lee_llm_router.telemetry.pricing.budget_settings" in _loaded_by(budget)
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_has_methods_compiled_while_it_is_loaded(module: str) -> None:
     """Its dataclasses are those of `_util/data_class.py`: the standard library compiles six functions for each."""

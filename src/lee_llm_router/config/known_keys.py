@@ -15,6 +15,7 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.shared.plugins import STATES
 from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.registry import PROVIDERS
+from lee_llm_router.settings.late_model import LateModel
 from lee_llm_router.settings.model import KeyPath, field_name
 from lee_llm_router.settings.plugins import PluginRegistry, PluginSettings
 from lee_llm_router.telemetry.plugins import SINKS, STORES
@@ -102,6 +103,8 @@ def _is_model(annotation: Any) -> bool:
 
 def _without_options(annotation: Any) -> Any:
     """Return the part of `annotation` that holds a model: ``Model`` of ``Model | None``."""
+    if isinstance(annotation, LateModel):
+        return annotation.model()
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
         return next((part for part in map(_without_options, typing.get_args(annotation)) if _model_inside(part)), None)
     return annotation
@@ -109,6 +112,8 @@ def _without_options(annotation: Any) -> Any:
 
 def _model_inside(annotation: Any) -> Any:
     """Return the first model inside `annotation`: in a list, a mapping or a union; None if there is none."""
+    if isinstance(annotation, LateModel):
+        return annotation.model()
     if _is_model(annotation):
         return annotation
     found = (_model_inside(part) for part in typing.get_args(annotation))

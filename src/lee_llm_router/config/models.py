@@ -2,7 +2,7 @@
 
 # Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
 from functools import cache
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -17,16 +17,25 @@ from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.shared.plugins import AnyState
 from lee_llm_router.providers.base import ProviderConfig
-from lee_llm_router.providers.cache.settings import CacheConfig, RoleCacheConfig
 from lee_llm_router.providers.cassette.settings import AnyCassette
 from lee_llm_router.providers.json_schema import is_type, schema_problem
 from lee_llm_router.settings.fields import AllowString, Integer, Number, Seconds
+from lee_llm_router.settings.late_model import LateModel
 from lee_llm_router.settings.mistakes import validation_error
 from lee_llm_router.settings.model import KeyPath, OriginSection, Section
 from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.plugins import AnySink
-from lee_llm_router.telemetry.pricing.settings import BudgetConfig, PricingConfig
+from lee_llm_router.telemetry.pricing.settings import AnyBudget, PricingConfig
 from lee_llm_router.telemetry.settings import TraceConfig
+
+if TYPE_CHECKING:
+    from lee_llm_router.providers.cache.settings import CacheConfig
+
+    _AnyCache: TypeAlias = CacheConfig
+    _AnyRoleCache: TypeAlias = CacheConfig | Literal[False]
+else:
+    _AnyCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig")]
+    _AnyRoleCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig", or_false=True)]
 
 DEFAULT_DEADLINE = 600.0
 
@@ -156,11 +165,11 @@ class RoleConfig(CallSettings):
     retry_effects: bool = Field(
         False, description="Repeat or replace attempts that may have changed something (effects other than none)."
     )
-    budget: BudgetConfig | None = Field(None, description="What calls to the role may cost. Default: anything.")
+    budget: AnyBudget | None = Field(None, description="What calls to the role may cost. Default: anything.")
     policy: AnyPolicy | None = Field(
         None, description="Routing policy of the role: its name, or its type and settings. Default: that of the file."
     )
-    cache: RoleCacheConfig | None = Field(
+    cache: _AnyRoleCache | None = Field(
         None,
         description="Keeps answers, so that equal requests are not asked again. Default: as the file; false: none.",
     )
@@ -199,10 +208,8 @@ class LLMConfig(OriginSection):
         description="Shares limits, breakers and budgets with other processes: its type, and settings. Default: not.",
     )
     pricing: PricingConfig = Field(default_factory=PricingConfig, description="What models cost.")
-    budget: BudgetConfig | None = Field(None, description="What all calls may cost together. Default: anything.")
-    cache: CacheConfig | None = Field(
-        None, description="The cache of roles that have none of their own. Default: none."
-    )
+    budget: AnyBudget | None = Field(None, description="What all calls may cost together. Default: anything.")
+    cache: _AnyCache | None = Field(None, description="The cache of roles that have none of their own. Default: none.")
     trace: TraceConfig = Field(default_factory=TraceConfig, description="Traces.")
     cassette: AnyCassette | None = Field(
         None, description="Records all answers in a file, and plays them without a network: for tests. Default: none."
@@ -233,7 +240,7 @@ class LLMConfig(OriginSection):
         """Whether any role has a cache."""
         return any(self.cache_of(role) for role in self.roles)
 
-    def cache_of(self, role: str) -> CacheConfig | None:
+    def cache_of(self, role: str) -> _AnyCache | None:
         """Return the settings of the cache of `role`: its own, else the file's; None if it has none."""
         own = self.roles[role].cache
         return (self.cache if own is None else own) or None

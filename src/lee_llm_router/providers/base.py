@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -24,9 +24,9 @@ from lee_llm_router.errors import AuthenticationError, UnavailableError
 from lee_llm_router.providers.streams import ChunkStream, SingleChunkStream, ensure_response
 from lee_llm_router.response.types import LLMRequest, LLMResponse
 from lee_llm_router.settings.fields import BaseUrl, EnvName, Integer, Number, Seconds
-from lee_llm_router.settings.model import Section
+from lee_llm_router.settings.late_model import LateModel
 from lee_llm_router.settings.plugins import PluginSettings
-from lee_llm_router.telemetry.pricing.settings import ProviderBudgetConfig
+from lee_llm_router.telemetry.pricing.settings import AnyProviderBudget
 
 if TYPE_CHECKING:
     from lee_llm_router.providers.embeddings import EmbeddingRequest, EmbeddingResponse
@@ -53,18 +53,12 @@ Effects: TypeAlias = Literal["none", "workspace", "external"]
 """What an attempt may change, apart from giving an answer. Attempts with effects are not repeated by default."""
 
 
-class ModelLimitsConfig(Section):
-    """Limits of one model, besides those of its provider."""
+if TYPE_CHECKING:
+    from lee_llm_router.providers.model_limits import ModelLimitsConfig
 
-    max_concurrency: Integer | None = Field(
-        None, ge=1, le=1_000_000, description="Attempts at the model at once, of this router. Default: any."
-    )
-    rpm: Integer | None = Field(
-        None, ge=1, le=1_000_000, description="Attempts at the model started within 60 seconds. Default: any."
-    )
-    tpm: Integer | None = Field(
-        None, ge=1, le=1_000_000_000_000, description="Tokens the model may use within 60 seconds. Default: any."
-    )
+    _AnyModelLimits: TypeAlias = ModelLimitsConfig
+else:
+    _AnyModelLimits = Annotated[Any, LateModel("providers.model_limits", "ModelLimitsConfig")]
 
 
 class ProviderConfig(PluginSettings):
@@ -90,10 +84,10 @@ class ProviderConfig(PluginSettings):
         le=1_000_000_000_000,
         description="Tokens, in and out, that attempts may use within 60 seconds. Default: any.",
     )
-    model_limits: dict[str, ModelLimitsConfig] = Field(
+    model_limits: dict[str, _AnyModelLimits] = Field(
         default_factory=dict, max_length=1000, description="max_concurrency, rpm and tpm of single models, by name."
     )
-    budget: ProviderBudgetConfig | None = Field(
+    budget: AnyProviderBudget | None = Field(
         None, description="What attempts at the provider may cost. Default: anything."
     )
 

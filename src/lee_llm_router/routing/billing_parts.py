@@ -10,12 +10,12 @@ from lee_llm_router._util.home_paths import expand_home
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.engine.billing import Billing
 from lee_llm_router.errors import ConfigError
+from lee_llm_router.telemetry.pricing.budget_settings import ProviderBudgetConfig
 from lee_llm_router.telemetry.pricing.budgets import Budget
 from lee_llm_router.telemetry.pricing.contract import BudgetLedger, PriceBook
 from lee_llm_router.telemetry.pricing.ledger_file import FileLedger
 from lee_llm_router.telemetry.pricing.need import needs_prices
 from lee_llm_router.telemetry.pricing.pricer import ListenerCall, Pricer
-from lee_llm_router.telemetry.pricing.settings import ProviderBudgetConfig
 from lee_llm_router.telemetry.pricing.spending import Spending
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -11,14 +11,16 @@ from lee_llm_router.compression import Compressor
 from lee_llm_router.engine.settings import AcceptConfig, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
 from lee_llm_router.policy.contract import RoutingPolicy
 from lee_llm_router.providers.base import Provider
-from lee_llm_router.providers.cache.settings import CacheConfig
 from lee_llm_router.providers.cassette.settings import CassetteConfig
 from lee_llm_router.routing.options import SharedOptions
 from lee_llm_router.telemetry.following import AnyEventSink
 from lee_llm_router.telemetry.pricing.contract import BudgetLedger, PriceBook
-from lee_llm_router.telemetry.pricing.settings import BudgetConfig
 from lee_llm_router.telemetry.records import TraceStore
 from lee_llm_router.telemetry.reporter import TokenUsageHook
+
+if TYPE_CHECKING:
+    from lee_llm_router.providers.cache.settings import CacheConfig
+    from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig
 
 
 class RouterArguments(TypedDict, total=False):
@@ -52,5 +54,5 @@ class TargetOptions(RouterArguments, SharedOptions, total=False):
     accept: AcceptConfig | Mapping[str, Any]
     fallback_on: Iterable[Literal["INVALID_REQUEST", "CONTENT_FILTER"]]
     retry_effects: bool
-    budget: BudgetConfig | Mapping[str, Any]
-    cache: CacheConfig | Mapping[str, Any] | Literal[False]
+    budget: "BudgetConfig | Mapping[str, Any]"
+    cache: "CacheConfig | Mapping[str, Any] | Literal[False]"

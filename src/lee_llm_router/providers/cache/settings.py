@@ -2,11 +2,9 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, model_validator
 
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.settings.fields import Duration, Number
@@ -83,25 +81,3 @@ class CacheConfig(OriginSection):
             OSError: the path begins with ``~``, and there is no home.
         """
         return self.origin.path(self.path or DEFAULT_FILE).absolute()
-
-
-class _OrFalse:
-    """Gives a field the settings of a cache, or false; what is wrong with them is said of them alone."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return what takes false as it is, and checks anything else as a section."""
-        return core_schema.no_info_wrap_validator_function(
-            _unless_false, handler.generate_schema(CacheConfig), serialization=core_schema.simple_ser_schema("any")
-        )
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the section's schema with false as the other choice."""
-        return {"anyOf": [{"const": False}, handler(schema)]}
-
-
-def _unless_false(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    return value if value is False else check(value)
-
-
-RoleCacheConfig: TypeAlias = Annotated[CacheConfig | Literal[False], _OrFalse()]
-"""The section `cache` of a role: its settings, or false for none."""

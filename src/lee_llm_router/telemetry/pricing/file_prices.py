@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from lee_llm_router.telemetry.pricing.cards import PriceCard, TokenRates
-from lee_llm_router.telemetry.pricing.settings import ModelPriceConfig, RatesConfig, written_name
+from lee_llm_router.telemetry.pricing.price_settings import ModelPriceConfig, RatesConfig
+from lee_llm_router.telemetry.pricing.settings import written_name
 
 SOURCE = "pricing"
 """What the source of a cost is called whose price stands in the file."""

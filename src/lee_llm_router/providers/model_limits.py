@@ -1,0 +1,20 @@
+"""The limits of single models; loaded when a file has some."""
+
+from pydantic import Field
+
+from lee_llm_router.settings.fields import Integer
+from lee_llm_router.settings.model import Section
+
+
+class ModelLimitsConfig(Section):
+    """Limits of one model, besides those of its provider."""
+
+    max_concurrency: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts at the model at once, of this router. Default: any."
+    )
+    rpm: Integer | None = Field(
+        None, ge=1, le=1_000_000, description="Attempts at the model started within 60 seconds. Default: any."
+    )
+    tpm: Integer | None = Field(
+        None, ge=1, le=1_000_000_000_000, description="Tokens the model may use within 60 seconds. Default: any."
+    )

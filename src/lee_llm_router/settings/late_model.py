@@ -1,0 +1,49 @@
+"""Sections that few files have: the module of such a model is loaded when there is one to check."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+class LateModel:
+    """Gives a field the schema of a model; in ``Annotated[Any, LateModel(...)]``, where a type checker sees the model.
+
+    Args:
+        module: The module of the model, in this package.
+        name: Its name.
+        or_false: Whether the field may be false as well.
+
+    A model takes 1 to 4 million instructions to define, of 800 that the package's import takes, and as many to build.
+    """
+
+    def __init__(self, module: str, name: str, *, or_false: bool = False) -> None:
+        self._or_false = or_false
+        self._module = f"lee_llm_router.{module}"
+        self._name = name
+
+    def model(self) -> type[BaseModel]:
+        """Return the model itself."""
+        return cast("type[BaseModel]", getattr(import_module(self._module), self._name))
+
+    def _check(self, value: Any) -> BaseModel | Literal[False]:
+        return False if self._or_false and value is False else self.model().model_validate(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return what checks a section by its model; what that says is said of its place in the whole."""
+        return core_schema.no_info_plain_validator_function(
+            self._check, serialization=core_schema.simple_ser_schema("any")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return a reference to the schema of the model, as for any other model."""
+        model = self.model()
+        model.model_rebuild()
+        whole: Any = model.__pydantic_core_schema__
+        reference = core_schema.definition_reference_schema(whole["ref"])
+        shown = handler(core_schema.definitions_schema(reference, [whole]))
+        return {"anyOf": [{"const": False}, shown]} if self._or_false else shown

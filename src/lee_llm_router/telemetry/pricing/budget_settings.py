@@ -1,0 +1,33 @@
+"""What a file says of a budget; loaded when it has one."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from lee_llm_router.settings.fields import Number
+from lee_llm_router.settings.model import Section
+from lee_llm_router.telemetry.pricing.settings import BudgetPeriod
+
+_MOST_USD = 1e9
+
+
+class BudgetConfig(Section):
+    """How much may be spent, and what follows when it is."""
+
+    usd: Number = Field(gt=0, le=_MOST_USD, description="US dollars that may be spent.")
+    per: BudgetPeriod = Field(
+        "total", description="Of each hour, day, week (from Monday) or month, in UTC; total: for ever."
+    )
+    on_exceed: Literal["next", "raise"] = Field(
+        "next",
+        description="When it is spent. next: its targets are skipped, but for those that cost nothing. raise: the call"
+        " ends with a BudgetExceededError.",
+    )
+
+
+class ProviderBudgetConfig(BudgetConfig):
+    """The budget of a provider, or of its key."""
+
+    of: Literal["provider", "key"] = Field(
+        "provider", description="key: counts what all providers spend that name the same variable in api_key_env."
+    )
