@@ -38,5 +38,6 @@ def pytest_collection() -> Iterator[None]:
         yield
         gc.collect()
         gc.freeze()
+        gc.set_threshold(5_000, 20, 20)  # most of what a test makes has gone by then
     finally:
         gc.enable()

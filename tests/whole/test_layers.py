@@ -138,10 +138,16 @@ def _split(module: str, folder: str) -> str:
     return module.removeprefix(f"{folder}.") if module.startswith(f"{folder}.") else ""
 
 
+@cache
+def _imports_in(source: str) -> tuple[str, ...]:
+    """What a module with the text `source` imports at run time. Several tests ask for that of each module."""
+    return tuple(_runtime_imports(ast.parse(source)))
+
+
 def _upward(module: str, source: str) -> list[str]:
     """What `module`, if `source` is its text, imports at run time from a floor above its own."""
     found = []
-    for name in _runtime_imports(ast.parse(source)):
+    for name in _imports_in(source):
         target = _internal(name)
         if target is None:
             continue
@@ -226,7 +232,7 @@ def test_an_import_that_points_upward_is_found(module: str, imported: str) -> No
 def _from_faces(source: str) -> list[str]:
     """Names that `source` imports from a package's `__init__` and not from the module that defines them."""
     found = []
-    for name in _runtime_imports(ast.parse(source)):
+    for name in _imports_in(source):
         face = name.rpartition(".")[0]
         if (target := _internal(name)) is not None and face != PACKAGE and target == face.removeprefix(f"{PACKAGE}."):
             found += [name] if MODULES[target].name == "__init__.py" else []
@@ -254,7 +260,7 @@ def test_its_files_know_each_http_library_and_one_starts_processes() -> None:
     """Each HTTP library is named in its transport's files alone, subprocess in `providers/child_process/` alone."""
     owners = {"httpx": "httpx", "httpcore": "httpx", "h11": "httpx", "httptools": "httptools", "anyio": "none"}
     for module, path in MODULES.items():
-        names = {name.partition(".")[0] for name in _runtime_imports(ast.parse(path.read_text()))}
+        names = {name.partition(".")[0] for name in _imports_in(path.read_text())}
         for library in names & owners.keys():
             folder, _, name = module.rpartition(".")
             assert (folder, name.partition("_")[0]) == ("providers.http.transport", owners[library])
@@ -368,8 +374,7 @@ def test_what_reads_a_configuration_is_loaded_when_one_is_read() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_has_methods_compiled_while_it_is_loaded(module: str) -> None:
     """Its dataclasses are those of `_util/data_class.py`: the standard library compiles six functions for each."""
-    names = set(_runtime_imports(ast.parse(MODULES[module].read_text())))
-    assert "dataclasses.dataclass" not in names
+    assert "dataclasses.dataclass" not in _imports_in(MODULES[module].read_text())
 
 
 def test_importing_the_package_loads_no_part_of_it() -> None:
