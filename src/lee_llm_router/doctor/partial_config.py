@@ -93,12 +93,13 @@ def _load(partial: PartialConfig, section: Entry, findings: Findings) -> None:
             found = findings.found()
             is_first = not partial.mistakes
             partial.mistakes += [one for one in found if is_first or not _is_consequence(one)]
-            partial.left_out += findings.left_out
+            # Not those of the rounds before: what they left out is found by this one.
+            partial.left_out = findings.left_out
             if not _Pruning(section, partial).take_out(found):
                 return
             findings = Findings(findings.name)
         else:
-            partial.warnings = findings.found()
+            partial.warnings, partial.left_out = findings.found(), 0
             return
 
 
