@@ -312,3 +312,23 @@ def test_progress_is_told_while_the_batch_runs(out: Path) -> None:
     with Asked(answer).router() as router:
         assert router.batch(["a"], out=out, progress=hook).is_complete
     assert told == sorted(told) and len(told) >= 2
+
+
+def test_a_batch_that_is_cancelled_as_its_last_row_ends_is_cancelled(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it waits for its progress to end: whoever cancels it waits for that."""
+
+    async def main() -> None:
+        class Engine:
+            def __init__(self, job: object) -> None: ...
+
+            async def run(self) -> None:
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+        monkeypatch.setattr(running, "engine_named", lambda _: Engine)
+        task = asyncio.ensure_future(Asked().router().batch_async([], out=out, progress=lambda _: None))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
