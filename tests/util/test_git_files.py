@@ -30,7 +30,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("version", ["2", "3", "4"])
 def test_what_the_index_holds_is_tracked(repository: Path, version: str) -> None:
     """In each version of the index's form; also names that begin alike, and those beyond ASCII."""
-    names = ["a", "a.env", "folder/b", "folder/bc", "größe", "folder/deep/er", "x" * 200]
+    names = ["a", "a.env", "folder/b", "folder/bc", "größe", "folder/deep/er", "x" * 200, "y"]
     for name in names:
         (repository / name).parent.mkdir(parents=True, exist_ok=True)
         (repository / name).write_text(name)
