@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from lee_llm_router._util.late_pattern import late_pattern
-from lee_llm_router._util.named_tuple import NamedTuple
 
 _AUTHORITY = late_pattern(
     r"(?:(?P<user>.*)@)?"

@@ -12,10 +12,10 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.log import logger
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router._util.scrubbing import bounded
 from lee_llm_router._util.small_files import read_small_file
 from lee_llm_router.config.ownership import reason_for_distrust, trusted_owners

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from lee_llm_router._util.late_pattern import late_pattern
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router.settings.mistakes import FindingKind
 
 _REFERENCE = late_pattern(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
 from lee_llm_router._util.late_pattern import late_pattern
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router._util.scrubbing import bounded, looks_like_key, scrub
 from lee_llm_router._util.suggestions import MAX_WORD, Suggester
 from lee_llm_router.config.tree import Position

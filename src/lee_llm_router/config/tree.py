@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, NamedTuple
 
 from lee_llm_router._util.data_class import dataclass
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router.settings.mistakes import FindingKind, PointsAt
 from lee_llm_router.settings.model import KeyPath
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from math import inf
+from typing import NamedTuple
 
 from lee_llm_router._util.data_class import dataclass
-from lee_llm_router._util.named_tuple import NamedTuple
 
 MINUTE = 60.0
 

@@ -7,9 +7,8 @@ arguments of the call.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router.config.models import LLMConfig, RoleConfig
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.errors import LLMRouterError, PolicyError

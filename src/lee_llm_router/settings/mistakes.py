@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from lee_llm_router._util.named_tuple import NamedTuple
 from lee_llm_router._util.suggestions import current_suggester
 from lee_llm_router.settings.model import KeyPath
 
