@@ -14,7 +14,7 @@ from typing import Any
 
 from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.config.findings import Finding, Findings
-from lee_llm_router.config.loading import config_of_section, origin_of
+from lee_llm_router.config.load import config_of_section, origin_of
 from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.config.reading import TEXT_NAME, name_of_source, read_tree, router_section
 from lee_llm_router.config.tree import Entry, Node, locate
