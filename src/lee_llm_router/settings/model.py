@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from lee_llm_router._util.fork_lock import ForkLock
-from lee_llm_router._util.masked_text import MaskedText, masked_paths
+from lee_llm_router._util.masked_text import LEAF_TYPES, MaskedText, masked_paths
 from lee_llm_router._util.scrubbing import MASK, is_sensitive_header, is_sensitive_parameter
 from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
@@ -233,10 +233,6 @@ def field_name(model: type[BaseModel], key: str | int) -> str:
     return next((name for name, field in model.model_fields.items() if field.alias == key), str(key))
 
 
-_HOLD_NOTHING = frozenset({str, int, float, bool, type(None)})
-"""Types of most values, looked up first: to ask an abstract type such as `Mapping` takes ten times as long."""
-
-
 def _models(value: Any) -> Iterator[RedactingModel]:
     inner: Iterable[Any] = ()
     if isinstance(value, BaseModel):
@@ -248,7 +244,7 @@ def _models(value: Any) -> Iterator[RedactingModel]:
     elif isinstance(value, (list, tuple)):
         inner = value
     for item in inner:
-        if type(item) not in _HOLD_NOTHING:
+        if type(item) not in LEAF_TYPES:
             yield from _models(item)
 
 
