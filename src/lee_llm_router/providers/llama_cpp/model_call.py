@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
+from lee_llm_router._util.short_waits import LONGEST
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.errors import InvalidRequestError, LLMRouterError, LLMTimeoutError, ProviderError
 from lee_llm_router.providers.http.transport.api import RawHeaders, WireResponse
@@ -205,10 +206,9 @@ class Answer(_Answer):
         self.close()
 
     def _next(self) -> _Item:
-        try:
-            return self._call.items.get(timeout=self._left())
-        except Empty:
-            raise self._call.late() from None
+        while True:  # `_left` raises when the time is up
+            with suppress(Empty):
+                return self._call.items.get(timeout=min(self._left(), LONGEST))
 
 
 class AsyncAnswer(_Answer):
