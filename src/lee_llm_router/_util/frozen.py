@@ -161,7 +161,7 @@ def _late(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
 
     A function stands in for it until then, and takes over its code: so later calls take no longer, by whatever name the
     function was imported. Seven that most programs never call took 7 of the 900 million instructions of the package's
-    import, and five that every call needs 7 of 850.
+    import, and five that every call needs 9 of 848.
     """
     names: dict[str, Any] = {}
 
