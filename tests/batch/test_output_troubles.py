@@ -14,6 +14,7 @@ import pytest
 
 from helpers.batch_support import Asked, lines, texts
 from lee_llm_router import ConfigError
+from lee_llm_router._util.short_waits import outcome as outcome_of
 from lee_llm_router.batch import ledger, output, running
 from lee_llm_router.batch.answers import RowOutcome
 from lee_llm_router.batch.engine import BatchStoppedError
@@ -271,7 +272,7 @@ def test_a_batch_that_is_cancelled_while_its_output_is_put_in_order_stays_whole(
 
 def test_a_batch_within_an_event_loop_is_cancelled_by_ctrl_c(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs in a thread of its own there; what was answered is written."""
-    real = running.outcome
+    real = outcome_of
     presses = iter([True])
 
     def pressed(future: Any, *args: Any) -> Any:

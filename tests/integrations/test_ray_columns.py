@@ -95,7 +95,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in (
         ("numpy", SimpleNamespace(array=array)), ("pandas", SimpleNamespace(Series=series)), ("pyarrow", arrow),
     ):  # fmt: skip
-        monkeypatch.setitem(sys.modules, name, module)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, module)
 
 
 FORMS: dict[str, Any] = {

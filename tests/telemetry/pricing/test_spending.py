@@ -50,8 +50,13 @@ def test_what_is_added_while_the_ledger_answers_is_handed_over_next(unthreaded: 
     ledger = Ledger()
     spent = Spending(ledger)
     spent.add(["a"], 1.0)
-    adds = iter([True])
-    ledger.on_add = lambda: next(adds, False) and spent.add(["a"], 0.5)
+    adds = iter([0.5])
+
+    def more() -> None:
+        for usd in adds:
+            spent.add(["a"], usd)
+
+    ledger.on_add = more
     assert spent.flush() and ledger.sums == {"a": 1.0}
     assert spent.has_more and spent.spent("a") == 1.5
     spent.close()
