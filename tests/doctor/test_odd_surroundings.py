@@ -314,3 +314,57 @@ def test_without_the_table_nothing_is_said_of_models(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(sys.modules, "genai_prices.data_snapshot", None)
     assert price_table._snapshot.__wrapped__() is None
+
+
+# --- files that go while the doctor looks ---
+
+TRUE_KEY = "sk-proj-abcdefghijklmnop1234"
+
+
+@pytest.mark.parametrize("name", [".env", "c.yaml", "key"])
+def test_a_file_that_is_gone_or_shut_by_now_hides_no_other_finding(
+    name: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said of it is what was read of it."""
+    (here / "key").write_text("abcdefghijklmnop\n")
+    text = (
+        'llm:\n  providers: {p: {type: mock, response_text: "${Q}"}, g: {type: groq, model: m, api_key_file: key}}\n'
+        f"{ROLE}# {TRUE_KEY}\n"
+    )
+    path = written(here, text, "Q=''\n")
+    before = ids(diagnose(path))
+    read, looked = Path.read_text, Path.stat
+
+    def refuse(found: Path) -> None:
+        if found.name == name:
+            raise PermissionError(13, "Permission denied")
+
+    def read_text(found: Path, *args: Any, **more: Any) -> str:
+        refuse(found)
+        return read(found, *args, **more)
+
+    def stat(found: Path, **more: Any) -> os.stat_result:
+        refuse(found)
+        return looked(found, **more)
+
+    config = partial_config.read_partly(path)
+    monkeypatch.setattr(partial_config, "read_partly", lambda _: config)
+    monkeypatch.setattr("lee_llm_router.doctor.checks.read_partly", lambda _: config)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(Path, "stat", stat)
+    after = ids(diagnose(path))
+    assert "LLR205" in after and set(after) <= {*before, "LLR301", "LLR302", "LLR303", "LLR304"}
+
+
+def test_a_key_in_a_configuration_that_is_no_file_is_told_of_without_a_place() -> None:
+    text = f"llm:\n  providers: {{p: {{type: mock, response_text: {TRUE_KEY}}}}}\n{ROLE}"
+    results = [one for one in diagnose(text) if one.id in ("LLR113", "LLR114", "LLR119")]
+    assert results and all(one.file is None for one in results) and TRUE_KEY not in repr(results)
+
+
+def test_settings_made_by_hand_of_a_type_that_is_none_are_told_of() -> None:
+    """Nothing is known of what their provider can do."""
+    config = load_config(MOCK + "  budget: {usd: 1}\n")
+    made = ProviderConfig(type="unheard-of")
+    odd = config.model_copy(update={"providers": {"p": made}})
+    assert any(one.level == "error" for one in diagnose(odd))
