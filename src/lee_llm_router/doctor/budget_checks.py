@@ -23,10 +23,9 @@ _NO_MONEY = frozenset({"mock", "llama_cpp"})
 """Types of providers at which nothing is spent."""
 
 
-def check_budgets(partial: PartialConfig, budgets: tuple[BudgetState, ...]) -> Iterator[CheckResult]:
+def check_budgets(partial: PartialConfig, config: LLMConfig, budgets: tuple[BudgetState, ...]) -> Iterator[CheckResult]:
     """Yield what is to be said of `budgets`, those of a router for the configuration."""
-    config = partial.config
-    if config is None or not budgets:
+    if not budgets:
         return
     for budget in budgets:
         spent = f"{written_out(budget.spent_usd, 4)} of {budget_in_words(budget.usd, budget.per)} are spent"

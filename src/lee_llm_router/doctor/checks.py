@@ -78,17 +78,17 @@ def _all_checks(partial: PartialConfig, role: str | None) -> Iterator[CheckResul
         roles = list(check_roles(partial, router, role))
         budgets = router.budgets()
     used = None if role is None else {name for _, names in roles for name in names}
-    yield from check_providers(partial, used)
+    yield from check_providers(partial, config, used)
     if used is None or used:
-        yield from (one for one in check_keys(partial) if used is None or one.subject in used)
+        yield from (one for one in check_keys(partial, config) if used is None or one.subject in used)
     yield from check_network()
-    yield from check_state(partial)
-    yield from check_traces(partial)
+    yield from check_state(partial, config)
+    yield from check_traces(partial, config)
     asked = [name for name in config.roles if role in (None, name)]
-    yield from check_policies(partial, asked)
+    yield from check_policies(partial, config, asked)
     yield from (result for result, _ in roles)
-    yield from check_budgets(partial, budgets)
-    yield from check_models(partial, asked)
+    yield from check_budgets(partial, config, budgets)
+    yield from check_models(partial, config, asked)
 
 
 def _cassette(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:

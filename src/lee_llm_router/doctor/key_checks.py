@@ -8,6 +8,7 @@ from functools import cache
 
 from lee_llm_router._util.git_files import is_tracked
 from lee_llm_router._util.hosts import host_of, is_this_machine, site_of
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, Place, found
 from lee_llm_router.errors import AuthenticationError
@@ -27,11 +28,9 @@ _AGENTS = {"claude_cli": "anthropic", "codex_cli": "openai", "gemini_cli": "gemi
 """The vendor that an agent's key goes to where no address is named."""
 
 
-def check_keys(partial: PartialConfig) -> Iterator[CheckResult]:
+def check_keys(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
     """Yield what is odd about the keys of the providers. Nothing of a key is shown but how its vendor's keys begin."""
-    if partial.config is None:
-        return
-    for name, settings in partial.config.providers.items():
+    for name, settings in config.providers.items():
         if isinstance(settings, KeyedConfig):
             for one in settings.by_key():
                 yield from _check_key(partial, name, one)

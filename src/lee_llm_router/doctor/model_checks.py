@@ -13,11 +13,8 @@ from lee_llm_router.doctor.role_checks import path_of_entry
 from lee_llm_router.telemetry.records import target_name
 
 
-def check_models(partial: PartialConfig, roles: Collection[str]) -> Iterator[CheckResult]:
+def check_models(partial: PartialConfig, config: LLMConfig, roles: Collection[str]) -> Iterator[CheckResult]:
     """Yield what is to be said of the models of `roles`; of each target once, unless its settings differ."""
-    config = partial.config
-    if config is None:
-        return
     told: set[tuple[str, str | None, str]] = set()
     for role in roles:
         if ("roles", role) in partial.touched:

@@ -16,11 +16,8 @@ from lee_llm_router.settings.plugins import PluginSettings
 from lee_llm_router.telemetry.records import target_name
 
 
-def check_policies(partial: PartialConfig, roles: Collection[str]) -> Iterator[CheckResult]:
+def check_policies(partial: PartialConfig, config: LLMConfig, roles: Collection[str]) -> Iterator[CheckResult]:
     """Yield what is to be said of the policies of `roles`, and of that of the file if they are all there are."""
-    config = partial.config
-    if config is None:
-        return
     shared = [name for name, role in config.roles.items() if role.policy is None]
     if len(roles) == len(config.roles):
         yield from _unknown_targets(partial, config, config.policy, shared, ("policy",))

@@ -23,14 +23,11 @@ _BY_LEVEL = {"ok": "LLR500", "warning": "LLR503", "error": "LLR502"}
 """The ids of what a provider of somebody else's says."""
 
 
-def check_providers(partial: PartialConfig, only: Collection[str] | None) -> Iterator[CheckResult]:
+def check_providers(partial: PartialConfig, config: LLMConfig, only: Collection[str] | None) -> Iterator[CheckResult]:
     """Yield what the providers say of themselves; of `only` these, if names are given.
 
     What several say of the machine is said once, with the names of all.
     """
-    config = partial.config
-    if config is None:
-        return
     results: dict[tuple[str, str], CheckResult] = {}
     for name in config.providers if only is None else [one for one in config.providers if one in only]:
         for result in _check_provider(config, name, partial.place(("providers", name))):

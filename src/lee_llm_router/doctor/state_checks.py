@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lee_llm_router._util.clock import SYSTEM_CLOCK
 from lee_llm_router._util.numbers import written_out
 from lee_llm_router._util.scrubbing import quoted, text_of_exception
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, found
 from lee_llm_router.errors import ConfigError
@@ -14,10 +15,9 @@ from lee_llm_router.health.shared.plugins import STATES
 from lee_llm_router.health.shared.settings import StateSettings
 
 
-def check_state(partial: PartialConfig) -> Iterator[CheckResult]:
+def check_state(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
     """Yield whether the shared state answers; nothing where the file names none."""
-    config = partial.config
-    if config is None or config.state is None:
+    if config.state is None:
         return
     settings, at = config.state, partial.place(("state",))
     patience = settings.patience if isinstance(settings, StateSettings) else StateSettings(type=settings.type).patience

@@ -12,6 +12,7 @@ from typing import Any
 from lee_llm_router._util.check_note import id_of_note
 from lee_llm_router._util.git_files import is_tracked
 from lee_llm_router._util.scrubbing import scrub
+from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.doctor.catalogue import Level
 from lee_llm_router.doctor.partial_config import PartialConfig
 from lee_llm_router.doctor.results import CheckResult, Place, found
@@ -32,12 +33,10 @@ _DEEPEST = 5
 _MOUNTS = "/proc/self/mounts"
 
 
-def check_traces(partial: PartialConfig) -> Iterator[CheckResult]:
+def check_traces(partial: PartialConfig, config: LLMConfig) -> Iterator[CheckResult]:
     """Yield what is to be said of the traces."""
-    if partial.config is None:
-        return
-    trace = partial.config.trace
-    at = partial.place(("trace",)) if "trace" in partial.config.model_fields_set else None
+    trace = config.trace
+    at = partial.place(("trace",)) if "trace" in config.model_fields_set else None
     if not trace.enabled:
         yield found("LLR800", "-", "switched off", at=at)
         return
