@@ -255,7 +255,8 @@ def _says_type(node: Mapping[str, Any]) -> bool:
     known = [kinds] if isinstance(kinds, str) else kinds
     if not isinstance(known, list) or not known or not all(kind in _TYPES for kind in map(str, known)):
         return False
-    return ("array" not in known or "items" in node) and node.get("format", "uuid") in _FORMATS
+    form = node.get("format", "uuid")
+    return ("array" not in known or "items" in node) and isinstance(form, str) and form in _FORMATS
 
 
 def _check_object(node: Mapping[str, Any]) -> None:
