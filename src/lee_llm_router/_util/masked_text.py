@@ -27,7 +27,10 @@ class MaskedText(str):
 
 
 LEAF_TYPES = frozenset({str, int, float, bool, type(None)})
-"""Types of most values, which hold no others. Looked up first: to ask an abstract type such as `Mapping` takes ten times as long."""
+"""Types of most values, which hold no others.
+
+Looked up first: to ask an abstract type such as `Mapping` takes ten times as long.
+"""
 
 
 def masked_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], MaskedText]]:
