@@ -159,9 +159,10 @@ def test_a_vendor_that_refuses_the_key_ends_the_batch_and_keeps_its_file(tmp_pat
 
 def test_the_time_that_is_left_is_told_where_it_can_be(tmp_path: Path) -> None:
     """By the share of the input that was read, where nobody knows how many rows there are."""
-    figures = BatchReport(out=tmp_path, errors=tmp_path)
-    assert figures.seconds_left is None
-    figures.rows, figures.share_read, figures.answered, figures.elapsed_seconds = 50, 0.5, 10, 10.0
-    assert figures.seconds_left == 90.0
-    figures.answered = 0
-    assert figures.seconds_left is None
+
+    def left(**known: Any) -> float | None:
+        return BatchReport(out=tmp_path, errors=tmp_path, elapsed_seconds=10.0, **known).seconds_left
+
+    assert left(rows=50, share_read=0.5, answered=10) == 90.0
+    assert left(total_rows=30, answered=10) == 20.0
+    assert left(rows=50, share_read=0.5) is None and left(answered=10) is None

@@ -64,7 +64,7 @@ def test_records_that_lack_facts_are_counted_by_those_they_have() -> None:
     """As far as they are records at all."""
     good = json_object(make("a", elapsed_ms=5.0).to_json())
     less = {name: value for name, value in good.items() if name not in ("usage", "cost_usd")} | {"request_id": "b"}
-    found = trace_statistics(SimpleNamespace(scan=lambda *_: iter([good, less])), grouping_of("role"))  # type: ignore[arg-type]
+    found = trace_statistics(SimpleNamespace(scan=lambda *_: iter([good, less])), grouping_of("role"))
     assert found.total.calls == 2
 
 
