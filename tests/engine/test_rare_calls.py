@@ -70,7 +70,7 @@ def test_an_answer_that_takes_long_to_check_is_the_same_answer() -> None:
     router, _, _ = router_for(config_for({"a": [answer]}, role={"accept": {"must_match": ["a"]}}))
     found = router.complete("r", "hi", schema=SCHEMA, tools=[tool_of(look)])
     assert found.parsed == {"a": 1}
-    assert found.tool_calls[0].parsed == {"at": "it"}  # type: ignore[attr-defined]
+    assert found.tool_calls[0].parsed == {"at": "it"}
 
 
 @pytest.mark.usefixtures("quick_checks_never_suffice")
@@ -289,9 +289,10 @@ def test_a_kept_stream_that_is_left_is_recorded_as_cancelled() -> None:
 def test_a_failure_is_not_kept_also_where_the_kept_answer_is_not_wanted() -> None:
     with cached_router(role={"retry": {"attempts": 1}}) as (router, asked):
         asked.fails = True
-        for options in ({}, {"cache": "refresh"}):
+        for no_cache in (False, True):
             with pytest.raises(LLMRouterError):
-                router.complete("r", "hi", **options)
+                router.complete("r", "hi", no_cache=no_cache)
+        assert asked.count == 2
         asked.fails = False
         assert not router.complete("r", "hi").cached
         assert router.complete("r", "hi").cached

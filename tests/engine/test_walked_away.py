@@ -155,12 +155,12 @@ def test_a_thread_that_is_still_in_a_pull_has_it_closed_behind_it(held: Held) ->
     assert held.is_in.wait(20)
     loop = asyncio.new_event_loop()
     close_unawaited(held, loop)
-    assert not held.closed
+    assert not held.is_closed.is_set()
     held.may.set()
     assert held.is_closed.wait(20)
     close_unawaited(free := Held(), loop)
     loop.close()
-    assert free.closed == held.closed == 1
+    assert [free.closed, held.closed] == [1, 1]
 
 
 def test_where_no_thread_can_be_started_a_stream_is_closed_all_the_same(
@@ -183,10 +183,11 @@ def test_where_no_thread_can_be_started_a_stream_is_closed_all_the_same(
 def test_a_stream_that_was_read_to_its_end_is_not_asked_again(held: Held) -> None:
     chunks = FirstChunks()
     chunks.add(StreamChunk())
-    assert not chunks.has_begun
+    begun = [chunks.has_begun]
     chunks.add(None)
-    begun = chunks.of(held)
-    assert chunks.has_begun and begun.has_ended and len(begun.chunks) == 1
+    assert [*begun, chunks.has_begun] == [False, True]
+    read = chunks.of(held)
+    assert read.has_ended and len(read.chunks) == 1
     spent = SpentStream(held)
     assert spent.pull(1.0) is asyncio.run(spent.pull_async(1.0)) is None
     assert spent.whole_raw() is None

@@ -28,8 +28,8 @@ class Process:
     """
 
     def __init__(self, *, shared: bool = False, beside: Process | None = None, **settings: Any) -> None:
-        self.clock = FakeClock() if beside is None else beside.clock
-        self.room = MemoryRoom(self.clock.monotonic) if beside is None else beside.room
+        self.clock: FakeClock = FakeClock() if beside is None else beside.clock
+        self.room: MemoryRoom = MemoryRoom(self.clock.monotonic) if beside is None else beside.room
         self.state = WatchedState(room=self.room)
         self.starts: list[StateLink] = []
         options = StateSettings(type="memory", lease=2)
@@ -74,7 +74,7 @@ class WatchedState(MemoryState):
     members: tuple[str, ...] = ()
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
-        self.members = tuple(report.member for report in (*limits, *doors))
+        self.members = (*(report.member for report in limits), *(report.member for report in doors))
         answer = super().exchange(limits, doors)
         if self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None

@@ -107,10 +107,11 @@ def test_a_pool_that_is_closed_builds_nothing_that_nobody_would_close(how: Any) 
 
 
 def test_a_mock_lets_time_pass_before_embeddings_too() -> None:
-    for ask in (lambda mock: mock.embed(TEXTS, 9.0), lambda mock: asyncio.run(mock.embed_async(TEXTS, 9.0))):
-        clock = FakeClock()
-        mock = MockProvider("p", MockConfig(type="mock", script=[{"text": "a", "delay": 2}]), clock)
-        assert len(ask(mock).vectors) == 2 and clock.now == 1002.0
+    config = MockConfig.model_validate({"type": "mock", "script": [{"text": "a", "delay": 2}], "loop": True})
+    clock = FakeClock()
+    mock = MockProvider("p", config, clock)
+    assert len(mock.embed(TEXTS, 9.0).vectors) == 2 and clock.now == 1002.0
+    assert len(asyncio.run(mock.embed_async(TEXTS, 9.0)).vectors) == 2 and clock.now == 1004.0
 
 
 # Settings

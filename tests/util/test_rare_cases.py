@@ -9,6 +9,7 @@ import runpy
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_a_long_sleep_is_slept_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(short_waits.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(short_waits, "monotonic", lambda: now[0])
     short_waits.sleep(2.5)
     assert slept == [1.0, 1.0, 0.5]

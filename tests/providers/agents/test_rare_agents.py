@@ -260,7 +260,7 @@ def test_a_watch_that_is_interrupted_leaves_no_pipe(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     before = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else set()
-    monkeypatch.setattr(owner_watch.subprocess, "Popen", interrupted)
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
     with pytest.raises(KeyboardInterrupt):
         OwnerWatch(tmp_path)
     after = set(os.listdir("/proc/self/fd")) if before else set()

@@ -100,7 +100,8 @@ def test_a_format_that_is_no_text_is_told_and_not_stumbled_over(odd: Any) -> Non
 
 
 def test_what_is_no_schema_at_all_has_none() -> None:
-    assert output_schema({1: TEXT}) is None
+    odd: Any = {1: TEXT}
+    assert output_schema(odd) is None
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,6 @@ def test_what_a_model_refuses_is_left_out_of_the_next_request(said: str, option:
 
 
 def test_what_was_not_asked_for_cannot_have_been_refused() -> None:
-    tools = {"tools": (tool(),), "tool_choice": "auto"}
+    tools: dict[str, Any] = {"tools": (tool(),), "tool_choice": "auto"}
     assert not _learns("tool_choice.disable_parallel_tool_use is not supported", **tools)
     assert not _learns("tools.0.strict: Extra inputs are not permitted", **tools)

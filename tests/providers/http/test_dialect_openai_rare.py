@@ -93,7 +93,7 @@ def test_a_mark_for_the_cache_on_a_result_is_that_of_its_last_part() -> None:
 
 
 def test_text_in_the_words_of_this_api_is_the_text_of_an_answer() -> None:
-    texts = [{"type": "output_text", "text": text, "annotations": []} for text in ("Yes.", 7)]
+    texts: list[Any] = [{"type": "output_text", "text": text, "annotations": []} for text in ("Yes.", 7)]
     said = [*texts, {"type": "own"}]
     found = input_of(*HI, {"role": "assistant", "content": said}, *HI)[1]
     assert found["content"] == "Yes."
