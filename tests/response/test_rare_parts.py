@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator
 
-from lee_llm_router import LLMResponse, ToolCall, tool_of
+from lee_llm_router import LLMResponse, ToolCall
 from lee_llm_router.response.content import media_of
 
 
@@ -40,7 +40,7 @@ class Awaitable:
 def _content(function: Any, arguments: str = "{}") -> tuple[Any, bool]:
     """What a function's result, or its failure, becomes in the message that goes back to the model."""
     answer = LLMResponse(text="", tool_calls=(ToolCall(id="c", name=function.__name__, arguments=arguments),))
-    (message,) = answer.run_tools([tool_of(function)])
+    (message,) = answer.run_tools([function])
     return message["content"], bool(message.get("is_error"))
 
 

@@ -63,7 +63,7 @@ def test_a_proxy_that_httpx_does_not_know_is_a_typed_error(monkeypatch: pytest.M
     def refuse(*_: Any, **__: Any) -> Any:
         raise ValueError("pa55 stands in it")
 
-    monkeypatch.setattr(httpx_transport.httpx, "Proxy", refuse)
+    monkeypatch.setattr("httpx.Proxy", refuse)
     with pytest.raises(LLMRouterError, match="the proxy in the environment") as caught:
         httpx_transport._proxy(URL, None, "system")
     assert "pa55" not in str(caught.value)

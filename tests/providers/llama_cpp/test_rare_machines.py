@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -61,7 +62,7 @@ def test_a_file_that_is_damaged_in_its_tensors_is_no_model(tmp_path: Path) -> No
     data = bytearray(gguf_bytes())
     path = tmp_path / "model.gguf"
     for place in range(len(data) - 4):
-        if data[place : place + 4] in (b"\x01\0\0\0", b"\x02\0\0\0"):
+        if bytes(data[place : place + 4]) in (b"\x01\0\0\0", b"\x02\0\0\0"):
             changed = bytes(data[:place]) + b"\x63\0\0\0" + bytes(data[place + 4 :])
             path.write_bytes(changed)
             try:
@@ -126,12 +127,12 @@ def test_the_end_of_a_forked_child_skips_the_clean_up_of_the_library(monkeypatch
     registered: list[Any] = []
 
     class System:
-        _exit = native.ctypes.CFUNCTYPE(None, native.ctypes.c_int)(lambda code: None)
+        _exit = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda code: None)
 
         def on_exit(self, function: Any, argument: Any) -> None:
             registered.append(function)
 
-    monkeypatch.setattr(native.ctypes, "CDLL", lambda _: System())
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: System())
     monkeypatch.setattr(sys, "platform", "linux")
     server: Any = object()
     before = sys.getrefcount(server)
