@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,8 +22,8 @@ import pytest
 import lee_llm_router
 from helpers.forked import become_child
 from lee_llm_router import LLMResponse
+from lee_llm_router._util import fork_lock, process_connection, short_waits
 from lee_llm_router._util import outside_collection as collections
-from lee_llm_router._util import process_connection, short_waits
 from lee_llm_router._util.answer_headers import AnswerHeaders
 from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.host_database import HostDatabase, HostDatabaseError
@@ -325,3 +326,23 @@ def test_somebody_elses_file_is_not_touched(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(HostDatabaseError, match="belongs to another user"), _database(path).reading():
         pass
     assert path.read_bytes() == b""
+
+
+def test_every_lock_of_the_process_is_open_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    repaired: list[str] = []
+
+    class Owner:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.lock = fork_lock.ForkLock(in_child=self.repair)
+
+        def repair(self) -> None:
+            repaired.append(self.name)
+
+    monkeypatch.setattr(fork_lock, "_locks", weakref.WeakSet())
+    owners = [Owner("a"), Owner("b")]
+    with owners[0].lock:
+        fork_lock._renew()
+        with owners[0].lock:
+            pass
+    assert sorted(repaired) == ["a", "b"]

@@ -195,3 +195,14 @@ def test_an_answer_without_text_and_calls_stays_where_its_vendor_wants_it_back()
 def test_an_empty_result_without_its_call_does_not_part_the_turns_of_the_assistant() -> None:
     messages = [user("a"), {"role": "assistant", "content": "b"}, result("lost", ""), calls(("c", "f")), result("c")]
     assert [turn.role for turn in conversation_of(messages, IDS).turns] == ["user", "assistant", "user"]
+
+
+def test_instructions_and_refusals_without_words_are_no_turns() -> None:
+    refusals = [{"type": "refusal", "refusal": text} for text in (" ", "No.")]
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "a"}, {"role": "system", "content": " "}, {"role": "developer", "content": []},
+        {"role": "assistant", "content": refusals},
+    ]  # fmt: skip
+    found = conversation_of(messages, IDS)
+    assert [turn.role for turn in found.turns] == ["user", "assistant"] and not found.system
+    assert [getattr(item, "text", None) for item in found.turns[1].items] == ["No."]

@@ -248,3 +248,10 @@ def test_a_text_eight_times_as_long_takes_no_square_of_the_time(filler: str) -> 
         return min(times)
 
     assert work(16_000) < 30 * max(work(2_000), 0.002)
+
+
+def test_a_wait_in_milliseconds_may_be_a_moment() -> None:
+    now = 1_800_000_000.0
+    assert wait_in_field("retry after ms", 1500, now) == 1.5
+    assert wait_in_field("retry after ms", (now + 5) * 1000, now) == 5.0
+    assert wait_in_field("retry after ms", "soon", now) is None
