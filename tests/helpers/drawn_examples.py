@@ -1,4 +1,4 @@
-"""How many examples hypothesis draws.
+"""How many examples the tests draw.
 
 A test names how many it is worth. `make coverage` draws as many. Other runs draw a quarter: each run draws others, so
 what a rare example would show is seen by one of the next runs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 DRAWS_ALL = os.environ.get("LEE_EXAMPLES") == "all"
+"""Whether this run draws all of them, and splits recorded streams at each byte."""
 FEWEST = 20
 
 
