@@ -286,6 +286,18 @@ def test_a_kept_stream_that_is_left_is_recorded_as_cancelled() -> None:
         assert [record.outcome for record in asked.store.records][-1] == "cancelled"
 
 
+def test_a_kept_answer_of_every_kind_is_streamed_in_pieces() -> None:
+    answer = LLMResponse(text="one two", reasoning="I think", tool_calls=(CALL,), finish_reason="tool_calls")
+    config = config_for({"a": [answer]}, role={"cache": {"type": "memory"}})
+    router, _, _ = router_for(config)
+    router.complete("r", "hi")
+    stream = router.stream("r", "hi")
+    chunks = list(stream)
+    assert stream.response.cached and stream.response.tool_calls == answer.tool_calls
+    assert "".join(chunk.text for chunk in chunks) == "one two"
+    assert "".join(chunk.reasoning for chunk in chunks) == "I think"
+
+
 def test_a_failure_is_not_kept_also_where_the_kept_answer_is_not_wanted() -> None:
     with cached_router(role={"retry": {"attempts": 1}}) as (router, asked):
         asked.fails = True

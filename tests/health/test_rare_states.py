@@ -183,6 +183,23 @@ def test_what_was_used_up_is_forgotten_in_the_room_when_it_is_large() -> None:
     assert LimitsScope().is_idle(clock.now)
 
 
+def test_what_happens_here_while_the_shared_state_answers_is_not_lost() -> None:
+    first, second = _two()
+    permit = first.takes()
+
+    def fails() -> None:
+        first.health.release(permit, BAD, counts_against_target=True)
+
+    first.state.meanwhile = fails
+    first.shared.hear(None)
+    first.shared.step()
+    assert isinstance(first.asks(), Refusal)
+    for process in (first, second):
+        process.shared.step()
+        process.asks()
+    assert isinstance(second.asks(), Refusal), "it is told at the next exchange"
+
+
 # The link
 
 

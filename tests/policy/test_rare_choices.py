@@ -9,13 +9,15 @@ import pytest
 
 from helpers.support import config_for, router_for
 from lee_llm_router import ConfigError, LeeLLMRouter, LLMRequest, LLMUsage, ProviderChoice, RoutingContext
+from lee_llm_router.config import load_config
 from lee_llm_router.engine.plan import Target
 from lee_llm_router.policy import build_chain, load_policy
 from lee_llm_router.policy.lowest_cost import CostSettings, LowestCostPolicy
 from lee_llm_router.policy.lowest_latency import LatencySettings, LowestLatencyPolicy
 from lee_llm_router.policy.spreading import rotated
+from lee_llm_router.routing.key_spread import KeySpread
 from lee_llm_router.telemetry.pricing.cards import PriceCard, TokenRates
-from lee_llm_router.testing import FakeClock, Recorder
+from lee_llm_router.testing import Recorder
 
 AB = (Target("a", "m", {}), Target("b", "m", {}))
 CONFIG = config_for({"a": ["ok"], "b": ["ok"]})
@@ -134,15 +136,17 @@ def test_only_so_many_orders_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_keys_of_so_many_targets_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers may name models without end; each still gets the keys in turn."""
     monkeypatch.setattr("lee_llm_router.routing.key_spread._MOST_KEPT", 1)
     for name in ("KEY_A", "KEY_B"):
         monkeypatch.setenv(name, f"sk-{name}-0123456789")
     section = {"type": "http", "base_url": "http://127.0.0.1:1/v1", "api_key_env": ["KEY_A", "KEY_B"], "model": "m"}
-    roles = {name: {"provider": "p", "model": name} for name in ("r", "s")}
-    config = {"providers": {"p": section}, "roles": roles, "default_role": "r"}
-    with LeeLLMRouter({"llm": config}, trace_store=False, clock=FakeClock()) as router:
-        for role in ("r", "s", "r"):
-            assert router.explain(role, "hi").targets
+    roles = {"r": {"provider": "p"}}
+    spread = KeySpread(load_config({"llm": {"providers": {"p": section}, "roles": roles}}).providers)
+    targets = [Target("p", name, {}) for name in ("m", "n", "m")]
+    found = [[keyed.key_variable for keyed in spread.spread([target])] for target in targets]
+    assert found == [["KEY_A", "KEY_B"], ["KEY_B", "KEY_A"], ["KEY_A", "KEY_B"]]
+    assert len(spread._made) == 1
 
 
 def test_budgets_without_a_folder_to_keep_them_in_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +154,9 @@ def test_budgets_without_a_folder_to_keep_them_in_are_a_finding(monkeypatch: pyt
         raise OSError(2, "there is no home")
 
     monkeypatch.setattr("lee_llm_router.routing.billing_parts.FileLedger", nowhere)
-    config = {"providers": {"p": {"type": "mock"}}, "roles": {"r": {"provider": "p", "budget": {"day": 1}}}}
-    with pytest.raises(ConfigError, match=r"budget"):
+    budget = {"usd": 1, "per": "day"}
+    config = {"providers": {"p": {"type": "mock"}}, "roles": {"r": {"provider": "p", "budget": budget}}}
+    with pytest.raises(ConfigError, match="there is no folder to keep budgets in: there is no home"):
         LeeLLMRouter({"llm": config}, trace_store=False)
 
 
