@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from helpers.gemini_wire import DIALECT, answer, body, call, config, events, info, piece, read, rpc_error, text, whole
-from lee_llm_router import FailureType, LLMRequest, LLMRouterError, LLMUsage
+from lee_llm_router import FailureType, InvalidResponseError, LLMRequest, LLMRouterError, LLMUsage
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.embeddings import GeminiEmbeddings
 from lee_llm_router.providers.http.dialects.gemini.lessons import refused_in
@@ -88,12 +89,27 @@ def _with_pieces(*pieces: Any, **first: Any) -> str:
      {"k": 1, "a": [None, {"b": 2, "c": True}]}),
     ((["odd", {"jsonPath": "$", "stringValue": "x"}, {"jsonPath": "$.a"}], {"jsonPath": "$.k", "nullValue": None}),
      {"k": None}),
-    (({"jsonPath": "$.a[999999]", "stringValue": "far"}, {"jsonPath": "$.a.b", "stringValue": "c"}),
-     {"k": 1, "a": []}),
+    (({"jsonPath": "$.a[1]", "stringValue": "x"}, {"jsonPath": "$.a.b", "stringValue": "c"}),
+     {"k": 1, "a": [None, "x"]}),
 ])  # fmt: skip
 def test_arguments_in_pieces_are_put_where_their_paths_say(pieces: Any, arguments: Any) -> None:
-    """A piece without a sound path, or one too far out, changes nothing else."""
+    """A piece without a sound path changes nothing else."""
     assert json.loads(_with_pieces(*pieces, args={"k": 1})) == arguments
+
+
+@pytest.mark.parametrize("paths", [
+    [f"$.a{number}[99999]" for number in range(1000)],
+    ["$" + "[999999]" * 5000],
+    ["$.a" + "[900]" * 90] * 5,
+    ["$" + ".a" * 1_000_000],
+], ids=["far out, often", "far out within far out", "out, within each other", "deep"])  # fmt: skip
+def test_no_small_stream_of_arguments_takes_much_memory(paths: list[str]) -> None:
+    """It is an answer that cannot be used: what would be left out might be what the call is about."""
+    tracemalloc.start()
+    with pytest.raises(InvalidResponseError, match="cannot be put together"):
+        _with_pieces(*({"jsonPath": path, "stringValue": "x"} for path in paths))
+    assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    tracemalloc.stop()
 
 
 def test_a_byte_order_mark_that_comes_byte_by_byte_is_no_part_of_the_answer() -> None:

@@ -221,7 +221,10 @@ class AnswerReader:
             raise self._broken("holds a malformed function call")
         if self._partial is not None or call.get("partialArgs") or call.get("willContinue"):
             self._partial = self._partial or PartialCall(part)
-            whole = self._partial.add(call)
+            try:
+                whole = self._partial.add(call)
+            except ValueError as error:
+                raise self._broken(f"holds arguments that cannot be put together ({error})") from None
             if whole is None:
                 return []
             self._partial, part, call = None, whole, whole["functionCall"]

@@ -2,18 +2,23 @@
 
 A piece names its place by a JSON path (``$.where[0].city``) and brings a value, or the next part of a text. The last
 piece says neither that more follows nor what.
+
+A path of a few bytes may name a place far out or deep inside, so what one call may leave empty, and how deep it may
+go, is bounded: otherwise a small stream would take all memory.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 _STEP = re.compile(r"\.(\w+)|\[(\d{1,6})\]|\[(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
-_MAX_ITEMS = 100_000
+_MAX_EMPTY = 1000
+"""Items of lists that no piece has named, though one has named an item behind them."""
+_MAX_DEPTH = 100
 
 
 class PartialCall:
@@ -27,9 +32,14 @@ class PartialCall:
         self._part = {name: value for name, value in part.items() if name != "functionCall"}
         self._call: dict[str, Any] = {}
         self._args: dict[str, Any] = {}
+        self._may_be_empty = _MAX_EMPTY
 
     def add(self, call: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Take the next piece; return the whole part if that was the last one."""
+        """Take the next piece; return the whole part if that was the last one.
+
+        Raises:
+            ValueError: a path leads too far out or too deep inside.
+        """
         for name in ("id", "name"):
             if call.get(name):
                 self._call[name] = call[name]
@@ -46,37 +56,38 @@ class PartialCall:
     def _set(self, piece: Mapping[str, Any]) -> None:
         name = next((name for name in _VALUES if name in piece), None)
         path = str(piece.get("jsonPath", ""))
-        found = _STEP.findall(path)
+        found = (step.groups(default="") for step in islice(_STEP.finditer(path), _MAX_DEPTH + 1))
         steps = [int(index) if index else plain or quoted or other for plain, index, quoted, other in found]
         if name is None or not steps:
             return
+        if len(steps) > _MAX_DEPTH:
+            raise ValueError(f"more than {_MAX_DEPTH} steps deep")
         value = None if name == "nullValue" else piece[name]
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         holder: Any = self._args
         for step, following in pairwise(steps):
-            holder = _within(holder, step, [] if isinstance(following, int) else {})
+            inner = _at(holder, step)
+            if not isinstance(inner, (dict, list)):
+                inner = [] if isinstance(following, int) else {}
+                self._put(holder, step, inner)
+            holder = inner
         known = _at(holder, steps[-1])
-        _put(holder, steps[-1], known + value if isinstance(known, str) and isinstance(value, str) else value)
+        self._put(holder, steps[-1], known + value if isinstance(known, str) and isinstance(value, str) else value)
+
+    def _put(self, holder: dict[str, Any] | list[Any], step: int | str, value: Any) -> None:
+        if isinstance(holder, dict):
+            holder[str(step)] = value
+        elif isinstance(step, int):
+            new = step + 1 - len(holder)
+            self._may_be_empty -= max(0, new - 1)
+            if self._may_be_empty < 0:
+                raise ValueError(f"more than {_MAX_EMPTY} items are left out")
+            holder.extend([None] * new)
+            holder[step] = value
 
 
-def _at(holder: Any, step: int | str) -> Any:
+def _at(holder: dict[str, Any] | list[Any], step: int | str) -> Any:
     if isinstance(holder, dict):
         return holder.get(str(step))
-    return holder[step] if isinstance(holder, list) and isinstance(step, int) and step < len(holder) else None
-
-
-def _put(holder: Any, step: int | str, value: Any) -> None:
-    if isinstance(holder, dict):
-        holder[str(step)] = value
-    elif isinstance(holder, list) and isinstance(step, int) and step < _MAX_ITEMS:
-        holder.extend([None] * (step + 1 - len(holder)))
-        holder[step] = value
-
-
-def _within(holder: Any, step: int | str, new: Any) -> Any:
-    found = _at(holder, step)
-    if not isinstance(found, (dict, list)):
-        _put(holder, step, new)
-        found = new
-    return found
+    return holder[step] if isinstance(step, int) and step < len(holder) else None
