@@ -28,7 +28,7 @@ OVER_HTTP = tests/providers/http tests/whole/test_faults.py tests/whole/test_lea
 help:
 	@echo "make demo       answer with a model in this process after two APIs fail (MOCK=1: without the model)"
 	@echo "make test       run the tests (TRANSPORT=httpx: over httpx, TRANSPORT=httptools: over httptools)"
-	@echo "make coverage   run them with branch coverage, which must be 95%, and all examples"
+	@echo "make coverage   run them with branch coverage, which must be 98%, and all examples"
 	@echo "make test-http  run those that go over HTTP, with TRANSPORT as above"
 	@echo "make test-real  run the tests with a real model and the real CLI agents (installs them into .real)"
 	@echo "make test-state  run the tests with a real redis-server (installs Debian's package where there is none)"
