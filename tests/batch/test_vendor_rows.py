@@ -98,6 +98,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_batch(tmp_path: Path) -> None
     other.close()
     with pytest.raises(BatchStoppedError, match="l cannot be used: "):
         kept.intend(batch(token="llr-2"), [(b"b", b"1")])
+    kept.close(is_done=False)
 
 
 # --- sending ---

@@ -53,12 +53,14 @@ def stdout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[OSError], None
     def broken(error: OSError) -> None:
         device, stream = failing(error)
         monkeypatch.setattr(sys, "stdout", stream)
-        devices.append(device)
+        opened.append((device, stream))
 
-    devices: list[_Device] = []
+    # They are kept: Python 3.13 tells of a stream that cannot be written when it is dropped.
+    opened: list[tuple[_Device, io.TextIOWrapper]] = []
     yield broken
-    for device in devices:
+    for device, stream in opened:
         device.error = None
+        stream.close()
 
 
 @pytest.mark.parametrize("write", [lambda: write_text("a"), lambda: write_json({"a": 1})], ids=["text", "JSON"])

@@ -101,7 +101,8 @@ class _InitOnFirstUse:
         self._left = _UNCOMPILED
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is not None and self._left:
+        # `inspect.signature` of Python 3.13 gives the class for the instance.
+        if self._left and isinstance(instance, self._plan.cls):
             self._left -= 1
             return partial(self._assign, instance)
         init = self._compiled()
