@@ -31,11 +31,13 @@ class _Device(io.RawIOBase):
     def __init__(self, error: OSError) -> None:
         super().__init__()
         self.error: OSError | None = error
+        self.writes = 0
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: object) -> int:
+        self.writes += 1
         if self.error is not None:
             raise self.error
         return len(data)  # type: ignore[arg-type]
@@ -109,6 +111,7 @@ def test_a_message_that_nobody_can_get_stops_nothing(
     device, stream = failing(FULL)
     monkeypatch.setattr(sys, "stderr", stream)
     write("a message")
+    assert device.writes
     device.error = None
 
 

@@ -106,8 +106,9 @@ def test_a_state_in_memory_is_not_that_of_the_parents_in_the_child() -> None:
     changed = room.changed
     with changed:  # another thread of the parent's holds it
         become_child(room)
+        assert room.changed is not changed
         with room.changed:
-            pass
+            room.changed.notify_all()
 
 
 def test_a_key_of_a_target_is_copied_and_shown_with_its_variable() -> None:
