@@ -240,9 +240,9 @@ def test_every_row_of_the_failure_table(claude_path: str, row: str, temp_root: P
         failure = failure_of(provider(claude_path, server.base_url))
     assert failure.failure_type is failure_type, failure
     assert {name: getattr(failure, name) for name in details} == details
-    # Of a model that is not found claude makes sure, without streaming. That costs nothing. After a call of a tool the
-    # run is ended as claude begins its next request, which a busy machine may have sent by then.
-    allowed = {"404": {2}, "a tool that is not there": {1, 2}}.get(row, {1})
+    # Of a model that is not found claude makes sure, without streaming. That costs nothing. After a call of a tool and
+    # after an empty answer the run is ended before claude goes on, but on a busy machine the end may come later.
+    allowed = {"404": {2}, "a tool that is not there": {1, 2}, "empty answer": {1, 2}}.get(row, {1})
     assert len(server.posts) in allowed, "claude tried again by itself"
     assert failure.sent
     assert KEY not in f"{failure} {failure!r}"

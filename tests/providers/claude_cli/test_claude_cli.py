@@ -132,6 +132,24 @@ def test_an_empty_answer_is_a_failure_and_the_model_is_not_asked_again(claude: F
     assert (error.failure_type, error.sent) == (F.INVALID_RESPONSE, True)
 
 
+@pytest.mark.parametrize("stop_reason", ["end_turn", "stop_sequence", "tool_use", "of tomorrow"])
+def test_a_message_without_a_text_ends_the_run_before_claude_says_that_it_goes_on(
+    claude: FakeClaude, stop_reason: str
+) -> None:
+    """Its next request may be on the wire by then."""
+    more = "open(os.path.join(os.path.dirname(sys.argv[0]), 'went-on'), 'w')"
+    claude.script([fc.INIT, *fc.text_message("", stop_reason=stop_reason)], after=f"time.sleep(9)\n{more}")
+    error = failure(provider(claude))
+    assert (error.failure_type, error.sent, error.final) == (F.INVALID_RESPONSE, True, False)
+    assert not (claude.folder / "went-on").exists()
+
+
+def test_a_refusal_without_a_text_is_told_by_claude(claude: FakeClaude) -> None:
+    refused = fc.result("Claude is unable to respond to this request", is_error=True, stop_reason="refusal")
+    claude.script([fc.INIT, fc.message_start(), *fc.message_end("refusal"), refused])
+    assert failure(provider(claude)).failure_type is F.CONTENT_FILTER
+
+
 def test_what_stands_in_the_place_of_an_empty_answer_is_none(claude: FakeClaude) -> None:
     """A model that writes the same words itself has written them piece by piece."""
     stand_in = fc.block(type="text", text="(no content)")

@@ -6,8 +6,9 @@ Measured with 2.1.197. What must be known of its events:
 - An `assistant` event holds one whole block of a message, so a message comes in several. One of the model `<synthetic>`
   was written by claude itself: a failure, or the answer to a command like `/help`, but never a model's answer.
 - A `stream_event` is an event of the Messages API as it came: the pieces of a text, why a message ended, and tokens.
-- Claude goes on by itself where an answer was cut (`max_tokens`) or empty, and then reports the last piece as the
-  result. A plain completion is one request: it is over when claude begins another.
+- Claude goes on by itself where an answer was cut (`max_tokens`), empty or a call of a tool, and then reports the last
+  piece as the result. A plain completion is one request: it is over when a message ends in such a way, before claude
+  says that it goes on, since its next request may be sent by then.
 - An event with a `parent_tool_use_id` belongs to an agent that this one has started.
 """
 
@@ -29,6 +30,9 @@ SYNTHETIC = "<synthetic>"
 NO_CONTENT = "(no content)"
 """What versions before 2.1 put in the place of an empty text."""
 _CUT = "max_tokens"
+_TOOL_USE = "tool_use"
+_REFUSED = "refusal"
+"""Of an answer that was refused claude itself reports the failure, with its reason."""
 
 
 class ClaudeTurn(AgentTurn):
@@ -149,9 +153,16 @@ class ClaudeTurn(AgentTurn):
                 self._stop_reason = plain_text(mapping(event.get("delta")).get("stop_reason")) or None
                 self._add_usage(event.get("usage"))
                 # What an agent says after a cut goes on where it was cut, unless it has used a tool since.
-                self._is_cut = self._stop_reason == _CUT or (self._is_cut and self._stop_reason != "tool_use")
-                self.over = self._is_cut and not self._agent
+                self._is_cut = self._stop_reason == _CUT or (self._is_cut and self._stop_reason != _TOOL_USE)
+                self.over = self._goes_on and not self._agent
         return None
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether claude asks the model again after the message that has just ended."""
+        if self._stop_reason in (None, _REFUSED):
+            return False
+        return self._is_cut or self._stop_reason == _TOOL_USE or not (self.text or self._unfinished)
 
     def _begin_message(self, message: Mapping[str, Any]) -> None:
         self.acted = True
