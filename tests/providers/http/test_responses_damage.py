@@ -52,11 +52,11 @@ def _damaged(value: Any, rng: random.Random) -> Any:
         holder, name = rng.choice(places)
         way = rng.random()
         if way < 0.6:
-            holder[name] = rng.choice(ODD)
+            holder[name] = deepcopy(rng.choice(ODD))
         elif way < 0.8:
             del holder[name]
         elif isinstance(holder, dict):
-            holder[rng.choice(NAMES)] = rng.choice(ODD)
+            holder[rng.choice(NAMES)] = deepcopy(rng.choice(ODD))
     return value
 
 
