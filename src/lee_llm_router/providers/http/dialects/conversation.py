@@ -23,9 +23,10 @@ from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
 from lee_llm_router._util.data_class import dataclass
-from lee_llm_router.response.content import Media, media_of
+from lee_llm_router.response.content import Media, MediaKind, media_of
 from lee_llm_router.response.types import Message, ToolCall, is_instruction, message_parts, message_tool_calls
 
+_MEDIA_WORDS: Mapping[MediaKind, str] = {"image": "a picture", "audio": "a sound", "file": "a file"}
 NO_RESULT = "no result is known"
 """The text of a tool result that the messages do not have."""
 
@@ -161,13 +162,28 @@ def conversation_of(
         if not is_instruction(message):
             builder.add(message)
             continue
-        texts = [item for item in content_items(message) if isinstance(item, TextItem)]
         if instructions_in_place:
-            builder.instruct(message, texts)
+            builder.instruct(message, list(content_items(message)))
         else:
-            system += texts
+            system += [item for item in content_items(message) if isinstance(item, TextItem)]
     builder.settle()
     return Conversation(system, [turn for turn in builder.turns if turn.items or turn.sources])
+
+
+def other_than_text(messages: Sequence[Message]) -> str | None:
+    """Return what the instructions in `messages` hold besides text, in a few words; None if they are all text.
+
+    For vendors whose instructions are text only: the part would be lost.
+    """
+    for message in messages:
+        if type(message.get("content")) is str or not is_instruction(message):
+            continue
+        for item in content_items(message):
+            if isinstance(item, MediaItem):
+                return f"{_MEDIA_WORDS[item.media.kind]} in the instructions"
+            if isinstance(item, OtherItem):
+                return f"a part of the type {str(item.part.get('type'))[:60]} in the instructions"
+    return None
 
 
 def content_items(message: Message) -> Iterator[ContentItem]:
@@ -205,11 +221,11 @@ class _Builder:
         self._held: list[Turn] = []
         """Instructions that stand between calls and their results."""
 
-    def instruct(self, message: Message, texts: list[TextItem]) -> None:
+    def instruct(self, message: Message, items: list[ContentItem]) -> None:
         """Add an instruction as a turn of its own."""
-        if texts:
+        if items:
             role: Literal["system", "developer"] = "system" if message.get("role") == "system" else "developer"
-            (self._held if self._open else self.turns).append(Turn(role, [*texts]))
+            (self._held if self._open else self.turns).append(Turn(role, [*items]))
 
     def add(self, message: Message) -> None:
         """Add one message that is no instruction."""

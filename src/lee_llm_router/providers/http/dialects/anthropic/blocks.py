@@ -17,6 +17,7 @@ from lee_llm_router.providers.http.dialects.conversation import (
     Item,
     MediaItem,
     TextItem,
+    other_than_text,
 )
 from lee_llm_router.providers.http.dialects.json_body import encode_json
 from lee_llm_router.response.content import Media, media_of
@@ -134,7 +135,7 @@ def foreign_media(messages: Sequence[Message]) -> str | None:
             foreign = None if media is None else _foreign(media)
             if foreign is not None:
                 return foreign
-    return None
+    return other_than_text(messages)
 
 
 def _foreign(media: Media) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lee_llm_router.providers.http.dialects.conversation import other_than_text
 from lee_llm_router.providers.http.dialects.gemini.settings import is_vertex
 from lee_llm_router.response.content import Media, media_of
 from lee_llm_router.response.types import Message, message_parts
@@ -60,7 +61,8 @@ def untakable(messages: Sequence[Message], base_url: str) -> str | None:
             usual = kind in ("text", "image_url", "input_audio", "file", "refusal")
             if not usual and not isinstance(part.get("text"), str) and own_part(part, base_url) is None:
                 return f"it takes no parts of the type {str(kind)[:60]}"
-    return None
+    other = other_than_text(messages)
+    return None if other is None else f"{other} cannot be sent"
 
 
 def _is_known_file(file: Any) -> bool:
