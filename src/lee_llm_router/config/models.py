@@ -12,7 +12,7 @@ from lee_llm_router._util.suggestions import Suggester
 from lee_llm_router.config.policy_section import AnyPolicy
 from lee_llm_router.config.provider_section import AnyProvider, Name
 from lee_llm_router.config.references import MAX_CHAIN, check_references
-from lee_llm_router.engine.settings import AnyAccept, ContractConfig, HedgeConfig, RetryConfig, StreamConfig
+from lee_llm_router.engine.settings import AnyAccept, AnyHedge, ContractConfig, RetryConfig, StreamConfig
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.health.settings import HealthConfig
 from lee_llm_router.health.shared.plugins import AnyState
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     _AnyCache: TypeAlias = CacheConfig
     _AnyRoleCache: TypeAlias = CacheConfig | Literal[False]
 else:
-    _AnyCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig")]
-    _AnyRoleCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig", or_false=True)]
+    _AnyCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig", bare="type")]
+    _AnyRoleCache = Annotated[Any, LateModel("providers.cache.settings", "CacheConfig", bare="type", or_false=True)]
 
 DEFAULT_DEADLINE = 600.0
 
@@ -150,7 +150,7 @@ class RoleConfig(CallSettings):
     model: str | None = Field(None, min_length=1, description="Model; default: the provider's own.")
     deadline: Seconds = Field(DEFAULT_DEADLINE, description="Seconds the whole call may take, waits included.")
     retry: RetryConfig = Field(default_factory=_default_retry, description="How often to try.")
-    hedge: HedgeConfig | None = Field(
+    hedge: AnyHedge | None = Field(
         None, description="When another target is asked beside one that is slow. Default: never."
     )
     stream: StreamConfig = Field(default_factory=_default_stream, description="How to stream.")

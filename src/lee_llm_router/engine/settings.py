@@ -109,6 +109,14 @@ class HedgeConfig(Section):
     )
 
 
+def _from_delay(value: Any) -> Any:
+    return {"after": value} if isinstance(value, (str, int, float)) and not isinstance(value, bool) else value
+
+
+AnyHedge: TypeAlias = Annotated[HedgeConfig, BeforeValidator(_from_delay), AllowString(or_number=True)]
+"""A `HedgeConfig`; in the file its delay alone will do: ``hedge: p95``."""
+
+
 def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from lee_llm_router.config.models import CallSettings
 from lee_llm_router.engine.acceptance import AcceptHook
-from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, ContractConfig, HedgeConfig
+from lee_llm_router.engine.settings import AcceptConfig, AnyAccept, AnyHedge, ContractConfig, HedgeConfig
 from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.settings.fields import Seconds
 
@@ -59,8 +59,9 @@ class OptionsWithoutSchema(SharedOptions, total=False):
     """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     accept: AcceptConfig | Mapping[str, Any] | AcceptHook
     """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
-    hedge: HedgeConfig | Mapping[str, Any]
-    """When another target is asked beside one that is slow, in place of what the role says; ``{"max": 0}``: never."""
+    hedge: HedgeConfig | Mapping[str, Any] | str | float
+    """When another target is asked beside one that is slow, in place of what the role says. ``{"max": 0}``: never.
+    A delay alone stands for ``{"after": ...}``."""
     tool_choice: str | Mapping[str, Any]
     no_cache: bool
     """Ask anew, although an answer is kept; what comes is kept in its place."""
@@ -138,7 +139,7 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
         "deadline": Seconds | None,
         "metadata": dict[str, Any] | None,
         "contract": ContractConfig | None,
-        "hedge": HedgeConfig | None,
+        "hedge": AnyHedge | None,
         "accept": AnyAccept | None,
         "no_cache": Annotated[bool, Field(strict=True)] | None,
     }

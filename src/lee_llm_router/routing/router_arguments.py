@@ -48,7 +48,7 @@ class TargetOptions(RouterArguments, SharedOptions, total=False):
     schema: Any
     """What the answer must fit, as in `CallOptions`."""
     retry: RetryConfig | Mapping[str, Any]
-    hedge: HedgeConfig | Mapping[str, Any]
+    hedge: HedgeConfig | Mapping[str, Any] | str | float
     stream: StreamConfig | Mapping[str, Any]
     contract: ContractConfig | Mapping[str, Any]
     accept: AcceptConfig | Mapping[str, Any]

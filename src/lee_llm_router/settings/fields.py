@@ -117,11 +117,18 @@ EnvNames: TypeAlias = Annotated[str | tuple[str, ...], _OneOrSeveral()]
 
 
 class AllowString:
-    """Marks a field whose JSON Schema allows a bare string as well."""
+    """Marks a field whose JSON Schema allows a bare string as well.
+
+    Args:
+        or_number: Whether it allows a bare number too.
+    """
+
+    def __init__(self, *, or_number: bool = False) -> None:
+        self._type = ["number", "string"] if or_number else "string"
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the field's schema with a string as the other choice."""
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
+        return {"anyOf": [{"type": self._type}, handler(schema)]}
 
 
 Duration: TypeAlias = Annotated[

@@ -17,12 +17,14 @@ class LateModel:
         module: The module of the model, in this package.
         name: Its name.
         or_false: Whether the field may be false as well.
+        bare: The setting that a bare word stands for. Default: a mapping is wanted.
 
     A model takes 1 to 4 million instructions to define, of 800 that the package's import takes, and as many to build.
     """
 
-    def __init__(self, module: str, name: str, *, or_false: bool = False) -> None:
+    def __init__(self, module: str, name: str, *, or_false: bool = False, bare: str | None = None) -> None:
         self._or_false = or_false
+        self._bare = bare
         self._module = f"lee_llm_router.{module}"
         self._name = name
 
@@ -31,7 +33,11 @@ class LateModel:
         return cast("type[BaseModel]", getattr(import_module(self._module), self._name))
 
     def _check(self, value: Any) -> BaseModel | Literal[False]:
-        return False if self._or_false and value is False else self.model().model_validate(value)
+        if self._or_false and value is False:
+            return False
+        if self._bare is not None and isinstance(value, str):
+            value = {self._bare: value}
+        return self.model().model_validate(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return what checks a section by its model; what that says is said of its place in the whole."""
@@ -46,4 +52,7 @@ class LateModel:
         whole: Any = model.__pydantic_core_schema__
         reference = core_schema.definition_reference_schema(whole["ref"])
         shown = handler(core_schema.definitions_schema(reference, [whole]))
-        return {"anyOf": [{"const": False}, shown]} if self._or_false else shown
+        others: list[JsonSchemaValue] = [{"const": False}] if self._or_false else []
+        if self._bare is not None:
+            others.append({"type": "string"})
+        return {"anyOf": [*others, shown]} if others else shown
