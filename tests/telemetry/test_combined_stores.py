@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 
 from helpers.records import make
+from helpers.trace_children import run_writer
 from lee_llm_router import (
     BufferedStore,
     ConfigError,
@@ -201,15 +199,14 @@ def test_what_waits_at_the_end_of_the_program_is_written(tmp_path: Path) -> None
     """Although nobody closes the router, or holds it any more."""
     script = """
 import sys
+from helpers.trace_children import run_writer
 from helpers.records import make
 from lee_llm_router import BufferedStore, SqliteTraceStore
 BufferedStore(SqliteTraceStore(sys.argv[1] + "/a.sqlite"), flush_seconds=1000).write(make("dropped"))
 kept = BufferedStore(SqliteTraceStore(sys.argv[1] + "/a.sqlite"), flush_seconds=1000)
 kept.write(make("kept"))
 """
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": path}, check=True,
-                   timeout=120)  # fmt: skip
+    run_writer(script, str(tmp_path))
     store = SqliteTraceStore(tmp_path / "a.sqlite")
     assert {record["request_id"] for record in store.scan()} == {"dropped", "kept"}
     store.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -17,12 +15,14 @@ from typing import Any
 import pytest
 
 from helpers.records import make
+from helpers.trace_children import run_writer, start_writer
 from lee_llm_router import BufferedStore, LocalFileTraceStore, MultiStore, SqliteTraceStore
 
 WRITERS = """
 import sys
 import threading
 from helpers.records import make
+from helpers.trace_children import run_writer, start_writer
 from lee_llm_router import LocalFileTraceStore, SqliteTraceStore
 kind, place, letter, count = sys.argv[1:]
 store = LocalFileTraceStore(place, max_mb=2) if kind == "files" else SqliteTraceStore(place + "/traces.sqlite")
@@ -36,11 +36,7 @@ if letter != "d":  # one of them does not close
 
 
 def start(kind: str, place: Path, letter: str, count: int, **options: Any) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    return subprocess.Popen(
-        [sys.executable, "-c", WRITERS, kind, str(place), letter, str(count)],
-        env={**os.environ, "PYTHONPATH": path}, text=True, **options,
-    )  # fmt: skip
+    return start_writer(WRITERS, kind, str(place), letter, str(count), **options)
 
 
 STORES: dict[str, Callable[[Path], Any]] = {
@@ -88,6 +84,7 @@ def test_kill_9_loses_no_record_that_sqlite_has_taken(tmp_path: Path) -> None:
 FORKS = """
 import os, sys
 from helpers.records import make
+from helpers.trace_children import run_writer, start_writer
 from lee_llm_router import BufferedStore, LocalFileTraceStore, MultiStore, SqliteTraceStore
 folder = sys.argv[1]
 store = MultiStore([SqliteTraceStore(folder + "/a.sqlite"), BufferedStore(SqliteTraceStore(folder + "/b.sqlite"))])
@@ -110,12 +107,7 @@ print(codes)
 
 def test_a_forked_child_writes_on_its_own(tmp_path: Path) -> None:
     """Parent and children write at once: every record once, also of one that waited; the end of the program flushes."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS, str(tmp_path)], env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert done.stdout == "[0, 0, 0, 0]\n", done.stderr
+    assert run_writer(FORKS, str(tmp_path)) == "[0, 0, 0, 0]\n"
     wanted = Counter(
         [*(f"parent-{n}" for n in range(5)), *(f"child-{number}-{n}" for number in range(4) for n in range(20))]
     )

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.records import make
 from helpers.support import EPOCH, FakeClock
+from helpers.trace_files import ids
 from helpers.trace_set import trace_set
 from lee_llm_router import LocalFileTraceStore, TraceReader, TraceRecord, TraceStore
 from lee_llm_router._util.ids import new_request_id
@@ -76,10 +77,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     close = getattr(made, "close", None)
     if close is not None:
         close()
-
-
-def ids(records: list[TraceRecord]) -> list[tuple[str, int | None]]:
-    return [(record.request_id, record.attempt) for record in records]
 
 
 def test_it_has_both_protocols(store: Store) -> None:

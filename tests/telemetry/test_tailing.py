@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 
 from helpers.records import make
 from helpers.support import EPOCH, FakeClock
+from helpers.trace_children import start_writer
 from helpers.trace_set import trace_set
 from lee_llm_router import LocalFileTraceStore, SqliteTraceStore
 from lee_llm_router.telemetry.calls import calls_from
@@ -121,11 +119,8 @@ store.close()
 def test_each_call_of_four_processes_comes_once(tmp_path: Path, kind: str) -> None:
     """While they write, to either store."""
     tail = TraceTail(store_of(kind, tmp_path))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     # Not by `multiprocessing`, whose process for tidying up would stay.
-    writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, kind, str(tmp_path), str(seed)], env=env) for seed in range(4)
-    ]
+    writers = [start_writer(_WRITER, kind, str(tmp_path), str(seed)) for seed in range(4)]
     found: list[str] = []
     while any(writer.poll() is None for writer in writers):
         found += ids(tail.read())

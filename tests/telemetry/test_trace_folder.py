@@ -7,10 +7,7 @@ import os
 import random
 import socket
 import stat
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,27 +15,11 @@ from typing import Any
 import pytest
 
 from helpers.records import make
-from helpers.support import EPOCH, FakeClock
+from helpers.trace_files import clock_at, day_files, request_ids
 from lee_llm_router import LeeLLMRouter
-from lee_llm_router.telemetry import TraceRecord
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
-DAY = 86_400
 TODAY = "20270115.jsonl"
-
-
-def clock_at(seconds: float) -> FakeClock:
-    clock = FakeClock()
-    clock.now = seconds
-    return clock
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*.jsonl"))
-
-
-def ids(records: list[TraceRecord]) -> list[str]:
-    return [record.request_id for record in records]
 
 
 def other_user() -> int:
@@ -127,8 +108,8 @@ def test_what_is_no_plain_file_of_ours_is_left_alone_and_no_record_is_lost(
     before = place.lstat()
     for name in ("a", "b", "c"):
         store.write(make(name, metadata={"filler": "x" * 30_000}))
-    assert ids(store.last(9)) == ["a", "b", "c"]
-    assert ids(store.find("b")) == ["b"]
+    assert request_ids(store.last(9)) == ["a", "b", "c"]
+    assert request_ids(store.find("b")) == ["b"]
     after = place.lstat()
     assert (after.st_size, after.st_mode, after.st_mtime_ns) == (before.st_size, before.st_mode, before.st_mtime_ns)
     assert not (tmp_path / "not-yet").exists()
@@ -146,9 +127,9 @@ def test_what_is_no_plain_file_is_passed_over_by_readers(tmp_path: Path, put: Ca
         (folder / f"{day}.jsonl").write_bytes(make(day).to_json() + b"\n")
     put(folder / "20270102.jsonl")
     store = LocalFileTraceStore(folder)
-    assert ids(store.last(9)) == ["20270101", "20270103"]
+    assert request_ids(store.last(9)) == ["20270101", "20270103"]
     assert store.skipped == ("users" not in put.__name__)
-    assert ids(store.find("20270101")) == ["20270101"]
+    assert request_ids(store.find("20270101")) == ["20270101"]
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o644, 0o640, 0o604, 0o777, 0o660, 0o622, 0o4755, 0o700, 0o600])
@@ -161,7 +142,7 @@ def test_a_file_of_ours_that_lets_others_in_is_closed_to_them(tmp_path: Path, mo
     store.write(make("new"))
     store.close()
     assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
-    assert ids(store.last(9)) == ["old", "new"] and names(tmp_path) == [TODAY]
+    assert request_ids(store.last(9)) == ["old", "new"] and day_files(tmp_path) == [TODAY]
 
 
 def test_the_gitignore_is_not_written_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +160,7 @@ def test_the_gitignore_is_not_written_through_a_link(tmp_path: Path, monkeypatch
     store = LocalFileTraceStore(folder)
     store.write(make("a"))
     store.close()
-    assert not target.exists() and ids(store.last()) == ["a"]
+    assert not target.exists() and request_ids(store.last()) == ["a"]
 
 
 # --- a hundred odd folders ---
@@ -226,108 +207,18 @@ def test_an_odd_folder_is_read_written_and_tidied(tmp_path: Path, seed: int) -> 
     before = {path.name: path.lstat() for path in tmp_path.iterdir()}
     clock = clock_at(0)
     reader = LocalFileTraceStore(tmp_path, clock=clock)
-    assert good <= set(ids(reader.last(99)))
+    assert good <= set(request_ids(reader.last(99)))
     for call in good:
-        assert call in ids(reader.find(call))
+        assert call in request_ids(reader.find(call))
     store = LocalFileTraceStore(tmp_path, keep_days=seed % 3 * 100, max_mb=seed % 2 * 0.02, clock=clock)
     store.write(make("new"))
     clock.advance(1)
     store.write(make("newer"))
     store.close()
-    assert {"new", "newer"} <= set(ids(store.last(99))) and ids(store.find("newer")) == ["newer"]
+    assert {"new", "newer"} <= set(request_ids(store.last(99))) and request_ids(store.find("newer")) == ["newer"]
     for gone in before.keys() - {path.name for path in tmp_path.iterdir()}:
         assert stat.S_ISREG(before[gone].st_mode) and gone[:8].isascii() and gone[:8].isdigit()
         assert gone.endswith(".jsonl") and gone != TODAY
-
-
-# --- pruning ---
-
-
-def test_a_folder_with_the_name_of_a_day_stops_no_pruning(tmp_path: Path) -> None:
-    for place in ("20200101.jsonl", "20210101.jsonl", "20220101.jsonl"):
-        (tmp_path / place).mkdir()
-    for file in ("20200102.jsonl", "20210102.jsonl", "20220102.jsonl", "20270114.jsonl"):
-        (tmp_path / file).touch()
-    store = LocalFileTraceStore(tmp_path, clock=clock_at(0))
-    store.write(make())
-    store.close()
-    assert names(tmp_path) == ["20200101.jsonl", "20210101.jsonl", "20220101.jsonl", "20270114.jsonl", TODAY]
-
-
-def test_a_file_that_cannot_be_deleted_stops_no_pruning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first and the third of five; and one that another process deletes first."""
-    for day in range(1, 6):
-        (tmp_path / f"2026010{day}.jsonl").touch()
-    (tmp_path / "20270114.jsonl").touch()
-    real = os.unlink
-
-    def unlink(path: Any) -> None:
-        if "20260101" in str(path) or "20260103" in str(path):
-            raise PermissionError(errno.EACCES, "no", str(path))
-        real(path)
-        if "20260104" in str(path):
-            real(path)
-
-    monkeypatch.setattr(os, "unlink", unlink)
-    store = LocalFileTraceStore(tmp_path, clock=clock_at(0))
-    store.write(make())
-    monkeypatch.undo()
-    store.close()
-    assert names(tmp_path) == ["20260101.jsonl", "20260103.jsonl", "20270114.jsonl", TODAY]
-
-
-@pytest.mark.parametrize("ahead", [31, 61, 400, 3650, 100_000, 2_000_000])
-def test_a_record_of_a_wrong_clock_deletes_nothing(tmp_path: Path, ahead: int) -> None:
-    """A clock that is weeks or centuries ahead for some records, then right again: the last days are still there."""
-    clock = clock_at(0)
-    store = LocalFileTraceStore(tmp_path, keep_days=30, clock=clock)
-    for _ in range(30):
-        store.write(make(f"at-{clock.time():.0f}"))
-        clock.advance(DAY)
-    real = names(tmp_path)
-    assert len(real) == 30
-    clock.advance(ahead * DAY)
-    store.write(make("wrong"))
-    store.write(make("wrong again"))
-    store.close()
-    assert set(real) <= set(names(tmp_path))
-    clock.now -= ahead * DAY
-    store.write(make("right"))
-    store.close()
-    assert set(real) <= set(names(tmp_path))
-
-
-def test_after_a_long_pause_the_old_days_go_with_the_second_day(tmp_path: Path) -> None:
-    """What is too old by a clock that is right is deleted, a day later."""
-    clock = clock_at(0)
-    store = LocalFileTraceStore(tmp_path, keep_days=30, clock=clock)
-    store.write(make("old"))
-    clock.advance(90 * DAY)
-    store.write(make("new"))
-    assert len(names(tmp_path)) == 2
-    clock.advance(DAY)
-    store.write(make("newer"))
-    store.close()
-    assert ids(store.last(9)) == ["new", "newer"]
-
-
-def test_a_clock_that_jumps_over_midnight_and_back_loses_nothing(tmp_path: Path) -> None:
-    """200 jumps, also to the edge of the day: each record is in the file of the day the clock showed."""
-    clock, chance = clock_at(0), random.Random(3)
-    store = LocalFileTraceStore(tmp_path, clock=clock)
-    midnight = DAY - EPOCH % DAY
-    written: dict[str, set[str]] = {}
-    for number in range(200):
-        clock.now = midnight + chance.choice([-1, -0.001, -1e-5, 0, 1e-5, 0.5, DAY, -DAY])
-        store.write(make(f"n{number}"))
-        day = "20270115" if midnight - DAY <= clock.now < midnight else "20270116"
-        day = "20270117" if clock.now >= midnight + DAY else day
-        written.setdefault(f"{day}.jsonl", set()).add(f"n{number}")
-    store.close()
-    assert len(store.last(999)) == 200
-    kept = {path.name: {TraceRecord.from_json(line).request_id for line in path.read_bytes().splitlines()}
-            for path in tmp_path.glob("*.jsonl")}  # fmt: skip
-    assert kept == written
 
 
 # --- the folder goes, comes, and refuses ---
@@ -351,7 +242,7 @@ def test_a_folder_that_becomes_a_file_and_a_folder_again(tmp_path: Path) -> None
     folder.unlink()
     for name in ("b", "c"):
         store.write(make(name))
-    assert ids(store.last(9)) == ["b", "c"]
+    assert request_ids(store.last(9)) == ["b", "c"]
     assert (folder / ".gitignore").exists()
     store.close()
 
@@ -383,7 +274,7 @@ def test_a_folder_is_removed_again_and_again_while_threads_write(tmp_path: Path)
             continue
     store.close()
     store.write(make("last"))
-    assert failed == [] and ids(store.last()) == ["last"]
+    assert failed == [] and request_ids(store.last()) == ["last"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG])
@@ -408,93 +299,4 @@ def test_a_disk_that_refuses_is_counted_and_forgotten(
         store = router.trace_store
         assert isinstance(store, LocalFileTraceStore)
         assert lost >= 6 and router.telemetry_errors == lost
-        assert ids(store.last()) == [kept]
-
-
-# --- closing ---
-
-
-def open_files(folder: Path) -> int:
-    """How many descriptors of this process lead into `folder`."""
-    found = 0
-    for fd in os.listdir("/proc/self/fd"):
-        try:
-            found += os.readlink(f"/proc/self/fd/{fd}").startswith(str(folder))
-        except OSError:
-            continue
-    return found
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-
-
-@needs_proc
-def test_a_record_that_comes_after_close_leaves_no_file_open(tmp_path: Path) -> None:
-    """It is kept, by each way of writing it; also where the disk is full then."""
-    store = LocalFileTraceStore(tmp_path)
-    store.write(make("a"))
-    assert open_files(tmp_path) == 1
-    store.close()
-    for name in ("b", "c"):
-        store.write(make(name))
-        assert open_files(tmp_path) == 0
-    assert ids(store.last(9)) == ["a", "b", "c"]
-
-
-@needs_proc
-def test_a_router_closed_during_a_call_keeps_its_record_and_no_file(tmp_path: Path) -> None:
-    config = {
-        "llm": {"providers": {"m": {"type": "mock", "response_text": "one two"}}, "roles": {"r": {"provider": "m"}}}
-    }
-    router = LeeLLMRouter(config, trace_dir=tmp_path)
-    router.complete("r", "x")
-    stream = router.stream("r", "x")
-    next(stream)
-    router.close()
-    assert open_files(tmp_path) == 0
-    stream.close()
-    assert open_files(tmp_path) == 0
-    assert len(LocalFileTraceStore(tmp_path).last(9)) == 2
-
-
-@needs_proc
-def test_a_full_disk_after_close_leaves_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = LocalFileTraceStore(tmp_path)
-    store.close()
-
-    def full(fd: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError):
-        store.write(make("lost"))
-    monkeypatch.undo()
-    assert open_files(tmp_path) == 0
-
-
-# --- two processes at once ---
-
-
-def test_processes_that_delete_at_once_disturb_no_one(tmp_path: Path) -> None:
-    """Four start together in a folder of 400 old days: all records are kept, the old days are gone."""
-    for day in range(400):
-        (tmp_path / f"20{day // 28 % 20:02}{day % 12 + 1:02}{day % 28 + 1:02}.jsonl").write_text("old\n")
-    script = """
-import sys
-from helpers.records import make
-from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
-for n in range(20):
-    store = LocalFileTraceStore(sys.argv[1], keep_days=1)
-    store.write(make(f"{sys.argv[2]}-{n}"))
-    store.close()
-"""
-    yesterday = time.strftime("%Y%m%d", time.gmtime(time.time() - DAY))
-    (tmp_path / f"{yesterday}.jsonl").touch()
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    children = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), letter], env={**os.environ, "PYTHONPATH": path})
-        for letter in "abcd"
-    ]
-    assert [child.wait(60) for child in children] == [0, 0, 0, 0]
-    assert len(names(tmp_path)) <= 3
-    assert len(LocalFileTraceStore(tmp_path).last(999)) == 80
+        assert request_ids(store.last()) == [kept]

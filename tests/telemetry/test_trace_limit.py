@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,12 @@ import pytest
 
 from helpers.records import make
 from helpers.support import EPOCH, FakeClock
+from helpers.trace_children import four_at_once
+from helpers.trace_files import DAY, day_files
 from lee_llm_router import LeeLLMRouter, load_config
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
-
-DAY = 86_400
 
 
 def store_in(folder: Path, **settings: Any) -> tuple[LocalFileTraceStore, FakeClock]:
@@ -28,10 +26,6 @@ def store_in(folder: Path, **settings: Any) -> tuple[LocalFileTraceStore, FakeCl
 
 def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.jsonl"))
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.glob("*.jsonl"))
 
 
 def record(number: int, filler: int = 500) -> Any:
@@ -63,7 +57,7 @@ def test_the_oldest_whole_days_go_first(tmp_path: Path) -> None:
     store, _ = store_in(tmp_path, max_mb=0.08)
     store.write(make("now"))
     store.close()
-    assert names(tmp_path) == [*(f"202701{day:02}.jsonl" for day in range(4, 11)), "20270115.jsonl"]
+    assert day_files(tmp_path) == [*(f"202701{day:02}.jsonl" for day in range(4, 11)), "20270115.jsonl"]
 
 
 def test_a_day_goes_on_in_numbered_files_that_sort_by_age(tmp_path: Path) -> None:
@@ -71,11 +65,11 @@ def test_a_day_goes_on_in_numbered_files_that_sort_by_age(tmp_path: Path) -> Non
     store, clock = store_in(tmp_path, max_mb=0.04)
     for number in range(24):
         store.write(record(number))
-    assert names(tmp_path)[-1].startswith("20270115_000")
+    assert day_files(tmp_path)[-1].startswith("20270115_000")
     clock.advance(DAY)
     store.write(record(99))
     store.close()
-    assert names(tmp_path)[-1] == "20270116.jsonl"
+    assert day_files(tmp_path)[-1] == "20270116.jsonl"
     assert [r.metadata["n"] for r in store.last(3)] == [22, 23, 99]
 
 
@@ -85,7 +79,7 @@ def test_a_record_above_the_limit_is_kept_until_the_next(tmp_path: Path) -> None
     for number, filler in enumerate([100, 200_000, 100, 300_000, 50_000]):
         store.write(record(number, filler))
         assert store.last()[0].metadata["n"] == number
-    assert len(names(tmp_path)) == 1
+    assert len(day_files(tmp_path)) == 1
     store.close()
 
 
@@ -97,7 +91,7 @@ def test_a_call_is_found_in_all_files_that_have_a_part_of_it(tmp_path: Path) -> 
         store.write(make(call, attempt, at=EPOCH + attempt))
         for number in range(400):
             store.write(record(number, 300))
-    assert len(names(tmp_path)) > 3
+    assert len(day_files(tmp_path)) > 3
     assert [r.attempt for r in store.find(call)] == [0, 1, 2]
     store.close()
 
@@ -110,7 +104,7 @@ def test_the_day_goes_on_where_another_process_or_an_earlier_run_left_it(tmp_pat
         store, _ = store_in(tmp_path, **settings)
         store.write(record(number))
         store.close()
-    assert names(tmp_path) == ["20270115.jsonl", "20270115_0003.jsonl"]
+    assert day_files(tmp_path) == ["20270115.jsonl", "20270115_0003.jsonl"]
     assert [r.metadata["n"] for r in store.last(9)] == [0, 1, 2, 3]
 
 
@@ -143,12 +137,7 @@ store = LocalFileTraceStore(sys.argv[1], max_mb=0.2)
 for n in range(300):
     store.write(make(f"{sys.argv[2]}-{n}", metadata={"filler": "x" * 500}))
 """
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    children = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), letter], env={**os.environ, "PYTHONPATH": path})
-        for letter in "abcd"
-    ]
-    assert [child.wait(60) for child in children] == [0, 0, 0, 0]
+    four_at_once(script, str(tmp_path))
     store = LocalFileTraceStore(tmp_path, max_mb=0.2)
     store.write(make("end"))
     store.close()
