@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from helpers.scenarios import SCENARIOS, Scenario
+from helpers.scenario_parts import Scenario
+from helpers.scenarios import SCENARIOS
 from helpers.support import FakeClock, Memory, config_for, router_for
 from lee_llm_router import LeeLLMRouter, LLMResponse, LLMRouterError, StreamChunk
 
