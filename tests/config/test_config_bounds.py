@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.config_support import register_probe
 from helpers.drawn_examples import examples
 from lee_llm_router.config import load_config
 from lee_llm_router.config.findings import MAX_FINDINGS
@@ -89,7 +88,6 @@ def flow(value: Any) -> str:
 @given(st.lists(_ENTRY, max_size=5), st.lists(_ENTRY, max_size=6), st.lists(_ENTRY, max_size=3))
 def test_any_configuration_loads_or_is_refused(provider: Any, role: Any, rest: Any) -> None:
     """No other exception, whatever the keys and values; what loads can be shown, dumped and asked for its chains."""
-    register_probe()
     text = (
         "llm:\n"
         + "".join(f"  {key}: {flow(value)}\n" for key, value in rest)

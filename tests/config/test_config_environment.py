@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from helpers.config_support import ProbeConfig, findings, register_probe, role
+from helpers.config_support import ProbeConfig, findings, role
 from helpers.drawn_examples import examples
 from lee_llm_router.config import CallSettings, LLMConfig, load_config
 from lee_llm_router.errors import ConfigError
@@ -20,7 +20,6 @@ SECRET = "hunter2-is-the-secret-value"
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    register_probe()
     for name, value in {"T_SECRET": SECRET, "T_SIXTY": "60", "T_EMPTY": "", "T_WORD": "word", "T_YES": "yes"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("T_UNSET", raising=False)
@@ -281,7 +280,6 @@ _VALUES = st.sampled_from(
 @given(_PLACES, _PROVIDERS, _VALUES)
 def test_no_finding_ever_holds_a_value(setting: str, provider: str, value: str) -> None:
     """No finding and no repr shows a secret, wherever it stands, written or filled in."""
-    register_probe()
     text = role(
         setting.replace("{}", value).replace("{{", "{").replace("}}", "}"),
         provider.replace("{}", value).replace("{{", "{").replace("}}", "}"),

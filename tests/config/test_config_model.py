@@ -10,17 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from helpers.config_support import ProbeConfig, ProbeProvider, findings, register_probe, role
+from helpers.config_support import ProbeConfig, ProbeProvider, findings, role
 from lee_llm_router.config import CallSettings, ChainEntry, LLMConfig, RoleConfig, load_config
 from lee_llm_router.errors import ConfigError
 from lee_llm_router.providers import registry
 from lee_llm_router.providers.base import Provider, ProviderConfig
 from lee_llm_router.providers.mock import MockConfig
-
-
-@pytest.fixture(autouse=True)
-def _probe() -> None:
-    register_probe()
 
 
 def chain(text: str, name: str = "r") -> list[tuple[str, str | None, dict[str, Any]]]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from helpers.config_support import findings, role
-from lee_llm_router.config import load_config, yaml_reader
+from lee_llm_router.config import load_config
 from lee_llm_router.errors import ConfigError
 
 NUMBERS = {
@@ -17,11 +16,7 @@ NUMBERS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["C", "python"], autouse=True)
-def either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run each test with both parsers: PyYAML may be installed without libyaml."""
-    if request.param == "python":
-        monkeypatch.setattr(yaml_reader, "_Loader", yaml.SafeLoader)
+pytestmark = pytest.mark.usefixtures("either_parser")
 
 
 @pytest.mark.parametrize("text", NUMBERS)
