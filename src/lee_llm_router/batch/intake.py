@@ -253,8 +253,9 @@ class Intake:
     def _take(self, found: Sequence[FoundRow]) -> None:
         """Keep of the rows that were read those that are to be asked, and write down the broken ones."""
         output = self._output
-        known, rows, seen = self._told_apart(found)
+        known, rows, counts = self._told_apart(found)
         expected: list[SeenRow] = []
+        seen: list[SeenRow] = []
         ready: list[BatchRow] = []
         broken: list[tuple[bytes, BrokenRow]] = []
         for place, (key, row) in enumerate(rows, self._place):
@@ -266,7 +267,8 @@ class Intake:
                     ready.append(row)
             elif is_wanted:
                 broken.append((key, row))
-            (expected if is_wanted else seen).append((key, 1, place, asked, is_wanted))
+            (expected if is_wanted else seen).append((key, counts.pop(key, 1), place, asked, is_wanted))
+        seen += output.recount(counts)
         output.expect(expected)
         self._ready.extend(ready)
         self._place += len(rows)
@@ -282,13 +284,17 @@ class Intake:
 
     def _told_apart(
         self, found: Sequence[FoundRow]
-    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], list[SeenRow]]:
-        """Give equal rows ids of their own, and return what is known of all, the rows with their keys, and counts."""
+    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], dict[bytes, int]]:
+        """Give equal rows ids of their own.
+
+        Returns:
+            What is known of all, the rows with their keys, and how many there were by now of those that came again.
+        """
         ledger = self._output.ledger
         keys = [_key(row) for row in found]
         known = ledger.known(keys)
         if not known and len(set(keys)) == len(keys) and not self._output.expected(keys):
-            return known, list(zip(keys, found, strict=True)), []
+            return known, list(zip(keys, found, strict=True)), {}
         times = {key: entry.times for key, entry in known.items() if entry.run == ledger.run}
         times.update(self._output.expected(keys))
         rows: list[tuple[bytes, FoundRow]] = []
@@ -307,7 +313,7 @@ class Intake:
             new_keys.append(rows[-1][0])
         if new_keys:
             known.update(ledger.known(new_keys))
-        return known, rows, self._output.recount(repeated)
+        return known, rows, repeated
 
     def _is_wanted(self, row: FoundRow, entry: LedgerRow) -> bool:
         """Whether a row that the ledger knows is to be asked, or to be told of if it is broken.
