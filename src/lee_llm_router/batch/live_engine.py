@@ -45,14 +45,16 @@ class RowOptions:
 
     def __init__(self, job: BatchJob) -> None:
         options = dict(job.settings.options)
-        self._metadata: dict[str, Any] = {**(options.pop("metadata", None) or {}), "batch": job.batch_id}
+        self._found_by = {"batch": job.batch_id}
+        self._metadata: dict[str, Any] = {**(options.pop("metadata", None) or {}), **self._found_by}
         self._options = options
 
     def of(self, row: BatchRow) -> dict[str, Any]:
         """Return those of `row`."""
         options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
         if row.options:
-            metadata = {**(row.options.get("metadata") or {}), **options["metadata"]}
+            own = row.options.get("metadata") or {}
+            metadata = {**self._metadata, **own, **self._found_by, "row": row.id}
             options = {**options, **row.options, "metadata": metadata}
         return options
 
