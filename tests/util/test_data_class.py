@@ -111,6 +111,13 @@ def test_objects_are_copied_and_pickled_alike(
             assert dataclasses.asdict(again) == dataclasses.asdict(made)
 
 
+def test_a_class_has_all_that_the_standard_library_gives_it(kind: dict[str, Any]) -> None:
+    theirs, ours = _pair(**kind)
+    assert vars(theirs).keys() <= vars(ours).keys()
+    again = ours(weight=2.0).__replace__(type="bag")  # as `copy.replace` of Python 3.13 asks
+    assert (type(again), again.type, again.weight) == (ours, "bag", 2.0)
+
+
 @pytest.mark.parametrize("slots", [True, False])
 def test_a_frozen_object_refuses_assignments_alike(slots: bool) -> None:
     """Fields are neither set nor deleted; a subclass may have attributes of its own, and is frozen too."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, fields, replace
 from functools import cache, partial
 from operator import attrgetter
 from reprlib import recursive_repr
@@ -149,7 +149,7 @@ def _quick_dataclass(
         methods: dict[str, Any] = {} if cls.__doc__ else {"__doc__": cls.__name__}
         methods["__match_args__"] = tuple(name for name in names if _has_place(defaults.get(name), kw_only))
         for wanted, shared in ((repr, _SHOWN), (eq, _FROZEN_EQUAL if frozen else _EQUAL), (frozen, _FROZEN),
-                               (frozen and slots, _PICKLED)):  # fmt: skip
+                               (frozen and slots, _PICKLED), (True, _REPLACED)):  # fmt: skip
             methods |= shared if wanted else {}
         methods = {name: method for name, method in methods.items() if vars(cls).get(name) is None}
         made = _with_slots(cls, names, methods, weakref_slot) if slots else _with_attributes(cls, defaults, methods)
@@ -241,6 +241,11 @@ def _refuse_deleting(self: Any, name: str) -> None:
     object.__delattr__(self, name)
 
 
+def _replaced(self: Any, /, **changes: Any) -> Any:
+    """Return a copy with `changes`: `copy.replace` of Python 3.13 asks for it."""
+    return replace(self, **changes)
+
+
 def _state(self: Any) -> list[Any]:
     """Return what is pickled: a frozen object cannot be filled in the usual way."""
     return [getattr(self, f.name) for f in fields(self)]
@@ -257,3 +262,4 @@ _EQUAL = {"__eq__": _is_equal, "__hash__": None}
 _FROZEN_EQUAL = {"__eq__": _is_equal, "__hash__": _hash}
 _FROZEN = {"__setattr__": _refuse_setting, "__delattr__": _refuse_deleting}
 _PICKLED = {"__getstate__": _state, "__setstate__": _set_state}
+_REPLACED = {"__replace__": _replaced}
