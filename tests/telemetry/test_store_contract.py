@@ -15,10 +15,12 @@ from helpers.trace_files import ids
 from helpers.trace_set import trace_set
 from lee_llm_router import LocalFileTraceStore, TraceReader, TraceRecord, TraceStore
 from lee_llm_router._util.ids import new_request_id
-from lee_llm_router.response import LLMUsage
+from lee_llm_router.response import LLMUsage, ToolCall
 from lee_llm_router.telemetry.calls import calls_from
+from lee_llm_router.telemetry.query import CallFilter
 from lee_llm_router.telemetry.scanning import scanner_of
 from lee_llm_router.telemetry.settings import TraceConfig
+from lee_llm_router.telemetry.statistics import trace_statistics
 from lee_llm_router.telemetry.stores.buffered import BufferedStore
 from lee_llm_router.telemetry.stores.multi import MultiStore
 from lee_llm_router.telemetry.stores.open import open_store, store_in
@@ -187,6 +189,22 @@ def test_scan_yields_every_record_in_the_order_of_writing(store: Store) -> None:
     assert [one["usage"] and one["usage"]["total_tokens"] for one in scanned] == [
         record.usage and record.usage.total_tokens for record in records
     ]
+
+
+@pytest.mark.parametrize("said", ["rain in march", "FOG", "sleet", "look_up"])
+def test_statistics_count_calls_by_the_texts_that_were_kept(store: Store, said: str) -> None:
+    """Of questions, answers, reasoning and calls of tools alike, wherever a store keeps them."""
+    texts: dict[str, Any] = {
+        "messages": ({"role": "user", "content": "Rain in March?"},),
+        "text": "Fog.",
+        "reasoning": "Hm, sleet.",
+    }
+    store.write(make("dry", text="Sun."))
+    store.write(make("wet", tool_calls=(ToolCall(id="1", name="look_up", arguments="{}"),), **texts))
+    store.write(make("cut", 0, outcome="error", failure_type="TIMEOUT", verdict="next", **texts))
+    store.write(make("cut", 1, text="Sun."))
+    total = trace_statistics(scanner_of(store), calls=CallFilter(grep=said)).total
+    assert (total.calls, total.attempts) == ((1, 1) if said == "look_up" else (2, 3))
 
 
 def test_calls_come_whole_and_the_newest_first(store: Store) -> None:

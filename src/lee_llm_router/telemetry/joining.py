@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from lee_llm_router.telemetry.scanning import TraceScanner, is_within
+from lee_llm_router.telemetry.scanning import TraceScanner, is_within, scan_whole
 
 RecordT = TypeVar("RecordT")
 
@@ -70,10 +70,15 @@ class CallJoiner(Generic[RecordT]):
         return (self._ended, _MOST_ENDED), (self._open, _MOST_OPEN)
 
 
-def scan_around(scanner: TraceScanner, since: float | None, until: float | None) -> Iterable[Mapping[str, Any]]:
-    """Return the records of a time with all records of the calls that began in it, and some of others."""
-    before = None if since is None else since - LONGEST_CALL
-    return scanner.scan(before, None if until is None else until + LONGEST_CALL)
+def scan_around(
+    scanner: TraceScanner, since: float | None, until: float | None, *, texts: bool = False
+) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a time with all records of the calls that began in it, and some of others.
+
+    With `texts`, those of ``capture: full`` are there.
+    """
+    before, after = None if since is None else since - LONGEST_CALL, None if until is None else until + LONGEST_CALL
+    return scan_whole(scanner, before, after) if texts else scanner.scan(before, after)
 
 
 def began_within(started_at: str, attempt: int | None, since: float | None, until: float | None) -> bool:

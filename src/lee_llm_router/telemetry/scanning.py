@@ -48,6 +48,22 @@ class TraceScanner(TraceReader, Protocol):
         ...
 
 
+@runtime_checkable
+class WholeScanner(Protocol):
+    """Keeps the texts of ``capture: full`` apart, and leaves them out of `scan`; a scanner without this does not."""
+
+    def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """As `TraceScanner.scan`, with those texts."""
+        ...
+
+
+def scan_whole(
+    scanner: TraceScanner, since: float | None = None, until: float | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """Return what `scanner` scans, with the texts of ``capture: full``."""
+    return scanner.scan_whole(since, until) if isinstance(scanner, WholeScanner) else scanner.scan(since, until)
+
+
 def scanner_of(store: TraceReader) -> TraceScanner:
     """Return `store` if it is a `TraceScanner`, else one that reads it by `last` and `find`."""
     return store if isinstance(store, TraceScanner) else _ReaderScanner(store)

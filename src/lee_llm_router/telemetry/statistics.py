@@ -134,7 +134,8 @@ def trace_statistics(
     counter = _Counter(tuple(by), passes)
     number = 0
     joiner: CallJoiner[RawRecord] = CallJoiner()
-    for number, record in enumerate(scan_around(scanner, wanted.since, wanted.until), 1):
+    records = scan_around(scanner, wanted.since, wanted.until, texts=wanted.grep is not None)
+    for number, record in enumerate(records, 1):
         if progress is not None and not number % _TICK:
             progress(_TICK)
         if (record.get("verdict") == "return" and counter.count_plain(record, joiner)) or not is_record(record):

@@ -25,7 +25,7 @@ from lee_llm_router._util.scrubbing import quoted, text_of_exception
 from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.telemetry.plugins import STORES
 from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
-from lee_llm_router.telemetry.scanning import TraceScanner, scanner_of
+from lee_llm_router.telemetry.scanning import TraceScanner, scan_whole, scanner_of
 from lee_llm_router.telemetry.stores.failures import TraceStoreError
 from lee_llm_router.telemetry.stores.settings import BufferedSettings
 
@@ -156,6 +156,10 @@ class BufferedStore:
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """As `TraceScanner.scan`; what waits is written first."""
         return self._reader().scan(since, until)
+
+    def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """As `WholeScanner.scan_whole`; what waits is written first."""
+        return scan_whole(self._reader(), since, until)
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
         """As `TraceScanner.calls`; what waits is written first."""

@@ -10,7 +10,7 @@ from lee_llm_router._util.clock import Clock
 from lee_llm_router._util.scrubbing import text_of_exception
 from lee_llm_router.telemetry.plugins import STORES
 from lee_llm_router.telemetry.records import TraceReader, TraceRecord, TraceStore
-from lee_llm_router.telemetry.scanning import TraceScanner, scanner_of
+from lee_llm_router.telemetry.scanning import TraceScanner, scan_whole, scanner_of
 from lee_llm_router.telemetry.stores.failures import TraceStoreError
 from lee_llm_router.telemetry.stores.settings import MultiSettings
 
@@ -104,6 +104,10 @@ class MultiStore:
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """As `TraceScanner.scan`."""
         return self._stream(lambda reader: reader.scan(since, until))
+
+    def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """As `WholeScanner.scan_whole`."""
+        return self._stream(lambda reader: scan_whole(reader, since, until))
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
         """As `TraceScanner.calls`."""

@@ -218,6 +218,10 @@ class SqliteTraceStore:
         """Yield records as mappings, without the texts of ``capture: full``; see `TraceScanner.scan`."""
         return self._reader.scan(since, until)
 
+    def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """Yield records as mappings, with those texts; see `WholeScanner.scan_whole`."""
+        return self._reader.scan_whole(since, until)
+
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
         """Yield calls, newest first; see `TraceScanner.calls`."""
         return self._reader.calls(since, until)

@@ -16,6 +16,8 @@ from lee_llm_router.telemetry.stores.sqlite_file import TraceDatabase
 from lee_llm_router.telemetry.stores.sqlite_rows import plain_text, record_of
 
 _PAGE = 2000
+_WHOLE_PAGE = 200
+"""Records with captured texts, which may be long, that are read at once."""
 _CALLS = 250
 """Calls that are read at once."""
 _LONG_AFTER = 3600.0
@@ -63,14 +65,22 @@ class SqliteReader:
 
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """As `TraceScanner.scan`."""
+        return self._scan("record", _PAGE, since, until)
+
+    def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
+        """As `WholeScanner.scan_whole`."""
+        return self._scan("coalesce(captured, record)", _WHOLE_PAGE, since, until)
+
+    def _scan(self, what: str, size: int, since: float | None, until: float | None) -> Iterator[Mapping[str, Any]]:
+        """Yield what the expression `what` says of each record, `size` of them at a time."""
         self.skipped = 0
         begin, end = -inf if since is None else since, inf if until is None else until
         low, top = self._range(begin, end)
         while low <= top:
             page = self._rows(
-                "SELECT seq, record FROM records"
+                f"SELECT seq, {what} FROM records"  # noqa: S608 - one of two expressions
                 " WHERE seq BETWEEN ? AND ? AND started_at >= ? AND started_at < ? ORDER BY seq LIMIT ?",
-                (low, top, begin, end, _PAGE),
+                (low, top, begin, end, size),
             )
             for _, line in page:
                 try:
@@ -79,7 +89,7 @@ class SqliteReader:
                     self.skipped += 1
                     continue
                 yield record
-            if len(page) < _PAGE:
+            if len(page) < size:
                 return
             low = page[-1][0] + 1
 
