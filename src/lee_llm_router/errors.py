@@ -297,7 +297,7 @@ def _attempt_lines(attempts: Sequence[TraceRecord], message: str) -> list[str]:
     if len(shown) == 1:
         # A record leaves out what the message quotes of an answer.
         told = (shown[0].error or "").removesuffix(" …")
-        if f" at {shown[0].target}: {told}" in message:
+        if any(f"{before}{shown[0].target}: {told}" in message for before in (" at ", "can be asked (")):
             return []
     width = max((len(record.target) for record in shown), default=0)
     lines = []

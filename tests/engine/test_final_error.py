@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from helpers.support import END, Pieces, config_for, router_for
-from lee_llm_router.errors import FailureType, LLMRouterError, error_for
+from helpers.support import END, Pieces, ScriptedProvider, config_for, router_for
+from lee_llm_router.errors import FailureType, LLMRouterError, UnavailableError, error_for
+from lee_llm_router.providers import registry
 
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
 ONCE = {"retry": {"attempts": 1}, "contract": {"repair": 0}}
 
 
@@ -54,3 +56,34 @@ def test_an_answer_that_came_is_not_denied(plays: dict[str, list[Any]], options:
     """A whole answer that broke its contract, or a part of one: it came, and cannot be used."""
     said = failure_of(plays, ONCE, **options).splitlines()[0]
     assert ("got no answer that can be used (" in said, "got no answer (" in said) == (came, not came)
+
+
+class Unbuildable(ScriptedProvider):
+    """A provider whose machine lacks something."""
+
+    def __init__(self, *given: Any) -> None:
+        raise RuntimeError("no GPU found")
+
+
+@pytest.mark.parametrize(
+    ("chain", "reason", "lines"),
+    [
+        (["broken"], "broken/m: provider 'broken' cannot be built: RuntimeError: no GPU found)", 1),
+        (["plain"], "plain/m: the provider does not take tools)", 1),
+        (["broken", "plain"], "no GPU found; 1 more cannot either)", 3),
+        (["plain", "broken", "broken2"], "plain/m: the provider does not take tools; 2 more cannot either)", 4),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_can_ask_nobody_says_why(chain: list[str], reason: str, lines: int, stream: bool) -> None:
+    """The message names a reason by itself, once: not everybody shows the list of targets."""
+    registry.register("unbuildable", Unbuildable, replace=True)
+    kinds = {name: {"type": "unbuildable"} if "broken" in name else {"tools": False} for name in chain}
+    router, _, _ = router_for(config_for({name: [] for name in chain}, providers=kinds))
+    with pytest.raises(UnavailableError) as caught:
+        if stream:
+            list(router.stream("r", "hi", tools=[TOOL]))
+        else:
+            router.complete("r", "hi", tools=[TOOL])
+    assert reason in caught.value.message
+    assert len(str(caught.value).splitlines()) == lines

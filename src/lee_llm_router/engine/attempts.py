@@ -367,7 +367,7 @@ class CallRun:
         if now >= self.last_start:
             error = deadline_passed(self.plan.deadline, self.waited, now)
         else:
-            error = nobody_left(self.selector, self.last_error, now)
+            error = nobody_left(self.selector, self.recorder.records, self.last_error, now)
         return self._ended(error)
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:

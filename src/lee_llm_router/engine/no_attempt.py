@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lee_llm_router._util.numbers import written_out
 from lee_llm_router.engine.candidates import NextAction
 from lee_llm_router.engine.plan import CallPlan
@@ -10,6 +12,7 @@ from lee_llm_router.engine.recorder import CallRecorder
 from lee_llm_router.engine.selection import TargetSelector
 from lee_llm_router.engine.steps import CallSteps
 from lee_llm_router.errors import LLMRouterError, LLMTimeoutError, UnavailableError
+from lee_llm_router.telemetry.records import TraceRecord
 
 
 def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, now: float) -> LLMRouterError:
@@ -21,15 +24,27 @@ def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, no
     return LLMTimeoutError(message, sent=False)
 
 
-def nobody_left(selector: TargetSelector, last_error: LLMRouterError | None, now: float) -> LLMRouterError:
-    """Return the error of a call that can ask no target."""
+def nobody_left(
+    selector: TargetSelector, records: Sequence[TraceRecord], last_error: LLMRouterError | None, now: float
+) -> LLMRouterError:
+    """Return the error of a call that can ask no target, of which there are `records` so far."""
     if selector.spent_budget is not None:
         return selector.spent_budget
     opens_at = selector.opens_at
     retry_after = None if opens_at is None else max(0.0, opens_at - now)
-    why = f" ({selector.shut_reason})" if selector.shut_reason else ""
+    reason = selector.shut_reason or _refusals(records)
+    why = f" ({reason})" if reason else ""
     after = f", after {last_error.failure_type}: {error_text(last_error, quotes=False)}" if last_error else ""
     return UnavailableError(f"no target can be asked{why}{after}", retry_after=retry_after, sent=False)
+
+
+def _refusals(records: Sequence[TraceRecord]) -> str:
+    """Return why the first target that was skipped cannot serve, and how many others cannot."""
+    refused = [record for record in records if record.outcome == "skipped"]
+    if not refused:
+        return ""
+    others = "" if len(refused) == 1 else f"; {len(refused) - 1} more cannot either"
+    return f"{refused[0].target}: {refused[0].error or refused[0].failure_type}{others}"
 
 
 def kept_answer(plan: CallPlan, recorder: CallRecorder, action: NextAction) -> CallSteps:
