@@ -1,4 +1,4 @@
-"""Types of the fields that settings models share: numbers, seconds, names of variables, addresses."""
+"""Field types that settings models share: numbers, seconds, names of variables, addresses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.scrubbing import looks_like_key
 
 _PLACEHOLDER = late_pattern(r"(?<![A-Za-z0-9_])(RESOURCE|REGION|PROJECT|WORKSPACE)(?![A-Za-z0-9_])")
-"""Words that stand for the user's own in addresses of vendors."""
+"""Placeholders in vendors' addresses that users must replace with their own values."""
 _ENV_NAME = late_pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_KEYS = 100
-"""Keys that one provider may have."""
+"""The most keys that one provider may have."""
 
 
 def _number(value: Any) -> Any:
@@ -62,17 +62,17 @@ def _is_base_url(value: str) -> str:
 
 
 Number: TypeAlias = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-"""A finite number. Neither text nor a boolean is taken for one."""
+"""A finite number. Text and booleans are refused."""
 Integer: TypeAlias = Annotated[int, BeforeValidator(_integer)]
-"""A whole number. Neither text nor a boolean is taken for one."""
+"""A whole number. Text and booleans are refused."""
 MAX_SECONDS = 2_000_000.0
-"""The longest duration: 23 days. A system's own waits hold no more than 24."""
+"""The longest duration: 23 days. The system's own waits hold at most 24."""
 Seconds: TypeAlias = Annotated[Number, Field(gt=0, le=MAX_SECONDS)]
 """A duration greater than 0, and at most `MAX_SECONDS`."""
 Wait: TypeAlias = Annotated[Number, Field(ge=0, le=MAX_SECONDS)]
 """A duration that may be 0."""
 MAX_DURATION = 315_360_000.0
-"""The longest time that anything is kept: 10 years."""
+"""The longest retention time: 10 years."""
 _DURATION = late_pattern(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -86,16 +86,16 @@ def _seconds_of(value: Any) -> Any:
 
 
 class _OneOrSeveral:
-    """Gives a field the schema of one name of a variable, or of a list of them; a list of one is as the name alone."""
+    """Gives a field the schema of one variable name or a list of names. A list of one equals the name alone."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return what checks each name, and complains of the field as a whole."""
+        """Return a schema that checks each name, and reports errors on the field as a whole."""
         return core_schema.no_info_wrap_validator_function(
             _each_name, handler.generate_schema(EnvName), serialization=core_schema.simple_ser_schema("any")
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the schema of a name, with a list of them as the other choice."""
+        """Return the schema of a name, with a list of names as the alternative."""
         one = handler(schema)
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_KEYS}]}
 
@@ -127,8 +127,8 @@ class AllowString:
         self._type = ["number", "string"] if or_number else "string"
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the field's schema with a string as the other choice."""
-        return {"anyOf": [{"type": self._type}, handler(schema)]}
+        """Return the field's schema with a string as the alternative."""
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 Duration: TypeAlias = Annotated[
@@ -140,6 +140,6 @@ EnvName: TypeAlias = Annotated[
     Field(max_length=128, json_schema_extra={"pattern": f"^{_ENV_NAME.pattern}$"}),
     AfterValidator(_names_a_variable),
 ]
-"""The name of an environment variable that holds a key. The key itself never stands in a file."""
+"""The name of an environment variable that holds a key. The key itself never appears in a file."""
 BaseUrl: TypeAlias = Annotated[str, AfterValidator(_is_base_url)]
 """An http(s) address that paths are appended to: without user, password, query or trailing slash."""

@@ -1,4 +1,4 @@
-"""Sections that few files have: the module of such a model is loaded when there is one to check."""
+"""Models of sections that few files have: their module is loaded only when there is a section to check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class LateModel:
-    """Gives a field the schema of a model; in ``Annotated[Any, LateModel(...)]``, where a type checker sees the model.
+    """Gives a field the schema of a model, in ``Annotated[Any, LateModel(...)]``; a type checker sees the model itself.
 
     Args:
         module: The module of the model, in this package.
@@ -19,7 +19,8 @@ class LateModel:
         or_false: Whether the field may be false as well.
         bare: The setting that a bare word stands for. Default: a mapping is wanted.
 
-    A model takes 1 to 4 million instructions to define, of 800 that the package's import takes, and as many to build.
+    Defining a model takes 1 to 4 million instructions, and building it as many; importing the package takes 800
+    million.
     """
 
     def __init__(self, module: str, name: str, *, or_false: bool = False, bare: str | None = None) -> None:
@@ -40,13 +41,13 @@ class LateModel:
         return self.model().model_validate(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return what checks a section by its model; what that says is said of its place in the whole."""
+        """Return a schema that checks a section with its model; errors are reported at the section's place."""
         return core_schema.no_info_plain_validator_function(
             self._check, serialization=core_schema.simple_ser_schema("any")
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return a reference to the schema of the model, as for any other model."""
+        """Return a reference to the model's schema, as for any other model."""
         model = self.model()
         model.model_rebuild()
         whole: Any = model.__pydantic_core_schema__

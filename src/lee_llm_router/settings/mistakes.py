@@ -1,4 +1,4 @@
-"""A mistake in a configuration, before its line and column are looked up."""
+"""A mistake in a configuration, before its line and column are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lee_llm_router._util.suggestions import current_suggester
 from lee_llm_router.settings.model import KeyPath
 
 PointsAt: TypeAlias = Literal["key", "value", "parent"]
-"""Where a finding points: at the key, at its value, or, where the key is missing, at the key of its parent."""
+"""Where a finding points: at the key, at its value, or, if the key is missing, at the key of its parent."""
 
 
 FindingKind: TypeAlias = Literal[
@@ -37,7 +37,7 @@ FindingKind: TypeAlias = Literal[
     "unsupported",
     "other",
 ]
-"""What a finding is about, for those who sort findings and not only show them: the doctor has an id for each."""
+"""The subject of a finding, for code that sorts findings: the doctor has an id for each."""
 
 
 class Mistake(NamedTuple):
@@ -48,16 +48,16 @@ class Mistake(NamedTuple):
     message: str
     at: PointsAt = "value"
     word: Any = None
-    """What was written, for a suggestion; never shown."""
+    """The word as written, used to find a suggestion; never shown."""
     known: Collection[str] = ()
-    """What could have been meant."""
+    """The words that may have been meant."""
     hint: str = ""
-    """The suggestion, if it was made already."""
+    """The suggestion, if there already is one."""
     kind: FindingKind = "other"
 
 
 def missing_extra(message: str) -> PydanticCustomError:
-    """Return what a model's validator raises where a package is missing: `message` says what to install."""
+    """Return the error that a model's validator raises if a package is missing: `message` says what to install."""
     mistake = Mistake((), message, kind="unknown_type")
     return PydanticCustomError("missing_extra", "{text}", {"text": message, "mistake": mistake})
 
@@ -65,13 +65,13 @@ def missing_extra(message: str) -> PydanticCustomError:
 def validation_error(kind: str, mistakes: Iterable[Mistake]) -> ValidationError:
     """Return `mistakes` as one pydantic error of type `kind`; its text ends with the suggestion.
 
-    The context holds the mistake, so that the configuration's own report needs no parsing of that text.
+    The context holds the mistake, so the configuration's own report need not parse that text.
     """
     suggester = current_suggester()
     details = []
     for mistake in mistakes:
         hint = mistake.hint or suggester.did_you_mean(mistake.word, mistake.known)
-        # Without the word: a context is shown by pydantic, and what was written must not be.
+        # Leave out the word: pydantic shows the context, and the written value must stay hidden.
         shown = mistake._replace(word=None, known=(), hint=hint)
         error = PydanticCustomError(kind, "{text}", {"text": mistake.message + hint, "mistake": shown})
         details.append(InitErrorDetails(type=error, loc=mistake.path, input=None))

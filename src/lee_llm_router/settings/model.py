@@ -1,4 +1,4 @@
-"""Settings models that mask values of environment variables and of sensitive headers wherever they are shown."""
+"""Settings models that mask values of environment variables and of sensitive headers in all output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from lee_llm_router._util.scrubbing import MASK, is_sensitive_header, is_sensiti
 from lee_llm_router.settings.origin import NO_ORIGIN, ConfigOrigin
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Keys and list indexes that lead to a value, the outermost first."""
+"""Keys and list indexes that lead to a value, outermost first."""
 
 _building = ForkLock(reentrant=True)
 
 
 def _keep_masks(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """Mask in the model what masks itself in `value`, which may be a dump of another."""
+    """Keep the masks of `value`, which may be a dump of another model, in the new model."""
     made = check(value)
     if isinstance(value, Mapping) and (filled := {path: text.used for path, text in masked_paths(value)}):
         note_filled(made, filled)
@@ -39,9 +39,9 @@ def _json_masked(model: RedactingModel, dumped: SerializerFunctionWrapHandler) -
 
 
 class RedactingModel(BaseModel):
-    """A frozen model without unknown keys that shows ``***`` in place of values that came from the environment.
+    """A frozen model that refuses unknown keys and shows ``***`` for values that came from the environment.
 
-    `repr`, `str` and JSON dumps (``model_dump_json``, ``model_dump(mode="json")``) are masked; attributes and Python
+    `repr`, `str` and JSON dumps (``model_dump_json``, ``model_dump(mode="json")``) are masked. Attributes and Python
     dumps hold the values, as text whose own `repr` is masked. Sensitive headers are always masked.
     """
 
@@ -51,13 +51,13 @@ class RedactingModel(BaseModel):
         _filled: dict[KeyPath, tuple[str, ...]]
         """Paths inside this model whose values came from ``${...}``, with the values of the variables used there."""
     else:
-        _filled = PrivateAttr(default_factory=dict)  # an annotation would be evaluated once more for each model
+        _filled = PrivateAttr(default_factory=dict)  # an annotation would be evaluated again for each model
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return what checks a model, and what masks its JSON dump.
+        """Return a schema that checks a model and masks its JSON dump.
 
-        Written out, since pydantic binds each decorated function anew to every model that inherits it, through all the
+        It is written out because pydantic binds each decorated function again for every inheriting model, through all
         bases between: 6 of the 829 million instructions of the package's import.
         """
         outermost: Any = handler(source)
@@ -79,7 +79,7 @@ class RedactingModel(BaseModel):
         _parent_namespace_depth: int = 2,
         _types_namespace: Any = None,
     ) -> bool | None:
-        """Build the validator, as pydantic does when a model is first used; one thread at a time."""
+        """Build the validator in one thread at a time, as pydantic does when a model is first used."""
         # Before pydantic 2.14, building a deferred model is not thread-safe.
         with _building:
             return super().model_rebuild(
@@ -126,7 +126,7 @@ class RedactingModel(BaseModel):
         return other
 
     def filled_values(self) -> tuple[str, ...]:
-        """Return the values of environment variables used in this model and those inside it, without duplicates.
+        """Return the values of environment variables used in this model and the models inside it, without duplicates.
 
         Names of providers and models are left out: traces show them anyway.
         """
@@ -141,7 +141,7 @@ class RedactingModel(BaseModel):
 
 
 class OriginModel(RedactingModel):
-    """A model that reads paths or variables later, and so keeps where it came from."""
+    """A model that remembers where it came from, because it reads paths or variables later."""
 
     if TYPE_CHECKING:
         _origin: ConfigOrigin
@@ -150,22 +150,22 @@ class OriginModel(RedactingModel):
 
     @property
     def origin(self) -> ConfigOrigin:
-        """Where the configuration came from that this model is part of."""
+        """The origin of the configuration that this model is part of."""
         return self._origin
 
 
 def note_origin(model: RedactingModel, origin: ConfigOrigin) -> None:
-    """Record in `model`, and in the models inside it, where they came from."""
+    """Record the origin of `model` in it and in the models inside it."""
     for one in _models(model):
         if isinstance(one, OriginModel):
             one._origin = origin
 
 
 def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]) -> None:
-    """Record in `model`, and in the models inside it, which of their values came from the environment.
+    """Record which values of `model` and the models inside it came from the environment.
 
-    Each path is recorded in the innermost model on it. Where a path ends early, because a value was converted to
-    something else, all from there inwards counts as filled.
+    Each path is recorded in the innermost model on it. If a path ends early because a value was converted to
+    something else, everything below that point counts as filled.
     """
     marked: dict[int, tuple[RedactingModel, dict[KeyPath, tuple[str, ...]]]] = {}
     for path, values in filled.items():
@@ -184,13 +184,13 @@ def note_filled(model: RedactingModel, filled: Mapping[KeyPath, tuple[str, ...]]
 
 
 _NAMES = frozenset({("model",), ("provider",), ("default_role",), ("type",)})
-"""Places of names, which traces show anyway."""
+"""Places that hold names, which traces show anyway."""
 
 _Used: TypeAlias = tuple[KeyPath, tuple[str, ...]]
 
 
 def _grouped(places: Iterable[_Used]) -> dict[str | int, list[_Used]]:
-    """Return `places` by their first key, without it."""
+    """Return `places` grouped by their first key, with that key removed."""
     groups: dict[str | int, list[_Used]] = {}
     for (key, *rest), used in places:
         groups.setdefault(key, []).append((tuple(rest), used))
@@ -198,7 +198,7 @@ def _grouped(places: Iterable[_Used]) -> dict[str | int, list[_Used]]:
 
 
 def _with_masks(value: Any, places: list[_Used]) -> Any:
-    """Return `value` with the texts at `places` as ones that mask themselves; changed in place where it can be."""
+    """Return `value` with self-masking texts at `places`; lists and mappings are changed in place."""
     if isinstance(value, str):
         return MaskedText(value, tuple(dict.fromkeys(one for _, used in places for one in used)))
     if isinstance(value, (list, tuple)):
@@ -253,12 +253,12 @@ def _sensitive(fields: Any, is_sensitive: Callable[[str], bool]) -> list[str]:
 
 
 _Places: TypeAlias = "dict[str | int | None, _Places]"
-"""Paths as a tree: what follows each key. A path ends where `_HERE` follows."""
+"""Paths as a tree: each key maps to the keys that may follow it. A path ends at `_HERE`."""
 _HERE = None
 
 
 def _mask(value: Any, places: _Places) -> Any:
-    """Return `value` with what stands at `places` masked; all of it where one of them is not found in it."""
+    """Return `value` with the values at `places` masked; mask all of it if one of the places is missing."""
     if _HERE in places:
         return MASK
     if isinstance(value, Mapping) and places.keys() <= value.keys():
@@ -275,4 +275,4 @@ class Section(RedactingModel):
 
 
 class OriginSection(Section, OriginModel):
-    """A section that keeps where it came from."""
+    """A section that remembers where it came from."""

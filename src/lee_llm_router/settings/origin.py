@@ -1,4 +1,4 @@
-"""Where a configuration came from: its file, and what the `.env` beside that adds to the environment."""
+"""The origin of a configuration: its file, and the variables that the `.env` next to it adds to the environment."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lee_llm_router._util.home_paths import expand_home
 
 @dataclass(frozen=True, slots=True)
 class ConfigOrigin:
-    """The origin of a configuration, known to those of its models that read paths or variables later.
+    """The origin of a configuration, for models that read paths or variables later.
 
-    All are equal, since models that say the same shall be, wherever they came from.
+    All origins are equal, so that models with equal settings are equal wherever they came from.
     """
 
     file: str | None = field(default=None, compare=False)
@@ -23,11 +23,11 @@ class ConfigOrigin:
     env_file: str | None = field(default=None, compare=False)
     """Path of the `.env` that was read; None if there is none."""
     env_problem: str | None = field(default=None, compare=False)
-    """Why the `.env` beside the file was not read."""
+    """Why the `.env` next to the file was not read."""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-    """What the `.env` says. The environment itself goes first."""
+    """The variables of the `.env`. The environment itself takes precedence."""
     used: frozenset[str] = field(default=frozenset(), compare=False)
-    """Names of the variables that the file's references have asked for."""
+    """Names of the variables that the file's references use."""
 
     @property
     def folder(self) -> str | None:
@@ -35,16 +35,16 @@ class ConfigOrigin:
         return None if self.file is None else os.path.dirname(self.file)  # noqa: PTH120
 
     def variable(self, name: str) -> str | None:
-        """Return the value that the variable `name` has now: the environment's, else that of the `.env`."""
+        """Return the current value of the variable `name`: from the environment, else from the `.env`."""
         value = os.environ.get(name)
         return self.variables.get(name) if value is None else value
 
     def environment(self) -> Mapping[str, str]:
-        """Return the environment of this moment, with what the `.env` adds to it."""
+        """Return the current environment, with the variables that the `.env` adds."""
         return {**self.variables, **os.environ} if self.variables else os.environ
 
     def path(self, written: str) -> Path:
-        """Return the path that a setting names: ``~`` is the home, a relative one starts at the folder of the file.
+        """Return the path that a setting names: ``~`` is the home, a relative path starts at the folder of the file.
 
         Raises:
             OSError: there is no home.
@@ -53,4 +53,4 @@ class ConfigOrigin:
 
 
 NO_ORIGIN = ConfigOrigin()
-"""The origin of what no file holds."""
+"""The origin of settings that come from no file."""

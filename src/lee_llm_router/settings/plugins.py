@@ -1,8 +1,8 @@
-"""Plugins by name: providers, policies, stores and sinks are found, checked and built in this one way.
+"""Plugins by name: the one way to find, check and build providers, policies, stores and sinks.
 
-A plugin is a class. It is known by a built-in dotted path, by `PluginRegistry.register`, or by an entry point of an
-installed package, and it is imported when a configuration first names it. Its class attribute `config_model`, a
-`PluginSettings`, says which settings it has; the configuration checks a section by the model of its `type`.
+A plugin is a class. Its name comes from a built-in dotted path, from `PluginRegistry.register`, or from an entry point
+of an installed package. It is imported when a configuration first names it. Its class attribute `config_model`, a
+`PluginSettings`, defines its settings; the configuration checks a section with the model of its `type`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PluginSettings(OriginSection):
 
     @classmethod
     def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """Return the settings `written`, and an alias's `defaults` for those that are left out."""
+        """Return the settings `written`, completed with an alias's `defaults`."""
         return {**defaults, **written}
 
 
@@ -42,14 +42,14 @@ class PluginRegistry(Generic[PluginT]):
     """The plugins of one kind.
 
     Args:
-        kind: What one is called in messages: ``provider type``.
-        group: The entry-point group of installed ones.
+        kind: The name of the kind in messages: ``provider type``.
+        group: The entry-point group of installed plugins.
         built_in: Dotted paths ``package.module:Class`` by name.
-        aliases: Returns other names of built-in ones: the real name, and defaults for settings that are left out.
-            Called when an alias is first looked for.
-        problem: Returns what is wrong with a loaded plugin, as the end of a sentence; None if it is one.
-        hint: Returns what was meant by an unknown name, as the end of a finding; empty if it cannot tell. Its argument
-            `near` is the known name that is closest.
+        aliases: Returns other names of built-in plugins: the real name, and defaults for settings that are left out.
+            Called when an alias is first looked up.
+        problem: Returns what is wrong with a loaded plugin, as the end of a sentence; None if it is fine.
+        hint: Returns what an unknown name probably meant, as the end of a finding; empty if it cannot tell. Its
+            argument `near` is the closest known name.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class PluginRegistry(Generic[PluginT]):
         return tuple(dict.fromkeys((*self.built_in_types, *self._built_in_aliases())))
 
     def register(self, name: str, plugin: str | type[PluginT], *, replace: bool = False) -> None:
-        """Make `name` known, for every router of this process.
+        """Make `name` known to every router of this process.
 
         Args:
-            name: What a configuration writes under `type`.
+            name: The name that a configuration writes under `type`.
             plugin: The class, or its dotted path ``package.module:Class``, imported when first used.
-            replace: Allow taking the place of a known one.
+            replace: Allow replacing a known plugin.
 
         Raises:
             ValueError: the name is taken, or the path has no colon.
@@ -112,10 +112,10 @@ class PluginRegistry(Generic[PluginT]):
         return self._all_aliases().get(name, (name, {}))
 
     def get(self, name: str) -> type[PluginT]:
-        """Return the class behind the name or alias `name`, imported if need be.
+        """Return the class of the plugin or alias `name`, importing it if necessary.
 
         Raises:
-            ConfigError: there is none, or its module cannot be imported.
+            ConfigError: there is no such plugin, or its module cannot be imported.
         """
         type_name, _ = self.resolve(name)
         known = self._plugins.get(type_name)
@@ -141,15 +141,15 @@ class PluginRegistry(Generic[PluginT]):
         return tuple(sorted({*self._plugins, *self._all_aliases(), *_entry_points(self.group)}))
 
     def installed(self) -> frozenset[str]:
-        """Return the names of those that installed packages add."""
+        """Return the names of the plugins that installed packages add."""
         return frozenset(_entry_points(self.group)) - self.hidden()
 
     def hidden(self) -> frozenset[str]:
-        """Return the names of installed ones that cannot be reached: a built-in one or an alias goes first."""
+        """Return the names of installed plugins that a built-in one or an alias hides."""
         return frozenset(_entry_points(self.group)) & {*self.built_in_types, *self._all_aliases()}
 
     def settings_model(self, name: str) -> type[PluginSettings]:
-        """Return the model of the settings of `name`: its `config_model`, else one that takes nothing but a type.
+        """Return the settings model of `name`: its `config_model`, else a model that takes only a type.
 
         Raises:
             ConfigError: as `get`.
@@ -158,13 +158,13 @@ class PluginRegistry(Generic[PluginT]):
         return model
 
     def build(self, settings: PluginSettings, **context: Any) -> PluginT:
-        """Return the plugin that `settings` ask for.
+        """Return the plugin that `settings` name.
 
-        A class with a class method `from_settings` is built by it, with `settings` and what `context` the kind gives.
-        Any other is called with `settings` if it has a `config_model`, and without arguments if it has none.
+        If the class has a class method `from_settings`, call that with `settings` and the `context` of this kind.
+        Otherwise call the class with `settings` if it has a `config_model`, and without arguments if it has none.
 
         Raises:
-            ConfigError: there is none, or building it raised.
+            ConfigError: there is no such plugin, or building it raised.
         """
         plugin: Any = self.get(settings.type)
         try:
@@ -191,15 +191,15 @@ class PluginRegistry(Generic[PluginT]):
 
 
 def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSettings] = PluginSettings) -> Any:
-    """Check a section that names a plugin by the settings model of its `type`, and fill in the defaults of an alias.
+    """Check a section that names a plugin with the settings model of its `type`, and fill in the defaults of an alias.
 
-    The result carries the real type where an alias was written. A value that is neither a mapping nor a settings model
-    is returned as it is, for pydantic to refuse.
+    The result has the real type instead of an alias. A value that is neither a mapping nor a settings model is returned
+    unchanged, for pydantic to refuse.
 
     Args:
         registry: The plugins it may name.
         value: The section, not validated yet.
-        base: The model that says what is missing where there is no `type`.
+        base: The model that reports what is missing if there is no `type`.
 
     Raises:
         pydantic.ValidationError: the type is unknown, or the settings do not fit it.
@@ -224,7 +224,7 @@ def check_plugin(registry: PluginRegistry[Any], value: Any, base: type[PluginSet
 
 
 def check_named_plugin(registry: PluginRegistry[Any], value: Any) -> Any:
-    """As `check_plugin`; a bare name stands for a section with nothing but that type."""
+    """Same as `check_plugin`; a bare name stands for a section with only that type."""
     if not isinstance(value, str):
         return check_plugin(registry, value)
     try:
@@ -252,7 +252,7 @@ def _entry_points(group: str) -> dict[str, EntryPoint]:
 
 
 @lru_cache(maxsize=8)
-def _entry_points_on(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - looking again costs milliseconds
+def _entry_points_on(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - searching again costs milliseconds
     from importlib.metadata import entry_points  # noqa: PLC0415 - slow, and built-in plugins do not need it
 
     return {point.name: point for point in entry_points(group=group)}

@@ -1,16 +1,16 @@
-"""A connection to Redis or Valkey for what routers share: short waits, no retries, one Lua script a decision.
+"""A connection to Redis or Valkey for state that routers share: short waits, no retries, one Lua script per decision.
 
 How this works
 --------------
-redis-py is imported when a connection is first used, so nobody pays for it who does not name Redis. The connection is
-made by the URL, which says all there is to say: ``redis://``, ``rediss://`` (TLS) or ``unix://``, user and password,
-number of the database. redis-py's own retries are off: whoever calls knows better what to do meanwhile.
+redis-py is imported when a connection is first used, so only users of Redis pay for it. The URL gives everything that
+the connection needs: ``redis://``, ``rediss://`` (TLS) or ``unix://``, user and password, database number. redis-py's
+own retries are off: the caller knows better what to do meanwhile.
 
-`run` sends scripts as EVALSHA, all in one go. Where the server does not know one (it was restarted, or somebody called
-SCRIPT FLUSH), it has not run, so it is loaded and run again; and so it is where a node of a cluster says that another
-one has the keys. `listen` subscribes to a channel over a socket of its own.
+`run` sends all scripts at once as EVALSHA. If the server does not know a script (after a restart or SCRIPT FLUSH), the
+script has not run, so it is loaded and run again. It is also run again if a node of a cluster says that another node
+has the keys. `listen` subscribes to a channel over a socket of its own.
 
-A forked child makes connections of its own, and leaves those of its parent alone.
+A forked child makes its own connections, and leaves its parent's alone.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.errors import ConfigError
 
 DEFAULT_TIMEOUT = 0.25
-"""Seconds that Redis may take for an answer; in one data centre it takes one or two thousandths of a second."""
+"""Seconds that Redis may take to answer; within one data centre it takes one or two thousandths of a second."""
 PING_SECONDS = 5.0
-"""Seconds of silence after which a subscription is asked whether it is still there."""
+"""Seconds of silence after which a subscription is pinged."""
 _MOST_ROUNDS = 4
-"""Round trips of a script at most: another node, that has to be told it, and moves the keys just now."""
+"""The most round trips for a script: another node that must first load it while the keys are moving."""
 _MOST_HOMES = 10_000
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _of_parents: list[Any] = []
-"""Clients that were open during a fork; in the child they are neither used nor closed."""
+"""Clients that were open during a fork; the child neither uses nor closes them."""
 
 
 Node: TypeAlias = tuple[str, int]
-"""Host and port of a node of a cluster; the host is empty if it is the one of the address."""
+"""Host and port of a cluster node; an empty host means the host of the address."""
 
 
 class RedisProblem(Exception):
-    """Redis did not do what was asked: it is gone, slow, full, read-only, or refuses. The text has no secret."""
+    """Redis did not do what was asked: it is gone, slow, full, read-only, or refuses. The text contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class LuaScript:
 
     text: str
     sha: str = field(init=False)
-    """What the server calls it."""
+    """The server's name for the script."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
@@ -64,7 +64,7 @@ class LuaScript:
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
-    """One run of a script. All keys have one hash tag."""
+    """One run of a script. All its keys share one hash tag."""
 
     script: LuaScript
     keys: Sequence[str]
@@ -77,7 +77,7 @@ class ScriptCall:
 
 
 class _Errand:
-    """A run of a script under way."""
+    """A script run in progress."""
 
     __slots__ = ("answer", "asks", "call", "is_left", "is_moved", "loads", "node")
 
@@ -95,7 +95,7 @@ class _Errand:
         return ("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.arguments)
 
     def hear(self, answer: Any) -> None:
-        """Take an answer. One that says why it did not run leads to another try."""
+        """Take an answer. If it says why the script did not run, prepare another try."""
         self.answer, self.is_left, self.loads, self.asks = answer, False, False, False
         if not isinstance(answer, Exception):
             return
@@ -109,14 +109,14 @@ class _Errand:
 
 
 class RedisConnection:
-    """What this process has of one Redis. Use it from one thread at a time; `listen` may be at work in another.
+    """This process's connection to one Redis. Use it from one thread at a time; another thread may be in `listen`.
 
     Args:
-        url: Where it is, and as whom: ``rediss://user:password@host:6380/0``, ``unix:///run/redis.sock``.
-        timeout: Seconds that it may take to connect, and for an answer.
+        url: Address and login: ``rediss://user:password@host:6380/0``, ``unix:///run/redis.sock``.
+        timeout: Seconds to wait for a connection, and for an answer.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none.
+        ConfigError: redis-py is not installed, or the URL is not valid.
     """
 
     def __init__(self, url: str, *, timeout: float = DEFAULT_TIMEOUT) -> None:
@@ -125,25 +125,25 @@ class RedisConnection:
         self._client: Any = None
         self._node_clients: dict[Node, Any] = {}
         self._homes: dict[str, Node | None] = {}
-        """Which nodes of a cluster have which hash tags, where it is not the one at the address."""
+        """The cluster node of each hash tag, if it is not the node at the address."""
         self._listener: Any = None
         self._heard_at = 0.0
-        """When anything came over the subscription last."""
+        """When the subscription last received anything."""
         self._has_pinged = False
-        """Whether a PING was sent over it since."""
+        """Whether a PING was sent over it since then."""
         self._is_closed = False
         self._fork_lock = ForkLock(reentrant=True, in_child=self._abandon)
         self._listening = ForkLock()
-        """Held while `listen` is at work."""
+        """Held while `listen` runs."""
         self._make_client().close()
 
     def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run scripts in one round trip, and return what they return.
+        """Run scripts in one round trip, and return their results.
 
-        It takes a second one where a server must be told a script first, or says that another node has the keys.
+        It takes another round trip if a server does not have a script yet, or says that another node has the keys.
 
         Raises:
-            RedisProblem: one of them did not run, or it is not known whether it did.
+            RedisProblem: one of them did not run, or it is not known whether it ran.
         """
         errands = [_Errand(one, self._homes.get(one.tag)) for one in calls]
         for _ in range(_MOST_ROUNDS):
@@ -158,7 +158,7 @@ class RedisConnection:
         return [one.answer for one in errands]
 
     def _run_at(self, node: Node | None, errands: Sequence[_Errand]) -> None:
-        """Run scripts at one node, each loaded first if it must be; note what came of them."""
+        """Run scripts at one node, loading them first if necessary; note the results."""
         texts = dict.fromkeys(one.call.script.text for one in errands if one.loads)
         commands: list[Sequence[str | int | float]] = [("SCRIPT LOAD", text) for text in texts]
         before = len(commands)
@@ -195,7 +195,7 @@ class RedisConnection:
     def listen(self, channel: str, seconds: float) -> list[str] | None:
         """Wait at most `seconds` for messages of `channel`, and return those that came. Another thread may `close`.
 
-        The first time it only subscribes, and returns None at once: what was published before is not known.
+        The first call only subscribes and returns None at once: earlier messages are not known.
 
         Raises:
             RedisProblem: the subscription was lost, and messages with it; the next call subscribes again.
@@ -215,7 +215,7 @@ class RedisConnection:
                 raise RedisProblem(problem_in_words(error)) from error
 
     def close(self) -> None:
-        """Close all connections, and let `listen` return for good. `run` would make a new one."""
+        """Close all connections and end `listen`. A later `run` would open a new connection."""
         self._is_closed = True
         with suppress(Exception):  # there is none, or it is being closed
             self._listener.connection._sock.shutdown(SHUT_RDWR)
@@ -233,7 +233,7 @@ class RedisConnection:
                 found.close()
 
     def _send(self, commands: Sequence[Sequence[str | int | float]], node: Node | None = None) -> list[Any]:
-        """Send all commands at once; return the answers, an exception in place of each that the server refused."""
+        """Send all commands at once; return the answers, with an exception for each command that the server refused."""
         try:
             pipeline = self._client_of(node).pipeline(transaction=False)
             for words in commands:
@@ -245,7 +245,7 @@ class RedisConnection:
         return answers
 
     def _client_of(self, node: Node | None) -> Any:
-        """Return the client of a node of a cluster; None: of the server at the address."""
+        """Return the client of a cluster node; None means the server at the address."""
         with self._fork_lock:
             client = self._client = self._client or self._make_client()
             if node is None:
@@ -284,9 +284,9 @@ class RedisConnection:
         return found
 
     def _read_into(self, found: list[str]) -> bool:
-        """Add the messages that have come to `found`; return whether there were any."""
+        """Add the messages that have arrived to `found`; return whether there were any."""
         before = len(found)
-        # Only of what has begun to come, and that is awaited whole: redis-py gives up a message of which half is there.
+        # Read only messages that have begun to arrive, and wait for each whole: redis-py drops a half-received one.
         while self._listener.connection.can_read(timeout=0):
             message = self._listener.get_message(timeout=self._timeout)
             if message is None:
@@ -295,12 +295,12 @@ class RedisConnection:
             self._has_pinged = False
             if message["type"] == "message":
                 found.append(message["data"])
-            elif message["type"] == "subscribe":  # redis-py has connected anew by itself
+            elif message["type"] == "subscribe":  # redis-py has reconnected by itself
                 raise RedisProblem("the subscription was interrupted")
         return len(found) > before
 
     def _ping_if_silent(self) -> None:
-        """Find out whether the other end is still there: of a host that is gone nothing ever comes."""
+        """Check that the other end is still there: a host that is gone sends nothing."""
         silent = monotonic() - self._heard_at
         if silent >= 2 * PING_SECONDS and self._has_pinged:
             raise RedisProblem("the subscription is silent")
@@ -309,17 +309,17 @@ class RedisConnection:
             self._listener.ping()
 
     def _abandon(self) -> None:
-        """Forget the connections in a forked child, without closing them: they are the parent's."""
+        """Forget the connections in a forked child without closing them: they are the parent's."""
         _of_parents.extend((self._client, self._listener, *self._node_clients.values()))
         self._client = self._listener = None
         self._node_clients = {}
 
 
 def check_redis_url(url: str) -> None:
-    """Check what can be checked of an address without asking anybody.
+    """Check an address without any network access.
 
     Raises:
-        ConfigError: it is none. The text does not quote it, since there may be a password in it.
+        ConfigError: it is not valid. The text does not quote it, since it may contain a password.
     """
     if not url.startswith(_SCHEMES):
         raise ConfigError(f"an address of Redis begins with {', '.join(_SCHEMES)}", sent=False)
@@ -332,22 +332,22 @@ def check_redis_url(url: str) -> None:
         has_port = False
     if not has_port:
         raise ConfigError("the port in an address of Redis is a number from 1 to 65535", sent=False)
-    if not re.fullmatch(r"/?\d*", parts.path):  # redis-py would take the database 0
+    if not re.fullmatch(r"/?\d*", parts.path):  # redis-py would use database 0
         raise ConfigError(
             "behind the host in an address of Redis stands the number of a database or nothing", sent=False
         )
 
 
 def redis_client(url: str, timeout: float, *, decode_responses: bool = False) -> Any:
-    """Return a client of redis-py that tries everything once. Nothing is sent yet.
+    """Return a redis-py client that tries everything once. Nothing is sent yet.
 
     Args:
-        url: Where the server is.
-        timeout: Seconds that it may take to connect, and for an answer.
+        url: Address of the server.
+        timeout: Seconds to wait for a connection, and for an answer.
         decode_responses: Whether answers are texts; else they are bytes.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none. The text does not quote it.
+        ConfigError: redis-py is not installed, or the URL is not valid. The text does not quote the URL.
     """
     check_redis_url(url)
     redis = import_redis()
@@ -359,10 +359,10 @@ def redis_client(url: str, timeout: float, *, decode_responses: bool = False) ->
             url, decode_responses=decode_responses, protocol=2, retry=Retry(NoBackoff(), 0), health_check_interval=0,
             socket_timeout=timeout, socket_connect_timeout=timeout,
         )  # fmt: skip
-    except Exception as error:  # noqa: BLE001 - it parses the address, and says what is wrong by any error
+    except Exception as error:  # noqa: BLE001 - it parses the address, and may raise any error
         raise ConfigError(f"this is no address of Redis: {type(error).__name__}", sent=False) from None
     try:
-        # Made and not opened: so options in the address are found that redis-py does not know.
+        # Create a connection without opening it, to find options in the address that redis-py does not know.
         client.connection_pool.make_connection()
     except (TypeError, ValueError):
         raise ConfigError("an option in the address of Redis is none of redis-py's", sent=False) from None
@@ -383,7 +383,7 @@ def import_redis() -> Any:
 
 
 def problem_in_words(error: Exception) -> str:
-    """Return what went wrong, for a log: bounded, in one line, and without an address."""
+    """Return what went wrong, for a log: bounded, on one line, and without an address."""
     name = type(error).__name__
     text = " ".join(str(error).split())[:200]
     if name in ("TimeoutError", "ConnectionError"):
