@@ -1,4 +1,4 @@
-"""Lee LLM Router: ask for a role, get a whole answer or one typed error, and a trace of every attempt."""
+"""Lee LLM Router: call a role, get a complete answer or one typed error, and a trace of every attempt."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.stores.multi import MultiStore
     from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore
 else:
-    # Looked up when first asked for, so that nobody loads what they do not use: the command line above all.
+    # Names are imported on first access, so nobody (above all the command line) loads what they do not use.
     _HOMES = {
         "_util.clock": "Clock",
         "batch.engine": "BatchStoppedError",

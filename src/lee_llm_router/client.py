@@ -18,7 +18,7 @@ class LLMClient:
     """Completes prompts by role. Its `router` is the `LeeLLMRouter` that does the work.
 
     Args:
-        config: Passed to `LeeLLMRouter`, as are all others.
+        config: Passed to `LeeLLMRouter`, like all other arguments.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class LLMClient:
     def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse: ...
 
     def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse[Any]:
-        """Do what `LeeLLMRouter.complete` does."""
+        """Call `LeeLLMRouter.complete`."""
         return self.router.complete(role, messages, **overrides)
 
     def close(self) -> None:
-        """Do what `LeeLLMRouter.close` does."""
+        """Call `LeeLLMRouter.close`."""
         self.router.close()

@@ -70,19 +70,20 @@ class LLMRouterError(Exception):
         provider: Name of the failing provider in the configuration, if any.
         model: The requested model.
         status_code: HTTP status, or exit code of a child process.
-        retry_after: Seconds until the next attempt, as named by the provider.
+        retry_after: Seconds to wait before the next attempt, as named by the provider.
         request_id: The call's id (UUIDv7). The router sets it on the error it raises.
         attempts: One record for each attempt of the call and each skipped target, in order.
         final: Whether another attempt at the same target is pointless, whatever the failure table says of the type.
         sent: Whether anything may have been sent to the provider. False only if that is certain.
         response: The part of an answer that was received (truncated text, usage), if any.
-        ask_again: Whether the provider asks differently from now on, so that the same target is worth another attempt
-            at once, whatever the type says. It costs none of the target's attempts; that of a call are its bound.
-        of_model: Whether it is this model that does not take the request (tools, pictures), so that another model of
-            the same provider is worth a try.
+        ask_again: Whether the provider sends a different request from now on, so another attempt at the same target is
+            worthwhile at once, whatever the type says. It does not count against the target's attempts, only against
+            the call's limit.
+        of_model: Whether only this model does not take the request (tools, pictures), so another model of the same
+            provider is worth a try.
         local_shortage: Whether this machine has run out of something (descriptors, ports, memory, threads). Such a
-            failure says nothing of the target, and does not count against it.
-        headers: Header fields of the answer that said so, by name in any case; empty if there was none.
+            failure says nothing about the target, and does not count against it.
+        headers: Header fields of the failed response, by case-insensitive name; empty if there was no response.
     """
 
     default_failure_type: ClassVar[FailureType] = FailureType.UNKNOWN
@@ -124,12 +125,12 @@ class LLMRouterError(Exception):
 
     @property
     def provider_request_id(self) -> str | None:
-        """The id that the vendor gave the failed request, to be named to its support; None where it named none."""
+        """The id that the vendor gave the failed request, to quote to its support; None if it gave none."""
         return request_id_in(self.headers)
 
     @classmethod
     def _known_type(cls, failure_type: object) -> FailureType:
-        """Return `failure_type`, also given as text; that of the class if it is none."""
+        """Return `failure_type`, which may be given as text; the type of the class if it is None or unknown."""
         try:
             return FailureType(failure_type) if failure_type else cls.default_failure_type  # type: ignore[arg-type]
         except ValueError:
@@ -251,7 +252,7 @@ class InvalidRequestError(LLMRouterError):
 
 
 class UnrecordedRequestError(InvalidRequestError):
-    """A cassette plays what was recorded, and the request is not in it; says what the nearest has otherwise."""
+    """A cassette plays recorded answers and does not have the request; the message says how the nearest one differs."""
 
 
 class ContractViolationError(LLMRouterError):
@@ -291,11 +292,11 @@ def error_for(failure_type: FailureType, message: str, **details: Any) -> LLMRou
 def _attempt_lines(attempts: Sequence[TraceRecord], message: str) -> list[str]:
     """Return a line for each attempt and each skipped target: target, failure, duration, error message.
 
-    There is none where `message` has told of the only one.
+    Return no lines if `message` already describes the only attempt.
     """
     shown = [record for record in attempts if record.provider is not None]
     if len(shown) == 1:
-        # A record leaves out what the message quotes of an answer.
+        # A record leaves out the parts of an answer that the message quotes.
         told = (shown[0].error or "").removesuffix(" …")
         if any(f"{before}{shown[0].target}: {told}" in message for before in (" at ", "can be asked (")):
             return []

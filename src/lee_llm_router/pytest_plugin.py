@@ -1,6 +1,6 @@
-"""Fixtures of pytest: `llm_router` makes routers that play scripts, `llm_cassette` records and plays real answers.
+"""Pytest fixtures: `llm_router` makes routers that play scripts, `llm_cassette` records and replays real answers.
 
-Switch them on in `conftest.py`::
+Enable them in `conftest.py`::
 
     pytest_plugins = ["lee_llm_router.pytest_plugin"]
 """
@@ -33,8 +33,8 @@ class MakeRouter(Protocol):
     ) -> ScriptedRouter:
         """Return a `ScriptedRouter` for `config`, with `options` of `LeeLLMRouter` and the `answers` of each provider.
 
-        It is closed after the test. The test fails if a provider was asked more often than it has answers, even where
-        the application has swallowed the error.
+        It is closed after the test. The test fails if a provider was called more often than it has answers, even if the
+        application swallowed the error.
         """
         ...
 
@@ -65,7 +65,7 @@ _MODES: tuple[CassetteMode, ...] = ("once", "new", "record", "replay")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that says when the cassettes of `llm_cassette` are recorded."""
+    """Add the option that says when `llm_cassette` records its cassettes."""
     parser.getgroup("lee-llm-router").addoption(
         "--llm-cassettes",
         choices=_MODES,
@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def llm_cassette(request: pytest.FixtureRequest) -> CassetteConfig:
     """The cassette of this test, for `LeeLLMRouter(..., cassette=llm_cassette)`.
 
-    It is the file ``cassettes/MODULE/TEST.yaml`` beside the test; its mode is that of the option ``--llm-cassettes``.
+    It is the file ``cassettes/MODULE/TEST.yaml`` next to the test; the option ``--llm-cassettes`` sets its mode.
     """
     test = Path(request.path)
     name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")

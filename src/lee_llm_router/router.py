@@ -1,4 +1,4 @@
-"""The router: a role becomes a chain of targets, and the chain an answer."""
+"""The router: tries the targets of a role until one answers."""
 
 from __future__ import annotations
 
@@ -44,26 +44,27 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     """Answers calls to roles. One instance serves any number of threads and event loops.
 
     Args:
-        config: What `load_config` gives, or anything it takes (a path, a mapping).
-        policy: Chooses the targets of a call: an object, or the name of an installed one. Default: the
+        config: The result of `load_config`, or anything that `load_config` takes (a path, a mapping).
+        policy: Chooses the targets of a call: an object, or the name of an installed policy. Default: the
             configuration's `policy`.
-        trace_store: Where records go. Default: the store of the configuration's `trace`; False: nowhere.
-        event_sink: One or several receivers of events or calls, besides those of the configuration.
+        trace_store: Receives the records. Default: the store of the configuration's `trace`; False: records are not
+            stored.
+        event_sink: One or more receivers of events or calls, in addition to those of the configuration.
         on_token_usage: Called as ``(usage, role, provider)`` once for each attempt that reports usage.
         compression: A ``messages -> messages`` hook, for all roles or by role name.
-        trace_dir: Folder of the default trace store, in place of the configuration's ``trace: {dir: ...}``. A relative
-            one is taken from `workspace`.
-        workspace: Folder this router works for: noted in traces, and where the default trace folder stands.
-        wrap_provider: Called with each provider that is built; the router asks what it returns (a `WrapperProvider`
-            around it, say) in its place.
-        cassette: The file of recorded answers, in place of the configuration's: its path, a `CassetteConfig`, or its
-            fields. False: none.
+        trace_dir: Folder of the default trace store; replaces the configuration's ``trace: {dir: ...}``. A relative
+            path starts at `workspace`.
+        workspace: Folder this router works for: recorded in traces, and the parent of the default trace folder.
+        wrap_provider: Called with each provider that is built. The router uses the provider it returns instead, for
+            example a `WrapperProvider` around the first.
+        cassette: The file of recorded answers; replaces the configuration's. A path, a `CassetteConfig`, or its fields.
+            False: none.
         redact: Called with each text of a record before it is stored, after the patterns of the configuration; returns
-            what is stored instead. If it raises, nothing of that text is stored.
-        prices: Prices of the application's own, which come before those of the configuration.
-        budget_ledger: Keeps what was spent of budgets. Default: a file in the trace folder.
-        clock: Where the time comes from and how to wait; for tests.
-        random: A number in [0, 1), for the jitter of waits.
+            the text to store. If it raises, that text is not stored at all.
+        prices: The application's own prices, which take precedence over the configuration's.
+        budget_ledger: Keeps the amounts spent against budgets. Default: a file in the trace folder.
+        clock: Tells the time and waits; for tests.
+        random: Returns a number in [0, 1), for the jitter of waits.
 
     Raises:
         ConfigError: the configuration or the policy cannot be used.
@@ -107,14 +108,14 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         self._clock = clock
         self._closed = False
         self._replacing = ForkLock(reentrant=True)
-        """Held while one assembly takes the place of another, or is closed for good."""
+        """Held while one assembly replaces another, or while the last one is closed."""
         self._retired: list[weakref.finalize[..., Any]] = []
         loaded = config if isinstance(config, LLMConfig) else load_config(config)
         self._assembly = Assembly(loaded, self._options)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str], **options: Unpack[RouterArguments]) -> Self:
-        """Return a router for the configuration file `path`. The other arguments are those of the class."""
+        """Return a router for the configuration file `path`. The other arguments are the same as those of the class."""
         return cls(path, **options)
 
     @classmethod
@@ -127,17 +128,17 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         """Return a router without a file: one role, ``default``, whose chain is `targets`, in order.
 
         Args:
-            *targets: Each ``vendor/model``: ``anthropic/claude-sonnet-5-5``, ``openrouter/meta/llama-3``. The vendor is
-                a provider's type or alias (`lee-llm-router providers` lists them), or a name in `providers`. A type
+            *targets: Each is ``vendor/model``: ``anthropic/claude-sonnet-5-5``, ``openrouter/meta/llama-3``. The vendor
+                is a provider's type or alias (`lee-llm-router providers` lists them), or a name in `providers`. A type
                 that needs no model may stand alone: ``mock``, ``codex_cli``.
-            providers: Settings of providers, by the names that the targets use: ``{"openai": {"base_url": ...}}``. One
-                that is no type says its `type` itself.
+            providers: Settings of providers, by the names that the targets use: ``{"openai": {"base_url": ...}}``. A
+                name that is not a type needs a `type` among its settings.
             **options: Settings of the role (``temperature=0.2``, ``deadline=60``, ``retry={"attempts": 2}``), and the
                 other arguments of the class.
 
         Raises:
-            ConfigError: a target or an option is wrong, or there is a key for none of the targets. Its `findings`
-                hold every mistake.
+            ConfigError: a target or an option is wrong, or none of the targets has a key. Its `findings` hold every
+                mistake.
         """
         from lee_llm_router.routing.named_targets import config_of_targets, split_options  # noqa: PLC0415 - few need it
 
@@ -145,11 +146,11 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         return cls(config_of_targets(targets, role, providers or {}), **arguments)
 
     def reload(self) -> None:
-        """Read the configuration file again, and the `.env` beside it, and use it for every call from now on.
+        """Read the configuration file and the `.env` next to it again, and use them for every call from now on.
 
-        Calls under way end under the old one. What is known of a provider stays, unless its settings, its key or the
-        section `health` have changed; so do a policy, store and sinks whose settings have not. A file that cannot be
-        used leaves the old configuration in force.
+        Calls in progress finish under the old configuration. The health of a provider is kept unless its settings, its
+        key or the section `health` have changed. The policy, the store and the sinks are kept if their settings are the
+        same. If the file cannot be used, the old configuration stays in force.
 
         Raises:
             ConfigError: the file cannot be used, or the router was not built from a file.
@@ -167,7 +168,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
             self._assembly = new
 
     async def reload_async(self) -> None:
-        """As `reload`, without keeping the event loop waiting."""
+        """Same as `reload`, without blocking the event loop."""
         await call_in_thread_async(self.reload)
 
     @overload
@@ -184,17 +185,17 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse: ...
 
     def complete(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> LLMResponse[Any]:
-        """Ask `role`, and wait for the whole answer.
+        """Call `role` and wait for the complete answer.
 
         Args:
-            role: A role of the configuration. None means the default role, and so does an unknown name, with a
-                `UserWarning` once; or it is an error, if the configuration says ``unknown_role: error``.
+            role: A role of the configuration. None means the default role. An unknown name also means the default role
+                and gives one `UserWarning`, unless the configuration says ``unknown_role: error``; then it is an error.
             messages: Chat messages in the OpenAI shape, or a plain string for one user message.
-            **overrides: What to ask for differently this time; see `CallOptions`.
+            **overrides: Options that differ for this call; see `CallOptions`.
 
         Raises:
-            LLMRouterError: no target of the role gave an answer; `attempts` tells of each. What was wrong with the
-                call itself (messages, options, policy) is raised so too.
+            LLMRouterError: no target of the role gave an answer; `attempts` lists each attempt. Also raised if the call
+                itself is wrong (messages, options, policy).
         """
         response: LLMResponse = drive(self._steps(role, messages, overrides), self._clock)
         return response
@@ -217,7 +218,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     async def complete_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> LLMResponse[Any]:
-        """As `complete`, for asyncio. Cancelling the task ends the attempt at once."""
+        """Same as `complete`, for asyncio. Cancelling the task ends the attempt at once."""
         need_asyncio()
         response: LLMResponse = await drive_async(self._steps(role, messages, overrides), self._clock)
         return response
@@ -236,14 +237,14 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream: ...
 
     def stream(self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]) -> CompletionStream[Any]:
-        """As `complete`, the answer piece by piece.
+        """Same as `complete`, but return the answer piece by piece.
 
-        Nothing is sent before the first piece is asked for. Until the first real output, failures are retried and
-        fall back unseen; after it they are raised, with the text so far in the error's `response`.
+        Nothing is sent until the first piece is requested. Before the first real output, failures are retried and fall
+        back without the caller noticing; after it they are raised, with the text so far in the error's `response`.
 
         Returns:
-            An iterator over `StreamChunk`, and a context manager; leaving it early closes the connection. Once it has
-            ended, its `response` is the whole answer.
+            An iterator over `StreamChunk` and a context manager; leaving it early closes the connection. When the
+            stream has ended, its `response` is the complete answer.
         """
         origin = self._origin()
         return CompletionStream(
@@ -270,7 +271,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
     def stream_async(
         self, role: str | None, messages: Messages, **overrides: Unpack[CallOptions]
     ) -> AsyncCompletionStream[Any]:
-        """As `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
+        """Same as `stream`, for asyncio: iterate it with ``async for``, or enter it with ``async with``."""
         origin = self._origin()
         return AsyncCompletionStream(
             lambda state: drive_stream_async(
@@ -279,17 +280,17 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         )
 
     def close(self) -> None:
-        """Give back connections, processes and files. Calls after it raise `RouterClosedError`."""
+        """Release connections, processes and files. Later calls raise `RouterClosedError`."""
         if self._close_retired():
             self._assembly.close()
 
     async def aclose(self) -> None:
-        """As `close`, also for what belongs to the running event loop."""
+        """Same as `close`, and also release what belongs to the running event loop."""
         if self._close_retired():
             await self._assembly.aclose()
 
     def _close_retired(self) -> bool:
-        """Close what earlier configurations have left, and return whether the rest is still to be closed."""
+        """Close what earlier configurations have left open; return whether the current one still has to be closed."""
         with self._replacing:
             was_open, self._closed = not self._closed, True
         for closing in self._retired:
@@ -320,7 +321,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         return f"<{type(self).__name__} roles={sorted(self.config.roles)}>"
 
     def _origin(self) -> Context | None:
-        """Return the context here, for a stream that begins later and perhaps elsewhere; None if nobody follows it."""
+        """Return the current context, for a stream that starts later, perhaps elsewhere; None if nobody follows it."""
         return copy_context() if self._parts.reporter.follows else None
 
     def _steps(
@@ -333,7 +334,7 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
         stream: bool = False,
         origin: Context | None = None,
     ) -> CallSteps:
-        """Return one call, planned, for a driver to run."""
+        """Return one planned call, for a driver to run."""
         if self._closed:
             raise RouterClosedError("the router is closed")
         planner = self._assembly.planner
@@ -346,4 +347,4 @@ class LeeLLMRouter(RouterState, OperationCalls, BatchCalls):
 
 
 LLMRouter = LeeLLMRouter
-"""The same class, by its shorter name."""
+"""A shorter name for the same class."""

@@ -1,4 +1,4 @@
-"""Requests, messages and answers: what every provider takes and gives."""
+"""Provider input and output: requests, messages and answers."""
 
 from typing import TYPE_CHECKING
 

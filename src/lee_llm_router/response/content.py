@@ -1,7 +1,7 @@
-"""Parts of a message that are no text: pictures, sounds and files, made from bytes, a file's path or an address.
+"""Parts of a message that are not text: pictures, sounds and files, made from bytes, a file's path or an address.
 
 A caller writes ``{"role": "user", "content": [{"type": "text", "text": "Who is this?"}, image_part("cat.png")]}``. The
-functions give parts in the OpenAI shape, which every dialect takes; a dialect reads one with `media_of`.
+functions return parts in the OpenAI shape, which every dialect takes; a dialect reads a part with `media_of`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MediaSource: TypeAlias = "bytes | str | os.PathLike[str]"
 MediaKind: TypeAlias = Literal["image", "audio", "file"]
 
 MAX_MEDIA_BYTES = 100 * 1024 * 1024
-"""The largest file that is read for a part."""
+"""The largest file that is read into a part, in bytes."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|[^/\\])")
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),(?P<data>.*)", re.DOTALL)
@@ -33,30 +33,30 @@ _STARTS = {
 }  # fmt: skip
 _RIFF = {b"WAVE": "audio/wav", b"WEBP": "image/webp"}
 _KINDS: dict[str, MediaKind] = {"image_url": "image", "input_audio": "audio", "file": "file"}
-"""What a part of each type is."""
+"""The kind of media for each part type."""
 _AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 _AUDIO_TYPES = {"mp3": "audio/mpeg"}
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A part of a message that is no text, in whatever form it was written. `data`, `url` or `file_id` is set."""
+    """A part of a message that is not text, in any of its forms. One of `data`, `url` and `file_id` is set."""
 
     kind: MediaKind
     media_type: str
-    """Its MIME type; empty where nothing says it (an address without a known ending)."""
+    """Its MIME type; empty if nothing states it (an address without a known ending)."""
     data: str | None = None
-    """Base64."""
+    """The content in Base64."""
     url: str | None = None
     file_id: str | None = None
     """The vendor's own id of an uploaded file."""
     name: str | None = None
     detail: str | None = None
-    """How closely a picture is looked at: the vendor's word (``low``, ``high``)."""
+    """How closely the model looks at a picture: the vendor's word (``low``, ``high``)."""
 
     @property
     def data_url(self) -> str:
-        """The content as a URL: a data URL where it is data."""
+        """The content as a URL: a data URL if the part holds data."""
         return self.url or f"data:{self.media_type};base64,{self.data or ''}"
 
 
@@ -65,11 +65,11 @@ def image_part(source: MediaSource, *, media_type: str | None = None, detail: st
 
     Args:
         source: Its bytes, its address, or the path of its file, which is read now.
-        media_type: Its MIME type (``image/png``). Default: found out from the bytes, else from the file's name.
-        detail: How closely it is looked at, where the vendor has words for that (``low``, ``high``).
+        media_type: Its MIME type (``image/png``). Default: detected from the bytes, else from the file's name.
+        detail: How closely the model looks at it, if the vendor has words for that (``low``, ``high``).
 
     Raises:
-        InvalidRequestError: the file cannot be read, is larger than `MAX_MEDIA_BYTES`, or its type is not known.
+        InvalidRequestError: the file cannot be read, is larger than `MAX_MEDIA_BYTES`, or has an unknown type.
     """
     url, _ = _url_of(source, media_type)
     return {"type": "image_url", "image_url": {"url": url} | ({"detail": detail} if detail else {})}
@@ -79,7 +79,7 @@ def audio_part(source: bytes | os.PathLike[str] | str, *, media_type: str | None
     """Return a sound as a part of a message: its bytes, the path of its file, or a data URL.
 
     Raises:
-        InvalidRequestError: as `image_part`, or it is an address: the OpenAI shape has no place for one.
+        InvalidRequestError: as `image_part`, or it is an address, which the OpenAI shape cannot hold.
     """
     url, _ = _url_of(source, media_type)
     media = _from_url("audio", url)
@@ -97,7 +97,7 @@ def file_part(source: MediaSource, *, media_type: str | None = None, name: str |
     Args:
         source: As for `image_part`.
         media_type: As for `image_part`.
-        name: What the model is told it is called. Default: the name of the file at the path.
+        name: The file name that the model sees. Default: the name of the file at the path.
 
     Raises:
         InvalidRequestError: as `image_part`.
@@ -108,12 +108,12 @@ def file_part(source: MediaSource, *, media_type: str | None = None, name: str |
 
 
 def media_of(part: Mapping[str, Any]) -> Media | None:
-    """Return what a part of a message holds if it is a picture, a sound or a file; None for text and unknown parts.
+    """Return the content of a part that is a picture, a sound or a file; None for text and unknown parts.
 
     Takes the shapes of OpenAI's chat completions (`image_url`, `input_audio`, `file`).
 
     Raises:
-        InvalidRequestError: it is of such a type, and has no content.
+        InvalidRequestError: the part has such a type but no content.
     """
     kind = part.get("type")
     if kind == "image_url":
@@ -134,7 +134,7 @@ def media_of(part: Mapping[str, Any]) -> Media | None:
 
 
 def media_kinds(messages: Sequence[Mapping[str, Any]]) -> set[MediaKind]:
-    """Return the kinds of pictures, sounds and files that the parts of `messages` are, by their types."""
+    """Return the kinds of media in the parts of `messages`, judged by the parts' types."""
     found: set[MediaKind] = set()
     for message in messages:
         content = message.get("content")
@@ -152,7 +152,7 @@ def _file_of(file: Any) -> Media:
         return Media("file", "", file_id=file["file_id"], name=name)
     data = file.get("file_data")
     if isinstance(data, str) and data and not _ADDRESS.match(data):
-        # Plain base64, as some write it: the name says what it is.
+        # Some write plain base64; the file name then gives the type.
         return Media("file", _type_by_name(name or "") or "application/octet-stream", data=data, name=name)
     return _from_url("file", data, name=name)
 
@@ -196,7 +196,7 @@ def _url_of(source: MediaSource, media_type: str | None) -> tuple[str, str | Non
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            # A device or a pipe does not say how much it holds, and may never end.
+            # A device or a pipe does not report its size, and may never end.
             size = os.fstat(file.fileno()).st_size
             data = file.read(MAX_MEDIA_BYTES + 1) if size <= MAX_MEDIA_BYTES else None
     except (OSError, ValueError) as error:
@@ -208,7 +208,7 @@ def _read(path: Path) -> bytes:
 
 
 def media_type_of(data: bytes, name: str = "") -> str:
-    """Return the MIME type of `data`: by how it begins, else by the ending of `name`; empty if neither says it."""
+    """Return the MIME type of `data`: by its first bytes, else by the ending of `name`; empty if neither tells."""
     return _type_of_bytes(data) or _type_by_name(name)
 
 

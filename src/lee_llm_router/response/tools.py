@@ -1,13 +1,13 @@
-"""Plain functions as tools: their schema, the check of a call's arguments, and running what an answer calls.
+"""Plain functions as tools: their schema, the check of a call's arguments, and running the calls of an answer.
 
 How this works. `tool_of` turns a function into a `FunctionTool`: a mapping in the OpenAI shape, which every provider
-takes, that still knows its function. The schema comes from the function's type hints, through a pydantic model made of
-its parameters; what the docstring says of it and of its parameters (Google's, NumPy's and Sphinx's form) becomes the
-descriptions. The same model checks the arguments that a model writes, and turns them into what the hints say.
+takes, that still knows its function. The schema comes from the function's type hints, through a pydantic model of its
+parameters. The descriptions come from the docstring (in Google's, NumPy's or Sphinx's form). The same model checks the
+arguments that an LLM writes, and converts them to the types of the hints.
 
-`run_tools` runs the calls of an answer and returns the messages that go back. Whatever goes wrong in one, an unknown
-name, arguments that do not fit, an exception, is told to the model in its message. Nothing here decides whether to go
-on: the loop is the application's.
+`run_tools` runs the calls of an answer and returns the messages that go back. If a call goes wrong (an unknown name,
+arguments that do not fit, an exception), its message tells the LLM so. Nothing here decides whether to go on: the
+application owns the loop.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 ToolFunction: TypeAlias = Callable[..., Any]
 Functions: TypeAlias = "Iterable[ToolFunction] | Mapping[str, ToolFunction]"
-"""Functions that answer tool calls: by the names they have as tools, or under names of one's own."""
+"""Functions that answer tool calls: under their tool names, or under names the application chooses."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
-"""A name that all vendors take."""
+"""A name that all vendors accept."""
 _MAX_ERROR = 2000
-"""Characters of an error that the model is told."""
+"""The most characters of an error that the model sees."""
 _MAX_MISTAKES = 1000
-"""Wrong values that are named one by one: pydantic takes 9 s to name a million."""
+"""The most wrong values that are named one by one: pydantic takes 9 s to name a million."""
 
 
 class FunctionTool(dict[str, Any]):
@@ -62,7 +62,7 @@ class FunctionTool(dict[str, Any]):
         return name
 
     def without_function(self) -> FunctionTool:
-        """Return a copy that has its schema and its check, and no function."""
+        """Return a copy with its schema and its check, but without the function."""
         copied = FunctionTool(self)
         copied.arguments = self.arguments
         return copied
@@ -74,12 +74,12 @@ class FunctionTool(dict[str, Any]):
         return copied
 
     def parsed(self, text: str) -> dict[str, Any]:
-        """Return the arguments in a call's JSON text, checked, each as the hint of its parameter says.
+        """Return the arguments in a call's JSON text, checked and converted to the types of the hints.
 
         Parameters that the call leaves out are left out here too.
 
         Raises:
-            ValueError: they do not fit.
+            ValueError: the arguments do not fit.
         """
         model = self.arguments.model_validate_json(text or "{}")
         names = {field.alias or name: name for name, field in self.arguments.model_fields.items()}
@@ -87,7 +87,7 @@ class FunctionTool(dict[str, Any]):
         return {**found, **(model.model_extra or {})}
 
     def bound(self, arguments: Mapping[str, Any]) -> Callable[[], Any]:
-        """Return the call of the function with `arguments`."""
+        """Return a callable that calls the function with `arguments`."""
         given, positional = dict(arguments), []
         for parameter in _parameters(self.function):
             if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY or parameter.name not in given:
@@ -101,10 +101,10 @@ def tool_of(function: ToolFunction, name: str | None = None) -> FunctionTool:
 
     Args:
         function: Any callable with type hints: a function, a method, a class.
-        name: What the model calls it. Default: the function's own name.
+        name: The name that the model uses for it. Default: the function's own name.
 
     Raises:
-        InvalidRequestError: it has no usable name, takes ``*args``, or a hint has no JSON Schema.
+        InvalidRequestError: it has no usable name, takes ``*args``, or has a hint without a JSON Schema.
     """
     name = name or _name_of(function)
     if not _NAME.fullmatch(name):
@@ -112,7 +112,7 @@ def tool_of(function: ToolFunction, name: str | None = None) -> FunctionTool:
     from pydantic.errors import PydanticUserError  # noqa: PLC0415 - most calls have no functions
 
     target: Any = function.func if isinstance(function, partial) else function
-    # An object that is called has the docstring of its class, which is not about the call.
+    # A callable object has the docstring of its class, which does not describe the call.
     doc = _own_doc(target) if hasattr(target, "__name__") else None
     summary, described = described_parameters(doc or "")
     try:
@@ -142,12 +142,12 @@ _known_tools: WeakKeyDictionary[ToolFunction, FunctionTool] = WeakKeyDictionary(
 
 
 def known_tool(function: ToolFunction) -> FunctionTool:
-    """As `tool_of`, remembered for plain functions: it takes about a millisecond."""
+    """Same as `tool_of`, but cached for plain functions: it takes about a millisecond."""
     if not inspect.isfunction(function):
         return tool_of(function)
     known = _known_tools.get(function)
     if known is None:
-        # Without the function itself, which would keep it alive here for ever: it is put back in each copy.
+        # The cached tool has no function, since a reference would keep the function alive here; each copy gets it back.
         known = tool_of(function)
         _known_tools[function] = known.without_function()
         return known
@@ -155,7 +155,7 @@ def known_tool(function: ToolFunction) -> FunctionTool:
 
 
 def with_parsed_arguments(calls: Sequence[ToolCall], tools: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    """Return `calls` with their arguments `parsed`: checked where the tool is a function, else as the JSON says."""
+    """Return `calls` with `parsed` arguments: checked if the tool is a function, else just decoded from JSON."""
     known = {tool.name: tool for tool in tools if isinstance(tool, FunctionTool)}
     return tuple(replace(call, parsed=_parsed(call, known.get(call.name))) for call in calls)
 
@@ -165,7 +165,7 @@ def _parsed(call: ToolCall, tool: FunctionTool | None) -> dict[str, Any] | None:
         if tool is not None:
             return tool.parsed(call.arguments)
         value = json.loads(call.arguments or "{}")
-    except Exception:  # noqa: BLE001 - what the model wrote does not fit; validators of the application may raise anything
+    except Exception:  # noqa: BLE001 - the arguments do not fit; the application's validators may raise anything
         return None
     return value if isinstance(value, dict) else None
 
@@ -184,7 +184,7 @@ async def run_tools_async(calls: Sequence[ToolCall], functions: Functions) -> li
 
 @dataclass(slots=True)
 class _RunStep:
-    """Run a function that answers a call; send back what it returns, or throw in what it raises."""
+    """Run a function that answers a call; the driver sends back the result, or throws in the exception."""
 
     work: Callable[[], Any]
     is_async: bool
@@ -199,7 +199,7 @@ def _one(call: ToolCall, tools: Mapping[str, FunctionTool]) -> Generator[_RunSte
         return message | {"content": bounded(f"Error: no tool {call.name!r}; there are: {known}"), "is_error": True}
     try:
         work = tool.bound(tool.parsed(call.arguments))
-    except Exception as error:  # noqa: BLE001 - told to the model, which may do better
+    except Exception as error:  # noqa: BLE001 - the model sees it, and may do better
         return message | {"content": _told_mistakes(error), "is_error": True}
     try:
         value = yield _RunStep(work, _is_async(tool.function))
@@ -223,12 +223,12 @@ async def _run_async(step: _RunStep) -> Any:
 
 
 def content_of(value: Any) -> Any:
-    """Return what a function returned as the content of a message.
+    """Return the result of a function as the content of a message.
 
-    Text stays as it is, and so does a list of parts (``image_part(...)``); all else becomes JSON.
+    Text and lists of parts (``image_part(...)``) stay as they are; everything else becomes JSON.
     """
     if isinstance(value, str):
-        return whole_text(value)  # half a character could not be sent
+        return whole_text(value)  # a lone surrogate could not be sent
     if isinstance(value, Mapping) and _is_part(value):
         return [dict(value)]
     if isinstance(value, (list, tuple)) and value and all(map(_is_part, value)):
@@ -244,7 +244,7 @@ def _is_part(value: Any) -> bool:
 
 
 def _told_mistakes(error: Exception) -> str:
-    """Return what is wrong with arguments, in words that help the model."""
+    """Describe what is wrong with the arguments, in words that help the model."""
     from pydantic import ValidationError  # noqa: PLC0415 - as above
 
     if isinstance(error, ValidationError) and error.error_count() > _MAX_MISTAKES:
@@ -258,11 +258,11 @@ def _told_mistakes(error: Exception) -> str:
 
 
 def _told(error: Exception) -> str:
-    """Return an error of the application's in words, also one that cannot say what it is."""
+    """Describe an error of the application, even one whose `str` fails."""
     name = type(error).__name__
     try:
         return whole_text(f"{name}: {error}")
-    except Exception:  # noqa: BLE001 - its own words may raise anything
+    except Exception:  # noqa: BLE001 - its `str` may raise anything
         return name
 
 
@@ -282,7 +282,7 @@ def _arguments_model(function: ToolFunction, name: str, described: Mapping[str, 
     from pydantic import BaseModel, ConfigDict, Field, create_model  # noqa: PLC0415 - as above
 
     if inspect.isclass(function) and issubclass(function, BaseModel):
-        return function  # which says more of its fields than its signature does
+        return function  # its fields say more than its signature does
     hints = _hints(function)
     fields: dict[str, Any] = {}
     takes_more = False
@@ -293,7 +293,7 @@ def _arguments_model(function: ToolFunction, name: str, described: Mapping[str, 
             takes_more = True
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        # Under a name of our own: a parameter may be called as a method of the model is, or begin with _.
+        # Use our own field names: a parameter may have the name of a model's method, or begin with _.
         fields[f"parameter_{index}"] = (
             hints.get(parameter.name, Any),
             Field(default, alias=parameter.name, description=described.get(parameter.name)),
@@ -306,7 +306,7 @@ def _arguments_model(function: ToolFunction, name: str, described: Mapping[str, 
 
 @cache
 def _quiet_generator() -> type[GenerateJsonSchema]:
-    """Return what makes schemas, and leaves out defaults that have no JSON (a factory, a marker) without a warning."""
+    """Return a schema generator that silently leaves out defaults without a JSON form (a factory, a marker)."""
     from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - as above
 
     class _Quiet(GenerateJsonSchema):
@@ -324,7 +324,7 @@ def _hints(function: ToolFunction) -> dict[str, Any]:
     while isinstance(target, (partial, partialmethod)):
         target = target.func
     if inspect.isclass(target):
-        # A named tuple and the like have their hints in the class alone.
+        # Named tuples and the like have their hints only on the class.
         return {**get_type_hints(target, include_extras=True), **get_type_hints(target.__init__, include_extras=True)}
     if not inspect.isroutine(target):
         target = type(target).__call__
@@ -332,7 +332,7 @@ def _hints(function: ToolFunction) -> dict[str, Any]:
 
 
 def _own_doc(target: Any) -> str | None:
-    """Return the docstring of `target`; for a class not that of a class which it inherits from."""
+    """Return the docstring of `target`; for a class, ignore docstrings that it inherits."""
     if inspect.isclass(target):
         doc = vars(target).get("__doc__")
         return inspect.cleandoc(doc) if isinstance(doc, str) else None

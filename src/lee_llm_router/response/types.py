@@ -1,4 +1,4 @@
-"""Requests to providers and their answers, as plain frozen data; and functions that read messages. No vendor's ways."""
+"""Requests to providers and their answers, as plain frozen data; and functions that read messages. Vendor-neutral."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape: ``{"role": "user", "content": "..."}``; content may be a list of parts."""
 
 ParsedT_co = TypeVar("ParsedT_co", covariant=True, default=Any)
-"""What `LLMResponse.parsed` is: the type asked for as `schema`. Plain `LLMResponse` leaves it open."""
+"""The type of `LLMResponse.parsed`: the type given as `schema`. Plain `LLMResponse` leaves it open."""
 
 MESSAGE_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 """Roles a message may have (OpenAI API reference, "Create chat completion", `messages`)."""
 _INSTRUCTION_ROLES = ("system", "developer")
 
 REASONING_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""The scale of `LLMRequest.reasoning_effort`, from no thinking to all there is. Each dialect maps it to its own."""
+"""The scale of `LLMRequest.reasoning_effort`, from no thinking to the maximum. Each dialect maps it to its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMRequest:
-    """One request, as a provider sees it. None means: not asked for, and not sent.
+    """One request, as a provider sees it. None means that the option is not set and not sent.
 
     Its mappings are shared with other calls. Change a copy, never the original.
     """
@@ -51,13 +51,13 @@ class LLMRequest:
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     logprobs: bool | None = None
-    """Whether the probabilities of the tokens chosen are wanted: `AnswerDetails.logprobs`."""
+    """Whether to return the probabilities of the chosen tokens: `AnswerDetails.logprobs`."""
     top_logprobs: int | None = None
-    """How many of the likeliest tokens are named at each place; means `logprobs` too."""
+    """How many of the likeliest tokens to return for each position; implies `logprobs`."""
     reasoning_effort: str | None = None
     """How much to think: one of `REASONING_EFFORTS`, or a word of the vendor's own."""
     service_tier: str | None = None
-    """The vendor's word for how dear and how fast: ``flex``, ``priority``."""
+    """The vendor's word for its price and speed tier: ``flex``, ``priority``."""
     tools: tuple[Mapping[str, Any], ...] | None = None
     """Tools in the OpenAI shape: ``{"type": "function", "function": {"name": ..., "parameters": ...}}``."""
     tool_choice: str | Mapping[str, Any] | None = None
@@ -65,26 +65,26 @@ class LLMRequest:
     parallel_tool_calls: bool | None = None
     """Whether one answer may call several tools. None leaves it to the vendor."""
     json_mode: bool = False
-    """The answer must be one JSON value. It is parsed and handed back as `LLMResponse.parsed`."""
+    """The answer must be one JSON value. It is parsed and returned as `LLMResponse.parsed`."""
     schema: Any = None
     """The answer must fit this: a JSON Schema (a mapping), or a type that pydantic can validate.
 
     `providers.json_schema.json_schema_of` gives the JSON Schema of either.
     """
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    """Fields merged into the request body as they are: for a vendor's own options."""
+    """Fields merged unchanged into the request body: for a vendor's own options."""
     extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Query parameters added to the address of the request."""
+    """Query parameters added to the request URL."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     drop_unsupported: bool = False
-    """Whether options that the target cannot express are left out; otherwise the target is skipped."""
+    """Whether to leave out options that the target cannot express; otherwise the target is skipped."""
     role: str = ""
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The application's notes. They go into the trace, never to a provider."""
 
     def asks_for(self, option: str) -> bool:
-        """Return whether the field `option` is set to anything that has to be told to the provider."""
+        """Return whether the field `option` is set to anything that the provider must receive."""
         value = getattr(self, option)
         if value is None or value is False:
             return value is not None and option == "parallel_tool_calls"
@@ -114,7 +114,7 @@ class LLMUsage:
     cache_write_tokens: int | None = None
     """The part of `prompt_tokens` written to the vendor's cache."""
     cache_write_1h_tokens: int | None = None
-    """The part of `cache_write_tokens` that is kept for an hour, where the vendor tells it apart: it costs more."""
+    """The part of `cache_write_tokens` that is kept for an hour and so costs more, if the vendor reports it."""
     reasoning_tokens: int | None = None
     """The part of `completion_tokens` spent on reasoning."""
 
@@ -124,14 +124,14 @@ class LLMUsage:
 
 
 make_usage = late_maker(LLMUsage)
-"""``make_usage(prompt_tokens=1)``: return the same as `LLMUsage` called so, sooner."""
+"""``make_usage(prompt_tokens=1)``: same as calling `LLMUsage`, but faster."""
 UNREPORTED = LLMUsage()
 """The usage of an answer for which none was reported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """A tool call that the model asks for."""
+    """A tool call that the model requests."""
 
     id: str
     name: str
@@ -140,61 +140,61 @@ class ToolCall:
     parsed: Any = field(default=None, compare=False)
     """The arguments by name, if they are a JSON object and fit; filled in by the router.
 
-    Where the tool is a function they are checked against its hints and are what these say; else only decoded.
+    If the tool is a function, they are checked against its hints and converted to their types; else only decoded.
     """
 
 
 @deferrable("raw")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse(Generic[ParsedT_co]):
-    """One whole answer."""
+    """One complete answer."""
 
     text: str
-    """The answer's text; empty where the model only calls tools."""
+    """The answer's text; empty if the model only calls tools."""
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
-    """The model's reasoning, where the provider shows it."""
+    """The model's reasoning, if the provider shows it."""
     finish_reason: str | None = None
     """`stop`, `length`, `tool_calls`, or another word of the vendor."""
     usage: LLMUsage = UNREPORTED
-    """Never None: where nothing was reported its fields are, and it is false."""
+    """Never None: if nothing was reported, its fields are None and it is falsy."""
     cost_usd: float | None = None
-    """What the attempt cost in US dollars: as the vendor says, else by the prices known; None: not known."""
+    """Cost of the attempt in US dollars: as reported by the vendor, else from the known prices; None if unknown."""
     cached: bool = False
-    """Whether the answer was kept from an earlier request (`cache`): nobody was asked, and it cost 0."""
+    """Whether the answer comes from the cache (`cache`): no provider was called, and it cost 0."""
     model: str | None = None
-    """The model that served, as the provider reports it."""
+    """The model that answered, as the provider reports it."""
     provider: str = ""
-    """Name of the provider that served, filled in by the router."""
+    """Name of the provider that answered, filled in by the router."""
     request_id: str = ""
-    """The call's id (UUIDv7), the one in its traces; filled in by the router."""
+    """The call's id (UUIDv7), as in its traces; filled in by the router."""
     parsed: ParsedT_co = None  # type: ignore[assignment]
     """The parsed answer under `json_mode` or `schema`, of the type given as `schema`.
 
-    None without a contract, and where the answer only calls tools.
+    None without a contract, and None if the answer only calls tools.
     """
     raw: Any = field(default=None, repr=False, compare=False)
-    """The vendor's answer, decoded: for what has no field here.
+    """The vendor's response, decoded: for anything that has no field here.
 
-    Of a streamed answer it is put together from the events when it is first looked at: pieces of text are joined, lists
-    filled by index, other fields kept as they came last.
+    For a streamed answer it is assembled from the events on first access: pieces of text are joined, lists are filled
+    by index, other fields keep their last value.
     """
     request_bytes: int | None = field(default=None, repr=False)
-    """Size of what was sent, in bytes, where the provider knows it."""
+    """Size of the request in bytes, if the provider knows it."""
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False, compare=False)
-    """Header fields of the answer, by name in any case; empty for a provider that has none.
+    """Header fields of the response, by case-insensitive name; empty for a provider that has none.
 
-    Keys are taken out, and each value is bounded.
+    Keys are removed, and each value is bounded.
     """
     details: AnswerDetails = field(default=NO_DETAILS, repr=False)
-    """What else the answer holds: citations, pictures, token probabilities, the vendor's id."""
+    """The other contents of the answer: citations, pictures, token probabilities, the vendor's id."""
 
     @property
     def message(self) -> dict[str, Any]:
-        """The answer as a message, whole: append it to the messages of the next call.
+        """The complete answer as a message: append it to the messages of the next call.
 
-        It has `role`, `content`, `tool_calls`, and under `provider_data` what the vendor that gave it wants back.
-        Another vendor never gets that; it is there again when the conversation comes back.
+        It has `role`, `content`, `tool_calls`, and under `provider_data` what its vendor wants back in the next
+        request. Other vendors never receive that field; it is still there when the conversation returns to its vendor.
         """
         message: dict[str, Any] = {"role": "assistant", "content": self.text or (None if self.tool_calls else "")}
         if self.tool_calls:
@@ -205,10 +205,10 @@ class LLMResponse(Generic[ParsedT_co]):
         return with_native(message, self.details.native)
 
     def run_tools(self, functions: Functions) -> list[dict[str, Any]]:
-        """Run what the answer calls, in order; return the messages that go back to the model, one for each call.
+        """Run the tool calls of the answer, in order; return the messages that go back to the model, one for each call.
 
-        Nothing that goes wrong in a call is raised: an unknown tool, arguments that do not fit the hints and exceptions
-        are told to the model in the message, which then has ``is_error: true``.
+        A failed call raises nothing. The model learns of unknown tools, arguments that do not fit and exceptions from
+        the message, which then has ``is_error: true``.
 
         Args:
             functions: The functions, as they were passed as `tools`, or by the names that the model knows.
@@ -221,31 +221,31 @@ class LLMResponse(Generic[ParsedT_co]):
         return run_tools(self.tool_calls, functions)
 
     async def run_tools_async(self, functions: Functions) -> list[dict[str, Any]]:
-        """As `run_tools`, for asyncio: at the same time; functions that are not async run in threads."""
+        """Same as `run_tools`, for asyncio: runs the calls concurrently, functions that are not async in threads."""
         from lee_llm_router.response.tools import run_tools_async  # noqa: PLC0415 - as above
 
         return await run_tools_async(self.tool_calls, functions)
 
     @property
     def provider_request_id(self) -> str | None:
-        """The id that the vendor gave the request, to be named to its support; None where it named none."""
+        """The id that the vendor gave the request, to quote to its support; None if it gave none."""
         return request_id_in(self.headers)
 
 
 make_response = late_maker(LLMResponse)
-"""``make_response(text="yes")``: return the same as `LLMResponse` called so, sooner."""
+"""``make_response(text="yes")``: same as calling `LLMResponse`, but faster."""
 with_provider: Callable[[LLMResponse, str, str], LLMResponse] = late_copier(LLMResponse, "provider", "request_id")
 """``with_provider(response, provider, request_id)``: return a copy that names the provider and the call."""
 with_parsed: Callable[[LLMResponse, Any, str, str], LLMResponse] = late_copier(
     LLMResponse, "parsed", "provider", "request_id"
 )
-"""``with_parsed(response, parsed, provider, request_id)``: as `with_provider`, with the value that its text holds."""
+"""``with_parsed(response, parsed, provider, request_id)``: same as `with_provider`, with the parsed value as well."""
 with_tool_calls: Callable[[LLMResponse, tuple[ToolCall, ...]], LLMResponse] = late_copier(LLMResponse, "tool_calls")
 """``with_tool_calls(response, calls)``: return a copy with other tool calls."""
 with_cost: Callable[[LLMResponse, float], LLMResponse] = late_copier(LLMResponse, "cost_usd")
-"""``with_cost(response, cost_usd)``: return a copy that says what it cost."""
+"""``with_cost(response, cost_usd)``: return a copy that states its cost."""
 with_headers: Callable[[LLMResponse, Mapping[str, str]], LLMResponse] = late_copier(LLMResponse, "headers")
-"""``with_headers(response, headers)``: return a copy with the header fields of the answer."""
+"""``with_headers(response, headers)``: return a copy with the header fields of the response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +263,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChunk:
-    """A piece of a streamed answer. An unset field did not come with this piece."""
+    """A piece of a streamed answer. A field that did not come with this piece is unset."""
 
     text: str = ""
     reasoning: str = ""
@@ -273,47 +273,47 @@ class StreamChunk:
     index: int = 0
     """The chunk's number within the call, from 0. Set by the router."""
     restart: bool = False
-    """Discard everything received so far: the answer starts again (only with ``stream: {on_break: restart}``)."""
+    """Discard everything received so far: the answer starts over (only with ``stream: {on_break: restart}``)."""
     cost_usd: float | None = None
-    """As `LLMResponse.cost_usd`; comes with the usage of the whole answer."""
+    """See `LLMResponse.cost_usd`; comes with the usage of the complete answer."""
     model: str | None = None
     request_bytes: int | None = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)
     """The vendor's event, decoded."""
     details: AnswerDetails | None = field(default=None, repr=False)
-    """What else the whole answer holds; comes once, with one of its last pieces."""
+    """The other contents of the complete answer; comes once, with one of its last pieces."""
     output_in_raw: bool = False
     """Whether `raw` holds a part of the answer that has no field here: a picture, a signature, a citation.
 
-    What of it is known has a field in `details`, once the answer ends.
+    Once the answer ends, `details` has the parts that the router knows.
     """
 
     @property
     def is_output(self) -> bool:
-        """Whether it carries a part of the answer: text, reasoning, a tool call, or what only `raw` holds."""
+        """Whether it carries a part of the answer: text, reasoning, a tool call, or a part that only `raw` holds."""
         return bool(self.text or self.reasoning or self.tool_calls or self.output_in_raw)
 
 
 make_chunk = late_maker(StreamChunk)
-"""``make_chunk(text="yes")``: return the same as `StreamChunk` called so, sooner."""
+"""``make_chunk(text="yes")``: same as calling `StreamChunk`, but faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a message with the role `tool` says."""
+    """The content of a message with the role `tool`."""
 
     call_id: str
-    """The `ToolCall.id` it answers; empty where the message names none."""
+    """The `ToolCall.id` it answers; empty if the message names none."""
     text: str
 
 
 def is_instruction(message: Message) -> bool:
-    """Return whether the message instructs the model (`system` or `developer`), and is no turn of the conversation."""
+    """Return whether the message instructs the model (`system` or `developer`) instead of being a conversation turn."""
     return message.get("role") in _INSTRUCTION_ROLES
 
 
 def system_text(messages: Sequence[Message]) -> str:
-    """Return the text of all instructions, blank ones left out, with an empty line between them; empty if none."""
+    """Return the text of all instructions that are not blank, separated by empty lines; empty if there are none."""
     texts = [message_text(message) for message in messages if is_instruction(message)]
     return "\n\n".join(text for text in texts if text.strip())
 
@@ -321,7 +321,7 @@ def system_text(messages: Sequence[Message]) -> str:
 def message_parts(message: Message) -> tuple[Mapping[str, Any], ...]:
     """Return the content of a message as parts, each with a `type`; plain text is one part of the type `text`.
 
-    A part that is no mapping counts as one of an unknown type, named after its Python type.
+    A part that is not a mapping counts as a part of unknown type, named after its Python type.
     """
     content = message.get("content")
     if isinstance(content, str):
@@ -344,7 +344,7 @@ def message_text(message: Message) -> str:
 
 
 def message_tool_calls(message: Message) -> tuple[ToolCall, ...]:
-    """Return the tool calls in a message of the assistant; id and name are empty where the message leaves them out."""
+    """Return the tool calls of an assistant message; a missing id or name is empty."""
     calls = message.get("tool_calls")
     if not isinstance(calls, Sequence) or isinstance(calls, str):
         return ()
