@@ -1,4 +1,4 @@
-"""Routing policies, which choose the targets of a call: the contract, and one file for each policy."""
+"""Routing policies, which choose the targets of a call: the contract, and a file for each."""
 
 from typing import TYPE_CHECKING
 

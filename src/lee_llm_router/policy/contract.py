@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """The choice of a policy: a provider for one call, and what to use after it.
+    """The choice of a policy: a provider for one call, and the targets to try after it.
 
     Args:
         provider_name: Name of a provider in the configuration.
         request_overrides: Settings of the role to replace for this call (`model`, `temperature`, ...). All but `model`
             also apply to the role's own fallbacks.
         provider_overrides: Settings of the provider to replace for this call.
-        fallbacks: The targets to use after it: provider names or choices. None means the role's own fallbacks.
+        fallbacks: The targets to try after it: provider names or choices. None means the role's own fallbacks.
         reason: Why it was chosen, in words for the trace: "the cheapest that takes pictures".
-        order: The targets of the role's own chain to use, by their places in it from 0, in the order to ask them;
-            those left out are not asked. Each keeps what the file says of it. Such a choice has no overrides and no
-            `fallbacks`, and `provider_name` is the provider of the first. None means that the fields above say it.
+        order: Indexes (from 0) of targets in the role's own chain, in the order in which to try them; targets left out
+            are not tried. Each keeps its settings from the file. Such a choice has no overrides and no `fallbacks`, and
+            `provider_name` is the provider of the first target. None means that the fields above decide.
     """
 
     provider_name: str
@@ -57,15 +57,15 @@ class RoutingContext:
     """What a policy may consider in addition to the role and the configuration."""
 
     request: LLMRequest
-    """The request before a target's settings are added; without a model, unless the caller named one."""
+    """The request before a target's settings are added. It has no model unless the caller named one."""
     metadata: Mapping[str, Any]
     health: Mapping[TargetKey, TargetHealth]
-    """What is known of each target, by its `key`. A target that was never asked is missing. It is looked up when it is
-    asked for, so it is of that moment; copy it to keep it."""
+    """The health of each target, by its `key`. A target never called is missing. Entries are looked up on access, so
+    they show that moment; copy the mapping to keep it."""
     targets: Sequence[Target] = ()
-    """The role's own chain, in the order of the file. `ProviderChoice.order` has places in it."""
+    """The role's own chain, in the order of the file. `ProviderChoice.order` holds indexes into it."""
     price_of: Callable[[Target], PriceCard | None] = _no_price
-    """Returns what a target costs, as far as that is known without waiting; else None."""
+    """Returns the price of a target if it is known without waiting; else None."""
 
 
 @runtime_checkable
@@ -73,20 +73,20 @@ class RoutingPolicy(Protocol):
     """Chooses the provider that serves a call.
 
     `choose` may take a keyword argument `context`, a `RoutingContext`. A policy may also have a method
-    ``observe(record)``, which gets the `TraceRecord` of every attempt. Calls of both may come from any thread and hold
-    up the router, so they must be quick.
+    ``observe(record)``, which gets the `TraceRecord` of every attempt. The router calls both from any thread and waits
+    for them, so they must be quick.
     """
 
     def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
-        """Return the choice for one call to `role`. What it raises becomes a `PolicyError`."""
+        """Return the choice for one call to `role`. An exception raised here becomes a `PolicyError`."""
         ...
 
 
 def takes_context(policy: RoutingPolicy) -> bool:
-    """Whether the policy's `choose` has a parameter `context` or takes any keyword; False if that cannot be known."""
+    """Whether the policy's `choose` takes `context` or any keyword; False if that cannot be determined."""
     try:
         parameters = inspect.signature(policy.choose).parameters.values()
-    except Exception:  # noqa: BLE001 - many functions written in C have no signature, and others may raise anything
+    except Exception:  # noqa: BLE001 - many C functions have no signature, and others may raise anything
         return False
     return any(p.name == "context" or p.kind is p.VAR_KEYWORD for p in parameters)
 
@@ -112,7 +112,7 @@ def check_choice(choice: ProviderChoice) -> None:
     """Check the types in a policy's choice.
 
     Raises:
-        PolicyError: one is wrong; says where.
+        PolicyError: a type is wrong; the message says where.
     """
     fallbacks: Any = choice.fallbacks
     problem = _problem_of(choice) or (None if choice.order is None else _problem_of_order(choice))

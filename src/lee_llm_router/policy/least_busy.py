@@ -11,9 +11,9 @@ from lee_llm_router.policy.spreading import AmongSettings, Spread, SpreadPolicy
 
 
 class LeastBusyPolicy(SpreadPolicy):
-    """Puts the targets in the order of what they have to do; those that have as much take turns.
+    """Orders the targets by their load; targets with equal load take turns.
 
-    Those that are shut or rest stand last.
+    Targets that are shut or resting come last.
 
     Args:
         settings: Say which targets take part.
@@ -25,7 +25,7 @@ class LeastBusyPolicy(SpreadPolicy):
         self._turns = Turns(random)
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         turn, number = self._turns.next(spread.role), len(spread.places)
         health, targets = context.health, spread.targets
         loads: list[tuple[bool, int, int, int]] = []

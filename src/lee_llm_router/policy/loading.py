@@ -14,11 +14,11 @@ from lee_llm_router.settings.plugins import PluginSettings, check_named_plugin
 ENTRY_POINT_GROUP = POLICIES.group
 
 register_policy = POLICIES.register
-"""Make a policy known by name; see `PluginRegistry.register`."""
+"""Register a policy under a name; see `PluginRegistry.register`."""
 
 
 def load_policy(policy: str | PluginSettings) -> RoutingPolicy:
-    """Return a new instance of the policy of that name, or of the type that its settings name.
+    """Return a new instance of the policy with that name, or of the type in its settings.
 
     Raises:
         ConfigError: there is no such policy, it cannot be built, or it needs settings and has none.
@@ -34,7 +34,7 @@ def load_policy(policy: str | PluginSettings) -> RoutingPolicy:
 
 
 def ensure_policy(policy: object) -> RoutingPolicy:
-    """Return `policy`, if it is one.
+    """Return `policy` if it is a policy.
 
     Raises:
         ConfigError: it has no method `choose`.

@@ -1,4 +1,4 @@
-"""The policy `lowest_cost`: the target at which the request is expected to cost least."""
+"""The policy `lowest_cost`: prefers the target with the lowest expected cost for the request."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from lee_llm_router.telemetry.records import TraceRecord
 _CHARACTERS_A_TOKEN = 4
 """The usual estimate for English text."""
 _TOKENS_OF_A_PART = 1000
-"""Tokens of a picture or a file. Vendors count 85 to 2,500 for a picture."""
+"""Tokens counted for a picture or a file. Vendors count 85 to 2,500 for a picture."""
 _MOST_READ = 20
-"""Messages that are read. Of a longer conversation the rest counts as the last ones do."""
+"""The most messages that are read. In a longer conversation, the others count like the last ones."""
 _NEWEST = 0.02
-"""Share of the newest answer in the average length of answers, once there are 50. Lengths vary much, and change little
-over time."""
+"""Weight of the newest answer in the average length, once there are 50 answers. Lengths vary much between answers, but
+little over time."""
 _HOPE = 0.25
-"""How long the answers of a target that was never asked are taken to be, in terms of those of the role. So one that
-may be the cheapest is asked until it is known, and a dear one is not asked to find out how dear it is. Played over the
-answers of models of 2024 to GSM8K, CRUX and MATH (ZeroEval), in 12 choices among 2 to 7 of them: 10 cost at most 2%
-more than the cheapest model alone, the others 4% and 20%; without it, six cost 5 to 53% more."""
+"""Assumed length of the answers of a target never called, relative to the role's average. So a target that may be the
+cheapest is tried until its length is known, and an expensive one is not tried just to measure it. Simulated with
+the answers of 2024 models to GSM8K, CRUX and MATH (ZeroEval), in 12 choices among 2 to 7 of them: 10 cost at most 2%
+more than the cheapest model alone, the others 4% and 20%; without this factor, six cost 5 to 53% more."""
 _KNOWN_AFTER = 10
-"""Answers after which the average length is taken as it is."""
+"""Answers after which the average length is used unchanged."""
 _MOST_LEARNED = 4096
-"""Targets whose lengths are remembered, since callers may pass any model name."""
+"""The most targets whose lengths are remembered, since callers may pass any model name."""
 _EMBEDDED_TOKENS = 1000
-"""Tokens of a request without messages; only the ratio of prices matters then."""
+"""Tokens assumed for a request without messages; only the ratio of prices matters then."""
 
 
 class CostSettings(AmongSettings):
@@ -47,7 +47,7 @@ class CostSettings(AmongSettings):
 
 
 class _Length:
-    """How long answers are, in tokens: a moving average, and of how many."""
+    """The length of answers in tokens: a moving average, and the number of answers."""
 
     __slots__ = ("answers", "tokens")
 
@@ -61,15 +61,15 @@ class _Length:
         self.tokens += max(_NEWEST, 1 / self.answers) * (tokens - self.tokens)
 
     def expected(self) -> float:
-        """Return the length that is taken of the next answer: a hopeful one while few are known."""
+        """Return the expected length of the next answer: an optimistic one while few answers are known."""
         return self.tokens * (_HOPE + (1 - _HOPE) * min(1.0, self.answers / _KNOWN_AFTER))
 
 
 class LowestCostPolicy(SpreadPolicy):
-    """Puts the targets in the order of what the request is expected to cost; those without a price stand last.
+    """Orders the targets by the expected cost of the request; targets without a price come last.
 
-    How long the answers of a target are is learned, for each role by itself: a model that thinks aloud may be cheap by
-    the token and dear by the answer.
+    The length of a target's answers is learned for each role separately: a model that thinks aloud may be cheap per
+    token but expensive per answer.
 
     Args:
         settings: The expected length of answers.
@@ -81,10 +81,10 @@ class LowestCostPolicy(SpreadPolicy):
         super().__init__(settings)
         self._output_tokens = settings.output_tokens
         self._learned: dict[tuple[str, str | None, str | None], _Length] = {}
-        """By the role and the names of the target, as records have them; without names for the role as a whole."""
+        """By role, provider and model, named as in records; without provider and model: for the whole role."""
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         prompt, role = _prompt_tokens(context.request), printable(spread.role)
         of_role = self._learned.get((role, None, None))
         usual = self._output_tokens if of_role is None else of_role.tokens * _HOPE
@@ -112,7 +112,7 @@ class LowestCostPolicy(SpreadPolicy):
         return [*(place for _, place in costs), *unknown], reason
 
     def observe(self, record: TraceRecord) -> None:
-        """Learn how long an answer is."""
+        """Learn from the length of an answer."""
         tokens = None if record.usage is None else record.usage.completion_tokens
         if not tokens or record.outcome != "ok" or record.provider is None:
             return
@@ -126,7 +126,7 @@ class LowestCostPolicy(SpreadPolicy):
 
 
 def _prompt_tokens(request: LLMRequest) -> int | None:
-    """Return about how many tokens the messages of `request` have; None if there are none, as of an embedding."""
+    """Estimate the tokens in the messages of `request`; None if there are no messages (an embedding)."""
     messages = request.messages
     if not messages:
         return None

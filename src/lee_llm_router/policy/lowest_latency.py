@@ -1,4 +1,4 @@
-"""The policy `lowest_latency`: the target that has answered soonest of late."""
+"""The policy `lowest_latency`: prefers the target that has recently answered fastest."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NOT_ITS_FAULT = frozenset({
     FailureType.CONTEXT_LENGTH, FailureType.CONTENT_FILTER, FailureType.INVALID_REQUEST,
     FailureType.CONTRACT_VIOLATION, FailureType.UNAVAILABLE, FailureType.CANCELLED,
 })  # fmt: skip
-"""Failures that say nothing of how soon a target answers."""
+"""Failures that say nothing about a target's speed."""
 _LEAST_SHARE = 0.01
 _CHARACTERS_A_TOKEN = 4
-"""Where no usage is reported. It is the usual estimate for English text."""
+"""Used if no usage is reported. It is the usual estimate for English text."""
 _MOST_MEASURED = 4096
-"""Targets that are remembered, since callers may pass any model name."""
+"""The most targets that are remembered, since callers may pass any model name."""
 
 
 class LatencySettings(AmongSettings):
@@ -46,29 +46,29 @@ class LatencySettings(AmongSettings):
 
 
 class _Measured:
-    """What is known of one target: a moving average of its times, and of the share of its attempts that succeed."""
+    """The measurements of one target: moving averages of its times and of its success rate."""
 
     __slots__ = ("milliseconds", "succeeds")
 
     def __init__(self) -> None:
         self.milliseconds = inf
-        """Infinite until it has answered."""
+        """Infinite until the target has answered."""
         self.succeeds = 1.0
 
     def expected(self) -> float:
-        """Return the milliseconds until an answer comes, if failed attempts are made again."""
+        """Return the expected milliseconds until an answer, if failed attempts are repeated."""
         return self.milliseconds / max(self.succeeds, _LEAST_SHARE)
 
 
 class LowestLatencyPolicy(SpreadPolicy):
-    """Puts the targets in the order of the times that they are expected to take, for each role by itself.
+    """Orders the targets by their expected times, for each role separately.
 
-    Those that were never measured stand first. Failures that are the target's fault lengthen what is expected. Those
-    that are shut or rest stand last.
+    Targets that were never measured come first. Failures that are the target's fault raise its expected time. Targets
+    that are shut or resting come last.
 
     Args:
         settings: What is measured, and how.
-        random: Returns a number in [0, 1), for the share that explores.
+        random: Returns a number in [0, 1), for the share of calls that explore.
     """
 
     config_model: ClassVar[type[PluginSettings]] = LatencySettings
@@ -79,10 +79,10 @@ class LowestLatencyPolicy(SpreadPolicy):
         self._random = random
         self._turns = Turns(random)
         self._measured: dict[tuple[str, str | None, str | None], _Measured] = {}
-        """By the role and the names of the target, as records have them."""
+        """By role, provider and model, named as in records."""
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         is_open, shut = open_and_shut(spread, context)
         if not is_open:
             return shut, "all are shut"
@@ -103,7 +103,7 @@ class LowestLatencyPolicy(SpreadPolicy):
         return (*order, *shut), reason
 
     def _by_time(self, known: Sequence[tuple[float, int]], role: str) -> tuple[list[int], str]:
-        """Return the places of `known`, which is sorted, and why the first is asked."""
+        """Return the places of `known`, which is sorted, and the reason for the first."""
         order = [place for _, place in known]
         explore = self._latency.explore
         drawn = self._random() if explore else 1.0
@@ -126,7 +126,7 @@ class LowestLatencyPolicy(SpreadPolicy):
 
     def observe(self, record: TraceRecord) -> None:
         """Learn from one attempt."""
-        # One that a hedge has overtaken would have answered, and would have taken as long at least.
+        # An attempt that lost to a hedge would have answered, and would have taken at least as long.
         is_overtaken = record.is_lost and not record.hedge and not self._is_by_token
         is_answer = record.outcome == "ok" or is_overtaken
         if record.attempt is None or record.provider is None or not (is_answer or record.outcome == "error"):
@@ -146,7 +146,7 @@ class LowestLatencyPolicy(SpreadPolicy):
             measured.milliseconds = time if before == inf else before + newest * (time - before)
 
     def _time_of(self, record: TraceRecord) -> float:
-        """Return what is measured of an answer, in milliseconds."""
+        """Return the measured time of an answer in milliseconds."""
         if self._latency.measure == "first_token" and record.first_token_ms is not None:
             return record.first_token_ms
         if not self._is_by_token:

@@ -10,11 +10,11 @@ from lee_llm_router.policy.contract import RoutingContext
 from lee_llm_router.policy.spreading import AmongSettings, Spread, SpreadPolicy, open_and_shut, rotated
 
 _FIRST_TURNS = 1_000_000
-"""Turns among which the first of a role is drawn, so that many processes do not begin at the same target."""
+"""The first turn of a role is drawn from so many, so that many processes do not all start at the same target."""
 
 
 class Turns:
-    """Counts turns for each role, from a first one that is drawn.
+    """Counts turns for each role, starting at a random one.
 
     Args:
         random: Returns a number in [0, 1).
@@ -25,7 +25,7 @@ class Turns:
         self._turns: dict[str, count[int]] = {}
 
     def next(self, role: str) -> int:
-        """Return the number of the next turn of `role`. Threads get different ones."""
+        """Return the number of the next turn of `role`. Two threads never get the same one."""
         turns = self._turns.get(role)
         if turns is None:
             turns = self._turns.setdefault(role, count(int(self._random() * _FIRST_TURNS)))
@@ -33,7 +33,7 @@ class Turns:
 
 
 class RoundRobinPolicy(SpreadPolicy):
-    """Asks the next target first with each call, of those that may be asked now; those that are shut stand last.
+    """Starts each call at the next target that is available; targets that are shut come last.
 
     Args:
         settings: Say which targets take part.
@@ -45,7 +45,7 @@ class RoundRobinPolicy(SpreadPolicy):
         self._turns = Turns(random)
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         is_open, shut = open_and_shut(spread, context)
         turn = self._turns.next(spread.role)
         if not is_open:

@@ -17,7 +17,7 @@ class SimpleRoutingPolicy:
     """Chooses the role's provider, then its fallbacks, in the order of the configuration."""
 
     def choose(self, role: str, config: LLMConfig) -> ProviderChoice:
-        """Return the role's provider; its fallbacks follow by themselves."""
+        """Return the role's provider; its fallbacks follow automatically."""
         return _choice_of(config.roles[role].provider)
 
 

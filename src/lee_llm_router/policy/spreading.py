@@ -1,7 +1,7 @@
-"""What the policies share that spread calls over the targets of a role's own chain: which of them take part.
+"""The common base of policies that spread calls over a role's own chain: it decides which targets take part.
 
-Such a policy puts the targets that take part in an order, and all others follow in the order of the file. So a call
-that its first target fails goes on to the others, and what takes no part serves when nothing else does.
+Such a policy orders the targets that take part; all others follow in the order of the file. So if the first target
+fails a call, the others are tried, and a target that takes no part serves when nothing else does.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class SpreadSettings(PluginSettings, ABC):
 
     @abstractmethod
     def named_targets(self) -> Collection[str]:
-        """Return the targets that are named here: provider or provider/model, as they are written."""
+        """Return the targets named in these settings: provider or provider/model, as written."""
 
     @abstractmethod
     def takes_part(self, target: Target) -> bool:
-        """Return whether the policy may put `target` anywhere; else it stays behind those that take part."""
+        """Return whether the policy may reorder `target`; otherwise it stays behind those that take part."""
 
 
 class AmongSettings(SpreadSettings):
-    """Settings of a policy that treats all targets that take part alike."""
+    """Settings of a policy that treats all participating targets alike."""
 
     among: tuple[str, ...] | None = Field(
         None,
@@ -43,31 +43,31 @@ class AmongSettings(SpreadSettings):
     )
 
     def named_targets(self) -> Collection[str]:
-        """As `SpreadSettings.named_targets`."""
+        """See `SpreadSettings.named_targets`."""
         return self.among or ()
 
     def takes_part(self, target: Target) -> bool:
-        """As `SpreadSettings.takes_part`."""
+        """See `SpreadSettings.takes_part`."""
         return self.among is None or target.provider in self.among or target_name(*target.names) in self.among
 
 
 class Spread(NamedTuple):
-    """The chain of one role, divided."""
+    """The chain of one role, split in two."""
 
     role: str
     targets: Sequence[Target]
     """The whole chain, in the order of the file."""
     places: tuple[int, ...]
-    """Where those stand that take part, counted from 0."""
+    """Indexes of the targets that take part."""
     others: tuple[int, ...]
-    """Where the others stand."""
+    """Indexes of the other targets."""
 
 
 class SpreadPolicy(ABC):
-    """A policy that puts the targets of the role's own chain in order.
+    """A policy that orders the targets of the role's own chain.
 
     Args:
-        settings: Say which of them take part.
+        settings: Say which targets take part.
     """
 
     config_model: ClassVar[type[PluginSettings]] = AmongSettings
@@ -75,12 +75,12 @@ class SpreadPolicy(ABC):
     def __init__(self, settings: SpreadSettings) -> None:
         self._settings = settings
         self._spreads: dict[str, Spread] = {}
-        """The chains seen last, by role. They change only when the configuration does."""
+        """The latest chains, by role. They change only when the configuration does."""
 
     def choose(self, role: str, config: LLMConfig, *, context: RoutingContext | None = None) -> ProviderChoice:
         """Return the role's own chain in the order of this policy, with the reason for the first target.
 
-        Without a context, which a router always gives, it is the order of the file.
+        Without a context (a router always passes one) it keeps the order of the file.
         """
         if context is None:
             return ProviderChoice(config.roles[role].provider)
@@ -96,7 +96,7 @@ class SpreadPolicy(ABC):
 
     @abstractmethod
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """Return the places of `spread` in order, and why the first of them is asked. There are two at least."""
+        """Return the places of `spread` in order, and the reason for the first. There are at least two places."""
 
     def _divided(self, role: str, targets: Sequence[Target]) -> Spread:
         part = [self._settings.takes_part(target) for target in targets]
@@ -105,9 +105,9 @@ class SpreadPolicy(ABC):
 
 
 def open_and_shut(spread: Spread, context: RoutingContext) -> tuple[list[int], list[int]]:
-    """Return the places of those that may be asked now, and of those that are shut or rest.
+    """Return the places of the targets that may be called now, and of those that are shut or resting.
 
-    One whose breaker wants to probe it counts as open: if nobody asked it, it would stay shut.
+    A target whose breaker is ready for a probe counts as open: if nobody called it, it would stay shut.
     """
     is_open: list[int] = []
     shut: list[int] = []
@@ -118,7 +118,7 @@ def open_and_shut(spread: Spread, context: RoutingContext) -> tuple[list[int], l
 
 
 def rotated(places: Sequence[int], turn: int) -> Sequence[int]:
-    """Return `places`, begun at the one whose turn it is."""
+    """Return `places` rotated to start at the one whose turn it is."""
     if not places:
         return places
     start = turn % len(places)

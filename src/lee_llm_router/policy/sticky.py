@@ -1,4 +1,4 @@
-"""The policy `sticky`: calls with the same note go to the same target."""
+"""The policy `sticky`: sends calls with the same metadata value to the same target."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _LONG_VALUE = 256
-"""Bytes above which a value is hashed once, and not again for each target."""
+"""A value longer than this many bytes is hashed once, instead of again for each target."""
 
 
 class StickySettings(AmongSettings):
@@ -28,14 +28,14 @@ class StickySettings(AmongSettings):
 
 
 class StickyPolicy(SpreadPolicy):
-    """Puts the targets in an order that follows from the value of a note and their own names alone.
+    """Orders the targets by a hash of a metadata value and their own names alone.
 
-    So every process and host agrees on it. If a target comes or goes, no call moves but to the one and from the other:
-    rendezvous hashing (Thaler and Ravishankar, A name-based mapping scheme for rendezvous, 1996). While the first is
-    shut, each value goes to its own second.
+    So every process and host agrees on the order. If a target is added or removed, only its own calls move: rendezvous
+    hashing (Thaler and Ravishankar, A name-based mapping scheme for rendezvous, 1996). While the first target is shut,
+    each value goes to its own second target.
 
     Args:
-        settings: Which note it is.
+        settings: The key of the metadata value.
     """
 
     config_model: ClassVar[type[PluginSettings]] = StickySettings
@@ -44,10 +44,10 @@ class StickyPolicy(SpreadPolicy):
         super().__init__(settings)
         self._by = settings.by
         self._hashes: dict[str, tuple[Spread, list[tuple[Hash, int]]]] = {}
-        """The hashes of the names of the chains seen last, by role."""
+        """The hashes of the target names in the latest chains, by role."""
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         value = context.metadata.get(self._by)
         if value is None:
             return spread.places, f"the call has no {self._by}"
@@ -70,6 +70,6 @@ def _hash_of(spread: Spread, place: int) -> Hash:
 
 
 def _bytes_of(value: Any) -> bytes:
-    """Return what is hashed of the value of a note: the same for the same text, and short."""
+    """Return the bytes to hash for a metadata value: short, and equal for equal text."""
     word = str(value).encode("utf-8", "surrogatepass")
     return word if len(word) <= _LONG_VALUE else blake2b(word, digest_size=32).digest()

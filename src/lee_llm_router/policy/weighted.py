@@ -1,4 +1,4 @@
-"""The policy `weighted`: each target is asked first by a share of the calls, as the file gives it."""
+"""The policy `weighted`: puts each target first in a share of the calls, set by the file."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class WeightedSettings(SpreadSettings):
     seed: Integer | None = Field(None, description="Makes the draws of a router repeatable. Default: they are not.")
 
     def named_targets(self) -> Collection[str]:
-        """As `SpreadSettings.named_targets`."""
+        """See `SpreadSettings.named_targets`."""
         return self.weights
 
     def weight_of(self, target: Target) -> float:
-        """Return the weight of `target`: its own before its provider's."""
+        """Return the weight of `target`: its own if set, else its provider's."""
         by_provider = self.weights.get(target.provider, 0.0)
         return self.weights.get(target_name(*target.names), by_provider)
 
@@ -52,13 +52,13 @@ class WeightedSettings(SpreadSettings):
 
 
 class WeightedPolicy(SpreadPolicy):
-    """Draws the order of a role's targets by their weights, one after the other, none of them twice.
+    """Draws the order of a role's targets by their weights, without replacement.
 
-    So those that are shut leave their share to the others by these weights too.
+    So the share of targets that are shut goes to the others by these weights too.
 
     Args:
         settings: The weights.
-        random: Returns a number in [0, 1). Default: by the seed of the settings, else by the system.
+        random: Returns a number in [0, 1). Default: seeded by the settings, else by the system.
     """
 
     config_model: ClassVar[type[PluginSettings]] = WeightedSettings
@@ -69,16 +69,16 @@ class WeightedPolicy(SpreadPolicy):
         seeded = None if settings.seed is None else system_random.Random(settings.seed).random  # noqa: S311 - no secret
         self._random = random or seeded or system_random.random
         self._kept: dict[str, tuple[Spread, list[tuple[float, int]], dict[int, str]]] = {}
-        """Weights and reasons of the chains seen last, by role."""
+        """Weights and reasons of the latest chains, by role."""
 
     def ordered(self, spread: Spread, context: RoutingContext) -> tuple[Sequence[int], str]:  # noqa: ARG002
-        """As `SpreadPolicy.ordered`."""
+        """See `SpreadPolicy.ordered`."""
         kept = self._kept.get(spread.role)
         if kept is None or kept[0] is not spread:
             kept = self._kept[spread.role] = (spread, *self._weighed(spread))
         _, weights, reasons = kept
-        # The times of the first events of random processes at these rates come in the order of such a draw (Efraimidis
-        # and Spirakis, Weighted random sampling with a reservoir, 2006).
+        # Random processes with these rates have their first events in the order of such a draw (Efraimidis and
+        # Spirakis, Weighted random sampling with a reservoir, 2006).
         random = self._random
         drawn = sorted([(-log(1.0 - random()) / weight, place) for weight, place in weights])
         order = [place for _, place in drawn]
