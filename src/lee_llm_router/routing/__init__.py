@@ -1,1 +1,1 @@
-"""From a role, messages and options to a plan."""
+"""Turns a role, messages and options into a plan."""

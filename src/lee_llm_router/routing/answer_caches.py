@@ -1,4 +1,4 @@
-"""The caches of a router: one for each place where answers are kept, whatever roles share it."""
+"""The caches of a router: one for each place where answers are kept, even if several roles share it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class AnswerCaches:
 
     Args:
         config: The configuration.
-        clock: Says when a kept answer is too old.
-        before: The caches of the configuration before this one; what is kept in the same places stays.
+        clock: Tells when a kept answer is too old.
+        before: The caches of the previous configuration; answers in places that are still used are kept.
     """
 
     def __init__(self, config: LLMConfig, clock: Clock, before: AnswerCaches | None = None) -> None:
@@ -38,14 +38,14 @@ class AnswerCaches:
         )  # fmt: skip
 
     def clear(self) -> int:
-        """Forget all answers of all roles; return how many those were."""
+        """Forget all answers of all roles; return the number forgotten."""
         places = {
             place_of(settings): settings for role in self._config.roles if (settings := self._config.cache_of(role))
         }
         return sum(self._cache(settings).store.clear() for settings in places.values())
 
     def close(self) -> None:
-        """Release files and connections. Answers in memory go with the router."""
+        """Release files and connections. Answers in memory are lost with the router."""
         for cache in [*self._caches.values()]:
             cache.store.close()
 

@@ -1,4 +1,4 @@
-"""What a call gets that names no role of the configuration: the default role and a warning, or an error."""
+"""Handles calls that name no role of the configuration: the default role and a warning, or an error."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lee_llm_router.config.models import LLMConfig
 from lee_llm_router.errors import InvalidRequestError
 
 _MAX_WARNED = 1000
-"""Names that are warned of, since callers may pass any."""
+"""The most names that are warned about, since callers may pass any."""
 
 _MAX_NAME = 128
-"""Characters kept of a name; a role's has no more."""
+"""The most characters of a name that are shown; a role's name is never longer."""
 
 _PACKAGE = __name__.partition(".")[0]
 
 
 class AskedRoles:
-    """Finds out which role serves what callers name.
+    """Finds the role that serves the name a caller passes.
 
     Args:
         config: The configuration.
-        secrets: What no name that is shown may hold: a caller may take a key for a role.
+        secrets: Texts that no shown name may contain: a caller may pass a key instead of a role.
     """
 
     def __init__(self, config: LLMConfig, secrets: Iterable[str] = ()) -> None:
@@ -37,24 +37,24 @@ class AskedRoles:
         self._warned: set[str] = set()
 
     def served(self, role: Any) -> str:
-        """Return the role that serves `role`: itself if there is such a role, else the default one."""
-        # A plain text also where a member of an enumeration was given.
+        """Return the role that serves `role`: itself if it exists, else the default role."""
+        # Return plain text even for a member of an enumeration.
         return str.__str__(role) if isinstance(role, str) and role in self._roles else self._default
 
     def unknown(self, role: Any) -> str | None:
-        """Return `role` as records show it if it is a text and no role; None otherwise."""
+        """Return `role` as records show it if it is text but not a role; otherwise None."""
         return quoted(role, self._secrets, _MAX_NAME) if isinstance(role, str) and role not in self._roles else None
 
     def check(self, role: Any, *, warn: bool = True) -> None:
-        """Warn of `role` once if there is no such role.
+        """Warn once if the role `role` does not exist.
 
         Args:
-            role: What a caller names.
-            warn: False: only find out whether it can be asked.
+            role: The name that a caller passes.
+            warn: False: only check whether it may be called.
 
         Raises:
-            InvalidRequestError: it is no text; or there is no such role, and the configuration or the application's
-                filter of warnings wants an error.
+            InvalidRequestError: it is not text; or there is no such role, and the configuration or the application's
+                warning filter makes that an error.
         """
         if role is not None and not isinstance(role, str):
             raise InvalidRequestError(f"a role is named by text, not by {type(role).__name__}", sent=False)
@@ -70,12 +70,12 @@ class AskedRoles:
             try:
                 warnings.warn(message, UserWarning, stacklevel=_callers_level())
             except UserWarning:
-                self._warned.discard(shown)  # it is an error the next time too
+                self._warned.discard(shown)  # it is an error again next time
                 raise InvalidRequestError(f"no such role {shown!r}{hint}", sent=False) from None
 
 
 def _callers_level() -> int:
-    """Return the `stacklevel` at which a warning of `AskedRoles.check` points at the application."""
+    """Return the `stacklevel` with which a warning of `AskedRoles.check` points at the application."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         level, frame = level + 1, frame.f_back

@@ -1,8 +1,8 @@
-"""What a router works with under one configuration: built from it, handed over to the next one, and closed.
+"""The parts of a router under one configuration: built from it, handed over to the next one, and closed.
 
-A router that reads its file again builds a second assembly beside the first. Calls under way hold the parts of the
-first until they end; only then are its providers and listeners closed. What both have in common, by their settings, is
-handed over: the policy, the trace store, the sinks, and what is known of each provider that has not changed.
+A router that reloads its file builds a second assembly next to the first. Calls in progress hold the parts of the first
+until they end; only then are its providers and listeners closed. Parts with equal settings in both are handed over: the
+policy, the trace store, the sinks, and the health of each unchanged provider.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterOptions:
-    """What an application gives its router besides the configuration; see `LeeLLMRouter`."""
+    """The arguments of a router besides the configuration; see `LeeLLMRouter`."""
 
     policy: RoutingPolicy | str | None
     trace_store: TraceStore | Literal[False] | None
@@ -75,7 +75,7 @@ class Assembly:
 
     Args:
         config: The configuration.
-        options: What the application gave.
+        options: The application's arguments.
         before: The assembly that this one replaces.
 
     Raises:
@@ -94,7 +94,7 @@ class Assembly:
         self._own_sinks: list[AnyEventSink] = []
         self._tape: Tape | None = None
         self.link: StateLink | None = None
-        """Joins what is known of the targets to a shared state."""
+        """Connects the health of the targets to a shared state."""
         try:
             self._open_sinks(before)
             self.planner = self._planner(before, store)
@@ -103,10 +103,10 @@ class Assembly:
             raise
 
     def _planner(self, before: Assembly | None, store: TraceStore | None) -> CallPlanner:
-        """Build what plans the calls, and all that they need.
+        """Build the call planner and everything it needs.
 
         Raises:
-            ConfigError: some of it cannot be built.
+            ConfigError: a part cannot be built.
         """
         config, options = self.config, self._options
         workspace = _workspace(config.trace, options.workspace)
@@ -118,7 +118,7 @@ class Assembly:
             wrap = around(self._tape, wrap)
         keys = {name: _named_keys(name, provider) for name, provider in config.providers.items()}
         self._named = {name: (keys[name], _named_variables(one)) for name, one in config.providers.items()}
-        """What the settings of each provider name but do not hold, as it was when this was built."""
+        """The keys and variables that each provider's settings name but do not hold, as of the time of building."""
         secrets = (*config.filled_values(), *chain.from_iterable(keys.values()))
         reporter = self._reporter(before, store, secrets)
         parts = RouterParts(
@@ -143,11 +143,11 @@ class Assembly:
 
     @property
     def parts(self) -> RouterParts:
-        """What the calls of this assembly hold."""
+        """The parts that calls of this assembly hold."""
         return self.planner.parts
 
     def clear_caches(self) -> int:
-        """As `LeeLLMRouter.clear_cache`."""
+        """See `LeeLLMRouter.clear_cache`."""
         return 0 if self._caches is None else self._caches.clear()
 
     def close(self) -> None:
@@ -159,21 +159,21 @@ class Assembly:
         self._close_listeners()
 
     async def aclose(self) -> None:
-        """As `close`, also for what belongs to the running event loop."""
+        """Same as `close`, and also release what belongs to the running event loop."""
         try:
             await self.parts.pool.aclose()
         finally:
-            if self.parts.billing is not None:  # the lock on its file may have to be waited for
+            if self.parts.billing is not None:  # it may have to wait for the lock on its file
                 await call_in_thread_async(self._close_billing)
             if self.link is not None:
                 await call_in_thread_async(self.link.close)
             self._close_listeners()
 
     def retire(self, successor: Assembly) -> weakref.finalize[..., RouterParts]:
-        """Close what `successor` has not taken over, once the last call that holds these parts has ended.
+        """Close the parts that `successor` has not taken over, once the last call that holds them has ended.
 
         Returns:
-            What closes it now, when called.
+            A finalizer that closes them at once when called.
         """
         reporter = self.parts.reporter
         kept = [successor.parts.reporter.store, *successor._own_sinks]
@@ -182,7 +182,7 @@ class Assembly:
             self.parts, outside_collection, _close_retired, self.parts.pool, left, reporter.call_listener,
             None if self.link is successor.link else self.link,
         )  # fmt: skip
-        closing.atexit = False  # a router that nobody closes is not closed then either
+        closing.atexit = False  # at exit, leave it unclosed like any router that nobody closes
         return closing
 
     def _chosen_policy(self, before: Assembly | None) -> Any:
@@ -196,7 +196,7 @@ class Assembly:
         given, trace = self._options.trace_store, self.config.trace
         if given is False or (given is None and not trace.enabled):
             return None
-        if given is not None:  # an empty one may be false
+        if given is not None:  # an empty store may be falsy
             return given
         if before is not None and before.parts.reporter.store is not None and before.config.trace == trace:
             return before.parts.reporter.store
@@ -247,7 +247,7 @@ class Assembly:
         return before.parts.health.successor(config.health, config.providers, unchanged)
 
     def _billing(self, before: Assembly | None, reporter: Reporter) -> Billing | None:
-        """Return what prices the attempts; None where nothing but vendors' own figures says what answers cost."""
+        """Return the billing that prices attempts; None if only the vendors' own figures give costs."""
         options, config, old = self._options, self.config, None if before is None else before.parts.billing
         addresses = [getattr(provider, "base_url", None) for provider in config.providers.values()]
         if not (config.has_budgets or options.prices is not None or needs_prices(config.pricing, addresses)):
@@ -265,7 +265,7 @@ class Assembly:
         )  # fmt: skip
 
     def _opened_tape(self) -> Tape | None:
-        """Return the cassette that answers are recorded on, or played from; None: neither."""
+        """Return the cassette to record or play; None if there is none."""
         given = self._options.cassette
         if given is False or (given is None and self.config.cassette is None):
             return None
@@ -281,7 +281,7 @@ class Assembly:
         return AnswerCaches(self.config, self._options.clock, None if before is None else before._caches)
 
     def _close_billing(self) -> None:
-        """Hand over what was spent, before the shared state is closed that may keep it."""
+        """Save the amounts spent before closing the shared state, which may keep them."""
         if self.parts.billing is not None:
             self.parts.billing.close()
 
@@ -294,7 +294,7 @@ class Assembly:
         _close(_listeners(reporter.store, self._own_sinks), reporter.call_listener)
 
     def _close_all(self, store: TraceStore | None, before: Assembly | None) -> None:
-        """Close what this assembly has opened itself, since it cannot be finished."""
+        """Close everything this assembly has opened itself, since building it failed."""
         if before is None or store is not before.parts.reporter.store:
             _close(_listeners(store, ()))
         if before is None or self._own_sinks is not before._own_sinks:
@@ -314,7 +314,7 @@ def _redacted(trace: TraceConfig, redact: Redact | None) -> Callable[[TraceRecor
 
 
 def _kept(trace: TraceConfig, redact: Redact | None) -> KeptRecord | None:
-    """Return what is kept of records; None if all is, as it mostly is."""
+    """Return what reduces records to the parts to keep; None (the usual case) if everything is kept."""
     if redact is None and not trace.redact and trace.sample == 1 and trace.capture != "none":
         return None
     from lee_llm_router.telemetry.kept_records import kept_records  # noqa: PLC0415 - few need it
@@ -323,7 +323,7 @@ def _kept(trace: TraceConfig, redact: Redact | None) -> KeptRecord | None:
 
 
 def _workspace(trace: TraceConfig, given: str | PathLike[str] | None) -> str | None:
-    """Return the folder that traces belong to, as records have it; None if there is no current directory."""
+    """Return the folder that traces belong to, as written in records; None if there is no current directory."""
     if given is not None:
         return str(given)
     try:
@@ -339,7 +339,7 @@ def _listeners(store: object, sinks: Iterable[object]) -> list[tuple[str, object
 
 
 def _close(listeners: Iterable[tuple[str, object]], call: Callable[..., Any] | None = None) -> None:
-    """Close a store and sinks, each that can be closed; by ``call(what, close)`` if given."""
+    """Close a store and sinks, if they can be closed; use ``call(what, close)`` if given."""
     for what, listener in listeners:
         close = getattr(listener, "close", None)
         if close is not None:
@@ -356,7 +356,7 @@ def _close_retired(
 
 
 def _named_keys(name: str, provider: ProviderConfig) -> tuple[str, ...]:
-    """Return the keys that a provider names, as they are now: what ends before it is asked may quote one too."""
+    """Return the current keys that a provider names: calls that end before it is used may quote one too."""
     if isinstance(provider, KeyedConfig):
         return tuple(KeySource(provider, name).known())
     variable = getattr(provider, "api_key_env", None)
@@ -365,7 +365,7 @@ def _named_keys(name: str, provider: ProviderConfig) -> tuple[str, ...]:
 
 
 def _named_variables(provider: ProviderConfig) -> tuple[str | None, ...]:
-    """Return the values of the variables that a provider hands on, as they are now."""
-    names = getattr(provider, "env", ())  # of somebody else's provider it may be anything
+    """Return the current values of the variables that a provider passes on."""
+    names = getattr(provider, "env", ())  # in a third-party provider it may be anything
     names = names if isinstance(names, (list, tuple)) else ()
     return tuple(provider.origin.variable(name) for name in names if isinstance(name, str))

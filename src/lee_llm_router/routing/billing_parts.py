@@ -1,4 +1,4 @@
-"""Builds what prices the attempts of a router and holds its budgets, from its configuration."""
+"""Builds the parts of a router that price its attempts and hold its budgets."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def open_billing(
     Args:
         config: The configuration.
         prices: The application's own prices.
-        ledger: Keeps what was spent; None means a file.
-        folder: Says where that file stands; asked only if there are budgets.
-        clock: Tells the period that budgets are in now.
+        ledger: Keeps the amounts spent; None means a file.
+        folder: Returns the folder of that file; called only if there are budgets.
+        clock: Tells the current period of the budgets.
         call_listener: Calls `prices`.
-        before: That of the configuration before this one, whose sums are taken over.
+        before: The billing of the previous configuration, whose sums are taken over.
     """
     base_urls = {name: getattr(provider, "base_url", None) for name, provider in config.providers.items()}
     is_priced = prices is not None or needs_prices(config.pricing, base_urls.values())
@@ -68,7 +68,7 @@ def _same_file(one: BudgetLedger, other: BudgetLedger) -> bool:
 
 
 def _budgets(config: LLMConfig, spending: Spending) -> dict[str, tuple[Budget, ...]]:
-    """Return the budgets by whom they are for: ``""`` for all calls, ``role NAME``, ``provider NAME``."""
+    """Return the budgets by scope: ``""`` for all calls, ``role NAME``, ``provider NAME``."""
     found: dict[str, tuple[Budget, ...]] = {}
     if config.budget is not None:
         found[""] = (Budget("all calls", config.budget, spending),)
@@ -92,7 +92,7 @@ def _budgets(config: LLMConfig, spending: Spending) -> dict[str, tuple[Budget, .
 
 
 def ledger_folder(config: LLMConfig, trace_dir: object, workspace: object) -> Path:
-    """Return the folder of the file in which spending is kept: that of the traces.
+    """Return the folder of the spending file: the trace folder.
 
     Raises:
         OSError: the path begins with ``~``, and there is no home.

@@ -38,7 +38,7 @@ def open_cassette(cassette: CassetteConfig | Mapping[str, Any] | str | PathLike[
 
 
 def around(tape: Tape, wrap: Wrap | None) -> Wrap:
-    """Return what puts `tape` around a provider, and `wrap` around both."""
+    """Return a function that wraps a provider with `tape`, and both with `wrap`."""
 
     def wrapped(provider: Provider[Any]) -> Provider[Any]:
         recorded = CassetteProvider(provider, tape)

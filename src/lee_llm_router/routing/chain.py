@@ -1,4 +1,4 @@
-"""From a policy's choice to the targets of a call.
+"""Turns a policy's choice into the targets of a call.
 
 The order of overrides, weakest first: the role, the fallback's own entry, the policy's `request_overrides`, the
 arguments of the call.
@@ -20,13 +20,13 @@ MERGED = frozenset({"extra_body", "extra_query", "headers"})
 
 
 class ChosenTarget(NamedTuple):
-    """A target of a policy's choice, and where its settings come from."""
+    """A target of a policy's choice, and the sources of its settings."""
 
     target: Target
     listed: int | None
-    """Which target of the role's chain it is, from 0; None: none of them, and it has the settings of the first."""
+    """Its index in the role's chain, from 0; None if it is not in the chain and has the settings of the first."""
     policy_fields: Mapping[str, Any]
-    """What the policy asks for differently."""
+    """The fields that the policy overrides."""
 
 
 def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
@@ -37,7 +37,7 @@ def configured_chain(role: str, config: LLMConfig) -> tuple[Target, ...]:
 def build_chain(
     choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target], call_fields: Mapping[str, Any]
 ) -> tuple[Target, ...]:
-    """Return the targets of one call, in order: the `chosen_chain`, and of that the `asked_chain`.
+    """Return the targets of one call, in order: `chosen_chain`, then `asked_chain` applied to it.
 
     Raises:
         PolicyError: the choice names an unknown provider, or an override that does not exist.
@@ -47,13 +47,13 @@ def build_chain(
 
 
 def chosen_chain(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target]) -> tuple[Target, ...]:
-    """Return the targets that `choice` means, in order, each with the policy's overrides merged.
+    """Return the targets of `choice`, in order, each with the policy's overrides merged.
 
     Args:
         choice: The policy's choice.
         role: A role of `config`.
         config: The configuration.
-        own: The role's `configured_chain`, which takes longer to make than all the rest of this.
+        own: The role's `configured_chain`, which takes longer to build than everything else here.
 
     Raises:
         PolicyError: the choice names an unknown provider, or an override that does not exist.
@@ -62,7 +62,7 @@ def chosen_chain(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequ
 
 
 def chosen_entries(choice: ProviderChoice, role: str, config: LLMConfig, own: Sequence[Target]) -> list[ChosenTarget]:
-    """As `chosen_chain`, each target with where its settings come from; the same one may be in it twice."""
+    """Same as `chosen_chain`, with the sources of each target's settings; a target may occur twice."""
     if choice.order is not None:
         return _ordered_entries(choice, choice.order, own)
     role_config = config.roles[role]
@@ -86,13 +86,13 @@ def asked_chain(
     """Return `chain`, the `chosen_chain` of `choice`, with the arguments of a call merged into each target.
 
     Args:
-        chain: The chain without them.
+        chain: The chain without the arguments.
         choice: The policy's choice.
         role: A role of `config`.
         config: The configuration.
         fields: Arguments of the call, as `validate_options` returns them. `model` among them replaces the model of the
-            role: in the first target, and in the fallbacks that have no model of their own. Where the policy has put
-            the role's own chain in order, the first target of the file counts as the first.
+            role: in the first target, and in fallbacks without a model of their own. If the policy has reordered the
+            role's own chain, the first target of the file counts as the first.
     """
     return _distinct(asked_targets(chain, choice, role, config, fields))
 
@@ -100,7 +100,7 @@ def asked_chain(
 def asked_targets(
     chain: Sequence[Target], choice: ProviderChoice, role: str, config: LLMConfig, fields: Mapping[str, Any]
 ) -> list[Target]:
-    """As `asked_chain`, a target for each of `chain`; the same one may be in it twice."""
+    """Same as `asked_chain`, but return one target for each of `chain`; a target may occur twice."""
     asked = dict(fields)
     model = asked.pop("model", None)
     inherits = _targets_with_role_model(choice, config.roles[role], config) if model is not None else frozenset()
@@ -112,7 +112,7 @@ def asked_targets(
 
 
 def reasons_of(choice: ProviderChoice, chain: Sequence[Target]) -> dict[TargetKey, str]:
-    """Return what the policy said of the targets of `chain`, the chain of `choice`, where it said why."""
+    """Return the policy's reasons for the targets of `chain`, the chain of `choice`, where it gave any."""
     reasons = {}
     for one in reversed([choice, *(choice.fallbacks or ())]):
         if isinstance(one, str) or not one.reason:
@@ -169,7 +169,7 @@ def _policy_fields(choice: ProviderChoice) -> dict[str, Any]:
 def _targets_with_role_model(
     choice: ProviderChoice, role_config: RoleConfig, config: LLMConfig
 ) -> frozenset[TargetKey]:
-    """Return the keys of the fallbacks that have the role's model, which a model named by the caller replaces."""
+    """Return the keys of the fallbacks that use the role's model, which a model named by the caller replaces."""
     if choice.fallbacks is not None:
         return frozenset()
     return frozenset(
@@ -180,7 +180,7 @@ def _targets_with_role_model(
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `base` with `over` on top; `extra_body`, `extra_query` and `headers` are merged by their keys."""
+    """Return `base` updated with `over`; `extra_body`, `extra_query` and `headers` are merged key by key."""
     if not over:
         return base
     merged = {**base, **over}

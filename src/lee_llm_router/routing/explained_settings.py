@@ -1,4 +1,4 @@
-"""The settings of a call that is explained: each with its value, as it may be shown, and with who set it."""
+"""The settings of a call to explain: each with its value in a form that may be shown, and its source."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MAX_TEXT = 2000
 _MAX_DEPTH = 8
 _SECTIONS = ("retry", "stream")
 _ORDER = [*(field.alias or name for name, field in CallSettings.model_fields.items()), "tools", "tool_choice", "model"]
-"""Settings of a request, in the order in which they are shown."""
+"""Settings of a request, in display order."""
 _SHOWN_BESIDE = frozenset({"type", "model"})
-"""Settings of a provider that stand elsewhere in the explanation."""
+"""Settings of a provider that appear elsewhere in the explanation."""
 
 
 class TargetSettings:
-    """What is asked of one target, and who says so.
+    """The settings for one target, and their sources.
 
     Args:
-        entry: The target before the arguments of the call, and where its settings come from.
+        entry: The target before the arguments of the call, and the sources of its settings.
         config: The configuration.
         role: The role.
         asked: The arguments of the call.
@@ -51,7 +51,7 @@ class TargetSettings:
         """The target's own entry in the file, if it is a fallback."""
 
     def model_source(self, target: Target) -> SettingSource:
-        """Return who named the model of `target`."""
+        """Return the source of the model of `target`."""
         if target.model is None:
             return "default"
         if target.model != self._entry.target.model or (
@@ -66,7 +66,7 @@ class TargetSettings:
         return "role" if own_role or self._config.providers[target.provider].model is None else "provider"
 
     def settings(self, target: Target) -> Iterator[ExplainedSetting]:
-        """Yield what is asked of `target`: its request's fields, and its timeout."""
+        """Yield the settings for `target`: its request's fields, and its timeout."""
         fields = {"timeout": target.timeout, **target.fields}
         for name in sorted(fields, key=_ORDER.index):
             value = fields[name]
@@ -105,14 +105,14 @@ def _written(settings: CallSettings | None) -> dict[str, Any]:
 def provider_settings(
     config: ProviderConfig, written: Collection[str], overrides: Collection[str], secrets: Collection[str]
 ) -> Iterator[ExplainedSetting]:
-    """Yield the settings of a provider that somebody has set: those `written` in the file, and the policy's.
+    """Yield the settings of a provider that were set explicitly: those `written` in the file, and the policy's.
 
-    Of what they hold in turn, too, only what somebody has set is there.
+    Nested settings are also limited to those set explicitly.
     """
     names = sorted({*written, *overrides} - _SHOWN_BESIDE)
     try:
         masked = {**config.model_dump(mode="json"), **config.model_dump(mode="json", exclude_unset=True)}
-    except Exception:  # noqa: BLE001 - the settings of somebody else's provider may hold anything
+    except Exception:  # noqa: BLE001 - the settings of a third-party provider may hold anything
         masked = dict.fromkeys(names, "(cannot be shown)")
     for name in names:
         source: SettingSource = "policy" if name in overrides else "provider"
@@ -122,7 +122,7 @@ def provider_settings(
 def call_settings(
     plan: CallPlan, role: RoleConfig, asked: Mapping[str, Any], secrets: Collection[str]
 ) -> Iterator[ExplainedSetting]:
-    """Yield what holds for the whole call of `plan`, which its arguments are part of already."""
+    """Yield the settings for the whole call of `plan`, which already includes its arguments."""
     written = role.model_fields_set
 
     def source(name: str) -> SettingSource:
@@ -164,7 +164,7 @@ def _tool_name(tool: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any, secrets: Collection[str], depth: int = 0, *, names_are_settings: bool = False) -> Any:
-    """Return `value` as plain data for JSON, with no secret in it, and none of its texts long."""
+    """Return `value` as plain JSON data, without secrets and without long texts."""
     if isinstance(value, str):
         return _shown_text(value, secrets)
     if value is None or isinstance(value, bool | int | float):

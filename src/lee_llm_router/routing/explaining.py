@@ -1,7 +1,8 @@
-"""Explains a planned call: goes the engine's own way to its first attempt, and stops before it.
+"""Explains a planned call: follows the engine's own path to its first attempt, and stops before it.
 
-Providers are opened and requests built as for a call (`engine/preparation.py`), and the engine's own choice of a target
-(`engine/selection.py`) is asked, over a `HealthGlance` that takes nothing. So what is explained is what would happen.
+Providers are opened and requests built as for a call (`engine/preparation.py`). The engine's own target selection
+(`engine/selection.py`) runs over a `HealthGlance`, which takes no permits. So the explanation matches what would
+happen.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lee_llm_router.routing.key_spread import KeySpread
 from lee_llm_router.routing.options import OF_WHOLE_CALL
 
 _MOST_BACKOFFS = 10
-"""Waits that are named; by then they are all the same."""
+"""The most waits that are listed; by then they are all equal."""
 
 
 def explain(
@@ -48,7 +49,7 @@ def explain(
         plan: The call, without its targets.
         parts: The router's parts.
         config: The configuration.
-        choice: What the policy has chosen.
+        choice: The choice of the policy.
         asked: The arguments of the call, checked.
         keys: The keys of providers that have several.
     """
@@ -58,7 +59,7 @@ def explain(
     entries = [(keyed, entry) for target, entry in entries for keyed in keys.keyed(target)]
     plan.targets = [target for target, _ in entries]
     is_compressed = plan.role_settings.compress is not None
-    plan.role_settings = replace(plan.role_settings, compress=None)  # it may ask anybody anything
+    plan.role_settings = replace(plan.role_settings, compress=None)  # a hook may call anything
     explainer = _Explainer(plan, parts, config, asked)
     try:
         action = explainer.first_action()
@@ -75,7 +76,7 @@ def explain(
 def _entries(
     role: str, config: LLMConfig, choice: ProviderChoice, fields: Mapping[str, Any]
 ) -> list[tuple[Target, ChosenTarget]]:
-    """Return the targets of the call, each with what it is made of."""
+    """Return the targets of the call, each with the sources of its settings."""
     chosen: list[ChosenTarget] = []
     for entry in chosen_entries(choice, role, config, configured_chain(role, config)):
         if all(entry.target != other.target for other in chosen):
@@ -90,7 +91,7 @@ def _entries(
 
 
 class _Explainer:
-    """Finds out about one call."""
+    """Collects the facts about one call."""
 
     def __init__(self, plan: CallPlan, parts: RouterParts, config: LLMConfig, asked: Mapping[str, Any]) -> None:
         self._plan = plan
@@ -102,7 +103,7 @@ class _Explainer:
         self._known = parts.health.snapshot()
         self._spent = refusing(plan, parts)
         self._refused: dict[int, str] = {}
-        """Why targets cannot take the request, by their place in the chain."""
+        """Why targets cannot take the request, by their index in the chain."""
         self._failing: dict[int, str] = {}
         """Why attempts would fail before anything is sent."""
         self._now = parts.clock.monotonic()
@@ -117,7 +118,7 @@ class _Explainer:
         return self._selector.all_candidates()
 
     def first_action(self) -> NextAction | None:
-        """Return what the call does first: ask a target that can be asked, or wait for one."""
+        """Return the first action of the call: an attempt at an available target, or a wait for one."""
         action = self._selector.next_action(None, self._now)
         while action is not None and action.permit is not None:
             candidate = action.candidate
@@ -130,7 +131,7 @@ class _Explainer:
         return action
 
     def target(self, candidate: Candidate, entry: ChosenTarget, action: NextAction | None) -> ExplainedTarget:
-        """Return what is to be said of one target."""
+        """Return the explanation of one target."""
         target, secrets = candidate.target, self._parts.secrets
         if candidate.request is None and candidate.position not in self._refused:
             self._prepare(candidate)
@@ -166,7 +167,7 @@ class _Explainer:
         self, action: NextAction | None, targets: tuple[ExplainedTarget, ...], policy_reason: str | None, *,
         is_compressed: bool,
     ) -> Explanation:  # fmt: skip
-        """Return what is to be said of the call."""
+        """Return the explanation of the call."""
         settings = self._plan.role_settings
         retry = settings.retry
         able = sum(target.state in ("asked", "waited_for", "next", "closed") for target in targets)
@@ -193,7 +194,7 @@ class _Explainer:
         )
 
     def release(self) -> None:
-        """Give back the providers that were opened for it."""
+        """Release the providers that were opened for it."""
         for candidate in self.candidates():
             target = candidate.target
             if candidate.provider is not None and target.provider_overrides:
@@ -206,7 +207,7 @@ class _Explainer:
         return problem
 
     def _state(self, candidate: Candidate, action: NextAction | None) -> tuple[TargetState, str | None, float | None]:
-        """Return in which state a target is, why, and in how many seconds it opens."""
+        """Return the state of a target, the reason, and the seconds until it opens."""
         position = candidate.position
         if self._spent is not None and (spent := self._spent(candidate.target)) is not None:
             return "closed", spent.message, spent.retry_after
@@ -246,7 +247,7 @@ class _Explainer:
         return max(0.0, action.at - self._now) if is_known else None
 
     def _key_problem(self, candidate: Candidate) -> str | None:
-        """Return why the key of a target cannot be used; None if it can, or if it needs none."""
+        """Return why the key of a target cannot be used; None if it can, or if the target needs no key."""
         provider = candidate.provider
         if provider is None or not isinstance(provider.config, KeyedConfig):
             return None
@@ -257,7 +258,7 @@ class _Explainer:
         return None
 
     def _dropped(self, candidate: Candidate) -> dict[str, str]:
-        """Return the options that were left out of the request of a target, each with the reason."""
+        """Return the options that were left out of the request to a target, each with the reason."""
         provider = candidate.provider
         if provider is None or not candidate.dropped:
             return {}
@@ -267,6 +268,6 @@ class _Explainer:
                 **provider.unsupported(request, provider.settings_for(request)),
                 **provider.refused_before(request),
             }
-        except Exception:  # noqa: BLE001 - a foreign provider
+        except Exception:  # noqa: BLE001 - a third-party provider
             reasons = {}
         return {option: str(reasons.get(option, "")) for option in candidate.dropped}

@@ -1,4 +1,4 @@
-"""What `LeeLLMRouter.explain` returns: which targets a call would have, why, and with which settings. Data only."""
+"""The result of `LeeLLMRouter.explain`: the targets of a call, the reasons, and the settings. Data only."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.health.states import TargetHealth
 
 SettingSource: TypeAlias = Literal["call", "policy", "fallback", "role", "provider", "default"]
-"""Who says so: the arguments of the call, the policy, the fallback's own entry, the role, the settings of the provider
-(its vendor's name stands for some); or nobody, so that a default holds."""
+"""The source of a setting: the arguments of the call, the policy, the fallback's own entry, the role, the settings of
+the provider (its vendor's name stands for some); or the default, if nobody has set it."""
 TargetState: TypeAlias = Literal["asked", "waited_for", "next", "closed", "failing", "skipped"]
-"""
-- ``asked``: the call asks it first.
-- ``waited_for``: nobody can be asked now, and the call waits for this one.
-- ``next``: it is asked if those before it fail.
-- ``closed``: it may not be asked now, so it is passed over.
-- ``failing``: the attempt would fail before anything is sent, as a missing key lets it.
+"""- ``asked``: the call tries it first.
+- ``waited_for``: no target is available now, and the call waits for this one.
+- ``next``: it is tried if those before it fail.
+- ``closed``: it may not be called now, so it is passed over.
+- ``failing``: the attempt would fail before anything is sent, for example without a key.
 - ``skipped``: it cannot take the request.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedSetting:
-    """One setting, its value, and who set it."""
+    """One setting, its value, and its source."""
 
     name: str
-    """As the file has it; the parts of a section by dots: ``retry.attempts``, ``headers.x-trace``."""
+    """Named as in the file; the parts of a section are joined by dots: ``retry.attempts``, ``headers.x-trace``."""
     value: Any
-    """Plain data that JSON can hold. Keys and other secrets are masked."""
+    """Plain JSON data. Keys and other secrets are masked."""
     source: SettingSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPrice:
-    """What a model costs, in US dollars for a million tokens. None: not known."""
+    """The price of a model, in US dollars per million tokens. None means unknown."""
 
     input_usd: float | None = None
     output_usd: float | None = None
     source: str = ""
-    """Who says so."""
+    """Where the price comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,59 +51,59 @@ class ExplainedTarget:
     provider_type: str
     model: str | None
     key_variable: str | None = None
-    """The variable of the key that it is asked with, where the provider has several."""
+    """The variable of the key used for it, if the provider has several."""
     model_source: SettingSource
-    """Who named the model; ``default`` if nobody did, and the provider has a choice of its own."""
+    """The source of the model; ``default`` if nobody named one and the provider chooses."""
     chosen_because: str | None = None
-    """Why the policy has chosen it, where it says."""
+    """Why the policy has chosen it, if the policy gives a reason."""
     state: TargetState
     reason: str | None = None
-    """Why it is in this state, unless it is simply its turn."""
+    """Why it is in this state, unless it is simply next in order."""
     opens_in: float | None = None
-    """Seconds until it may be asked, if it is closed and that is known."""
+    """Seconds until it may be called, if it is closed and the time is known."""
     settings: tuple[ExplainedSetting, ...] = ()
-    """What is asked of it, and `timeout`, the seconds that one attempt may take."""
+    """The request settings for it, and `timeout`, the seconds that one attempt may take."""
     provider_settings: tuple[ExplainedSetting, ...] = ()
-    """Settings of its provider that somebody has set."""
+    """Settings of its provider that were set explicitly."""
     dropped: Mapping[str, str]
-    """Options that are left out, since it cannot express them or has refused them: each with the reason."""
+    """Options that are left out because the target cannot express them or has refused them, each with the reason."""
     effects: str = "none"
-    """What an attempt may change apart from giving an answer; one with effects is not repeated by default."""
+    """The side effects of an attempt besides giving an answer; one with effects is not repeated by default."""
     price: TokenPrice | None = None
-    """None: not known."""
+    """None if it is unknown."""
     health: TargetHealth | None = None
-    """What is known of it now; None if it was never asked."""
+    """Its health now; None if it was never called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What would happen to a call if it were made now. Nobody was asked for it."""
+    """What would happen to a call if it were made now. No provider was called for it."""
 
     role: str
-    """The role that serves."""
+    """The role that serves the call."""
     asked_role: str | None = None
-    """What was named, if it is no role and the default role serves in its place."""
+    """The name that was passed, if there is no such role and the default role serves instead."""
     policy: str
     policy_reason: str | None = None
-    """Why the policy chose so, where it says."""
+    """Why the policy made its choice, if it gives a reason."""
     outcome: Literal["asks", "waits", "fails"]
-    """What the call does first: asks a target, waits for one, or fails, since there is none."""
+    """The first action of the call: it asks a target, waits for one, or fails because there is none."""
     reason: str | None = None
-    """What the wait is for, or why there is no target."""
+    """The reason for the wait, or for having no target."""
     wait: float | None = None
-    """Seconds of the wait, where that is known."""
+    """Seconds of the wait, if known."""
     targets: tuple[ExplainedTarget, ...]
     """The chain, in order."""
     settings: tuple[ExplainedSetting, ...]
-    """What holds for the whole call: deadline, retries, stream, contract, what is acceptable."""
+    """The settings of the whole call: deadline, retries, stream, contract, acceptance rules."""
     most_attempts: int
-    """Attempts at most, over all targets; those that find a target shut are not counted."""
+    """The most attempts over all targets; attempts that find a target shut do not count."""
     backoffs: tuple[tuple[float, float], ...]
-    """The shortest and the longest wait before the second attempt at one target, the third, and so on, where the
-    failure names none itself."""
+    """The shortest and the longest wait before the second attempt at one target, the third, and so on, unless the
+    failure names a wait itself."""
     is_compressed: bool = False
-    """Whether a hook changes the messages before they are sent; it was not called for this."""
+    """Whether a hook changes the messages before they are sent; it was not called for the explanation."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data, for JSON."""
+        """Return the explanation as plain data for JSON."""
         return asdict(self)

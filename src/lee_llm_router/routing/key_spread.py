@@ -1,12 +1,12 @@
-"""Puts a target for each key in the place of one whose provider has several.
+"""Replaces a target whose provider has several keys with one target for each key.
 
 How this works
 --------------
-A key is a part of a target: it has a breaker, a vendor's gate, limits and a rest of its own, so that what keeps one key
-away leaves the others to serve, by the same rules as for fallbacks. A call gets all keys that are set, in an order that
-moves on by one with each call, so that none is used first more often than others; and the keys behind the first change
-their order too, so that what one cannot take is shared by all others. A key that is not set is passed over. If none is,
-the target is asked as it stands, and its error names all variables.
+A key is part of a target: it has its own breaker, vendor gate, limits and rest. So if one key is unavailable, the
+others serve by the same rules as fallbacks. A call gets all keys that are set, in an order that advances by one with
+each call, so that all keys come first equally often. The order of the keys behind the first also changes, so that all
+others share the overflow of one key. A key that is not set is passed over. If none is set, the target is called as it
+is, and its error names all variables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lee_llm_router.providers.base import ProviderConfig
 from lee_llm_router.providers.keys import KeyedConfig
 
 _MOST_KEPT = 256
-"""Targets for which those of their keys are kept."""
+"""The most targets whose per-key targets are kept."""
 
 
 class KeySpread:
@@ -35,12 +35,12 @@ class KeySpread:
         self.is_needed = bool(self._configs)
         """Whether any provider has several keys."""
         self._turn = 0
-        """The turn of the next call. Two calls that take the same one, of two threads, do no harm."""
+        """The turn of the next call. It does no harm if two threads take the same one."""
         self._made: dict[int, tuple[Target, dict[str, Target]]] = {}
-        """By the identity of a target: the target, which so stays the one of that identity, and one for each key."""
+        """By target identity: the target (held so that its identity stays unique), and one target for each key."""
 
     def spread(self, targets: Iterable[Target], *, kept: bool = True) -> tuple[Target, ...]:
-        """Return `targets`, each of a provider with several keys as one for each key, in the order of the next turn.
+        """Return `targets`, with one target for each key of a provider that has several, in the order of the next turn.
 
         Args:
             targets: The chain of a call.
@@ -51,7 +51,7 @@ class KeySpread:
         return tuple(keyed for target in targets for keyed in self._keyed(target, turn, kept=kept))
 
     def keyed(self, target: Target) -> tuple[Target, ...]:
-        """As `spread`, of one target, with no turn taken: what the next call would get."""
+        """Same as `spread` for one target, but without taking a turn: what the next call would get."""
         return self._keyed(target, self._turn, kept=False)
 
     def _keyed(self, target: Target, turn: int, *, kept: bool) -> tuple[Target, ...]:
@@ -64,7 +64,7 @@ class KeySpread:
         )
 
     def _variables(self, target: Target) -> tuple[str, ...]:
-        """Return the variables of the keys of `target` that are set; empty if it has not several keys."""
+        """Return the variables of the keys of `target` that are set; empty if it does not have several keys."""
         config = self._configs.get(target.provider)
         if config is None:
             return ()
@@ -86,7 +86,7 @@ _KEY, _FILE = "api_key_env", "api_key_file"
 
 
 def in_turn(names: tuple[str, ...], turn: int) -> tuple[str, ...]:
-    """Return `names` in the order of a turn: each is first equally often, and each follows each equally often."""
+    """Return `names` in the order of a turn: each comes first equally often, and follows each other equally often."""
     if len(names) < 2:
         return names
     rounds, first = divmod(turn, len(names))

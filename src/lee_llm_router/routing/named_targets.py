@@ -1,7 +1,7 @@
-"""From names of targets, ``vendor/model``, to a configuration: what `LeeLLMRouter.of` builds a router from.
+"""Turns names of targets, ``vendor/model``, into the configuration from which `LeeLLMRouter.of` builds a router.
 
-The configuration is the one that a file would hold, and the loader checks it. What is said of a mistake is told in the
-words of the call: a target as it was written, an option by its name.
+It is the configuration that a file would hold, and the loader checks it. Mistakes are reported in the words of the
+call: a target as it was written, an option by its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lee_llm_router.providers.vendors import vendor_called, vendors
 from lee_llm_router.routing.router_arguments import RouterArguments, TargetOptions
 
 ROLE = "default"
-"""The one role of a router that is built from names."""
+"""The only role of a router that is built from names."""
 
 EXAMPLE = "anthropic/claude-sonnet-5-5"
 
@@ -55,12 +55,12 @@ def config_of_targets(targets: Sequence[object], role: Mapping[str, Any], provid
     """Return the configuration of a router whose only role is served by `targets`, in order.
 
     Args:
-        targets: What was named, not checked yet.
+        targets: The names as passed, not checked yet.
         role: Settings of the role.
         providers: Settings of providers, by name.
 
     Raises:
-        ConfigError: something of it is wrong, or there is a key for none of the targets.
+        ConfigError: an argument is wrong, or none of the targets has a key.
     """
     found = _Findings()
     if not isinstance(providers, Mapping):
@@ -85,17 +85,17 @@ def config_of_targets(targets: Sequence[object], role: Mapping[str, Any], provid
 
 
 def _shown(name: str) -> str:
-    """Return a name as messages show it: without what has the shape of a key, which somebody may give in its place."""
+    """Return a name as messages show it: without texts that look like a key, which a caller may pass by mistake."""
     return quoted(name, (), _MAX_SHOWN)
 
 
 def _chain_entry(
     one: NamedTarget, providers: Mapping[str, Mapping[str, Any]], sections: dict[str, dict[str, Any]]
 ) -> dict[str, str | None]:
-    """Return a target as a chain holds it, and add its provider to `sections`.
+    """Return a target as an entry of a chain, and add its provider to `sections`.
 
-    The second half of its name is a model, unless the type says that it gives another setting; then each is a provider
-    of its own.
+    The second half of its name is a model, unless the type says that it is another setting; then each target is a
+    provider of its own.
     """
     settings = {"type": one.vendor, **providers.get(one.vendor, {})}
     named = _setting_in_name(str(settings["type"]))
@@ -116,7 +116,7 @@ def _setting_in_name(type_name: str) -> str:
 
 
 def _literal(text: str | None) -> str | None:
-    """Return what the loader reads as `text`: a name given in code refers to no variables."""
+    """Escape `text` so that the loader reads it literally: a name given in code refers to no variables."""
     return None if text is None else text.replace("${", "$${")
 
 
@@ -152,7 +152,7 @@ def _checked_targets(targets: Sequence[object], providers: Mapping[str, Any], fo
 
 
 def _parsed(target: str, providers: Mapping[str, Any], suggester: Suggester) -> tuple[NamedTarget, str | None]:
-    """Return the parts of `target`, and what is wrong with it."""
+    """Return the parts of `target`, and any mistake in it."""
     text = target.strip()
     vendor, slash, model = text.partition("/")
     one = NamedTarget(vendor, model or None)
@@ -171,7 +171,7 @@ def _parsed(target: str, providers: Mapping[str, Any], suggester: Suggester) -> 
 
 
 def _unknown_vendor(vendor: str, model: str, near: str | None) -> str:
-    """Return what is wrong with a target whose `vendor` is not known, and what may have been meant."""
+    """Describe a target whose `vendor` is unknown, and suggest what may have been meant."""
     before, colon, after = vendor.partition(":")
     if colon and before in registry.available():
         name = after + (f"/{model}" if model else "")
@@ -181,7 +181,7 @@ def _unknown_vendor(vendor: str, model: str, near: str | None) -> str:
         meant = called.name if called else near
         hint = f"did you mean {meant!r}? any other server: " if meant else "any server: "
         return f"unknown vendor {_shown(vendor)!r} ({hint}providers={{{_shown(vendor)!r}: {_OTHER_SERVERS}}})"
-    # Most models are called after their maker: claude-sonnet-5, gpt-5-mini.
+    # Most models are named after their maker: claude-sonnet-5, gpt-5-mini.
     maker = vendor_called(vendor.partition("-")[0])
     if maker is not None and "-" in vendor:
         return f"the vendor is missing: {_shown(f'{maker.name}/{vendor}')}"
@@ -190,12 +190,12 @@ def _unknown_vendor(vendor: str, model: str, near: str | None) -> str:
 
 
 def _missing_setting(vendor: str, providers: Mapping[str, Any], *, asked: bool) -> str | None:
-    """Return the setting that the name of a target lacks after the slash; None if it needs none.
+    """Return the setting that is missing after the slash in the name of a target; None if it needs none.
 
     Args:
-        vendor: What stands before it.
+        vendor: The part before the slash.
         providers: Settings of providers, which may have it.
-        asked: Whether a slash says that something is to follow.
+        asked: Whether there is a slash, so that something has to follow.
     """
     settings = providers.get(vendor, {})
     type_name = str(settings.get("type", vendor)) if isinstance(settings, Mapping) else vendor
@@ -227,10 +227,10 @@ def _in_words_of_the_call(finding: str) -> str:
 
 
 def _need_one_key(config: LLMConfig) -> None:
-    """Refuse a chain of which no target has its key: it could not answer, and each call would say so anew.
+    """Refuse a chain if none of its targets has its key: no call could be answered, and each would fail anew.
 
     Raises:
-        ConfigError: there is none; says which variables to set.
+        ConfigError: no target has its key; the message says which variables to set.
     """
     missing = {name: variables for name, one in config.providers.items() if (variables := _unset_variables(one))}
     if len(missing) == len(config.providers):
@@ -239,11 +239,11 @@ def _need_one_key(config: LLMConfig) -> None:
 
 
 def _unset_variables(settings: ProviderConfig) -> tuple[str, ...]:
-    """Return the variables that the key may be in if none of them is set; empty if one is, or no key is needed."""
+    """Return the variables that may hold the key if none of them is set; empty if one is set or no key is needed."""
     if isinstance(settings, KeyedConfig):
         variables = settings.key_variables()
     else:
-        named = getattr(settings, "api_key_env", None)  # of somebody else's provider it may be anything
+        named = getattr(settings, "api_key_env", None)  # in a third-party provider it may be anything
         variables = (named,) if isinstance(named, str) else ()
     is_set = any((settings.origin.variable(name) or "").strip() for name in variables)
     return () if is_set else variables

@@ -1,4 +1,4 @@
-"""Says what is wrong with the options of a call. Loaded when some are."""
+"""Describes what is wrong with the options of a call. Loaded only when an option is wrong."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lee_llm_router.config.known_keys import home_hint
 
 
 def problems_of(error: ValidationError, options: type[Any], sections: Mapping[int | str, type[BaseModel]]) -> str:
-    """Return what is wrong with options, and what was meant, in one line and in the words of the file's findings.
+    """Return the mistakes in options, with suggestions, on one line and worded like the file's findings.
 
     Args:
-        error: What pydantic says of them.
-        options: The typed dict of all there are.
-        sections: The models of those that are sections.
+        error: The error from pydantic.
+        options: The typed dict of all options.
+        sections: The models of options that are sections.
     """
     suggester = Suggester()
     told = [_told(problem, suggester, options, sections) for problem in _that_matter(error.errors(include_url=False))]
@@ -29,7 +29,7 @@ def problems_of(error: ValidationError, options: type[Any], sections: Mapping[in
 
 
 def _that_matter(problems: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out why a `schema` that is no mapping is none, and why one that is a mapping is no type."""
+    """Keep only the relevant error of a wrong `schema`: as a mapping if it is one, else as a type."""
     as_type = next((problem for problem in problems if problem["type"] == "wanted_type"), None)
     if as_type is None:
         return problems

@@ -1,4 +1,4 @@
-"""What a caller or a policy may ask for differently, checked, as plain request fields."""
+"""The options that a caller or a policy may override, checked, as plain request fields."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
@@ -16,11 +16,11 @@ from lee_llm_router.settings.fields import Seconds
 
 SchemaT = TypeVar("SchemaT")
 Schema: TypeAlias = "type[SchemaT] | TypeAdapter[SchemaT]"
-"""A `schema` by which type checkers know `LLMResponse.parsed`."""
+"""A `schema` from which type checkers know the type of `LLMResponse.parsed`."""
 
 
 class SharedOptions(TypedDict, total=False):
-    """What a call and a role may ask for alike, but for the `schema`."""
+    """The options that calls and roles share, except `schema`."""
 
     temperature: float
     top_p: float
@@ -35,13 +35,13 @@ class SharedOptions(TypedDict, total=False):
     reasoning_effort: str
     service_tier: str
     json_mode: bool
-    """The answer must be JSON; it comes parsed as `LLMResponse.parsed`."""
+    """The answer must be JSON; it is returned parsed as `LLMResponse.parsed`."""
     parallel_tool_calls: bool
     extra_body: Mapping[str, Any]
     extra_query: Mapping[str, str]
     headers: Mapping[str, str]
     drop_unsupported: bool
-    """Leave out options that a target cannot express, and note it in the trace; otherwise the target is skipped."""
+    """Leave out options that a target cannot express, and note that in the trace; otherwise the target is skipped."""
     timeout: float
     """Seconds one attempt may take."""
     deadline: float
@@ -51,41 +51,40 @@ class SharedOptions(TypedDict, total=False):
 
 
 class OptionsWithoutSchema(SharedOptions, total=False):
-    """The `CallOptions` with which type checkers know `LLMResponse.parsed` by the `schema` given beside them."""
+    """The `CallOptions` without `schema`, a separate parameter from which type checkers infer `LLMResponse.parsed`."""
 
     model: str
-    """Model for the targets that would use the role's."""
+    """Model for the targets that would use the role's model."""
     contract: Mapping[str, Any]
-    """What follows when the answer is not that: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
+    """What to do if the answer breaks its contract: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     accept: AcceptConfig | Mapping[str, Any] | AcceptHook
-    """What an acceptable answer is, in place of what the role says: its rules, or a function that judges an answer."""
-    hedge: HedgeConfig | Mapping[str, Any] | str | float
-    """When another target is asked beside one that is slow, in place of what the role says. ``{"max": 0}``: never.
-    A delay alone stands for ``{"after": ...}``."""
+    """What makes an answer acceptable; replaces the role's rules. Rules, or a function that judges an answer."""
+    hedge: HedgeConfig | Mapping[str, Any]
+    """When to hedge a slow target with another one; replaces the role's setting; ``{"max": 0}``: never."""
     tool_choice: str | Mapping[str, Any]
     no_cache: bool
-    """Ask anew, although an answer is kept; what comes is kept in its place."""
+    """Call a provider even if there is a kept answer; the new answer replaces it."""
 
 
 class CallOptions(OptionsWithoutSchema, total=False):
     """Keyword arguments of `LeeLLMRouter.complete`. Each replaces what the configuration says, for one call."""
 
     schema: Any
-    """What the answer must fit; it comes parsed as `LLMResponse.parsed`.
+    """What the answer must fit; it is returned parsed as `LLMResponse.parsed`.
 
     A JSON Schema (a mapping), or a type that pydantic can validate: a model, a dataclass, a TypedDict, ``list[Trip]``,
-    a union, a `TypeAdapter`. Type checkers know `parsed` by it; by a union only where that is a ``TypeAdapter[A | B]``,
-    and not where `tools` are given too, since an answer that only calls tools has nothing parsed.
+    a union, a `TypeAdapter`. Type checkers infer the type of `parsed` from it. They do so for a union only as a
+    ``TypeAdapter[A | B]``, and not if `tools` are given too, since an answer that only calls tools has nothing parsed.
     """
     tools: Sequence[Mapping[str, Any] | Callable[..., Any]]
-    """Tools in the OpenAI shape, or plain functions: their hints and docstrings say the rest. See `tools.tool_of`."""
+    """Tools in the OpenAI shape, or plain functions, described by their hints and docstrings. See `tools.tool_of`."""
 
 
 class EmbeddingOptions(TypedDict, total=False):
     """Keyword arguments of `LeeLLMRouter.embed`. Each replaces what the configuration says, for one call."""
 
     model: str
-    """Model for the targets that would use the role's."""
+    """Model for the targets that would use the role's model."""
     extra_body: Mapping[str, Any]
     extra_query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -96,15 +95,15 @@ class EmbeddingOptions(TypedDict, total=False):
     metadata: Mapping[str, Any]
     """Notes for the trace; never sent."""
     no_cache: bool
-    """Ask anew, although vectors are kept; what comes is kept in their place."""
+    """Call a provider even if there are kept vectors; the new vectors replace them."""
 
 
 OF_WHOLE_CALL = ("accept", "contract", "deadline", "hedge", "metadata", "no_cache")
-"""Options that are about a call, and not about the request to one of its targets."""
+"""Options about a whole call, not about the request to one of its targets."""
 
 
 def _as_tools(tools: tuple[Any, ...]) -> tuple[Mapping[str, Any], ...]:
-    """Return `tools` as mappings, functions among them turned into tools."""
+    """Return `tools` as mappings, with functions turned into tools."""
     found: list[Mapping[str, Any]] = []
     for tool in tools:
         if isinstance(tool, Mapping):
@@ -128,9 +127,9 @@ def _tool_name(tool: Mapping[str, Any]) -> Any:
 
 @cache
 def _checker() -> TypeAdapter[dict[str, Any]]:
-    """Return what checks `CallOptions`, made when first needed: most programs never do.
+    """Return the validator of `CallOptions`, made when first needed: most programs never need it.
 
-    It gives a dict of what was passed; a model costs 6 us more a call, of 60.
+    It returns a dict of the passed options; a model would add 6 us to the 60 us of a call.
     """
     fields: dict[str, Any] = {
         "model": Annotated[str, Field(min_length=1)] | None,
@@ -152,11 +151,11 @@ def _checker() -> TypeAdapter[dict[str, Any]]:
 
 
 _SECTIONS: dict[int | str, type[BaseModel]] = {"accept": AcceptConfig, "contract": ContractConfig, "hedge": HedgeConfig}
-"""Options whose value has names of its own."""
+"""Options whose value has named fields of its own."""
 
 
 def request_fields(settings: BaseModel) -> dict[str, Any]:
-    """Return the settings under the names of `LLMRequest` (and `timeout`, `deadline`); unset ones are left out."""
+    """Return the settings under the field names of `LLMRequest` (and `timeout`, `deadline`), without unset ones."""
     fields = {name: value for name in settings.model_fields_set if (value := getattr(settings, name)) is not None}
     if "response_schema" in fields:
         fields["schema"] = fields.pop("response_schema")
@@ -164,15 +163,16 @@ def request_fields(settings: BaseModel) -> dict[str, Any]:
 
 
 def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Check `overrides` as the configuration would be checked, and return them under the names of `LLMRequest`.
+    """Check `overrides` with the rules of the configuration, and return them under the field names of `LLMRequest`.
 
     Raises:
-        InvalidRequestError: a name is unknown, or a value is of the wrong kind; says which, and what was meant.
+        InvalidRequestError: a name is unknown, or a value is of the wrong kind; the message says which, and suggests a
+            name.
     """
     if not overrides:
         return {}
     if len(overrides) == 1 and _is_plain_metadata(overrides.get("metadata")):
-        # What a batch, or a program that notes whose call it is, asks for each time: 5 us less a call.
+        # A batch, or a program that tags its calls, passes only this each time: 5 us less per call.
         return dict(overrides)
     try:
         checked = _checker().validate_python(dict(overrides))
@@ -181,7 +181,7 @@ def validate_options(overrides: Mapping[str, Any]) -> dict[str, Any]:
         raise
     except ValidationError as error:
         invalid = error
-    except Exception as error:  # noqa: BLE001 - a value of the caller's own may raise anything when it is looked at
+    except Exception as error:  # noqa: BLE001 - a caller's own value may raise anything when it is read
         raise InvalidRequestError(f"an option cannot be read ({type(error).__name__})", sent=False) from None
     from lee_llm_router.routing.option_problems import problems_of  # noqa: PLC0415 - most calls have no wrong options
 
@@ -198,10 +198,10 @@ def _is_plain_metadata(value: Any) -> bool:
 
 
 def refuse_foreign_options(fields: Mapping[str, Any], options: Collection[str]) -> None:
-    """Check that `fields` has only what is among `options`.
+    """Check that `fields` contains only names in `options`.
 
     Raises:
-        InvalidRequestError: it has others.
+        InvalidRequestError: it contains others.
     """
     if foreign := sorted(fields.keys() - options):
         what = ", ".join(foreign)

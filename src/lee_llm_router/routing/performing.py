@@ -1,4 +1,4 @@
-"""The calls of a router that are no chat completions: embeddings, and operations of the application's own."""
+"""The calls of a router other than chat completions: embeddings, and the application's own operations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OperationCalls(ABC):
-    """What a router offers beside chat completion. It plans each call in `_steps`."""
+    """The operations of a router besides chat completion. It plans each call in `_steps`."""
 
     _clock: Clock
 
@@ -42,16 +42,16 @@ class OperationCalls(ABC):
     ) -> EmbeddingResponse:
         """Ask `role` for embeddings, one vector for each text.
 
-        Chain, retries, health and traces are those of `complete`. The texts go out in batches of the size that the
-        provider takes; a retry goes on after the last batch that was answered, a fallback begins anew, so that all
-        vectors are of one model.
+        Chain, retries, health and traces work as in `complete`. The texts are sent in batches of the size that the
+        provider takes. A retry continues after the last batch that was answered; a fallback starts over, so that all
+        vectors come from one model.
 
         Args:
             role: As for `complete`. The targets of its chain should have one model: vectors of different models cannot
                 be compared.
             inputs: The texts; none may be empty. A plain string is one text.
             dimensions: Length of the vectors, for models that can shorten them.
-            **overrides: What to ask for differently this time; see `EmbeddingOptions`.
+            **overrides: Options that differ for this call; see `EmbeddingOptions`.
 
         Raises:
             LLMRouterError: as `complete`.
@@ -69,7 +69,7 @@ class OperationCalls(ABC):
         dimensions: int | None = None,
         **overrides: Unpack[EmbeddingOptions],
     ) -> EmbeddingResponse:
-        """As `embed`, for asyncio."""
+        """Same as `embed`, for asyncio."""
         need_asyncio()
         overrides_of_call: Mapping[str, Any] = overrides
         steps = self._embedding_steps(role, inputs, dimensions, overrides_of_call)
@@ -77,16 +77,16 @@ class OperationCalls(ABC):
         return response
 
     def perform(self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]) -> Any:
-        """Ask `role` by another operation than chat completion; chain, retries, health and traces are the same.
+        """Call `role` with an operation other than chat completion; chain, retries, health and traces work the same.
 
         Args:
-            operation: How to ask a provider, and how to check its answer.
+            operation: How to call a provider, and how to check its answer.
             role: As for `complete`.
-            payload: What is asked, in the form that `operation` takes.
+            payload: The request, in the form that `operation` takes.
             **overrides: As for `complete`.
 
         Returns:
-            What the operation accepted.
+            The answer that the operation accepted.
 
         Raises:
             LLMRouterError: as `complete`.
@@ -96,7 +96,7 @@ class OperationCalls(ABC):
     async def perform_async(
         self, operation: Operation, role: str | None, payload: Any, **overrides: Unpack[CallOptions]
     ) -> Any:
-        """As `perform`, for asyncio."""
+        """Same as `perform`, for asyncio."""
         need_asyncio()
         return await drive_async(self._steps(role, payload, overrides, operation=operation), self._clock)
 

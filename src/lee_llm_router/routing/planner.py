@@ -1,7 +1,7 @@
-"""Turns a role, messages and options into a plan for the engine: what is asked of whom, within which bounds.
+"""Turns a role, messages and options into a plan for the engine: what to ask of which targets, within which limits.
 
-The order is: check the options, check what is asked, ask the policy, build the chain, check its schemas. Whatever is
-wrong with any of them ends the call before an attempt, as a typed and traced error.
+The order is: check the options, check the payload, call the policy, build the chain, check its schemas. A mistake in
+any of them ends the call before an attempt, with a typed and traced error.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 SectionT = TypeVar("SectionT", bound=Section)
 
 _MOST_ORDERS = 1024
-"""Orders of chains that are kept: every order of six targets, and a few."""
+"""The most chain orders that are kept: every order of six targets, and a few more."""
 
 
 @dataclass(slots=True)
 class _AskedPolicy:
-    """A policy, and what is found out once of it."""
+    """A policy, and the facts about it that are determined once."""
 
     policy: RoutingPolicy
     name: str
@@ -61,14 +61,14 @@ class _AskedPolicy:
 
 @dataclass(slots=True)
 class _KnownRole:
-    """What is worked out once of a role, since it is the same for every call."""
+    """The parts of a plan that are the same for every call to a role, so they are worked out once."""
 
     settings: RoleSettings
     asked: _AskedPolicy
     sound_choice: ProviderChoice | None = None
-    """The choice checked last: a simple policy gives the same one each time."""
+    """The choice checked last: a simple policy returns the same one each time."""
     plain_chains: dict[str, tuple[Target, ...]] = field(default_factory=dict)
-    """The chains of calls without overrides, by the provider chosen."""
+    """The chains of calls without overrides, by the chosen provider."""
 
 
 def _asked_policy(policy: RoutingPolicy) -> _AskedPolicy:
@@ -84,7 +84,7 @@ class CallPlanner:
         parts: The router's parts.
         compression: A hook over the messages, for all roles or by role name.
         role_policies: Policies of roles that have their own.
-        cache_of: Returns the cache of a role, if it has one. None: no role has.
+        cache_of: Returns the cache of a role, or None if it has none. None: no role has a cache.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class CallPlanner:
         self._roles = AskedRoles(config, parts.secrets)
         self._known_roles: dict[str, _KnownRole] = {}
         self._configured_chains: dict[str, tuple[Target, ...]] = {}
-        """The chains of roles as the file has them."""
+        """The chains of roles as in the file."""
         self._ordered_chains: dict[tuple[str, tuple[int, ...]], tuple[Target, ...]] = {}
         self._keys = KeySpread(config.providers)
 
@@ -124,11 +124,11 @@ class CallPlanner:
 
         Args:
             role: As for `LeeLLMRouter.complete`.
-            payload: What is asked.
+            payload: The request content (messages, inputs).
             overrides: The caller's options.
-            operation: What kind of call it is.
+            operation: The kind of call.
             stream: Whether the answer is streamed.
-            origin: The context that the call was made in, where that is not the one here.
+            origin: The context in which the call was made, if it is not the current one.
 
         Raises:
             LLMRouterError: the options, the payload or the policy are wrong; traced, with the call's id.
@@ -147,7 +147,7 @@ class CallPlanner:
                 plan.asked_role = self._roles.unknown(role)
                 self._roles.check(role)
             self._fill(plan, payload, overrides)
-        except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are somebody else's
+        except Exception as caught:  # noqa: BLE001 - options, payloads, policies and operations are third-party code
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
         except BaseException as interrupted:
             self._record_refusal(plan, interrupted)
@@ -158,7 +158,7 @@ class CallPlanner:
         return plan
 
     def draft(self, role: str | None, payload: Any, overrides: Mapping[str, Any]) -> CallPlan:
-        """Return the plan that a call would have now. It is not made: nothing is traced, and nobody follows it.
+        """Return the plan that a call would have now. No call is made: nothing is traced, and no follower hears of it.
 
         Raises:
             LLMRouterError: as `plan`.
@@ -173,7 +173,7 @@ class CallPlanner:
         raise failure
 
     def resolve(self, role: str | None, overrides: Mapping[str, Any]) -> tuple[Target, ...]:
-        """As `LeeLLMRouter.resolve`."""
+        """See `LeeLLMRouter.resolve`."""
         try:
             self._roles.check(role)
             plan, fields = self._bare_plan(self._roles.served(role), "", COMPLETION), validate_options(overrides)
@@ -185,7 +185,7 @@ class CallPlanner:
         raise failure
 
     def explain(self, role: str | None, messages: Any, overrides: Mapping[str, Any]) -> Explanation:
-        """As `LeeLLMRouter.explain`."""
+        """See `LeeLLMRouter.explain`."""
         from lee_llm_router.routing.explaining import explain  # noqa: PLC0415 - for those who look, not for calls
 
         try:
@@ -198,7 +198,7 @@ class CallPlanner:
             fields = dict(asked)
             self._take_options(plan, fields)
             choice = self._choose(plan, fields)
-            self._chain(served, choice, fields)  # refuses what a call would be refused for
+            self._chain(served, choice, fields)  # raises what a call would raise
             return explain(plan, self.parts, self._config, choice, asked, keys=self._keys)
         except Exception as caught:  # noqa: BLE001 - as in `plan`
             failure = foreign_error(caught, "the call could not be planned", self.parts.secrets)
@@ -213,7 +213,7 @@ class CallPlanner:
         return self.parts.reporter.following(call)
 
     def _record_refusal(self, plan: CallPlan, error: BaseException) -> None:
-        """Record that the call has ended before its first attempt, and complete its final error."""
+        """Record that the call ended before its first attempt, and complete its final error."""
         recorder = CallRecorder(plan, self.parts)
         if isinstance(error, LLMRouterError):
             recorder.ended_without_attempt(error, self.parts.clock.monotonic() - plan.started)
@@ -242,11 +242,11 @@ class CallPlanner:
             )  # fmt: skip
 
     def _take_options(self, plan: CallPlan, fields: dict[str, Any]) -> None:
-        """Move what is about the call, not about a request, from `fields` to `plan`."""
+        """Move the options about the call, not about a request, from `fields` to `plan`."""
         if metadata := fields.pop("metadata", None):
             plan.metadata = {**plan.metadata, **metadata}
         if not fields:
-            # What a batch asks for, and who notes whose call it is.
+            # A batch, or a caller that only passes metadata, needs no more.
             return
         plan.deadline = fields.pop("deadline", plan.deadline)
         plan.accept = fields.pop("accept", plan.accept)
@@ -314,7 +314,7 @@ class CallPlanner:
         return RoutingContext(request, plan.metadata, health, own, price_of)
 
     def _chain(self, role: str, choice: ProviderChoice, fields: Mapping[str, Any]) -> tuple[Target, ...]:
-        """Return the targets of a call, their schemas checked."""
+        """Return the targets of a call, with their schemas checked."""
         if choice.order is not None:
             return self._ordered_chain(role, choice, choice.order, fields)
         plain_chains = self._known_roles[role].plain_chains
@@ -339,7 +339,7 @@ class CallPlanner:
     def _ordered_chain(
         self, role: str, choice: ProviderChoice, order: tuple[int, ...], fields: Mapping[str, Any]
     ) -> tuple[Target, ...]:
-        """As `_chain`, for a choice that puts the role's own chain in order."""
+        """Same as `_chain`, for a choice that reorders the role's own chain."""
         chain = self._ordered_chains.get((role, order))
         if chain is None:
             chain = chosen_chain(choice, role, self._config, self._configured_chain(role))
@@ -356,12 +356,12 @@ class CallPlanner:
 
 
 def _changed(section: SectionT, by: SectionT) -> SectionT:
-    """Return `section` with what is set in `by`."""
+    """Return `section` updated with the fields that are set in `by`."""
     return section.model_copy(update={name: getattr(by, name) for name in by.model_fields_set})
 
 
 def _check_schema(schema: Any) -> None:
-    """As `json_contract.check_schema`, where there is a schema."""
+    """Call `json_contract.check_schema` if there is a schema."""
     if schema is not None:
         _schema_checker()(schema)
 

@@ -1,4 +1,4 @@
-"""Policies of roles that have their own: built, kept when the file is read again, and shown what they asked for."""
+"""Policies of roles that have their own: built, kept across reloads, and given the records of their calls."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lee_llm_router.telemetry.records import TraceRecord
 def role_policies(
     config: LLMConfig, before: Mapping[str, RoutingPolicy], config_before: LLMConfig | None
 ) -> dict[str, RoutingPolicy]:
-    """Return the policies of the roles that have their own; those of `before` where their settings are the same.
+    """Return the policies of the roles that have their own, reusing those of `before` whose settings are the same.
 
     Args:
-        config: The configuration that holds now.
+        config: The current configuration.
         before: The policies of the roles of `config_before`.
-        config_before: The configuration that held before; None if there was none.
+        config_before: The previous configuration; None if there was none.
 
     Raises:
-        ConfigError: one cannot be built.
+        ConfigError: a policy cannot be built.
     """
     found: dict[str, RoutingPolicy] = {}
     for name, role in config.roles.items():
@@ -36,7 +36,7 @@ def role_policies(
 
 
 def observer_of(policy: object, own: Mapping[str, object]) -> Callable[[TraceRecord], Any] | None:
-    """Return what is shown every record: the `observe` of the policy that chose for the call; None if none has any.
+    """Return what passes a record to the `observe` of the policy that chose for its call; None if none has one.
 
     Args:
         policy: Chooses for the roles without a policy of their own.

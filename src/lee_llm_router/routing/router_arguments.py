@@ -1,4 +1,4 @@
-"""What the ways to build a router take, as type checkers see it."""
+"""The arguments of the ways to build a router, for type checkers."""
 
 from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RouterArguments(TypedDict, total=False):
-    """Keyword arguments of `LeeLLMRouter`, which says what each means."""
+    """Keyword arguments of `LeeLLMRouter`, which documents them."""
 
     policy: RoutingPolicy | str | None
     trace_store: TraceStore | Literal[False] | None

@@ -1,4 +1,4 @@
-"""What a router tells without asking anybody: its settings, what it knows of its targets, what a call would do."""
+"""The state of a router that needs no call: its settings, the health of its targets, what a call would do."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ if TYPE_CHECKING:
 
 
 class RouterState:
-    """What can be seen of a router between calls, under the configuration in force."""
+    """The state of a router between calls, under the current configuration."""
 
     _assembly: Assembly
     _closed: bool
 
     @property
     def config(self) -> LLMConfig:
-        """The configuration in force."""
+        """The current configuration."""
         return self._assembly.config
 
     @property
     def policy(self) -> RoutingPolicy:
-        """The policy in force."""
+        """The current policy."""
         policy: RoutingPolicy = self._assembly.policy
         return policy
 
     @property
     def telemetry_errors(self) -> int:
-        """How often a store, sink, hook or observer has raised; none of it reached a caller."""
+        """How often a store, sink, hook or observer has raised; none of these errors reached a caller."""
         return self._parts.reporter.errors
 
     def health(self) -> Mapping[TargetKey, TargetHealth]:
-        """What is known of each target now, by (provider, model). One never asked is not in it."""
+        """The current health of each target, by (provider, model). A target that was never called is missing."""
         parts = self._parts
         known = parts.health.snapshot()
         return known if parts.billing is None else parts.billing.shown_in(known, parts.clock.time())
 
     def budgets(self) -> tuple[BudgetState, ...]:
-        """What each budget of the configuration has left now; those of the whole router, of roles, of providers."""
+        """The remaining amount of each budget in the configuration: of the whole router, of roles, of providers."""
         parts = self._parts
         return () if parts.billing is None else parts.billing.states(parts.clock.time())
 
     def reset_health(self, provider: str | None = None, model: str | None = None) -> None:
-        """Forget what keeps targets from being asked: breakers, vendors' waits, rests, and what retries have cost.
+        """Forget everything that keeps targets from being called: breakers, vendors' waits, rests, spent retry budgets.
 
-        For when you know that an outage is over, or that a key was renewed.
+        Use it when you know that an outage is over, or that a key was renewed.
 
         Args:
             provider: Only targets of this provider. Default: all.
@@ -66,39 +66,39 @@ class RouterState:
         self._parts.health.reset(provider, model)
 
     def clear_cache(self) -> int:
-        """Forget all answers that are kept where this router's roles keep theirs; return how many those were.
+        """Forget all answers in the caches of this router's roles; return the number forgotten.
 
-        A file or a namespace in Redis may be others' cache too.
+        A file or a Redis namespace may also be the cache of other programs.
         """
         return self._assembly.clear_caches()
 
     @property
     def trace_store(self) -> TraceStore | None:
-        """Where records go; None if nowhere."""
+        """The store that receives the records; None if there is none."""
         return self._parts.reporter.store
 
     def resolve(self, role: str | None = None, **overrides: Unpack[CallOptions]) -> tuple[Target, ...]:
-        """The targets a call to `role` would use now, in order, by the policy's choice. Nothing is sent.
+        """Return the targets that a call to `role` would use now, in order, as the policy chooses. Nothing is sent.
 
         Raises:
-            LLMRouterError: as `complete` does for a wrong option or policy.
+            LLMRouterError: as `complete` for a wrong option or policy.
         """
         return self._assembly.planner.resolve(role, overrides)
 
     def explain(
         self, role: str | None = None, messages: Messages | None = None, **overrides: Unpack[CallOptions]
     ) -> Explanation:
-        """Return what a call with these arguments would do now: whom it asks, why, and by which settings.
+        """Return what a call with these arguments would do now: its targets, the reasons, and the settings.
 
-        Nobody is asked, nothing is sent or traced, no permit is taken. The policy chooses as for a call.
+        No provider is called, nothing is sent or traced, no permit is taken. The policy chooses as for a call.
 
         Args:
             role: As for `complete`.
-            messages: What would be asked. Without, it is only seen which targets take the options.
+            messages: The messages of the call. Without them, only the options are checked against the targets.
             **overrides: As for `complete`.
 
         Raises:
-            LLMRouterError: as `complete` does for a wrong message, option or policy.
+            LLMRouterError: as `complete` for a wrong message, option or policy.
         """
         if self._closed:
             raise RouterClosedError("the router is closed")

@@ -1,4 +1,4 @@
-"""Builds the link of a router to the shared state that its configuration names."""
+"""Builds the link between a router and the shared state that its configuration names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lee_llm_router.telemetry.reporter import Reporter
 
 
 def open_link(settings: PluginSettings, *, clock: Clock, reporter: Reporter, secrets: Iterable[str]) -> StateLink:
-    """Return the link to the shared state that `settings` name. Nobody is asked yet.
+    """Return the link to the shared state that `settings` name. It does not connect yet.
 
     Args:
         settings: The section `state`.
         clock: Tells the time.
-        reporter: Is told when the state is gone, and when it is back.
+        reporter: Is notified when the state becomes unavailable, and when it is back.
         secrets: Texts that must not be shown.
 
     Raises:
@@ -34,7 +34,7 @@ def open_link(settings: PluginSettings, *, clock: Clock, reporter: Reporter, sec
 
 
 def tell(link: StateLink, settings: PluginSettings, reporter: Reporter, secrets: Iterable[str]) -> None:
-    """Have `reporter` told from now on when the state of `link` is gone, and when it is back."""
+    """Notify `reporter` from now on when the state of `link` becomes unavailable, and when it is back."""
     link.on_change = _Told(reporter, settings.type, tuple(secrets))
 
 
