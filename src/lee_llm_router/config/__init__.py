@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lee_llm_router.health.settings import HealthConfig
     from lee_llm_router.telemetry.settings import TraceConfig
 else:
-    # The models alone do not need what reads a file: 16 of the 240 ms that importing all of it takes.
+    # The models do not need the code that reads a file: 16 of the 240 ms of importing everything.
     __getattr__ = loaded_when_asked(
         __name__,
         "lee_llm_router.engine.settings",

@@ -1,4 +1,4 @@
-"""Plain data -> a validated model; what does not validate becomes findings with positions."""
+"""Plain data -> a validated model; validation errors become findings with positions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from lee_llm_router.settings.model import KeyPath
 _PLACES = {"providers": "provider", "roles": "role"}
 
 _MAX_SEARCHES = 500_000
-"""Searches of one value of the environment in one message that checking a configuration may make."""
+"""The most searches for environment values in messages while one configuration is checked."""
 
 _MAX_SEARCHED = 2000
-"""Characters of a value in which an invisible one is looked for."""
+"""Characters of a value that are searched for an invisible one."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -37,10 +37,10 @@ def check_section(filled: FilledData, section: Entry, model: type[ModelT], findi
     """Validate `filled` as a `model`.
 
     Args:
-        filled: The section's data. Changed in place where the text of a variable is read as a number or a boolean.
+        filled: The section's data. Changed in place if the text of a variable is read as a number or a boolean.
         section: The tree of the same section, for positions.
         model: The model to make.
-        findings: Takes what is wrong.
+        findings: Collects the mistakes.
 
     Raises:
         ConfigError: there are findings, from here or from an earlier step.
@@ -57,7 +57,7 @@ class _Checker(Generic[ModelT]):
     searches_left: int = _MAX_SEARCHES
 
     def checked(self) -> ModelT:
-        # On the written data, since the model checks its references only once all its fields are right.
+        # Check the written data, since the model checks its references only if all its fields are right.
         if isinstance(self.filled.data, Mapping):
             for mistake in check_references(self.filled.data):
                 self._add_finding(mistake)
@@ -67,9 +67,9 @@ class _Checker(Generic[ModelT]):
         return config
 
     def _validated(self) -> ModelT | None:
-        """Return the model; None after every error was reported."""
+        """Return the model; None after reporting every error."""
         errors: list[ErrorDetails] = []
-        # Twice, if a text has to be read as a number, a boolean or null.
+        # A second time if a text has to be read as a number, a boolean or null.
         for _ in range(2):
             try:
                 with sharing_suggester(self.findings.suggester):
@@ -85,14 +85,14 @@ class _Checker(Generic[ModelT]):
                 self.findings.left_out += len(errors) - index
                 break
             path = self._path_of(error)
-            # The first error at a place is the cause of the others there.
+            # The first error at a place causes the others there.
             if path not in seen and not (error["type"] == "reference" and self.findings):
                 seen.add(path)
                 self._report_error(error, path)
         return None
 
     def _read_as_scalars(self, paths: set[KeyPath]) -> bool:
-        """Read the texts at `paths` as YAML would, and return whether any of them is not text then."""
+        """Read the texts at `paths` as YAML would, and return whether any of them changed type."""
         from lee_llm_router.config.yaml_reader import read_scalar  # noqa: PLC0415 - loads a YAML library
 
         changed = False
@@ -103,12 +103,12 @@ class _Checker(Generic[ModelT]):
             if value is not text and not isinstance(value, str) and not isinstance(holder, tuple):
                 holder[path[-1]] = value
                 if path in self.filled.from_environment:
-                    self.filled.from_environment[path] = ()  # a number or a boolean is no secret
+                    self.filled.from_environment[path] = ()  # a number or a boolean is not a secret
                 changed = True
         return changed
 
     def _path_of(self, error: ErrorDetails) -> KeyPath:
-        """Return where an error stands: pydantic's location without the steps that name unions and keys."""
+        """Return the path of an error: pydantic's location without the steps that name unions and keys."""
         path: list[str | int] = []
         current, location = self.filled.data, error["loc"]
         for index, step in enumerate(location):
@@ -120,25 +120,25 @@ class _Checker(Generic[ModelT]):
         return tuple(path)
 
     def _report_error(self, error: ErrorDetails, path: KeyPath) -> None:
-        """Add the finding that a pydantic error amounts to."""
+        """Add the finding for a pydantic error."""
         kind, context = error["type"], error.get("ctx") or {}
         about = kind_of(error)
         message = message_of(error, self._secrets)
         if isinstance(ours := context.get("mistake"), Mistake):
-            # Its message may quote an exception of a provider type, so the values of variables are taken out of it.
+            # Its message may quote an exception of a provider type, so remove the values of variables.
             secrets = self._secrets()
             message = GENERIC_MESSAGE if secrets is None else scrub(ours.message, secrets)
             self._add_finding(ours._replace(path=path, message=message))
         elif kind == "extra_forbidden":
             self._add_finding(self._unknown_key(path, message))
         elif kind in ("literal_error", "enum"):
-            # Pydantic gives the allowed words as one text only.
+            # Pydantic gives the allowed words only as one text.
             words = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
             self._add_finding(Mistake(path, message, word=error["input"], known=words, kind=about))
         elif kind == "missing":
             self._add_finding(Mistake(path, message, at="parent", kind=about))
         elif kind == "placeholder" and error["loc"][-1] not in path:
-            # The file gives no address, and that of the alias has a part that only the user knows.
+            # The file gives no address, and the alias's address has a part that only the user knows.
             hint = hint_for_address(value_at(self.filled.data, path).get("type"))
             self._add_finding(
                 Mistake((*path, str(error["loc"][-1])), "missing", at="parent", hint=hint, kind="missing")
@@ -152,7 +152,7 @@ class _Checker(Generic[ModelT]):
             self._add_finding(Mistake(path, message, kind=about))
 
     def _secrets(self) -> Collection[str] | None:
-        """Return what must be taken out of others' words; None once that has taken too long: then they are left out."""
+        """Return the texts to remove from third-party messages; None (omit them) once that has taken too long."""
         secrets = self.filled.environment_values
         self.searches_left -= len(secrets)
         return secrets if self.searches_left >= 0 else None
@@ -164,14 +164,14 @@ class _Checker(Generic[ModelT]):
         if key.lower() in KEY_WORDS and "api_key_env" in known:
             message = "a key is never written in the file: name its environment variable with api_key_env"
             return Mistake(path, message, at="key", kind="secret")
-        if f"{key}s" in known:  # meant, whatever others call so
+        if f"{key}s" in known:  # the plural is meant, whatever other libraries call it
             return Mistake(path, message, at="key", word=key, known=known, kind="unknown_key")
         hint = sibling_hint(key, path[:-1]) or peer_hint(key, known, _PLACES.get(str(path[0]), ""))
         hint = hint or (home_hint(key) if known else "")
         return Mistake(path, message, at="key", word=key, known=known, hint=hint, kind="unknown_key")
 
     def _add_finding(self, mistake: Mistake) -> None:
-        """Add a finding, unless an earlier step has reported its place already."""
+        """Add a finding, unless an earlier step has already reported its place."""
         if mistake.path not in self.filled.reported:
             hint = mistake.hint or self.findings.suggester.did_you_mean(mistake.word, mistake.known)
             position = locate(self.section, mistake.path, mistake.at)

@@ -12,13 +12,13 @@ from lee_llm_router.errors import ConfigError
 
 CONFIG_VARIABLE = "LEE_LLM_ROUTER_CONFIG"
 CONFIG_NAMES = ("lee-llm-router.yaml", "config/llm.yaml")
-"""Names of the file, tried in this order in the current directory and then in each one above it."""
+"""Names of the file, tried in this order in the current directory and then in each parent."""
 
 
 def find_config(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the configuration file to use: `path`, else what LEE_LLM_ROUTER_CONFIG names, else the nearest one upward.
+    """Return the configuration file: `path`, else the one named by LEE_LLM_ROUTER_CONFIG, else the nearest one upward.
 
-    One that was named is used whoever owns it. One that was only found is used if no stranger can have written it; see
+    A named file is used whoever owns it. A file that was only found is used if no stranger can have written it; see
     `ownership`.
 
     Raises:
@@ -39,7 +39,7 @@ def find_config(path: str | os.PathLike[str] | None = None) -> Path:
     for folder in (here, *here.parents):
         for name in CONFIG_NAMES:
             found = folder / name
-            # Not `Path.is_file`, which raises where a folder may not be looked into.
+            # `Path.is_file` raises if a folder may not be read.
             if os.path.isfile(found):  # noqa: PTH113
                 _refuse_distrusted(found)
                 return found

@@ -1,8 +1,8 @@
-"""The `.env` beside a configuration: variables that its references and keys may use. It changes no environment.
+"""The `.env` next to a configuration: variables for its references and keys. It does not change the environment.
 
-It is read where it lies, with python-dotenv, and only if no stranger can have written it: the rule for a configuration
-that was found (`ownership`). The owner of the configuration counts as no stranger, since that file was trusted.
-References within it are not followed: few lines that each double the last would fill the memory.
+It is read by python-dotenv, and only if no stranger can have written it: the same rule as for a configuration that was
+found (`ownership`). The owner of the configuration is not a stranger, since that file was trusted. References inside it
+are not expanded: a few lines that each double the last would fill the memory.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lee_llm_router.config.ownership import reason_for_distrust, trusted_owners
 ENV_FILE = ".env"
 
 MAX_ENV_BYTES = 65_536
-"""Size of the largest `.env` that is read."""
+"""The largest `.env` that is read, in bytes."""
 
-# python-dotenv looks through a run of white space again from each character of it.
+# python-dotenv scans a run of white space again from each of its characters.
 _LONG_BLANK = late_pattern(r"[^\S\r\n]{256}")
 
 
 class EnvFile(NamedTuple):
-    """A `.env`: what it says, or why it was not read."""
+    """A `.env`: its content, or why it was not read."""
 
     path: str
     variables: Mapping[str, str]
@@ -38,12 +38,12 @@ class EnvFile(NamedTuple):
 
 
 def read_env_file(config_file: str) -> EnvFile | None:
-    """Return the `.env` beside `config_file`, an absolute path; None if there is none.
+    """Return the `.env` next to `config_file`, an absolute path; None if there is none.
 
-    The configuration itself may be still to be written.
+    The configuration itself need not exist yet.
     """
     path = Path(config_file).parent / ENV_FILE
-    # A folder of that name is somebody's virtual environment.
+    # A folder with that name is a virtual environment.
     if not os.path.lexists(path) or os.path.isdir(path):  # noqa: PTH112
         return None
     try:

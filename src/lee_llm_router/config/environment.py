@@ -25,15 +25,15 @@ class FilledText(NamedTuple):
     names: tuple[str, ...] = ()
     """Names of the variables used, in order."""
     problem: str | None = None
-    """Why it cannot be filled; it names variables, never values."""
+    """Why the text cannot be filled; names variables, never values."""
     kind: FindingKind = "reference"
-    """What the problem is: the form of a reference, or a variable that is not set."""
+    """The kind of problem: the form of a reference, or a variable that is not set."""
 
 
 def fill_references(text: str, environ: Mapping[str, str]) -> FilledText:
     """Replace every reference in `text`. ``$${`` stands for a plain ``${``.
 
-    As in a shell, ``:-`` gives the default where the variable is unset or empty.
+    As in a shell, ``:-`` gives the default if the variable is unset or empty.
     """
     if "${" not in text:
         return FilledText(text)

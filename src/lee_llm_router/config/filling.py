@@ -1,4 +1,4 @@
-"""A tree -> plain data: lists, mappings and values, with the environment's values in place of ``${VAR}``."""
+"""A tree -> plain data: lists, mappings and values, with each ``${VAR}`` replaced from the environment."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from lee_llm_router.settings.model import KeyPath
 
 @dataclass
 class FilledData:
-    """The plain data of a section, and where its values came from. Paths lead from the section inwards."""
+    """The plain data of a section, and the sources of its values. Paths start at the section."""
 
     data: Any = None
     from_environment: dict[KeyPath, tuple[str, ...]] = field(default_factory=dict)
     """Places that held a reference, and the values of the variables used there."""
     variables: set[str] = field(default_factory=set)
-    """Names of the variables that references asked for."""
+    """Names of the variables that references use."""
     reported: set[KeyPath] = field(default_factory=set)
-    """Places with a finding already: a second one would only follow from the first."""
+    """Places that already have a finding: a second one would only follow from the first."""
 
     @cached_property
     def environment_values(self) -> frozenset[str]:
-        """The values of all variables used. Looked at only once all are noted."""
+        """The values of all variables used. Read only after all of them are recorded."""
         return frozenset(value for values in self.from_environment.values() for value in values)
 
 
 def fill_section(section: Entry, environ: Mapping[str, str], findings: Findings) -> FilledData:
-    """Return the data of `section`, filled from `environ`. What cannot be filled becomes a finding, and None."""
+    """Return the data of `section`, filled from `environ`. Values that cannot be filled become findings, and None."""
     filler = _Filler(environ, findings)
     filler.filled.data = filler.plain(section.node, ())
     return filler.filled
@@ -44,7 +44,7 @@ def fill_section(section: Entry, environ: Mapping[str, str], findings: Findings)
 
 @dataclass
 class _Filler:
-    """Walks the tree and notes findings and the origin of values on the way."""
+    """Walks the tree and records findings and the sources of values."""
 
     environ: Mapping[str, str]
     findings: Findings
@@ -83,7 +83,7 @@ class _Filler:
 
 
 def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
-    """Return why `text`, written in the file, is a secret that does not belong there, and of which kind."""
+    """Return why `text`, written in the file, is a secret that does not belong there, and its kind."""
     parent, key = (None, "", *path)[-2:]
     is_key = (parent == "headers" and is_sensitive_header(str(key))) or (
         parent == "query" and is_sensitive_parameter(str(key))
@@ -96,7 +96,7 @@ def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
             has_login = "@" in urlsplit(text).netloc
         except ValueError:
             has_login = True
-        if has_login and key == "url":  # of a store, whose address is where its login stands
+        if has_login and key == "url":  # the URL of a store, which is the place for its login
             return "no user or password is written in the file: put ${NAME} in place of the whole address", "login"
         if has_login:
             return "no user or password goes into an address: name the key with api_key_env", "login"
@@ -104,6 +104,6 @@ def _literal_secret(text: str, path: KeyPath) -> tuple[str | None, FindingKind]:
 
 
 def _has_sensitive_query(url: str) -> bool:
-    """Whether a query parameter of `url` is written out that commonly carries a key."""
+    """Whether a query parameter written in `url` is one that commonly carries a key."""
     parameters = parse_qsl(url.partition("#")[0].partition("?")[2])
     return any(is_sensitive_parameter(name) for name, _ in parameters)

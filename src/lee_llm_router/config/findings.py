@@ -1,4 +1,4 @@
-"""Findings: one line for each mistake, in the order of the file, and never with a value from it."""
+"""Findings: one line for each mistake, in the order of the file, never quoting a value."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ _PLAIN_KEY = late_pattern(r"[A-Za-z0-9_-]+")
 KEY_WORDS = frozenset({
     "access_token", "api_key", "api_token", "apikey", "auth_token", "bearer", "key", "password", "secret", "token",
 })  # fmt: skip
-"""Keys under which people write a secret itself."""
+"""Keys under which people write the secret itself."""
 
 
 MAX_FINDINGS = 2_000
-"""The most findings that are put into words: far more than anyone reads, and it bounds the time that they take."""
+"""The most findings that are worded: far more than anyone reads; it limits the time they take."""
 
 
 class Finding(NamedTuple):
-    """One finding, for those who do more with it than show its line."""
+    """One finding, for code that needs more than its line."""
 
     position: Position
     path: KeyPath
     """Keys and indexes from the top of the file; empty for the source as a whole."""
     kind: FindingKind
     text: str
-    """What is wrong, without the place; the path stands in front of it."""
+    """The mistake, without its place; the path precedes it."""
 
 
 class Findings:
     """Collects the findings of one source.
 
     Args:
-        name: What the source is called: the file's path, ``<text>`` or ``<mapping>``.
+        name: The name of the source: the file's path, ``<text>`` or ``<mapping>``.
     """
 
     def __init__(self, name: str) -> None:
         self.name = bounded(name)
         self._lines: dict[str, Finding] = {}
         self.left_out = 0
-        """How many findings were not put into words, since there are `MAX_FINDINGS` already."""
+        """How many findings were not worded because there are already `MAX_FINDINGS`."""
         self.suggester = Suggester()
-        """Shared by all findings, since its budget is for the whole source."""
+        """Shared by all findings, since its budget covers the whole source."""
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more findings are put into words."""
+        """Whether no more findings are worded."""
         return len(self._lines) >= MAX_FINDINGS
 
     def add(
@@ -70,9 +70,9 @@ class Findings:
         Args:
             position: Where it points; None for the source as a whole.
             path: Keys and indexes from the top of the file.
-            message: What is wrong, without a value.
-            hint: A suggestion of known words, appended as it is.
-            kind: What it is about.
+            message: The mistake, without a value.
+            hint: A suggestion of known words, appended unchanged.
+            kind: The subject of the finding.
         """
         if self.is_full:
             self.left_out += 1
@@ -114,7 +114,7 @@ def dotted(path: KeyPath) -> str:
 
 
 IN_A_FILE = ": put it in quotes"
-"""How a finding ends that says how text is written in a file."""
+"""The ending of a finding about how to write text in a file."""
 
 _TEXTS = {
     "a mapping is wanted": ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type"),
@@ -136,18 +136,18 @@ _BOUNDS = {
 }  # fmt: skip
 
 _KNOWN = frozenset(get_args(ErrorType))
-"""Pydantic's own types of error. Any other is a custom error, whose text a validator wrote."""
+"""Pydantic's own error types. Any other type is a custom error with a text from a validator."""
 
 SCALAR_KINDS = frozenset(
     kind
     for text in ("a whole number is wanted", "a number is wanted", "true or false is wanted")
     for kind in _TEXTS[text]
 ) | {"none_required"}
-"""Types of error that say: a number, a boolean or nothing is wanted here, not text."""
+"""Error types that mean: a number, a boolean or nothing is expected here, not text."""
 
 
 def kind_of(error: ErrorDetails) -> FindingKind:
-    """Return what a pydantic error, one of its own or of a validator of ours, is about."""
+    """Return the kind of a pydantic error, whether it is pydantic's own or from one of our validators."""
     kind = str(error["type"])
     if kind == "missing":
         return "missing"
@@ -161,14 +161,14 @@ def kind_of(error: ErrorDetails) -> FindingKind:
 
 
 GENERIC_MESSAGE = "not a value that fits here"
-"""What is said where a validator's own words cannot be shown."""
+"""Shown if a validator's own message must be hidden."""
 
 
 def message_of(error: ErrorDetails, secrets: Callable[[], Collection[str] | None] = tuple) -> str:
-    """Return what a pydantic error says, in our words and without the value.
+    """Return the message of a pydantic error, in our words and without the value.
 
-    A validator's own words are kept, without the value it checked and without what `secrets` returns; they are left out
-    where that is None.
+    A validator's own message is kept, but without the value it checked and without the texts that `secrets` returns. If
+    `secrets` returns None, the message is left out.
     """
     kind, context = str(error["type"]), error.get("ctx") or {}
     if kind in _BY_TYPE:

@@ -22,9 +22,9 @@ from lee_llm_router.telemetry.plugins import SINKS, STORES
 
 
 def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
-    """Return the keys that the mapping at `path` of `data` may have, `model` being that of `data` as a whole.
+    """Return the keys that the mapping at `path` of `data` may have; `model` is the model of `data` as a whole.
 
-    Empty where the models do not say.
+    Empty if the models do not tell.
     """
     current: Any = model
     for index, step in enumerate(path):
@@ -39,13 +39,13 @@ def known_keys(model: type[BaseModel], path: KeyPath, data: Any) -> list[str]:
 
 
 def home_hint(word: str) -> str:
-    """Return `` (belongs in ...)`` where `word` is a key of another part of the file; empty if it is none at all."""
+    """Return `` (belongs in ...)`` if `word` is a key of another part of the file; empty if it is not a key at all."""
     home = _homes().get(word)
     return f" (belongs {home})" if home else ""
 
 
 def sibling_hint(word: str, path: KeyPath) -> str:
-    """Return `` (belongs in a state of type ...)`` where another type of the state at `path` has the key `word`."""
+    """Return `` (belongs in a state of type ...)`` if another type of the state at `path` has the key `word`."""
     if tuple(path) != ("state",):
         return ""
     kinds = [kind for kind in STATES.built_in_types if word in STATES.settings_model(kind).model_fields]
@@ -54,7 +54,7 @@ def sibling_hint(word: str, path: KeyPath) -> str:
 
 @cache
 def _homes() -> dict[str, str]:
-    """Return where each key of the file stands; of several places the one that is told first."""
+    """Return the place of each key of the file; if there are several, the one to suggest first."""
     from lee_llm_router.config.models import LLMConfig, RoleConfig  # noqa: PLC0415 - only mistakes need them
 
     places: list[tuple[str, type[BaseModel]]] = [
@@ -102,7 +102,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _without_options(annotation: Any) -> Any:
-    """Return the part of `annotation` that holds a model: ``Model`` of ``Model | None``."""
+    """Return the part of `annotation` that holds a model: ``Model`` for ``Model | None``."""
     if isinstance(annotation, LateModel):
         return annotation.model()
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):

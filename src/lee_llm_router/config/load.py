@@ -1,25 +1,25 @@
-"""Reads a configuration: a source in, a checked `LLMConfig` or every mistake at once out.
+"""Reads a configuration: takes a source, returns a checked `LLMConfig` or reports every mistake at once.
 
-How this works: six steps, each of which takes what the one before returned. Nothing flows back.
+How this works: six steps, each of which takes the result of the one before. Nothing flows back.
 
 1. `reading`   source -> tree. A path is opened, YAML text is parsed (`yaml_reader`), a mapping is walked. A node of the
-               tree (`tree`) knows its position, so that later steps can say where a mistake stands.
-2. `reading`   tree -> section: the entry of the key ``llm``. Other top keys belong to the application.
+               tree (`tree`) knows its position, so that later steps can say where a mistake is.
+2. `reading`   tree -> section: the entry of the key ``llm``. Other top-level keys belong to the application.
 3. `filling`   section -> plain data. ``${VAR}`` is replaced (`environment`) before anything is validated, so a number
-               may come from the environment, or from the `.env` beside the file (`env_file`). Records which values
+               may come from the environment, or from the `.env` next to the file (`env_file`). Records which values
                came from there: they may be secrets.
 4. `checking`  data -> model. Names of providers and roles are looked up (`references`), then pydantic validates. Each
-               error becomes a `Mistake` in our own words (`findings`); its field `at` says whether it stands at a key,
-               a value or the key around it, and the tree gives line and column.
+               error becomes a `Mistake` in our own words (`findings`); its field `at` says whether it is at a key, at
+               a value or at the enclosing key, and the tree gives line and column.
 5. `note_filled` (in settings/model.py) tells the models which of their values to mask, and `note_origin` where they
    came from: paths and names of variables are looked up later.
 
-6. `unsupported` says which settings of a role a target of its chain cannot express. That is no mistake: a warning is
+6. `unsupported` finds settings of a role that a target of its chain cannot express. That is not a mistake: a warning is
                logged, and calls skip the target.
 
 All steps add to the same `Findings`. The first two raise on their first mistake: without a tree there is nothing to
-check. The other two collect all they find and raise at the end of step 4, so that one run shows every mistake. A place
-that a step has reported is not reported again by a later one.
+check. The next two collect all mistakes and raise at the end of step 4, so that one run shows every mistake. A later
+step does not report again a place that an earlier step has reported.
 
 No finding shows a value of the file: it may be a secret. Suggestions show only known words.
 """
@@ -48,9 +48,9 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
     """Read a configuration.
 
     Args:
-        source: A path; or YAML or JSON text; or a mapping. A string is text if it has a newline in it, or begins
-            with a brace and is no file's name. The router's section stands under the key ``llm``; a file's other
-            top-level keys are left to the application.
+        source: A path, YAML or JSON text, or a mapping. A string is text if it contains a newline, or begins with a
+            brace and is not the name of a file. The router's section is under the key ``llm``; other top-level keys of
+            a file are left to the application.
 
     Raises:
         ConfigError: anything is wrong. Its `findings` hold every mistake at once, in the order of the file, each as
@@ -65,7 +65,7 @@ def load_config(source: str | os.PathLike[str] | Mapping[str, Any]) -> LLMConfig
 
 
 def config_of_section(section: Entry, origin: ConfigOrigin, findings: Findings) -> LLMConfig:
-    """Return the configuration in `section`, the tree of the router's own; what is left in `findings` are warnings.
+    """Return the configuration in `section`, the tree of the router's section; remaining `findings` are warnings.
 
     Raises:
         ConfigError: there are findings that are mistakes.
@@ -81,7 +81,7 @@ def config_of_section(section: Entry, origin: ConfigOrigin, findings: Findings) 
 
 
 def origin_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> ConfigOrigin:
-    """Return where the readable `source` is, and what the `.env` beside it says."""
+    """Return the location of the readable `source`, and the variables of the `.env` next to it."""
     if isinstance(source, Mapping) or is_text(source):
         return NO_ORIGIN
     file = os.path.abspath(os.fsdecode(source))  # noqa: PTH100 - links are kept

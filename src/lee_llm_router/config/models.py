@@ -1,6 +1,6 @@
 """The models of a configuration file: frozen pydantic models, one for each part of ``llm:``."""
 
-# Annotations are evaluated where they stand: as text, pydantic would have to compile each of them when this is loaded.
+# Annotations are evaluated in place: if they were text, pydantic would have to compile each one at import.
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
@@ -58,7 +58,7 @@ def _is_schema(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class CallSettings(Section):
-    """What a role, a fallback, a policy or a caller may ask of a call. Unset means: not sent."""
+    """The settings of a call that a role, a fallback, a policy or a caller may set. An unset one is not sent."""
 
     temperature: Number | None = Field(None, ge=0, description="Sampling temperature.")
     top_p: Number | None = Field(None, gt=0, le=1, description="Nucleus sampling: share of probability kept.")
@@ -114,11 +114,11 @@ class FallbackConfig(CallSettings):
 
     @property
     def may_have_role_model(self) -> bool:
-        """Whether the role's model serves where neither this nor the provider names one: not where null is written."""
+        """Whether the role's model applies if neither this nor the provider names one; false if null is written."""
         return "model" not in self.model_fields_set
 
 
-# One of each for all roles that say nothing: a file may have many roles, and the models are frozen.
+# All roles without such a section share one instance: a file may have many roles, and the models are frozen.
 
 
 @cache
@@ -144,7 +144,7 @@ Fallback: TypeAlias = Annotated[FallbackConfig, BeforeValidator(_from_provider_n
 
 
 class RoleConfig(CallSettings):
-    """A role: its provider, its fallbacks, and how they are asked."""
+    """A role: its provider, its fallbacks, and how to call them."""
 
     provider: str = Field(description="Name of the provider that is asked first.")
     model: str | None = Field(None, min_length=1, description="Model; default: the provider's own.")
@@ -177,16 +177,16 @@ class RoleConfig(CallSettings):
 
 
 class ChainEntry(Section):
-    """One entry of a role's chain: the provider by name, the model, and what is asked of the call there."""
+    """One entry of a role's chain: the name of the provider, the model, and the settings of the call."""
 
     provider: str
     model: str | None = None
     settings: CallSettings = Field(default_factory=CallSettings)
-    """What is asked of the call, the role's settings included. Unset means: not sent."""
+    """The settings of the call, including the role's settings. An unset one is not sent."""
 
 
 class LLMConfig(OriginSection):
-    """The whole of ``llm:``. Built from a mapping directly, it checks the same things as `load_config`."""
+    """All of ``llm:``. Built directly from a mapping, it makes the same checks as `load_config`."""
 
     default_role: str | None = Field(
         None, description="Role used where none, or an unknown one, is asked for. Default: the only role."
@@ -196,7 +196,7 @@ class LLMConfig(OriginSection):
         description="What a call to a role that is not here gets: the default role and a warning, or an error.",
     )
     policy: AnyPolicy = Field(
-        # Made when needed: an instance here would build its model at import.
+        # Created on demand: an instance here would build its model at import.
         default_factory=lambda: PluginSettings(type="simple"),
         description="Routing policy: its name, or its type and settings. Default: simple.",
     )
@@ -225,13 +225,13 @@ class LLMConfig(OriginSection):
         if mistakes := list(check_references(view)):
             raise validation_error("reference", mistakes)
         if self.default_role is None:
-            # The only role is the default one. Set past the frozen model's guard, since the model is still being made.
+            # The only role is the default. Bypass the frozen model's guard, since the model is still being built.
             self.__dict__["default_role"] = next(iter(self.roles))
         return self
 
     @property
     def has_budgets(self) -> bool:
-        """Whether there is a budget: of all calls, of a role or of a provider."""
+        """Whether there is any budget: for all calls, a role or a provider."""
         roles, providers = self.roles.values(), self.providers.values()
         return bool(self.budget or any(r.budget for r in roles) or any(p.budget for p in providers))
 
@@ -241,15 +241,15 @@ class LLMConfig(OriginSection):
         return any(self.cache_of(role) for role in self.roles)
 
     def cache_of(self, role: str) -> _AnyCache | None:
-        """Return the settings of the cache of `role`: its own, else the file's; None if it has none."""
+        """Return the cache settings of `role`: its own, else the file's; None if there are none."""
         own = self.roles[role].cache
         return (self.cache if own is None else own) or None
 
     def chain(self, role: str) -> tuple[ChainEntry, ...]:
         """Return the chain of `role` in order: its own provider, then its fallbacks.
 
-        An entry's model is the one written there, else its provider's, else, for a fallback, the role's. Each setting
-        of a fallback replaces the role's; ``null`` unsets it.
+        The model of an entry is its own, else its provider's, else, for a fallback, the role's. Each setting of a
+        fallback replaces the role's; ``null`` unsets it.
 
         Raises:
             ConfigError: there is no such role.
@@ -275,7 +275,7 @@ class LLMConfig(OriginSection):
             values |= {name: getattr(layer, name) for name in written}
             filled = {path: used for path, used in filled.items() if path[0] not in written}
             filled |= {path: used for path, used in layer._filled.items() if path[0] in written}
-        # Not validated again: the values come from models that were.
+        # Skip validation: the values come from validated models.
         settings = CallSettings.model_construct(_fields_set=set(values), **values)
         settings._filled.update(filled)
         entry = ChainEntry(provider=target.provider, model=model_owner.model, settings=settings)

@@ -1,11 +1,12 @@
-"""Says whether a file that nobody named may be used: only one that no stranger can have written.
+"""Says whether a file that nobody named may be used: only if no stranger can have written it.
 
 Git has the same rule for repositories that it finds above the current directory. A configuration names programs to run,
-servers to ask and variables to send, so one that a stranger has put into a folder above would act in your name.
+servers to call and variables to send, so a file that a stranger has put into a parent folder would act in your name.
 
-Trusted are your own user, root (who could replace this program as well), and, where root acts for somebody by ``sudo``,
-that user. The file, each link on the way to it and the folders of both must belong to one of them. Neither the file nor
-a folder may be writable by everybody, save a folder in which each may only replace what is theirs (``/tmp``).
+Trusted are your own user, root (who could replace this program as well), and, if root acts for somebody through
+``sudo``, that user. The file, each link on the way to it and the folders of both must belong to one of them. Neither
+the file nor a folder may be writable by everybody, except a folder in which users may only replace their own files
+(``/tmp``).
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ def trusted_owners() -> frozenset[int]:
 
 
 def reason_for_distrust(path: Path, owners: Collection[int]) -> str | None:
-    """Return why the file at the absolute `path` may not be used unasked, as the end of a sentence; None if it may.
+    """Return why the file at the absolute `path` may be used only if named, as the end of a sentence; else None.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: the file cannot be examined.
     """
     try:
         real = _followed(path, owners)
@@ -62,7 +63,7 @@ class _DistrustedLinkError(Exception):
 
 
 def _followed(path: Path, owners: Collection[int]) -> Path:
-    """Return where `path` leads. Each link on the way must belong to one of `owners`."""
+    """Return the target of `path`. Each link on the way must belong to one of `owners`."""
     here, names, links = Path(path.anchor), list(reversed(path.parts[1:])), 0
     while names:
         name = names.pop()

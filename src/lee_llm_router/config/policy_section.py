@@ -1,4 +1,4 @@
-"""The section `policy`: which routing policy, and its settings."""
+"""The section `policy`: the routing policy and its settings."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -26,7 +26,7 @@ POLICIES: PluginRegistry[Any] = PluginRegistry(
     },
     problem=_problem,
 )
-"""Routing policies by name. They are registered here, since the file names policies and policies know the file."""
+"""Routing policies by name. They are registered here because the file names policies, and policies know the file."""
 
 
 def _check_policy(value: Any) -> Any:
@@ -34,4 +34,4 @@ def _check_policy(value: Any) -> Any:
 
 
 AnyPolicy: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_policy), AllowString()]
-"""A policy's settings, as the model of its type; in the file a bare name will do."""
+"""A policy's settings, as the model of its type; in the file a bare name is enough."""

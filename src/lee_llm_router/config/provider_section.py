@@ -1,4 +1,4 @@
-"""The settings of one provider, checked by the model of its type."""
+"""The settings of one provider, checked with the model of its type."""
 
 from typing import Annotated, Any, TypeAlias
 
@@ -10,7 +10,7 @@ from lee_llm_router.settings.plugins import check_plugin
 
 
 def validate_provider(value: Any) -> Any:
-    """Check the settings of one provider by the model of its `type`; see `check_plugin`.
+    """Check the settings of one provider with the model of its `type`; see `check_plugin`.
 
     Raises:
         pydantic.ValidationError: the type is unknown, or the settings do not fit it.

@@ -1,4 +1,4 @@
-"""A source -> a tree: finds out what the source is, reads it, and picks the router's section."""
+"""A source -> a tree: determines the kind of source, reads it, and picks the router's section."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from lee_llm_router.config.syntax_causes import invisible_character
 from lee_llm_router.config.tree import TOP_KEY, Entry, Node, UnreadableSourceError, from_python
 
 MAX_BYTES = 1_000_000
-"""Size of the largest configuration; a larger one is refused unread."""
+"""The largest configuration in bytes; a larger one is refused unread."""
 
 _MAX_HINTS = 20
-"""Top keys of other libraries that are told of where the router's own is missing."""
+"""The most top-level keys of other libraries that are mentioned if the router's own key is missing."""
 
 _UNDECODED = late_pattern("[\udc80-\udcff]")
 
 
 TEXT_NAME = "<text>"
-"""What findings call a source that is text, or may be."""
+"""The name in findings of a source that is, or may be, text."""
 
 _MAX_PATH = 4096
-"""Characters of the longest path that a system takes."""
+"""The most characters of a path that any system takes."""
 
 
 def is_text(source: object) -> bool:
-    """Whether `source` is YAML or JSON text, and not the path of a file.
+    """Whether `source` is YAML or JSON text instead of the path of a file.
 
-    Text has a newline in it, or is a mapping in braces on one line; a file of that name goes first.
+    Text contains a newline, or is a mapping in braces on one line, unless a file with that name exists.
     """
     if not isinstance(source, str):
         return False
@@ -42,17 +42,17 @@ def is_text(source: object) -> bool:
 
 
 def _may_be_shown(path: str) -> bool:
-    """Whether `path` is not rather text, on one line and perhaps with keys in it."""
+    """Whether `path` looks like a path, not like one line of text that may contain keys."""
     looks_like_text = path.lstrip().startswith(("[", '"', "'")) or ": " in path or len(path) > _MAX_PATH
     return not looks_like_text or _exists(path)
 
 
 def _exists(path: str) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - the method of Path raises for what can be no path
+    return os.path.exists(path)  # noqa: PTH110 - the method of Path raises for invalid paths
 
 
 def name_of_source(source: Any) -> str:
-    """Return what findings call `source`: the file's path, ``<text>`` or ``<mapping>``."""
+    """Return the name of `source` in findings: the file's path, ``<text>`` or ``<mapping>``."""
     if isinstance(source, Mapping):
         return "<mapping>"
     if is_text(source):
@@ -119,7 +119,7 @@ def _explain_missing_section(root: Node, findings: Findings) -> None:
 
 
 def _parse_yaml(source: Any) -> Node:
-    # Imported here, so that a program whose configuration is a mapping loads no YAML library.
+    # Imported here so that a program with a mapping as its configuration loads no YAML library.
     from lee_llm_router.config.yaml_reader import parse, position_at  # noqa: PLC0415
 
     if isinstance(source, str) and is_text(source):
@@ -130,7 +130,7 @@ def _parse_yaml(source: Any) -> Node:
         raise UnreadableSourceError("a path, YAML text or a mapping is wanted")
     data = _read_file(os.fsdecode(source))
     text = data.decode(errors="surrogateescape")
-    # Searched for, because the error of a strict decode would carry the whole file.
+    # Search for it, because the error of a strict decode would carry the whole file.
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or (data[:2].count(0) == 1 and data.count(0) * 3 > len(data)):
         raise UnreadableSourceError("UTF-16 text, not UTF-8: save it as UTF-8")
     if bad := _UNDECODED.search(text):
@@ -159,5 +159,5 @@ def _read_file(path: str) -> bytes:
 
 
 def _open_without_blocking(path: str, flags: int) -> int:
-    # The file may have been replaced by a FIFO since the check; opening that would wait for a writer.
+    # A FIFO may have replaced the file since the check; opening it would wait for a writer.
     return os.open(path, flags | os.O_NONBLOCK)

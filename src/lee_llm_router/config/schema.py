@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration file, made from the models; and the two files that ship with the package."""
+"""The JSON Schema of a configuration file, generated from the models; and the two files that ship with the package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lee_llm_router.settings.plugins import PluginSettings
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = {"type": "string", "pattern": r"\$\{"}
-"""A text with ``${VAR}`` in it. It is allowed wherever a number, a boolean or one of a few words is wanted."""
+"""A text that contains ``${VAR}``. It is allowed wherever a number, a boolean or one of a few words is expected."""
 
 # The bounds of an optional value, which pydantic leaves under its own names.
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
@@ -41,11 +41,11 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
     defs["Provider"] = _provider(types, {one: (name, defs[name]) for one, name in of_types.items()})
     defs[refs[LLMConfig]]["properties"]["providers"]["additionalProperties"] = {"$ref": "#/$defs/Provider"}
     for name in of_types.values():
-        # What must be given stands where the model is referred to, since an alias fills some of it in.
+        # Required keys are listed at each reference to the model, since an alias fills in some of them.
         defs[name] = {key: part for key, part in defs[name].items() if key != "required"}
     if ProviderConfig not in of_types:
         defs.pop(ProviderConfig.__name__, None)
-    # What settings a policy, a store or a sink has is known only once it is loaded.
+    # The settings of a policy, a store or a sink are known only once it is loaded.
     defs[PluginSettings.__name__]["additionalProperties"] = True
     return {
         "$schema": _DRAFT,
@@ -64,7 +64,7 @@ def schema_text() -> str:
 
 
 def template_text() -> str:
-    """Return the annotated example configuration that ships with the package. It loads as it is, without a network."""
+    """Return the annotated example configuration that ships with the package. It loads unchanged, without a network."""
     return _template("llm.example.yaml")
 
 
@@ -75,12 +75,12 @@ def _template(name: str) -> str:
 
 
 def _types(names: tuple[str, ...]) -> Iterator[tuple[str, tuple[type[ProviderConfig], Mapping[str, Any]]]]:
-    """Yield each type and alias by name, with the model of its settings and the defaults that an alias fills in."""
+    """Yield each type and alias by name, with the model of its settings and the alias's defaults."""
     for name in sorted(names):
         try:
             yield name, (registry.get(name).config_model, registry.resolve(name)[1])
         except ConfigError:
-            # Installed, but it cannot be loaded: a file that names it learns why when the file is loaded.
+            # It is installed but cannot be loaded: a file that names it learns why when the file is loaded.
             continue
 
 
@@ -90,7 +90,7 @@ def _provider(
 ) -> dict[str, Any]:
     """Return the schema of a mapping whose ``type`` selects the schema of the rest. Unknown types are accepted.
 
-    A type refers to the schema of its settings by name, since most of them are aliases that share one.
+    A type refers to the schema of its settings by name, since most types are aliases that share one schema.
 
     Args:
         types: The types and aliases by name, with the models of their settings and the defaults of aliases.
@@ -104,7 +104,7 @@ def _provider(
         filled = {key: value for key, value in defaults.items() if key not in asked}
         required = sorted(({*schema.get("required", ())} - filled.keys()) | asked)
         own = {key: {"default": value} for key, value in filled.items()}
-        # Under `allOf`: editors that follow older drafts overlook what stands beside a reference, or the reference.
+        # Use `allOf`: editors that follow older drafts ignore either a reference or the keys next to it.
         shared = [{"$ref": f"#/$defs/{reference}"}]
         then = {"allOf": shared, "properties": {"type": {"const": name}, **own}, "required": required}
         if vendor is not None:

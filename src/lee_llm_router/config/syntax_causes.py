@@ -1,4 +1,4 @@
-"""What is likely wrong where a YAML parser only says what it did not find."""
+"""The likely mistake if a YAML parser only says what it did not find."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router.config.tree import Position
 
 _MAX_LINE = 2000
-"""Characters of a line in which a cause is looked for."""
+"""Characters of a line that are searched for a cause."""
 
-# What is in quotes, an escaped character in double quotes included.
+# Quoted text; in double quotes it may contain escaped characters.
 _QUOTED = late_pattern(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"")
 _SECOND_COLON = late_pattern(r":\s.*:(?:\s|$)")
 
 
 def likely_cause(lines: Sequence[str], position: Position | None, said: str) -> str:
-    """Return what is likely wrong in `lines` near `position`; empty if nothing comes to mind.
+    """Return the likely mistake in `lines` near `position`; empty if none is known.
 
     Args:
-        lines: Those of the file.
+        lines: The lines of the file.
         position: Where the parser stopped.
-        said: What the parser said.
+        said: The parser's message.
     """
     if position is None or position.line > len(lines):
         return ""
     line = lines[position.line - 1][:_MAX_LINE]
     here = line[position.column - 1 : position.column]
     plain = _QUOTED.sub("", line)
-    # The parser notices some mistakes only in the line that follows them.
+    # The parser notices some mistakes only on the next line.
     before = lines[position.line - 2][:_MAX_LINE] if position.line > 1 else ""
     if odd := invisible_character(before + line):
         return f" (there is an invisible character, U+{ord(odd):04X}: write a plain space)"
@@ -43,5 +43,5 @@ def likely_cause(lines: Sequence[str], position: Position | None, said: str) -> 
 
 
 def invisible_character(text: str) -> str | None:
-    """Return the first character of `text` that looks like a space, or like nothing, and is no plain space."""
+    """Return the first character of `text` that looks like a space or is invisible, but is not a plain space."""
     return next((char for char in text if char != " " and category(char) in ("Zs", "Cf")), None)

@@ -14,7 +14,7 @@ TOP_KEY = "llm"
 """The key under which a file holds the router's section."""
 
 MAX_NODES = 100_000
-"""Values a configuration may hold once its anchors are expanded: far above any real file, far below what hurts."""
+"""The most values in a configuration with its anchors expanded: far above any real file, far below what hurts."""
 
 MAX_DEPTH = 100
 """Levels of nesting: far above any real file, far below Python's recursion limit."""
@@ -31,7 +31,7 @@ class Position(NamedTuple):
 
 
 class UnreadableSourceError(Exception):
-    """Raised where a source cannot be read as a tree at all."""
+    """Raised if a source cannot be read as a tree at all."""
 
     def __init__(self, message: str, position: Position | None = None, kind: FindingKind = "unreadable") -> None:
         super().__init__(message)
@@ -41,12 +41,12 @@ class UnreadableSourceError(Exception):
 
 
 class NodeProblem(NamedTuple):
-    """A mistake found while the tree was built, before the meaning of the node is known."""
+    """A mistake found while building the tree, before the meaning of the node is known."""
 
     position: Position
     message: str
     key: str | None = None
-    """The key of the node that the mistake is about; None where it is about the node itself."""
+    """The key of the node with the mistake; None if the mistake is in the node itself."""
     kind: FindingKind = "form"
 
 
@@ -66,12 +66,12 @@ class Node:
     value: Any
     """A plain value, ``list[Node]`` or ``dict[str, Entry]``."""
     size: int = 1
-    """Number of values in the node, itself included; what an alias repeats counts each time."""
+    """Number of values in the node, including itself; values repeated through an alias count each time."""
     height: int = 1
-    """Levels of nesting in the node, its own included."""
+    """Levels of nesting in the node, including its own."""
     problems: list[NodeProblem] = field(default_factory=list)
     sequence: type = list
-    """The Python type that a list of nodes is turned back into."""
+    """The Python type into which a list of nodes is converted back."""
 
     def adopt(self, child: Node) -> None:
         """Count `child` as part of this node.
@@ -123,8 +123,8 @@ def from_python(source: Mapping[Any, Any]) -> Node:
 def locate(section: Entry, path: KeyPath, at: PointsAt = "value") -> Position:
     """Return the position of the value at `path` in `section`, of its key, or of the key of its parent.
 
-    Where nothing stands at `path`, it is the position of the innermost key that does exist. An item of a list has no
-    key: its own position is returned.
+    If there is nothing at `path`, return the position of the innermost key that exists. An item of a list has no key:
+    its own position is returned.
     """
     if at == "parent":
         path, at = path[:-1], "key"

@@ -1,4 +1,4 @@
-"""Settings of roles that a target of their chain cannot express: it will be skipped, and whoever loads should know."""
+"""Role settings that a target in the chain cannot express: that target will be skipped, so loading warns about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_NO_REQUEST = ("timeout",)
 def unsupported_settings(config: LLMConfig) -> Iterator[Mistake]:
     """Yield a mistake for each setting of a role that one of its targets cannot express.
 
-    Where `drop_unsupported` is set for the target there is none: such a setting is left out there.
+    A target with `drop_unsupported` yields none: such a setting is left out there.
     """
     for name, role in config.roles.items():
         if not _asks_for_anything(role) and not any(map(_asks_for_anything, role.fallback_providers)):
@@ -44,7 +44,7 @@ def missing_in_entry(settings: ProviderConfig, entry: ChainEntry) -> dict[str, s
         return {}
     try:
         provider: type[Provider[ProviderConfig]] = PROVIDERS.get(settings.type)
-    except ConfigError:  # a model that was built by hand, of a type that is not registered
+    except ConfigError:  # a hand-built model of a type that is not registered
         return {}
     fields = {name: getattr(asked, name) for name in asked.model_fields_set if name not in _OF_NO_REQUEST}
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -52,5 +52,5 @@ def missing_in_entry(settings: ProviderConfig, entry: ChainEntry) -> dict[str, s
         fields["schema"] = fields.pop("response_schema")
     try:
         return dict(provider.unsupported(LLMRequest(messages=(), model=entry.model, **fields), settings))
-    except Exception:  # noqa: BLE001 - a foreign provider; at the call it is an error, traced
+    except Exception:  # noqa: BLE001 - a third-party provider; in a call it is an error, traced
         return {}

@@ -1,4 +1,4 @@
-"""YAML text -> a tree with positions. A file can run no code, and its anchors cannot multiply or nest without end."""
+"""YAML text -> a tree with positions. A file cannot run code, and its anchors cannot multiply or nest without limit."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lee_llm_router.config.tree import MAX_DEPTH, Entry, Node, NodeProblem, Posi
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# YAML 1.2.2, production [1] c-printable, without the byte order mark, which only the start of a file may have.
+# YAML 1.2.2, production [1] c-printable, without the byte order mark, which is allowed only at the start of a file.
 _NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset(_TAG + name for name in ("null", "bool", "int", "float", "str"))
-# To YAML 1.1 these plain scalars are dates, "=" and "<<". A configuration has no use for them: they are read as text.
+# YAML 1.1 reads these plain scalars as dates, "=" and "<<". A configuration does not need them: they are read as text.
 _TEXT_TAGS = frozenset(_TAG + name for name in ("timestamp", "value", "merge"))
 _MERGE = _TAG + "merge"
 
-# Numbers as YAML 1.2 has them. To YAML 1.1, and so to PyYAML, `1e-3` and `1.5e3` are text: it wants a dot and a sign.
+# Numbers as in YAML 1.2. YAML 1.1, and so PyYAML, reads `1e-3` and `1.5e3` as text: it requires a dot and a sign.
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+")
 _MAX_NUMBER = 400
-"""Characters of the longest number that is read. A longer one takes time with the square of its length."""
+"""The most characters of a number. Reading a number takes time quadratic in its length."""
 
 
 def parse(text: str) -> Node:
@@ -50,9 +50,9 @@ def parse(text: str) -> Node:
 
 
 def read_scalar(text: str) -> Any:
-    """Return what `text` means as a plain YAML scalar: a number, a boolean, None, or the text itself.
+    """Return the meaning of `text` as a plain YAML scalar: a number, a boolean, None, or the text itself.
 
-    White space around it does not count, as around a plain scalar in a file.
+    Surrounding white space is ignored, as for a plain scalar in a file.
     """
     loader, plain = _Loader(""), text.strip()
     try:
@@ -71,12 +71,12 @@ def position_at(text: str, offset: int) -> Position:
 
 
 def _tag_of_plain(text: str, tag: str) -> str:
-    """Return the tag of the plain scalar `text`, which is `tag` to YAML 1.1."""
+    """Return the tag of the plain scalar `text`, whose YAML 1.1 tag is `tag`."""
     return _TAG + "float" if tag == _TAG + "str" and _FLOAT.fullmatch(text, 0, _MAX_NUMBER) else tag
 
 
 def _scalar(loader: Any, text: str, tag: str) -> Any:
-    """Return the value of `text`; ValueError if it is not of the type that `tag` says."""
+    """Return the value of `text`; raise ValueError if it does not have the type of `tag`."""
     if tag == _TAG + "str" or tag in _TEXT_TAGS:
         return text
     if len(text) > _MAX_NUMBER:
@@ -99,7 +99,7 @@ def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> UnreadableSourceErr
 
 
 def _position(mark: Any) -> Position:
-    """Return a mark of PyYAML, which counts from 0, as a position."""
+    """Convert a PyYAML mark, which counts from 0, to a position."""
     return Position(mark.line + 1, mark.column + 1)
 
 
@@ -117,7 +117,7 @@ class _OpenCollection:
 
 
 class _Composer:
-    """Builds nodes from PyYAML's events, with a list for a stack, so that deep nesting costs no recursion."""
+    """Builds nodes from PyYAML's events, with a list as the stack, so that deep nesting needs no recursion."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -166,7 +166,7 @@ class _Composer:
         self._add(node, is_merge=tag == _MERGE)
 
     def _is_at_key(self) -> bool:
-        """Whether what comes next is the key of a mapping."""
+        """Whether the next node is the key of a mapping."""
         return bool(self._stack) and isinstance(self._stack[-1].node.value, dict) and self._stack[-1].key is None
 
     def _alias(self, event: Any) -> None:
