@@ -1,11 +1,11 @@
-"""The contract of a provider: its settings, what it can do, one call, a close.
+"""The contract of a provider: its settings, its capabilities, one attempt, and close.
 
-Write one by subclassing `Provider`; `docs/providers.md` has a whole example. Names and rules:
+Write one by subclassing `Provider`; `docs/providers.md` has a complete example. The rules:
 
 - `complete` returns a whole `LLMResponse` or raises an `LLMRouterError` that says what failed. Any other exception
   counts as UNKNOWN (a `TimeoutError` as TIMEOUT, an `OSError` as PROVIDER_ERROR).
-- It makes one try. Retries, fallbacks, traces and deadlines belong to the router.
-- One instance serves many threads and event loops at once, and is built once for its settings.
+- It makes one attempt. The router does retries, fallbacks, traces and deadlines.
+- One instance is built per set of settings. It serves many threads and event loops at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 Effects: TypeAlias = Literal["none", "workspace", "external"]
-"""What an attempt may change, apart from giving an answer. Attempts with effects are not repeated by default."""
+"""What an attempt may change besides returning an answer. Attempts with effects are not repeated by default."""
 
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ else:
 
 
 class ProviderConfig(PluginSettings):
-    """Settings every provider has; a provider adds its own by subclassing."""
+    """Settings that every provider has; a provider adds its own by subclassing."""
 
     setting_in_target_name: ClassVar[str] = "model"
-    """The setting that a target's name gives after the slash (`LeeLLMRouter.of`): where it is not the model, each name
-    is a provider of its own."""
+    """The setting that the part of a target's name after the slash fills in (`LeeLLMRouter.of`). If it is not the
+    model, each name makes a provider of its own."""
 
     type: str = Field(
         description="Which kind of provider serves: a type (http, mock...), a vendor (groq, ollama...), or your own."
@@ -93,7 +93,7 @@ class ProviderConfig(PluginSettings):
 
     @property
     def limits_tokens(self) -> bool:
-        """Whether the tokens of any of its attempts are limited."""
+        """Whether any of its attempts has a token limit."""
         return self.tpm is not None or any(limits.tpm is not None for limits in self.model_limits.values())
 
 
@@ -104,17 +104,17 @@ class Capabilities:
     tools: bool = False
     """Takes `tools` and returns tool calls."""
     content_parts: bool = False
-    """Takes messages whose content is a list with parts other than text."""
+    """Takes messages whose content is a list that may hold parts other than text."""
     embeddings: bool = False
-    """Has an `embed` of its own."""
+    """Has its own `embed`."""
     media: frozenset[MediaKind] | None = None
-    """The kinds of such parts that it takes: `image`, `audio`, `file`. None: any."""
+    """The kinds of parts that it takes: `image`, `audio`, `file`. None: any."""
     bounded: bool = False
-    """Keeps its `timeout` itself, whatever the other side does. Otherwise the router runs every call in a thread or
-    task, so that it can abandon one that hangs."""
+    """Enforces its `timeout` itself, whatever the other side does. For others the router runs every call in a thread or
+    task that it can abandon if the call hangs."""
     hedged: bool = True
-    """May be asked beside another attempt of the same call, where its role has a `hedge`. Not what runs a program here:
-    a second run would take from the first."""
+    """May run at the same time as another attempt of the same call, if its role has a `hedge`. Programs on this machine
+    may not: a second run would slow down the first."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ProviderConfig)
@@ -126,13 +126,13 @@ class Provider(ABC, Generic[SettingsT]):
     Args:
         name: Its name in the configuration, used in traces and errors.
         config: Its settings, already validated; an instance of `config_model`.
-        clock: Its source of time, and of sleep.
+        clock: Tells it the time, and sleeps.
     """
 
     config_model: ClassVar[type[ProviderConfig]] = ProviderConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
     inexpressible: ClassVar[Mapping[str, str]] = {}
-    """Options of `LLMRequest` that it cannot express, whatever the model: each with the reason."""
+    """Options of `LLMRequest` that it cannot express for any model, each with the reason."""
 
     def __init__(self, name: str, config: SettingsT, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name = name
@@ -144,67 +144,70 @@ class Provider(ABC, Generic[SettingsT]):
 
     @property
     def effects(self) -> Effects:
-        """What an attempt may change, apart from giving an answer."""
+        """What an attempt may change besides returning an answer."""
         return "none"
 
     def with_settings(self, config: SettingsT) -> Provider[SettingsT]:
-        """Return the same provider with settings that name another key; it may share what does not depend on that."""
+        """Return the same provider with settings that name another key; both may share everything that does not depend
+        on it."""
         return type(self)(self.name, config, self.clock)
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: SettingsT) -> Mapping[str, str]:  # noqa: ARG003 - see below
-        """Return the options of `request` that a target cannot express: the field's name, and the reason.
+        """Return the options of `request` that a target cannot express: each field's name, with the reason.
 
-        The target is skipped, or with `drop_unsupported` asked without them. Roles are checked by it when a
-        configuration is loaded, without messages. Unless overridden, these are those of `inexpressible` that are set;
-        an override may look at the model and at the settings too.
+        The router skips the target, or with `drop_unsupported` leaves the options out. It also calls this for each role
+        when it loads a configuration, without messages. By default this returns the options of `inexpressible` that are
+        set; an override may also consider the model and the settings.
         """
         if not cls.inexpressible:
             return cls.inexpressible
         return {option: reason for option, reason in cls.inexpressible.items() if request.asks_for(option)}
 
     def settings_for(self, request: LLMRequest) -> SettingsT:  # noqa: ARG002 - most ask all alike
-        """Return the settings by which `request` is asked: the provider's own, unless it has learned otherwise."""
+        """Return the settings to use for `request`: the provider's own, unless it has learned better ones."""
         return self.config
 
     def untakable(self, request: LLMRequest) -> str | None:  # noqa: ARG002 - most take all that they say they take
-        """Return why the messages of `request`, which have parts beside text, cannot be sent; None if they can.
+        """Return why the messages of `request`, which have parts other than text, cannot be sent; None if they can.
 
-        The target is skipped. This is for what `capabilities` do not say: another vendor's uploaded file, say.
+        If they cannot, the router skips the target. Use this for limits that `capabilities` cannot express, such as a
+        file uploaded to another vendor.
         """
         return None
 
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:  # noqa: ARG002 - most learn nothing
-        """Return the options of `request` that the target has refused in an earlier answer, each with the reason.
+        """Return the options of `request` that the target has already refused, each with the reason.
 
-        With `drop_unsupported` they are left out, as those of `unsupported`. Without, the target is asked all the same.
+        With `drop_unsupported` the router leaves them out, like those of `unsupported`. Without it, it sends them all
+        the same.
         """
         return {}
 
     @abstractmethod
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Make one try and return the whole answer.
+        """Make one attempt and return the whole answer.
 
         Args:
-            request: What is asked.
-            timeout: Seconds of wall-clock time the try may take.
+            request: What to ask.
+            timeout: Seconds of wall-clock time the attempt may take.
 
         Raises:
             LLMRouterError: what failed.
         """
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """As `complete`, for asyncio. Unless overridden, runs `complete` in a thread; a cancellation abandons it."""
+        """As `complete`, for asyncio. By default, runs `complete` in a thread, which a cancellation abandons."""
         return await call_in_thread_async(self.complete, request, timeout)
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """Make one try and return the answer as a stream, once the other side has begun to answer.
+        """Make one attempt and return the answer as a stream, once the other side has begun to answer.
 
-        Unless overridden, waits for the whole answer of `complete`.
+        By default, waits for the whole answer of `complete`.
 
         Args:
-            request: What is asked.
-            timeout: Seconds of wall-clock time until the stream is open.
+            request: What to ask.
+            timeout: Seconds of wall-clock time until the stream must be open.
 
         Raises:
             LLMRouterError: what failed.
@@ -216,14 +219,14 @@ class Provider(ABC, Generic[SettingsT]):
         return SingleChunkStream(await self.complete_async(request, timeout))
 
     def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:  # noqa: ARG002 - see below
-        """Make one try and return a vector for each text. Only a provider whose `capabilities` say so is asked.
+        """Make one attempt and return a vector for each text. Called only if `capabilities` has `embeddings`.
 
-        It takes the texts that `request.batches` still has, appends what each brings to `request.done`, and returns
+        An override takes the remaining texts from `request.batches`, appends each result to `request.done`, and returns
         `request.response()`.
 
         Args:
-            request: What is asked.
-            timeout: Seconds of wall-clock time the try may take, for all batches.
+            request: The texts to embed.
+            timeout: Seconds of wall-clock time all batches together may take.
 
         Raises:
             LLMRouterError: what failed.
@@ -231,25 +234,25 @@ class Provider(ABC, Generic[SettingsT]):
         raise UnavailableError("the provider gives no embeddings", sent=False)
 
     async def embed_async(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
-        """As `embed`, for asyncio. Unless overridden, runs `embed` in a thread; a cancellation abandons it."""
+        """As `embed`, for asyncio. By default, runs `embed` in a thread, which a cancellation abandons."""
         return await call_in_thread_async(self.embed, request, timeout)
 
     def secrets(self) -> Iterable[str]:
-        """Return the values that must never appear in a trace, an error or a log: the keys of this moment.
+        """Return the values that must never appear in a trace, an error or a log: the current keys.
 
-        Unless overridden, these are the values of environment variables in the settings; an override adds to them.
+        By default, these are the values of environment variables in the settings; an override adds to them.
         """
         return self.config.filled_values()
 
     def close(self) -> None:
-        """Release connections, files and the like. Called once, after the last call."""
+        """Release connections, files and other resources. Called once, after the last call."""
 
     async def aclose(self) -> None:
-        """As `close`, for resources of the running event loop. Unless overridden, calls `close`."""
+        """As `close`, for resources of the running event loop. By default, calls `close`."""
         self.close()
 
     def check(self) -> Iterable[tuple[Literal["ok", "warning", "error"], str]]:
-        """Return what the doctor should say of this provider, as (level, sentence) pairs. Uses no network."""
+        """Return what the doctor should report about this provider, as (level, sentence) pairs. Uses no network."""
         return ()
 
 
@@ -263,7 +266,7 @@ def read_key(name: str, provider: str) -> str:
 
 
 def checked_key(what: str, value: str | None, provider: str, *, missing: str = "is not set") -> str:
-    """Return `value`, the key of `provider` that was read from `what`, without white space around it.
+    """Return `value`, the key of `provider` that was read from `what`, without surrounding white space.
 
     Raises:
         AuthenticationError: it is missing or empty, or holds characters that no header can carry.

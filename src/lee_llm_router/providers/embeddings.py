@@ -1,8 +1,8 @@
-"""Embeddings: texts in, one vector for each out. Plain data, as a provider and a caller see it.
+"""Embeddings: texts in, one vector for each out. Plain data that providers and callers share.
 
-An attempt asks for all texts, in batches of the size that its provider takes. What batches have brought stays in the
-request (`EmbeddingRequest.done`), so that a retry goes on where the last attempt ended. The request is made anew for
-each target: vectors of two models must never be mixed.
+An attempt embeds all texts, in batches of its provider's size. The results stay in the request
+(`EmbeddingRequest.done`), so that a retry continues where the last attempt ended. Each target gets a new request:
+vectors of two models must never mix.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lee_llm_router.response.types import UNREPORTED, LLMUsage
 Vector: TypeAlias = tuple[float, ...]
 
 MAX_BATCH_CHARACTERS = 400_000
-"""Characters in one batch, unless a single text is longer: OpenAI takes 300,000 tokens in a request."""
+"""Characters in one batch, unless a single text is longer: OpenAI takes 300,000 tokens per request."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingInputs:
-    """What a caller wants embedded."""
+    """What a caller wants to embed."""
 
     texts: tuple[str, ...]
     dimensions: int | None = None
@@ -33,7 +33,7 @@ class EmbeddingInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedBatch:
-    """What one batch has brought."""
+    """The result of one batch."""
 
     vectors: tuple[Vector, ...]
     usage: LLMUsage = UNREPORTED
@@ -46,7 +46,7 @@ class EmbeddedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRequest:
-    """One request for embeddings, as a provider sees it. None means: not asked for, and not sent."""
+    """One request for embeddings, as a provider sees it. None means that an option is unset and not sent."""
 
     inputs: tuple[str, ...]
     model: str | None = None
@@ -59,10 +59,10 @@ class EmbeddingRequest:
     request_id: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     done: list[EmbeddedBatch] = field(default_factory=list, repr=False)
-    """What earlier batches have brought, in order; a provider appends to it."""
+    """The results of earlier batches, in order; a provider appends to it."""
 
     def batches(self, size: int) -> Iterator[tuple[str, ...]]:
-        """Yield the texts still to be embedded, at most `size` at once; the answer to each goes into `done`."""
+        """Yield batches of at most `size` texts that have no vector yet; the result of each goes into `done`."""
         start = sum(len(batch.vectors) for batch in self.done)
         while start < len(self.inputs):
             end, characters = start + 1, len(self.inputs[start])
@@ -75,7 +75,7 @@ class EmbeddingRequest:
             start = end
 
     def response(self) -> EmbeddingResponse:
-        """Return what all batches together have brought."""
+        """Return the results of all batches."""
         done = self.done
         return EmbeddingResponse(
             vectors=tuple(vector for batch in done for vector in batch.vectors),
@@ -89,20 +89,20 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingResponse:
-    """The vectors of all texts of a call, by one model."""
+    """The vectors of all texts of a call, from one model."""
 
     vectors: tuple[Vector, ...] = field(repr=False)
-    """One for each text, in the order of the texts; all have the same length."""
+    """One vector for each text, in the order of the texts; all have the same length."""
     usage: LLMUsage = UNREPORTED
     cost_usd: float | None = None
     cached: bool = False
-    """Whether they were kept from an earlier request (`cache`)."""
+    """Whether the vectors come from an earlier request (`cache`)."""
     model: str | None = None
     """The model that served, as the provider reports it."""
     provider: str = ""
     """Name of the provider that served, filled in by the router."""
     request_id: str = ""
-    """The call's id, the one in its traces; filled in by the router."""
+    """The call's id, as in its traces; filled in by the router."""
     request_bytes: int | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default=NO_HEADERS, repr=False, compare=False)
 
@@ -113,10 +113,10 @@ class EmbeddingResponse:
 
 
 def checked_inputs(inputs: Any, dimensions: Any) -> EmbeddingInputs:
-    """Return what a caller has passed, if it can be embedded; a plain string is one text.
+    """Return the caller's texts if they can be embedded; a plain string is one text.
 
     Raises:
-        InvalidRequestError: no texts, an empty one, no text at all, or one that UTF-8 cannot carry.
+        InvalidRequestError: there are no texts, or one is empty, not a string, or not valid in UTF-8.
     """
     if isinstance(inputs, (Mapping, Set, bytes)):
         raise InvalidRequestError(
@@ -147,14 +147,15 @@ def checked_vectors(vectors: Sequence[Any], wanted: int) -> tuple[Vector, ...]:
     """Return `vectors` as tuples of numbers.
 
     Raises:
-        InvalidResponseError: they are not `wanted` many, not equally long, empty, or hold anything but finite numbers.
+        InvalidResponseError: there are not `wanted` of them, or they differ in length, are empty, or hold anything but
+            finite numbers.
     """
     if len(vectors) != wanted:
         raise InvalidResponseError(f"{len(vectors)} vectors came for {wanted} texts")
     found = []
     for vector in vectors:
         try:
-            # The sum is a number only if all are, and finite only if all are.
+            # The sum is a number only if all elements are, and finite only if all are.
             sound = isinstance(vector, (list, tuple)) and bool(vector) and isfinite(sum(vector))
         except (TypeError, OverflowError):
             sound = False
@@ -174,5 +175,5 @@ def _sum_of(usages: Sequence[LLMUsage]) -> LLMUsage:
 
 
 def _total(numbers: Sequence[Any]) -> Any:
-    """Return the sum; None if any number is not known."""
+    """Return the sum; None if any number is unknown."""
     return None if not numbers or None in numbers else sum(numbers)

@@ -1,13 +1,13 @@
-"""JSON Schemas of answers: the schema of a request, and its form for OpenAI's strict mode. Pure.
+"""JSON Schemas of answers: a request's schema, and its form for OpenAI's strict mode. Pure.
 
 A request names a JSON Schema, or a type that pydantic can validate: a model, a dataclass, a TypedDict, ``list[Trip]``,
-a union, a `TypeAdapter`. `json_schema_of` gives the schema of any. The router checks every answer against it, whatever
-the vendor promises.
+a union, a `TypeAdapter`. `json_schema_of` returns the schema of any of them. The router checks every answer against it,
+whatever the vendor promises.
 
-Strict mode is OpenAI's (API guide, "Structured outputs", "Supported schemas"): the service then guarantees an answer
-that fits, but every object must list all its properties as required and allow no others. `strict_schema` tightens a
-schema to that. A value that fits the tightened schema fits the original too. Some schemas strict mode cannot express;
-for those a provider sends the original, or tells the model in words.
+In OpenAI's strict mode (API guide, "Structured outputs", "Supported schemas") the service guarantees a matching answer,
+but every object must list all its properties as required and allow no others. `strict_schema` tightens a schema
+accordingly. A value that matches the tightened schema matches the original too. Strict mode cannot express some
+schemas; for those a provider sends the original, or describes it to the model in words.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from lee_llm_router.response.types import LLMRequest
 ResultT = TypeVar("ResultT")
 
 MAX_DEPTH = 180
-"""Levels of mappings and lists in a JSON Schema. The libraries that read it have no more room than 200."""
+"""Levels of mappings and lists in a JSON Schema. The libraries that read it handle at most 200."""
 _MAX_PARTS = 200_000
 _GREATEST_NUMBER = 10**400
-"""Below what a number can be to be written and read again everywhere."""
+"""Numbers must be below this, so that everything can write and read them."""
 
 
 def json_schema_of(schema: Any) -> dict[str, Any]:
-    """Return the JSON Schema of a request's `schema`, to be read and not changed: that of a type is remembered.
+    """Return the JSON Schema of a request's `schema`. Do not change it: a type's schema is cached.
 
     Raises:
-        InvalidRequestError: a type that pydantic cannot validate, or that JSON Schema cannot express.
+        InvalidRequestError: pydantic cannot validate the type, or JSON Schema cannot express it.
     """
     if isinstance(schema, Mapping):
         return dict(schema)
@@ -49,7 +49,7 @@ def json_schema_of(schema: Any) -> dict[str, Any]:
 
 
 def adapter_of(schema: Any) -> TypeAdapter[Any]:
-    """Return what validates values of the type `schema`; it is remembered.
+    """Return the validator of the type `schema`, which is cached.
 
     Raises:
         InvalidRequestError: pydantic cannot validate it.
@@ -59,7 +59,7 @@ def adapter_of(schema: Any) -> TypeAdapter[Any]:
 
 
 def is_type(value: object) -> bool:
-    """Return whether `value` may be a type to validate: a class, ``list[Trip]``, a union, a `TypeAdapter`."""
+    """Return whether `value` may be a type to validate against: a class, ``list[Trip]``, a union, a `TypeAdapter`."""
     return (
         isinstance(value, (type, TypeAdapter, UnionType))
         or get_origin(value) is not None
@@ -70,7 +70,7 @@ def is_type(value: object) -> bool:
 
 
 def type_name(schema: Any) -> str:
-    """Return what to call the type `schema` in an error."""
+    """Return the name of the type `schema`, for an error."""
     return schema.__name__ if isinstance(schema, type) and get_origin(schema) is None else bounded(repr(schema), 100)
 
 
@@ -83,10 +83,10 @@ def _check_is_type(schema: Any) -> None:
 
 
 def _remembered(function: Callable[[Any], ResultT], schema: Any) -> ResultT:
-    """Return what `function`, which remembers, makes of `schema`; also of a type that has no hash."""
+    """Return the result of the cached `function` for `schema`, which may be an unhashable type."""
     try:
         hash(schema)
-    except TypeError:  # an `Annotated` with a list, say
+    except TypeError:  # for example an `Annotated` with a list
         return function.__wrapped__(schema)  # type: ignore[attr-defined, no-any-return]
     return function(schema)
 
@@ -115,7 +115,7 @@ def _wrong_type(what: str, schema: Any, error: Exception) -> InvalidRequestError
 
 
 def json_instructions(request: LLMRequest) -> str:
-    """Return words that ask a model for the JSON that `request` wants."""
+    """Return a prompt that asks a model for the JSON that `request` wants."""
     if request.schema is None:
         return "Answer with one JSON value and nothing else."
     shape = json.dumps(json_schema_of(request.schema), ensure_ascii=False)
@@ -123,7 +123,7 @@ def json_instructions(request: LLMRequest) -> str:
 
 
 def schema_problem(schema: Mapping[Any, Any]) -> str | None:
-    """Return why `schema` is no JSON Schema that can be sent and checked, as far as its shape tells; None if it is."""
+    """Return why `schema` cannot be sent and checked as a JSON Schema, judged by its shape; None if it can."""
     level: list[Any] = [schema]
     parts = 0
     for _ in range(MAX_DEPTH):
@@ -159,18 +159,18 @@ def _is_json_value(value: Any) -> bool:
 
 
 def schema_name(schema: Mapping[str, Any]) -> str:
-    """Return a name for `schema` of the characters OpenAI allows (a-z, A-Z, 0-9, _ and -, 64 at most)."""
+    """Return a name for `schema` made of the characters that OpenAI allows (a-z, A-Z, 0-9, _ and -, 64 at most)."""
     title = schema.get("title")
     return re.sub(r"[^a-zA-Z0-9_-]+", "_", title)[:64].strip("_") or "answer" if isinstance(title, str) else "answer"
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:
-    """Return whether `schema` keeps the rules of strict mode as it stands."""
+    """Return whether `schema` already keeps the rules of strict mode."""
     return strict_schema(schema) == schema
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return `schema` tightened for strict mode; None where strict mode cannot express it."""
+    """Return `schema` tightened for strict mode; None if strict mode cannot express it."""
     if schema_problem(schema) is not None:
         return None
     try:
@@ -191,19 +191,20 @@ _TAKEN = frozenset({
     "pattern", "format", "minLength", "maxLength", "multipleOf", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "minItems", "maxItems", *_SCHEMAS_BY_NAME,
 })  # fmt: skip
-"""Keywords that strict mode takes (API guide, "Supported schemas"). `$ref` and an allOf of one are treated apart."""
+"""Keywords that strict mode accepts (API guide, "Supported schemas"). `$ref` and an allOf of one are handled
+separately."""
 _NOTES = frozenset({
     "default", "title", "description", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema",
 })  # fmt: skip
-"""Keywords that say nothing of what fits."""
+"""Keywords that do not restrict values."""
 _TYPES = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 _MAX_STRICT_DEPTH = 10
-"""Levels of objects that strict mode takes."""
+"""Levels of objects that strict mode accepts."""
 
 
 def _tightened(node: Any, depth: int) -> dict[str, Any]:
-    """Return the schema `node`, `depth` objects below the root, tightened."""
+    """Return the tightened schema `node`, which is `depth` objects below the root."""
     if not isinstance(node, Mapping) or depth > _MAX_STRICT_DEPTH:
         raise _NotStrictError
     for alone in ("$ref", "allOf"):
@@ -227,12 +228,12 @@ def _tightened(node: Any, depth: int) -> dict[str, Any]:
 
 
 def _tightened_alone(node: Mapping[str, Any], keyword: str, depth: int) -> dict[str, Any]:
-    """Return what a reference, or an allOf of one schema, comes to: pydantic writes both, with notes beside them."""
+    """Resolve a reference, or an allOf of one schema: pydantic writes both, with notes beside them."""
     definitions = {name: node[name] for name in ("$defs", "definitions") if name in node}
     if node.keys() - {keyword} - _NOTES - definitions.keys():
         raise _NotStrictError
     if keyword == "$ref":
-        # Strict mode allows nothing beside a reference.
+        # Strict mode allows nothing next to a reference.
         return {"$ref": node["$ref"]}
     schemas = node["allOf"]
     if not isinstance(schemas, list) or len(schemas) != 1 or not isinstance(schemas[0], Mapping):
@@ -244,9 +245,9 @@ def _tightened_alone(node: Mapping[str, Any], keyword: str, depth: int) -> dict[
 
 
 def _says_type(node: Mapping[str, Any]) -> bool:
-    """Whether `node` says what is wanted in a way that strict mode takes."""
+    """Whether `node` restricts its value in a way that strict mode accepts."""
     if "anyOf" in node:
-        # Beside other rules, tightened objects of the two sides would exclude each other.
+        # Tightened objects in anyOf and next to it would exclude each other.
         beside = node.keys() - _NOTES - {"anyOf", "$defs", "definitions"}
         return isinstance(node["anyOf"], list) and bool(node["anyOf"]) and not beside
     if "type" not in node:
@@ -281,7 +282,7 @@ def _tightened_keyword(name: str, value: Any, depth: int) -> Any:
 
 
 def _check_references(node: Any, root: Mapping[str, Any]) -> None:
-    """Raise if a reference leads nowhere, or anywhere but to the root or its definitions."""
+    """Raise if a reference leads nowhere, or outside the root and its definitions."""
     if isinstance(node, list):
         for one in node:
             _check_references(one, root)

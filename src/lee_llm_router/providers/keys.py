@@ -1,8 +1,8 @@
-"""The key of a provider: from an environment variable or from a file, read at each attempt.
+"""The key of a provider, from an environment variable or a file, read at each attempt.
 
-A provider may have several keys (`api_key_env` is a list). Then each attempt has one of them: the plan of a call names
-its variable, and the provider is opened with settings that name that variable alone. What is here reads, of several,
-the first that is set.
+A provider may have several keys (`api_key_env` is a list). Then each attempt uses one: the plan of a call names its
+variable, and the pool opens the provider with settings that name only that variable. If the settings name several, this
+module reads the first that is set.
 """
 
 import os
@@ -21,7 +21,7 @@ from lee_llm_router.providers.base import ProviderConfig, checked_key
 from lee_llm_router.settings.fields import EnvName, EnvNames
 
 MAX_KEY_BYTES = 16_384
-"""Size of the largest file that is taken for a key."""
+"""Size of the largest file that can be a key."""
 
 _VARIABLES = ("api_key_env", "other_api_key_envs")
 
@@ -32,10 +32,11 @@ class KeyedConfig(ProviderConfig):
     """Settings of a provider that may need a key."""
 
     keeps_key_at_home: ClassVar[bool] = False
-    """Whether the vendor's key is sent to another owner's address only where the file names it.
+    """Whether the vendor's key goes to another owner's address only if the file names the key.
 
-    So it is with a vendor whose name is also that of the API that others speak: {type: anthropic, base_url: ...} is any
-    server with that API, as {type: http, base_url: ...} is. {type: groq, base_url: ...} is Groq by another way.
+    This is for a vendor whose alias is also the name of an API that others serve: {type: anthropic, base_url: ...} may
+    be any server with that API, as may {type: http, base_url: ...}. But {type: groq, base_url: ...} is still Groq,
+    reached another way.
     """
 
     api_key_env: EnvNames | None = Field(
@@ -62,10 +63,10 @@ class KeyedConfig(ProviderConfig):
 
     @classmethod
     def with_defaults(cls, written: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
-        """Return the settings `written` with an alias's `defaults`.
+        """Return the settings `written` with the `defaults` of an alias.
 
-        A key that is named replaces all of the alias's variables, and so does ``api_key_env: null``, by which none is
-        sent. See `keeps_key_at_home` for what an address does.
+        A key that the settings name replaces all of the alias's variables, and ``api_key_env: null`` sends no key. See
+        `keeps_key_at_home` for the effect of an address.
         """
         is_named = "api_key_env" in written or written.get("api_key_file") is not None
         is_away = cls.keeps_key_at_home and _leads_elsewhere(written.get("base_url"), defaults.get("base_url"))
@@ -74,29 +75,29 @@ class KeyedConfig(ProviderConfig):
         return super().with_defaults(written, defaults)
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:
-        """As `RedactingModel.changed`. A key that is named otherwise replaces all variables named before."""
+        """As `RedactingModel.changed`. A new key setting replaces all variables named before."""
         if "api_key_env" in overrides or overrides.get("api_key_file") is not None:
             overrides = {"api_key_env": None, "other_api_key_envs": (), **overrides}
         return super().changed(overrides)
 
     def key_variables(self) -> tuple[str, ...]:
-        """Return the environment variables that the key may be in, in the order in which they are looked at."""
+        """Return the environment variables that may hold the key, in order of preference."""
         if isinstance(self.api_key_env, tuple):
             return self.api_key_env
         return () if self.api_key_env is None else (self.api_key_env, *self.other_api_key_envs)
 
     @property
     def several_keys(self) -> tuple[str, ...]:
-        """The variables of the provider's keys, if it has more than one; else empty."""
+        """The variables of the provider's keys if it has more than one, otherwise empty."""
         return self.api_key_env if isinstance(self.api_key_env, tuple) else ()
 
     def by_key(self) -> tuple[Self, ...]:
-        """Return the settings that name each of several keys alone; themselves, if there are not several."""
+        """Return one settings object for each of several keys; the settings themselves if there are not several."""
         return tuple(self.changed({"api_key_env": name}) for name in self.several_keys) or (self,)
 
 
 def _leads_elsewhere(written: object, usual: object) -> bool:
-    """Whether the address `written` is that of another owner than the `usual` one."""
+    """Whether the address `written` belongs to another owner than `usual`."""
     if not isinstance(written, str) or not isinstance(usual, str):
         return False
     return site_of(host_of(written)) != site_of(host_of(usual))
@@ -106,8 +107,8 @@ class KeySource:
     """Reads the key of one provider.
 
     Args:
-        config: Says where it is.
-        provider: Name of the provider, for errors.
+        config: Says where the key is.
+        provider: The provider's name, for errors.
     """
 
     def __init__(self, config: KeyedConfig, provider: str) -> None:
@@ -115,9 +116,9 @@ class KeySource:
         self._origin = config.origin
         self._provider = provider
         self._from_file: tuple[tuple[int, ...], str] | None = None
-        """The key read last, and what the file looked like then."""
+        """The key read last, and the file's state at that time."""
         self._from_variable: tuple[str | None, str] | None = None
-        """The value of the variable that was read last, and the key in it."""
+        """The value of the variable when last read, and the key in it."""
 
     @property
     def is_named(self) -> bool:
@@ -125,10 +126,10 @@ class KeySource:
         return self._config.api_key_env is not None or self._config.api_key_file is not None
 
     def read(self) -> str | None:
-        """Return the key of this moment; None if the settings name none.
+        """Return the current key; None if the settings name none.
 
         Raises:
-            AuthenticationError: it is not there, or cannot be a key.
+            AuthenticationError: it is missing, or cannot be a key.
         """
         config = self._config
         if config.api_key_file is not None:
@@ -145,7 +146,7 @@ class KeySource:
         return key
 
     def _variable(self) -> str | None:
-        """Return the variable that the key is read from: the first that is set, else the first; None without any."""
+        """Return the variable to read the key from: the first that is set, else the first; None if there are none."""
         config = self._config
         if isinstance(config.api_key_env, str) and not config.other_api_key_envs:
             return config.api_key_env
@@ -156,7 +157,7 @@ class KeySource:
         return bool((self._origin.variable(variable) or "").strip())
 
     def known(self) -> Iterable[str]:
-        """Return what must be kept out of every output: the key of this moment, if there is one."""
+        """Return what must never be shown: the current key, if there is one."""
         if self._config.api_key_env is not None:
             names = self._config.key_variables()
             return tuple(key for name in names if (key := (self._origin.variable(name) or "").strip()))
@@ -168,7 +169,7 @@ class KeySource:
         return () if self._from_file is None else (self._from_file[1],)
 
     def check(self) -> Iterator[_Finding]:
-        """Say whether the key is there, where it comes from, and what is odd about it."""
+        """Say whether the key is present, where it comes from, and what looks wrong with it."""
         config = self._config
         try:
             key = self.read()
@@ -192,7 +193,7 @@ class KeySource:
         yield from self._oddities(what, key)
 
     def check_each(self) -> Iterator[_Finding]:
-        """As `check`, of each of several keys: one that is not set is passed over, unless none is."""
+        """As `check`, for each of several keys. An unset key is skipped, unless all are unset."""
         names = self._config.several_keys
         if not any(map(self._holds_text, names)):
             yield from self.check()
@@ -210,7 +211,7 @@ class KeySource:
             yield CheckNote("warning", f"{what}: there is white space in the key", "LLR203")
 
     def _id_of_missing(self) -> str:
-        """Return the id of the check that finds no key, or one that cannot be sent."""
+        """Return the id of the check that reports a missing or unsendable key."""
         if self._config.api_key_file is not None:
             return "LLR303"
         name = self._variable()
@@ -235,14 +236,14 @@ class KeySource:
 
 
 def _look(info: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is written or replaced."""
+    """Return a value that changes when the file is written or replaced."""
     return info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev, info.st_size
 
 
 def oddity_of_value(value: str) -> CheckNote | None:
-    """Return what is odd about the value of a variable, without any part of it; None if nothing is.
+    """Return what looks wrong with a variable's value, without quoting any of it; None if nothing does.
 
-    Containers and notebooks pass a line of a `.env` on as it is, with quotes and with the end of a Windows line.
+    Containers and notebooks pass on a line of a `.env` file unchanged, including quotes and a Windows line ending.
     """
     text = value.strip()
     if len(text) > 1 and (text[0] in "\"'" or text[-1] in "\"'"):

@@ -1,13 +1,13 @@
 """The provider `mock`: answers and fails as its settings say, without a network. For tests, demos and dry runs.
 
-It gives a fixed text, repeats the question, or plays a script. Each provider of a router plays its script once: all
-roles, threads and event loops that use the provider share its position in the script. A provider whose settings a
-policy overrides is another provider and starts from the beginning.
+It returns a fixed text, repeats the question, or plays a script. Each provider of a router plays its script once: all
+roles, threads and event loops that use the provider share its position in the script. If a policy overrides a
+provider's settings, that makes another provider, which starts at the beginning.
 
-When streamed, an answer comes in the chunks of the script, or else word by word, and may fail in the middle.
+A streamed answer comes in the chunks of the script, or word by word, and may fail in the middle.
 
-Usage is counted in words (runs of characters without white space). Prompt tokens are the words of all messages;
-completion tokens are the words of the answer and of the arguments of its tool calls. A failure reports no usage.
+Usage counts words (runs of characters without white space). Prompt tokens are the words of all messages; completion
+tokens are the words of the answer and of its tool calls' arguments. A failure reports no usage.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DEFAULT_DIMENSIONS = 8
 _ANSWER_FIELDS = ("text", "chunks", "echo", "tool_calls", "finish_reason")
 _FAILURE_FIELDS = ("message", "status_code", "retry_after", "final", "fail_after")
 _SHORT = 1000
-"""The most characters of a text whose number of words is remembered."""
+"""Longest text, in characters, whose word count is remembered."""
 _WORD_WITH_SPACE = re.compile(r"\S+\s*|\s+")
 
 
@@ -70,7 +70,7 @@ class MockToolCall(RedactingModel):
 class MockStep(RedactingModel):
     """One outcome of a script: an answer, or a failure. With neither, the provider's usual answer.
 
-    With `fail_after` it is both: a streamed answer that breaks off.
+    With `fail_after` it is both: a streamed answer that fails in the middle.
     """
 
     text: str | None = Field(None, description="The answer. Streamed, it comes word by word.")
@@ -111,7 +111,7 @@ class MockStep(RedactingModel):
 
 
 def _check_not_empty(script: tuple[MockStep, ...]) -> tuple[MockStep, ...]:
-    # Not min_length: pydantic would report that too whenever an element is wrong.
+    # Not min_length: pydantic would report that too whenever any element is invalid.
     if not script:
         raise PydanticCustomError("mock_script", "must not be empty")
     return script
@@ -141,7 +141,7 @@ class MockConfig(ProviderConfig):
 
 @dataclass(slots=True)
 class _PreparedStep:
-    """What is the same each time a step is played."""
+    """The parts of a step that are the same each time it is played."""
 
     step: MockStep
     delay: float
@@ -151,11 +151,11 @@ class _PreparedStep:
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str
     words: int
-    """The words of text and arguments; those of a repeated user message are not counted yet."""
+    """Words of text and arguments, without those of a repeated user message."""
 
 
 class MockProvider(Provider[MockConfig]):
-    """Answers and fails as its settings say. See the docstring of this module."""
+    """Answers and fails as its settings say. See this module's docstring."""
 
     config_model: ClassVar[type[ProviderConfig]] = MockConfig
     capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, embeddings=True, bounded=True)
@@ -202,7 +202,7 @@ class MockProvider(Provider[MockConfig]):
         return self._play_stream(step, request, timeout)
 
     def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
-        """Play the next step: its delay and failure count, its answer does not. The same text has the same vector."""
+        """Play the next step's delay and failure, but not its answer. The same text always gets the same vector."""
         step = self._next()
         if step.delay:
             self.clock.sleep(min(step.delay, timeout))
@@ -285,7 +285,7 @@ class MockProvider(Provider[MockConfig]):
 
 
 class _MockStream(ChunkStream):
-    """Gives `chunks` with a `pause` between them, and then raises `failure` if there is one."""
+    """Yields `chunks` with a `pause` between them, then raises `failure` if there is one."""
 
     def __init__(
         self, clock: Clock, chunks: Sequence[StreamChunk], pause: float, failure: LLMRouterError | None
@@ -350,7 +350,7 @@ def _stream_chunks(answer: LLMResponse, texts: Sequence[str] | None) -> list[Str
 
 
 def _vector_of(text: str, length: int) -> tuple[float, ...]:
-    """Return a vector of length 1 that only `text` has, with `length` numbers."""
+    """Return a vector of length 1 with `length` numbers, different for each `text`."""
     made = shake_256(text.encode()).digest(2 * length)
     numbers = [int.from_bytes(made[i : i + 2], "big") / 32768 - 1 for i in range(0, 2 * length, 2)]
     size = sqrt(sum(number * number for number in numbers)) or 1.0
@@ -372,5 +372,5 @@ def _words_of_short(text: str) -> int:
 
 
 def _count_words(text: str) -> int:
-    # What is asked of a mock is asked again and again: to count a prompt of 12 words anew costs 2.4k instructions.
+    # A mock gets the same prompt again and again: counting 12 words anew costs 2.4k instructions.
     return _words_of_short(text) if len(text) <= _SHORT else len(text.split())

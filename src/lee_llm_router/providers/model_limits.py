@@ -1,4 +1,4 @@
-"""The limits of single models; loaded when a file has some."""
+"""The limits of single models; loaded only if a file has some."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from lee_llm_router.settings.model import Section
 
 
 class ModelLimitsConfig(Section):
-    """Limits of one model, besides those of its provider."""
+    """Limits of one model, in addition to those of its provider."""
 
     max_concurrency: Integer | None = Field(
         None, ge=1, le=1_000_000, description="Attempts at the model at once, of this router. Default: any."

@@ -1,4 +1,4 @@
-"""Keeps the providers of one router: each is built once for its settings, and closed with the router."""
+"""Keeps the providers of one router: builds each once per set of settings, and closes them with the router."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lee_llm_router.providers.base import Provider, ProviderConfig
 _KEY = "api_key_env"
 """The setting that names a provider's keys."""
 MAX_VARIANTS = 16
-"""Idle providers kept whose settings a policy has changed; beyond that the one unused for longest is closed."""
+"""Idle providers kept that have settings overridden by a policy; beyond that the least recently used one is closed."""
 
 Wrap: TypeAlias = Callable[[Provider[Any]], Provider[Any]]
-"""Puts a provider around a provider, or returns it as it is; see `wrapper.py`."""
+"""Puts a provider around a provider, or returns it unchanged; see `wrapper.py`."""
 
 _Key = tuple[str, bytes]
 
@@ -36,12 +36,12 @@ class _Variant:
 
 
 class ProviderPool:
-    """Providers by name, built when first opened; and a few variants of them with other settings.
+    """Providers by name, built when first opened, and a few variants of them with other settings.
 
     Args:
         configs: Settings of the providers, by name.
         clock: Given to every provider.
-        wrap: Applied to each provider once, when it is built. None: they are used as they are.
+        wrap: Called once with each provider, when it is built. None: providers are used unchanged.
     """
 
     def __init__(self, configs: Mapping[str, ProviderConfig], clock: Clock, wrap: Wrap | None = None) -> None:
@@ -51,23 +51,23 @@ class ProviderPool:
         self._lock = ForkLock(reentrant=True)
         self._providers: dict[str, Provider[Any]] = {}
         self._by_key: dict[tuple[str, str], Provider[Any]] = {}
-        """Of providers with several keys: one for each, by name and variable."""
+        """For providers with several keys: one provider per key, by name and variable."""
         self._bare: dict[str, Provider[Any]] = {}
-        """Of those, what they are made from, which nothing is wrapped around."""
+        """For those providers: the unwrapped provider that the others are made from."""
         self._variants: dict[_Key, _Variant] = {}
         self.is_closed = False
-        """Whether it has been closed; a closed pool builds nothing."""
+        """Whether the pool is closed; a closed pool builds nothing."""
 
     def open(self, name: str, overrides: Mapping[str, Any], key_variable: str | None = None) -> Provider[Any]:
-        """Return the provider `name`, with `overrides` in place of its settings of those names. Pair with `release`.
+        """Return the provider `name`, with `overrides` replacing its settings of those names. Pair with `release`.
 
         Args:
             name: Its name.
-            overrides: Settings that hold in place of its own.
-            key_variable: The variable of the one key that it shall use, of several.
+            overrides: Settings that replace its own.
+            key_variable: The variable of the key to use, if it has several keys.
 
         Raises:
-            ConfigError: its type cannot be loaded, or the overrides are wrong.
+            ConfigError: its type cannot be loaded, or the overrides are invalid.
             RouterClosedError: the pool is closed.
         """
         if key_variable is not None:
@@ -78,7 +78,7 @@ class ProviderPool:
         if provider is not None:
             return provider
         with self._lock:
-            if self.is_closed:  # a provider built now would never be closed
+            if self.is_closed:  # nothing would ever close a provider built now
                 raise RouterClosedError("the router is closed", sent=False)
             if not overrides:
                 return self._providers.get(name) or self._providers.setdefault(name, self._build(name))
@@ -92,7 +92,7 @@ class ProviderPool:
         """Return the settings that `open` builds a provider with, without building it.
 
         Raises:
-            ConfigError: the overrides are wrong.
+            ConfigError: the overrides are invalid.
         """
         config = self._configs[name]
         if overrides:
@@ -105,10 +105,10 @@ class ProviderPool:
         return config
 
     def prepare(self, before: ProviderPool) -> None:
-        """Build what `before` has built with the same settings, so that what providers share (a model) stays loaded."""
+        """Build what `before` has built with the same settings, so that shared resources (a model) stay loaded."""
         for name in tuple(before._providers):
             if self._configs.get(name) == before._configs[name]:
-                with suppress(Exception):  # whoever asks for it gets the error
+                with suppress(Exception):  # whoever opens it gets the error
                     self.open(name, {})
 
     def release(self, name: str, overrides: Mapping[str, Any], key_variable: str | None = None) -> None:
@@ -126,7 +126,7 @@ class ProviderPool:
         _close_all(dropped)
 
     def close(self) -> None:
-        """Close every provider. If one raises, that is logged and the others are still closed."""
+        """Close every provider. An error of one is logged, and the others are still closed."""
         _close_all(self._taken())
 
     async def aclose(self) -> None:
@@ -138,7 +138,7 @@ class ProviderPool:
                     await provider.aclose()
                 except Exception as error:  # noqa: BLE001 - the others must still be closed
                     _note_unclosed(provider, error)
-        finally:  # the rest is closed even if the task is cancelled
+        finally:  # closes the rest even if the task is cancelled
             _close_all(providers)
 
     def _taken(self) -> Iterator[Provider[Any]]:
@@ -153,7 +153,7 @@ class ProviderPool:
         return iter(providers)
 
     def _open_for_key(self, name: str, key_variable: str) -> Provider[Any]:
-        """Return the provider that uses one key of several. What can be shared between those of all keys is."""
+        """Return the provider that uses one of several keys. Providers of all keys share what they can."""
         with self._lock:
             if self.is_closed:
                 raise RouterClosedError("the router is closed", sent=False)
@@ -172,7 +172,7 @@ class ProviderPool:
         return self._checked(registry.get(config.type)(name, config, self._clock), name)
 
     def _checked(self, built: Any, name: str) -> Provider[Any]:
-        """Return what was built for `name` as calls get it: wrapped, and a provider."""
+        """Return what was built for `name`, wrapped as calls use it, after checking that it is a provider."""
         provider = built
         if self._wrap is not None:
             provider = self._wrap(provider)
@@ -190,7 +190,7 @@ def _close_all(providers: Iterable[Provider[Any]]) -> None:
 
 
 def _note_unclosed(provider: Provider[Any], error: Exception) -> None:
-    # Not the text of the error: it may hold a key.
+    # Not the error's text: it may hold a key.
     logger.error("closing provider %r raised %s", provider.name, type(error).__name__)
 
 

@@ -1,4 +1,4 @@
-"""Which provider types exist, and under which other names. See `PluginRegistry`."""
+"""Which provider types exist, and their aliases. See `PluginRegistry`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ available = PROVIDERS.available
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
-    # Worked out when asked for, since that reads the table of vendors.
+    # Computed on demand, since it reads the table of vendors.
     if name == "BUILTIN_NAMES":
         return PROVIDERS.built_in_names
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

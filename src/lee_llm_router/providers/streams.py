@@ -1,4 +1,4 @@
-"""What a provider gives back for a streamed call: a `ChunkStream`, pulled chunk by chunk."""
+"""What a provider returns for a streamed call: a `ChunkStream`, pulled chunk by chunk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def chunk_of(response: LLMResponse) -> StreamChunk:
 
 
 class AnswerParts:
-    """The parts of one streamed answer so far, put together."""
+    """The parts of one streamed answer so far, merged."""
 
     __slots__ = (
         "_cost_usd",
@@ -74,7 +74,7 @@ class AnswerParts:
         self._details = NO_DETAILS
 
     def add(self, chunk: StreamChunk) -> None:
-        """Take the next chunk. What one leaves unset stays as earlier ones have set it."""
+        """Take the next chunk. A field that it leaves unset keeps its earlier value."""
         if chunk.text:
             self.texts.append(chunk.text)
         if chunk.reasoning:
@@ -95,7 +95,7 @@ class AnswerParts:
             self._details = chunk.details
 
     def response(self, raw: Any = None) -> LLMResponse:
-        """Return the answer as far as it has come in; `raw` may be a `Deferred`."""
+        """Return the answer as far as it has arrived; `raw` may be a `Deferred`."""
         tools = (ToolCall(id=t[0], name=t[1], arguments="".join(t[2:])) for _, t in sorted(self._tools.items()))
         return LLMResponse(
             text="".join(self.texts),
@@ -118,23 +118,23 @@ class AnswerParts:
 
 
 def _filled_in(known: LLMUsage, newer: LLMUsage) -> LLMUsage:
-    """Return `known` with the numbers that `newer` reports; what it leaves out stays."""
+    """Return `known` with the numbers that `newer` reports; a number that it leaves out stays."""
     if type(newer) is not LLMUsage or type(known) is not LLMUsage:
-        return newer  # of a foreign provider; it is checked when the answer is whole
+        return newer  # from a third-party provider; it is checked when the answer is complete
     numbers = {f.name: getattr(newer, f.name) for f in fields(newer)}
     return replace(known, **{name: number for name, number in numbers.items() if number is not None})
 
 
 class ChunkStream(ABC):
-    """One streamed answer, pulled chunk by chunk by one caller at a time."""
+    """One streamed answer, which one caller at a time pulls chunk by chunk."""
 
     headers: Mapping[str, str] = NO_HEADERS
-    """Header fields of the answer, where it has any."""
+    """Header fields of the response, if it has any."""
 
     def buffered(self) -> StreamChunk | None:
-        """Return the next chunk if it has already arrived; None means unknown, so call `pull`.
+        """Return the next chunk if it has already arrived. None means that this is not known: call `pull`.
 
-        Called before each `pull_async`, which takes longer.
+        The router calls this before each `pull_async`, which takes longer.
 
         Raises:
             LLMRouterError: as `pull`.
@@ -143,35 +143,35 @@ class ChunkStream(ABC):
 
     @abstractmethod
     def pull(self, timeout: float) -> StreamChunk | None:
-        """Return the next chunk, or None after the last one of a whole answer.
+        """Return the next chunk, or None after the last chunk of a complete answer.
 
         Args:
-            timeout: Seconds of wall-clock time it may take.
+            timeout: Seconds of wall-clock time this may take.
 
         Raises:
-            LLMRouterError: what broke. An answer that ends early is an `InvalidResponseError`, never None.
+            LLMRouterError: what broke. An answer that ends early raises `InvalidResponseError`; it never returns None.
         """
 
     def whole_raw(self) -> Any:
-        """Return the vendor's whole answer, for `LLMResponse.raw`, after the last chunk; it may be a `Deferred`."""
+        """Return the vendor's whole answer for `LLMResponse.raw`, after the last chunk; it may be a `Deferred`."""
         return None
 
     _pulling: Future[StreamChunk | None] | None = None
-    """The `pull` that runs in a thread for `pull_async`."""
+    """The `pull` that a thread runs for `pull_async`."""
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
-        """As `pull`, for asyncio. Unless overridden, runs `pull` in a thread."""
+        """As `pull`, for asyncio. By default, runs `pull` in a thread."""
         self._pulling = start_in_thread(self.pull, timeout)
         return await awaitable(self._pulling)
 
     def close(self) -> None:
-        """Release the connection, whether the answer is whole or not. Called once, after the last `pull`."""
+        """Release the connection, even if the answer is incomplete. Called once, after the last `pull`."""
         return
 
     async def aclose(self) -> None:
         """As `close`, for a stream that was opened with `stream_async`.
 
-        Unless overridden, calls `close`; after a cancelled `pull_async`, once its thread has left `pull`.
+        By default, calls `close`. After a cancelled `pull_async`, it does so once the thread has left `pull`.
         """
         if self._pulling is None or self._pulling.done():
             self.close()
@@ -204,7 +204,7 @@ class SingleChunkStream(ChunkStream):
 
 
 def close_quietly(stream: ChunkStream) -> None:
-    """Close `stream`. An error of that is logged: the answer, or what broke it, is already known."""
+    """Close `stream`, and only log an error: the answer, or the failure of the call, is already known."""
     try:
         stream.close()
     except Exception as error:  # noqa: BLE001 - see above
@@ -212,5 +212,5 @@ def close_quietly(stream: ChunkStream) -> None:
 
 
 def note_unclosed(error: Exception) -> None:
-    """Log that closing a stream raised `error`; without its text, which may hold a key."""
+    """Log that closing a stream raised `error`, without its text, which may hold a key."""
     logger.warning("closing a stream raised %s", type(error).__name__)

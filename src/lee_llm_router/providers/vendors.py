@@ -1,22 +1,24 @@
-"""The table of vendors and local servers: aliases that may be written as a provider's `type`.
+"""The table of vendors and local servers: aliases for a provider's `type`.
 
-The table itself is data, `vendors.json`. A row has:
+The table itself is in `vendors.json`. A row has:
 
 - ``about``: what it is, in one line.
-- ``type``: the provider type that speaks to it; ``http``, OpenAI's chat completions, if it says nothing.
-- ``base_url``: where its API is. A word of ``fill_in`` in it stands for what only the user knows.
-- ``fill_in``: those words, and the environment variable that usually holds what belongs there, or null.
-- ``keys``: the environment variables that its key may be in; the first that is set counts. Without any, none is sent.
+- ``type``: the provider type that speaks to it; the default is ``http``, OpenAI's chat completions.
+- ``base_url``: where its API is. Placeholders in it, listed in ``fill_in``, stand for what only the user knows.
+- ``fill_in``: each placeholder, and the environment variable that usually holds its value, or null.
+- ``keys``: the environment variables that may hold its key; the first that is set counts. If there are none, no key is
+  sent.
 - ``settings``: settings of its type that it needs because it differs from the vendor whose API it speaks.
-- ``names``: what else people call it. They lead to suggestions, and are not taken as types.
-- ``model``: a model to begin with. Models age: nothing but `init` and suggestions use it.
-- ``model_optional``: that it serves one model, which need not be named.
-- ``key_prefixes``: how its keys begin, where no other vendor's begin so; `doctor` tells by it whose a key is.
-- ``shared_key``: that the same variable commonly holds a key for other things, so that `init` does not go by it.
-- ``same_as``: that the row is another name, kept for older files, of the row that it names.
+- ``names``: other names that people use. They lead to suggestions, but are not valid types.
+- ``model``: a model to begin with. Models age, so only `init` and suggestions use it.
+- ``model_optional``: it serves one model, which need not be named.
+- ``key_prefixes``: how its keys begin, if no other vendor's keys begin the same; `doctor` uses this to see whose key it
+  is.
+- ``shared_key``: the same variable commonly holds a key for other things, so `init` ignores it.
+- ``same_as``: the row is an older name, kept for existing files, of the row given here.
 
-Rows stand in the order in which `init` puts them into a chain. The table is read when a configuration first names
-something that is in it, or may be.
+`init` puts vendors into a chain in the order of the rows. The table is loaded when a configuration first names
+something that may be in it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from lee_llm_router._util.suggestions import MAX_WORD
 _FILE = "vendors.json"
 
 OTHER_SERVERS = "{type: http, base_url: https://SERVER/v1, api_key_env: NAME_OF_A_VARIABLE}"
-"""What reaches any server with an OpenAI-compatible API."""
+"""How to reach any server with an OpenAI-compatible API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,7 @@ class Vendor:
         return self.base_url.startswith("http://localhost")
 
     def defaults(self) -> dict[str, Any]:
-        """Return the settings that the alias fills in. No settings model takes an address with words to fill in."""
+        """Return the settings that the alias fills in. No settings model accepts an address with placeholders."""
         found: dict[str, Any] = {"base_url": self.base_url}
         if self.keys:
             found["api_key_env"] = self.keys[0]
@@ -70,18 +72,18 @@ class Vendor:
         return {**found, **self.settings}
 
     def written(self) -> str:
-        """Return the provider as people write it in a file."""
+        """Return the provider as users write it in a file."""
         address = f", base_url: {self.base_url}" if self.fill_in else ""
         return f"{{type: {self.name}{address}}}"
 
     def own_words(self) -> str:
-        """Return the words of the address that only the user knows, as a list in a sentence."""
+        """Return the placeholders of the address as a list in a sentence."""
         return " and ".join(self.fill_in)
 
 
 @cache
 def vendors() -> Mapping[str, Vendor]:
-    """Return the rows of the table by alias, in its order."""
+    """Return the rows of the table by alias, in order."""
     from pkgutil import get_data  # noqa: PLC0415 - only a program that uses the table needs it
 
     rows: dict[str, dict[str, Any]] = json.loads(get_data(__package__, _FILE) or b"{}")
@@ -96,7 +98,7 @@ def vendors() -> Mapping[str, Vendor]:
 
 
 def vendor_aliases() -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    """Return the aliases as a plugin registry takes them: the type behind each, and its defaults."""
+    """Return the aliases in the form of a plugin registry: each one's type, and its defaults."""
     return {name: (vendor.type, vendor.defaults()) for name, vendor in vendors().items()}
 
 
@@ -105,7 +107,7 @@ _ENDINGS = ("", "chat", "api", "llm", "http", "compatible", "cloud", "server", "
 
 
 def vendor_called(name: str) -> Vendor | None:
-    """Return the vendor or program that `name` means, however it is written; None if it is not known."""
+    """Return the vendor or program that `name` means, however it is written; None if it is unknown."""
     if len(name) > MAX_WORD:
         return None
     plain = _plain(name)
@@ -117,7 +119,7 @@ def vendor_called(name: str) -> Vendor | None:
 
 @cache
 def _by_plain_name() -> Mapping[str, str]:
-    """Return the aliases by what each is called, in small letters and digits only."""
+    """Return the aliases by each name that they have, reduced to lower-case letters and digits."""
     found: dict[str, str] = {}
     for vendor in vendors().values():
         for name in (vendor.name, *vendor.names):
@@ -130,15 +132,15 @@ def _plain(name: str) -> str:
 
 
 def hint_for_type(name: str, near: str | None) -> str:
-    """Return what somebody may have meant by the unknown provider type `name`, as the end of a finding.
+    """Return what the unknown provider type `name` may mean, as the end of a finding.
 
     Args:
         name: What was written.
-        near: The known type that is closest.
+        near: The closest known type.
     """
     vendor = vendor_called(name)
     if vendor is not None:
-        # A name may mean a type as well as a server: `llamacpp` is either of two.
+        # A name may mean a type or a server: `llamacpp` is either.
         is_other = near is not None and near != vendor.name and _plain(near) == _plain(name)
         other = f"; or did you mean {near!r}?" if is_other else ""
         return f" (write {vendor.written()}{other})"
@@ -148,7 +150,7 @@ def hint_for_type(name: str, near: str | None) -> str:
 
 
 def hint_for_address(name: object) -> str:
-    """Return which address to write for the alias `name`, which leaves a part of it to the user; empty for others."""
+    """Return which address to write for the alias `name` if its address has placeholders; empty for others."""
     vendor = vendors().get(name) if isinstance(name, str) else None
     if vendor is None or not vendor.fill_in:
         return ""

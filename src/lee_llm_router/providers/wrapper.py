@@ -1,7 +1,7 @@
-"""A provider around a provider: for what concerns any of them, such as caching, recording or cost limits.
+"""A provider around another provider, for concerns of any provider: caching, recording or cost limits.
 
-Subclass `WrapperProvider` and override what should change; the rest goes to the inner provider. Give the class, or a
-function that wraps some providers and returns others as they are, to `ProviderPool` as its `wrap`.
+Subclass `WrapperProvider` and override what should change; the rest goes to the inner provider. Pass the class to
+`ProviderPool` as `wrap`, or a function that wraps some providers and returns the others unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 class WrapperProvider(Provider[ProviderConfig]):
     """Passes everything on to `inner`, with its name, settings and clock.
 
-    A wrapper that answers by itself, or changes answers, overrides the four methods that ask: `complete` and `stream`,
-    and the async form of each.
+    A wrapper that gives or changes answers overrides four methods: `complete`, `stream`, and the async form of each.
 
     Args:
-        inner: The provider that does the work; closed with this one.
+        inner: The provider that does the work; this one closes it.
     """
 
     def __init__(self, inner: Provider[Any]) -> None:
@@ -43,7 +42,7 @@ class WrapperProvider(Provider[ProviderConfig]):
         return self.inner.effects
 
     def with_settings(self, config: ProviderConfig) -> WrapperProvider:
-        """Return the same wrapper around the inner provider with other settings."""
+        """Return the same wrapper around the inner provider with the other settings."""
         other = copy(self)
         other.inner = self.inner.with_settings(config)
         other.config = other.inner.config

@@ -1,4 +1,4 @@
-"""APIs over HTTP: the base of all of them, and the dialects that are built in."""
+"""APIs over HTTP: their base class, and the built-in dialects."""
 
 from typing import TYPE_CHECKING
 

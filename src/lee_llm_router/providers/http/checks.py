@@ -1,4 +1,4 @@
-"""What the doctor is told of an HTTP provider: its key, its way to the server, whom it trusts. Uses no network."""
+"""The doctor's checks of an HTTP provider: its key, its proxy, the authorities that it trusts. Uses no network."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lee_llm_router.providers.vendors import vendors
 Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
 
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-"""Names of certificates in a folder of OpenSSL's."""
+"""Names of certificates in a folder of OpenSSL."""
 
 
 def check_http(config: HTTPConfig, keys: KeySource) -> Iterator[Finding]:
-    """Check all that a request needs before it is sent.
+    """Check everything that a request needs before it is sent.
 
     Args:
         config: The provider's settings.
@@ -65,7 +65,7 @@ def _check_authorities(config: HTTPConfig) -> Iterator[Finding]:
     try:
         context_for("https:", config.ca_path, config.trust)
     except LLMRouterError as error:
-        # Without TLS no authority is asked, so that nothing is broken yet.
+        # Without TLS no authority is consulted, so nothing is broken yet.
         check = _id_of_authorities(config, error.message)
         yield CheckNote("error" if config.base_url.startswith("https:") else "warning", error.message, check)
         return
@@ -89,7 +89,7 @@ def _id_of_authorities(config: HTTPConfig, message: str) -> str:
 
 
 def _holds_authorities(folder: Path) -> bool:
-    """Whether OpenSSL would find any certificate in `folder`: it looks for files named by a hash."""
+    """Whether OpenSSL would find a certificate in `folder`: it looks for files named by a hash."""
     try:
         with os.scandir(folder) as entries:
             return any(_HASHED.fullmatch(entry.name) for entry in entries)

@@ -1,4 +1,4 @@
-"""A streamed answer over HTTP: bytes from the transport, through a dialect's decoder, to chunks."""
+"""A streamed response over HTTP: turns bytes from the transport into chunks, with a dialect's decoder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from lee_llm_router.providers.streams import ChunkStream
 from lee_llm_router.response.types import StreamChunk
 
 _SLICE = 16 * 1024
-"""Bytes; as events of ten bytes each they take the decoder a few milliseconds."""
+"""Bytes; in events of ten bytes each, they take the decoder a few milliseconds."""
 
 
 def _whole_raw(decoder: Decoder) -> Any:
-    """Return what the decoder gives as the whole answer of the vendor; None where its dialect has no such thing."""
+    """Return the vendor's whole answer from the decoder; None if its dialect has none."""
     give = getattr(decoder, "whole_raw", None)
     return None if give is None else give()
 
 
 class EventStream(ChunkStream):
-    """The stream of a synchronous call. A buffered chunk is returned without reading the clock."""
+    """The stream of a synchronous call. Returns a buffered chunk without reading the clock."""
 
     def __init__(self, wire: WireStream, decoder: Decoder, headers: Mapping[str, str]) -> None:
         self.headers = headers
@@ -54,8 +54,8 @@ class EventStream(ChunkStream):
 class AsyncEventStream(ChunkStream):
     """The stream of an asynchronous call, for the event loop that opened it.
 
-    What a fast server has sent may be read without a wait. So the decoder gets it in slices, and between them the event
-    loop gets its turn: a body of many tiny events must not hold up what else runs there.
+    Reading what a fast server has sent may never wait. So the decoder gets it in slices, and the event loop gets a turn
+    between them: a body of many tiny events must not block other tasks.
     """
 
     def __init__(self, wire: AsyncWireStream, decoder: Decoder, headers: Mapping[str, str]) -> None:
@@ -63,11 +63,11 @@ class AsyncEventStream(ChunkStream):
         self._wire = wire
         self._decoder = decoder
         self._received = b""
-        """What the wire gave last."""
+        """The bytes received last."""
         self._position = 0
-        """How much of it the decoder has."""
+        """How many of them the decoder has."""
         self._read_in_turn = 0
-        """Bytes given to the decoder since the event loop had a turn."""
+        """Bytes given to the decoder since the event loop last had a turn."""
 
     def buffered(self) -> StreamChunk | None:
         """As `ChunkStream.buffered`."""
@@ -95,7 +95,7 @@ class AsyncEventStream(ChunkStream):
         return chunk
 
     async def _next_slice(self) -> bytes:
-        """Return what comes next of the body, at most `_SLICE` bytes; empty at its end."""
+        """Return the next bytes of the body, at most `_SLICE`; empty at its end."""
         if self._read_in_turn >= _SLICE:
             self._read_in_turn = 0
             await asyncio.sleep(0)

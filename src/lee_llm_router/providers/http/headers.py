@@ -1,4 +1,4 @@
-"""Header fields of requests: which ones may be sent, and which of their values are secrets."""
+"""Header fields of requests: which may be sent, and which of their values are secrets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _RESERVED = frozenset({
     "accept-encoding", "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
     "transfer-encoding", "upgrade",
 })  # fmt: skip
-"""Headers that frame the message. The transport sets them; other values would let client and server disagree on where
+"""Headers that frame the message. The transport sets them; with other values client and server could disagree on where
 a message ends."""
 
 CheckedHeaders: TypeAlias = dict[str, tuple[str, str]]
-"""Lower-case name -> name and value."""
+"""Lower-case name -> name as written, and value."""
 
 
 def _validate_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -41,16 +41,16 @@ def _validate_value(value: str) -> str:
 
 
 HeaderText: TypeAlias = Annotated[str, AfterValidator(_validate_value)]
-"""Type of a setting that is sent as a header's value."""
+"""Type of a setting that becomes a header's value."""
 HeaderFields: TypeAlias = Annotated[dict[str, str], AfterValidator(_validate_headers)]
-"""Type of a setting that is sent as headers, by name."""
+"""Type of a setting that becomes headers, by name."""
 
 
 def checked_headers(headers: Mapping[str, str]) -> CheckedHeaders:
-    """Return `headers` by lower-case name, so that one can replace another whatever its case.
+    """Return `headers` by lower-case name, so that one can replace another of any case.
 
     Raises:
-        InvalidRequestError: HTTP cannot carry one of them, or it is the transport's to set.
+        InvalidRequestError: HTTP cannot carry one of them, or only the transport may set it.
     """
     checked = {}
     for name, value in headers.items():
@@ -62,13 +62,14 @@ def checked_headers(headers: Mapping[str, str]) -> CheckedHeaders:
 
 
 def sendable_headers(headers: Mapping[str, str] | None) -> CheckedHeaders:
-    """Return those of `headers` that HTTP can carry, as `checked_headers` does: they are nobody's request."""
+    """Return the `headers` that HTTP can carry, in the form of `checked_headers`. No caller passed these, so the others
+    raise nothing."""
     sound = {name: value for name, value in (headers or {}).items() if _header_problem(name, value) is None}
     return checked_headers(sound)
 
 
 def _header_problem(name: Any, value: Any) -> str | None:
-    """Return what is wrong with a header, without its value, which may be a key."""
+    """Return what is wrong with a header, without quoting its value, which may be a key."""
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         return f"{name!r:.60} is no name for an HTTP header"
     if name.lower() in _RESERVED:
@@ -79,7 +80,7 @@ def _header_problem(name: Any, value: Any) -> str | None:
 
 
 def secret_values(headers: Mapping[str, str]) -> Iterator[str]:
-    """Yield the values of headers whose name sounds like a secret; of "Bearer abc" also the second word."""
+    """Yield the values of headers whose name suggests a secret; for "Bearer abc" also the second word."""
     for name, value in headers.items():
         if is_sensitive_header(name):
             yield value.strip()
@@ -87,5 +88,5 @@ def secret_values(headers: Mapping[str, str]) -> Iterator[str]:
 
 
 def raw_headers(headers: CheckedHeaders) -> RawHeaders:
-    """Return `headers` as bytes, in a tuple: transports remember what they made of a tuple."""
+    """Return `headers` as bytes, in a tuple: transports cache what they encode, by tuple."""
     return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers.values())

@@ -1,17 +1,16 @@
-"""The base of all providers that speak HTTP and JSON: a dialect, a transport and settings put together.
+"""The base of all providers that speak HTTP and JSON: combines a dialect, a transport and settings.
 
-How this works. The dialect (a class attribute) says where a request goes, how the key travels and what stands in the
-body, and reads what comes back; see `dialects/base.py`. The transport carries bytes within a time limit; see
-`transport/api.py`. The settings say whom to ask, and with which key. This class joins the three, and nothing in it
-belongs to one vendor:
+How this works. The dialect (a class attribute) says where a request goes, how the key is sent and what is in the body,
+and reads the response; see `dialects/base.py`. The transport carries bytes within a time limit; see `transport/api.py`.
+The settings name the server and the key. This class joins the three, and nothing in it is specific to one vendor:
 
-- `_asked` turns a request into bytes. What all requests with one key share (headers, secrets) is worked out
-  once a key, in `_KeyHeaders`; the body is encoded anew each time.
-- `complete` sends the bytes, reads the whole answer and lets the dialect decode it.
-- `stream` opens the answer, and hands an `EventStream` on if the dialect has a decoder for it. If the server failed or
-  did not stream, the whole body is read and decoded, and comes as one chunk.
+- `_asked` turns a request into bytes. What all requests with one key share (headers, secrets) is computed once per key,
+  in `_KeyHeaders`; the body is encoded anew each time.
+- `complete` sends the bytes, reads the whole response and has the dialect decode it.
+- `stream` opens the response, and returns an `EventStream` if the dialect has a decoder for it. If the server failed or
+  did not stream, it reads and decodes the whole body, and returns it as one chunk.
 
-It makes one try; retries are the router's. The key is read at each attempt.
+It makes one attempt; the router retries. The key is read at each attempt.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ _DEFAULT_HEADERS = {"Content-Type": "application/json", "Accept": "application/j
 
 @dataclass(frozen=True, slots=True)
 class _KeyHeaders:
-    """What all requests with one key have in common."""
+    """What all requests with one key share."""
 
     key: str | None = field(repr=False)
     headers: CheckedHeaders = field(repr=False)
@@ -71,7 +70,7 @@ class _KeyHeaders:
 
 @dataclass(slots=True)
 class Asked:
-    """One request on its way, with what is needed to read its answer."""
+    """One request in flight, with what is needed to read its response."""
 
     request: Any
     settings: Any
@@ -88,7 +87,7 @@ class HTTPProvider(Provider[SettingsT]):
 
     dialect: ClassVar[Dialect[Any]]
     embedding_dialect: ClassVar[EmbeddingDialect[Any] | None] = None
-    """How its API gives embeddings; None where it has none."""
+    """How its API gives embeddings; None if it gives none."""
     config_model: ClassVar[type[ProviderConfig]] = HTTPConfig
     capabilities: ClassVar[Capabilities] = Capabilities(tools=True, content_parts=True, bounded=True)
 
@@ -120,13 +119,13 @@ class HTTPProvider(Provider[SettingsT]):
         )
 
     def with_settings(self, config: SettingsT) -> HTTPProvider[SettingsT]:
-        """As `Provider.with_settings`; connections are shared, and what models have taught."""
+        """As `Provider.with_settings`. Shares connections, and what models have taught."""
         other = copy(self)
         other.config, other._key_source, other._key_headers = config, KeySource(config, self.name), {}
         return other
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Ask once. `timeout` bounds everything: name look-up, connection, request, answer."""
+        """Ask once. `timeout` bounds everything: name lookup, connection, request, response."""
         asked = self._asked(request, stream=False)
         return self._answer(asked, self._carrier.get().send(asked.wire, timeout))
 
@@ -137,9 +136,9 @@ class HTTPProvider(Provider[SettingsT]):
         return self._answer(asked, await transport.send_async(asked.wire, timeout))
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """Ask once. `timeout` bounds the time until status and headers have come.
+        """Ask once. `timeout` bounds the time until status and headers arrive.
 
-        A server that does not stream gives its whole answer, within `timeout`, as one chunk.
+        A server that does not stream returns its whole answer as one chunk, within `timeout`.
         """
         asked = self._asked(request, stream=True)
         answer = self._carrier.get().open(asked.wire, timeout)
@@ -176,7 +175,7 @@ class HTTPProvider(Provider[SettingsT]):
         return request.response()
 
     def secrets(self) -> Iterable[str]:
-        """Return the key as the environment has it now, values filled in from there, and those of secret headers."""
+        """Return the key as it is in the environment now, other values from there, and the values of secret headers."""
         return (*self._key_source.known(), *self._fixed_secrets)
 
     def close(self) -> None:
@@ -184,29 +183,29 @@ class HTTPProvider(Provider[SettingsT]):
         self._carrier.close()
 
     def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
-        """As `Provider.check`: the key, the authorities trusted, the way to the server."""
+        """As `Provider.check`: checks the key, the trusted authorities, and the proxy."""
         from lee_llm_router.providers.http.checks import check_http  # noqa: PLC0415 - only the doctor needs it
 
         yield from check_http(self.config, self._key_source)
 
     def batch_api(self) -> str | None:
-        """Return the name of the vendor's batch API (`batch/vendor/` knows them by it); None: there is none."""
+        """Return the name of the vendor's batch API, as `batch/vendor/` knows it; None if there is none."""
         return None
 
     def models_path(self) -> str | None:
-        """Return where the API lists its models, after the base URL; None if it has no such list."""
+        """Return the path of the API's list of models, after the base URL; None if it has none."""
         return "/models"
 
     def look_at(self, path: str, timeout: float, *, with_key: bool = True) -> HTTPReply:
-        """Return what the server says to a GET of `path`, whatever its status. Only the doctor asks so.
+        """Return the server's response to a GET of `path`, whatever its status. Only the doctor uses this.
 
         Args:
-            path: What follows the base URL.
-            timeout: Seconds of wall-clock time it may take.
+            path: The path after the base URL.
+            timeout: Seconds of wall-clock time this may take.
             with_key: Send the key, and the headers that may hold one.
 
         Raises:
-            LLMRouterError: there is no key, no connection, or no answer.
+            LLMRouterError: there is no key, no connection, or no response.
         """
         config = self.config
         if with_key:
@@ -220,74 +219,74 @@ class HTTPProvider(Provider[SettingsT]):
         return HTTPReply(answer.status, answer.body, answer.raw_headers, 0, secrets, self.clock.time(), {}, config)
 
     def body_of(self, request: LLMRequest) -> tuple[str, dict[str, Any]]:
-        """Return where `request` goes, after the base URL, and the body that asks for its whole answer.
+        """Return the path of `request` after the base URL, and the body that asks for a whole answer.
 
         Raises:
-            LLMRouterError: it cannot be written, or there is no key.
+            LLMRouterError: the body cannot be written, or there is no key.
         """
         asked = self._asked(request, stream=False)
         return self.dialect.path(request, self.config, stream=False), asked.body
 
     def answer_of(self, request: LLMRequest, status: int, body: bytes) -> LLMResponse:
-        """Return the answer to `request` that has come in another way than by `complete`: in the file of a batch.
+        """Return the answer to `request` that came another way than by `complete`: in a batch's result file.
 
         Args:
             request: What was asked.
-            status: The status that it would have come with.
-            body: The body that it would have come with.
+            status: The status that it would have had.
+            body: The body that it would have had.
 
         Raises:
-            LLMRouterError: it is a failure, or no whole answer.
+            LLMRouterError: it is a failure, or no complete answer.
         """
         return self._answer(self._asked(request, stream=False), WireResponse(status, (), body))
 
     async def open_other(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], timeout: float
     ) -> AsyncWireStream:
-        """Make a request that asks for no answer of a model, and return what comes back, whatever its status.
+        """Send a request that is not for a model, and return the response, whatever its status.
 
         Args:
-            method: The method of HTTP.
+            method: The HTTP method.
             path: What follows the base URL.
             body: The body.
-            headers: Headers in place of the usual ones of that name.
-            timeout: Seconds of wall-clock time until status and headers have come.
+            headers: Headers that replace the usual ones of the same name.
+            timeout: Seconds of wall-clock time until status and headers must have arrived.
 
         Raises:
-            LLMRouterError: there is no key, no connection, or no answer.
+            LLMRouterError: there is no key, no connection, or no response.
         """
         raw = raw_headers({**self._headers_for_key(stream=False).headers, **checked_headers(headers)})
         transport = await self._carrier.get_async()
         return await transport.open_async(WireRequest(self._url_of(path), raw, body, method), timeout)
 
     def reply_of(self, answer: AsyncWireStream, body: bytes) -> HTTPReply:
-        """Return what `open_other` has given, with its `body`, in the form that a dialect reads."""
+        """Return the response of `open_other`, with its `body`, in the form that a dialect reads."""
         secrets = self._headers_for_key(stream=False).secrets
         return HTTPReply(answer.status, body, answer.raw_headers, None, secrets, self.clock.time(), {}, self.config)
 
     def _url_of(self, path: str) -> str:
-        """Return the address of `path`, with the parameters of the settings."""
+        """Return the URL of `path`, with the parameters of the settings."""
         url = self.config.base_url + path
         return url + ("&" if "?" in url else "?") + self._query if self._query else url
 
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
-        """Merge `extra_body` into the `body` of a request. Unless overridden, its fields replace the dialect's."""
+        """Merge `extra_body` into the `body` of a request. By default, its fields replace the dialect's."""
         body.update(extra)
 
     def failure(self, request: LLMRequest, settings: SettingsT, reply: HTTPReply) -> LLMRouterError:  # noqa: ARG002
-        """Return the error for a `reply` that is not ok: the dialect's, unless overridden.
+        """Return the error for a failed `reply`: by default, the dialect's.
 
-        An override that learns from it to ask otherwise sets `ask_again`.
+        An override that learns from it sets `ask_again`.
 
         Args:
             request: What was asked.
-            settings: What `settings_for` gave for it.
-            reply: What came back.
+            settings: What `settings_for` returned for it.
+            reply: The response.
         """
         return self.dialect.failure(reply)
 
     def _asked(self, request: LLMRequest, *, stream: bool) -> Asked:
-        """Return `request` as bytes, with what is needed to read the answer."""
+        """Return `request` as bytes, with what is needed to read the response."""
         settings = self.settings_for(request)
         path = self.dialect.path(request, self.config, stream=stream)
         try:
@@ -302,7 +301,7 @@ class HTTPProvider(Provider[SettingsT]):
     def _written(
         self, request: LLMRequest | EmbeddingRequest, settings: Any, path: str, body: dict[str, Any], stream: bool
     ) -> Asked:
-        """Return the request whose `body` a dialect has made, with what the user adds to it, as bytes."""
+        """Return the request as bytes: the `body` that a dialect has made, with the user's additions."""
         config = self.config
         shared = self._headers_for_key(stream=stream)
         raw, secrets, along = shared.raw, shared.secrets, headers_along()
@@ -344,14 +343,14 @@ class HTTPProvider(Provider[SettingsT]):
             raise
 
     def _left(self, until: float) -> float:
-        """Return the seconds until `until`; raise if none are left."""
+        """Return the seconds left until `until`; raise if there are none."""
         left = until - self.clock.monotonic()
         if left <= 0:
             raise LLMTimeoutError("the time is up, and not all texts are embedded")
         return left
 
     def _headers_for_key(self, *, stream: bool) -> _KeyHeaders:
-        """Return what requests with the key of this moment share, worked out anew when the key has changed."""
+        """Return what requests with the current key share; computed again when the key changes."""
         config = self.config
         key = self._key_source.read()
         known = self._key_headers.get(stream)
@@ -367,7 +366,8 @@ class HTTPProvider(Provider[SettingsT]):
         return known
 
     def _decoder(self, asked: Asked, answer: WireStream | AsyncWireStream) -> Decoder | None:
-        """Return what reads the events of `answer`; None if it has none: it failed, or the server did not stream."""
+        """Return what reads the events of `answer`; None if it has none, because it failed or the server did not
+        stream."""
         reply = self._reply(asked, answer, b"")
         return self.dialect.decoder(reply, self.config) if reply.ok else None
 

@@ -1,4 +1,4 @@
-"""Query parameters of requests: where they may stand in the settings, and which of their values are secrets."""
+"""Query parameters of requests: where the settings may have them, and which of their values are secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lee_llm_router.errors import InvalidRequestError
 
 
 def _as_text(fields: Any) -> Any:
-    """Return `fields` with numbers as text: a version is easily written as one."""
+    """Return `fields` with numbers as text: users may write a version as a number."""
     if not isinstance(fields, Mapping):
         return fields
     return {
@@ -31,13 +31,13 @@ def _checked(fields: dict[str, str]) -> dict[str, str]:
 
 
 QueryFields: TypeAlias = Annotated[dict[str, str], BeforeValidator(_as_text), AfterValidator(_checked)]
-"""Type of a setting that is sent as query parameters, by name."""
+"""Type of a setting that becomes query parameters, by name."""
 
 
 def with_query_apart(data: Any) -> Any:
     """Return the settings in `data` with the query of their `base_url` moved into `query`, which wins over it.
 
-    Anything else is returned as it is, for pydantic to refuse.
+    Anything else is returned unchanged, for pydantic to refuse.
     """
     url = data.get("base_url") if isinstance(data, Mapping) else None
     if not isinstance(url, str) or "?" not in url or "#" in url:
@@ -53,7 +53,7 @@ def with_query_apart(data: Any) -> Any:
 
 
 def query_text(query: Mapping[str, str]) -> str:
-    """Return `query` as it stands in a URL, after the question mark."""
+    """Return `query` in its form after the question mark of a URL."""
     return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in query.items())
 
 
@@ -61,7 +61,7 @@ def query_of(asked: Mapping[str, Any]) -> str:
     """As `query_text`, for parameters that a caller passes.
 
     Raises:
-        InvalidRequestError: one has no name, or holds what an address cannot.
+        InvalidRequestError: one has no name, or holds something that a URL cannot.
     """
     try:
         return query_text(_checked({name: str(value) for name, value in asked.items()}))
@@ -70,7 +70,8 @@ def query_of(asked: Mapping[str, Any]) -> str:
 
 
 def secret_query_values(query: Mapping[str, str], filled: Collection[str]) -> Iterator[str]:
-    """Yield the values of parameters whose name sounds like a secret, or that hold one of `filled`; as sent, too."""
+    """Yield the values of parameters whose name suggests a secret, or that hold one of `filled`; also in encoded
+    form."""
     for name, value in query.items():
         if is_sensitive_parameter(name) or any(secret and secret in value for secret in filled):
             yield value

@@ -1,9 +1,10 @@
-"""Answers in the vendor's own form that their vendor does not take back: they are sent as text and calls from then on.
+"""Answers in a vendor's own form that the vendor refuses to take back: sent as text and calls from then on.
 
-What only its vendor understands goes back with an answer (`response.details`): thoughts with a signature, encrypted
-reasoning. A signature may have expired, or have been changed in a store, and then the vendor refuses the whole request
-with 400, although it would answer the same conversation without it. No vendor says reliably which turn it means. So all
-of the request are remembered, and the target is asked again at once without what they hold.
+Some parts of an answer only its vendor understands (`response.details`): thoughts with a signature, encrypted
+reasoning. They are sent back with the answer. A signature may have expired, or a store may have changed it. Then the
+vendor refuses the whole request with 400, although it would answer the same conversation without it. No vendor says
+reliably which turn it means. So all turns of the request are remembered, and the target is asked again at once without
+those parts.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from lee_llm_router.response.details import NATIVE_FIELD
 from lee_llm_router.response.types import LLMRequest, Message
 
 _MOST = 10_000
-"""Turns that are remembered."""
+"""Turns to remember."""
 _READ = 8192
-"""Characters read of an error."""
+"""Characters to read of an error."""
 _WORDS = re.compile(
     r"signature|redacted_thinking|encrypted[ _]content|\bthinking\b[^.\n]{0,40}\bblock|\bblock[^.\n]{0,40}\bthinking\b"
     r"|\breasoning(?:_content|_details| item|['\"`])|\brs_[0-9a-z]+"
 )
 _LACKING = re.compile(r"\bmissing\b|must be passed back|field required")
-"""What a request lacks comes by no leaving out."""
+"""Leaving parts out cannot add what a request lacks."""
 
 
 class RefusedTurns:
@@ -46,7 +47,7 @@ class RefusedTurns:
             self._marks.popitem(last=False)
 
     def left_out(self, request: LLMRequest) -> LLMRequest:
-        """Return `request` without what those turns hold beside text and calls."""
+        """Return `request` with only the text and calls of the remembered turns."""
         if not self._marks or not any(map(self._knows, request.messages)):
             return request
         return replace(request, messages=tuple(_plain(one) if self._knows(one) else one for one in request.messages))
@@ -56,14 +57,14 @@ class RefusedTurns:
 
 
 def all_left_out(request: LLMRequest) -> LLMRequest | None:
-    """Return `request` without what any turn holds beside text and calls; None if none holds anything."""
+    """Return `request` with only the text and calls of all turns; None if no turn holds anything else."""
     if not any(map(_is_native, request.messages)):
         return None
     return replace(request, messages=tuple(map(_plain, request.messages)))
 
 
 def blames_turns(reply: HTTPReply) -> bool:
-    """Return whether an error refuses what a turn in a vendor's own form holds."""
+    """Return whether an error refuses content of a turn in a vendor's own form."""
     if reply.status not in (400, 422):
         return False
     try:

@@ -22,15 +22,16 @@ DEFAULT_MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 
 @lru_cache(maxsize=256)
 def server_of(base_url: str) -> str:
-    """Return the host, and the port if it is named, that `base_url` leads to."""
+    """Return the host of `base_url`, with the port if it names one."""
     return urlsplit(base_url).netloc.lower()
 
 
 class HTTPConfig(KeyedConfig):
-    """Settings of an HTTP API, whatever its dialect. A dialect adds its own by subclassing."""
+    """Settings of an HTTP API in any dialect. A dialect adds its own by subclassing."""
 
     usual_key_variable: ClassVar[str | None] = None
-    """The variable of the vendor's key. It goes to the vendor's own address, the default, and to no other unasked."""
+    """The variable of the vendor's key. Unless the file says otherwise, the key goes only to the vendor's own address,
+    the default."""
 
     base_url: BaseUrl = Field(description="Where the API is; paths are added to it.")
     _query_apart = model_validator(mode="before")(with_query_apart)
@@ -74,17 +75,18 @@ class HTTPConfig(KeyedConfig):
 
     @property
     def ca_path(self) -> str | None:
-        """The path of `ca_file`: ``~`` is the home, and a relative one starts at the folder of the configuration."""
+        """The path of `ca_file`: ``~`` is the home folder, and a relative path starts at the folder of the
+        configuration."""
         if self.ca_file is None:
             return None
         try:
             return str(self.origin.path(self.ca_file))
-        except OSError:  # no home: opening it says so
+        except OSError:  # no home: opening the file reports it
             return self.ca_file
 
     def changed(self, overrides: Mapping[str, Any]) -> Self:
         """As `RedactingModel.changed`. Parameters in another `base_url` replace those of the same name."""
-        with suppress(PydanticCustomError):  # the validation of the copy raises it again, as it should be raised
+        with suppress(PydanticCustomError):  # validating the copy raises it again, in its proper form
             apart = with_query_apart(overrides)
             if apart is not overrides and "query" not in overrides:
                 overrides = {**apart, "query": {**self.query, **apart["query"]}}
@@ -92,6 +94,6 @@ class HTTPConfig(KeyedConfig):
 
     def _masked(self, shown: dict[Any, Any]) -> dict[Any, Any]:
         shown = super()._masked(shown)
-        if ("base_url",) in self._filled and shown.get("query"):  # it may have come from there
+        if ("base_url",) in self._filled and shown.get("query"):  # the query may come from there
             shown = {**shown, "query": dict.fromkeys(shown["query"], MASK)}
         return shown
