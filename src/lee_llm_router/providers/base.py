@@ -114,7 +114,7 @@ class Capabilities:
     task that it can abandon if the call hangs."""
     hedged: bool = True
     """May run at the same time as another attempt of the same call, if its role has a `hedge`. Programs on this machine
-    may not: a second run would slow down the first."""
+    may not: a second run would compete with the first."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ProviderConfig)

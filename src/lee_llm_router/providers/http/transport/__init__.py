@@ -1,1 +1,1 @@
-"""Carries HTTP requests: the contract is `api`, and `choice` picks and loads what fulfils it."""
+"""Carries HTTP requests: `api` is the contract, and `choice` picks and loads an implementation."""

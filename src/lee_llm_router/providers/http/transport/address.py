@@ -1,4 +1,4 @@
-"""Reads URLs: where a server is."""
+"""Parses URLs: finds where a server is."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from lee_llm_router.errors import InvalidRequestError
 
 _PORTS = {"http": 80, "https": 443}
 _SAFE = "/%!$&'()*+,;=:@~-._"
-"""Characters of a URL's path that stay as they are (RFC 3986, 3.3). With `%`, so that nothing is quoted twice."""
+"""Characters of a URL's path that stay unchanged (RFC 3986, 3.3). Includes `%`, so that nothing is quoted twice."""
 
 
 class Address(NamedTuple):
-    """The parts of a URL, in the forms in which they are needed."""
+    """The parts of a URL, in the forms that callers need."""
 
     scheme: str
     host: str
     """Without brackets, in ASCII."""
     port: int
     authority: str
-    """As in the `Host` header: without the default port of the scheme."""
+    """As in the `Host` header: without the scheme's default port."""
     target: str
     """Path and query."""
     authorization: bytes | None
-    """User and password of a proxy, as the value of a header."""
+    """User and password of a proxy, as a header value."""
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: what a connection is made to."""
+        """Scheme, host and port: what a connection is for."""
         return self[:3]
 
 
@@ -40,7 +40,7 @@ def address_of(url: str) -> Address:
     """Parse `url`.
 
     Raises:
-        InvalidRequestError: HTTP cannot go there. `url` is not repeated: it may hold a password.
+        InvalidRequestError: HTTP cannot reach it. The error omits `url`, which may hold a password.
     """
     try:
         parts = urlsplit(url)
@@ -59,7 +59,8 @@ def address_of(url: str) -> Address:
 
 
 def _to_ascii(host: str) -> str:
-    """Encode by IDNA 2008. Python's own codec knows IDNA 2003, where `faß.de` becomes `fass.de`: another owner's."""
+    """Encode by IDNA 2008. Python's own codec implements IDNA 2003, where `faß.de` becomes `fass.de`, which belongs to
+    someone else."""
     import idna  # noqa: PLC0415 - it takes 20 ms to load, and hardly any server of models has such a name
 
     return idna.encode(host).decode("ascii")
@@ -72,5 +73,5 @@ def _basic_authorization(user: str | None, password: str | None) -> bytes | None
 
 
 def bad_request() -> InvalidRequestError:
-    """Return the error for a request that HTTP cannot carry. It does not repeat the request, which may hold a key."""
+    """Return the error for a request that HTTP cannot carry. It omits the request, which may hold a key."""
     return InvalidRequestError("the request's URL or headers cannot be put into HTTP", sent=False)

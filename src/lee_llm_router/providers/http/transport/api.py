@@ -1,14 +1,14 @@
 """The contract between a provider that speaks HTTP and the transport that carries its requests.
 
-A provider knows only this file and `choice`. A transport takes a `WireRequest` and returns a `WireResponse`, or a
-`WireStream` whose body is still to come. It raises only this library's errors. Every transport also
+A provider imports only this file and `choice`. A transport takes a `WireRequest` and returns a `WireResponse`, or a
+`WireStream` whose body is still to be read. It raises only this library's errors. Every transport also
 
-- connects to one server only, and refuses a request for another;
+- connects to one server only, and refuses requests for others;
 - uses the proxy that the environment names, follows no redirect, and keeps no cookie;
-- verifies certificates, against the usual authorities and those in `ca_file`;
-- speaks HTTP/1.1, and accepts an answer only if its end is certain, or is the end of its connection;
-- keeps an idle connection for a minute and uses it for one request at a time;
-- closes a connection that was broken, cancelled or interrupted, or that has received bytes past the answer's end;
+- verifies certificates against the usual authorities and those in `ca_file`;
+- speaks HTTP/1.1, and accepts a response only if its end is certain, or is the end of its connection;
+- keeps an idle connection for a minute, and uses a connection for one request at a time;
+- closes a connection that was broken, cancelled or interrupted, or that has received bytes past the response's end;
 - serves any number of threads and event loops; a forked child opens its own connections.
 """
 
@@ -26,10 +26,10 @@ ACCEPT_ENCODING = b"gzip, deflate"
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One request. `Host`, `Content-Length` and `Accept-Encoding` are added by the transport.
+    """One request. The transport adds `Host`, `Content-Length` and `Accept-Encoding`.
 
-    Headers are sent in the order and the letter case given. If they are a tuple, what was made of them may be kept,
-    so that the same tuple is not checked and written again.
+    Headers are sent in the given order and case. A transport may cache what it made of a tuple of headers, so that it
+    need not check and encode the same tuple again.
     """
 
     url: str
@@ -40,7 +40,7 @@ class WireRequest:
 
 @dataclass(frozen=True, slots=True)
 class WireResponse:
-    """One answer, its body decoded. `cut` is true if the body of an error is incomplete."""
+    """One response with its decoded body. `cut` is true if the body of an error is incomplete."""
 
     status: int
     raw_headers: RawHeaders
@@ -49,25 +49,25 @@ class WireResponse:
 
 
 class WireStream(Protocol):
-    """One answer whose body is still to come. Its connection is closed if it is dropped or raises an error."""
+    """One response whose body is still to be read. Dropping it, or an error, closes its connection."""
 
     status: int
     raw_headers: RawHeaders
 
     def allow(self, timeout: float) -> None:
-        """Give the reads that follow `timeout` seconds of wall-clock time in total."""
+        """Give the following reads `timeout` seconds of wall-clock time in total."""
         ...
 
     def read(self) -> bytes:
-        """Return the next part of the body, decoded; empty at the end. All reads raise as `Transport.send` does.
+        """Return the next decoded part of the body; empty at the end. All reads raise as `Transport.send` does.
 
-        A connection closed before the end that HTTP announced counts as the end too: streamed formats have an end
-        mark, by which the reader sees what is missing. A broken connection is an error.
+        A connection closed before the end that HTTP announced counts as the end too: streamed formats have an end mark,
+        which shows the reader whether something is missing. A broken connection is an error.
         """
         ...
 
     def whole(self) -> WireResponse:
-        """Return the answer with the rest of its body, read within the time that is left."""
+        """Return the response with the rest of its body, read within the time left."""
         ...
 
     def finish(self) -> None:
@@ -75,7 +75,7 @@ class WireStream(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the connection, unless the body has been read to its end."""
+        """Close the connection, unless the body was read to its end."""
         ...
 
 
@@ -90,7 +90,7 @@ class AsyncWireStream(Protocol):
         ...
 
     async def read(self) -> bytes:
-        """As `WireStream.read`. A cancellation passes through and closes the connection."""
+        """As `WireStream.read`. Passes a cancellation on and closes the connection."""
         ...
 
     async def whole(self) -> WireResponse:
@@ -110,32 +110,32 @@ class Transport(Protocol):
     """Carries requests over pooled connections. Serves many threads and event loops at once."""
 
     def send(self, request: WireRequest, timeout: float) -> WireResponse:
-        """Send `request` and read the whole answer, both within `timeout` seconds of wall-clock time.
+        """Send `request` and read the whole response, both within `timeout` seconds of wall-clock time.
 
         Raises:
             LLMTimeoutError: the time is up.
-            ProviderError: no connection, or a broken one.
+            ProviderError: there is no connection, or it broke.
             InvalidResponseError: the body is too large or cannot be decoded.
-            InvalidRequestError: the request cannot be put into HTTP.
+            InvalidRequestError: HTTP cannot carry the request.
         """
         ...
 
     async def send_async(self, request: WireRequest, timeout: float) -> WireResponse:
-        """As `send`, on the running event loop. A cancellation passes through and closes the connection."""
+        """As `send`, on the running event loop. Passes a cancellation on and closes the connection."""
         ...
 
     def open(self, request: WireRequest, timeout: float) -> WireStream:
-        """Send `request` and read the answer's status and headers, within `timeout` seconds. Raises as `send`."""
+        """Send `request` and read the response's status and headers, within `timeout` seconds. Raises as `send`."""
         ...
 
     async def open_async(self, request: WireRequest, timeout: float) -> AsyncWireStream:
-        """As `open`, on the running event loop. A cancellation passes through and closes the connection."""
+        """As `open`, on the running event loop. Passes a cancellation on and closes the connection."""
         ...
 
     def load(self) -> None:
-        """Load now what the first asynchronous call would load while its event loop waits."""
+        """Load what the first asynchronous call would otherwise load while its event loop waits."""
         ...
 
     def close(self) -> None:
-        """Close idle connections now, and those in use when they are given back."""
+        """Close idle connections now, and busy ones when they are given back."""
         ...

@@ -1,6 +1,6 @@
-"""A connection under asyncio: its waits, on the running event loop, and the timer that ends them.
+"""A connection under asyncio: its waits on the running event loop, and the timer that ends them.
 
-Nothing here decides: it performs the steps of `connection`. What can be done at once is done without a wait.
+It makes no decisions, but performs the steps of `connection`. It does what it can without waiting.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _READS_PER_TURN = 8
 class AsyncConnection(Connection):
     """A connection of one event loop.
 
-    Its waits are bounded by one timer, which stays from one attempt to the next: when it fires, it is set again for the
-    deadline of then. A timer for each attempt took 25,000 of 247,000 instructions.
+    One timer bounds its waits and stays from one attempt to the next: when it fires, it is set again for the current
+    deadline. A timer for each attempt took 25,000 of 247,000 instructions.
 
-    The event loop keeps only a weak reference, so a connection that is dropped is closed at once. Nor does the
-    connection keep what belongs to the loop: a pool that keeps it would keep the loop, for which it is kept.
+    The event loop holds only a weak reference to the connection, so dropping the connection closes it at once. The
+    connection holds nothing of the loop either: otherwise a pool of the loop, which holds the connection, would keep
+    the loop alive.
     """
 
     __slots__ = (
@@ -58,28 +59,29 @@ class AsyncConnection(Connection):
     def __init__(self) -> None:
         super().__init__()
         self.awaiting_reply = False
-        """Whether nothing was received since something was last sent."""
+        """Whether nothing has been received since the last send."""
         self._reads = 0
         """Reads since the connection was opened."""
         self._readiness: ref[Readiness] | None = None
-        """Watches its socket, once it was waited for."""
+        """Watches its socket, after the first wait for it."""
         self._watched: socket.socket | None = None
-        """The socket that it watches. httpx opens another for the same connection when the server has closed that."""
+        """The socket that it watches. httpx opens another for the same connection after the server has closed the
+        first."""
         self._descriptor = -1
         self._timer: ref[asyncio.TimerHandle] | None = None
         self._timer_at = 0.0
         self._timer_thread = 0
-        """That of the event loop."""
+        """The thread of the event loop."""
         self._is_waiting = False
 
     def begin_waits(self) -> None:
-        """Have `expire` called if the deadline passes from here to `end_waits`."""
+        """Have `expire` called if the deadline passes before `end_waits`."""
         self._is_waiting = True
         if self._timer is None or self.deadline < self._timer_at:
             self._set_timer()
 
     def end_waits(self) -> None:
-        """End what `begin_waits` has begun. The timer stays."""
+        """End what `begin_waits` began. The timer stays."""
         self._is_waiting = False
 
     def close(self) -> None:
@@ -93,12 +95,13 @@ class AsyncConnection(Connection):
         self._timer_at = self.deadline
         self._timer_thread = get_ident()
         seconds = self._timer_at - monotonic()
-        # A context of its own: that of this call may hold much, and the timer stays.
+        # Use an empty context: this call's context may hold much, and the timer stays.
         self._timer = ref(asyncio.get_running_loop().call_later(seconds, _fire, ref(self), context=Context()))
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
-        # An event loop is not safe for other threads (that of uvloop crashes). There the timer fires, and does nothing.
+        # Only its own thread may use an event loop (uvloop crashes otherwise). In another thread, let the timer fire:
+        # it then does nothing.
         if timer is not None and self._timer_thread == get_ident() and (handle := timer()) is not None:
             handle.cancel()
 
@@ -110,7 +113,7 @@ class AsyncConnection(Connection):
             self.expire()
 
     def send(self, sock: socket.socket, data: bytes) -> Awaitable[None] | None:
-        """Send `data`; return what to wait for if not all of it could be sent at once."""
+        """Send `data`; return what to await if not all of it could be sent at once."""
         self.awaiting_reply = True
         try:
             sent = sock.send(data)
@@ -121,12 +124,13 @@ class AsyncConnection(Connection):
         return asyncio.get_running_loop().sock_sendall(sock, memoryview(data)[sent:])
 
     async def receive(self, sock: socket.socket, size: int) -> bytes:
-        """Return up to `size` bytes when there are some; none at the end."""
+        """Return up to `size` bytes once there are some; none at the end."""
         self.time_left()
         if self.awaiting_reply:
-            self.awaiting_reply = False  # the answer cannot be here yet: do not try to read it
+            self.awaiting_reply = False  # the response cannot be here yet: do not try to read it
         else:
-            # While there is something to read, this does not suspend: a flood of data would keep timers from running.
+            # As long as there is something to read, this does not suspend: a flood of data would keep timers from
+            # running.
             self._reads += 1
             if self._reads % _READS_PER_TURN == 0:
                 await asyncio.sleep(0)
@@ -142,10 +146,10 @@ class AsyncConnection(Connection):
                 pass
 
     def _readable(self, sock: socket.socket) -> Awaitable[None]:
-        """Return what ends when `sock` may have something to read.
+        """Return a future that completes when `sock` may have something to read.
 
-        Whoever waits for that keeps no `Readiness`: an error's traceback would keep it, and its descriptor, past the
-        end of the event loop.
+        Callers hold no `Readiness` while they wait: an error's traceback would keep it, and its descriptor, alive after
+        the event loop has ended.
         """
         readiness = None if self._readiness is None else self._readiness()
         if readiness is None or self._watched is not sock:
@@ -162,12 +166,12 @@ def _fire(connection: ref[AsyncConnection]) -> None:
 
 
 def run_async(connection: AsyncConnection, sock: socket.socket | None, steps: IOSteps[T]) -> Coroutine[Any, Any, T]:
-    """Perform `steps` on `sock` on the running event loop; return their result. The caller bounds the time."""
+    """Perform `steps` on `sock` on the running event loop; return their result. The caller limits the time."""
     return run_steps_async(steps, partial(_perform, connection, sock))
 
 
 def _perform(connection: AsyncConnection, sock: Any, step: IOStep) -> Awaitable[Any] | None:
-    """Perform `step`; return what to wait for, None if it is done and has no result."""
+    """Perform `step`; return what to await, or None if it is done and has no result."""
     if isinstance(step, int):
         return connection.receive(sock, step)
     if isinstance(step, bytes):
@@ -176,7 +180,7 @@ def _perform(connection: AsyncConnection, sock: Any, step: IOStep) -> Awaitable[
         return _pause(connection)
     if isinstance(step, WaitUntilWritable):
         return _wait_until_writable(step)
-    # Not `loop.getaddrinfo`: `asyncio.run` waits at its end for the threads of the loop's executor.
+    # Not `loop.getaddrinfo`: when `asyncio.run` ends, it waits for the threads of the loop's executor.
     return call_in_thread_async(resolve, step)
 
 

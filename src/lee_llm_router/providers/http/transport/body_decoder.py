@@ -1,4 +1,4 @@
-"""Decodes the body of an answer piece by piece, within a limit on its size."""
+"""Decodes the body of a response piece by piece, up to a maximum size."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from lee_llm_router.errors import InvalidResponseError
 from lee_llm_router.providers.http.transport.inflater import Inflater
 
 ERROR_BODY_LIMIT = 65536
-"""Bytes kept of an answer that is not a success: enough for any error message."""
+"""Bytes kept of an unsuccessful response: enough for any error message."""
 MAX_DIGITS = 20
-"""Digits a Content-Length may have: as many as 2**64. Python refuses to read numbers of thousands of digits."""
+"""Most digits of a Content-Length: as many as 2**64 has. Python refuses to parse numbers of thousands of digits."""
 _RAW_SLACK = 65536
 _FOREIGN_CODINGS = frozenset({
     "aes128gcm", "br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd",
 })  # fmt: skip
-"""Registered content codings (IANA) that are not decoded here: nobody asked for them."""
+"""Registered content codings (IANA) that are not decoded here: requests do not ask for them."""
 _OURS = frozenset({"gzip", "x-gzip", "deflate"})
 
 
 class BodyDecoder:
-    """Decodes the body of one answer, and takes at most `limit` bytes of it.
+    """Decodes the body of one response, up to `limit` bytes.
 
-    The status of an error says more than its body. So a body that is too long, broken or undecodable makes a success
-    fail, but only cuts short the body of an error: `cut` says so.
+    The status of an error matters more than its body. So a body that is too long, broken or undecodable makes a success
+    fail, but only truncates the body of an error and sets `cut`.
 
     Args:
-        status: HTTP status of the answer.
+        status: HTTP status of the response.
         coding: Its Content-Encoding header.
         length: Its Content-Length header.
         limit: Bytes allowed, decoded.
 
     Raises:
-        InvalidResponseError: a success announces more than `limit` bytes, or a coding that is not known here.
+        InvalidResponseError: a success announces more than `limit` bytes, or an unknown coding.
     """
 
     __slots__ = ("_inflater", "_is_success", "_limit", "_raw_size", "_size", "cut")
@@ -46,11 +46,11 @@ class BodyDecoder:
 
     @property
     def has_more(self) -> bool:
-        """Whether `decode` has more to give without further data: it decompresses a bounded piece each time."""
+        """Whether `decode` can return more without further data: it decompresses a bounded piece each time."""
         return self._inflater is not None and self._inflater.has_more and not self.cut
 
     def decode(self, data: bytes) -> bytes:
-        """Decode the next piece, and the rest of the one before. Return nothing and set `cut` if no more is wanted.
+        """Decode the next piece, and the rest of the previous one. Return nothing and set `cut` if no more is wanted.
 
         Raises:
             InvalidResponseError: the body of a success is too long or cannot be decoded.
@@ -69,7 +69,7 @@ class BodyDecoder:
         return data
 
     def fail(self, error: Exception) -> None:
-        """Give up on the rest of the body: raise `error` for a success, set `cut` for an error answer."""
+        """Give up on the rest of the body: raise `error` for a success, set `cut` for an error response."""
         if self._is_success:
             raise error
         self.cut = True
@@ -86,17 +86,17 @@ class BodyDecoder:
     def _inflate(self, inflater: Inflater, data: bytes) -> bytes:
         self._raw_size += len(data)
         if self._raw_size > 2 * self._limit + _RAW_SLACK:
-            # Empty members and padding give nothing that would count, and yet take time.
+            # Empty members and padding add nothing to the size, yet take time.
             raise self._too_long()
         if data:
             inflater.feed(data)
-        # One byte more than allowed is enough to see that it is too much.
+        # One byte above the limit is enough to see that the body is too large.
         return inflater.step(self._limit - self._size + 1)
 
     def _inflater_for(self, codings: str) -> Inflater | None:
-        """Return what undoes `codings`; None where there is nothing to undo.
+        """Return a decoder for `codings`; None if there is nothing to decode.
 
-        A word that is no coding ("none", "utf-8") says nothing of the body.
+        A word that is no coding ("none", "utf-8") says nothing about the body.
         """
         words = [word.strip().lower() for word in codings.split(",")]
         real = [word for word in words if word in _FOREIGN_CODINGS or word in _OURS]

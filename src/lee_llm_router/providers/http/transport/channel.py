@@ -1,8 +1,8 @@
-"""Bytes over a `Connection`: layers of TLS, and writes that are collected until an answer is read.
+"""Bytes over a `Connection`: TLS layers, and writes that are buffered until the next read.
 
-The classes fit httpcore's `NetworkBackend` and `NetworkStream` by shape; nothing here imports httpcore. Failures are
-raised as this library's errors, because only this level knows the address, the phase, and whether the request may have
-reached the server.
+The classes match httpcore's `NetworkBackend` and `NetworkStream` by shape; this module does not import httpcore. It
+raises failures as this library's errors, because only this level knows the address, the phase, and whether the request
+may have reached the server.
 """
 
 # ruff: noqa: ARG002 - the HTTP library passes a `timeout` for each step; the connection's deadline replaces it
@@ -33,7 +33,7 @@ class Channel:
     """Sends and receives bytes on one socket, through the TLS layers opened so far (two inside a proxy's TLS).
 
     Args:
-        connection: Whose deadline holds for all that is done here.
+        connection: Its deadline limits every operation.
         sock: Its socket.
         peer: Host and port, for error messages.
     """
@@ -45,7 +45,7 @@ class Channel:
         self._sock = sock
         self._peer = peer
         self._layers: list[TLSLayer] = []
-        """The outermost first; its bytes go over the socket, those of each other layer over the one before."""
+        """The outermost first. The socket carries its bytes; each layer carries those of the next one."""
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._write_error: OSError | None = None
@@ -59,25 +59,26 @@ class Channel:
 
     @property
     def is_stale(self) -> bool:
-        """Whether an idle connection has become readable: the server sent stray data or closed it."""
+        """Whether an idle connection has become readable: the server has closed it or sent stray data."""
         if self._poll.poll(0):
             return True
         return bool(self._layers) and any(layer.has_unread_data for layer in self._layers)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return one of the two facts that httpcore asks for: the TLS object, or whether there is something to read."""
+        """Return one of the two values that httpcore asks for: the TLS object, or whether there is something to
+        read."""
         if info == "is_readable":
             return self.is_stale
         return self._layers[-1].object if info == "ssl_object" and self._layers else None
 
     def enqueue(self, data: bytes) -> bool:
-        """Keep `data` to be sent before the next read; return whether there is enough to send now."""
+        """Buffer `data` until the next read; return whether there is now enough to send."""
         self._unsent.append(data)
         self._unsent_size += len(data)
         return self._unsent_size >= FLUSH_SIZE
 
     def flush(self) -> IOSteps[None]:
-        """Send what was enqueued. If that fails, the next read says so."""
+        """Send what was enqueued. If that fails, the next read reports it."""
         data = b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_size = 0
@@ -89,11 +90,11 @@ class Channel:
             else:
                 yield data
         except OSError as error:
-            # A server may answer (401, 413) and close before it has read the whole request: read its answer first.
+            # A server may respond (401, 413) and close before it has read the whole request: read its response first.
             self._write_error = error
 
     def receive(self, size: int) -> IOSteps[bytes]:
-        """Send what was enqueued, then return up to `size` bytes received; empty at the end."""
+        """Send what was enqueued, then return up to `size` received bytes; empty at the end."""
         if self._unsent:
             yield from self.flush()
         failure = self._write_error
@@ -106,7 +107,7 @@ class Channel:
         return data
 
     def secure(self, context: ssl.SSLContext, hostname: str | None) -> IOSteps[None]:
-        """Add a TLS layer inside those there are already; all that follows goes through it."""
+        """Add a TLS layer inside the existing ones; all later bytes pass through it."""
         yield from self.flush()
         self._connection.phase = f"TLS handshake with {self._peer}"
         try:
@@ -148,11 +149,11 @@ class SyncChannel(Channel):
     """A channel for blocking calls, each bounded by the connection's deadline."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return up to `max_bytes` received; empty at the end."""
+        """Return up to `max_bytes` received bytes; empty at the end."""
         return run(self._connection, self._sock, self.receive(max_bytes))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send `buffer`: now, if enough has been collected, or before the next read."""
+        """Send `buffer`: at once if enough is buffered, otherwise before the next read."""
         if self.enqueue(buffer):
             run(self._connection, self._sock, self.flush())
 
@@ -169,7 +170,7 @@ class SyncChannel(Channel):
 
 
 class AsyncChannel(Channel):
-    """A channel for asyncio. The caller bounds the time, by cancelling."""
+    """A channel for asyncio. The caller limits the time, by cancelling."""
 
     __slots__ = ()
 
@@ -207,7 +208,7 @@ class SyncBackend:
 
         Raises:
             LLMTimeoutError: the time is up.
-            ProviderError: the name cannot be looked up, or no address answers.
+            ProviderError: the host name cannot be resolved, or no address answers.
         """
         sock = run(self._connection, None, connect(self._connection, host, port))
         return SyncChannel(self._connection, sock, f"{host}:{port}")

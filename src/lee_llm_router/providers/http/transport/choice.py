@@ -1,7 +1,7 @@
-"""Chooses the HTTP library that carries a provider's requests, and loads it when it is first used.
+"""Chooses the HTTP library that carries a provider's requests, and loads it on first use.
 
-Only `httpx_transport`, `httptools_transport` and `httptools_parser` know such a library. Both transports keep the same
-promises over the same connections (`channel`, `connection`), and the same tests run for both.
+Only `httpx_transport`, `httptools_transport` and `httptools_parser` import such a library. Both transports keep the
+same promises over the same connections (`channel`, `connection`), and pass the same tests.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def choose_transport(wanted: TransportChoice, url: str) -> TransportName:
     """Return the transport for requests to `url`.
 
     Args:
-        wanted: The setting. `auto` means what the environment variable names, else httptools if it can be used.
-        url: Decides which proxy of the environment is used. httptools cannot use a SOCKS proxy.
+        wanted: The setting. `auto` means the one that the environment variable names, else httptools if available.
+        url: Determines the proxy, from the environment. httptools cannot use a SOCKS proxy.
 
     Raises:
         ProviderError: the transport is not installed, or the variable names an unknown one.
@@ -53,7 +53,7 @@ def choose_transport(wanted: TransportChoice, url: str) -> TransportName:
 
 
 def _unbuilt_error(error: OSError) -> ProviderError:
-    """Return the error for a transport that cannot be built because the system refuses something."""
+    """Return the error for a transport that cannot be built because the system lacks a resource."""
     short_of = lacking(error)
     reason = error.strerror or type(error).__name__ if short_of is None else f"this machine has run out of {short_of}"
     message = f"no HTTP library can be loaded: {reason}"
@@ -61,7 +61,7 @@ def _unbuilt_error(error: OSError) -> ProviderError:
 
 
 def _httptools_problem() -> Exception | None:
-    """Return why httptools cannot be used: it is not installed, broken, or too old for the options we set."""
+    """Return why httptools cannot be used: it is missing, broken, or too old for the options we set."""
     try:
         from lee_llm_router.providers.http.transport.httptools_transport import (  # noqa: PLC0415 - it loads httptools
             check_httptools,
@@ -86,14 +86,14 @@ def _is_behind_socks(url: str) -> bool:
 
 
 class LazyTransport:
-    """The transport of one provider, built when it is first used: loading an HTTP library takes up to 150 ms.
+    """The transport of one provider, built on first use: loading an HTTP library takes up to 150 ms.
 
     Args:
         wanted: The setting `transport`.
         url: Where requests will go.
         ca_file: PEM file with authorities to trust in addition to the usual ones.
-        trust: Whose authorities are trusted otherwise.
-        max_response_bytes: Limit on the decoded body of an answer, in bytes.
+        trust: The usual authorities.
+        max_response_bytes: Maximum size of a decoded response body, in bytes.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class LazyTransport:
         self._lock = ForkLock(in_child=self._forget_pending)
 
     def get(self) -> Transport:
-        """Return the transport; build it in the first call.
+        """Return the transport; the first call builds it.
 
         Raises:
             ProviderError: it is not installed, or `ca_file` or the proxy cannot be used.
@@ -125,18 +125,18 @@ class LazyTransport:
         if transport is None:
             try:
                 built = self._build()
-            except OSError as error:  # the files of the library cannot be opened
+            except OSError as error:  # the library's files cannot be opened
                 raise _unbuilt_error(error) from error
             with self._lock:
-                # If two threads have built one, the first is used. The other has no connection that needs closing.
+                # If two threads have each built one, use the first. The other has no connection to close.
                 self._transport = transport = self._transport or built
         return transport
 
     async def get_async(self) -> Transport:
-        """As `get`. Builds it in a thread, so that the event loop can do other things meanwhile.
+        """As `get`. Builds it in a thread, so that the event loop stays free.
 
         Raises:
-            ProviderError: no thread can be started (`sent` is False).
+            ProviderError: no thread can start (`sent` is False).
         """
         transport = self._transport
         if transport is not None:
@@ -150,7 +150,7 @@ class LazyTransport:
         except asyncio.CancelledError:
             raise
         except Exception:
-            self._forget_pending()  # the next call tries again: the cause may have been removed by then
+            self._forget_pending()  # the next call tries again: the cause may be gone by then
             raise
 
     def _start_building(self) -> Future[Transport]:
@@ -165,7 +165,7 @@ class LazyTransport:
         return transport
 
     def close(self) -> None:
-        """Close idle connections now, and those in use when they are given back."""
+        """Close idle connections now, and busy ones when they are given back."""
         if self._transport is not None:
             self._transport.close()
 

@@ -1,6 +1,6 @@
-"""Chunked bodies whose extensions an HTTP library refuses, although RFC 9112, 7.1.1, has recipients take them.
+"""Chunked bodies whose extensions an HTTP library refuses, although RFC 9112, 7.1.1, tells recipients to accept them.
 
-White space may stand around the semicolon of an extension: ``5; a=b``, ``5 ;a=b``. llhttp refuses the first and h11 the
+White space may surround the semicolon of an extension: ``5; a=b``, ``5 ;a=b``. llhttp refuses the first and h11 the
 second.
 """
 
@@ -13,16 +13,16 @@ _MAX_LINE = 16_384
 
 
 class ChunkReader:
-    """Reads the chunks of a body from its first byte on."""
+    """Reads the chunks of a body from its first byte."""
 
     def __init__(self) -> None:
         self._rest = b""
-        """The beginning of a line whose end has not come."""
+        """The start of a line whose end has not arrived."""
         self._left = 0
-        """Bytes still to come of the present chunk."""
+        """Bytes still missing from the current chunk."""
         self._in_trailer = False
         self._after_chunk = False
-        """Whether the end of a chunk's line comes next."""
+        """Whether a chunk's line ending comes next."""
         self.done = False
         self.has_extra = False
         """Whether bytes past the end were received."""
@@ -31,7 +31,7 @@ class ChunkReader:
         """Return the parts of the body in `data`.
 
         Raises:
-            ValueError: these are no chunks.
+            ValueError: the data is not chunked.
         """
         data, at = self._rest + data, 0
         parts: list[bytes] = []
@@ -70,7 +70,7 @@ class ChunkReader:
 
 
 def without_extension(size_line: bytes) -> bytes:
-    """Return the line with a chunk's size, as it was received, without what follows the size."""
+    """Return the line with a chunk's size as received, without anything after the size."""
     match = _SIZE_LINE.fullmatch(size_line.rstrip(b"\r\n"))
-    # h11 refuses a space there, and lets pass what is no extension.
+    # h11 refuses a space there, and ignores what is no extension.
     return size_line.replace(b";", b" ;", 1) if match is None else match[1] + b"\r\n"

@@ -1,8 +1,8 @@
-"""Looks up a host, and connects to the first of its addresses that answers.
+"""Resolves a host, and connects to the first of its addresses that answers.
 
-An address may swallow whatever is sent to it: a dead IPv6 route in front of a live IPv4 one is the usual case. So the
-next address is tried after a quarter of a second, or as soon as the one before has failed, and the first connection
-wins (RFC 8305, "Happy Eyeballs"). All attempts share the one deadline.
+An address may swallow everything sent to it; usually it is a dead IPv6 route in front of a live IPv4 one. So the next
+address is tried after a quarter of a second, or as soon as the previous one has failed, and the first connection wins
+(RFC 8305, "Happy Eyeballs"). All attempts share one deadline.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from lee_llm_router.providers.http.transport.connection import (
 )
 
 AddressInfo: TypeAlias = tuple[int, int, int, str, Any]
-"""As `socket.getaddrinfo` gives it."""
+"""As `socket.getaddrinfo` returns it."""
 
 ATTEMPT_DELAY = 0.25
-"""Seconds after which the next address is tried beside the last one (RFC 8305, 5)."""
+"""Seconds before the next address is tried in parallel (RFC 8305, 5)."""
 
 
 def connect(connection: Connection, host: str, port: int) -> IOSteps[socket.socket]:
-    """Look up `host` and connect to the first of its addresses that answers.
+    """Resolve `host` and connect to the first of its addresses that answers.
 
     Raises:
         LLMTimeoutError: the time is up.
-        ProviderError: the name cannot be looked up, or no address answers.
+        ProviderError: the name cannot be resolved, or no address answers.
     """
     connection.phase = f"looking up {host}"
     try:
@@ -57,7 +57,7 @@ def connect(connection: Connection, host: str, port: int) -> IOSteps[socket.sock
 
 
 def _numeric_addresses(host: str, port: int) -> list[AddressInfo]:
-    """Return the address if `host` is a numeric one, else nothing. Asks no name server, so it needs no thread."""
+    """Return the address if `host` is numeric, else nothing. Queries no name server, so it needs no thread."""
     try:
         return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)]
     except socket.gaierror:
@@ -65,7 +65,7 @@ def _numeric_addresses(host: str, port: int) -> list[AddressInfo]:
 
 
 def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
-    """Return `addresses` with their families in turn, from the first one's on (RFC 8305, 4)."""
+    """Return `addresses` with alternating families, starting with the first one's (RFC 8305, 4)."""
     families: dict[int, deque[AddressInfo]] = {}
     for address in addresses:
         families.setdefault(address[0], deque()).append(address)
@@ -79,10 +79,10 @@ def _interleaved(addresses: Sequence[AddressInfo]) -> list[AddressInfo]:
 
 
 class _Race:
-    """Connections to several addresses, begun one after the other. The first that is made wins; the others are closed.
+    """Connections to several addresses, started one after the other. The first to succeed wins; the others are closed.
 
     Args:
-        addresses: Where to; tried with their families in turn.
+        addresses: Where to connect; tried with alternating families.
     """
 
     def __init__(self, addresses: Sequence[AddressInfo]) -> None:
@@ -91,10 +91,10 @@ class _Race:
         self.failure: OSError | None = None
         """The latest failure."""
         self.lacking: str | None = None
-        """What this machine has run out of, if that is why an address could not be tried."""
+        """The resource that this machine has run out of, if that is why an address could not be tried."""
 
     def run(self) -> IOSteps[socket.socket | None]:
-        """Return the connected socket, which is not blocking; None if every address has failed."""
+        """Return the connected, non-blocking socket; None if every address has failed."""
         next_at = 0.0
         try:
             while self._left or self._pending:
@@ -110,7 +110,7 @@ class _Race:
                     if self._is_connected(sock):
                         return sock
                 if len(self._pending) < failures:
-                    next_at = 0.0  # the next address need not wait for one that has failed
+                    next_at = 0.0  # try the next address at once after a failure
             return None
         finally:
             for sock in self._pending:
@@ -132,7 +132,7 @@ class _Race:
             self._pending.append(sock)
 
     def _is_connected(self, sock: socket.socket) -> bool:
-        """Whether `sock`, which has become writable, is connected. If not, close it and note why."""
+        """Whether `sock`, now writable, is connected. If not, close it and note why."""
         try:
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
@@ -148,11 +148,11 @@ class _Race:
         self.failure = error
         self.lacking = lacking(error)
         if error.errno == errno.EADDRNOTAVAIL and family == socket.AF_INET:
-            self.lacking = "local ports"  # with IPv6 it means that this machine has no such network
+            self.lacking = "local ports"  # with IPv6 it means that this machine has no IPv6 network
 
 
 def _writable(sockets: Iterable[socket.socket]) -> list[socket.socket]:
-    """Return those of `sockets` that are connected or have failed."""
+    """Return the `sockets` that are connected or have failed."""
     poll = select.poll()
     by_number = {sock.fileno(): sock for sock in sockets}
     for number in by_number:

@@ -2,23 +2,23 @@
 
 How this works:
 
-A timeout for each read does not bound an attempt: a server that sends a byte now and then is never late. Here each
-step (look-up, connect, handshake, write, read) gets only the time left until the deadline of its `Connection`.
+A timeout for each read does not bound an attempt: a server that sends a byte now and then never exceeds it. Here each
+step (lookup, connect, handshake, write, read) gets only the time left until its `Connection`'s deadline.
 
 The logic is written once, as generators (`IOSteps`) that yield the system calls they want: bytes to send, a number of
 bytes to receive, a host to resolve, sockets to wait for. `run` performs them with blocking calls,
-`async_connection.run_async` on the running event loop. Results are sent into the generator, errors are thrown into it.
+`async_connection.run_async` on the running event loop. Both send results and throw errors into the generator.
 
-The deadline is enforced in two ways:
+There are two ways to enforce the deadline:
 
-- In a thread, each system call gets the time left as its timeout, and `LLMTimeoutError` is raised when none is left.
-  An attempt that is not wanted any more ends sooner: `expire` is called from another thread (`_util/interruption.py`).
+- In a thread, each system call gets the time left as its timeout, and `LLMTimeoutError` is raised when none is left. To
+  abandon an attempt sooner, another thread calls `expire` (`_util/interruption.py`).
 - Under asyncio (`async_connection`), the caller waits within `asyncio.timeout` (while connecting) or between
-  `begin_waits` and `end_waits` (afterwards), within which a timer calls `Connection.expire`. Reads only yield to the
-  event loop now and then, so that a server that sends without pause cannot keep timers from running.
+  `begin_waits` and `end_waits` (afterwards), when a timer calls `Connection.expire`. Reads yield to the event loop now
+  and then, so that timers run even if a server sends without pause.
 
-Sockets are plain ones, also under asyncio, where the loop only reports that one is readable or writable. So a
-connection can be closed from any thread and at any time, without its event loop.
+Even under asyncio the sockets are plain ones: the loop only reports that one is readable or writable. So any thread can
+close a connection at any time, without its event loop.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ResolveHost:
 
 @dataclass(frozen=True, slots=True)
 class WaitUntilWritable:
-    """Step: wait until one of `sockets` is connected or has failed, for `seconds` at most; None: any time."""
+    """Step: wait until one of `sockets` is connected or has failed, at most `seconds`; None: no limit."""
 
     sockets: tuple[socket.socket, ...]
     seconds: float | None
@@ -68,18 +68,18 @@ class WaitUntilWritable:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Step: let the event loop do other things, if there is one, and look at the clock. It comes between pieces of work
-    that takes long."""
+    """Step: let the event loop run other tasks, if there is one, and check the deadline. Used between pieces of long
+    work."""
 
 
 IOStep: TypeAlias = bytes | int | ResolveHost | WaitUntilWritable | Pause
-"""Bytes to send, the most bytes to receive, or one of the steps above."""
+"""Bytes to send, the maximum number of bytes to receive, or one of the steps above."""
 IOSteps: TypeAlias = Generator[IOStep, Any, T]
-"""Yields the steps it wants performed; receives their results and their errors."""
+"""Yields steps to perform; receives their results and errors."""
 
 
 class Connection:
-    """One connection, and the deadline of the attempt that uses it now."""
+    """One connection, and the deadline of the attempt that currently uses it."""
 
     __slots__ = ("cause", "deadline", "expired", "phase", "sent", "sock", "timeout")
 
@@ -92,9 +92,9 @@ class Connection:
         self.sent = False
         """Whether the request may have reached the server."""
         self.phase = ""
-        """What is being done, for the message of a timeout."""
+        """What is in progress, for the message of a timeout."""
         self.cause: BaseException | None = None
-        """What broke it last; httpcore takes it off the error that is raised for it."""
+        """What broke it last; httpcore strips this from the error that it raises."""
 
     def start(self, timeout: float) -> None:
         """Begin a new attempt, which may take `timeout` seconds."""
@@ -104,13 +104,13 @@ class Connection:
         self.phase = WAITING
 
     def extend(self, timeout: float) -> None:
-        """Give the next part of an answer that has begun `timeout` seconds from now."""
+        """Give the next part of a response in progress `timeout` seconds from now."""
         self.deadline = monotonic() + timeout
         self.timeout = timeout
         self.phase = _CONTINUING
 
     def expire(self) -> None:
-        """Called when the deadline passes: shutting the socket down wakes the waiting task, which checks `expired`.
+        """Called when the deadline passes. Shuts the socket down, which wakes the waiting task; that checks `expired`.
 
         Works from any thread.
         """
@@ -131,18 +131,18 @@ class Connection:
         return left
 
     def timeout_error(self) -> LLMTimeoutError:
-        """Return the error for an attempt whose time is up."""
+        """Return the error for an attempt that has run out of time."""
         if self.phase is _CONTINUING:
             return LLMTimeoutError(f"the answer did not go on within {self.timeout:.4g} s", sent=self.sent)
         return LLMTimeoutError(f"no answer within {self.timeout:g} s ({self.phase})", sent=self.sent)
 
     def broken_error(self, what: str, error: BaseException | None, short_of: str | None = None) -> ProviderError:
-        """Return the error for a broken connection: `what`, and the system's reason where it adds something.
+        """Return the error for a broken connection: `what`, and the system's reason if it adds something.
 
         Args:
             what: What is broken.
-            error: Why, as the system says it.
-            short_of: What this machine has run out of, where `error` does not say so itself.
+            error: The system's reason.
+            short_of: The resource that this machine has run out of, if `error` does not name it.
         """
         self.cause = error
         short_of = short_of or lacking(error)
@@ -153,7 +153,7 @@ class Connection:
         return ProviderError(f"{what}: {reason}" if reason else what, sent=self.sent)
 
     def connect_error(self, host: str, port: int, error: OSError | None, short_of: str | None) -> LLMRouterError:
-        """Return the error for a connection that could not be made. `short_of` is as for `broken_error`."""
+        """Return the error for a failed connection. `short_of` is as for `broken_error`."""
         if isinstance(error, TimeoutError):
             return LLMTimeoutError(f"no connection to {host}:{port}: timed out", sent=False)
         if isinstance(error, ConnectionRefusedError):
@@ -172,8 +172,8 @@ class Connection:
             sock.close()
 
     def __del__(self) -> None:
-        # A provider that was dropped without `close`, or a dead event loop, must not cause a warning about an unclosed
-        # socket. The garbage collector finalizes older objects first, and a connection is older than its socket.
+        # A provider dropped without `close`, or a dead event loop, must not cause a warning about an unclosed socket.
+        # The garbage collector finalizes older objects first, and a connection is older than its socket.
         self.close()
 
 
@@ -187,19 +187,19 @@ def _reason(error: BaseException | None) -> str:
     return "" if error is None else str(error)
 
 
-# Performed with blocking calls
+# Blocking calls
 
 
 def run(connection: Connection, sock: socket.socket | None, steps: IOSteps[T]) -> T:
-    """Perform `steps` on `sock` in this thread, each within the time left; return their result."""
-    if by_thread:  # somebody's work may be interrupted: this thread's, perhaps
+    """Perform `steps` on `sock` in this thread, each within the time left; return the result."""
+    if by_thread:  # some thread's work may be interrupted: perhaps this one's
         with InterruptibleWait(connection.expire):
             return run_steps(steps, partial(_perform, connection, sock))
     return run_steps(steps, partial(_perform, connection, sock))
 
 
 def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
-    while True:  # until a wait is over: none is for longer than a second at once (see `short_waits`)
+    while True:  # until the wait ends: each single wait lasts a second at most (see `short_waits`)
         try:
             if isinstance(step, int):
                 sock.settimeout(min(connection.time_left(), LONGEST))
@@ -212,7 +212,7 @@ def _perform(connection: Connection, sock: Any, step: IOStep) -> Any:
                 return _wait_until_writable(step, connection.time_left())
             return call_in_thread(resolve, step, timeout=connection.time_left())
         except TimeoutError as error:
-            connection.time_left()  # raises if it is our own deadline that has passed
+            connection.time_left()  # raises if our own deadline has passed
             if error.errno is not None:  # the network has given up
                 raise
 
@@ -237,10 +237,10 @@ def _wait_until_writable(step: WaitUntilWritable, time_left: float) -> None:
 
 
 def resolve(step: ResolveHost) -> list[Any]:
-    """Look up a host; this may block for long."""
+    """Resolve a host; this may block for a long time."""
     try:
         return socket.getaddrinfo(step.host, step.port, type=socket.SOCK_STREAM)
     except socket.gaierror:
-        # Where no file and no socket can be opened, the system says that the name cannot be found.
+        # If no file or socket can be opened, the system claims that the name does not exist.
         socket.socket().close()
         raise

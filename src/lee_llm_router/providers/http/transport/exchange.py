@@ -1,24 +1,25 @@
-"""One exchange over HTTP: read the answer's body, translate failures, give the connection back.
+"""One exchange over HTTP: reads the response body, translates failures, gives the connection back.
 
 How this works:
 
-A transport takes a `PooledClient` out of its `IdlePool`, or opens one, and makes an exchange with it. The exchange then
-owns the connection until it gives it back to the pool or closes it, and each happens exactly once.
+A transport takes a `PooledClient` from its `IdlePool`, or opens one, and makes an exchange with it. The exchange then
+owns the connection until it gives it back to the pool or closes it, exactly once.
 
-What depends on the HTTP library is in subclasses (`httpx_transport`, `httptools_transport`): `_next_raw_part` says what
-has arrived of the body, and `_is_reusable` whether the connection can serve another request. The rest is here:
+Subclasses hold what depends on the HTTP library (`httpx_transport`, `httptools_transport`): `_next_raw_part` returns
+what has arrived of the body, and `_is_reusable` tells whether the connection can serve another request. The rest is
+here:
 
-- `_next_part` decodes the parts and finds the end. `read_all` and `_drain` are loops over it. All of them are
-  generators that yield I/O steps (`connection.IOSteps`), so that sync and async share them.
-- `SyncExchange.run` and `AsyncExchange.run` perform such steps. When the body has ended they release the HTTP library's
+- `_next_part` decodes the parts and finds the end. `read_all` and `_drain` loop over it. All three are generators that
+  yield I/O steps (`connection.IOSteps`), so that sync and async share them.
+- `SyncExchange.run` and `AsyncExchange.run` perform these steps. At the end of the body they release the HTTP library's
   response, then give the connection back.
-- Both do so within an `ErrorTranslator`: any error, cancellation or interruption closes the connection, and errors of
-  the system or of an HTTP library become this library's.
+- Both run inside an `ErrorTranslator`: any error, cancellation or interruption closes the connection, and errors of the
+  system or of an HTTP library become this library's errors.
 - Under asyncio the connection has a timer, which shuts the socket down when the deadline passes. The wait then ends as
-  if the server had closed the connection, so `Connection.expired` is checked after it, before anything that was read is
-  believed. In sync code each system call has its own timeout.
+  if the server had closed the connection. So the exchange checks `Connection.expired` before it trusts what it read. In
+  sync code each system call has its own timeout.
 
-A connection is reused only if no byte can be left of this answer: it would be read as the beginning of the next one,
+A connection is reused only if no byte of this response can be left: it would be read as the start of the next response,
 which may belong to somebody else. In doubt it is closed.
 """
 
@@ -41,7 +42,7 @@ from lee_llm_router.providers.http.transport.idle_pool import IdlePool, PooledCl
 T = TypeVar("T")
 
 _GRACE = 0.05
-"""Seconds `finish` waits for the end of the body after the answer's own end mark. A new connection costs more."""
+"""Seconds that `finish` waits for the end of the body after the answer's own end mark. A new connection costs more."""
 
 Translation: TypeAlias = tuple[tuple[type[Exception], ...], Callable[[BaseException, Connection], LLMRouterError]]
 _TRANSLATIONS: tuple[Translation, ...] = (
@@ -51,15 +52,15 @@ _TRANSLATIONS: tuple[Translation, ...] = (
 
 
 class ErrorTranslator:
-    """A context in which any error closes the connection and is raised as this library's.
+    """A context in which any error closes the connection and becomes this library's error.
 
-    Cancellations, interruptions and bugs close the connection too, and are raised as they are.
+    Cancellations, interruptions and bugs close the connection too, but are raised unchanged.
     """
 
     __slots__ = ("_connection",)
 
     TRANSLATIONS: ClassVar[tuple[Translation, ...]] = _TRANSLATIONS
-    """Types of errors, the most specific first, and what makes the error that is raised in their place."""
+    """Error types, the most specific first, each with a function that makes the error to raise instead."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -83,11 +84,11 @@ class ErrorTranslator:
 
 
 class Exchange:
-    """What sync and async exchanges share, with any HTTP library.
+    """What sync and async exchanges over any HTTP library share.
 
     Args:
         pooled: The client with its connection.
-        pool: Where it goes afterwards, if it can be reused.
+        pool: Takes the client back if it can be reused.
     """
 
     error_translator: ClassVar[type[ErrorTranslator]] = ErrorTranslator
@@ -102,9 +103,10 @@ class Exchange:
         self._pool = pool
         self._closed_by_server = False
         self._ambiguous_framing = False
-        """Whether the answer gave its end in two ways, so that a proxy may have read it otherwise (RFC 9112, 6.3)."""
+        """Whether the response announces its end in two ways, so that a proxy may have read it differently (RFC 9112,
+        6.3)."""
         self._has_all = False
-        """Whether all of the body was received, decoded or not."""
+        """Whether the whole body was received, decoded or not."""
         self._ended = False
         """Whether the body was read to its end, or no more of it is wanted."""
         self._handed_over = False
@@ -122,9 +124,9 @@ class Exchange:
             self._pooled.close()
 
     def read_all(self) -> IOSteps[WireResponse]:
-        """Return the answer with all that is left of its body.
+        """Return the response with the rest of its body.
 
-        One JSON object is whole whatever else is wrong: to ask again would be to pay again for what is here.
+        A complete JSON object is accepted whatever else is wrong: asking again would mean paying again.
         """
         parts: list[bytes] = []
         try:
@@ -137,12 +139,12 @@ class Exchange:
         return WireResponse(self.status, self.raw_headers, b"".join(parts), self._body.cut)
 
     def _drain(self) -> IOSteps[None]:
-        """Read the rest of the body and throw it away."""
+        """Read and discard the rest of the body."""
         while (yield from self._next_part()):
             pass
 
     def _next_part(self, closing_ends: bool = False) -> IOSteps[bytes]:
-        """Return the next part of the body, decoded; empty at the end.
+        """Return the next decoded part of the body; empty at the end.
 
         With `closing_ends`, a closed connection counts as the end.
         """
@@ -169,17 +171,17 @@ class Exchange:
         return b""
 
     def _next_raw_part(self) -> IOSteps[tuple[bytes, bool]]:
-        """Return what has been received of the body, or else what comes next; and whether that is its end.
+        """Return the received bytes of the body, or else the next ones, and whether they are the last.
 
         Raises:
-            ProviderError: the end will not come.
+            ProviderError: the end will never arrive.
         """
         raise NotImplementedError
 
     def _is_reusable(self) -> bool:
-        """Whether the connection is open both ways, and nothing was received past the answer's end.
+        """Whether the connection is open in both directions, and nothing was received past the response's end.
 
-        Bytes left over would be read as the answer to the next request, which may be somebody else's.
+        Leftover bytes would be read as the response to the next request, which may be somebody else's.
         """
         raise NotImplementedError
 
@@ -223,7 +225,7 @@ class SyncExchange(Exchange):
                 self.run(self._drain())
 
     def run(self, steps: IOSteps[T]) -> T:
-        """Perform steps of this exchange. If the body has ended with them, give the connection back."""
+        """Perform steps of this exchange. If they reach the end of the body, give the connection back."""
         with self.error_translator(self._connection):
             result = run(self._connection, self._connection.sock, steps)
             if self._ended and not self._handed_over:

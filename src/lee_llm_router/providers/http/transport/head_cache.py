@@ -1,4 +1,4 @@
-"""Remembers request heads (request line and headers), so that those that come again are written once."""
+"""Caches request heads (request line and headers), so that repeated ones are written only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lee_llm_router.providers.http.transport.api import RawHeaders, WireRequest
 HeadT = TypeVar("HeadT")
 
 _MAX_HEADS = 8
-"""A provider has two: for whole answers, and for streams. It has more for a while if its key changes."""
+"""A provider has two: one for whole answers, one for streams. It has more for a while if its key changes."""
 _MAX_SEEN = 32
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -21,13 +21,13 @@ _VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")
 
 
 class HeadCache(Generic[HeadT]):
-    """Checks the URL and headers of requests, and makes heads of them in the form that a transport needs.
+    """Checks the URL and headers of requests, and makes heads in the form that a transport needs.
 
-    A head is kept once its tuple of headers has come twice. Headers that come only once are not kept: they may hold a
-    key that was meant for one call. Nor do they push out the heads that are kept.
+    A head is cached when its tuple of headers comes a second time. Headers that come only once are not kept, since they
+    may hold a key meant for one call, and they evict no cached heads.
 
     Args:
-        origin: Scheme, host and port that all the requests go to.
+        origin: Scheme, host and port of all requests.
         make: Makes the head of a request.
     """
 
@@ -66,5 +66,5 @@ class HeadCache(Generic[HeadT]):
             self._seen.append(mark)
             return
         if len(self._heads) >= _MAX_HEADS:
-            self._heads.clear()  # those still in use are made again by the next calls
+            self._heads.clear()  # calls make those still in use again
         self._heads[request.headers] = (request.url, request.method, head)

@@ -1,4 +1,4 @@
-"""Parses the bytes of one answer with httptools, and refuses what llhttp lets pass although it is not HTTP."""
+"""Parses the bytes of one response with httptools, and refuses what llhttp accepts although it is not HTTP."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import httptools
 from lee_llm_router.providers.http.transport.chunks import ChunkReader
 
 _MAX_BYTES_WITHOUT_BODY = 100 * 1024
-"""Bytes that may be received in a row with none of a body among them: headers, trailers, extensions of chunks."""
+"""Most bytes received in a row without any body bytes: headers, trailers, chunk extensions."""
 _FIRST_STATUS = 100
 _FINAL_STATUS = 200
-"""A status below this is that of an interim answer."""
+"""Lower statuses belong to interim responses."""
 _START = b"HTTP/"
 _OTHER_START = re.compile(rb"\n(?:RTSP|ICE)/[0-9.]+ [0-9]{3}")
-"""The first line of an answer in other protocols that llhttp knows."""
+"""The first line of a response in other protocols that llhttp accepts."""
 _REASON = re.compile(rb"(?:[ \t]|[^\x00\s])*")
-"""What h11 takes for one."""
+"""What h11 accepts as a reason phrase."""
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _TAIL_SIZE = 8
-"""Bytes at the end of what was received in which the end of an answer is looked for: two ends of lines, and more."""
+"""Bytes at the end of the received data in which to look for the response's end: two line endings, and more."""
 
 
 class ResponseParser:
-    """Collects what httptools reports of one answer. Skips interim answers (100 Continue, 103 Early Hints)."""
+    """Collects what httptools reports about one response. Skips interim responses (100 Continue, 103 Early Hints)."""
 
     __slots__ = (
         "_beginning", "_body_in_data", "_bytes_without_body", "_chunks", "_data", "_has_body", "_heads", "_last_part",
@@ -36,11 +36,11 @@ class ResponseParser:
         self.headers: list[tuple[bytes, bytes]] = []
         self.status = 0
         self.parts: list[bytes] = []
-        """Parts of the body that have not been taken yet."""
+        """Parts of the body not taken yet."""
         self.has_headers = False
-        """Whether the status and all headers have been received."""
+        """Whether the status and all headers have arrived."""
         self.done = False
-        """Whether the answer is complete."""
+        """Whether the response is complete."""
         self.keep_alive = False
         """Whether the server keeps the connection open after it."""
         self.has_extra = False
@@ -51,24 +51,24 @@ class ResponseParser:
         self._beginning: list[bytes] = []
         """What was received before the body."""
         self._heads = 0
-        """Answers begun, interim ones included."""
+        """Responses begun, including interim ones."""
         self._has_body = False
-        """Whether any of the body was received."""
+        """Whether any of the body has arrived."""
         self._chunks: ChunkReader | None = None
-        """Reads the body where httptools cannot."""
+        """Reads the body if httptools cannot."""
         self._data = self._tail = self._last_part = b""
-        """What was received last, the end of all that was, and the last part of the body in it."""
+        """The data received last, the end of all received data, and the last part of the body in it."""
         self._body_in_data = 0
         self._parts_before = 0
-        """Parts that were there before it."""
+        """Parts that existed before it."""
         self._was_in_body = False
-        """Whether the headers had been received before that."""
+        """Whether the headers were complete before it."""
         parser = httptools.HttpResponseParser(self)
         self._parser: httptools.HttpResponseParser | None = parser
-        """Dropped at the end of the answer: the two refer to each other."""
-        # RFC 9112: a line may end with LF alone (2.2); chunks take precedence over a length (6.3), and here such a
-        # connection is closed. A space between a chunk's size and the end of its line is harmless; some servers pad.
-        # After "Connection: close", or HTTP/1.0, of an interim answer comes the real one.
+        """Dropped at the end of the response: the two refer to each other."""
+        # RFC 9112: a line may end with LF alone (2.2); chunks take precedence over a length (6.3), and such a
+        # connection is closed here. A space between a chunk's size and the end of its line is harmless; some servers
+        # pad. An interim response may say "Connection: close" or be HTTP/1.0, and the real one still follows.
         parser.set_dangerous_leniencies(
             lenient_chunked_length=True,
             lenient_optional_cr_before_lf=True,
@@ -77,7 +77,7 @@ class ResponseParser:
         )
 
     def feed(self, data: bytes) -> bool:
-        """Parse what was received; return whether it is sound."""
+        """Parse received data; return whether it is valid."""
         self._data, self._was_in_body, self._parts_before = data, self.has_headers, len(self.parts)
         self._tail = data[-_TAIL_SIZE:] if len(data) >= _TAIL_SIZE else (self._tail + data)[-_TAIL_SIZE:]
         if not self._has_body:
@@ -102,10 +102,10 @@ class ResponseParser:
         return self.fault is None
 
     def has_rest(self, is_chunked: bool) -> bool:
-        """Whether bytes past the end of the answer were received. llhttp passes over ends of lines there.
+        """Whether bytes past the end of the response were received. llhttp skips line endings there.
 
         Args:
-            is_chunked: Whether the answer came in chunks.
+            is_chunked: Whether the response was chunked.
         """
         if self.has_extra:
             return True
@@ -113,7 +113,7 @@ class ResponseParser:
             if self._was_in_body:
                 return self._body_in_data != len(self._data)
             return not self._data.endswith(self._last_part)
-        # The last line, and the blank one behind it.
+        # The last line ending, and that of the blank line after it.
         end = self._tail[len(self._tail.rstrip(b"\r\n")) :]
         return end.endswith(b"\r") or end.count(b"\n") > 2
 
@@ -123,7 +123,7 @@ class ResponseParser:
         except httptools.HttpParserUpgrade:
             self.fault = "it changes the protocol"
         except httptools.HttpParserCallbackError as error:
-            # Raised within a callback, by an interruption or a bug: it is not a fault of the answer.
+            # A callback raised this, because of an interruption or a bug: the response is not at fault.
             raise (error.__context__ or error) from None
         except httptools.HttpParserError as error:
             if self.done:
@@ -138,7 +138,7 @@ class ResponseParser:
                 self.parts.clear()
 
     def _begins_well(self) -> bool:
-        """Whether the answer begins as one of HTTP does, as far as it has come: llhttp knows other protocols too."""
+        """Whether what has arrived so far begins like an HTTP response: llhttp accepts other protocols too."""
         first = self._beginning[0]
         if len(first) < len(_START):
             first = b"".join(self._beginning)[: len(_START)]
@@ -148,7 +148,8 @@ class ResponseParser:
         return False
 
     def _read_chunks_ourselves(self) -> None:
-        """Begin the body anew, with a reader that takes extensions in any form. The connection is closed afterwards."""
+        """Start the body again, with a reader that accepts extensions in any form. The connection is closed
+        afterwards."""
         beginning = b"".join(self._beginning)
         at = 0
         for _ in range(self._heads):
@@ -168,7 +169,7 @@ class ResponseParser:
         self.done, self.has_extra = chunks.done, chunks.has_extra
 
     def on_message_begin(self) -> None:
-        """Called by httptools: an answer begins."""
+        """Called by httptools: a response begins."""
         if self.done:
             self.has_extra = True
         else:
@@ -181,12 +182,12 @@ class ResponseParser:
             self.fault = "a reason that holds control characters"
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools: a header field, or one of the trailer."""
+        """Called by httptools: a header field, or a field of the trailer."""
         if not self.has_headers:  # else it is a trailer
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Called by httptools: the status and all headers have been received."""
+        """Called by httptools: the status and all headers have arrived."""
         if self._parser is not None:
             self.status = self._parser.get_status_code()
             if self.status < _FIRST_STATUS:
@@ -199,7 +200,7 @@ class ResponseParser:
             self.parts.append(data)
 
     def on_message_complete(self) -> None:
-        """Called by httptools: the answer has ended."""
+        """Called by httptools: the response has ended."""
         self._bytes_without_body = 0
         if self.has_headers and self._parser is not None:
             self.done = True

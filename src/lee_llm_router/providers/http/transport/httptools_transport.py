@@ -1,8 +1,8 @@
 """Carries HTTP requests with httptools, the Python binding of llhttp, the HTTP parser of Node.js, written in C.
 
-httptools is only a parser. The connections are ours (`channel`), so all that holds for the other transport holds here:
-one deadline for each system call, interruptions, cancellation, forks, event loops that come and go. A request is sent
-in one piece, after a head that is written once, and an answer of usual size is read and parsed in one piece.
+httptools is only a parser. The connections are ours (`channel`), so they behave as in the other transport: deadlines on
+each system call, interruptions, cancellation, forks, short-lived event loops. A request is sent in one piece, with a
+cached head, and a response of usual size is read and parsed in one piece.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CODING_SIZE, _LENGTH_SIZE, _TRANSFER_SIZE = map(len, ("content-encoding", "cont
 
 
 def check_httptools() -> None:
-    """Raise what the first call would raise if httptools is too old: uvicorn alone accepts 0.6.0."""
+    """Raise now what the first call would raise if httptools is too old: uvicorn alone accepts 0.6.0."""
     ResponseParser()
 
 
@@ -36,10 +36,10 @@ class HTTPToolsTransport:
     """The `Transport` of one provider.
 
     Args:
-        url: Where requests will go; decides which proxy of the environment is used (`HTTPS_PROXY`, `NO_PROXY` etc.).
+        url: Where requests will go; determines the proxy, from the environment (`HTTPS_PROXY`, `NO_PROXY` etc.).
         ca_file: PEM file with authorities to trust in addition to the usual ones.
-        trust: Which the usual ones are.
-        max_response_bytes: Limit on the decoded body of an answer, in bytes.
+        trust: Which authorities are the usual ones.
+        max_response_bytes: Maximum size of a decoded response body, in bytes.
 
     Raises:
         ProviderError: `ca_file` or the proxy cannot be used.
@@ -61,7 +61,7 @@ class HTTPToolsTransport:
 
     async def send_async(self, request: WireRequest, timeout: float) -> WireResponse:
         """As `Transport.send_async`."""
-        head = self._heads.get(request)  # once: headers that come twice are kept
+        head = self._heads.get(request)  # once per request: a second time would cache the headers
         exchange = self._pooled_exchange(head, request, timeout) or await self._exchange_async(head, request, timeout)
         return await exchange.run(exchange.complete())
 
@@ -73,16 +73,16 @@ class HTTPToolsTransport:
 
     async def open_async(self, request: WireRequest, timeout: float) -> AsyncHTTPToolsExchange:
         """As `Transport.open_async`."""
-        head = self._heads.get(request)  # once: headers that come twice are kept
+        head = self._heads.get(request)  # once per request: a second time would cache the headers
         exchange = self._pooled_exchange(head, request, timeout) or await self._exchange_async(head, request, timeout)
         await exchange.run(exchange.begin())
         return exchange
 
     def load(self) -> None:
-        """As `Transport.load`. There is nothing left to load."""
+        """As `Transport.load`. There is nothing to load."""
 
     def close(self) -> None:
-        """As `Transport.close`. Needs no event loop, and works while any is running."""
+        """As `Transport.close`. Needs no event loop, but works while one is running."""
         self._pool.close()
         self._pools.close()
 
@@ -124,7 +124,7 @@ class HTTPToolsTransport:
 
 
 def _take_live(pool: IdlePool[Channel]) -> PooledClient[Channel] | None:
-    """Take a connection that the server has not closed; None if there is none."""
+    """Take an idle connection that the server has not closed; None if there is none."""
     while (pooled := pool.take()) is not None:
         if not pooled.client.is_stale:
             return pooled
@@ -138,7 +138,7 @@ class _Tunnel:
     Args:
         url: Where requests will go.
         ca_file: PEM file with authorities to trust in addition to the usual ones.
-        trust: Which the usual ones are.
+        trust: Which authorities are the usual ones.
     """
 
     def __init__(self, url: str, ca_file: str | None, trust: TrustSource) -> None:
@@ -152,7 +152,7 @@ class _Tunnel:
         self.peer = f"{self.host}:{self.port}"
 
     def prepare(self, channel: Channel) -> IOSteps[None]:
-        """Make a new connection ready for requests: speak TLS with the proxy, open a tunnel, speak TLS through it."""
+        """Prepare a new connection for requests: TLS with the proxy, a tunnel through it, TLS with the server."""
         if self._proxy is not None and self._proxy.scheme == "https":
             yield from channel.secure(self._proxy_context, self._proxy.host)
         if self.server.scheme == "https":
@@ -177,7 +177,7 @@ class _Tunnel:
             raise ProviderError("broken HTTP from the proxy: it speaks before it is asked", sent=False)
 
     def head(self, request: WireRequest) -> bytes:
-        """Write the beginning of a request, up to the number of bytes in its body."""
+        """Write the head of a request, up to the length of its body."""
         address = address_of(request.url)
         target, proxy_header = address.target, b""
         if self._proxy is not None and address.scheme == "http":
@@ -202,14 +202,14 @@ def _proxy_header(proxy: Address) -> bytes:
 
 
 class _HTTPToolsExchange(Exchange):
-    """Sends a request, and reads the answer with httptools.
+    """Sends a request, and reads the response with httptools.
 
     Args:
         pooled: The connection.
-        pool: Where it goes afterwards, if it can be reused.
-        head: The beginning of the request.
+        pool: Takes the connection back if it can be reused.
+        head: The head of the request.
         body: Its body.
-        limit: Bytes allowed for the answer's body, decoded.
+        limit: Maximum size of the decoded response body, in bytes.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class _HTTPToolsExchange(Exchange):
         self._is_chunked = False
 
     def begin(self) -> IOSteps[None]:
-        """Send the request, and read the answer's status and headers."""
+        """Send the request, and read the response's status and headers."""
         self._connection.sent = True
         parser = self._parser
         while not parser.has_headers:
@@ -249,7 +249,7 @@ class _HTTPToolsExchange(Exchange):
         )
 
     def complete(self) -> IOSteps[WireResponse]:
-        """Send the request, and read the whole answer."""
+        """Send the request, and read the whole response."""
         yield from self.begin()
         return (yield from self.read_all())
 
@@ -295,10 +295,10 @@ class AsyncHTTPToolsExchange(_HTTPToolsExchange, AsyncExchange):
 
 
 def _framing(headers: RawHeaders) -> tuple[bytes | None, bytes | None, bytes | None]:
-    """Return the content coding, the length and the transfer coding that `headers` name."""
+    """Return the content coding, the length and the transfer coding in `headers`."""
     coding = length = transfer = None
     for name, value in headers:
-        size = len(name)  # comparing sizes first saves lower-casing every name
+        size = len(name)  # comparing sizes first avoids lower-casing every name
         if size == _CODING_SIZE and name.lower() == b"content-encoding":
             coding = value if coding is None else b"%b, %b" % (coding, value)
         elif size == _LENGTH_SIZE and name.lower() == b"content-length":

@@ -1,12 +1,12 @@
 """Carries HTTP requests with httpx.
 
-httpx is used for HTTP/1.1 and for proxies. Its `Client` (cookies, redirects, authentication, a pool that slows down
-with its size) is not used: each `PooledClient` holds one bare `HTTPTransport` with one connection. The connections are
-ours (`channel`) and replace the pool's private `_network_backend`, so that the deadline holds for each system call.
+httpx provides HTTP/1.1 and proxies. Its `Client` (cookies, redirects, authentication, a pool that slows down as it
+grows) is not used: each `PooledClient` holds one bare `HTTPTransport` with one connection. The connections are ours
+(`channel`) and replace the pool's private `_network_backend`, so that the deadline applies to each system call.
 
-httpx reads only the headers of an answer. We read the body from its HTTP parser, h11, all that has been received at
-once. httpx's own iterators pass it piece by piece through three generators each, which takes longer than the parsing,
-and under asyncio their ends have to be awaited.
+httpx reads only the headers of a response. We read the body directly from its HTTP parser, h11, taking all received
+data at once. httpx's own iterators pass each piece through three generators, which takes longer than the parsing, and
+asyncio code has to await their ends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from lee_llm_router.providers.http.transport.trust import TrustSource, context_f
 _LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE)
 
 _STREAM_MODULE = "httpx._transports.default"
-"""Where httpx keeps the classes of bodies that are still to be read from a connection."""
+"""Where httpx keeps the classes of bodies that are read from a connection."""
 
 _is_our_call: ContextVar[bool] = ContextVar("lee_llm_router_is_our_call", default=False)
 
@@ -63,7 +63,7 @@ for _name in ("connection", "http11", "http2", "proxy", "socks"):
 class HTTPXErrorTranslator(ErrorTranslator):
     """An `ErrorTranslator` that also knows httpx's errors.
 
-    Within it the debug log of httpcore is silent: it contains the answer's headers, in which a server may echo a key.
+    It silences the debug log of httpcore, which contains response headers: a server may echo a key there.
     """
 
     __slots__ = ("_token",)
@@ -106,10 +106,10 @@ class HTTPXTransport:
     """The `Transport` of one provider.
 
     Args:
-        url: Where requests will go; decides which proxy of the environment is used (`HTTPS_PROXY`, `NO_PROXY` etc.).
+        url: Where requests will go; determines the proxy, from the environment (`HTTPS_PROXY`, `NO_PROXY` etc.).
         ca_file: PEM file with authorities to trust in addition to the usual ones.
-        trust: Which the usual ones are.
-        max_response_bytes: Limit on the decoded body of an answer, in bytes.
+        trust: Which authorities are the usual ones.
+        max_response_bytes: Maximum size of a decoded response body, in bytes.
 
     Raises:
         ProviderError: `ca_file` or the proxy cannot be used.
@@ -165,13 +165,13 @@ class HTTPXTransport:
             return exchange
 
     def load(self) -> None:
-        """As `Transport.load`: httpx and its libraries load these with their first asynchronous connection."""
+        """As `Transport.load`: loads what httpx and its libraries load for their first asynchronous connection."""
         import_module("httpcore")
         with suppress(ImportError):
             import_module("anyio._backends._asyncio")
 
     def close(self) -> None:
-        """As `Transport.close`. Needs no event loop, and works while any is running."""
+        """As `Transport.close`. Needs no event loop, but works while one is running."""
         self._pool.close()
         self._pools.close()
 
@@ -194,10 +194,10 @@ class HTTPXTransport:
 
 
 def _is_unread(response: httpx.Response, connection: Connection) -> bool:
-    """Whether the body of `response` is still to be read from `connection`.
+    """Whether the body of `response` still has to be read from `connection`.
 
-    It is not where a mocking library made the answer, and where somebody who wraps httpx's transport (a recorder, a
-    cache, a log of bodies) has read it or put a stream of his own in its place.
+    It does not if a mocking library made the response, or if a wrapper of httpx's transport (a recorder, a cache, a log
+    of bodies) has read the body or replaced its stream.
     """
     if not connection.is_open or response.is_closed or response.is_stream_consumed or _is_read(response):
         return False
@@ -205,7 +205,7 @@ def _is_unread(response: httpx.Response, connection: Connection) -> bool:
 
 
 def _is_read(response: httpx.Response) -> bool:
-    """Whether `response` holds its body, decoded."""
+    """Whether `response` holds its decoded body."""
     return hasattr(response, "_content")
 
 
@@ -217,7 +217,7 @@ def _head(request: WireRequest) -> tuple[httpx.URL, list[tuple[bytes, bytes]]]:
 
 
 class _Content(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of a request. httpx asks for it after the headers: from then on the request counts as sent."""
+    """The body of a request. httpx asks for it after the headers; from then on the request counts as sent."""
 
     def __init__(self, data: bytes, connection: Connection) -> None:
         self._data = data
@@ -233,16 +233,16 @@ class _Content(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class _BufferWithoutExtensions(ReceiveBuffer):
-    """What h11 has received and not parsed yet. It shows the lines with sizes of chunks without their extensions."""
+    """Data that h11 has received and not parsed. Shows chunk-size lines without their extensions."""
 
     def maybe_extract_next_line(self) -> bytearray | None:
-        """Return the next line, which is one with a size: h11 reads all others together."""
+        """Return the next line, which has a chunk size: h11 reads all other lines together."""
         line = super().maybe_extract_next_line()
         return line if line is None or b";" not in line else bytearray(without_extension(bytes(line)))
 
 
 class _HTTPXExchange(Exchange):
-    """Reads the body of an answer from h11, httpx's HTTP parser."""
+    """Reads the body of a response from h11, httpx's HTTP parser."""
 
     error_translator: ClassVar[type[ErrorTranslator]] = HTTPXErrorTranslator
 
@@ -251,12 +251,12 @@ class _HTTPXExchange(Exchange):
     _loaded: bytes | None
 
     def begin(self, response: httpx.Response, limit: int, loaded: bytes | None) -> None:
-        """Take over the answer after its headers.
+        """Take over the response after its headers.
 
         Args:
             response: Its status and headers.
-            limit: Bytes allowed for its body, decoded.
-            loaded: The body, if it is not to be read from the connection. Raw, unless `response` holds it.
+            limit: Maximum size of its decoded body, in bytes.
+            loaded: The body, if it need not be read from the connection. Raw, unless `response` holds it.
         """
         get = response.headers.get
         self.status = response.status_code
@@ -269,7 +269,7 @@ class _HTTPXExchange(Exchange):
             self._ambiguous_framing, length = True, None
         coding = get("content-encoding")
         if loaded is not None and _is_read(response):
-            coding = length = None  # the length is that of the raw body, too
+            coding = length = None  # the length is that of the raw body as well
         self._body = BodyDecoder(self.status, coding, length, limit)
         if loaded is None and "transfer-encoding" in response.headers:
             self._http_connection._h11_state._receive_buffer.__class__ = _BufferWithoutExtensions
@@ -320,7 +320,7 @@ class AsyncHTTPXExchange(_HTTPXExchange, AsyncExchange):
 
 
 def http_connection_of(pooled: PooledClient[Any]) -> Any:
-    """Return httpcore's connection that has the HTTP parser, or None. Behind a proxy it is inside another one."""
+    """Return httpcore's connection that holds the HTTP parser, or None. With a proxy it is inside another one."""
     connections = pooled.client._pool.connections if pooled.connection.is_open else ()
     connection: Any = connections[0] if connections else None
     while connection is not None and not hasattr(connection, "_h11_state"):

@@ -1,7 +1,7 @@
-"""Idle connections, kept so that taking one costs the same whether there is one or a thousand.
+"""Idle connections: taking one costs the same whether there is one or a thousand.
 
 The pool of an HTTP library looks at every idle socket for each request. Here each client has one connection, and idle
-clients are kept last in, first out; those unused for `KEEP_ALIVE` are closed.
+clients are kept last in, first out. Those unused for `KEEP_ALIVE` are closed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lee_llm_router.providers.http.transport.connection import Connection
 ClientT = TypeVar("ClientT")
 
 KEEP_ALIVE = 60.0
-"""Seconds an idle connection is kept. With five, the usual default, a caller that pauses has to connect again."""
+"""Seconds to keep an idle connection. With five, the usual default, a caller that pauses has to reconnect."""
 
 
 class PooledClient(Generic[ClientT]):
-    """A client of an HTTP library, and the one connection that it uses."""
+    """A client of an HTTP library, and the one connection it uses."""
 
     __slots__ = ("client", "connection", "idle_since")
 
@@ -32,7 +32,7 @@ class PooledClient(Generic[ClientT]):
         self.idle_since = 0.0
 
     def close(self) -> None:
-        """Close the connection. The client holds nothing else that needs closing."""
+        """Close the connection. The client holds nothing else to close."""
         self.connection.close()
 
 
@@ -44,10 +44,10 @@ class IdlePool(Generic[ClientT]):
         self._idle: deque[PooledClient[ClientT]] = deque()
         self._closed = False
         self._is_inherited = False
-        """Whether this is a forked child, and what is idle belongs to the parent."""
+        """Whether this is a forked child, so that idle connections belong to the parent."""
 
     def take(self) -> PooledClient[ClientT] | None:
-        """Take out the client used last; None if all have been idle for too long, or there is none."""
+        """Take out the client used last; None if there is none, or all have been idle too long."""
         oldest = monotonic() - KEEP_ALIVE
         with self._lock.inner:
             if not self._idle:
@@ -55,12 +55,12 @@ class IdlePool(Generic[ClientT]):
             if not self._is_inherited and self._idle[-1].idle_since >= oldest:
                 return self._idle.pop()
         # This one is too old, and all below it are older. Or this is a forked child: the connections belong to the
-        # parent, and closing our copies of the descriptors does not end them.
+        # parent, and closing our copies of the descriptors does not close them.
         self._close_idle()
         return None
 
     def give(self, pooled: PooledClient[ClientT]) -> None:
-        """Keep `pooled` for the next `take`, and close what has been idle for too long."""
+        """Keep `pooled` for the next `take`, and close clients that have been idle too long."""
         pooled.idle_since = monotonic()
         expired = []
         with self._lock.inner:
@@ -71,7 +71,7 @@ class IdlePool(Generic[ClientT]):
             other.close()
 
     def close(self) -> None:
-        """Close what is idle, and from now on what is given back."""
+        """Close idle clients now, and others as they are given back."""
         self._closed = True
         self._close_idle()
 
@@ -87,7 +87,7 @@ class IdlePool(Generic[ClientT]):
 
 
 class IdlePoolPerLoop(Generic[ClientT]):
-    """An `IdlePool` for each event loop: an asyncio client must not be used from another loop."""
+    """An `IdlePool` per event loop: an asyncio client must not be used from another loop."""
 
     def __init__(self) -> None:
         self._lock = ForkLock()
@@ -95,7 +95,7 @@ class IdlePoolPerLoop(Generic[ClientT]):
         self._closed = False
 
     def current(self) -> IdlePool[ClientT]:
-        """Return the running loop's pool. If it is new, close the pools of loops that have been closed."""
+        """Return the running loop's pool. If it is new, close the pools of closed loops."""
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is not None:
@@ -111,7 +111,7 @@ class IdlePoolPerLoop(Generic[ClientT]):
         return pool
 
     def close(self) -> None:
-        """Close what is idle in every loop's pool, and from now on what is given back."""
+        """Close idle clients of every loop now, and others as they are given back."""
         with self._lock:
             self._closed = True
             pools = list(self._pools.values())

@@ -1,4 +1,4 @@
-"""Inflates compressed data in bounded steps: gzip of any number of members, and both habits of deflate."""
+"""Inflates compressed data in bounded steps: gzip with any number of members, and both variants of deflate."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import zlib
 from lee_llm_router.errors import InvalidResponseError
 
 STEP_SIZE = 262_144
-"""Most bytes that one step gives: about a millisecond's work, so that an event loop can do other things in between."""
+"""Most bytes that one step returns: about a millisecond's work, so that an event loop can run other tasks in
+between."""
 _INPUT_SIZE = 16_384
-"""Most bytes that zlib is given at once: it copies what it leaves of them."""
+"""Most bytes that zlib gets at once: it copies what it leaves unread."""
 _MEMBERS_PER_STEP = 256
-"""Most members begun in one step: a member may hold nothing, and so give nothing that is counted."""
+"""Most members begun in one step: empty members produce no output that could be counted."""
 
 
 class Inflater:
-    """Takes compressed bytes, and gives what they hold, step by step.
+    """Takes compressed bytes, and returns their contents step by step.
 
-    After the end of the data may come zeros, or with gzip another member (RFC 1952, 2.2). Anything else there means
-    that the data is corrupt. Nothing is kept of the zeros.
+    Zeros may follow the end of the data, or with gzip another member (RFC 1952, 2.2). Anything else there means that
+    the data is corrupt. The zeros are discarded.
 
     Args:
-        is_gzip: Whether the data is gzip; else it is deflate, with or without zlib's header.
+        is_gzip: Whether the data is gzip; otherwise it is deflate, with or without a zlib header.
     """
 
     __slots__ = ("_has_begun", "_has_zeros", "_input", "_is_full", "_is_gzip", "_position", "_stream")
@@ -29,35 +30,36 @@ class Inflater:
     def __init__(self, *, is_gzip: bool) -> None:
         self._is_gzip = is_gzip
         self._stream: zlib._Decompress | None = None
-        """None before the first member and between two."""
+        """None before the first member and between members."""
         self._input = b""
         self._position = 0
-        """How much of `_input` is done with."""
+        """How much of `_input` has been processed."""
         self._has_begun = False
         self._has_zeros = False
-        """Whether zeros have come after the end. Nothing else may follow them."""
+        """Whether zeros have followed the end. Only zeros may come after them."""
         self._is_full = False
-        """Whether zlib gave as much as it was allowed to, so that it may hold more."""
+        """Whether zlib returned as much as allowed, so that it may hold more."""
 
     @property
     def has_more(self) -> bool:
-        """Whether `step` has something to do before the next `feed`."""
+        """Whether `step` has work to do before the next `feed`."""
         left = len(self._input) - self._position
         return left > 1 if self._stream is None else left > 0 or self._is_full
 
     @property
     def is_complete(self) -> bool:
-        """Whether all the data that was fed has ended as it should. No data at all has."""
+        """Whether all fed data has ended properly. True if there was no data."""
         rest = self._input[self._position :]
         return self._stream is None and (not rest or (self._has_begun and rest == b"\0"))
 
     def feed(self, data: bytes) -> None:
-        """Add `data` to what is to be inflated."""
+        """Add `data` to the input."""
         self._input = self._input[self._position :] + data
         self._position = 0
 
     def step(self, limit: int) -> bytes:
-        """Return the next bytes: at most `limit`, and at most `STEP_SIZE`. None may come although there is input.
+        """Return the next bytes: at most `limit`, and at most `STEP_SIZE`. The result may be empty although there is
+        input.
 
         Raises:
             InvalidResponseError: the data is corrupt.
@@ -76,7 +78,7 @@ class Inflater:
         return b"".join(parts)
 
     def _begin_member(self) -> bool:
-        """Begin the next member, if one comes; throw zeros after the last one away."""
+        """Begin the next member, if there is one; discard zeros after the last one."""
         if self._has_begun:
             self._skip_zeros()
             if self._position == len(self._input):
@@ -113,7 +115,8 @@ def _corrupt() -> InvalidResponseError:
 
 
 def _window_bits(is_gzip: bool, first_bytes: bytes) -> int:
-    """Return zlib's number for the format. "deflate" is zlib's format by RFC 9110; some servers send raw deflate."""
+    """Return zlib's number for the format. By RFC 9110 "deflate" is zlib's format, but some servers send raw
+    deflate."""
     if is_gzip:
         return 16 + zlib.MAX_WBITS
     has_zlib_header = first_bytes[0] & 0x0F == zlib.DEFLATED and int.from_bytes(first_bytes[:2], "big") % 31 == 0

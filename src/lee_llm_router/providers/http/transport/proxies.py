@@ -1,4 +1,4 @@
-"""Tells which proxy the environment names for a URL, and when it names none (`NO_PROXY`)."""
+"""Finds the proxy that the environment names for a URL, and the exceptions (`NO_PROXY`)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lee_llm_router.errors import InvalidRequestError, LLMRouterError, ProviderE
 from lee_llm_router.providers.http.transport.address import Address, address_of
 
 SOCKS_SCHEMES = ("socks5", "socks5h")
-"""Kinds of SOCKS that httpx speaks."""
+"""Kinds of SOCKS that httpx supports."""
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the URL of the proxy that the environment names for `url`; None for this machine itself.
+    """Return the URL of the proxy that the environment names for `url`; None for this machine.
 
     Raises:
-        InvalidRequestError: HTTP cannot go to `url`.
+        InvalidRequestError: HTTP cannot reach `url`.
     """
     address = address_of(url)
     if is_this_machine(address.host):
@@ -31,7 +31,7 @@ def proxy_for(url: str) -> str | None:
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or is_exempt(address, proxies.get("no", "")):
         return None
-    # macOS has exceptions in its settings, where no variable is set.
+    # If no variable is set, macOS has exceptions in its settings.
     if sys.platform == "darwin" and not getproxies_environment() and proxy_bypass(address.host):
         return None
     scheme, separator, rest = proxy.partition("://")
@@ -39,11 +39,11 @@ def proxy_for(url: str) -> str | None:
 
 
 def is_exempt(address: Address, exceptions: str) -> bool:
-    """Whether `address` is to be asked without a proxy, by the value of `NO_PROXY`.
+    """Whether to reach `address` without a proxy, according to the value of `NO_PROXY`.
 
-    Entries stand between commas or spaces. Each is ``*``, a range (``10.0.0.0/8``), an address, or a name, which also
-    means all names that end with it, with or without a dot or ``*.`` in front. Behind an address or a name may stand a
-    port, and an address of IPv6 may stand in brackets.
+    Commas or spaces separate the entries. Each is ``*``, a range (``10.0.0.0/8``), an address, or a name. A name also
+    covers all names that end with it; it may begin with a dot or ``*.``. A port may follow an address or a name, and an
+    IPv6 address may have brackets.
     """
     return any(_matches(entry, address) for entry in exceptions.replace(",", " ").split())
 
@@ -56,7 +56,7 @@ def _matches(entry: str, address: Address) -> bool:
         return ip is not None and _is_in_range(ip, entry)
     scheme, _, rest = entry.rpartition("://")
     port = None
-    if address_in(rest) is None:  # an IPv6 address without brackets has colons, and yet no port
+    if address_in(rest) is None:  # an IPv6 address without brackets has colons but no port
         try:
             rest, port = host_port(rest.rstrip("/"))
         except ValueError:
@@ -93,10 +93,10 @@ def _ascii_name(name: str) -> str:
 
 
 def proxy_address(url: str) -> Address:
-    """Return where the proxy at `url` is.
+    """Return the address of the proxy at `url`.
 
     Raises:
-        LLMRouterError: it is not one that speaks HTTP.
+        LLMRouterError: it does not speak HTTP.
     """
     try:
         return address_of(url)
@@ -109,10 +109,10 @@ def check_proxy(url: str, schemes: Iterable[str]) -> None:
 
     Args:
         url: From `proxy_for`.
-        schemes: What the transport can speak with a proxy, besides http and https.
+        schemes: The proxy protocols that the transport supports, besides http and https.
 
     Raises:
-        LLMRouterError: it cannot.
+        LLMRouterError: it cannot be used.
     """
     scheme = url.partition("://")[0].lower()
     if not scheme.startswith("socks"):
@@ -128,13 +128,13 @@ def check_proxy(url: str, schemes: Iterable[str]) -> None:
 
 
 def bad_proxy(error: Exception | None = None) -> LLMRouterError:
-    """Return the error for a proxy that cannot be used. It leaves out the address, which may hold a password."""
+    """Return the error for an unusable proxy. It omits the address, which may hold a password."""
     failure = ProviderError("the proxy in the environment is not a URL of a kind that is known", final=True, sent=False)
     failure.__cause__ = error
     return failure
 
 
 def shown_proxy(url: str) -> str:
-    """Return `url` of a proxy without what may be a password: its scheme, host and port."""
+    """Return the scheme, host and port of a proxy's `url`, without a password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].split('/')[0]}"

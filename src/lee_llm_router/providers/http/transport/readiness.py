@@ -1,15 +1,15 @@
 """Tells the connections of an event loop when there is something to read.
 
-How this works. `loop.add_reader` and `remove_reader` around each wait cost two system calls, and more instructions than
-the rest of the wait. To leave a reader in the loop is no way out: sockets here are closed from any thread, and a loop
-never again reports the socket that gets the number of one that was closed behind its back.
+How this works. Calling `loop.add_reader` and `remove_reader` around each wait costs two system calls, and more
+instructions than the rest of the wait. Leaving a reader in the loop does not work either: any thread may close a socket
+here, and a loop never reports a new socket with the number of one that was closed behind its back.
 
-So each event loop gets an epoll of its own, which is registered with it once. Sockets are added to that at their first
-wait, and the kernel takes them out when they are closed, by whomever. They are added edge-triggered: what comes for an
-idle connection is reported once, and does not keep the loop awake. A report that nobody waits for is kept for the next
-wait; one too many does no harm, since whoever is woken tries to read, and waits again.
+So each event loop gets its own epoll, which is registered with it once. Sockets are added to the epoll at their first
+wait, and the kernel removes them when anyone closes them. They are added edge-triggered: data for an idle connection is
+reported once, and does not keep the loop awake. A report without a waiter is kept for the next wait. A spurious one
+does no harm: the waiter tries to read, and waits again.
 
-Where the system has no epoll, or no file is left for one, each wait registers with the loop.
+If the system has no epoll, or no file descriptor is left for one, each wait registers with the loop.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from weakref import WeakKeyDictionary, ref
 from lee_llm_router._util.fork_lock import ForkLock
 
 _AT_ONCE = 256
-"""Sockets reported in one turn of the loop; the others are in the next."""
+"""Sockets reported in one turn of the loop; the next turn reports the others."""
 
 
 class Readiness(Protocol):
-    """Waits for sockets, on one event loop. Each is named by its descriptor, and has one waiter at most."""
+    """Waits for sockets, on one event loop. Each is identified by its descriptor, and has at most one waiter."""
 
     def add(self, descriptor: int) -> None:
-        """Watch a socket from now on; it must not be watched already."""
+        """Watch a socket from now on; it must not be watched yet."""
         ...
 
     def wait(self, descriptor: int) -> Awaitable[None]:
-        """Return what ends when there may be something to read, or nothing more to come."""
+        """Return a future that completes when there may be something to read, or the end is reached."""
         ...
 
 
 class EpollReadiness:
-    """The `Readiness` of an event loop for all sockets at once.
+    """The `Readiness` of an event loop that watches all sockets with one registration.
 
     Args:
         loop: The event loop; not kept alive.
 
     Raises:
-        OSError: no file is left.
+        OSError: no file descriptor is left.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = ref(loop)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._missed: set[int] = set()
-        """Sockets that were reported while nobody waited."""
+        """Sockets that were reported when nobody waited."""
         self._epoll = select.epoll()
-        # In a context of its own: that of the first call may hold much, and the loop lives longer.
+        # Use an empty context: the first call's context may hold much, and the loop lives longer.
         Context().run(loop.add_reader, self._epoll.fileno(), self._report)
 
     def add(self, descriptor: int) -> None:
@@ -74,7 +74,7 @@ class EpollReadiness:
         return readable
 
     def _report(self) -> None:
-        """Called by the event loop: wake whoever waits for a socket that has something to read."""
+        """Called by the event loop: wake the waiters of sockets that have something to read."""
         waiting = self._waiting
         try:
             for descriptor, _ in self._epoll.poll(0, _AT_ONCE):
@@ -85,7 +85,7 @@ class EpollReadiness:
                     readable.set_result(None)
                     del waiting[descriptor]
         except BaseException:
-            # Interrupted, by Ctrl-C for one. What was taken from the kernel comes only once: let everybody look.
+            # An interruption, such as Ctrl-C. The kernel reports each event only once, so wake everybody.
             for readable in waiting.values():
                 set_done(readable)
             waiting.clear()
@@ -93,7 +93,7 @@ class EpollReadiness:
 
 
 class LoopReadiness:
-    """The `Readiness` that registers each wait with the event loop."""
+    """A `Readiness` that registers each wait with the event loop."""
 
     def add(self, descriptor: int) -> None:
         """As `Readiness.add`."""
@@ -110,7 +110,7 @@ class LoopReadiness:
 
 
 def readiness_of(loop: asyncio.AbstractEventLoop) -> Readiness:
-    """Return what tells the connections of `loop` that there is something to read: the same for all of them."""
+    """Return the `Readiness` of `loop`, which all its connections share."""
     known = _by_loop.get(loop)
     found = None if known is None else known()
     if found is None and hasattr(select, "epoll"):
@@ -122,12 +122,12 @@ def readiness_of(loop: asyncio.AbstractEventLoop) -> Readiness:
 
 
 def set_done(future: asyncio.Future[None]) -> None:
-    """End a wait, unless it has ended: it may have been cancelled."""
+    """Complete a wait, unless it is already done: it may have been cancelled."""
     if not future.done():
         future.set_result(None)
 
 
 _plain = LoopReadiness()
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[EpollReadiness]] = WeakKeyDictionary()
-"""They are kept by their loops, and end with them."""
+"""Their loops keep them alive."""
 _lock = ForkLock()

@@ -1,4 +1,4 @@
-"""TLS over memory buffers: it needs no socket, so that it also runs inside another TLS connection."""
+"""TLS over memory buffers: it needs no socket, so it also runs inside another TLS connection."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class TLSLayer:
     """One TLS connection. The steps of its methods send and receive encrypted bytes.
 
     Args:
-        context: Decides which authorities are trusted.
-        hostname: The name that the certificate must be for.
+        context: Determines which authorities are trusted.
+        hostname: The name that the certificate must have.
     """
 
     __slots__ = ("_incoming", "_outgoing", "object")
@@ -27,11 +27,11 @@ class TLSLayer:
 
     @property
     def has_unread_data(self) -> bool:
-        """Whether something was received that has not been read."""
+        """Whether received data has not been read yet."""
         return bool(self._incoming.pending or self.object.pending())
 
     def handshake(self) -> IOSteps[None]:
-        """Agree on keys and check the other side's certificate."""
+        """Agree on keys and verify the peer's certificate."""
         return self._run(self.object.do_handshake)
 
     def read(self, size: int) -> IOSteps[bytes]:
@@ -39,7 +39,7 @@ class TLSLayer:
         try:
             return (yield from self._run(self.object.read, size))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # Whether the answer is complete is decided by its length and its JSON, as without TLS.
+            # As without TLS, its length and its JSON decide whether the response is complete.
             return b""
 
     def write(self, data: bytes) -> IOSteps[None]:
@@ -49,7 +49,7 @@ class TLSLayer:
             view = view[(yield from self._run(self.object.write, view[:FLUSH_SIZE])) :]
 
     def _run(self, function: Callable[..., T], *args: Any) -> IOSteps[T]:
-        """Call `function` until it has received enough, and send what it has written into the buffer."""
+        """Call `function` until it has received enough, and send what it has put into the buffer."""
         while True:
             try:
                 result = function(*args)

@@ -13,18 +13,20 @@ from lee_llm_router._util.shortage import lacking
 from lee_llm_router.errors import ProviderError
 
 TrustSource: TypeAlias = Literal["certifi", "system"]
-"""Whose authorities are trusted: those of certifi (or of SSL_CERT_FILE, SSL_CERT_DIR), or those of the system."""
+"""Which authorities are trusted: those of certifi (or of SSL_CERT_FILE, SSL_CERT_DIR), or those of the system."""
 
 _HINT = "to trust its authority, set ca_file, SSL_CERT_FILE, or trust: system"
 _NO_MATTER_OF_TRUST = frozenset({9, 10, 62, 63, 64})
-"""OpenSSL's numbers for certificates that are not valid yet or no more, or for another name: no authority helps."""
+"""OpenSSL's numbers for certificates that are not yet valid, have expired, or have another name: other authorities do
+not help."""
 
 
 def context_for(url: str, ca_file: str | None, trust: TrustSource = "certifi") -> ssl.SSLContext:
-    """Return the TLS context for connections to `url`. It trusts the authorities of `trust`, and those in `ca_file`.
+    """Return the TLS context for connections to `url`. It trusts those of `trust` and those in `ca_file`.
 
     Raises:
-        ProviderError: a file of authorities cannot be used, or the system's need a package that is not installed.
+        ProviderError: a file of authorities cannot be used, or the system's authorities need a package that is not
+            installed.
     """
     if url.startswith("http:"):
         return _empty_context()
@@ -32,7 +34,7 @@ def context_for(url: str, ca_file: str | None, trust: TrustSource = "certifi") -
 
 
 def certificate_refused(error: ssl.SSLCertVerificationError) -> str:
-    """Return in words why a certificate was refused, and what can be done about it, where that is known."""
+    """Return in words why a certificate was refused, with a remedy if one is known."""
     reason = f"certificate refused: {error.verify_message}"
     return reason if error.verify_code in _NO_MATTER_OF_TRUST else f"{reason} ({_HINT})"
 
@@ -41,7 +43,7 @@ def certificate_refused(error: ssl.SSLCertVerificationError) -> str:
 def _context(
     ca_file: str | None, trust: TrustSource, usual_file: str | None, usual_folder: str | None
 ) -> ssl.SSLContext:
-    """Return the one context for these settings. It is shared: building it reads all authorities, which takes 20 ms."""
+    """Return the context for these settings. It is shared: building one reads all authorities, which takes 20 ms."""
     if trust == "system":
         context = _system_context()
     else:
@@ -50,7 +52,7 @@ def _context(
         file = usual_file or (None if capath else certifi.where())
         try:
             context = ssl.create_default_context(cafile=file, capath=capath)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # ssl.SSLError is an OSError
             what = f"SSL_CERT_FILE ({usual_file})" if usual_file else "the list of authorities"
             raise _unusable(what, error) from error
     if ca_file is not None:
@@ -84,5 +86,5 @@ def _system_context() -> ssl.SSLContext:
 
 @lru_cache(maxsize=1)
 def _empty_context() -> ssl.SSLContext:
-    """Return a context for plain http, where no certificate is checked: it verifies, and trusts no authority."""
+    """Return a context for plain http, which checks no certificate: it verifies, and trusts no authority."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

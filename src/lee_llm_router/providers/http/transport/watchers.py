@@ -1,4 +1,4 @@
-"""Finds what instruments httpx: it sees nothing of the requests that another library carries."""
+"""Finds packages that instrument httpx: they do not see requests that another library carries."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WATCHERS = {
     "pytest-httpx": "pytest-httpx",
     "vcrpy": "VCR",
 }
-"""Packages that look at, or take the place of, the class of httpx that this library uses."""
+"""Packages that watch or replace the httpx class that this library uses."""
 _FOR_PRODUCTION = frozenset({"opentelemetry-instrumentation-httpx"})
-"""Those that are hardly installed for tests alone."""
+"""Those that are rarely installed for tests alone."""
 
 
 def blind_watchers() -> Iterator[CheckNote]:
-    """Yield what sees nothing while httptools carries the requests, as findings of the doctor. Imports nothing."""
+    """Yield findings of the doctor about watchers that miss the requests httptools carries. Imports nothing."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - it takes 10 ms to load
 
     remedy = "sees nothing of requests carried by httptools: set transport: httpx if it should"
@@ -37,14 +37,14 @@ def blind_watchers() -> Iterator[CheckNote]:
 
 
 def _patched_by() -> str | None:
-    """Return the module whose function stands in the place of httpx's own; None if none does."""
+    """Return the module whose function replaces httpx's own; None if none does."""
     httpx: Any = sys.modules.get("httpx")
     for owner, method in (("HTTPTransport", "handle_request"), ("AsyncHTTPTransport", "handle_async_request")):
         function = getattr(getattr(httpx, owner, None), method, None)
         module = str(getattr(function, "__module__", None) or "")
         wrapper = type(function).__module__
         if function is not None and wrapper not in ("builtins", "function"):
-            return wrapper  # wrapt's objects pass for what they wrap
+            return wrapper  # objects of wrapt pass for what they wrap
         if function is not None and (hasattr(function, "__wrapped__") or not module.startswith("httpx.")):
             return module or "an unknown module"
     return None
