@@ -1,1 +1,1 @@
-"""Wire formats: a folder for each, and what they share. Pure, apart from the provider types that are made of them."""
+"""Wire formats: a folder for each, and what they share. Pure, except for the provider types built on them."""

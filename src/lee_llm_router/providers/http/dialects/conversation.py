@@ -1,17 +1,18 @@
-"""A caller's messages as a conversation: instructions, and turns that alternate. For dialects that want them so. Pure.
+"""Turns a caller's messages into a conversation: instructions, and alternating turns. For dialects that need this.
+Pure.
 
-How this works. The messages of a call are in the OpenAI shape, and may have come from anywhere: other vendors' answers,
-a history that somebody cut, a store. `conversation_of` puts them in an order that every vendor takes:
+How this works. The messages of a call have the OpenAI shape, and may come from anywhere: other vendors' answers, a
+history that somebody truncated, a store. `conversation_of` puts them in an order that every vendor accepts:
 
-- instructions (`system`, `developer`) are taken out, wherever they stand; for a vendor that takes them anywhere, they
-  are turns of their own, but for one between calls and their results, which then follows these;
-- neighbours of one side become one turn: results of tools and what the user says after them are one turn of the user;
-- every tool call is followed by its result, in the turn after it: results are found by id, else by order. A call whose
-  result is missing gets one that says so; a result whose call is missing becomes text of the user;
-- ids that are missing, doubled, or not legal for the vendor are replaced, in calls and results alike (`LegalIds`);
-- empty texts are left out, and turns that hold nothing.
+- it takes instructions (`system`, `developer`) out, wherever they are. For a vendor that accepts them anywhere, they
+  become turns of their own; one between calls and their results moves behind the results;
+- adjacent messages of one side become one turn: tool results and the user's text after them are one turn of the user;
+- every tool call is followed by its result, in the next turn. Results are matched by id, or else by order. A call
+  without a result gets one that says so; a result without a call becomes text of the user;
+- ids that are missing, duplicate, or invalid for the vendor are replaced, in calls and results alike (`LegalIds`);
+- empty texts and empty turns are dropped.
 
-What only its own vendor understands stays in the message (`details.native_content`), for the dialect to fetch.
+What only its own vendor understands stays in the message (`details.native_content`), where the dialect finds it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from lee_llm_router.response.types import Message, ToolCall, is_instruction, mes
 
 _MEDIA_WORDS: Mapping[MediaKind, str] = {"image": "a picture", "audio": "a sound", "file": "a file"}
 NO_RESULT = "no result is known"
-"""The text of a tool result that the messages do not have."""
+"""The text of a tool result that is missing from the messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class TextItem:
 
     text: str
     cache: bool = False
-    """Whether what stands up to here is worth keeping in the vendor's cache."""
+    """Whether the vendor should cache everything up to here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class MediaItem:
 
 @dataclass(frozen=True, slots=True)
 class OtherItem:
-    """A part of a type that is no one's but a vendor's: as it was written."""
+    """A part of a vendor-specific type, unchanged."""
 
     part: Mapping[str, Any]
     cache: bool = False
@@ -70,7 +71,7 @@ class ResultItem:
 
     call_id: str
     name: str
-    """The name of the tool that was called; empty where the messages do not say."""
+    """The name of the tool called; empty if the messages do not say."""
     content: tuple[TextItem | MediaItem | OtherItem, ...]
     is_error: bool = False
     cache: bool = False
@@ -91,11 +92,11 @@ class Turn:
 
     role: Literal["user", "assistant", "system", "developer"]
     items: list[Item] = field(default_factory=list)
-    """Results of tools stand first."""
+    """Tool results come first."""
     sources: list[tuple[Message, list[Item]]] = field(default_factory=list)
-    """The messages of the assistant that it is made of, each with its items: for `native_content`.
+    """The assistant messages that it is made of, each with its items: for `native_content`.
 
-    An item of a call has the id that goes out; the message may have had another one.
+    A call item has the id that is sent; the message may have had another.
     """
 
 
@@ -105,16 +106,16 @@ class Conversation:
 
     system: list[TextItem]
     turns: list[Turn]
-    """They alternate. The first may be the assistant's, where the messages begin so."""
+    """They alternate. The first is the assistant's if the messages begin that way."""
 
 
 class LegalIds:
-    """Ids of tool calls as one vendor takes them. The same id always becomes the same one.
+    """Ids of tool calls in the form that one vendor accepts. An id always maps to the same new id.
 
     Args:
-        pattern: What a whole legal id matches. None: anything that is not empty.
-        max_length: The most characters of one.
-        length: Its exact length, where the vendor has one.
+        pattern: Matches a whole legal id. None: any id that is not empty.
+        max_length: Maximum length in characters.
+        length: Exact length, if the vendor requires one.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class LegalIds:
         self._length = length
 
     def legal(self, call_id: str) -> str:
-        """Return `call_id` if it is legal, else a legal one made of it."""
+        """Return `call_id` if it is legal, or else a legal id made from it."""
         if self._is_legal(call_id):
             return call_id
         digest = blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -144,17 +145,17 @@ def conversation_of(
     instructions_in_place: bool = False,
     keeps: Callable[[Message], bool] | None = None,
 ) -> Conversation:
-    """Return `messages` as a conversation, with tool calls and results in order and ids that are legal.
+    """Return `messages` as a conversation, with tool calls and results in order and legal ids.
 
     Args:
         messages: A call's messages, from anywhere.
-        ids: What ids of tool calls look like.
-        instructions_in_place: Whether instructions stay where they stand, as turns of their own.
-        keeps: Whether a message of the assistant with neither text nor calls is kept: it may hold a picture, say, in
-            the vendor's own form. Its turn may then have `sources` and no items. Default: none is.
+        ids: What ids of tool calls must look like.
+        instructions_in_place: Whether instructions keep their place, as turns of their own.
+        keeps: Whether to keep an assistant message with neither text nor calls, because it may hold a picture, for
+            example, in the vendor's own form. Its turn may then have `sources` and no items. Default: keep none.
 
     Raises:
-        InvalidRequestError: a part that should hold a picture, a sound or a file holds none.
+        InvalidRequestError: a part for a picture, a sound or a file holds none.
     """
     system: list[TextItem] = []
     builder = _Builder(ids, keeps)
@@ -187,7 +188,7 @@ def other_than_text(messages: Sequence[Message]) -> str | None:
 
 
 def content_items(message: Message) -> Iterator[ContentItem]:
-    """Yield the content of a message; empty texts are left out. The mark of a message is that of its last item."""
+    """Yield the content of a message without empty texts. The message's cache mark goes to its last item."""
     items: list[ContentItem] = []
     for part in message_parts(message):
         cache = bool(part.get("cache"))
@@ -208,7 +209,7 @@ def content_items(message: Message) -> Iterator[ContentItem]:
 
 
 class _Builder:
-    """Adds messages to turns, and keeps account of the calls that wait for their results."""
+    """Adds messages to turns, and tracks the calls that wait for their results."""
 
     def __init__(self, ids: LegalIds, keeps: Callable[[Message], bool] | None) -> None:
         self.turns: list[Turn] = []
@@ -216,10 +217,10 @@ class _Builder:
         self._ids = ids
         self._used: set[str] = set()
         self._open: list[tuple[str, CallItem]] = []
-        """Calls of the last turn of the assistant without a result: the id that the messages have, and the call."""
+        """Calls without a result in the assistant's last turn: the id in the messages, and the call."""
         self._count = 0
         self._held: list[Turn] = []
-        """Instructions that stand between calls and their results."""
+        """Instructions between calls and their results."""
 
     def instruct(self, message: Message, items: list[ContentItem]) -> None:
         """Add an instruction as a turn of its own."""
@@ -228,7 +229,7 @@ class _Builder:
             (self._held if self._open else self.turns).append(Turn(role, [*items]))
 
     def add(self, message: Message) -> None:
-        """Add one message that is no instruction."""
+        """Add one message that is not an instruction."""
         role = message.get("role")
         if role in ("tool", "function"):
             self._add_result(message)
@@ -242,7 +243,7 @@ class _Builder:
     def settle(self) -> None:
         """Give each open call a result that says there is none, unless the assistant spoke last.
 
-        A conversation that ends with open calls gets them too: no vendor goes on from there.
+        Also done if a conversation ends with open calls: no vendor continues from there.
         """
         open_calls, self._open = self._open, []
         for _, item in open_calls:
@@ -251,7 +252,7 @@ class _Builder:
 
     def _add_answer(self, message: Message) -> None:
         items: list[Item] = list(content_items(message))
-        # Some programs keep calls that were made at once in messages of their own.
+        # Some programs put calls made at the same time into separate messages.
         goes_on = self.turns and self.turns[-1].role == "assistant" and bool(message_tool_calls(message))
         if not goes_on:
             self.settle()
@@ -291,12 +292,12 @@ class _Builder:
             self._release()
 
     def _release(self) -> None:
-        """Add the instructions that were held back, now that no call is open."""
+        """Add the instructions held back until no call was open."""
         self.turns += self._held
         self._held = []
 
     def _answered(self, written: str, name: str) -> CallItem | None:
-        """Return the open call that a result belongs to: by its id, else by the tool's name, else the first."""
+        """Return the open call that a result belongs to: by its id, or else by the tool's name, or else the first."""
         for index, (asked, item) in enumerate(self._open):
             if asked == written if written else item.call.name == name or not name:
                 del self._open[index]

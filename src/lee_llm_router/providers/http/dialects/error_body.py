@@ -1,9 +1,9 @@
-"""Finds what matters in the body of an error, however it is nested: texts, codes, a status, waits. Pure.
+"""Finds what matters in the body of an error, however nested: texts, codes, a status, waits. Pure.
 
-How this works. Servers agree on no shape. So the body is searched level by level, for fields whose names say what they
-hold: a text (`message`, `detail`, `error` where it is text, ...), a code (`code`, `type`, ...), a wait (`retryDelay`,
-`resets_at`, ...), or another error within (`error`, `details`, `metadata`, `raw`, which may be JSON in a string). What
-other fields hold, the caller's own request for one, is not looked at.
+How this works. Servers share no common shape. So this searches the body level by level for fields whose names say what
+they hold: a text (`message`, `detail`, `error` if it is text, ...), a code (`code`, `type`, ...), a wait (`retryDelay`,
+`resets_at`, ...), or a nested error (`error`, `details`, `metadata`, `raw`, which may be JSON in a string). It ignores
+other fields, which may hold the caller's own request.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from lee_llm_router.providers.http.dialects.json_body import mapping
 from lee_llm_router.providers.http.dialects.waits import wait_in_field
 
 _MAX_ITEMS = 200
-"""Objects, lists and texts looked at."""
+"""Objects, lists and texts to look at."""
 _MAX_TEXT = 65_536
-"""Characters kept of a text."""
+"""Characters to keep of a text."""
 
 _TEXTS = frozenset({
     "message", "msg", "detail", "details", "error", "errors", "error message", "error msg", "err msg", "errmsg",
     "status msg", "status message", "error description", "description", "title", "reason", "cause", "raw", "metadata",
     "innererror", "inner error", "base resp", "upstream error",
 })  # fmt: skip
-"""Fields that hold a text, or an error within."""
+"""Fields that hold a text, or a nested error."""
 _CODES = frozenset({
     "code", "type", "status", "error code", "err code", "error type", "status code", "statuscode", "http code",
     "http status", "errorcode",
 })  # fmt: skip
-"""Fields that hold a code, in letters or as a number."""
+"""Fields that hold a code, as letters or as a number."""
 
 
 _STATUSES = ("status_code", "http_code", "http_status", "error_code", "code", "status")
-"""Fields that hold a status which may be a failure's, where it came with 200."""
+"""Fields that may hold a failure's status if the response is a 200."""
 
 
 @dataclass(slots=True)
 class ErrorBody:
-    """What an error says of itself."""
+    """What an error says."""
 
     texts: list[str] = field(default_factory=list)
-    """What it says, the outermost first."""
+    """Its texts, the outermost first."""
     words: list[str] = field(default_factory=list)
     """Texts of a single word, which may be codes."""
     encoded: list[str] = field(default_factory=list)
-    """Texts that are JSON, whose contents are among the others if they say anything."""
+    """Texts that are JSON; their contents, if any, are among the other texts."""
     codes: list[str] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
-    """Codes that are numbers."""
+    """Numeric codes."""
     params: list[str] = field(default_factory=list)
     """Places in the request that it blames."""
     waits: list[float] = field(default_factory=list)
-    """Seconds to wait that its fields name."""
+    """Seconds to wait, from its fields."""
     headers: dict[str, str] = field(default_factory=dict)
     """Headers of the vendor behind a gateway, by lower-case name."""
     generation: Any = None
-    """What the model wrote, where that is what is wrong."""
+    """The model's output, if that is what is wrong."""
     moderated: bool = False
-    """Whether it lists what its moderation found."""
+    """Whether it lists findings of a moderation."""
     is_structured: bool = False
-    """Whether it is JSON, and not a text that anything on the way may have written."""
+    """Whether it is JSON, and not text that any proxy may have written."""
 
     @property
     def status(self) -> int | None:
@@ -76,7 +76,7 @@ class ErrorBody:
 
 
 def read_error(value: Any, now: float) -> ErrorBody:
-    """Return what the decoded body, or error object, `value` says.
+    """Return what `value` says, a decoded body or error object.
 
     Args:
         value: Any JSON value; plain text too.
@@ -98,7 +98,7 @@ def read_error(value: Any, now: float) -> ErrorBody:
 
 
 def _text(found: ErrorBody, text: str, prefix: str) -> Iterator[Any]:
-    """Note a text; one that is JSON is given back, decoded."""
+    """Note a text; return the decoded value if it is JSON."""
     if text.lstrip()[:1] in ("{", "["):
         try:
             yield from_json(text)
@@ -113,7 +113,7 @@ def _text(found: ErrorBody, text: str, prefix: str) -> Iterator[Any]:
 
 
 def _fields(found: ErrorBody, fields: Mapping[str, Any], now: float) -> Iterator[tuple[Any, str]]:
-    """Note what the fields of an object say; those that may hold more are given back."""
+    """Note what an object's fields say; return those that may hold more."""
     place = fields.get("loc")
     where = ".".join(map(str, place[:20])) if isinstance(place, list) else ""
     if where:
@@ -151,11 +151,11 @@ def _code(found: ErrorBody, value: Any) -> None:
 
 
 def is_error(value: Mapping[str, Any], *, has_choices: bool) -> bool:
-    """Return whether an object that came with 200, a whole body or an event, is an error and no answer.
+    """Return whether an object that came with 200 (a whole body or an event) is an error, not an answer.
 
     Args:
         value: The object.
-        has_choices: Whether it has choices. Then only `error` makes it an error.
+        has_choices: Whether it has choices. If so, only `error` makes it an error.
     """
     error = value.get("error")
     if error and not (has_choices and _is_success(error)):
@@ -169,12 +169,12 @@ def is_error(value: Mapping[str, Any], *, has_choices: bool) -> bool:
 
 
 def _is_success(error: Any) -> bool:
-    """Return whether an `error` beside an answer says that there was none: a code of zero and no word."""
+    """Return whether an `error` next to an answer means that there was none: a code of zero and no text."""
     return isinstance(error, dict) and all(part in (0, "0", "", None, False, 200) for part in error.values())
 
 
 def _is_failure(status: Any) -> bool:
-    """Return whether `status` is an HTTP status that stands for a failure."""
+    """Return whether `status` is an HTTP status of a failure."""
     if isinstance(status, str) and len(status) == 3 and status.isdecimal():
         status = int(status)
     return type(status) is int and 400 <= status < 600

@@ -1,18 +1,18 @@
-"""Finds what failed in the words of an error: a sentence, or a code. Pure, and it knows no vendor.
+"""Finds what failed from the words of an error: a sentence, or a code. Pure, and independent of vendors.
 
-How this works. Vendors share no codes and no sentences, but what they have to say is the same everywhere, and so are
-the words for it. A rule names words that must stand together in one sentence: the subject ("prompt", "balance",
-"model"), the verdict ("too long", "used up", "does not exist"), and words that make it mean something else: a limit
-"per minute" is no context window, and "not supported with this model" blames a parameter.
+How this works. Vendors share no codes and no sentences, but they report the same things in similar words. A rule lists
+words that must occur together in one sentence: the subject ("prompt", "balance", "model"), the verdict ("too long",
+"used up", "does not exist"), and words that change the meaning: a limit "per minute" is no context window, and "not
+supported with this model" blames a parameter.
 
-- A text is cut to `_READ` characters, and then into sentences. A code is a sentence of few words: `modelNotFound`,
-  `model_not_found` and `model:not-found` say the same.
-- Quoted text of more than one word is left out: it is the caller's, unless it is a message that a gateway passes on.
-- Names of parameters (`max_tokens`) are words of their own and not the words they are made of.
-- The first rule that holds for any sentence decides; the order of the rules settles what is said at once ("suspended
-  for want of balance").
+- A text is cut to `_READ` characters, and then split into sentences. A code counts as a short sentence:
+  `modelNotFound`, `model_not_found` and `model:not-found` say the same.
+- Quoted text of more than one word is ignored: it is the caller's, unless it is a message that a gateway passes on.
+- Parameter names (`max_tokens`) count as words of their own, not as the words inside them.
+- The first rule that matches any sentence decides; the order of the rules settles ambiguous sentences ("suspended for
+  want of balance").
 
-Every pattern takes time in proportion to the text: repetitions within them are bounded.
+Every pattern runs in linear time: its repetitions are bounded.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from lee_llm_router.errors import FailureType
 F = FailureType
 
 _READ = 2048
-"""Characters read of a text."""
+"""Characters to read of a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Words that go together: `kind` is meant where all of `words` stand in a sentence and none of `unless` does."""
+    """Words that mean `kind` if a sentence has all of `words` and none of `unless`."""
 
     kind: FailureType
     words: tuple[str, ...]
     unless: tuple[str, ...] = ()
     weak: bool = False
-    """Whether it means nothing where the text speaks of throttling, or a short wait is named."""
+    """Whether it is void if the text speaks of throttling, or names a short wait."""
 
 
 _THROTTLE = (
@@ -48,7 +48,7 @@ _THROTTLE = (
     r"|\bretry(?:ing)? (?:again )?(?:in|after)\b|\btry again (?:in|after)\b|\bwait\b|\bconcurren|频繁|限流|速率|并发"
 )
 
-# The request is longer than the model takes.
+# The request is longer than the model accepts.
 _INPUT = (
     r"\b(?:prompts?|inputs?|messages?|conversations?|chat|history|requests?|requested|contents?|texts?|query|transcript"
     r"|sequence|payload|documents?|instructions)\b"
@@ -70,14 +70,14 @@ _PART = (
     r"|enum|tools?|tool_\w+|functions?|headers?|cookies?|ids?|\w+_id|\w+_name|keys?|passwords?|batch|arrays?|choices"
     r"|logit\w*|vocabulary|items?|base64)\b(?!.*\btokens\b)"
 )
-"""A part of the request, which is not measured in tokens."""
+"""A part of the request that is not measured in tokens."""
 _OUTPUT = (
     r"\b(?:output|completion|generated|new|response) (?:tokens?|length)\b|\bmax_\w*tokens?\b|\bbudget_tokens\b|输出"
 )
 _NUMBER_WANTED = r"\bmust be (?:an? )?(?:\w+ )?(?:positive|integer|number|int|string|between)|logit_bias|\btoken ids?\b"
 _NOT_LENGTH = (_PART, _NUMBER_WANTED)
 
-# The vendor's filter.
+# The vendor's content filter.
 _POLICY = (
     r"\bcontent[ _-]?(?:polic|filter|management|moderation|guideline|safety)|\busage (?:polic|guideline|terms)"
     r"|\bacceptable use|\bmoderation\b|\bsafety (?:system|polic|filter|guideline|check|reason|guardrail)|\bguardrail"
@@ -123,7 +123,7 @@ _USED_UP = (
     r"|\bended\b|\bis over\b"
 )
 
-# The model is not there for this account.
+# The model is not available to this account.
 _FEATURE = (
     r"\b(?:tools?|tool_\w+|functions?|response[_ ]?format|json\w*|schemas?|structured|images?|vision|audio|video"
     r"|streaming|temperature|top_[pk]|\w*param(?:eter)?s?|arguments?|options?|features?|roles?|logprobs?|stop|seed|reasoning"
@@ -149,13 +149,13 @@ _WRONG_MODEL = (
     r"(?! (?:output|response|param|feature|option|setting|config|input|message|argument|version|type|role))"
 )
 
-# The server has no place for a kind of content.
+# The server does not support a kind of content.
 _CONTENT = (
     r"\b(?:images?|pictures?|vision|audio|videos?|files?|documents?|multimodal|modalit\w+|tools?|tool_\w+|functions?)\b"
 )
 _NO_SUPPORT = r"\bnot (?:\w+ )?support(?:ed)?\b|\bunsupported\b|\bno support for\b"
 
-# The key, the account or its place is refused.
+# The server refuses the key, the account or its location.
 _KEY = (
     r"\b(?:api[ _-]?|your )keys?\b|\bx-api-key\b|\b(?:access|secret)[ _-]keys?\b|\b(?:access|auth|api|bearer|user"
     r"|refresh|security|oauth|session|jwt) tokens?\b|\bcredentials?\b|\bauthorization\b|\bauthentication\b|\bbearer\b"
@@ -169,18 +169,18 @@ _KEY_REFUSED = (
     r"|\bunrecogni[sz]ed|\bmismatch|\bunknown\b|无效|过期|错误|不存在"
 )
 _PATH = r"\w\[\d*\]|\w\.(?:\w+\.)?(?:properties|parameters|\d+)\b|\bproperties\b"
-"""The place of something within the request."""
+"""A place within the request."""
 _NOT_CREDENTIAL = (
     r"\bjson\b|\bpars(?:e|ing|er)\b|\bunexpected\b|\bsyntax\b|\bposition\b|\bline \d|\bcolumn\b|\bstop\b|logit|vocab"
 )
 _PLACE = r"\b(?:country|countries|regions?|territor(?:y|ies)|location)\b"
 
-# Gateways say so with 404: the model is there for other requests.
+# Gateways return this with 404: the model exists for other requests.
 _NO_SUCH_BACKEND = _Rule(F.INVALID_REQUEST, (
     r"\bno (?:\w+ ){0,2}(?:endpoint|provider|deployment|route|backend)s?\b",
     r"\bsupport(?:s|ing)?\b|\bhandles?\b|\baccepts?\b", _FEATURE,
 ))  # fmt: skip
-# Some servers answer so with 500 (llama.cpp), and the same request would meet it again.
+# Some servers return this with 500 (llama.cpp), and would fail the same request again.
 _NO_SUCH_CONTENT = _Rule(F.INVALID_REQUEST, (_CONTENT, _NO_SUPPORT))
 
 _RULES: tuple[_Rule, ...] = (
@@ -210,7 +210,7 @@ _RULES: tuple[_Rule, ...] = (
     _Rule(F.CONTEXT_LENGTH, (rf"{_INPUT}|\btokens\b|\btoken (?:limit|count)", _EXCEEDS, _SIZE), (*_NOT_LENGTH, _OUTPUT),
           weak=True),
     _Rule(F.CONTEXT_LENGTH, (_INPUT, r"\btokens?\b|\blength\b", _BOUND), (*_NOT_LENGTH, _OUTPUT), weak=True),
-    # What comes in together with what may come out.
+    # The input together with the possible output.
     _Rule(F.CONTEXT_LENGTH, (r"\b(?:inputs?|prompts?|messages?|context)\W{1,3}(?:tokens?|length|limit)\b",
                              rf"{_EXCEEDS}|{_TOO_LONG}|{_BOUND}"), (_NUMBER_WANTED,), weak=True),
     _Rule(F.CONTEXT_LENGTH, (r"\b(?:reduce|shorten|truncate|trim)\b", r"\blength\b|\bsize\b|\btokens\b", _INPUT),
@@ -300,12 +300,12 @@ _RULES: tuple[_Rule, ...] = (
 def failure_in_words(
     text: str, kinds: Collection[FailureType] | None = None, *, throttled: bool = False
 ) -> FailureType | None:
-    """Return what failed by the words of `text`, a sentence or several; None if they do not say.
+    """Return what failed according to `text`, one or more sentences; None if it does not say.
 
     Args:
         text: What the vendor says.
-        kinds: Only these are looked for. Default: all.
-        throttled: Whether it is known that the vendor only asks to wait for a short time.
+        kinds: Only look for these. Default: all.
+        throttled: Whether the vendor is known to ask only for a short wait.
     """
     for passage in _passages(text[:_READ]):
         plain = _plain(passage)
@@ -320,7 +320,7 @@ def failure_in_words(
 
 
 def speaks_of_model(text: str) -> bool:
-    """Whether `text`, of a request that is refused, says that the model takes no tools, pictures and the like."""
+    """Whether `text`, about a refused request, says that the model accepts no tools, pictures or the like."""
     sentences = [one for passage in _passages(text[:_READ]) for one in _sentences(_plain(passage))]
     return any(_holds(rule, one) for rule in (_NO_SUCH_BACKEND, _NO_SUCH_CONTENT) for one in sentences)
 
@@ -330,12 +330,12 @@ def _sentences(plain: str) -> list[str]:
 
 
 def speaks_of_throttling(text: str) -> bool:
-    """Whether `text` names a limit per minute, a short wait or the like."""
+    """Whether `text` mentions a limit per minute, a short wait or the like."""
     return _compiled(_THROTTLE).search(text[:_READ].lower()) is not None
 
 
 def code_words(code: str) -> str:
-    """Return the words of a code, in lower case: ``model not found`` for `modelNotFound` and `model_not-found`."""
+    """Return the words of a code in lower case: ``model not found`` for `modelNotFound` and `model_not-found`."""
     return " ".join(re.split(r"[^a-z0-9]+", _CASE_CHANGE.sub(" ", code[:200]).lower())).strip()
 
 
@@ -353,7 +353,7 @@ _NOT = ((re.compile(r"\bcannot\b|\bcan't\b"), "can not"), (re.compile(r"n't\b"),
 
 
 def _passages(text: str) -> Iterator[str]:
-    """Give what a gateway quotes of the vendor behind it, then the whole."""
+    """Yield what a gateway quotes from the vendor behind it, then the whole text."""
     text = text.translate(_PUNCTUATION)
     for found in _PASSED_ON.finditer(text):
         if " " in found[2]:
@@ -362,10 +362,11 @@ def _passages(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Return `text` as it is easy to search: in lower case, "not" written out, without quotations, advice and names."""
+    """Return `text` in a form that is easy to search: lower case, "not" spelled out, no quotations, advice and
+    names."""
     text = _CAPITALS.sub(lambda code: code[0].replace("_", " "), _CASE_CHANGE.sub(" ", text))
     unquoted = _QUOTED.sub("''", text)
-    # What consists of little but a quotation is no quotation.
+    # A text that is almost all quotation does not count as one.
     text = (unquoted if len(unquoted.split()) > 3 else text).lower()
     for pattern, plain in _NOT:
         text = pattern.sub(plain, text)
@@ -380,5 +381,5 @@ def _holds(rule: _Rule, sentence: str) -> bool:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile when first needed: most programs never read an error."""
+    """Compile on first use: most programs never read an error."""
     return re.compile(pattern)

@@ -1,14 +1,14 @@
 """Reads the errors of OpenAI-compatible servers. Pure.
 
-How this works. `error_body` finds what the body says, however it is nested; then
+How this works. `error_body` finds what the body says, however nested; then
 
-1. the status decides by the table in `docs/errors.md`, except where
-2. a code or a sentence says more exactly what failed (`error_words`). What it may say depends on the status: in a 400
-   anything, in a 429 only that no wait will help, in a 402 nothing.
-3. A few codes have no words that tell: `_CODES`; and some are so broad that they count only where the status says
-   nothing, in a 200: `_BROAD_CODES`.
+1. the status decides by the table in `docs/errors.md`, unless
+2. a code or a sentence says more precisely what failed (`error_words`). The status limits what it may say: in a 400
+   anything, in a 429 only that waiting does not help, in a 402 nothing.
+3. `_CODES` lists the few codes whose words do not tell. `_BROAD_CODES` lists codes so broad that they count only in a
+   200, when the status says nothing.
 
-A wait is taken from the headers, else from the body's fields, else from its words.
+The wait comes from the headers, or else from the body's fields, or else from its words.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CODES: dict[str, FailureType] = {
     "json validate failed": F.INVALID_RESPONSE,
     "exceed context size error": F.CONTEXT_LENGTH,  # llama.cpp
 }
-"""Codes whose words do not say it, or not in every status."""
+"""Codes whose words do not tell, or not with every status."""
 _BROAD_CODES: dict[str, FailureType] = {
     "timeout": F.TIMEOUT, "timeout error": F.TIMEOUT,
     "authentication error": F.AUTH, "permission error": F.AUTH,
@@ -52,14 +52,14 @@ _BROAD_CODES: dict[str, FailureType] = {
     "invalid request error": F.INVALID_REQUEST, "bad request error": F.INVALID_REQUEST,
     "bad request": F.INVALID_REQUEST,
 }  # fmt: skip
-"""Codes too broad to overrule a status; they count only where the status says nothing (200)."""
+"""Codes too broad to overrule a status; they count only if the status says nothing (200)."""
 _VAGUE_CODES = frozenset({"permission denied", "access denied", "unauthorized", "forbidden"})
-"""Codes that say less than any sentence beside them."""
+"""Codes that say less than any sentence next to them."""
 _PASSING = frozenset({
     "busy", "capacity", "context", "error", "limit", "loading", "output", "overloaded", "rate", "ready", "response",
     "stream", "throttled", "timeout", "exception",
 })  # fmt: skip
-"""Words of a code that begins with "model", which say that the model is there."""
+"""Words after "model" in a code which say that the model exists."""
 
 _LASTING = frozenset({F.QUOTA, F.MODEL_NOT_FOUND, F.CONTENT_FILTER})
 _READ_IN: dict[int, frozenset[FailureType]] = {
@@ -73,28 +73,28 @@ _READ_IN: dict[int, frozenset[FailureType]] = {
     425: frozenset(),
     429: frozenset({F.QUOTA}),
 }
-"""What the body may say more exactly, by status; in other statuses below 500 everything."""
+"""What the body may say more precisely, by status; with other statuses below 500, anything."""
 _TOO_LARGE = re.compile(r"\brequest (?:is )?too large\b.{0,200}\btokens?\b", re.IGNORECASE | re.DOTALL)
-"""Words of a 429 for one request that is above a limit by itself: no wait helps it, another target may."""
+"""Words of a 429 for a single request that exceeds a limit: waiting does not help, but another target may."""
 _LIMITS_READ = 2000
 _READ_IN_5XX = frozenset({
     F.CONTEXT_LENGTH, F.CONTENT_FILTER, F.QUOTA, F.RATE_LIMIT, F.OVERLOADED, F.INVALID_REQUEST,
 })  # fmt: skip
 _EVERYTHING = frozenset(F)
 _SHORT_WAIT = 3600.0
-"""Seconds: with a wait up to this, a quota that is "exceeded" is filled again by itself."""
+"""Seconds: if the wait is no longer than this, an "exceeded" quota refills by itself."""
 _WAITS_IN_WORDS = frozenset({F.RATE_LIMIT, F.OVERLOADED, F.QUOTA, F.PROVIDER_ERROR, F.TIMEOUT})
 _LONGEST_JSON = 2_000_000
-"""Bytes of the longest body that is read as JSON; of a longer one the beginning is read as text."""
+"""Size in bytes of the longest body read as JSON; of a longer one the beginning is read as text."""
 _TEXTS_READ = 16
 _CODES_READ = 16
-"""Texts and codes of one error that are searched."""
+"""Texts and codes to search in one error."""
 _QUOTED = 65_536
-"""Characters of a text that are searched for keys before it is quoted."""
+"""Characters of a text to search for keys before quoting it."""
 
 
 def failure(reply: HTTPReply) -> LLMRouterError:
-    """Return the error for an answer whose status is no success."""
+    """Return the error for a response with an unsuccessful status."""
     error = read_error(_decoded(reply.body), reply.now)
     wait = _named_wait(reply, error)
     said = _kind(reply.status, error, wait)
@@ -114,7 +114,7 @@ def failure(reply: HTTPReply) -> LLMRouterError:
 def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
     """Return the error for an error that came with 200: an object, a text, or the whole body that holds it.
 
-    A status that it names counts as the answer's.
+    If it names a status, that replaces the response's.
     """
     found = read_error(error, reply.now)
     status = found.status or reply.status
@@ -133,13 +133,13 @@ def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
 
 
 def _kind(status: int, error: ErrorBody, wait: float | None) -> FailureType | None:
-    """Return what the body says of the cause, as far as the status leaves that open; None if it does not say."""
+    """Return the cause that the body names, as far as the status leaves that open; None if it names none."""
     kinds = _kinds_read(status)
     if not kinds:
         return None
     if F.INVALID_RESPONSE in kinds and error.generation:
         return F.INVALID_RESPONSE
-    # Where a server has failed itself (5xx), a code alone does not say why: its words must.
+    # If the server itself has failed (5xx), a code alone does not tell why: only words do.
     codes = [] if status >= 500 else list(dict.fromkeys(map(code_words, (*error.codes, *error.words))))[:_CODES_READ]
     return next(_readings(status, error, codes, kinds, wait), None)
 
@@ -147,7 +147,7 @@ def _kind(status: int, error: ErrorBody, wait: float | None) -> FailureType | No
 def _readings(
     status: int, error: ErrorBody, codes: list[str], kinds: frozenset[FailureType], wait: float | None
 ) -> Iterator[FailureType]:
-    """Give what codes and texts mean, the most telling first."""
+    """Yield what codes and texts mean, the most telling first."""
     texts = error.texts[:_TEXTS_READ]
     says_so = any(map(speaks_of_throttling, texts))
     telling = [_code_sentence(code, error) for code in codes if code not in _VAGUE_CODES]
@@ -181,7 +181,7 @@ def _kinds_read(status: int) -> frozenset[FailureType]:
 
 
 def _code_sentence(code: str, error: ErrorBody) -> str:
-    # OpenAI's word for a text that is too long, whichever it is: a message, or the name of a tool.
+    # OpenAI's code for any text that is too long: a message, or the name of a tool.
     if code == "string above max length":
         return f"{next(iter(error.params), 'prompt')} too long"
     return code
@@ -194,7 +194,7 @@ def _blames_model(codes: list[str], error: ErrorBody) -> bool:
 
 
 def _named_wait(reply: HTTPReply, error: ErrorBody) -> float | None:
-    """Return the wait that headers or fields name outright."""
+    """Return the wait that headers or fields state directly."""
     by_header = retry_after(reply.headers, reply.now)
     if by_header is None and error.headers:
         by_header = retry_after(error.headers, reply.now)
@@ -202,7 +202,7 @@ def _named_wait(reply: HTTPReply, error: ErrorBody) -> float | None:
 
 
 def _wait(reply: HTTPReply, error: ErrorBody, kind: FailureType, named: float | None) -> float | None:
-    """Return the wait that goes with a failure: the one named outright, else what a spent limit or the words tell."""
+    """Return the wait for a failure: one stated directly, or else from an exhausted limit or the words."""
     if named is not None:
         return named
     if kind is F.RATE_LIMIT:
@@ -221,7 +221,7 @@ def _waits_in(error: ErrorBody, now: float) -> Iterator[float]:
 
 
 def _generated(reply: HTTPReply, error: ErrorBody) -> LLMResponse | None:
-    """Return what the model wrote, where a server sends that along."""
+    """Return the model's output, if the server includes it."""
     written = error.generation
     if not written:
         return None
@@ -230,7 +230,7 @@ def _generated(reply: HTTPReply, error: ErrorBody) -> LLMResponse | None:
 
 
 def _decoded(body: bytes) -> Any:
-    """Return the JSON in a body, else its text; nothing of a web page."""
+    """Return the JSON in a body, or else its text; nothing for a web page."""
     if len(body) <= _LONGEST_JSON:
         try:
             return from_json(body.removeprefix(BOM))
@@ -241,7 +241,7 @@ def _decoded(body: bytes) -> Any:
 
 
 def _message(reply: HTTPReply, error: ErrorBody) -> str:
-    """Return what the vendor says, and what it quotes of the one behind it."""
+    """Return what the vendor says, and what it quotes from the one behind it."""
     texts = list(dict.fromkeys(error.texts or error.words or error.encoded))
     if not texts:
         return ""

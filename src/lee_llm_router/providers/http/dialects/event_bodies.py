@@ -1,4 +1,4 @@
-"""Looks at bodies and lines that are not quite server-sent events. Pure."""
+"""Examines bodies and lines that are not quite server-sent events. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIELD = re.compile(rb"(?:data|event|id|retry|error)?:")
 
 
 def is_stream(reply: HTTPReply) -> bool:
-    """Return whether a whole body is a stream of events: by its first line, whatever the server calls it."""
+    """Return whether a whole body is a stream of events, judged by its first line, whatever its content type."""
     body = reply.body
     if body.startswith(b"{"):  # nearly all
         return False
@@ -27,7 +27,7 @@ def is_stream(reply: HTTPReply) -> bool:
 
 
 def is_event(data: bytes) -> bool:
-    """Return whether `data` is that of a whole event: an object, or the end mark."""
+    """Return whether `data` is that of a complete event: an object, or the end mark."""
     try:
         return data.strip() == END_MARK or isinstance(read_json(data), dict)
     except ValueError:
@@ -35,13 +35,13 @@ def is_event(data: bytes) -> bool:
 
 
 def lines_of(data: bytes) -> list[bytes]:
-    """Return the lines of an event if each is an event of its own; else `data` alone."""
+    """Return the lines of an event if each is an event by itself; otherwise `data` alone."""
     lines = [line for line in data.split(b"\n") if line.strip()]
     return lines if len(lines) > 1 and all(map(is_event, lines)) else [data]
 
 
 def events_in(body: bytes) -> list[Event]:
-    """Return the events in a body that begins with JSON: its objects, and the events behind them; else nothing."""
+    """Return the events in a body that begins with JSON: its objects, and the events after them; otherwise nothing."""
     try:
         texts, rest = split_json(body.removeprefix(BOM).decode("utf-8", "surrogatepass"))
     except ValueError:
@@ -61,7 +61,7 @@ def events_in(body: bytes) -> list[Event]:
 
 
 def ignored_error(reply: HTTPReply, lines: Sequence[bytes]) -> LLMRouterError | None:
-    """Return the error that lines name which are no part of an event: a field `error`, or JSON; None if none does."""
+    """Return the error in lines outside any event: a field `error`, or JSON; None if there is none."""
     for line in (b"\n".join(lines), *reversed(lines)):
         name, _, rest = line.partition(b":")
         is_named = name.strip() == b"error"

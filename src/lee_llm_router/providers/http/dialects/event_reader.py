@@ -1,18 +1,18 @@
-"""Reads the body of an answer as events, whatever the dialect: what all decoders share. Pure.
+"""Reads the body of a response as events, in any dialect: the shared part of all decoders. Pure.
 
-How this works. The first byte that is no blank says what the body is, whatever its label: ``{``, ``[`` or ``<`` begin
-JSON or a web page, which is read as a whole at its end. Anything else is a stream, which `EventParser` splits into
-events. `next` turns one event after the other into a chunk, until bytes are needed again. A dialect fills in:
+How this works. The first byte that is not white space tells what the body is, whatever its content type: ``{``, ``[``
+or ``<`` begins JSON or a web page, which is read as a whole at its end. Anything else is a stream, which `EventParser`
+splits into events. `next` turns one event after another into a chunk, until it needs more bytes. A dialect fills in:
 
 - `_read_value`: the chunk in an event that holds a JSON object, as nearly all do;
 - `_read_damaged`: the same for an object with half a character at the end of a piece;
 - `_end_stream`: what the end of the body means, which is an error in most dialects;
-- `_completes`: whether an event that came without its empty line makes the answer whole, or says that there is none;
-- `_read_whole`: the answer in a body that is no stream;
+- `_completes`: whether an event without its empty line completes the answer, or says that there is none;
+- `_read_whole`: the answer in a body that is not a stream;
 - `_failure_within`: the error in an event that says it is one.
 
-What holds for all of them: an event that is no JSON is an error, never skipped (an empty one is); events may stand with
-one newline between them; what is no event and names an error is the cause, if the answer does not become whole.
+For all dialects: an event that is not JSON is an error, never skipped (but an empty one is); a single newline may
+separate events; a line outside events that names an error is the cause, if the answer stays incomplete.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 _WHOLE_BODIES = (b"{", b"[", b"<")
 _READ = 4096
-"""Bytes looked at to say what a body is that is no answer."""
+"""Bytes to look at to describe a body that is no answer."""
 
 
 class EventReader(ABC):
-    """A `Decoder` of a stream of events, or of a whole answer where the server sends one.
+    """A `Decoder` of a stream of events, or of a whole answer if the server sends one.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
         limit: Maximum bytes in one event.
     """
 
     keeps_body: ClassVar[bool] = False
-    """Whether all bytes are kept: a dialect puts `raw` together from them."""
+    """Whether to keep all bytes: the dialect builds `raw` from them."""
     events_are: ClassVar[str] = "events"
-    """What a stream consists of, for errors."""
+    """The parts of a stream, as errors call them."""
 
     def __init__(self, reply: HTTPReply, limit: int) -> None:
         self.done = False
@@ -65,14 +65,14 @@ class EventReader(ABC):
         self._parser = EventParser(limit)
         self._events: deque[Event] = deque()
         self._body = bytearray()
-        """What has come before the first event; all that has come, of a body that is no stream or is kept."""
+        """What came before the first event; everything, if the body is kept or is not a stream."""
         self._head: bytes | None = b""
-        """The first bytes while they say nothing; then None."""
+        """The first bytes while they are undecided; then None."""
         self._is_stream = True
         self._has_ended = False
         self._has_events = False
         self._failure: LLMRouterError | None = None
-        """Raised by the next call of `next`, so that the text that came with it is handed on first."""
+        """Raised by the next call of `next`, so that the text that came with it is returned first."""
         self._whole_raw: Any = None
 
     def feed(self, data: bytes) -> None:
@@ -98,28 +98,28 @@ class EventReader(ABC):
         return self._end_body() if self._has_ended and not self.done else None
 
     def whole_raw(self) -> Any:
-        """Return the answer as an unstreamed one would be."""
+        """Return the answer in its unstreamed form."""
         return self._whole_raw
 
     @abstractmethod
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
-        """Return the chunk in an event that holds an object; None for one that says nothing of the answer."""
+        """Return the chunk in an event that holds an object; None if it says nothing about the answer."""
 
     @abstractmethod
     def _read_damaged(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
-        """Return the chunk in an event that holds an object with half characters, each as a lone surrogate."""
+        """Return the chunk in an event whose object has half characters, each as a lone surrogate."""
 
     @abstractmethod
     def _end_stream(self) -> StreamChunk | None:
-        """Return what the end of the body adds to the answer, or raise why it is not whole."""
+        """Return what the end of the body adds to the answer, or raise why it is incomplete."""
 
     @abstractmethod
     def _completes(self, event: Event) -> bool:
-        """Return whether an event without its empty line makes the answer whole, or says that there is none."""
+        """Return whether an event without its empty line completes the answer, or says that there is none."""
 
     @abstractmethod
     def _read_whole(self, reply: HTTPReply) -> LLMResponse:
-        """Return the answer in a body that is no stream.
+        """Return the answer in a body that is not a stream.
 
         Raises:
             InvalidResponseError: it holds none.
@@ -127,14 +127,14 @@ class EventReader(ABC):
 
     @abstractmethod
     def _failure_within(self, error: Any) -> LLMRouterError:
-        """Return the error that an event holds which says that it is one."""
+        """Return the error in an event that says it is one."""
 
     def _read_end_mark(self) -> StreamChunk | None:
-        """Return what `[DONE]` adds to the answer; where a dialect has no such mark, it comes too early."""
+        """Return what `[DONE]` adds to the answer; in a dialect without this mark, it comes too early."""
         return self._end_stream()
 
     def _has_more_in_raw(self, response: LLMResponse) -> bool:
-        """Return whether a whole answer holds output that has no field in a chunk."""
+        """Return whether a whole answer holds output that chunks have no field for."""
         return any(part.get("type") != "text" for part in response.details.parts)
 
     def _feed_first(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class EventReader(ABC):
             self._has_events = bool(self._events)
 
     def _begin(self, data: bytes) -> bytes:
-        """Return `data` without blanks and a byte order mark before it; find out whether it is a stream."""
+        """Return `data` without a byte order mark and white space before it; determine whether it is a stream."""
         head = (self._head or b"") + data
         if len(head) < len(BOM) and BOM.startswith(head):
             self._head = head
@@ -190,13 +190,14 @@ class EventReader(ABC):
         return None
 
     def _no_chunk(self, event: Event, value: Any) -> LLMRouterError:
-        """Return the error for an event that is none of an answer: it says that it is an error, or is no object."""
+        """Return the error for an event that is not part of an answer: it says that it is an error, or is not an
+        object."""
         if event.event == "error":
             return self._failure_within(value)
         return self._broken("holds what is not a JSON object")
 
     def _end_body(self) -> StreamChunk | None:
-        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
+        """Note the end of the body; return what it completes, or raise why the answer is incomplete."""
         if not self._is_stream:
             return self._read_whole_body()
         pending = self._parser.unfinished()
@@ -211,7 +212,7 @@ class EventReader(ABC):
         return self._end_stream()
 
     def _read_whole_body(self) -> StreamChunk | None:
-        """Return the answer in a body that is JSON; or read the JSON values and events that it consists of."""
+        """Return the answer in a JSON body; or read the JSON values and events in it."""
         reply = replace(self._reply, body=bytes(self._body))
         self._body.clear()
         try:
@@ -228,14 +229,14 @@ class EventReader(ABC):
         return self._whole_chunk(response)
 
     def _whole_chunk(self, response: LLMResponse) -> StreamChunk:
-        """Return a whole answer as the one chunk of a stream that is done."""
+        """Return a whole answer as the only chunk of a completed stream."""
         self.done = True
         self._whole_raw = response.raw
         chunk = chunk_of(response)
         return replace(chunk, output_in_raw=True) if self._has_more_in_raw(response) else chunk
 
     def _not_whole(self, what: str) -> LLMRouterError:
-        """Return the error for a stream that ended too early: what the server says of the cause, else `what`."""
+        """Return the error for a stream that ended too early: the cause that the server names, or else `what`."""
         return ignored_error(self._reply, self._parser.unknown) or self._broken(what)
 
     def _broken(self, what: str) -> InvalidResponseError:
@@ -247,15 +248,15 @@ def read_body(
 ) -> LLMResponse:
     """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
 
-    What the body holds decides, not what the server calls it.
+    The content of the body decides, not its content type.
 
     Args:
-        reply: The answer of the server.
+        reply: The server's response.
         read: Reads it as one answer.
-        decoder: Gives what reads it as a stream; the number is the limit of an event.
+        decoder: Makes a decoder to read it as a stream; the number limits an event.
 
     Raises:
-        LLMRouterError: it holds no whole answer; what there is of one is its `response`.
+        LLMRouterError: it holds no complete answer; its `response` is the incomplete one.
     """
     if not is_stream(reply):
         try:
@@ -275,7 +276,7 @@ def answer_of(decoder: Decoder, body: bytes) -> LLMResponse:
     """Return the answer that `decoder` reads in a whole body.
 
     Raises:
-        LLMRouterError: it is none, with what there is of it as `response`.
+        LLMRouterError: there is none; its `response` is the incomplete one.
     """
     parts, give = AnswerParts(), getattr(decoder, "whole_raw", lambda: None)
     try:

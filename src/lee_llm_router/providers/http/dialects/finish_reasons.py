@@ -1,8 +1,8 @@
-"""What a finish reason says: that the answer is whole, cut by length, or broken off. Pure.
+"""What a finish reason says: whether the answer is complete, cut by length, or broken off. Pure.
 
-Every vendor has words of its own (Gemini's are in capitals), so most are read by the words in them: one that speaks of
-a filter, a failure or a malformed call is no whole answer, whoever wrote it. A reason that says nothing known is an
-answer only if something came with it.
+Every vendor has its own words (Gemini's are in capitals), so most are recognized by words in them: a reason that
+mentions a filter, a failure or a malformed call means an incomplete answer, whoever wrote it. With an unknown reason,
+it is an answer only if it has content.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _BROKEN_OFF: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
         (_F.INVALID_RESPONSE, r"^no_image$"),
     )
 )
-"""Words in a finish reason, in lower case, that mean the answer is not whole."""
+"""Words in a finish reason, in lower case, that mean the answer is incomplete."""
 _CUT = re.compile(r"length|max_?(?:\w+_)?tokens?|token_limit|context_window")
 _ENDED = re.compile(r"stop|end|eos|complete|done|finish|success|tool|function")
-"""Words of reasons that may stand without a text: the model had nothing more to say."""
+"""Words of reasons that may come without a text: the model had nothing more to say."""
 _CALLED = frozenset({"stop", "function_call", "tool_use", "tool_call", "end_turn"})
 _USUAL = frozenset({"stop", "length", "tool_calls", ""})
 
 
 def broken_off(reply: HTTPReply, reason: str, response: LLMResponse | None = None) -> LLMRouterError | None:
-    """Return the error that a finish reason stands for; None for an ordinary one."""
+    """Return the error for a finish reason; None for an ordinary one."""
     if reason in _USUAL:
         return None
     words = _lower(reason)
@@ -47,14 +47,14 @@ def broken_off(reply: HTTPReply, reason: str, response: LLMResponse | None = Non
     if kind is None or _CUT.search(words):
         return None
     message = f"the answer was broken off ({reply.quote(reason, 60)})"
-    final = "incomplete" in words  # the vendor gave up; a malformed call is worth another try
+    final = "incomplete" in words  # the vendor gave up; a malformed call is worth a retry
     return error_for(kind, message, status_code=reply.status, response=response, final=final)
 
 
 def known_word(reason: str | None, *, calls_tools: bool) -> str | None:
-    """Return a finish reason in the words of OpenAI where they say the same: `length`, `tool_calls`, `stop`.
+    """Return OpenAI's word for a finish reason if it has one: `length`, `tool_calls`, `stop`.
 
-    An answer that calls tools ends with `tool_calls`, whatever the server says: many agents look at that word alone.
+    An answer that calls tools ends with `tool_calls`, whatever the server says: many agents check only that word.
     """
     if not reason:
         return None
@@ -75,7 +75,7 @@ def may_be_empty(reason: str) -> bool:
 
 
 def _lower(reason: str) -> str:
-    """Return `reason` with words in lower case and an underscore between them: MaxTokens is max_tokens."""
+    """Return `reason` in lower-case words joined by underscores: MaxTokens becomes max_tokens."""
     spaced = reason[:200]
     if not spaced.islower() and not spaced.isupper():
         spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", spaced)

@@ -1,4 +1,4 @@
-"""Puts characters together that a server has cut in two, half a surrogate pair in each piece. Pure."""
+"""Joins characters that a server has split, half a surrogate pair in each piece. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _Tools = tuple[ToolCallDelta, ...]
 
 
 class HalfCharacters:
-    """Half characters at the end of pieces, which wait for the next piece of their field."""
+    """Half characters at the end of pieces, waiting for the next piece of their field."""
 
     def __init__(self) -> None:
         self._halves: dict[str | int, str] = {}
-        """By field; by position for the arguments of a tool call."""
+        """By field; for the arguments of a tool call by position."""
 
     def join(self, text: str, reasoning: str, tools: _Tools) -> tuple[str, str, _Tools]:
         """Return the pieces with whole characters, each with the half that waited for it."""
@@ -23,7 +23,7 @@ class HalfCharacters:
         return self._whole("text", text), self._whole("reasoning", reasoning), calls
 
     def left(self) -> tuple[str, str, _Tools]:
-        """Return what still waits, now that nothing comes any more: U+FFFD for each half."""
+        """Return what is still waiting at the end: U+FFFD for each half."""
         halves = {field: whole_text(half) for field, half in self._halves.items()}
         text, reasoning = halves.pop("text", ""), halves.pop("reasoning", "")
         calls = tuple(

@@ -1,4 +1,4 @@
-"""JSON bodies: writing them, reading them, and saying what a body is that is none. Pure."""
+"""JSON bodies: writes them, reads them, and describes bodies that are not JSON. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def encode_json(body: Mapping[str, Any]) -> bytes:
     try:
         data = to_json(body, fallback=_plain)
         if b"NaN" in data or b"Infinity" in data:
-            # Both are allowed inside a string; only a parser can tell.
+            # Strings may contain both; only a parser can tell.
             json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, TypeError, RecursionError) as error:
         reason = bounded(str(error).removeprefix("Error serializing to JSON: "), 200)
@@ -61,9 +61,9 @@ def decode_json(reply: HTTPReply) -> dict[str, Any]:
 
 
 def describe_body(reply: HTTPReply, *, is_no_answer: bool = False) -> str:
-    """Return what an unexpected body looks like, in a few words; `is_no_answer` allows to quote one that came as good.
+    """Describe an unexpected body in a few words; `is_no_answer` permits quoting one that came with a success.
 
-    Otherwise such a body may be an answer, or a part of one, and no message quotes those.
+    Without it, such a body may be an answer or part of one, which no message may quote.
     """
     if not reply.body:
         return "an empty body"
@@ -76,15 +76,15 @@ def describe_body(reply: HTTPReply, *, is_no_answer: bool = False) -> str:
 
 
 def invalid_answer(reply: HTTPReply, what: str) -> InvalidResponseError:
-    """Return the error for an answer that is not valid: `what` continues "the answer is"."""
+    """Return the error for an invalid answer: `what` continues "the answer is"."""
     return InvalidResponseError(f"the answer is {what}", status_code=reply.status)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """Return `value` if it is a JSON object, else an empty one. For optional fields."""
+    """Return `value` if it is a JSON object, otherwise an empty one. For optional fields."""
     return value if isinstance(value, dict) else {}
 
 
 def string(value: Any) -> str | None:
-    """Return `value` if it is text and not empty, else None. For optional fields."""
+    """Return `value` if it is non-empty text, otherwise None. For optional fields."""
     return value if isinstance(value, str) and value else None

@@ -3,8 +3,8 @@
 It follows the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html): lines end with CR, LF or
 CRLF; a byte order mark at the very start is dropped; an event ends with an empty line, and one without it is dropped.
 There are two differences. Data stays bytes: the standard replaces invalid UTF-8 by U+FFFD, which would hide that an
-answer is damaged. And what the standard has a reader ignore, an event without its empty line and lines of other fields,
-can be asked for: some servers say there why the answer is none.
+answer is damaged. And callers can read what the standard ignores, an event without its empty line and lines of other
+fields: some servers say there why there is no answer.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 from lee_llm_router.errors import InvalidResponseError
 
 ACCEPT = "text/event-stream, application/json"
-"""The `Accept` header of a request for a stream; a server that cannot stream may answer with JSON."""
+"""The `Accept` header of a request for a stream; a server that cannot stream may send JSON."""
 
 BOM = b"\xef\xbb\xbf"
-"""The byte order mark of UTF-8, which may stand before any body."""
+"""The byte order mark of UTF-8, which may precede any body."""
 _MAX_RETRY_DIGITS = 15
 _KEPT_LINES = 32
 _KEPT_OF_LINE = 4096
@@ -40,10 +40,10 @@ _new = tuple.__new__
 
 
 class EventParser:
-    """Takes a stream's bytes as they come, and returns events as they are complete.
+    """Takes a stream's bytes as they arrive, and returns complete events.
 
     Lines are split as bytes. In UTF-8 the bytes of a line end or a colon are never part of another character, so a
-    character cut in two does no harm.
+    split character does no harm.
 
     Args:
         limit: Maximum bytes in one event, including its comments.
@@ -55,9 +55,9 @@ class EventParser:
 
     def __init__(self, limit: int) -> None:
         self.retry: int | None = None
-        """Milliseconds to wait before connecting again, if the stream has said so."""
+        """Milliseconds to wait before reconnecting, if the stream has set that."""
         self.unknown: deque[bytes] = deque(maxlen=_KEPT_LINES)
-        """The last lines that were no fields, each cut to 4096 bytes."""
+        """The last lines that are not fields, each cut to 4096 bytes."""
         self._limit = limit
         self._start: bytes | None = b""
         self._after_cr = False
@@ -72,8 +72,8 @@ class EventParser:
         """Return the events that end in `data`.
 
         Raises:
-            InvalidResponseError: an event is longer than the limit. Events before it are returned first, so the error
-                may come with the next call.
+            InvalidResponseError: an event is longer than the limit. Earlier events are returned first, so the next call
+                may raise the error.
         """
         if self._start is not None:
             data = self._without_bom(data)
@@ -101,7 +101,7 @@ class EventParser:
         return events
 
     def unfinished(self) -> Event | None:
-        """Return the event that has come without its empty line; None if there is none. For the end of the body."""
+        """Return the event that lacks its empty line; None if there is none. For the end of the body."""
         tail = b"".join(self._tail)
         self._tail.clear()
         self._size -= len(tail)
@@ -114,7 +114,7 @@ class EventParser:
         return Event(data, self._event or "message", self._id)
 
     def _is_one_event(self, data: bytes) -> bool:
-        """Return whether `data` is one event of one line, and nothing has been left over before it."""
+        """Return whether `data` is one event of one line, with nothing left over before it."""
         size = len(data)
         return (
             data[:6] == b"data: "
@@ -126,7 +126,7 @@ class EventParser:
         )
 
     def _without_bom(self, data: bytes) -> bytes:
-        """Return `data` without a byte order mark; nothing while fewer than three bytes have come that may be one."""
+        """Return `data` without a byte order mark; nothing while its first one or two bytes may begin one."""
         data = (self._start or b"") + data
         if len(data) < len(BOM) and BOM.startswith(data):
             self._start = data
@@ -140,7 +140,7 @@ class EventParser:
             line = lines[position]
             position += 1
             is_alone = not self._size and position < end and not lines[position] and len(line) <= self._limit
-            if is_alone and line.startswith(b"data: "):  # nearly every event is one line, and an empty one
+            if is_alone and line.startswith(b"data: "):  # nearly every event is one line, followed by an empty one
                 position += 1
                 events.append(_new(Event, (line[6:], "message", self._id)))
             elif line[:7] == b"event: " and self._is_named_event(lines, position):
@@ -164,7 +164,7 @@ class EventParser:
                     self._field(line)
 
     def _is_named_event(self, lines: list[bytes], position: int) -> bool:
-        """Return whether the line before `position`, an event's name, is followed by one line of data and an end."""
+        """Return whether one line of data and an end follow the event name before `position`."""
         return (
             not self._size
             and position + 1 < len(lines)

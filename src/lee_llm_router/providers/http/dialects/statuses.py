@@ -1,8 +1,8 @@
 """What an HTTP status means. Pure, and the same for every vendor.
 
-Below 500, a status of the standard that has no row of its own says that something about the request or the address is
-unlike what this router sends: UNKNOWN. One that no standard knows (440, 460, 499, ...) comes from something on the way
-that gave up, so it means what a 5xx means.
+A standard status below 500 without a row of its own means that the request or the address differs from what this router
+sends: UNKNOWN. A status that no standard defines (440, 460, 499, ...) comes from a proxy that gave up, so it counts as
+a 5xx.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _STATUS_FAILURES: dict[int, FailureType] = {
     529: FailureType.OVERLOADED,
 }
 _FOR_GOOD = frozenset({FailureType.INVALID_REQUEST, FailureType.UNKNOWN})
-"""What the same request would meet again, unless the server says that it is worth a try."""
+"""What the same request would meet again, unless the server says that a retry may help."""
 _REGISTERED = frozenset({*range(400, 419), *range(421, 427), 428, 429, 431, 451})
 """The statuses from 400 to 499 of the IANA registry."""
 _NO_SUCH_PATH = frozenset({404, 405})
@@ -43,7 +43,7 @@ _VERSION = re.compile(r"/v\d")
 
 
 def failure_of_status(status: int) -> FailureType:
-    """Return what an HTTP status alone means. `docs/errors.md` has the table."""
+    """Return what an HTTP status alone means, by the table in `docs/errors.md`."""
     known = _STATUS_FAILURES.get(status)
     if known is not None:
         return known
@@ -65,19 +65,19 @@ def http_error(
     """Return the error for `reply`, with what its headers say about waiting.
 
     Args:
-        reply: What came back.
-        message: What the vendor says, quoted; None or empty describes the status and the body instead.
+        reply: The response.
+        message: The vendor's message, quoted; if None or empty, the error describes the status and the body instead.
         kind: What failed. Default: what the status means.
-        status: The status that an error object names, where it differs from that of `reply`.
-        wait: Seconds to wait. Default: what the header `Retry-After` says.
-        final: Whether the same target need not be asked again. Default: whether it is no answer by its status. What the
-            header `x-should-retry` says goes before.
-        response: What came of an answer.
+        status: The status that an error object names, if it differs from that of `reply`.
+        wait: Seconds to wait. Default: the header `Retry-After`.
+        final: Whether asking the same target again is pointless. Default: determined by the status. The header
+            `x-should-retry` takes precedence.
+        response: The incomplete answer, if any.
     """
     status = reply.status if status is None else status
     kind = failure_of_status(status) if kind is None else kind
     final = kind is FailureType.INVALID_RESPONSE if final is None else final
-    # OpenAI and Anthropic, and gateways to them: it counts for more than the status.
+    # OpenAI and Anthropic, and gateways to them: this header overrules the status.
     again = reply.headers.get("x-should-retry", "").strip().lower()
     if again == "true" and kind in _FOR_GOOD:
         kind, final = FailureType.PROVIDER_ERROR, False
@@ -92,7 +92,7 @@ def http_error(
 
 
 def _advice(reply: HTTPReply, status: int, message: str) -> str:
-    """Return what may be wrong with the address, where there is nothing under it; empty where a model is spoken of."""
+    """Return what may be wrong with the address if it leads nowhere; empty if the error is about a model."""
     base_url = getattr(reply.settings, "base_url", None)
     if status not in _NO_SUCH_PATH or not isinstance(base_url, str) or _OF_MODEL.search(message):
         return ""

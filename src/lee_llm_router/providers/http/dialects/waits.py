@@ -1,8 +1,8 @@
 """How long a server asks to wait: in headers, in fields of its error, in words. Pure, and the same for every vendor.
 
-Every wait is between 0 and a week (`_util/numbers.py`); a moment in the past means now. Moments are compared with the
-answer's own `Date` where there is one, so that a wrong clock on this machine does no harm. Numbers are those of the
-protocols, not of Python: ``1e3``, ``+5`` and ``1_0`` are none.
+Every wait is between 0 and a week (`_util/numbers.py`); a time in the past means now. Times are compared with the
+response's own `Date` if it has one, so that a wrong clock on this machine does no harm. Numbers follow the protocols,
+not Python: ``1e3``, ``+5`` and ``1_0`` are not numbers.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _MILLISECONDS = ("ms", "msec", "msecs", "millisecond", "milliseconds", "毫秒")
 _LEAD = re.compile(
     r"(?:\b(?:again|retry|wait|back|available|resets?|resumes?|renews?|refresh(?:es)?|reopens?)\b|等待)[^0-9.]{0,40}$"
 )
-"""What stands before a wait in a sentence; a duration alone may be anything ("60 requests per 30 seconds")."""
+"""Words before a wait in a sentence; a duration alone may mean anything ("60 requests per 30 seconds")."""
 _LEAD_LENGTH = 60
 _AFTER = ("后", "之后")
-"""What stands behind one instead."""
+"""Words after a wait instead."""
 _UNTIL = re.compile(
     r"\b(?:again|retry|wait|resets?|available|resumes?|renews?|until|after)\b[^0-9]{0,40}?"
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[t ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?"
@@ -55,14 +55,14 @@ _MAX_DURATIONS = 200
 _LONGEST_MOMENT = 200
 """Characters."""
 _READ = 20_000
-"""Characters searched."""
+"""Characters to search."""
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds the server asks to wait by its header; None if it does not say, or says nonsense.
+    """Return the seconds that the server's header asks to wait; None if it has none, or nonsense.
 
-    ``retry-after-ms`` (milliseconds) goes before ``Retry-After`` (seconds, or a date: RFC 9110, 10.2.3; some send a
-    duration, ``30s``). Of several values the longest counts.
+    ``retry-after-ms`` (milliseconds) takes precedence over ``Retry-After`` (seconds, or a date: RFC 9110, 10.2.3; some
+    send a duration, ``30s``). Of several values the longest counts.
 
     Args:
         headers: By lower-case name; repeated ones joined by commas.
@@ -78,10 +78,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def spent_bucket_wait(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds until the last of the used-up limits that `headers` tell of is filled again; None if none is.
+    """Return the seconds until the last of the exhausted limits in `headers` is refilled; None if none is exhausted.
 
-    ``x-ratelimit-remaining-tokens: 0`` and ``x-ratelimit-reset-tokens: 1m30.5s`` belong together, whatever stands
-    around `remaining` and `reset`; ``RateLimit: ...;r=0;t=30`` says both.
+    ``x-ratelimit-remaining-tokens: 0`` and ``x-ratelimit-reset-tokens: 1m30.5s`` belong together, whatever surrounds
+    `remaining` and `reset`; ``RateLimit: ...;r=0;t=30`` says both.
     """
     now, waits = server_time(headers, now), []
     for name, value in headers.items():
@@ -98,11 +98,11 @@ def spent_bucket_wait(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def wait_in_field(name: str, value: Any, now: float) -> float | None:
-    """Return the seconds to wait that a field of an error names; None if it is no field for that.
+    """Return the seconds to wait in a field of an error; None if the field is not for that.
 
     Args:
         name: The words of the field's name: ``retry delay``, ``resets at``, ``retry after ms``.
-        value: A number, a duration, a moment, or protobuf's ``{"seconds": 5, "nanos": 0}``.
+        value: A number, a duration, a time, or protobuf's ``{"seconds": 5, "nanos": 0}``.
         now: Seconds since 1970.
     """
     words = set(name.split())
@@ -124,7 +124,7 @@ def wait_in_field(name: str, value: Any, now: float) -> float | None:
 def wait_in_words(text: str, now: float) -> float | None:
     """Return the seconds to wait that a sentence names: "try again in 1 hour 5 minutes", "resets at 2030-01-01T00:00Z".
 
-    A duration counts only after a word that makes it a wait. Of several waits the longest counts.
+    A duration counts only after a word that makes it a wait. The longest of several waits counts.
     """
     text = text[:_READ].lower()
     found: list[float | None] = []
@@ -154,9 +154,9 @@ def duration_at(text: str, start: int) -> float | None:
 
 
 def seconds_in(value: str, now: float, *, since_1970: bool = True) -> float | None:
-    """Return the seconds to wait that a value names: a number, a duration or a moment.
+    """Return the seconds to wait that a value means: a number, a duration or a time.
 
-    With `since_1970`, a number that is far too large for a wait is a moment, in seconds or milliseconds.
+    With `since_1970`, a number far too large for a wait is a time, in seconds or milliseconds.
     """
     value = value.strip()
     number = number_in(value)
@@ -173,10 +173,10 @@ def seconds_in(value: str, now: float, *, since_1970: bool = True) -> float | No
 
 
 def values_in(text: str) -> Iterator[str]:
-    """Give the values of a header that may have been sent several times. A date holds a comma of its own."""
+    """Yield the values of a header that may have been sent several times. A date contains a comma."""
     parts = iter(text[:_READ].split(","))
     for value in parts:
-        # The day of a date belongs to what follows.
+        # The day of a date belongs to the next part.
         yield f"{value},{next(parts, '')}" if value.strip().isalpha() else value
 
 
@@ -185,7 +185,7 @@ def _longest(waits: Iterable[float | None]) -> float | None:
 
 
 def number_in(text: str | None) -> float | None:
-    """Return the number that `text` is, in digits; None if it is none."""
+    """Return the number that `text` writes in digits; None if it is none."""
     text = (text or "").strip()
     return float(text) if _NUMBER.fullmatch(text) and len(text) < 300 else None
 
@@ -195,23 +195,23 @@ def _plain_number(value: float) -> str:
 
 
 def server_time(headers: Mapping[str, str], now: float) -> float:
-    """Return the moment of the answer by its own clock, else `now`; seconds since 1970."""
+    """Return the response's time by the server's clock, or else `now`; seconds since 1970."""
     sent_at = _timestamp(headers.get("date", ""))
     return now if sent_at is None else sent_at
 
 
 def _timestamp(text: str) -> float | None:
-    """Return the moment that an HTTP date or an ISO date names; a date without a zone is UTC."""
+    """Return the time that an HTTP date or an ISO date names; a date without a zone is UTC."""
     return _read_moment(text) if len(text) <= _LONGEST_MOMENT else None
 
 
-@lru_cache(maxsize=256)  # many answers of one second name the same moments
+@lru_cache(maxsize=256)  # many responses of one second name the same times
 def _read_moment(text: str) -> float | None:
     text = text.strip()
     try:
         if text[:4].isdigit() and text[4:5] == "-":
             text = re.sub(r"\s?(?:utc|gmt|z)$", "+00:00", text, flags=re.IGNORECASE)
-            # More digits of a second than Python takes.
+            # Python accepts at most six decimals of a second.
             moment = datetime.fromisoformat(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text))
         else:
             moment = parsedate_to_datetime(text)
