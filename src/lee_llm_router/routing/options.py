@@ -59,8 +59,9 @@ class OptionsWithoutSchema(SharedOptions, total=False):
     """What to do if the answer breaks its contract: ``{"repair": 0, "on_failure": "raise"}``, as for a role."""
     accept: AcceptConfig | Mapping[str, Any] | AcceptHook
     """What makes an answer acceptable; replaces the role's rules. Rules, or a function that judges an answer."""
-    hedge: HedgeConfig | Mapping[str, Any]
-    """When to hedge a slow target with another one; replaces the role's setting; ``{"max": 0}``: never."""
+    hedge: HedgeConfig | Mapping[str, Any] | str | float
+    """When to hedge a slow target with another one; replaces the role's setting. ``{"max": 0}``: never. A delay alone
+    (``"p95"``, seconds) stands for ``{"after": ...}``."""
     tool_choice: str | Mapping[str, Any]
     no_cache: bool
     """Call a provider even if there is a kept answer; the new answer replaces it."""

@@ -128,7 +128,7 @@ class AllowString:
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the field's schema with a string as the alternative."""
-        return {"anyOf": [{"type": "string"}, handler(schema)]}
+        return {"anyOf": [{"type": self._type}, handler(schema)]}
 
 
 Duration: TypeAlias = Annotated[
