@@ -33,7 +33,13 @@ def usage(**more: Any) -> dict[str, Any]:
     return {"id": "c1", "object": "chat.completion.chunk", "model": "served-1", "choices": [], "usage": USAGE | more}
 
 
+def named(name: str, text: Any = "", **call: Any) -> dict[str, Any]:
+    """A call of a tool in a delta, or its first piece."""
+    return {"function": {"name": name, "arguments": text}, **call}
+
+
 DONE = event(b"[DONE]")
+ROLE_ONLY = delta(role="assistant", content=None)
 ROLE = event(delta(role="assistant", content=""))
 HEL, LO, STOP = event(delta(content="hel")), event(delta(content="lo")), event(delta("stop"))
 EVENTS = [ROLE, HEL, LO, STOP, event(usage()), DONE]

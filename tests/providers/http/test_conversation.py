@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.chat_messages import calls, result, user
 from lee_llm_router.providers.http.dialects.conversation import (
     NO_RESULT,
     CallItem,
@@ -22,19 +23,6 @@ from lee_llm_router.providers.http.dialects.conversation import (
 )
 
 IDS = LegalIds()
-
-
-def user(content: Any, **more: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content, **more}
-
-
-def calls(*pairs: tuple[str | None, str], content: Any = None) -> dict[str, Any]:
-    made = [{"id": i, "type": "function", "function": {"name": n, "arguments": "{}"}} for i, n in pairs]
-    return {"role": "assistant", "content": content, "tool_calls": made}
-
-
-def result(call_id: str | None, content: Any = "done", **more: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": content, **more}
 
 
 def told(conversation: Conversation) -> list[Any]:

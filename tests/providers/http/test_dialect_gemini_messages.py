@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.chat_messages import calls, result, user
 from helpers.gemini_wire import MODEL, SETTINGS, answer, body, call, config, events, piece, read, text, thought, whole
 from helpers.servers import Conversation, Server, http
 from helpers.stream_support import router_to
@@ -18,19 +19,6 @@ from lee_llm_router import UnavailableError, file_part, image_part
 feature = pytest.mark.feature
 PNG = "data:image/png;base64,iVBORw0KGgo="
 OLD, NEW = "gemini-2.5-flash", MODEL
-
-
-def user(content: Any) -> dict[str, Any]:
-    return {"role": "user", "content": content}
-
-
-def calls(*named: tuple[str, str], content: Any = None, arguments: str = "{}") -> dict[str, Any]:
-    made = [{"id": i, "type": "function", "function": {"name": n, "arguments": arguments}} for i, n in named]
-    return {"role": "assistant", "content": content, "tool_calls": made}
-
-
-def result(call_id: str, content: Any = "done", **more: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": content, **more}
 
 
 def contents(*messages: Any, **options: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from helpers.servers import Conversation, Server, completion, json_answer
-from helpers.stream_servers import DONE, HEAD, HEL, LAST, STOP, USAGE, delta, event, framed, streaming, usage
+from helpers.stream_servers import DONE, HEAD, HEL, LAST, STOP, USAGE, delta, event, framed, named, streaming, usage
 from helpers.stream_support import READERS, Read, reader, router_to
 from lee_llm_router.errors import FailureType
 
@@ -28,10 +28,6 @@ def tools(*calls: Any) -> dict[str, Any]:
 
 def arguments(text: Any, **call: Any) -> dict[str, Any]:
     return {"index": 0, "function": {"arguments": text}, **call}
-
-
-def named(name: str, text: str, **call: Any) -> dict[str, Any]:
-    return {"function": {"name": name, "arguments": text}, **call}
 
 
 SAME: dict[str, tuple[dict[str, Any], list[Any]]] = {
