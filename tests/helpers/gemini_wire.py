@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from lee_llm_router.errors import LLMRouterError
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.gemini.generate import GeminiDialect
 from lee_llm_router.providers.http.dialects.gemini.settings import GeminiConfig
@@ -15,6 +18,11 @@ SETTINGS: dict[str, Any] = {"type": "gemini", "model": MODEL, "api_key_env": Non
 """Settings of a provider that asks a server on this machine."""
 USAGE = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
 DIALECT = GeminiDialect()
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_weather", "description": "Weather.", "parameters": CITY},
+}
 
 
 def text(said: str, **more: Any) -> dict[str, Any]:
@@ -77,6 +85,17 @@ def read(data: bytes, messages: Any = (), settings: GeminiConfig | None = None, 
     request = LLMRequest(messages=tuple(messages), **options)
     settings = settings or config()
     return DIALECT.decode(HTTPReply(200, data, settings=settings, request=request, asked={}))
+
+
+def failure(*values: Any) -> LLMRouterError:
+    """The error in an answer, which is the same whole and streamed."""
+    found = []
+    for data in (events(*values), *([whole(values[0])] if len(values) == 1 else [])):
+        with pytest.raises(LLMRouterError) as caught:
+            read(data)
+        found.append(caught.value)
+    assert len({error.failure_type for error in found}) == 1
+    return found[-1]
 
 
 def rpc_error(code: int, status: str, message: str, *details: Any) -> dict[str, Any]:
