@@ -11,6 +11,9 @@ class _LateModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        # Pytest asks each name of a test module whether it is a mock or wraps a fixture: that is no use of the module.
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
         return getattr(import_module(self._name), attribute)
 
 
