@@ -1,7 +1,7 @@
-"""Walks away from providers that do not hold their timeouts, so that a call is bounded whatever they do.
+"""Abandons providers that exceed their timeouts, so that a call is bounded whatever they do.
 
-A call in a thread cannot be stopped, and a task need not end when it is cancelled. Such work is left behind: its
-result and its errors are deliberately ignored, but a stream that comes of it is closed.
+A call in a thread cannot be stopped, and a cancelled task may go on. Such work is left behind: its result and its
+errors are deliberately ignored, but a stream that it returns is closed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from lee_llm_router.response.types import StreamChunk
 T = TypeVar("T")
 
 _CLOSE_SECONDS = 1.0
-"""The longest time that closing the stream of such a provider keeps the caller waiting."""
+"""The longest time that closing the stream of such a provider blocks the caller."""
 _PULL_END_SECONDS = 0.1
-"""The longest time that a cancelled pull keeps the caller waiting. Most end at once."""
+"""The longest time that a cancelled pull blocks the caller. Most end at once."""
 
 
 async def await_or_abandon(work: Awaitable[T], timeout: float, late: Callable[[T], object] | None = None) -> T:
-    """Await `work` for `timeout` seconds, then walk away from it, even if it will not be cancelled.
+    """Await `work` for `timeout` seconds, then abandon it, even if it ignores cancellation.
 
     Args:
-        work: What to await.
+        work: The awaitable.
         timeout: Seconds.
-        late: Called with a result that comes after all.
+        late: Called with a result that arrives after the timeout.
 
     Raises:
         TimeoutError: it did not end in time.
@@ -57,7 +57,7 @@ async def await_or_abandon(work: Awaitable[T], timeout: float, late: Callable[[T
 class AbandonableStream(ChunkStream):
     """A stream bounded from outside: a pull that hangs is left behind.
 
-    `inner` is closed once no pull is inside it any more, since `ChunkStream.close` is promised to come after the last.
+    `inner` is closed once no pull is running in it, since `ChunkStream.close` must come after the last pull.
     """
 
     def __init__(self, inner: ChunkStream) -> None:
@@ -65,24 +65,24 @@ class AbandonableStream(ChunkStream):
         self._pull: Future[StreamChunk | None] | asyncio.Future[StreamChunk | None] | None = None
 
     def pull(self, timeout: float) -> StreamChunk | None:
-        """As `ChunkStream.pull`, for at most `timeout` seconds."""
+        """Same as `ChunkStream.pull`, but return after at most `timeout` seconds."""
         self._pull = future = start_in_thread(self._inner.pull, timeout)
         return outcome(future, timeout)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
-        """As `pull`."""
+        """See `pull`."""
         self._pull = task = asyncio.ensure_future(self._inner.pull_async(timeout))
         return await await_or_abandon(task, timeout)
 
     def whole_raw(self) -> Any:
-        """As `ChunkStream.whole_raw`, of a stream that has ended."""
+        """Same as `ChunkStream.whole_raw`, for a stream that has ended."""
         try:
             return self._inner.whole_raw()
-        except Exception:  # noqa: BLE001 - the answer is whole, with or without it
+        except Exception:  # noqa: BLE001 - the answer is complete with or without it
             return None
 
     def close(self) -> None:
-        """Close `inner` in a thread, now or when the pull left behind has ended."""
+        """Close `inner` in a thread, now or when the abandoned pull has ended."""
         if self._pull is not None and not self._pull.done():
             self._pull.add_done_callback(lambda _: close_quietly(self._inner))
         else:
@@ -91,13 +91,13 @@ class AbandonableStream(ChunkStream):
     def _close_in_thread(self) -> None:
         try:
             closing = start_in_thread(self._inner.close)
-        except BlockingIOError:  # better unbounded than never
+        except BlockingIOError:  # better unbounded than not at all
             self._inner.close()
         else:
             closing.result(_CLOSE_SECONDS)
 
     async def aclose(self) -> None:
-        """As `close`. A cancelled pull is waited for shortly: the event loop may end with this call."""
+        """Same as `close`. Wait briefly for a cancelled pull: the event loop may end with this call."""
         pull = self._pull
         try:
             if isinstance(pull, asyncio.Future) and not pull.done():
@@ -117,7 +117,7 @@ class AbandonableStream(ChunkStream):
             self._pull.add_done_callback(lambda _: close_later(self._inner))
 
     def close_unawaited(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close `inner` without waiting, as `close_unawaited` does, but in a thread, since it may hang."""
+        """Close `inner` without waiting, like the function `close_unawaited`, but in a thread, since it may hang."""
         if self._pull is not None and not self._pull.done():
             _call_on(loop, self._pull.add_done_callback, lambda _: close_later(self._inner))
         elif _must_be_awaited(self._inner):
@@ -125,14 +125,14 @@ class AbandonableStream(ChunkStream):
         else:
             try:
                 start_in_thread(close_quietly, self._inner)
-            except BlockingIOError:  # for one, at the end of the program: Python 3.12 starts none there
+            except BlockingIOError:  # e.g. at the end of the program, when Python 3.12 starts no threads
                 close_quietly(self._inner)
 
 
 async def aclose_or_drop(stream: ChunkStream, loop: asyncio.AbstractEventLoop, *, dropped: bool) -> None:
     """Close a `stream` that was opened on `loop`; do not await anything if its reader was dropped.
 
-    The same holds where nothing can be awaited: in a garbage collection, or after the end of the loop.
+    The same applies if nothing can be awaited: during garbage collection, or after the end of the loop.
     """
     if dropped or is_collecting() or not loop.is_running():
         outside_collection(close_unawaited, stream, loop)
@@ -143,7 +143,7 @@ async def aclose_or_drop(stream: ChunkStream, loop: asyncio.AbstractEventLoop, *
 def close_unawaited(stream: ChunkStream, loop: asyncio.AbstractEventLoop) -> None:
     """Close a `stream` that was opened on `loop`, at once and without awaiting anything.
 
-    Only a stream that has nothing but an `aclose` of its own is closed in a task of `loop`.
+    Only a stream that implements just `aclose` is closed in a task of `loop`.
     """
     if isinstance(stream, AbandonableStream):
         stream.close_unawaited(loop)
@@ -156,7 +156,7 @@ def close_unawaited(stream: ChunkStream, loop: asyncio.AbstractEventLoop) -> Non
 
 
 def _closes_inline(stream: ChunkStream) -> bool:
-    """Whether its `aclose` is `close`, called at once: on the event loop, which must not be held up."""
+    """Whether its `aclose` calls `close` directly: on the event loop, which must not be blocked."""
     is_idle = stream._pulling is None or stream._pulling.done()
     return type(stream).aclose is ChunkStream.aclose and is_idle
 
@@ -167,15 +167,15 @@ def _must_be_awaited(stream: ChunkStream) -> bool:
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> None:
-    with suppress(RuntimeError):  # the loop was closed, and with it what could be closed only there
+    with suppress(RuntimeError):  # the loop is closed, and with it everything that only it could close
         loop.call_soon_threadsafe(function, *args)
 
 
 async def aclose_quietly(stream: ChunkStream) -> None:
-    """As `close_quietly`, for a stream that was opened with `stream_async`."""
+    """Same as `close_quietly`, for a stream that was opened with `stream_async`."""
     try:
         await stream.aclose()
-    except Exception as error:  # noqa: BLE001 - as there
+    except Exception as error:  # noqa: BLE001 - as in `close_quietly`
         note_unclosed(error)
 
 

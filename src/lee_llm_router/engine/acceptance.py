@@ -1,7 +1,7 @@
-"""Whether an answer is acceptable, as a role (`accept`) or a call says.
+"""Decides whether an answer is acceptable by the rules (`accept`) of a role or a call.
 
-What is said of one that is not goes into traces and logs, so it names the rule and quotes nothing of the answer. The
-reason that a function of the application gives is the application's own.
+The reason for refusing an answer goes into traces and logs, so it names the rule and quotes nothing of the answer. A
+reason from a function of the application is passed on as it is.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
 
 AcceptHook: TypeAlias = Callable[[LLMResponse], "bool | str"]
-"""Judges an answer: True accepts it, False refuses it, and so does a text, which says why."""
+"""Judges an answer: True accepts it; False or a text refuses it, and the text gives the reason."""
 
 MAX_JUDGED = 4_000_000
-"""The most characters of a text in which patterns are searched for."""
+"""The most characters of a text that are searched for patterns."""
 
 BROKEN_CONTRACT = "the answer breaks its contract: "
-"""How messages about an answer that breaks its JSON contract begin. They quote nothing of the answer."""
+"""Prefix of messages about an answer that breaks its JSON contract. They quote nothing of the answer."""
 NOT_ACCEPTED = "the answer was not accepted"
-"""How messages about that begin. They quote nothing of the answer."""
+"""Prefix of messages about an answer that was refused. They quote nothing of the answer."""
 
 
 def refusal_of(
@@ -38,14 +38,14 @@ def refusal_of(
     """Return why `answer` is not acceptable; None if it is.
 
     Args:
-        accept: What an acceptable answer is.
+        accept: The acceptance rules, or a function.
         answer: The answer, as the caller would get it.
-        facts: What is known of it, as a response.
-        limit: The bound on searches in its text.
-        reporter: Counts and logs what a function of the application raises.
+        facts: The facts about it, as a response.
+        limit: The limit on searches in its text.
+        reporter: Counts and logs exceptions of the application's function.
 
     Raises:
-        WorkLimitError: to find out takes longer than `limit` allows.
+        WorkLimitError: the check takes longer than `limit` allows.
     """
     return _broken_rule(accept, facts, limit) if isinstance(accept, AcceptConfig) else _judged(accept, answer, reporter)
 
@@ -62,7 +62,7 @@ def _broken_rule(accept: AcceptConfig, facts: LLMResponse, limit: WorkLimit) -> 
         return f"its finish reason is none of {', '.join(allowed)}"
     text = facts.text.strip()
     if not text and facts.tool_calls:
-        return None  # The rules on text bind text; an answer that only calls tools has none.
+        return None  # The rules apply to text; an answer that only calls tools has none.
     if len(text) < accept.min_chars:
         return f"it has {len(text)} characters, and min_chars is {accept.min_chars}"
     return _broken_pattern(accept, text, limit)
@@ -81,7 +81,7 @@ def _broken_pattern(accept: AcceptConfig, text: str, limit: WorkLimit) -> str | 
 
 
 def _judged(hook: AcceptHook, answer: Any, reporter: Reporter) -> str | None:
-    """Return what `hook` says. What could not be judged is refused, and told as what any other hook raises."""
+    """Return the verdict of `hook`. If it fails, the answer is refused, and the error is reported like any hook's."""
     refusals: list[str | None] = []
     reporter.call_listener("accept", _call, hook, answer, refusals)
     return refusals[0] if refusals else "the function that judges it failed"
@@ -91,7 +91,7 @@ def _call(hook: AcceptHook, answer: Any, refusals: list[str | None]) -> None:
     said: Any = None
     try:
         said = hook(answer)
-    except Exception as error:  # noqa: BLE001 - raised again, without its text, which may quote the answer
+    except Exception as error:  # noqa: BLE001 - raised again without its text, which may quote the answer
         refusals.append(f"the function that judges it raised {type(error).__name__}")
         raise TypeError(f"it raised {type(error).__name__}") from None
     if isinstance(said, bool):

@@ -1,7 +1,7 @@
-"""The checks of an answer that has come: what is quick is done at once, what may take long is a step of the call.
+"""The checks of a received answer: quick checks run at once, slow ones are a step of the call.
 
-A streamed answer is judged while the caller has none of it: at its end if it had no output, and with its first chunk
-if that is the whole. With ``on_break: restart`` it is judged at its end in any case.
+A streamed answer is judged while the caller has none of it: at its end if it had no output, and with its first chunk if
+that chunk is the whole answer. With ``on_break: restart`` it is always judged at its end.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from lee_llm_router.engine.stream_assembler import StreamAssembler
 
 
 def check_at_length(plan: CallPlan, attempt: Attempt, answer: Any, seconds: float) -> WorkStep:
-    """Return the step that finds out within `seconds` whether `answer` is one, where that takes long."""
+    """Return the step that checks `answer` within `seconds`, if the check takes long."""
     check = plan.operation.accepted_within
     return WorkStep(partial(check, plan, attempt.target, attempt.request, answer, seconds), seconds)
 
 
 def may_refuse(plan: CallPlan, assembler: StreamAssembler | None) -> bool:
-    """Whether an answer that is not acceptable may still be refused: the caller has none of it, or is told so."""
+    """Whether an unacceptable answer may still be refused: the caller has none of it, or will be told to discard it."""
     return plan.stream is None or plan.stream.on_break == "restart" or assembler is None or not assembler.started
 
 
 def judge(
     plan: CallPlan, parts: RouterParts, answer: Any, time_left: Callable[[], float]
 ) -> Generator[CallStep, Any, None]:
-    """Find out whether `answer` is acceptable.
+    """Judge whether `answer` is acceptable.
 
     Raises:
         InvalidResponseError: it is not.
     """
-    assert plan.accept is not None  # noqa: S101 - asked only where something is wanted of answers
+    assert plan.accept is not None  # noqa: S101 - called only if there are acceptance rules
     facts = plan.operation.facts(answer)
     judged = partial(refusal_of, plan.accept, answer, facts, reporter=parts.reporter)
     try:
@@ -52,9 +52,9 @@ def judge(
 
 
 def judge_whole_chunk(plan: CallPlan, parts: RouterParts, attempt: Attempt, assembler: StreamAssembler) -> None:
-    """Judge a streamed answer before its first output is handed on, if it has come whole with that.
+    """Judge a streamed answer before handing on its first output, if that is the whole answer.
 
-    Where it takes long it is handed on: the first output does not wait for that.
+    If the check takes long, the output is handed on: the first output does not wait for it.
 
     Raises:
         LLMRouterError: it is not acceptable, or breaks its JSON contract.

@@ -1,7 +1,7 @@
-"""How long the answers of a target take: counts in fixed buckets, of the last thousand or so.
+"""The answer times of a target: counts in fixed buckets, of about the last thousand answers.
 
-A bucket is 5% wide, which is as exact as a wait has to be. The counts of two halves are kept: once the newer one is
-full, it takes the place of the older one. So what a target did long ago is forgotten, and nothing is ever sorted.
+A bucket is 5% wide, which is exact enough for a wait. The counts are kept in two halves: once the newer one is full, it
+replaces the older one. So old times are forgotten, and nothing is ever sorted.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from math import log
 _SHORTEST = 0.001
 """Seconds: all shorter times are in the first bucket."""
 _WIDTH = 1.05
-"""A bucket's upper bound is so many times that of the one before."""
+"""The ratio of the upper bounds of neighbouring buckets."""
 _BUCKETS = 360
 """Enough for 11 hours; longer times are in the last bucket."""
 _HALF = 500
-"""Times in one half: of a thousand, the 99th percentile is still a number of ten."""
+"""Times in one half: with a thousand in total, ten are above the 99th percentile."""
 ENOUGH = 20
-"""Times before anything is said of them: of fewer, nineteen out of twenty is not to be told from all."""
+"""The fewest times from which a percentile is taken: with fewer, the 95th percentile would be the maximum."""
 _ASKED_ANEW = 10
-"""A percentile is worked out again after so many more times."""
+"""A percentile is recalculated after this many more times."""
 
 
 class AnswerTimes:
-    """The times of the latest answers. Threads may share it: a time that two of them lose together is no matter."""
+    """The times of the latest answers. Threads may share it: losing a time to a race does no harm."""
 
     __slots__ = ("_known", "_newer", "_number", "_older", "_older_number")
 
@@ -34,10 +34,10 @@ class AnswerTimes:
         self._number = 0
         """Times in the newer half."""
         self._known: dict[float, tuple[int, float]] = {}
-        """What was worked out last: the number of times until then, and the result."""
+        """The latest results: the number of times at that point, and the percentile."""
 
     def add(self, seconds: float) -> None:
-        """Take the time of one more answer."""
+        """Add the time of one more answer."""
         if self._number >= _HALF:
             self._older, self._newer = self._newer, [0] * _BUCKETS
             self._older_number, self._number = self._number, 0
@@ -66,7 +66,7 @@ class AnswerTimes:
 
 
 def _bucket(seconds: float) -> int:
-    """Return the first bucket whose upper bound `seconds` do not exceed."""
+    """Return the first bucket whose upper bound is not below `seconds`."""
     if seconds <= _SHORTEST:
         return 0
     return min(_BUCKETS - 1, int(log(seconds / _SHORTEST) / log(_WIDTH)) + 1)

@@ -1,4 +1,4 @@
-"""Finds the keys that an attempt used, which nothing that is kept of it may show."""
+"""Finds the keys that an attempt used, which must appear in nothing that is kept of it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _MAX_SECRETS = 1000
 
 
 def secrets_of(attempt: Attempt, secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return `secrets`, the keys of the attempt's provider, and those that go with its request alone."""
+    """Return `secrets`, the keys of the attempt's provider, and the keys that only its request carries."""
     return (*secrets, *_keys_of(attempt.provider), *keys_in(attempt.request))
 
 
 def _keys_of(provider: Provider[Any]) -> Iterable[str]:
     try:
         return tuple(secret for secret in islice(provider.secrets(), _MAX_SECRETS) if isinstance(secret, str))
-    except Exception:  # noqa: BLE001 - a broken provider must not hide the failure, nor cost the record
+    except Exception:  # noqa: BLE001 - a broken provider must neither hide the failure nor cost the record
         return ()
 
 
 def keys_in(request: Any) -> Iterable[str]:
-    """Return the values of the request's headers and of its body that are named or shaped like keys."""
+    """Return the values in the request's headers and body that are named or shaped like keys."""
     try:
-        # Another operation's request may be of any kind.
+        # The request of another operation may be of any type.
         return tuple(secrets_in([getattr(request, name, None) for name in ("headers", "extra_body", "extra_query")]))
-    except Exception:  # noqa: BLE001 - it is somebody else's
+    except Exception:  # noqa: BLE001 - it is third-party code
         return ()

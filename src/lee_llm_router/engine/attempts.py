@@ -2,19 +2,19 @@
 
 How this works
 --------------
-`call_steps` performs no I/O except that it writes traces. It yields steps (`steps.py`). The result of each is sent back
-in, or its error is thrown in; the drivers (`drivers.py`) perform the steps in a thread or on an event loop. So every
-decision stands once, and holds for sync, async and streamed calls alike.
+`call_steps` performs no I/O except writing traces. It yields steps (`steps.py`). The drivers (`drivers.py`) perform the
+steps in a thread or on an event loop, and send each result back in, or throw its error in. So every decision is written
+once, for sync, async and streamed calls.
 
-A call is a loop over three things. `TargetSelector` says what comes next: an attempt at a target, with a permit for
-it, or a wait. The attempt is one step (two for a stream: open, then read). What came of it is an answer, which ends the
-loop; a failure, which `failure_rules.decide` turns into the next action or the call's final error; or a cancellation,
-which is traced and goes through unchanged.
+A call is a loop over three things. `TargetSelector` says what comes next: an attempt at a target, with a permit for it,
+or a wait. The attempt is one step (two for a stream: open, then read). Its outcome is an answer, which ends the loop; a
+failure, which `failure_rules.decide` turns into the next action or the call's final error; or a cancellation, which is
+traced and re-raised unchanged.
 
-Three rules hold at every point. A permit taken is given back exactly once: when its attempt ends, else in `release`. A
-record is written before the wait that follows its attempt. No lock is held across a `yield`, and the clean-up never
-yields, so that a dropped generator can be closed anywhere; if the garbage collector closes it, the clean-up is put off
-until the collection is over (`outside_collection`).
+Three rules hold at every point. A permit is given back exactly once: when its attempt ends, else in `release`. A record
+is written before the wait that follows its attempt. No lock is held across a `yield`, and the clean-up never yields, so
+that a dropped generator can be closed anywhere; if the garbage collector closes it, the clean-up is deferred until the
+collection is over (`outside_collection`).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.settings import HedgeConfig
 
 
-def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR0912 - one loop, and what may end it
-    """Make attempts until one is good, and return the answer, as the plan's operation accepted it.
+def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR0912 - one loop, and everything that may end it
+    """Make attempts until one succeeds, and return the answer that the plan's operation accepted.
 
     Raises:
         LLMRouterError: no target gave an answer; carries a record of every attempt.
@@ -89,7 +89,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                         answer = yield from priced(plan, parts.billing, attempt, answer)
                     if plan.accept is not None and may_refuse(plan, run.assembler):
                         yield from judge(plan, parts, answer, partial(run.time_left, attempt))
-                except Exception as caught:  # noqa: BLE001 - whatever a provider raises becomes a typed failure
+                except Exception as caught:  # noqa: BLE001 - any exception of a provider becomes a typed failure
                     action = run.failed(action.candidate, attempt, caught)
                 except BaseException as cancelled:
                     outside_collection(run.cancelled, attempt, cancelled)
@@ -97,12 +97,12 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
                 else:
                     return run.succeeded(attempt, answer)
         except Exception as caught:
-            # Nothing foreign leaves: a clock or an operation of somebody else's has failed, say.
+            # No foreign exception leaves: a third-party clock or operation may have failed.
             if caught is run.final:
                 raise
             raise run.broken(caught) from None
     except LLMRouterError as error:
-        # Python puts there what was being handled, which may hold what was taken out of the error's own causes.
+        # Python sets the exception being handled here, which may hold secrets removed from the error's own causes.
         error.__context__ = None
         raise
     finally:
@@ -110,7 +110,7 @@ def call_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:  # noqa: PLR091
 
 
 class CallRun:
-    """The state of one call, and what follows from it."""
+    """The state of one call, and the decisions that follow from it."""
 
     __slots__ = (
         "_recorder", "assembler", "charged", "clock", "deadline_at", "final", "last_error", "last_start", "made",
@@ -125,7 +125,7 @@ class CallRun:
         self.charged = 0
         """Attempts that count against `retry.max_attempts`."""
         self.waited: tuple[float, str | None] | None = None
-        """The latest wait: when it began, and what for; None: its moment had come already."""
+        """The latest wait: its start and its reason (None if its time had already come)."""
         self.deadline_at = plan.started + plan.deadline
         self.last_start = self.deadline_at - SHORTEST_ATTEMPT
         is_told = plan.wants_debug_events or plan.following is not None or parts.reporter.wants_records
@@ -140,29 +140,29 @@ class CallRun:
         self.last_error: LLMRouterError | None = None
         self.final: LLMRouterError | None = None
         self.assembler: StreamAssembler | None = None
-        """Of the answer that comes in, or came in last; None in an unstreamed call."""
+        """Assembles the current or latest answer; None in an unstreamed call."""
         self.race = None if plan.hedge is None else _race(self, plan.hedge)
-        """The attempts under way at once; None where there is but one at a time."""
+        """The concurrent attempts; None if attempts are made one at a time."""
 
     @property
     def recorder(self) -> CallRecorder:
-        """What writes the call down; made when there is something to write."""
+        """Writes the records of the call; created when there is something to write."""
         if self._recorder is None:
             self._recorder = CallRecorder(self.plan, self.parts)
         return self._recorder
 
     def first_action(self) -> NextAction:
-        """Return what the call does first."""
+        """Return the first action of the call."""
         return self._taken(self.selector.next_action(None, self.clock.monotonic()))
 
     def wait(self, action: NextAction) -> Generator[CallStep, Any, NextAction]:
-        """Let time pass; a call cancelled or out of time meanwhile ends with a record of its own."""
+        """Let time pass; a call that is cancelled or times out meanwhile ends with a record of its own."""
         now = self.clock.monotonic()
-        # Two waits in a row for a moment that has come: there must be no loop in which no time passes.
+        # Two waits in a row for a moment that has passed: avoid a loop in which no time passes.
         is_again = self.waited is not None and now - self.waited[0] < SHORTEST_ATTEMPT
         seconds = max(SHORTEST_ATTEMPT if is_again else 0.0, action.at - now)
         if is_again and (action.asks_state or (action.ticket is not None and action.at >= self.last_start)):
-            seconds = SHORTEST_ATTEMPT  # it sleeps here and would not see its ticket woken, at a moment that none knows
+            seconds = SHORTEST_ATTEMPT  # it sleeps and would miss its ticket, which may wake at any moment
         self.waited = (now, f"{action.candidate.target.names[0]}: {action.reason}" if seconds else None)
         try:
             if seconds:
@@ -176,13 +176,13 @@ class CallRun:
         return self._taken(self.selector.after_wait(action, self.clock.monotonic()))
 
     def begin(self, action: NextAction, is_hedge: bool = False) -> Attempt:
-        """Start the attempt that `action` allows; with `is_hedge`, beside others, which it must not end."""
+        """Start the attempt that `action` allows. With `is_hedge` it runs beside others, which it must not end."""
         candidate, provider, request = action.candidate, action.candidate.provider, action.candidate.request
         assert provider is not None and request is not None  # noqa: S101 - only prepared candidates get a permit
         now = self.clock.monotonic()
         if self.parts.pool.is_closed and not is_hedge:
             raise self._ended(RouterClosedError("the router was closed during the call", sent=False))
-        # Preparing the request (a compression hook) may have taken its time.
+        # Preparing the request (a compression hook) may have taken some time.
         if now >= self.last_start and not is_hedge:
             raise self._no_attempt(now)
         timeout, left = candidate.target.timeout, self.deadline_at - now
@@ -213,7 +213,7 @@ class CallRun:
         return answer
 
     def failed(self, candidate: Candidate, attempt: Attempt, caught: Exception) -> NextAction:
-        """Return what follows the failure, or raise the call's final error."""
+        """Return the action after the failure, or raise the call's final error."""
         error = to_router_error(caught, attempt, self.parts.secrets)
         error.response = billed(self.plan, self.parts, attempt, error.response or self._partial())
         take_headers(error, self.assembler or error.response, self.parts.secrets)
@@ -222,7 +222,7 @@ class CallRun:
         closed_for = gate_wait(error, several_keys=attempt.target.key_variable is not None)
         rests = rule.rests and not closed_for and not error.ask_again
         if error.local_shortage:
-            self._settle(attempt, FailureType.CANCELLED, said=error)  # nothing was learnt of the target, good or bad
+            self._settle(attempt, FailureType.CANCELLED, said=error)  # this says nothing about the target
         else:
             self._settle(attempt, error.failure_type, rule.counts_against_target, closed_for, rests, said=error)
         return self._after_failure(candidate, attempt, error, is_probe)
@@ -234,11 +234,11 @@ class CallRun:
         self.recorder.cancelled(attempt, reason, billed(self.plan, self.parts, attempt, self._partial()))
 
     def broken(self, caught: Exception) -> LLMRouterError:
-        """Return the final error of a call that ends by `caught`, which nobody expected; traced."""
+        """Return the final error, traced, of a call that ends with the unexpected exception `caught`."""
         return self._ended(foreign_error(caught, "the call broke", self.parts.secrets))
 
     def release(self) -> None:
-        """Give back what this call holds: its permits, its place in a queue, the providers it has opened."""
+        """Release what this call holds: its permits, its place in a queue, the providers it has opened."""
         if self.race is not None:
             self.race.given_up("the call broke")
         if self.permit is not None:
@@ -255,7 +255,7 @@ class CallRun:
             self._recorder.call_ended(self.made)
 
     def time_left(self, attempt: Attempt) -> float:
-        """Return the seconds that are left to check the answer of `attempt`; raise if none are."""
+        """Return the seconds left to check the answer of `attempt`; raise if there are none."""
         until = self.deadline_at if self.plan.stream else attempt.started_monotonic + attempt.timeout
         left = until - self.clock.monotonic()
         if left <= 0:
@@ -279,8 +279,8 @@ class CallRun:
             repeatable=self._repeatable(candidate, error), random=self.parts.random,
         )  # fmt: skip
         self.last_error = error
-        # In an outage the attempts of a call are no measure: the breaker says when the next one is due.
-        # Unless it answers: what costs tokens is bounded by them.
+        # In an outage the number of attempts does not matter: the breaker says when the next one is due.
+        # But if the target answers, each attempt costs tokens, so their number is limited.
         spent = decision.again_after is None or self.charged >= settings.retry.max_attempts
         counts = RULES[error.failure_type].counts_against_target and not (spent and brought_answer(error))
         is_outage = counts and self.selector.is_shut(candidate, now)
@@ -326,17 +326,17 @@ class CallRun:
             candidate.tries = self.plan.role_settings.retry.attempts
 
     def _repeatable(self, candidate: Candidate, error: LLMRouterError) -> bool:
-        """Whether another attempt may follow: no effect would be doubled, no output spliced."""
+        """Whether another attempt may follow: it would double no effect, and mix no output."""
         how = self.plan.stream
         if how is not None and how.on_break == "raise" and self._partial() is not None:
             return False
         return self.plan.role_settings.retry_effects or not candidate.has_effects or not error.sent
 
     def _partial(self) -> LLMResponse | None:
-        """What the caller has received of the current attempt's answer."""
+        """The part of the current attempt's answer that the caller has received."""
         if self.assembler is None or not self.assembler.started:
             return None
-        with suppress(Exception):  # pieces of somebody else's that do not fit together
+        with suppress(Exception):  # third-party chunks that do not fit together
             return believable_part(self.assembler.partial())
         return None
 
@@ -344,7 +344,7 @@ class CallRun:
         self, attempt: Attempt, failure: FailureType | None = None, counts: bool = False,
         closed_for: float | None = None, rests: bool = False, *, said: Any,
     ) -> None:  # fmt: skip
-        """Give the permit back with what was `said`, the answer or the error; record what the breaker did."""
+        """Give the permit back with `said`, the answer or the error; record what the breaker did."""
         permit, self.permit = self.permit, None
         assert permit is not None  # noqa: S101 - every attempt has one
         told = heard(self.plan.operation, said, self.clock.time()) if permit.target.hears_limits else NOTHING_HEARD
@@ -354,7 +354,7 @@ class CallRun:
             self.recorder.breaker(attempt, changed)
 
     def _taken(self, action: NextAction | None) -> NextAction:
-        """Return `action`, its permit noted; raise the final error of a call that ends outside an attempt."""
+        """Return `action` after noting its permit; raise the final error of a call that ends outside an attempt."""
         if self.selector.skipped:
             self.write_skips(last=False)
         if action is not None:
@@ -371,7 +371,7 @@ class CallRun:
         return self._ended(error)
 
     def _ended(self, error: LLMRouterError) -> LLMRouterError:
-        """Trace `error`, which ends the call outside an attempt; return the final error made of it."""
+        """Trace `error`, which ends the call outside an attempt; return the final error made from it."""
         if self.race is not None:
             self.race.given_up("the call ended without it")
         self.recorder.ended_without_attempt(error, self._elapsed())
@@ -380,7 +380,7 @@ class CallRun:
         return final
 
     def write_skips(self, *, last: bool) -> None:
-        """Record the targets that were skipped since the last time; with `last`, no other is left."""
+        """Record the targets skipped since the last call of this; with `last`, no other target is left."""
         for target, reason in self.selector.take_skipped():
             self.recorder.skipped(target, reason, last=last)
 

@@ -1,4 +1,4 @@
-"""The steps of a call in which its attempts are billed. A router that knows no prices loads no more of it than this."""
+"""The billing steps of a call. A router without prices loads only this module of the billing."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def priced(plan: CallPlan, billing: Billing, attempt: Attempt, answer: Any) -> Generator[CallStep, Any, Any]:
-    """As `Billing.priced`, with the wait for the price table made: the answer is worth more than its cost."""
+    """Same as `Billing.priced`, including the wait for the price table: the answer is worth more than its cost."""
     found = billing.priced(plan, attempt, answer)
     if type(found) is not WorkStep:
         return found
-    with suppress(Exception):  # no thread can be started to wait in
+    with suppress(Exception):  # no thread can be started for the wait
         yield found
     return billing.priced(plan, attempt, answer, waited=True)
 
 
 def billed(plan: CallPlan, parts: RouterParts, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
-    """As `Billing.ended`, where the router has a billing."""
+    """Call `Billing.ended` if the router has a billing."""
     return part if parts.billing is None else parts.billing.ended(plan, attempt, part)
 
 
 def refusing(plan: CallPlan, parts: RouterParts) -> Callable[[Target], BudgetExceededError | None] | None:
-    """Return what says which budget keeps a target of the call from being asked; None if there are no budgets."""
+    """Return the function that says which budget forbids a target; None if there are no budgets."""
     billing = parts.billing
     if billing is None or not billing.has_budgets or plan.is_paid:
         return None

@@ -1,8 +1,8 @@
-"""What the attempts of a router cost, and what that leaves of its budgets.
+"""Prices the attempts of a router, and charges its budgets.
 
-An attempt is billed once: when its answer has come, whether that is accepted or not, else when it has failed or was
-cancelled, if it reports what it used. The vendor's own figure counts before any price. A price that is still being
-looked up (the first answer of a model, at most) is waited for in a step of the call, `LOOK_UP_SECONDS` at most.
+An attempt is billed once: when its answer arrives, accepted or not; or, if it reports its usage, when it fails or is
+cancelled. The vendor's own figure takes precedence over any price. If the price is still being looked up (at most for
+the first answer of a model), a step of the call waits for it, for `LOOK_UP_SECONDS` at most.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ from lee_llm_router.telemetry.pricing.table import wait_until_known
 from lee_llm_router.telemetry.records import target_name
 
 LOOK_UP_SECONDS = 1.0
-"""Seconds that an answer may wait for the price table to be loaded; without it, its cost stays unknown."""
+"""Seconds that an answer may wait for the price table to load; after that, its cost stays unknown."""
 
 
 LOOK_AGAIN_SECONDS = 600.0
-"""Seconds after which the table is asked again whether it knows a model."""
+"""Seconds until the table is searched again for a model."""
 _LONGEST_NAME = 200
 _MOST_KEPT = 1000
 
 
 class Billing:
-    """Prices attempts, and charges them to budgets. A router has one where anything says what answers cost.
+    """Prices attempts, and charges them to budgets. A router has one if anything gives the cost of answers.
 
     Args:
-        pricer: Knows prices; None where only vendors' own figures count.
-        budgets: Those of the whole router, by role and by provider, under ``""``, ``role NAME`` and ``provider NAME``.
+        pricer: Knows prices; None if only vendors' own figures count.
+        budgets: The budgets of the whole router, of roles and of providers, under ``""``, ``role NAME`` and
+            ``provider NAME``.
         base_urls: The address of each provider in the configuration.
     """
 
@@ -57,14 +58,14 @@ class Billing:
         self._providers: dict[str, PricedProvider] = {}
         self._cards: dict[tuple[Any, ...], PriceCard] = {}
         self._looked_up: dict[tuple[str, str | None], float] = {}
-        """Until when nothing is to be looked up for a model of a provider."""
+        """The time until which nothing is looked up for a model of a provider."""
         self._warned: set[tuple[str, str | None]] = set()
         self.has_budgets = bool(budgets)
         self.spending = next((budget.spending for found in budgets.values() for budget in found), None)
-        """What the budgets share."""
+        """Shared by all budgets."""
 
     def started(self, attempt: Attempt, served: object = None) -> None:
-        """Begin to look up what the attempt will cost, while the vendor is at work; `served` is the model it names."""
+        """Start looking up the attempt's price while the vendor works; `served` is the model that the vendor names."""
         if self._pricer is None:
             return
         target, at = attempt.target, attempt.started_at
@@ -76,9 +77,10 @@ class Billing:
                 self._note_looked_up(key, at)
 
     def priced(self, plan: CallPlan, attempt: Attempt, answer: Any, *, waited: bool = False) -> Any:
-        """Bill the attempt for `answer`, as the operation accepted it, and return it with its cost.
+        """Bill the attempt for `answer`, as the operation accepted it, and return the answer with its cost.
 
-        Where its price is still being looked up, return the `WorkStep` to make first, unless that was `waited` for.
+        If its price is still being looked up, return the `WorkStep` to make first, unless the call has `waited`
+        already.
         """
         facts = plan.operation.facts(answer)
         if facts.cost_usd is not None or self._pricer is None or not facts.usage:
@@ -96,22 +98,22 @@ class Billing:
         return answer
 
     def ended(self, plan: CallPlan, attempt: Attempt, part: LLMResponse | None) -> LLMResponse | None:
-        """Bill an attempt that gave no answer for what it reports, unless it is billed; return that with its cost."""
+        """Bill a failed attempt for the usage it reports, unless it is billed already; return `part` with its cost."""
         if part is None or attempt.is_billed:
             return part
         cost = self._bill(plan, attempt, part)
         return part if cost is None or part.cost_usd is not None else with_cost(part, cost)
 
     def cost_so_far(self, plan: CallPlan, attempt: Attempt, assembler: StreamAssembler) -> float | None:
-        """Return what a streamed answer costs whose usage has come; nothing is billed or waited for."""
+        """Return the cost of a streamed answer whose usage has arrived; bill nothing, and wait for nothing."""
         try:
             part = believable_part(assembler.partial())
             return None if part is None else self._cost(plan, attempt, part)[0]
-        except Exception:  # noqa: BLE001 - chunks of somebody else's; what is wrong is said when the answer is whole
+        except Exception:  # noqa: BLE001 - third-party chunks; errors are reported when the answer is complete
             return None
 
     def refusal(self, role: str, target: Target, now: float) -> BudgetExceededError | None:
-        """Return why `target` may not be asked: a budget is spent, and it costs something. None if it may."""
+        """Return why `target` must not be called: a budget is spent, and the target costs something. None if it may."""
         for budget in self._budgets_of(role, target.provider):
             spent = budget.refusal(now)
             if spent is not None and (spent.final or not self._is_free(target, now)):
@@ -119,7 +121,7 @@ class Billing:
         return None
 
     def price_of(self, target: Target, now: float) -> PriceCard | None:
-        """Return what the model of `target` costs; None if it is not known. The price table may be loaded for it."""
+        """Return the price of the target's model; None if it is unknown. This may load the price table."""
         if self._pricer is None:
             return None
         provider, tier = self._provider_of(target), target.request_template.service_tier
@@ -129,7 +131,7 @@ class Billing:
         return self._pricer.card(provider, asked=target.model, tier=tier_word(None, tier), at=now)
 
     def known_price_of(self, target: Target, *, clock: Clock) -> PriceCard | None:
-        """As `price_of`, without a wait: where the price table is not loaded yet, that is begun, and None returned."""
+        """Same as `price_of`, without a wait: if the price table is not loaded, start loading it and return None."""
         if self._pricer is None:
             return None
         now, provider, tier = clock.time(), self._provider_of(target), target.request_template.service_tier
@@ -146,7 +148,7 @@ class Billing:
         self._looked_up[key] = now + LOOK_AGAIN_SECONDS
 
     def shown_in(self, known: Mapping[TargetKey, TargetHealth], now: float) -> Mapping[TargetKey, TargetHealth]:
-        """Return `known` with what budgets of all calls and of providers, if spent, keep from being asked."""
+        """Return `known`, with targets marked unavailable if a budget of all calls or of their provider is spent."""
         if not self.has_budgets:
             return known
         return {key: self._with_budget(key, health, now) for key, health in known.items()}
@@ -159,11 +161,11 @@ class Billing:
         return health
 
     def states(self, now: float) -> tuple[BudgetState, ...]:
-        """Return what is known of each budget."""
+        """Return the state of each budget."""
         return tuple(budget.state(now) for budget in self._distinct())
 
     def close(self) -> None:
-        """Hand over to the ledger what it does not know yet."""
+        """Report to the ledger everything that it does not know yet."""
         if self.spending is not None:
             self.spending.close()
 
@@ -171,13 +173,13 @@ class Billing:
         return dict.fromkeys(budget for budgets in self._budgets.values() for budget in budgets)
 
     def _bill(self, plan: CallPlan, attempt: Attempt, facts: LLMResponse, *, is_certain: bool = True) -> float | None:
-        """Charge what `facts` cost to the budgets of the attempt, once, and return it.
+        """Charge the cost of `facts` to the budgets of the attempt, once, and return it.
 
         Args:
             plan: The call.
             attempt: The attempt.
-            facts: What it reports.
-            is_certain: Whether a cost that is not known now will not be known later.
+            facts: The facts it reports.
+            is_certain: Whether a cost that is unknown now will stay unknown.
         """
         cost, attempt.cost_source = self._cost(plan, attempt, facts)
         attempt.is_billed = cost is not None
@@ -206,10 +208,10 @@ class Billing:
             self._keep_card(key, target, at)
             return found or (None, None)
         cost = card.cost_of(facts.usage, has_output=operation != "embedding")
-        return cost, card.source  # empty where it is known that there is no price
+        return cost, card.source  # the source is empty if the table has no price
 
     def _keep_card(self, key: tuple[Any, ...], target: Target, at: float) -> None:
-        """Keep the card under a key that is quick to make, where nothing else has a say."""
+        """Keep the card under a key that is quick to make, if nothing else affects the price."""
         assert self._pricer is not None  # noqa: S101 - as above
         if self._pricer.has_book or target.provider_overrides:
             return
@@ -222,7 +224,7 @@ class Billing:
             self._cards[key] = card
 
     def _provider_of(self, target: Target) -> PricedProvider:
-        assert self._pricer is not None  # noqa: S101 - asked only where there is one
+        assert self._pricer is not None  # noqa: S101 - called only if there is one
         if "base_url" in target.provider_overrides:
             return self._pricer.provider(target.provider, target.provider_overrides["base_url"])
         provider = self._providers.get(target.provider)
@@ -245,7 +247,7 @@ class Billing:
         return card is not None and card.is_free
 
     def _warn(self, plan: CallPlan, attempt: Attempt) -> None:
-        """Say once that what a target costs is not known, and so not counted."""
+        """Warn once that the cost of a target is unknown, and therefore not counted."""
         target = attempt.target
         budgets = self._budgets_of(plan.role_settings.role, target.provider) if self.has_budgets else ()
         if budgets and target.key not in self._warned and len(self._warned) < _MOST_KEPT:

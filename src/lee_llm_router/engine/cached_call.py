@@ -1,17 +1,17 @@
-"""The steps of a call whose role has a cache: look for a kept answer, wait for an equal call, or ask and keep.
+"""The steps of a call whose role has a cache: find a kept answer, wait for an equal call, or call and keep the answer.
 
 How this works
 --------------
-`cached_steps` stands around `call_steps`, so that a hit acquires no permit, counts for no target's health, is in no
-budget, and costs no more than the look. A call that misses joins the flight of its key
-(`providers/cache/flights.py`). Whoever leads it asks, keeps what came, and lets it land; the others take that as kept.
+`cached_steps` wraps `call_steps`, so a hit acquires no permit, does not affect health or budgets, and costs only the
+lookup. A call that misses joins the flight of its key (`providers/cache/flights.py`). The leader of the flight makes
+the call, keeps the answer, and lands it; the others use it like a kept answer.
 
-An answer belongs to the target that gave it. The first target's is looked for before anything else; those of the other
-targets once it is missing, so that a fallback that was asked before need not be asked again: the selector finds them in
-`CallCaching.kept` when their turn has come.
+An answer belongs to the target that gave it. The first target's answer is looked up before anything else. If it is
+missing, the other targets' answers are looked up too, so that a fallback that has answered before need not be called
+again: the selector finds them in `CallCaching.kept` when their turn comes.
 
-What is kept was accepted, and is checked again for each call that gets it: other roles want other things. What fails
-that check counts as missing.
+A kept answer was accepted once, and is checked again for each call that gets it, since other roles have other rules. If
+it fails that check, it counts as missing.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from lee_llm_router.providers.cache.flights import Flight
 from lee_llm_router.providers.cache.forms import AnswerForm
 
 _LOOK = 1.0
-"""Seconds after which a follower looks whether the stream that it waits for still moves."""
+"""Seconds after which a follower checks whether the stream that it waits for still moves."""
 _STORE_SECONDS = 0.05
-"""The longest time that a call waits for a store which may have to wait itself."""
+"""The longest time that a call waits for a slow store."""
 
 
 def cached_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:
-    """As `call_steps`, with the answer of an equal request where there is one.
+    """Same as `call_steps`, but use the answer of an equal request if there is one.
 
     Raises:
-        LLMRouterError: as `call_steps`. That of an equal call under way is not raised here: this one asks for itself.
+        LLMRouterError: as `call_steps`. The error of an equal call in progress is not raised here: this call then asks
+            for itself.
     """
     cache, form = plan.role_settings.cache, plan.operation.answer_form()
     key = None if cache is None or form is None else cache.key(plan, parts, form, plan.targets[0])
@@ -65,7 +66,7 @@ def cached_steps(plan: CallPlan, parts: RouterParts) -> CallSteps:
 
 
 class _CachedCall:
-    """One call whose answer may be kept, under `key` that of its first target."""
+    """One call whose answer may be kept; `key` is the key of its first target."""
 
     __slots__ = ("_cache", "_form", "_key", "_keys", "_parts", "_plan")
 
@@ -76,10 +77,10 @@ class _CachedCall:
         self._form = form
         self._key = key
         self._keys: dict[bytes, int] | None = None
-        """The places in the chain by the keys of their targets, once the first one's is missing."""
+        """The index in the chain by each target's key; set once the first target's answer is missing."""
 
     def find(self, keys: list[bytes]) -> Generator[CallStep, Any, list[bytes | None]]:
-        """Return what is kept under each of `keys`."""
+        """Return the answers kept under `keys`."""
         begun = self._cache.store.begin_find(keys)
         if begun is None:
             return self._cache.store.find(keys)
@@ -87,7 +88,7 @@ class _CachedCall:
         return begun.result() if begun.done() else [None] * len(keys)
 
     def together(self, caching: CallCaching) -> CallSteps:
-        """Ask, or wait for the equal call that does."""
+        """Make the call, or wait for the equal call in progress."""
         flight = self._cache.flights.join(self._key)
         try:
             while not flight.leads:
@@ -99,7 +100,7 @@ class _CachedCall:
                     return served
             if not flight.leads:
                 flight.leave()
-            # Another call may have kept it after this one had looked.
+            # Another call may have kept an answer after this one looked.
             looks_again = flight.follows or flight.landed_lately
             keys = [key for key, place in self._places().items() if place or looks_again]
             found = (yield from self.find(keys)) if keys else []
@@ -116,7 +117,7 @@ class _CachedCall:
             outside_collection(flight.leave)
 
     def ask(self, caching: CallCaching, flight: Flight | None) -> CallSteps:
-        """Make the call, keep its answer, and let it land for those that wait."""
+        """Make the call, keep its answer, and land it for the calls that wait."""
         try:
             steps = call_steps(self._plan, self._parts)
             if flight is None or self._plan.stream is None:
@@ -138,7 +139,7 @@ class _CachedCall:
         return answer
 
     def served(self, kept: bytes, key: bytes | None = None) -> CallSteps:
-        """Return the answer in `kept`, recorded; None if it is not acceptable. A stream hands it on first."""
+        """Return the answer in `kept`, recorded; None if it is not acceptable. A streamed call hands it on first."""
         position = 0 if key is None else self._places()[key]
         target = self._plan.targets[position]
         answer = yield from self._accepted(kept, target)
@@ -155,7 +156,7 @@ class _CachedCall:
             outside_collection(recorder.call_ended, 0)
 
     def _accepted(self, kept: bytes, target: Target) -> CallSteps:
-        """Return the answer in `kept` if it is one to this call, else None."""
+        """Return the answer in `kept` if it is acceptable for this call, else None."""
         plan = self._plan
         try:
             answer = self._form.load(kept)
@@ -168,7 +169,7 @@ class _CachedCall:
                 answer = yield WorkStep(check, left)
             if plan.accept is not None:
                 yield from judge(plan, self._parts, answer, self._time_left)
-        except Exception:  # noqa: BLE001 - what is kept may be anybody's; what is wrong with it is asked anew
+        except Exception:  # noqa: BLE001 - others may have written the kept data; if it is invalid, the call is made
             return None
         return answer
 
@@ -182,7 +183,7 @@ class _CachedCall:
         return answers
 
     def _waited(self, flight: Flight) -> Generator[CallStep, Any, bool]:
-        """Wait for `flight` a while; return whether there is reason to wait on."""
+        """Wait for `flight` for a while; return whether to go on waiting."""
         left = self._plan.started + self._plan.deadline - self._parts.clock.monotonic() - SHORTEST_ATTEMPT
         if left <= 0:
             return False
@@ -192,7 +193,7 @@ class _CachedCall:
         return not flight.woken.done() and not flight.is_stalled(self._parts.clock.monotonic())
 
     def _to_keep(self, caching: CallCaching, answer: Any) -> tuple[bytes | None, bytes | None]:
-        """Return the key and the value of `answer`; None for what must not or cannot be kept."""
+        """Return the key and the value of `answer`; None if it must not or cannot be kept."""
         attempt = caching.answered
         if attempt is None or attempt.provider.effects != "none":
             return None, None
@@ -201,7 +202,7 @@ class _CachedCall:
             return None, None
         try:
             return key, self._form.dump(answer)
-        except Exception:  # noqa: BLE001 - an answer holds what a provider of somebody else's has put there
+        except Exception:  # noqa: BLE001 - an answer may hold anything a third-party provider has put there
             return None, None
 
     def _places(self) -> dict[bytes, int]:
@@ -218,7 +219,7 @@ class _CachedCall:
 
 
 def _watched(steps: CallSteps, flight: Flight) -> CallSteps:
-    """Run `steps`, and let `flight` know whether the stream in them moves."""
+    """Run `steps`, and tell `flight` whether their stream moves."""
     outcome: Any = None
     error: BaseException | None = None
     try:

@@ -1,4 +1,4 @@
-"""What a role's cache keeps, and under which keys: the rules of caching, apart from the steps that a call takes."""
+"""What a role's cache keeps, and under which keys: the rules of caching, without the steps of a call."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lee_llm_router.providers.cache.forms import AnswerForm
 from lee_llm_router.providers.cache.keys import RequestPrefix
 
 _MAX_PREFIXES = 256
-"""Targets whose hashed settings are remembered; calls with options of their own make new ones each time."""
+"""The most targets whose hashed settings are remembered; calls with their own options make new ones each time."""
 
 
 class AnswerCache:
-    """A store, and the flights of what is asked to fill it. Roles with the same settings share one."""
+    """A store, and the flights of the calls that fill it. Roles with the same settings share one."""
 
     def __init__(self, store: AnswerStore) -> None:
         self.store = store
@@ -28,12 +28,12 @@ class AnswerCache:
 
 @dataclass(slots=True)
 class CallCaching:
-    """What one call has to do with a cache."""
+    """The cache state of one call."""
 
     is_fresh: bool = False
-    """Whether the caller wants to be answered anew."""
+    """Whether the caller wants a new answer."""
     kept: Mapping[int, Any] = field(default_factory=dict)
-    """Answers that were kept for later targets of the chain, by their place in it."""
+    """Kept answers for later targets of the chain, by their index in it."""
     answered: Attempt | None = None
     """The attempt that gave the answer."""
 
@@ -43,9 +43,9 @@ class RoleCache:
 
     Args:
         cache: Where answers are kept.
-        ttl: Seconds for which they are.
+        ttl: Seconds for which answers are kept.
         any_temperature: Whether answers to requests with a temperature above 0 are kept.
-        except_tools: Names of tools whose presence in a request means that its answer is not kept.
+        except_tools: Names of tools; the answer to a request that offers one of them is not kept.
     """
 
     def __init__(self, cache: AnswerCache, ttl: float, *, any_temperature: bool, except_tools: Sequence[str]) -> None:
@@ -55,11 +55,11 @@ class RoleCache:
         self._any_temperature = any_temperature
         self._except_tools = frozenset(except_tools)
         self._prefixes: dict[int, tuple[Target, RequestPrefix | None]] = {}
-        """By the identity of a target, which is held so that it stays the same."""
+        """By the identity of a target, which is held so that its identity stays unique."""
         self._lock = ForkLock()
 
     def key(self, plan: CallPlan, parts: RouterParts, form: AnswerForm, target: Target) -> bytes | None:
-        """Return the key of what `plan` asks `target`; None if its answer must not be kept."""
+        """Return the cache key of `plan` at `target`; None if the answer must not be kept."""
         known = self._prefixes.get(id(target))
         prefix = self._prefix(plan, parts, form, target) if known is None or known[0] is not target else known[1]
         if prefix is None:
@@ -77,7 +77,7 @@ class RoleCache:
                 hook = plan.role_settings.compress
                 extra = "" if hook is None else _name_of(hook)
                 prefix = RequestPrefix(form, settings, target.model, target.fields, extra)
-            except Exception:  # noqa: BLE001 - settings and schemas of others; the attempt says what is wrong with them
+            except Exception:  # noqa: BLE001 - third-party settings and schemas; the attempt reports the error
                 prefix = None
         with self._lock:
             if len(self._prefixes) >= _MAX_PREFIXES:

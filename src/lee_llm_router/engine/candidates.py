@@ -1,4 +1,4 @@
-"""The targets of one call while it is under way, and the next thing that is done with one. Data only."""
+"""The targets of a call in progress, and the next action at one of them. Data only."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from lee_llm_router.providers.base import Provider
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A target within one call: how often it was asked, and whether and when it may be asked again."""
+    """A target within one call: how often it was tried, and when it may be tried again."""
 
     target: Target
     position: int
-    """In the chain, from 0."""
+    """Index in the chain, from 0."""
     provider: Provider[Any] | None = None
     request: Any = None
     """None until the provider is open and can serve the call."""
     first_request: Any = None
     """`request` as it was before any repair."""
     dropped: tuple[str, ...] = ()
-    """Options that were left out of `request`, since its provider cannot express them."""
+    """Options left out of `request` because its provider cannot express them."""
     tokens: int = 0
-    """An estimate of what an attempt uses; 0 where nothing limits that."""
+    """An estimate of the tokens that an attempt uses; 0 if nothing limits tokens."""
     has_effects: bool = False
-    """Whether an attempt may change something apart from giving an answer."""
+    """Whether an attempt may have side effects besides giving an answer."""
     tries: int = 0
     """Attempts that count against `retry.attempts`."""
     repairs: int = 0
     """How often the model was told that its answer breaks the contract."""
     ready_at: float = 0.0
-    """The moment from which its last failure allows the next attempt."""
+    """The earliest time for the next attempt after its last failure."""
     retry_paid: bool = True
-    """Whether the next attempt needs no token from the retry budget, or has one already."""
+    """Whether the next attempt needs no token from the retry budget, or already has one."""
     asked: int = 0
-    """Attempts made, those too that do not count."""
+    """Attempts made, including those that do not count."""
     failures: int = 0
     """Failed attempts that count."""
     unreached: int = 0
-    """Attempts in a row that sent nothing."""
+    """Consecutive attempts that sent nothing."""
     unpaid_since: float | None = None
-    """The moment from which its next attempt waits for the retry budget."""
+    """The time since which its next attempt has waited for the retry budget."""
     exhausted: bool = False
-    """Whether this call asks it no more."""
+    """Whether this call has given it up."""
     set_aside: bool = False
-    """Whether the same target, asked with another key, stands for it: what failed there was not for the key."""
+    """Whether the same target with another key stands in for it: that target's failure was not due to its key."""
     skip_recorded: bool = False
-    """Whether it has been noted as skipped."""
+    """Whether it has been recorded as skipped."""
 
 
 @dataclass(slots=True)
@@ -59,13 +59,13 @@ class NextAction:
 
     candidate: Candidate
     at: float
-    """A moment on the router's monotonic clock."""
+    """A time on the router's monotonic clock."""
     permit: Permit | None = None
     ticket: QueueTicket | None = None
-    """The place in the queue where other calls wait too; its turn may come before `at`."""
+    """The place in a queue shared with other calls; its turn may come before `at`."""
     reason: str = ""
-    """What a wait is for, or why an attempt is made although its target was shut."""
+    """The reason for a wait, or for an attempt at a target that was shut."""
     asks_state: bool = False
-    """Whether it waits for the answer of a shared state, which comes within milliseconds."""
+    """Whether it waits for the answer of a shared state, which takes milliseconds."""
     kept: Any = None
-    """An answer that was kept for the target, so that it need not be asked."""
+    """A kept answer for the target, so that it need not be called."""

@@ -1,6 +1,6 @@
 """Perform the steps of a call: one driver for threads, one for asyncio, each with a variant that yields chunks.
 
-A driver decides nothing. It performs a step, sends back what came of it, or throws in what broke.
+A driver decides nothing. It performs a step and sends back the result, or throws in the exception.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 
 class StreamState:
-    """What a stream and the generator behind it share.
+    """The state that a stream and the generator behind it share.
 
-    Neither refers to the other, so that a stream takes its generator along when it is dropped.
+    Neither refers to the other, so that dropping a stream also drops its generator.
     """
 
     __slots__ = ("dropped", "response", "texts")
@@ -54,9 +54,9 @@ class StreamState:
         self.response: LLMResponse | None = None
         """The whole answer, once the stream has ended."""
         self.texts: Sequence[str] = ()
-        """The pieces of the text of the answer that comes in."""
+        """The pieces of the current answer's text."""
         self.dropped = False
-        """Whether the stream was dropped: nobody awaits what its generator does now."""
+        """Whether the stream was dropped, so that nobody awaits its generator any more."""
 
 
 def drive(steps: CallSteps, clock: Clock) -> Any:
@@ -94,7 +94,7 @@ def drive_stream(
 async def drive_stream_async(
     start: Callable[[], CallSteps], clock: Clock, state: StreamState
 ) -> AsyncGenerator[StreamChunk, None]:
-    """As `drive_stream`, on the running event loop. Once `state` says `dropped`, closing it awaits nothing."""
+    """Same as `drive_stream`, on the running event loop. If `state.dropped` is set, closing it awaits nothing."""
     need_asyncio()
     steps = start()
     try:
@@ -103,7 +103,7 @@ async def drive_stream_async(
             result: Any
             try:
                 if isinstance(step, ReadStreamStep):
-                    # Written out here, since an async generator has no `yield from`.
+                    # Written out, since an async generator has no `yield from`.
                     state.texts = step.assembler.texts
                     stream, loop = _bounded(step), asyncio.get_running_loop()
                     try:
@@ -128,7 +128,7 @@ async def drive_stream_async(
 
 
 def need_asyncio() -> None:
-    """Refuse the event loop of another library, before a call is planned that would fail there target by target.
+    """Refuse the event loop of another library before a call is planned, since every target would fail there.
 
     Raises:
         InvalidRequestError: asyncio is not running here.
@@ -164,19 +164,19 @@ def _ask(attempt: Attempt) -> Any:
 
 
 def _perform_own(clock: Clock, step: CallStep) -> Any:
-    """Perform a step that asks no provider itself."""
+    """Perform a step that does not call a provider itself."""
     if isinstance(step, SleepStep):
         return clock.sleep(step.seconds)
     if isinstance(step, WorkStep):
         return step.work()
     if isinstance(step, QueueStep):
         return clock.wait(step.woken, step.seconds)
-    assert isinstance(step, StartStep | AwaitStep | BeginStreamStep)  # noqa: S101 - streams are read by their drivers
+    assert isinstance(step, StartStep | AwaitStep | BeginStreamStep)  # noqa: S101 - the drivers read streams themselves
     return _perform_race(clock, step)
 
 
 def _perform_async(clock: Clock, step: CallStep) -> Awaitable[Any]:
-    # No coroutine of its own, nor has `ask_async` of a completion: what awaits this would resume each of them in turn.
+    # Neither this nor a completion's `ask_async` is a coroutine: the awaiting code would have to resume each in turn.
     if isinstance(step, Attempt):
         return _ask_async(step) if step.context is None else await_in_context(step.context, _awaited(_ask_async, step))
     if isinstance(step, ContextStep):
@@ -197,7 +197,7 @@ def _ask_async(attempt: Attempt) -> Awaitable[Any]:
 
 
 async def _awaited(function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Do all of it where it is awaited: what a provider does before its first `await`, too."""
+    """Run all of `function` where it is awaited, including the code of a provider before its first `await`."""
     return await function(*args)
 
 
@@ -213,7 +213,7 @@ async def _perform_own_async(clock: Clock, step: CallStep) -> Any:
 
 
 def _perform_race(clock: Clock, step: RaceStep) -> Any:
-    """Perform a step of attempts that are under way at once."""
+    """Perform a step of concurrent attempts."""
     from lee_llm_router.engine.runners import (  # noqa: PLC0415 - most calls are not hedged
         FirstChunks,
         ThreadRunner,
@@ -236,7 +236,7 @@ def _perform_race(clock: Clock, step: RaceStep) -> Any:
 
 
 async def _perform_race_async(clock: Clock, step: RaceStep) -> Any:
-    """As `_perform_race`."""
+    """See `_perform_race`."""
     from lee_llm_router.engine.runners import FirstChunks, TaskRunner, wait_for_one_async  # noqa: PLC0415 - as above
 
     if isinstance(step, StartStep):

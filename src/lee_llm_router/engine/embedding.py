@@ -1,4 +1,4 @@
-"""Embeddings as an `Operation`: chain, retries, health and traces are those of chat completion."""
+"""Embeddings as an `Operation`: chain, retries, health and traces are the same as for chat completion."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Embedding(Operation):
     )
 
     def checked(self, payload: tuple[Any, Any]) -> EmbeddingInputs:
-        """As `checked_inputs`, of texts and dimensions."""
+        """Call `checked_inputs` with the texts and the dimensions."""
         return checked_inputs(*payload)
 
     def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> EmbeddingRequest:  # noqa: ARG002
-        """Return the request for `target`; what a role asks of chat completions alone is left out."""
+        """Return the request for `target`, without the role's options that only apply to chat completions."""
         asked, inputs = target.request_template, plan.payload
         return EmbeddingRequest(
             inputs=inputs.texts, dimensions=inputs.dimensions, model=asked.model, extra_body=asked.extra_body,
@@ -49,19 +49,19 @@ class Embedding(Operation):
         )  # fmt: skip
 
     def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002
-        """Return why not: the provider gives no embeddings."""
+        """Return why not: the provider offers no embeddings."""
         return None if provider.capabilities.embeddings else "the provider gives no embeddings"
 
     def ask(self, provider: Provider[Any], request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
-        """As `Provider.embed`."""
+        """See `Provider.embed`."""
         return provider.embed(request, timeout)
 
     async def ask_async(self, provider: Provider[Any], request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
-        """As `Provider.embed_async`."""
+        """See `Provider.embed_async`."""
         return await provider.embed_async(request, timeout)
 
     def accepted(self, plan: CallPlan, target: Target, request: EmbeddingRequest, answer: Any) -> EmbeddingResponse:
-        """Return the answer, if it has a sound vector for each text, naming who served it in which call."""
+        """Return the answer, if it has a valid vector for each text, with the names of its provider and call."""
         if not isinstance(answer, EmbeddingResponse):
             what = f"the provider gave back {type(answer).__name__}, not an EmbeddingResponse"
             raise InvalidResponseError(what, final=True)
@@ -73,7 +73,7 @@ class Embedding(Operation):
         )  # fmt: skip
 
     def facts(self, answer: EmbeddingResponse) -> LLMResponse:
-        """Return what a record says of it: it has no text."""
+        """Return the facts for a record: an embedding has no text."""
         return LLMResponse(
             text="", model=answer.model, usage=answer.usage, cost_usd=answer.cost_usd, headers=answer.headers,
             request_bytes=answer.request_bytes,
@@ -84,17 +84,17 @@ class Embedding(Operation):
         return replace(answer, cost_usd=cost_usd)
 
     def answer_form(self) -> AnswerForm:
-        """As `Operation.answer_form`."""
+        """See `Operation.answer_form`."""
         from lee_llm_router.providers.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only where there is a cache
 
         return EMBEDDING_FORM
 
     def request_of_kept(self, plan: CallPlan, target: Target) -> EmbeddingRequest:  # noqa: ARG002
-        """Return a request that says how many vectors are wanted."""
+        """Return a request that gives the number of vectors expected."""
         return EmbeddingRequest(inputs=plan.payload.texts)
 
     def messages(self, request: EmbeddingRequest) -> Sequence[Mapping[str, Any]]:
-        """Return the texts, each as the content of a message of the user."""
+        """Return the texts, each as the content of a user message."""
         return [{"role": "user", "content": text} for text in request.inputs]
 
 

@@ -1,9 +1,9 @@
 """Decides what a failure means for its call: the failure table as data, and the arithmetic over it. Pure.
 
-Waits are drawn with equal jitter: evenly from the upper half of a bound that doubles with each failure (M. Brooker,
-"Exponential Backoff and Jitter", AWS Architecture Blog, 2015), so that no retry comes after next to nothing. A wait
-that the other side names is taken as it is, neither shortened nor rounded. But one that is shorter than any backoff
-says only "not later than now": it holds once, and then the backoff does, so that no target is hammered.
+Waits have equal jitter: they are drawn uniformly from the upper half of a bound that doubles with each failure (M.
+Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015), so that no retry follows almost at once. A wait
+that the vendor names is used unchanged, neither shortened nor rounded. But if it is shorter than any backoff, it only
+means "not later than now": it applies once, then the backoff does, so that no target is hammered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lee_llm_router.errors import FailureType, LLMRouterError
 
 
 class RetryRule(Enum):
-    """Whether the same target may be asked again within one call."""
+    """Whether one call may try the same target again."""
 
     NEVER = "never"
     BACKOFF = "after a backoff, while it has attempts left"
@@ -32,7 +32,7 @@ class FallbackRule(Enum):
     IF_ASKED = "if the role's fallback_on names it"
     UNLESS_RAISE = "yes, unless `contract.on_failure` is raise"
     OTHER_PROVIDER = "a target of another provider, if it was sent; any if the role's fallback_on names it"
-    """Any target, too, if it was sent and the error says that only the model is to blame."""
+    """If the error says that only the model is to blame, any target qualifies even if it was sent."""
     NEVER = "never"
 
 
@@ -45,9 +45,9 @@ class Rule:
     counts_against_target: bool = False
     """Whether it counts against the target's health."""
     closes_gate: bool = False
-    """Whether a `retry_after` closes the target's gate for every call until then."""
+    """Whether a `retry_after` closes the target's gate to every call until then."""
     rests: bool = False
-    """Whether, without a `retry_after`, the target is left alone for a while: it cannot serve."""
+    """Whether the target rests for a while if there is no `retry_after`, since it cannot serve."""
 
 
 RULES: dict[FailureType, Rule] = {
@@ -70,10 +70,10 @@ RULES: dict[FailureType, Rule] = {
 
 
 FAILURES_OF_KEY = frozenset({FailureType.RATE_LIMIT, FailureType.AUTH, FailureType.QUOTA})
-"""Failures after which another key of the same provider may do better. All others have nothing to do with the key."""
+"""Failures after which another key of the same provider may succeed. No other failure depends on the key."""
 
 KEY_WAIT = 1.0
-"""Seconds for which one of several keys is left alone after a rate limit of which the vendor does not say how long."""
+"""Seconds for which one of several keys rests after a rate limit without a `retry_after`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class Decision:
     """What one failure means for the call.
 
     With `stop`, the error is raised now. Otherwise `again_after` is the number of seconds before this target may be
-    asked again, or None if this call asks it no more; `stay` says to wait for it rather than go to the next target.
-    With `free` the next attempt asks otherwise than this one: it costs none of the target's attempts, no backoff and
-    nothing of the retry budget.
+    tried again, or None if this call gives it up; `stay` means to wait for it instead of going to the next target. With
+    `free`, the next attempt sends a different request: it uses none of the target's attempts, no backoff and no retry
+    budget.
     """
 
     stop: bool = False
@@ -92,7 +92,7 @@ class Decision:
     other_provider: bool = False
     """Whether only a target of another provider may follow."""
     named: bool = False
-    """Whether the vendor chose `again_after`, so that the next attempt takes nothing from the retry budget."""
+    """Whether the vendor named `again_after`, so that the next attempt takes nothing from the retry budget."""
     free: bool = False
 
 
@@ -102,19 +102,19 @@ _ASK_OTHERWISE = Decision(again_after=0.0, stay=True, free=True)
 def backoff(retry: RetryConfig, failures: int, random: Callable[[], float]) -> float:
     """Return the seconds to wait after the `failures`-th failure at a target (from 1), from the upper half of a bound.
 
-    `random` gives a number in [0, 1).
+    `random` returns a number in [0, 1).
     """
     bound = min(retry.max_backoff, retry.backoff * 2.0 ** max(0, min(failures - 1, 60)))
     return bound * (0.5 + 0.5 * random())
 
 
 def brought_answer(error: LLMRouterError) -> bool:
-    """Whether an answer came that will not do: it cost tokens, so the attempt is one of `attempts` in any case."""
+    """Whether an unusable answer came: it cost tokens, so the attempt always counts as one of `attempts`."""
     return error.failure_type is FailureType.INVALID_RESPONSE and error.response is not None
 
 
 def never_reached(error: LLMRouterError) -> bool:
-    """Whether nothing went out: a refused connection, a failed look-up or TLS. Such a try is free."""
+    """Whether nothing was sent: the connection was refused, or DNS or TLS failed. Such an attempt is free."""
     return error.failure_type is FailureType.PROVIDER_ERROR and not error.sent and not error.final
 
 
@@ -123,7 +123,7 @@ def gate_wait(error: LLMRouterError, *, several_keys: bool) -> float | None:
 
     Args:
         error: How the attempt failed.
-        several_keys: Whether it was asked with one of several keys, so that the others serve meanwhile.
+        several_keys: Whether it used one of several keys, so that the others serve meanwhile.
     """
     if several_keys and error.retry_after is None and error.failure_type is FailureType.RATE_LIMIT:
         return KEY_WAIT
@@ -150,8 +150,8 @@ def decide(
         failures: All attempts that failed at this target in this call, for the backoff.
         repairs: How often this target was told in this call that its answer breaks the contract.
         retry: The role's limits and waits.
-        contract: What follows a broken JSON contract.
-        fallback_on: Failure types the role lets go on although they would end the call.
+        contract: What to do after a broken JSON contract.
+        fallback_on: Failure types that would end the call, but after which the role allows a fallback.
         repeatable: False if the attempt may have changed something, so that no further attempt may follow.
         random: A number in [0, 1).
     """

@@ -32,15 +32,15 @@ from lee_llm_router.telemetry.records import TraceRecord, target_name
 
 
 def to_router_error(caught: Exception, attempt: Attempt, secrets: Iterable[str]) -> LLMRouterError:
-    """Return `caught`, with which `attempt` failed, as a typed error of its target.
+    """Return `caught`, the failure of `attempt`, as a typed error of its target.
 
-    `secrets`, and the keys of the provider and of the request, are taken out of it and its causes.
+    `secrets`, and the keys of the provider and of the request, are removed from it and its causes.
     """
     secrets = secrets_of(attempt, secrets)
     target = attempt.target
     try:
         error = _typed(caught, attempt.timeout, secrets)
-    except Exception:  # noqa: BLE001 - an error of somebody else's whose parts cannot be read or set
+    except Exception:  # noqa: BLE001 - a third-party error whose attributes cannot be read or set
         error = UnknownFailureError(quoted(text_of_exception(caught), secrets))
     error.provider = error.provider or target.provider
     error.model = error.model or target.model
@@ -48,7 +48,7 @@ def to_router_error(caught: Exception, attempt: Attempt, secrets: Iterable[str])
 
 
 def take_headers(error: LLMRouterError, answer: _WithHeaders | None, secrets: Iterable[str]) -> None:
-    """Give `error` the header fields of the `answer` that came, unless it has its own, without any of `secrets`."""
+    """Give `error` the header fields of the `answer`, unless it has its own, without any of `secrets`."""
     headers = error.headers or (answer.headers if answer is not None else error.headers)
     error.headers = headers.without(secrets) if isinstance(headers, AnswerHeaders) else headers
 
@@ -59,7 +59,7 @@ class _WithHeaders(Protocol):
 
 
 def foreign_error(caught: Exception, what: str, secrets: Iterable[str] = ()) -> LLMRouterError:
-    """Return `caught`, which code of somebody else's has raised in the router, as a typed error; `what` says where."""
+    """Return `caught`, raised by third-party code in the router, as a typed error; `what` says where."""
     secrets = tuple(secrets)
     if isinstance(caught, LLMRouterError):
         whole = caught if vars(caught).keys() >= _FIELDS else _rebuilt(caught)
@@ -71,7 +71,7 @@ def foreign_error(caught: Exception, what: str, secrets: Iterable[str] = ()) -> 
 
 
 def scrubbed(error: LLMRouterError, secrets: Iterable[str]) -> LLMRouterError:
-    """Take `secrets` out of `error` and all its causes, bound its message, and return it."""
+    """Remove `secrets` from `error` and all its causes, bound its message, and return it."""
     secrets = tuple(secrets)
     message = quoted(_message_of(error), secrets)
     scrub_exception(error, secrets)
@@ -90,7 +90,7 @@ def _typed(caught: Exception, timeout: float, secrets: tuple[str, ...]) -> LLMRo
 
 
 def _sound(error: LLMRouterError, secrets: tuple[str, ...]) -> LLMRouterError:
-    """Return `error` with its fields checked: a number, a type or an answer that cannot be counts as missing."""
+    """Return `error` with its fields checked: an invalid number, type or answer counts as missing."""
     error.failure_type = error._known_type(error.failure_type)
     error.retry_after = wait_seconds(error.retry_after)
     error.status_code = error.status_code if type(error.status_code) is int else None
@@ -106,7 +106,7 @@ def _sound(error: LLMRouterError, secrets: tuple[str, ...]) -> LLMRouterError:
 def _message_of(error: LLMRouterError) -> str:
     try:
         return str(error.args[0]) if error.args else ""
-    except Exception:  # noqa: BLE001 - an argument of somebody else's that has no text
+    except Exception:  # noqa: BLE001 - a third-party argument that cannot be converted to text
         return ""
 
 
@@ -115,7 +115,7 @@ def _name(value: Any) -> str | None:
 
 
 def believable_part(response: object) -> LLMResponse | None:
-    """Return what was received despite a failure, as `believable`; None if it is no answer."""
+    """Return the part of an answer received despite a failure, through `believable`; None if it is not an answer."""
     try:
         return believable(response) if isinstance(response, LLMResponse) else None
     except InvalidResponseError:
@@ -123,12 +123,12 @@ def believable_part(response: object) -> LLMResponse | None:
 
 
 def believable(response: LLMResponse) -> LLMResponse:
-    """Return `response` without what cannot be true: numbers, a usage or words of another type.
+    """Return `response` without impossible values: numbers, a usage or words of the wrong type.
 
     Raises:
-        InvalidResponseError: it has no text, or tool calls that are none.
+        InvalidResponseError: it has no text, or invalid tool calls.
     """
-    # Written out, since nearly all responses end here: by a function for each field it takes 1 us more.
+    # Written out, since nearly all responses end here: a function for each field would take 1 us more.
     usage: Any = response.usage
     size, model, reason = response.request_bytes, response.model, response.finish_reason
     if not (
@@ -229,7 +229,7 @@ _tokens = attrgetter(*_TOKENS)
 def forget_frames(error: BaseException) -> None:
     """Drop the tracebacks of `error` and its causes, which will never be raised.
 
-    Their frames refer to the error in turn, so that only the garbage collector would free them.
+    Their frames refer back to the error, so only the garbage collector would free them.
     """
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]
@@ -242,18 +242,18 @@ def forget_frames(error: BaseException) -> None:
 
 
 _KEPT_CLASSES: tuple[type[LLMRouterError], ...] = (BudgetExceededError, UnrecordedRequestError)
-"""Classes beside the one of each type that a final error keeps."""
+"""Classes that a final error keeps, in addition to the one of each type."""
 
 
 def final_error(
     role: str, request_id: str, error: LLMRouterError, records: Sequence[TraceRecord], elapsed: float
 ) -> LLMRouterError:
-    """Return the error that a call ends with: of the last failure's type, with a record of every attempt."""
+    """Return the final error of a call: of the last failure's type, with a record of every attempt."""
     made = sum(record.attempt is not None and record.outcome != "skipped" for record in records)
     status = "" if error.status_code is None else f" {error.status_code}"
     where = f" at {target_name(error.provider, error.model)}" if error.provider else ""
     tries = "no attempt was made" if made == 0 else "1 attempt" if made == 1 else f"{made} attempts"
-    # An answer may have come, whole or in part, and broken its contract or off.
+    # An answer may have come, complete or partial, and have broken its contract or broken off.
     came = error.response is not None or any(record.response_chars is not None for record in records)
     missing = "no answer that can be used" if came else "no answer"
     kept = next((kind for kind in _KEPT_CLASSES if isinstance(error, kind)), None)
@@ -275,10 +275,10 @@ def final_error(
 
 
 def _own(caught: LLMRouterError) -> LLMRouterError:
-    """Return a copy to write into: a provider may raise one object again and again, for different calls."""
+    """Return a copy that can be modified: a provider may raise one object repeatedly, for different calls."""
     try:
         error = copy(caught) if vars(caught).keys() >= _FIELDS else _rebuilt(caught)
-    except Exception:  # noqa: BLE001 - a class of somebody else's that cannot be copied, or that left fields out
+    except Exception:  # noqa: BLE001 - a third-party class that cannot be copied, or that left fields out
         error = _rebuilt(caught)
     error.__cause__, error.__context__ = caught.__cause__, caught.__context__
     error.__suppress_context__ = caught.__suppress_context__

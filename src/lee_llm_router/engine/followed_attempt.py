@@ -1,7 +1,7 @@
-"""What followers of a call are told of an attempt: when it begins, and when its record is written.
+"""What followers of a call learn about an attempt: when it begins, and when its record is written.
 
-A follower may send what it hears to another machine, so texts are those that may be stored: without keys, and as the
-section `redact` and the application's `redact` leave them.
+A follower may send this to another machine, so texts are in the form in which they may be stored: without keys, and
+after the section `redact` and the application's `redact`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 
 def attempt_start(attempt: Attempt, plan: CallPlan) -> AttemptStart:
-    """Return what is told of an attempt that begins."""
+    """Return the news that an attempt begins."""
     config = attempt.provider.config
-    base_url = vars(config).get("base_url")  # a model takes long to say that it has no such field
+    base_url = vars(config).get("base_url")  # a pydantic model is slow to report a missing field
     provider, model = attempt.target.names
     return AttemptStart(
         attempt.index, provider, model, config.type, None if isinstance(base_url, MaskedText) else base_url,
@@ -39,13 +39,13 @@ def attempt_end(
     plan: CallPlan,
     parts: RouterParts,
 ) -> AttemptEnd:
-    """Return what is told when `record` was written.
+    """Return the news that `record` was written.
 
     Args:
         record: The record.
         error: The message of the failure, without quoting an answer.
         attempt: The attempt, if the record is about one.
-        answer: What came of it.
+        answer: The answer, or the part received.
         plan: The call.
         parts: The router's parts.
     """

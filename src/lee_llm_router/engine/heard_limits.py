@@ -1,4 +1,4 @@
-"""Asks what an attempt says of its limits. A router without limits loads no more of it than this."""
+"""Reads the limits that an attempt reports. A router without limits loads only this module of that code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The arguments of `Health.release` for what an attempt says of its limits."""
+    """The arguments of `Health.release` for the limits that an attempt reports."""
 
     tokens: int | None = None
     left: LimitsLeft | None = None
@@ -25,16 +25,16 @@ NOTHING_HEARD = Heard()
 
 
 def heard(operation: Operation, said: Any, now: float) -> Heard:
-    """Return the tokens that an attempt used, and what its vendor has left, as far as it says so.
+    """Return the tokens that an attempt used and the limits its vendor has left, as far as it reports them.
 
     Args:
-        operation: What was asked.
+        operation: The operation of the call.
         said: The answer, or the error.
         now: Seconds since 1970.
     """
     try:
         return (_read or _loaded())(operation, said, now)
-    except Exception:  # noqa: BLE001 - answers and headers of somebody else's
+    except Exception:  # noqa: BLE001 - third-party answers and headers
         return NOTHING_HEARD
 
 

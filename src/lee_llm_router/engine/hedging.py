@@ -1,22 +1,23 @@
-"""Decides when another target is asked beside one that has not begun to answer, and which answer counts.
+"""Decides when to hedge an attempt that has not begun to answer with another target, and which answer counts.
 
 How this works
 --------------
 The attempts of a hedged call run beside the generator that decides (`runners.py`). `Race.first_to_end` waits until one
-of them has ended: has answered, has begun to (a stream), or has failed. `call_steps` then treats it as any attempt.
+of them has ended: it has answered, has begun to (a stream), or has failed. `call_steps` then treats it as any attempt.
 
-- A good answer ends the call, or of a stream, its wait for the first output: the others are ended at once (`won`).
-- After a failure, or an answer that will not do, the call goes on with those still under way (`going_on`), without a
-  wait and without another attempt. Only when the last has failed do the usual rules say what comes next.
-- When the call is cancelled, or ends by an error, all are ended.
+- A good answer ends the call; for a stream, it ends the wait for the first output. The others are ended at once
+  (`won`).
+- After a failure, or an unusable answer, the call goes on with the attempts still running (`going_on`), without a wait
+  and without another attempt. Only when the last has failed do the usual rules say what comes next.
+- If the call is cancelled or ends with an error, all are ended.
 
-Each time that the latest attempt has not begun to answer after a while, one more target is asked, if it may be now:
-prepared, without effects, neither waited for, shut nor limited, within the call's attempts and its deadline, and paid
-from the retry budget of the provider that is slow. There is one such look for each attempt, or a few within
-milliseconds where a shared state has to be asked for the permit; nobody waits for another.
+Each time the latest attempt has not begun to answer after a while, one more target is tried, if that is possible at
+once: the target is prepared, has no effects, and is neither waited for, shut nor limited; the call has attempts and
+time left; and the slow provider's retry budget pays. There is one such look for each attempt, or a few within
+milliseconds if a shared state has to grant the permit; nobody waits for another.
 
-An attempt under way holds its permit in its `Flight`. The one that `call_steps` deals with is no flight any more; its
-permit and its stream's assembler are the call's own, as those of a call without a hedge.
+A running attempt holds its permit in its `Flight`. The one that `call_steps` handles is no longer a flight; its permit
+and its stream's assembler belong to the call, as in a call without a hedge.
 """
 
 from __future__ import annotations
@@ -53,30 +54,30 @@ if TYPE_CHECKING:
     from lee_llm_router.engine.attempts import CallRun
 
 _SHORTEST_LOOK = 0.05
-"""Seconds between two looks after the call's deadline: attempts end by it themselves, some a little late."""
+"""Seconds between two looks after the call's deadline: attempts end by themselves then, some a little late."""
 _STATE_SECONDS = 0.002
-"""Seconds between two looks while a shared state is asked whether the target may be."""
+"""Seconds between two looks while a shared state decides about the permit."""
 _MOST_KEPT = 1000
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """An attempt under way, and what the call holds for it."""
+    """A running attempt, and what the call holds for it."""
 
     action: NextAction
     attempt: Attempt
     permit: Permit
     assembler: StreamAssembler | None = None
     runner: Runner | None = None
-    """None until it was started."""
+    """None until it is started."""
 
 
 class Race:
-    """The attempts of one call that are under way at once.
+    """The concurrent attempts of one call.
 
     Args:
         run: The call.
-        hedge: When another target is asked.
+        hedge: When to try another target.
     """
 
     __slots__ = ("_before", "_ended", "_hedge", "_hedge_at", "_hedges_left", "_run", "flights")
@@ -86,26 +87,26 @@ class Race:
         self._hedge = hedge
         self._hedges_left = hedge.max if hedge.same_target or len(run.plan.targets) > 1 else 0
         self._hedge_at = inf
-        """The moment of the next look for a target to ask beside those under way."""
+        """The time of the next look for another target to try."""
         self._before: StreamAssembler | None = None
-        """What the caller has of earlier attempts."""
+        """The output of earlier attempts that the caller has."""
         self._ended: Flight | None = None
-        """The one that `call_steps` deals with."""
+        """The attempt that `call_steps` handles."""
         self.flights: list[Flight] = []
 
     def takes(self, candidate: Candidate) -> bool:
-        """Whether an attempt at `candidate` is made here: under way already, or another may be asked beside it."""
+        """Whether an attempt at `candidate` belongs to the race: one is running already, or it may be hedged."""
         return bool(self.flights) or (self._hedges_left > 0 and _may_be_one_of_several(candidate))
 
     def begin(self, action: NextAction) -> Attempt:
-        """Return the attempt that is under way by `action`, or start it."""
+        """Return the running attempt of `action`, or start it."""
         under_way = next((flight.attempt for flight in self.flights if flight.action is action), None)
         return under_way or self._run.begin(action)
 
     def first_to_end(
         self, action: NextAction, attempt: Attempt
     ) -> Generator[CallStep, Any, tuple[NextAction, Attempt]]:
-        """Let `attempt` run, ask others beside it when that is due, and return the first that has ended."""
+        """Let `attempt` run, start hedges when they are due, and return the first attempt that has ended."""
         run = self._run
         if not self.flights:
             self._before = run.assembler
@@ -122,13 +123,13 @@ class Race:
         return ended.action, ended.attempt
 
     def outcome(self) -> Generator[CallStep, Any, Any]:
-        """Return what came of the attempt that has ended; of a stream, once it was handed on. Raises what broke."""
+        """Return the result of the ended attempt (of a stream: after handing it on), or raise its exception."""
         flight, run = self._ended, self._run
-        assert flight is not None and flight.runner is not None  # noqa: S101 - asked after `first_to_end`
+        assert flight is not None and flight.runner is not None  # noqa: S101 - called after `first_to_end`
         try:
             answer = flight.runner.outcome()
         except (TimeoutError, LLMTimeoutError):
-            self._learn(flight)  # it takes longer than this, at least
+            self._learn(flight)  # it takes at least this long
             raise
         self._learn(flight)
         if run.plan.stream is None or not isinstance(answer, BegunStream):
@@ -147,14 +148,14 @@ class Race:
         return (yield ReadStreamStep(stream, assembler, True, flight.attempt.context, ready))
 
     def going_on(self, failed: Attempt, error: LLMRouterError, stop: bool) -> NextAction | None:
-        """Return the action that goes on with another attempt after `error`; None if none is under way, or may count.
+        """Return the action to continue with another attempt after `error`; None if none is running, or none may count.
 
         If there is one, the failure is recorded.
 
         Args:
             failed: The attempt that has failed.
-            error: How.
-            stop: Whether the failure table ends the call. It does, then, unless only the answer was at fault.
+            error: How it failed.
+            stop: Whether the failure table ends the call. Then it ends, unless only the answer was at fault.
         """
         if stop and error.failure_type is not FailureType.CONTRACT_VIOLATION:
             self.given_up(f"the call ended by {error.failure_type} of {target_name(*failed.target.names)}")
@@ -173,18 +174,18 @@ class Race:
             self._run.recorder.lost(flight.attempt, f"not waited for: {shown} answered first")
 
     def given_up(self, why: str) -> None:
-        """End all, since the call ends without the answer of any."""
+        """End all, since the call ends without an answer from any of them."""
         for flight in self._all_ended():
             self._run.recorder.lost(flight.attempt, why)
 
     def cancelled(self, reason: BaseException, told: Attempt) -> None:
-        """End all, since the caller gave up by `reason`. `told` is recorded by the call."""
+        """End all, since the caller gave up with `reason`. The call itself records `told`."""
         for flight in self._all_ended():
             if flight.attempt is not told:
                 self._run.recorder.cancelled(flight.attempt, reason, None)
 
     def _all_ended(self) -> Iterator[Flight]:
-        """End each attempt under way, give its permit back, and yield it to be recorded."""
+        """End each running attempt, give its permit back, and yield it to be recorded."""
         while self.flights:
             flight = self.flights.pop(0)
             if flight.runner is not None:
@@ -203,11 +204,11 @@ class Race:
             step = self._step_of(flight)
             try:
                 flight.runner = yield StartStep(step)
-            except BlockingIOError:  # no thread can be started: what needs none is made all the same
+            except BlockingIOError:  # no thread can be started: make an attempt that needs none anyway
                 if attempt.is_hedge:
                     raise
                 flight.runner = EndedRunner((yield step))
-        except Exception as error:  # noqa: BLE001 - whatever it raises, the attempt has failed
+        except Exception as error:  # noqa: BLE001 - whatever the exception, the attempt has failed
             flight.runner = EndedRunner(None, error)
         delay = self._delay(attempt) if self._hedges_left else None
         self._hedge_at = inf if delay is None else attempt.started_monotonic + delay
@@ -221,7 +222,7 @@ class Race:
         return BeginStreamStep(opening, flight.assembler, is_bounded, attempt.context)
 
     def _ask_beside(self, now: float) -> Generator[CallStep, Any, None]:
-        """Ask another target, if one may be asked now."""
+        """Try another target, if one is available now."""
         run, self._hedge_at = self._run, inf
         action = self._next(now)
         run.write_skips(last=False)
@@ -234,7 +235,7 @@ class Race:
         yield from self._start(action, attempt)
 
     def _next(self, now: float) -> NextAction | None:
-        """Return an attempt at a target that may be asked now; None if there is none."""
+        """Return an attempt at a target that is available now; None if there is none."""
         run = self._run
         spent = run.charged >= run.plan.role_settings.retry.max_attempts
         if spent or now >= run.last_start or run.parts.pool.is_closed:
@@ -250,7 +251,7 @@ class Race:
                     self._hedge_at = now + _STATE_SECONDS
                     return None
                 continue
-            # By the slow provider, whose answers pay: one that is asked in this way alone would earn too little.
+            # The slow provider pays, since its answers earn: a target used only for hedges would earn too little.
             if health.spend_retry(slow.target.provider):
                 took = written_out(now - slow.started_monotonic, 3)
                 what = "answered" if run.plan.stream is None else "begun to answer"
@@ -261,9 +262,9 @@ class Race:
         return None
 
     def _candidates(self) -> Iterator[Candidate]:
-        """Yield whom to ask: those after the latest in the chain and around, then perhaps the first once more.
+        """Yield the targets to try: those after the latest in the chain and around, then perhaps the first once more.
 
-        The first asked with another key is the same target, and comes with it.
+        The first target with another key is the same target, and comes with it.
         """
         flying = [flight.action.candidate for flight in self.flights]
         every = self._run.selector.all_candidates()
@@ -280,7 +281,7 @@ class Race:
             yield from (*keys, flying[0])
 
     def _is_ready(self, candidate: Candidate, now: float) -> bool:
-        """Whether the call may ask `candidate` now, as far as the call itself knows."""
+        """Whether the call may try `candidate` now, as far as the call itself knows."""
         run = self._run
         if candidate.exhausted or candidate.ready_at > now or candidate.tries >= run.plan.role_settings.retry.attempts:
             return False
@@ -290,11 +291,11 @@ class Race:
                 candidate.exhausted = True
                 run.selector.skipped.append((candidate.target, problem))
                 return False
-        # One whose breaker is open, or that is still to show that it is well again, is no help to anybody in a hurry.
+        # A target whose breaker is open or still probing does not help a call in a hurry.
         return _may_be_one_of_several(candidate) and not run.parts.health.breaker_admits_at(candidate.target.key)
 
     def _delay(self, attempt: Attempt) -> float | None:
-        """Return the seconds after which another target is asked beside `attempt`; None: it is not known yet."""
+        """Return the seconds after which `attempt` is hedged; None if that is not known yet."""
         after = self._hedge.after
         if isinstance(after, str):
             times = self._run.parts.answer_times.get(self._key(attempt))
@@ -302,7 +303,7 @@ class Race:
         return after
 
     def _learn(self, flight: Flight) -> None:
-        """Keep how long the target took, to its first output or at least until now."""
+        """Record how long the target took until its first output, or at least until now."""
         if not isinstance(self._hedge.after, str):
             return
         known, key = self._run.parts.answer_times, self._key(flight.attempt)
@@ -314,12 +315,12 @@ class Race:
         times.add(self._run.clock.monotonic() - flight.attempt.started_monotonic)
 
     def _key(self, attempt: Attempt) -> tuple[Any, ...]:
-        """Return what answers must have in common for their times to be compared."""
+        """Return the properties that answers must share for their times to be comparable."""
         plan = self._run.plan
         return plan.role_settings.role, attempt.target.key, plan.stream is not None, plan.operation.name
 
 
 def _may_be_one_of_several(candidate: Candidate) -> bool:
-    """Whether its target may be asked beside another."""
+    """Whether its target may be called concurrently with another."""
     provider = candidate.provider
     return not candidate.has_effects and provider is not None and provider.capabilities.hedged

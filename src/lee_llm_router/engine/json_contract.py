@@ -1,8 +1,8 @@
-"""The JSON contract of an answer: `json_mode` and `schema`; and the words in which a model hears that it broke one.
+"""The JSON contract of an answer (`json_mode` and `schema`), and the messages that tell a model that it broke one.
 
-A type is checked by pydantic; a JSON Schema given as a mapping by `schema_check`. What is said of a broken contract
-is the path and the rule: it goes into traces and logs, and those hold no word of an answer unless asked to. The answer
-itself is the error's `response`.
+A type is checked by pydantic; a JSON Schema given as a mapping by `schema_check`. A broken contract is reported by path
+and rule: the report goes into traces and logs, which contain no word of an answer unless asked to. The answer itself is
+the error's `response`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from lee_llm_router.providers.json_schema import adapter_of, json_schema_of, typ
 from lee_llm_router.response.types import LLMRequest, LLMResponse, Message
 
 MAX_CHECKED = 4_000_000
-"""The most characters of an answer that is checked; longer than any model writes."""
+"""The most characters of an answer that are checked; more than any model writes."""
 _KEPT_OF_CUT_ANSWER = 2000
-"""Characters shown to the model of an answer that was cut by length: it has to be another, shorter one anyway."""
+"""Characters shown to the model of an answer cut by length: the new answer has to be shorter anyway."""
 _CHARACTERS_A_STEP = 100
 _SAID_BY_PYDANTIC = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
-"""Kinds of errors whose words are pydantic's own, and not those of a validator of somebody else's."""
+"""Kinds of errors whose messages come from pydantic, not from a third-party validator."""
 
 
 def check_schema(schema: object) -> None:
-    """Find out before anything is sent whether answers can be checked against `schema`.
+    """Check, before anything is sent, that answers can be checked against `schema`.
 
     Raises:
-        InvalidRequestError: it is no schema, or the library that checks it is not installed.
+        InvalidRequestError: it is not a schema, or the library that checks it is not installed.
     """
     if isinstance(schema, Mapping):
         schema_check_of(schema)
@@ -48,13 +48,13 @@ def check_schema(schema: object) -> None:
 def parse_answer(request: LLMRequest, response: LLMResponse, limit: WorkLimit) -> Any:
     """Return the parsed answer, if it keeps the contract; None for one that only calls tools.
 
-    The contract binds the text of an answer: an answer that calls tools and says nothing has none yet.
+    The contract applies to the text of an answer: an answer that only calls tools has none yet.
 
-    Text around the JSON is set aside where exactly one JSON value is left; see `json_text`.
+    Text around the JSON is ignored if exactly one JSON value remains; see `json_text`.
 
     Raises:
         ContractViolationError: it is cut by length, is not JSON, or does not fit the schema.
-        WorkLimitError: to find out takes longer than `limit` allows.
+        WorkLimitError: the check takes longer than `limit` allows.
     """
     if response.tool_calls and not response.text.strip():
         return None
@@ -69,19 +69,20 @@ def parse_answer(request: LLMRequest, response: LLMResponse, limit: WorkLimit) -
     except ValueError as error:
         raise _violation(response, str(error)) from None
     try:
-        # Half characters, as a model or a server that counts in UTF-16 leaves them, are no JSON for the parsers used.
+        # Lone surrogates, which models and servers that count in UTF-16 leave behind, are not JSON for the parsers
+        # used.
         return _checked(request.schema, json_text(whole_escapes(response.text)), limit)
     except ValueError as error:
         raise _violation(response, str(error)) from None
 
 
 def unchecked(response: LLMResponse) -> ContractViolationError:
-    """Return the error for an answer whose check takes too long. Asking again is no use: the next may be the same."""
+    """Return the error for an answer whose check takes too long. A retry is pointless: it may get the same answer."""
     return ContractViolationError(f"{BROKEN_CONTRACT}to check it takes too long", response=response, final=True)
 
 
 class _NotJSONError(ValueError):
-    """The text is no JSON."""
+    """The text is not JSON."""
 
 
 def _checked(schema: Any, text: str, limit: WorkLimit) -> Any:
@@ -114,7 +115,7 @@ def _validated(schema: Any, text: str) -> Any:
         return adapter_of(schema).validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-    except Exception as error:  # noqa: BLE001 - a validator of somebody else's may raise anything
+    except Exception as error:  # noqa: BLE001 - a third-party validator may raise anything
         raise ValueError(f"does not fit {type_name(schema)}: its validator raised {type(error).__name__}") from None
     if first["type"] == "json_invalid":
         raise _NotJSONError(f"not JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
@@ -123,13 +124,13 @@ def _validated(schema: Any, text: str) -> Any:
 
 
 def _said(error: ErrorDetails) -> str:
-    """Return what a pydantic error says, if it says nothing of the value."""
+    """Return the message of a pydantic error, if it does not quote the value."""
     quotes_value = {"tag", "error"} & error.get("ctx", {}).keys()
     return error["msg"] if error["type"] in _SAID_BY_PYDANTIC and not quotes_value else bounded(error["type"], 60)
 
 
 def _words_of_type(schema: Any) -> frozenset[str]:
-    """Return the words that a path within a value of the type may show: those of its JSON Schema."""
+    """Return the words that may be shown in a path within a value of the type: those of its JSON Schema."""
     try:
         return words_of(json_schema_of(schema))
     except LLMRouterError:  # JSON Schema cannot express it
@@ -141,9 +142,9 @@ def _violation(response: LLMResponse, message: str) -> ContractViolationError:
 
 
 def repair_messages(error: LLMRouterError) -> tuple[Message, Message]:
-    """Return the broken answer as the assistant's message, and the user's that says what is wrong with it.
+    """Return the broken answer as an assistant message, and the user message that says what is wrong with it.
 
-    `error` is scrubbed and bounded by now. Tool calls of the answer are left out: a call without its result is refused.
+    `error` is already scrubbed and bounded. The answer's tool calls are left out: a call without its result is refused.
     """
     answer, what = error.response, error.message.removeprefix(BROKEN_CONTRACT)
     text = "" if answer is None else answer.text

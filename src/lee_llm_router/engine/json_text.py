@@ -1,8 +1,8 @@
-"""Finds the one JSON value in the text of an answer, whole or still coming in, and sets aside what is around it. Pure.
+"""Finds the one JSON value in the text of an answer, complete or partial, and ignores the text around it. Pure.
 
-Models asked for JSON alone still write around it: a Markdown fence, their thinking between tags, a sentence. The text
-is set aside only where nothing is to be guessed: exactly one JSON value is left, and no bracket outside it. A broken
-value is never mended, no part of it is taken for the whole, and a number or a word within a sentence is no value.
+Models asked for only JSON still write around it: a Markdown fence, their thinking between tags, a sentence. That text
+is ignored only if nothing has to be guessed: exactly one JSON value remains, and no bracket outside it. A broken value
+is never repaired, no part of it is taken for the whole, and a number or a word within a sentence is not a value.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _TAGS = "(?:think|thinking|thought|reasoning)"
 _THOUGHTS_BEGIN = re.compile(rf"\s*<{_TAGS}>", re.IGNORECASE)
 _THOUGHTS_END = re.compile(rf"</{_TAGS}>", re.IGNORECASE)
 _LONE_END = re.compile(rf"^[ \t]*</{_TAGS}>", re.IGNORECASE | re.MULTILINE)
-"""An end at the start of a line, where no string of a JSON value can hold it."""
+"""An end tag at the start of a line, where no string of a JSON value can contain it."""
 _OPENING = re.compile(r"[\[{]")
 _BRACKET = re.compile(r"[\[\]{}]")
 _FENCE = "```"
 
 
 def json_text(text: str) -> str:
-    """Return the part of `text`, which is not JSON as a whole, that holds its one JSON value.
+    """Return the part of `text` (which is not JSON as a whole) that holds its one JSON value.
 
-    Where the value is no valid JSON, the part is all from its beginning, so that its reader says what is wrong there.
+    If the value is not valid JSON, return everything from its beginning, so that the parser reports the error there.
 
     Raises:
-        ValueError: there are several values, or brackets outside of the one.
+        ValueError: there are several values, or brackets outside the one.
     """
     text = _without_fence(without_thoughts(text).strip())
     opening = _OPENING.search(text)
@@ -47,11 +47,11 @@ def json_text(text: str) -> str:
 
 
 def partial_json(text: str) -> Any:
-    """Return the JSON value in `text` as far as it has come in; None if none has begun.
+    """Return the JSON value in `text` as far as it has arrived; None if none has begun.
 
-    Of a broken one it is what came before the break, or None.
+    For a broken value, return the part before the break, or None.
 
-    A string, list or object that has no end yet holds what has come of it; a key without its value is left out.
+    An unfinished string, list or object holds the part that has arrived; a key without its value is left out.
     """
     text = without_thoughts(text).strip()
     opening = _OPENING.search(text)
@@ -63,11 +63,11 @@ def partial_json(text: str) -> Any:
 
 
 def without_thoughts(text: str) -> str:
-    """Return `text` without the model's thoughts at its beginning; empty while they have no end."""
+    """Return `text` without the model's thoughts at its beginning; empty until they end."""
     if _THOUGHTS_BEGIN.match(text):
         end = _THOUGHTS_END.search(text)
         return "" if end is None else text[end.end() :]
-    # Some chat templates open the thoughts in the prompt, so that the answer holds their end alone.
+    # Some chat templates open the thoughts in the prompt, so the answer contains only the end tag.
     end = _LONE_END.search(text)
     return text if end is None else text[end.end() :]
 

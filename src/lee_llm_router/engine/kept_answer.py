@@ -1,4 +1,4 @@
-"""Gives a caller an answer that was kept: recorded as such, and piece by piece where it is streamed."""
+"""Returns a kept answer to a caller: recorded as such, and in pieces for a streamed call."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lee_llm_router.providers.streams import ChunkStream, chunk_of
 from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 _PIECE = re.compile(r".{1,40}(?:\s+|$)|\S{1,40}", re.DOTALL)
-"""A piece of a text that is handed on as a stream: words of up to 40 characters together."""
+"""A piece of a text to stream: whole words, up to 40 characters."""
 
 
 def serve_kept(plan: CallPlan, recorder: CallRecorder, target: Target, answer: Any) -> CallSteps:
-    """Return `answer`, which was kept for `target` and accepted; hand it on in pieces if the call is streamed."""
+    """Return `answer`, which was kept for `target` and accepted; stream it in pieces if the call is streamed."""
     if plan.stream is not None:
         deadline_at = plan.started + plan.deadline
         bounds = StreamDeadlines(deadline_at, plan.stream.idle_timeout, deadline_at)
@@ -30,30 +30,30 @@ def serve_kept(plan: CallPlan, recorder: CallRecorder, target: Target, answer: A
 
 
 class KeptStream(ChunkStream):
-    """A whole answer as a stream of pieces: reasoning, text, then the rest."""
+    """A complete answer as a stream of pieces: reasoning, text, then the rest."""
 
     def __init__(self, answer: LLMResponse) -> None:
         self._pieces = _pieces(answer)
 
     def buffered(self) -> StreamChunk | None:
-        """Return the next piece: nothing has to be waited for."""
+        """Return the next piece: there is nothing to wait for."""
         return next(self._pieces, None)
 
     def pull(self, timeout: float) -> StreamChunk | None:  # noqa: ARG002 - as above
-        """As `ChunkStream.pull`."""
+        """See `ChunkStream.pull`."""
         return next(self._pieces, None)
 
     async def pull_async(self, timeout: float) -> StreamChunk | None:
-        """As `pull`."""
+        """See `pull`."""
         return self.pull(timeout)
 
 
 class WatchedAssembler(StreamAssembler):
-    """An assembler that lets a flight know when its stream waits for its reader.
+    """An assembler that tells a flight when its stream waits for its reader.
 
     Args:
         inner: Does the work.
-        flight: That of the call.
+        flight: The flight of the call.
     """
 
     def __init__(self, inner: StreamAssembler, flight: Flight) -> None:
@@ -62,27 +62,27 @@ class WatchedAssembler(StreamAssembler):
 
     @property
     def texts(self) -> Sequence[str]:
-        """As `StreamAssembler.texts`."""
+        """See `StreamAssembler.texts`."""
         return self._inner.texts
 
     def time_left(self, now: float) -> float:
-        """As `StreamAssembler.time_left`: the reader wants the next piece."""
+        """Same as `StreamAssembler.time_left`; the reader wants the next piece."""
         self._flight.rests(None)
         return self._inner.time_left(now)
 
     def too_slow(self, waited: float) -> LLMTimeoutError:
-        """As `StreamAssembler.too_slow`."""
+        """See `StreamAssembler.too_slow`."""
         return self._inner.too_slow(waited)
 
     def add(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
-        """As `StreamAssembler.add`: what it returns is handed to the reader."""
+        """Same as `StreamAssembler.add`; the returned chunks go to the reader."""
         handed_on = self._inner.add(chunk, clock)
         if handed_on:
             self._flight.rests(clock())
         return handed_on
 
     def finish(self, raw: Any = None) -> LLMResponse:
-        """As `StreamAssembler.finish`."""
+        """See `StreamAssembler.finish`."""
         return self._inner.finish(raw)
 
 
@@ -101,4 +101,4 @@ def _pieces(answer: LLMResponse) -> Iterator[StreamChunk]:
 
 
 def _nothing(moment: float) -> None:
-    """Do nothing: a kept answer has no first output worth an event."""
+    """Do nothing: the first output of a kept answer needs no event."""

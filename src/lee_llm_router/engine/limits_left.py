@@ -1,12 +1,12 @@
-"""What an answer says of the limits of a minute: the tokens that it used, and what the vendor has left.
+"""What an answer says about per-minute limits: the tokens it used, and what the vendor has left.
 
 How this works
 --------------
 The headers of all vendors have one shape: a name with ``ratelimit``, a unit (``tokens`` or ``requests``) and
-``remaining``, and beside it the same name with ``reset``. OpenAI writes ``x-ratelimit-remaining-tokens: 149984`` and
+``remaining``, and next to it the same name with ``reset``. OpenAI writes ``x-ratelimit-remaining-tokens: 149984`` and
 ``x-ratelimit-reset-tokens: 6m0s``, Anthropic ``anthropic-ratelimit-tokens-remaining`` and a moment. ``RateLimit:
-"default";r=50;t=30`` (the draft of the IETF) says both at once. A name without a unit counts requests. Names with a
-word more (``input-tokens``, ``tokens-month``) tell of limits that are not those of the file.
+"default";r=50;t=30`` (the IETF draft) says both at once. A name without a unit counts requests. Names with an extra
+word (``input-tokens``, ``tokens-month``) are about limits that the file does not have.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lee_llm_router.response.types import LLMUsage
 _OF_ANOTHER_LIMIT = frozenset(
     {"input", "output", "day", "days", "month", "hour", "week", "year", "second", "concurrent", "bysize", "images"}
 )
-"""Words of a name that say that it tells of a part of the tokens, or of another span than a minute."""
+"""Words in a name that mean a part of the tokens, or a period other than a minute."""
 _ITEM = re.compile(r"\b(r|t|remaining|reset)\s*=\s*\"?([0-9.]{1,20})")
 _LONGEST_DURATION = 9
-"""Characters; what is longer (``2026-11-26T19:00:00Z``, ``1764180000``) is read as a moment, or slowly."""
+"""Characters of a duration; longer values (``2026-11-26T19:00:00Z``, ``1764180000``) are read as moments, or slowly."""
 _PLAIN_NAMES = ("ratelimit", "x-ratelimit")
 
 
 def tokens_used(operation: Operation, said: Any) -> int | None:
-    """Return the tokens of an attempt by what came of it; None if that does not say.
+    """Return the tokens that an attempt used, judging by its result; None if the result does not tell.
 
     Args:
-        operation: What was asked.
-        said: The answer, or the error. One that was sent nothing, or refused (a status of 4xx), has used none.
+        operation: The operation of the call.
+        said: The answer, or the error. An attempt that sent nothing, or was refused (a 4xx status), has used none.
     """
     if isinstance(said, LLMRouterError):
         if said.response is not None and (used := _total(said.response.usage)) is not None:
@@ -56,12 +56,12 @@ def _total(usage: LLMUsage) -> int | None:
 
 
 def limits_left(headers: Mapping[str, str], now: float) -> LimitsLeft | None:
-    """Return what `headers` say is left of a vendor's limits of a minute; None if they say nothing.
+    """Return what is left of a vendor's per-minute limits according to `headers`; None if they do not tell.
 
-    Of several limits of one unit the one with the least left counts.
+    Of several limits for one unit, the one with the least left counts.
 
     Args:
-        headers: Those of an answer, by lower-case name.
+        headers: The headers of an answer, by lower-case name.
         now: Seconds since 1970.
     """
     of_answer = headers if isinstance(headers, AnswerHeaders) else AnswerHeaders.from_mapping(headers)
@@ -76,7 +76,7 @@ def limits_left(headers: Mapping[str, str], now: float) -> LimitsLeft | None:
         elif (part := _part_of(name)) is not None and (amount := number_in(value)) is not None:
             unit, beside = part
             reset = told.get(beside, "")
-            if len(reset) > _LONGEST_DURATION:  # a moment: compared by the clock of the answer
+            if len(reset) > _LONGEST_DURATION:  # a moment: compare it with the clock of the answer
                 resets_in = seconds_in(reset, server_time(of_answer.bare(b"date"), now))
             else:
                 resets_in = seconds_in(reset, now) if reset else None
@@ -92,7 +92,7 @@ def _keep_less(least: dict[str, AmountLeft], unit: str, left: AmountLeft) -> Non
 
 @lru_cache(maxsize=256)
 def _part_of(name: str) -> tuple[str, str] | None:
-    """Return which unit a header with what is left counts, and the name of the one with its reset; None: it is none."""
+    """Return the unit of a header with a remaining amount, and the name of its reset header; None if it is not one."""
     words = set(name.replace("_", "-").split("-"))
     if "remaining" not in words or words & _OF_ANOTHER_LIMIT:
         return None
@@ -100,7 +100,7 @@ def _part_of(name: str) -> tuple[str, str] | None:
 
 
 def _left_in_items(value: str) -> Iterator[tuple[str, AmountLeft]]:
-    """Yield what ``"tokens";r=50;t=30`` says, or ``limit=100, remaining=50, reset=30``."""
+    """Yield the amounts in ``"tokens";r=50;t=30`` or ``limit=100, remaining=50, reset=30``."""
     for item in value.split(",") if ";" in value else [value]:
         fields = dict(_ITEM.findall(item))
         amount = number_in(fields.get("r", fields.get("remaining")))

@@ -1,6 +1,6 @@
 """Checks messages before anything is sent: those a caller passes, and those a compression hook returns.
 
-Stands beside `response`, below the engine and above nothing but errors: the planner and the engine both need it.
+It depends only on `response` and errors, since the planner and the engine both need it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def normalize_messages(messages: Messages) -> tuple[Message, ...]:
         return _checked(messages)
     except LLMRouterError:
         raise
-    except Exception as error:  # noqa: BLE001 - lists and mappings of the caller's own may raise anything
+    except Exception as error:  # noqa: BLE001 - a caller's own lists and mappings may raise anything
         raise _wrong(f"messages cannot be read ({type(error).__name__})") from None
 
 
@@ -43,7 +43,7 @@ def _checked(messages: Sequence[Message]) -> tuple[Message, ...]:
     for message in messages:
         if type(message) is dict:
             content = message.get("content")
-            # Nearly all messages are ASCII text of a usual role, and need no further check: 0.65 us less a message.
+            # Nearly all messages are ASCII text with a usual role, and need no further check: 0.65 us less per message.
             if type(content) is not str or not content.isascii() or message.get("role") not in _USUAL_ROLES:
                 _check(message, f"messages[{len(checked)}]")
             checked.append(message)

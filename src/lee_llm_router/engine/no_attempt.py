@@ -16,7 +16,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 
 def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, now: float) -> LLMRouterError:
-    """Return the error of a call whose `deadline` leaves no time for an attempt, after the wait it made."""
+    """Return the error of a call whose `deadline` leaves no time for an attempt after its wait."""
     message = f"the call's deadline of {deadline:g} s passed before an attempt"
     since, reason = waited or (now, None)
     if reason is not None:
@@ -24,10 +24,8 @@ def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, no
     return LLMTimeoutError(message, sent=False)
 
 
-def nobody_left(
-    selector: TargetSelector, records: Sequence[TraceRecord], last_error: LLMRouterError | None, now: float
-) -> LLMRouterError:
-    """Return the error of a call that can ask no target, of which there are `records` so far."""
+def nobody_left(selector: TargetSelector, last_error: LLMRouterError | None, now: float) -> LLMRouterError:
+    """Return the error of a call that has no target to try."""
     if selector.spent_budget is not None:
         return selector.spent_budget
     opens_at = selector.opens_at
@@ -48,7 +46,7 @@ def _refusals(records: Sequence[TraceRecord]) -> str:
 
 
 def kept_answer(plan: CallPlan, recorder: CallRecorder, action: NextAction) -> CallSteps:
-    """Return the answer that was kept for the target whose turn has come."""
+    """Return the kept answer of the target whose turn has come."""
     from lee_llm_router.engine.kept_answer import serve_kept  # noqa: PLC0415 - only where there is a cache
 
     return serve_kept(plan, recorder, action.candidate.target, action.kept)

@@ -1,7 +1,7 @@
-"""What a call wants of a provider: how to ask, how to check what comes back, and what of it to record.
+"""What a call needs from a provider: how to call it, how to check its answer, and what to record.
 
-The engine knows attempts, waits and failures; an operation knows its question and its answer. Chat completion is here,
-`embedding.py` has another: one more kind of call is one more class, not another engine.
+The engine handles attempts, waits and failures; an operation knows its request and its answer. Chat completion is here,
+`embedding.py` has another: a new kind of call is a new class, not another engine.
 """
 
 from __future__ import annotations
@@ -41,74 +41,74 @@ class Operation(ABC):
     """One kind of call. An instance holds no state and serves every call of its kind."""
 
     name: ClassVar[str | None] = None
-    """What a trace record calls it; None for chat completion."""
+    """Its name in trace records; None for chat completion."""
     options: ClassVar[frozenset[str] | None] = None
-    """The options of `CallOptions` that it takes; None: all."""
+    """The `CallOptions` that it takes; None: all."""
     judged: ClassVar[bool] = True
-    """Whether `accept`, of a role or a call, is about its answers."""
+    """Whether `accept`, of a role or a call, applies to its answers."""
     has_output: ClassVar[bool] = True
-    """Whether an answer is made of tokens, which `tpm` counts."""
+    """Whether an answer consists of tokens, which `tpm` counts."""
 
     @abstractmethod
     def checked(self, payload: Any) -> Any:
-        """Return what the caller asks (messages, inputs) in the form that `request_for` takes.
+        """Return the caller's payload (messages, inputs) in the form that `request_for` takes.
 
         Raises:
-            InvalidRequestError: it is nothing that could be asked.
+            InvalidRequestError: the payload is invalid.
         """
 
     @abstractmethod
     def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> Any:
-        """Return the request for `target`, made once for each target of a call."""
+        """Return the request for `target`; called once for each target of a call."""
 
     def refusal(self, provider: Provider[Any], request: Any) -> str | None:  # noqa: ARG002 - most have none
-        """Return why `provider` cannot serve `request`, found without asking it; None if it can."""
+        """Return why `provider` cannot serve `request`, without calling it; None if it can."""
         return None
 
     def fitted(self, provider: Provider[Any], request: Any) -> tuple[Any, tuple[str, ...]]:  # noqa: ARG002 - as above
-        """Return `request` as `provider` can take it, and the names of what was left out of it."""
+        """Return `request` in a form that `provider` can take, and the names of the options left out."""
         return request, ()
 
     @abstractmethod
     def ask(self, provider: Provider[Any], request: Any, timeout: float) -> Any:
-        """Make one try, for at most `timeout` seconds."""
+        """Make one attempt, for at most `timeout` seconds."""
 
     @abstractmethod
     def ask_async(self, provider: Provider[Any], request: Any, timeout: float) -> Coroutine[Any, Any, Any]:
-        """As `ask`, for asyncio."""
+        """Same as `ask`, for asyncio."""
 
     @abstractmethod
     def accepted(self, plan: CallPlan, target: Target, request: Any, answer: Any) -> Any:
         """Return the answer as the caller gets it.
 
         Raises:
-            LLMRouterError: it is no answer to `request`. The attempt has failed.
-            WorkLimitError: to find out takes too long for an event loop: `accepted_within` is asked.
+            LLMRouterError: it does not answer `request`. The attempt has failed.
+            WorkLimitError: the check takes too long for an event loop; `accepted_within` is called instead.
         """
 
     def accepted_within(self, plan: CallPlan, target: Target, request: Any, answer: Any, seconds: float) -> Any:  # noqa: ARG002
-        """As `accepted`, which has raised `WorkLimitError`: now for up to `seconds`, and not on an event loop."""
+        """Same as `accepted`, after it raised `WorkLimitError`: for up to `seconds`, and not on an event loop."""
         return self.accepted(plan, target, request, answer)
 
-    def repaired(self, request: Any, error: LLMRouterError) -> Any:  # noqa: ARG002 - most have no words for it
-        """Return `request` as it is asked again after an answer that broke its contract, as `error` says."""
+    def repaired(self, request: Any, error: LLMRouterError) -> Any:  # noqa: ARG002 - most have no repair message
+        """Return `request` as it is sent again after an answer that broke its contract, as described by `error`."""
         return request
 
     def facts(self, answer: Any) -> LLMResponse:
-        """Return what a trace record says of `answer`, as a response: model, usage, cost, sizes, text."""
+        """Return the facts about `answer` for a trace record, as a response: model, usage, cost, sizes, text."""
         response: LLMResponse = answer
         return response
 
-    def with_cost(self, answer: Any, cost_usd: float) -> Any:  # noqa: ARG002 - an application's own may have no field
-        """Return `answer`, which names no cost, with what it cost in US dollars."""
+    def with_cost(self, answer: Any, cost_usd: float) -> Any:  # noqa: ARG002 - an application's own answer may have no such field
+        """Return `answer`, which has no cost, with its cost in US dollars."""
         return answer
 
     def answer_form(self) -> AnswerForm | None:
-        """Return how its answers are kept by a cache; None: they are not."""
+        """Return the form in which a cache keeps its answers; None if it does not."""
         return None
 
     def request_of_kept(self, plan: CallPlan, target: Target) -> Any:  # noqa: ARG002 - the template says enough
-        """Return the request by which an answer that was kept for `target` is checked; it is not sent."""
+        """Return the request for checking an answer that was kept for `target`; it is not sent."""
         return target.request_template
 
     def messages(self, request: Any) -> Sequence[Mapping[str, Any]]:
@@ -117,7 +117,7 @@ class Operation(ABC):
         return messages
 
     def tokens_wanted(self, request: Any) -> int:
-        """Return an estimate of the tokens that an attempt will use, where `tpm` limits them."""
+        """Return an estimate of the tokens that an attempt will use, for `tpm`."""
         from lee_llm_router.engine.token_estimate import request_tokens  # noqa: PLC0415 - many have no such limit
 
         return request_tokens(request, self.messages(request), has_output=self.has_output)
@@ -127,7 +127,7 @@ class Operation(ABC):
         return ()
 
     def settings(self, request: Any) -> Mapping[str, Any]:  # noqa: ARG002 - most have none that this class knows
-        """Return what else `request` asks for, for ``capture: full``: what is not set is left out."""
+        """Return the other options of `request` for ``capture: full``, without those not set."""
         return {}
 
 
@@ -135,11 +135,11 @@ class Completion(Operation):
     """Chat completion: messages in, one `LLMResponse` out."""
 
     def checked(self, payload: Any) -> tuple[Message, ...]:
-        """As `normalize_messages`."""
+        """See `normalize_messages`."""
         return normalize_messages(payload)
 
     def request_for(self, plan: CallPlan, target: Target, reporter: Reporter) -> LLMRequest:
-        """Return the target's template with the call's messages, compressed if the role has a hook for that."""
+        """Return the target's template with the call's messages, compressed if the role has a hook."""
         settings, messages = plan.role_settings, plan.payload
         if settings.compress is not None:
             compressed = reporter.call_listener("compression", _compressed, settings.compress, messages)
@@ -169,7 +169,7 @@ class Completion(Operation):
         return provider.untakable(request)
 
     def fitted(self, provider: Provider[Any], request: LLMRequest) -> tuple[LLMRequest, tuple[str, ...]]:
-        """Return `request` without what the provider cannot express, where that is wanted."""
+        """Return `request` without the options that the provider cannot express, if they may be dropped."""
         if not request.drop_unsupported:
             return request, ()
         missing = {**provider.unsupported(request, provider.settings_for(request)), **provider.refused_before(request)}
@@ -177,28 +177,28 @@ class Completion(Operation):
         return (replace(request, **{name: _DEFAULTS[name] for name in dropped}), dropped) if dropped else (request, ())
 
     def tools(self, request: LLMRequest) -> Sequence[Mapping[str, Any]]:
-        """Return the tools as they were given."""
+        """Return the tools as given."""
         return request.tools or ()
 
     def settings(self, request: LLMRequest) -> Mapping[str, Any]:
-        """Return the fields of `request` that are set; a type given as schema as its JSON Schema, if it has one."""
+        """Return the fields of `request` that are set; a type given as schema becomes its JSON Schema, if any."""
         asked = {name: getattr(request, name) for name in _SETTINGS if request.asks_for(name)}
         if request.schema is not None:
             asked["schema"] = shown_schema(request.schema)
         return asked
 
     def ask(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:
-        """As `Provider.complete`."""
+        """See `Provider.complete`."""
         return provider.complete(request, timeout)
 
     def ask_async(
         self, provider: Provider[Any], request: LLMRequest, timeout: float
     ) -> Coroutine[Any, Any, LLMResponse]:
-        """As `Provider.complete_async`."""
+        """See `Provider.complete_async`."""
         return provider.complete_async(request, timeout)
 
     def accepted(self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any) -> LLMResponse:
-        """Return the response, held to its JSON contract, naming who served it in which call."""
+        """Return the response, checked against its JSON contract, with the names of its provider and call."""
         response = believable(answer if type(answer) is LLMResponse else ensure_response(answer))
         if response.tool_calls:
             response = _with_parsed_calls(request, response)
@@ -210,7 +210,7 @@ class Completion(Operation):
     def accepted_within(
         self, plan: CallPlan, target: Target, request: LLMRequest, answer: Any, seconds: float
     ) -> LLMResponse:
-        """As `accepted`, with a longer limit; an answer that takes even longer to check breaks its contract."""
+        """Same as `accepted`, with a higher limit; an answer that takes even longer to check breaks its contract."""
         from lee_llm_router.engine import json_contract  # noqa: PLC0415 - as above
 
         response = believable(ensure_response(answer))
@@ -227,7 +227,7 @@ class Completion(Operation):
         return with_cost(answer, cost_usd)
 
     def answer_form(self) -> AnswerForm:
-        """As `Operation.answer_form`."""
+        """See `Operation.answer_form`."""
         from lee_llm_router.providers.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only where there is a cache
 
         return COMPLETION_FORM
@@ -248,17 +248,17 @@ _SETTINGS = [
 ]
 
 _NEVER_DROPPED = frozenset({"messages", "model", "tools", "schema"})
-"""What a provider may find inexpressible too; without it, the answer would be one to another question."""
+"""Options that are never dropped even if a provider cannot express them: the answer would be to another question."""
 _DEFAULTS: dict[str, Any] = {
     field.name: field.default if field.default_factory is MISSING else field.default_factory()
     for field in fields(LLMRequest)
 }
-"""What stands for an option that is not asked for."""
+"""The values of options that are not set."""
 
 
 @cache
 def _parser() -> Callable[[LLMRequest, LLMResponse, WorkLimit], Any]:
-    """Return `json_contract.parse_answer`: an import that was made before still takes 5,000 instructions."""
+    """Return `json_contract.parse_answer`: even a repeated import takes 5,000 instructions."""
     from lee_llm_router.engine.json_contract import parse_answer  # noqa: PLC0415 - many programs have no contracts
 
     return parse_answer
@@ -271,15 +271,15 @@ def _with_parsed_calls(request: LLMRequest, response: LLMResponse) -> LLMRespons
 
 
 def shown_schema(schema: Any) -> Any:
-    """Return a schema as records have it: a JSON Schema, or the name of a type that has none."""
+    """Return a schema as records show it: a JSON Schema, or the name of a type that has none."""
     from lee_llm_router.providers.json_schema import json_schema_of, type_name  # noqa: PLC0415 - as above
 
     try:
         return json_schema_of(schema)
-    except Exception:  # noqa: BLE001 - a record is not worth a call
+    except Exception:  # noqa: BLE001 - a record must not cost the call
         return type_name(schema)
 
 
 def _compressed(hook: Compressor, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return what `hook` makes of `messages`, checked as what a caller passes."""
+    """Return the messages from `hook`, checked like a caller's messages."""
     return normalize_messages(hook([*map(dict, messages)]))

@@ -1,4 +1,4 @@
-"""One call as the engine gets it, and the parts of a router it works with. Data only."""
+"""One call as the engine receives it, and the parts of a router it works with. Data only."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.reporter import Reporter
 
 SHORTEST_ATTEMPT = 0.001
-"""Seconds: with less than this left before the deadline no attempt is started."""
+"""Seconds: no attempt is started with less time than this before the deadline."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,18 +49,18 @@ class Target:
     provider: str
     model: str | None
     fields: Mapping[str, Any]
-    """Request fields (as `LLMRequest` has them) and `timeout` in seconds."""
+    """Request fields (of `LLMRequest`) and `timeout` in seconds."""
     provider_overrides: Mapping[str, Any] = field(default_factory=dict)
     key_variable: str | None = None
-    """The variable of the key that it is asked with, where its provider has several."""
+    """The variable of the key to use, if its provider has several."""
     key: TargetKey = field(init=False, repr=False, compare=False)
-    """Provider, model and, where it has one, the variable of its key: the key of its health."""
+    """Provider, model and, if set, the variable of its key: the key of its health."""
     names: tuple[str, str | None] = field(init=False, repr=False, compare=False)
-    """Provider and model as records, events and messages have them: printable, and of bounded length."""
+    """Provider and model as shown in records, events and messages: printable, and of bounded length."""
     timeout: float = field(init=False, repr=False, compare=False)
     """Seconds one attempt may take."""
     request_template: LLMRequest = field(init=False, repr=False, compare=False)
-    """The request, without what belongs to a call: messages, role, ids and metadata."""
+    """The request without the parts that belong to one call: messages, role, ids and metadata."""
 
     def __post_init__(self) -> None:
         timeout, template = _asked_by(self.model, self.fields)
@@ -81,24 +81,24 @@ class Target:
         return f"Target(provider={self.provider!r}, model={self.model!r}, {fields=!r}, provider_{overrides=!r}{key})"
 
     def with_fields(self, fields: Mapping[str, Any], model: str | None = None) -> Target:
-        """Return the same target with other request fields and, if one is named, another model."""
+        """Return the same target with other request fields and, if given, another model."""
         if model is None:
             return self if fields is self.fields else _makers()[0](self, fields, *_asked_by(self.model, fields))
         return Target(self.provider, model or self.model, fields, self.provider_overrides, self.key_variable)
 
     def masked(self, secrets: Collection[str]) -> Target:
-        """Return the same target, which shows none of `secrets`."""
+        """Return the same target with `secrets` masked in its fields and overrides."""
         fields, overrides = masked_again(self.fields, secrets), masked_again(self.provider_overrides, secrets)
         if fields is self.fields and overrides is self.provider_overrides:
             return self
         return Target(self.provider, self.model, fields, overrides, self.key_variable)
 
     def with_key(self, variable: str) -> Target:
-        """Return the same target, asked with the key in `variable`."""
+        """Return the same target, to be called with the key in `variable`."""
         return Target(self.provider, self.model, self.fields, self.provider_overrides, variable)
 
     def differs_by_key(self, other: Target) -> bool:
-        """Whether `other` is the same entry of the chain, asked with another key."""
+        """Whether `other` is the same entry of the chain with another key."""
         return (
             self.key_variable is not None and other.key_variable is not None and self.key_variable != other.key_variable
             and self.fields is other.fields and self.provider_overrides is other.provider_overrides
@@ -108,7 +108,7 @@ class Target:
 
 @cache
 def _makers() -> tuple[Callable[..., Target], Callable[..., LLMRequest]]:
-    """Return what copies a target for other request fields, and what makes requests: calls with options do both."""
+    """Return the functions with which calls with options copy targets and make requests."""
     return copier(Target, "fields", "timeout", "request_template"), maker(LLMRequest)
 
 
@@ -121,7 +121,7 @@ def _asked_by(model: str | None, fields: Mapping[str, Any]) -> tuple[float, LLMR
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class RouterParts:
-    """The parts of a router that the engine works with. They outlive every call, since each call holds them."""
+    """The parts of a router that the engine works with. They live as long as any call, since each call holds them."""
 
     clock: Clock
     random: Callable[[], float]
@@ -132,30 +132,30 @@ class RouterParts:
     secrets: tuple[str, ...] = ()
     """Values that must appear in no error and no trace."""
     capture_full: bool = False
-    """Whether records hold prompts and answers."""
+    """Whether records contain prompts and answers."""
     workspace: str | None = None
     billing: Billing | None = None
-    """Knows what attempts cost; None where nothing but vendors' own figures says so, and there is no budget."""
+    """Knows the cost of attempts; None if only vendors' own figures give it and there is no budget."""
     provider_words: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Short texts of providers that have been cleaned before; `recorded_text.provider_word` keeps it."""
+    """Cleaned short texts of providers, cached by `recorded_text.provider_word`."""
     answer_times: dict[Any, AnswerTimes] = field(default_factory=dict)
-    """How long answers have taken, where a role's `hedge` goes by it; `hedging` keeps it."""
+    """The times of answers, if a role's `hedge` uses them; maintained by `hedging`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleSettings:
-    """What holds for every call to one role."""
+    """The settings that hold for every call to one role."""
 
     role: str
     policy: str
     deadline: float
-    """Seconds for the whole call, if the caller names none."""
+    """Seconds for the whole call, unless the caller sets a deadline."""
     retry: RetryConfig
     fallback_on: Collection[str]
     retry_effects: bool
     metadata: Mapping[str, Any]
     compress: Compressor | None
-    """None: the messages go out as they are."""
+    """None: messages are sent unchanged."""
     stream: StreamConfig
     contract: ContractConfig
     accept: AcceptConfig | AcceptHook | None = None
@@ -163,7 +163,7 @@ class RoleSettings:
     hedge: HedgeConfig | None = None
     """None: attempts are made one after the other."""
     cache: RoleCache | None = None
-    """Keeps its answers; None: every call asks."""
+    """Keeps the role's answers; None: every call is made."""
     shown_role: str = field(init=False)
     """`role`, printable and of bounded length."""
 
@@ -173,47 +173,47 @@ class RoleSettings:
 
 @dataclass(slots=True)
 class CallPlan:
-    """One call, resolved: what is asked of whom, and within which bounds."""
+    """One call, resolved: what to ask of which targets, within which limits."""
 
     role_settings: RoleSettings
     operation: Operation
     request_id: str
     started: float
-    """The moment the call began, on the router's monotonic clock."""
+    """When the call began, on the router's monotonic clock."""
     deadline: float
     """Seconds for the whole call."""
     metadata: Mapping[str, Any]
     contract: ContractConfig
-    """What follows an answer that breaks its JSON contract."""
+    """What to do after an answer that breaks its JSON contract."""
     accept: AcceptConfig | AcceptHook | None = None
-    """What an acceptable answer is; None: any."""
+    """The acceptance rules; None: any answer is acceptable."""
     payload: Any = ()
-    """What the caller asks, as the operation's `checked` returned it: the messages of a completion."""
+    """The caller's request, as returned by the operation's `checked`: the messages of a completion."""
     targets: Sequence[Target] = ()
     reasons: Mapping[TargetKey, str] | None = None
-    """Why the policy chose a target, in its own words, where it said so."""
+    """Why the policy chose a target, in its own words, if it gave a reason."""
     stream: StreamConfig | None = None
     """How to stream; None for an unstreamed call."""
     hedge: HedgeConfig | None = None
-    """When another target is asked beside one that is slow; None: never."""
+    """When to hedge a slow target; None: never."""
     asked_role: str | None = None
-    """What the caller named, if it is no role and the default role takes its place."""
+    """The name that the caller passed, if there is no such role and the default role serves."""
     following: CallFollowing | None = None
     """The sinks that follow this call; None if there are none."""
     caching: CallCaching | None = None
-    """What the call has to do with a cache; None: nothing."""
+    """The cache state of the call; None if it has no cache."""
     wants_debug_events: bool = False
-    """Whether anyone receives the events of a call that goes well; they share one level."""
+    """Whether anyone receives the events of a successful call, which share one level."""
     is_paid: bool = False
-    """Whether its answer is there already, and to be paid in any case: no budget refuses it."""
+    """Whether its answer already exists and must be paid for anyway: no budget refuses it."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one target, while it is under way.
+    """One attempt in progress at one target.
 
-    As a step of a call it says: ask `provider` by `operation`, for at most `timeout` seconds, in `context`; send back
-    its answer.
+    As a step of a call it means: call `provider` through `operation`, for at most `timeout` seconds, in `context`; send
+    back its answer.
     """
 
     operation: Operation
@@ -223,28 +223,28 @@ class Attempt:
     """Seconds it may take."""
     target: Target
     index: int
-    """Counts from 0 over the call."""
+    """Number within the call, from 0."""
     target_index: int
-    """Counts from 0 at the target."""
+    """Number at the target, from 0."""
     started_monotonic: float
-    """The moment it began, on the router's monotonic clock."""
+    """When it began, on the router's monotonic clock."""
     started_at: float
-    """The same moment in seconds since 1970."""
+    """The same time in seconds since 1970."""
     dropped: tuple[str, ...] = ()
-    """Options that were left out, since the provider cannot express them."""
+    """Options that were left out because the provider cannot express them."""
     waited_for: str | None = None
     """What the call waited for before it."""
     why: str = ""
-    """Why it is made although its target was shut, where that is so."""
+    """Why it is made although its target was shut, if so."""
     counted: int = 1
     """Its number among the attempts at its target that count against `retry.attempts`, from 1."""
     is_hedge: bool = False
-    """Whether it was made beside another one, which had not begun to answer."""
+    """Whether it hedges another attempt that had not begun to answer."""
     context: Context | None = None
     """The context that its provider runs in; None: the caller's."""
     is_billed: bool = False
-    """Whether what it cost is known, and charged to the budgets."""
+    """Whether its cost is known, and charged to the budgets."""
     cost_source: str | None = None
-    """Where its cost is from, as `TraceRecord.cost_source`."""
+    """The source of its cost, as `TraceRecord.cost_source`."""
     first_output: float | None = None
-    """The moment of a stream's first real output, on the monotonic clock."""
+    """When the stream gave its first real output, on the monotonic clock."""

@@ -21,7 +21,7 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
         refusal = operation.refusal(provider, request)
         if target.provider in parts.health.token_limited:
             candidate.tokens = operation.tokens_wanted(request)
-    except Exception as error:  # noqa: BLE001 - a target whose provider breaks here is skipped, not fatal
+    except Exception as error:  # noqa: BLE001 - a target whose provider fails here is skipped, not fatal
         what = "cannot be built" if candidate.provider is None else "is broken"
         reason = error.message if isinstance(error, LLMRouterError) else text_of_exception(error)
         return scrubbed(UnavailableError(f"provider {target.provider!r} {what}: {reason}", sent=False), parts.secrets)
@@ -32,7 +32,7 @@ def prepare(plan: CallPlan, parts: RouterParts, candidate: Candidate) -> LLMRout
 
 
 def ask_otherwise(operation: Operation, candidate: Candidate, error: LLMRouterError) -> None:
-    """Let the next attempt at `candidate` cost none of its attempts; tell the model what broke its contract."""
+    """Make the next attempt at `candidate` free; tell the model how it broke the contract."""
     candidate.tries = max(0, candidate.tries - 1)
     candidate.failures -= 1
     if not error.ask_again:
@@ -42,11 +42,11 @@ def ask_otherwise(operation: Operation, candidate: Candidate, error: LLMRouterEr
 
 
 def _refit(operation: Operation, candidate: Candidate) -> None:
-    """Leave out of the candidate's request what its provider may have learned by now that it cannot express."""
+    """Leave out of the candidate's request the options that its provider has since learned it cannot express."""
     provider = candidate.provider
     if provider is not None:
         candidate.first_request, _ = operation.fitted(provider, candidate.first_request)
         candidate.request, more = operation.fitted(provider, candidate.request)
         candidate.dropped += more
-        if candidate.tokens:  # what a model is told of its broken answer is more to read
+        if candidate.tokens:  # the description of its broken answer adds to the prompt
             candidate.tokens = operation.tokens_wanted(candidate.request)

@@ -1,7 +1,7 @@
-"""Why a target was asked, in words for a record: what the policy said of it, and what had happened before in the call.
+"""Why a target was tried, in words for a record: the policy's reason, and earlier events of the call.
 
-It is put into words only where a record is built, from the records before it: the engine carries nothing for it but
-what these cannot tell (`Attempt.why`).
+The words are made only when a record is built, from the records before it. The engine carries only what these cannot
+tell (`Attempt.why`).
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from lee_llm_router.errors import FailureType
 from lee_llm_router.telemetry.records import TraceRecord
 
 MAX_REASON = 300
-"""Characters of a policy's reason that are kept."""
+"""The most characters of a policy's reason that are kept."""
 _FIRST = "first of the chain"
 _BROKEN_CONTRACT = FailureType.CONTRACT_VIOLATION.value
 
 
 def reason_of(attempt: Attempt, plan: CallPlan, before: Sequence[TraceRecord], secrets: Iterable[str]) -> str:
-    """Return why the target of `attempt` was asked.
+    """Return why the target of `attempt` was tried.
 
     Args:
         attempt: The attempt.
         plan: The call.
         before: The records of the call so far.
-        secrets: What may stand in no record.
+        secrets: Texts that must not appear in a record.
     """
     if not before and not plan.reasons and not attempt.why:
         return _FIRST
     told = None if plan.reasons is None else plan.reasons.get((attempt.target.provider, attempt.target.model))
     said = None if told is None else quoted(told, secrets, MAX_REASON)
-    # The record of one that began later, beside this one, may have been written sooner.
+    # A later attempt that ran concurrently may have been recorded first.
     last = next((index for index in range(len(before) - 1, -1, -1) if _is_before(before[index], attempt)), -1)
     passed = [record.target for record in before[last + 1 :] if record.outcome == "skipped"]
     if last >= 0 and not attempt.is_hedge:
@@ -53,7 +53,7 @@ def _is_before(record: TraceRecord, attempt: Attempt) -> bool:
 
 
 def _after(previous: TraceRecord, attempt: Attempt, plan: CallPlan) -> str:
-    """Return what `attempt` is, after an attempt that failed."""
+    """Describe `attempt`, which follows a failed attempt."""
     failure = previous.failure_type or previous.outcome
     if (previous.provider, previous.model) != attempt.target.names:
         return f"{'back' if attempt.target_index else 'fallback'} after {previous.target}: {failure}"

@@ -1,12 +1,12 @@
-"""What of the texts of a call a record holds: of an error, of a provider's words, and with ``capture: full`` of all.
+"""The texts that a record may hold: an error's, a provider's short words, and with ``capture: full`` all of them.
 
 How this works
 --------------
-Without ``capture: full`` no word of an answer may reach a record, an event or a log. The message of an error may quote
-one: a refusal, a body that is no JSON, an exception of a parser that shows its input. What an error says of its own
-stands before what it quotes, and a quotation begins with a colon or a quotation mark. So where an answer may have come,
-the message is kept up to there. Errors that vendors send in place of an answer stay whole, as do messages that the
-engine makes of its own rules; the latter quote nothing.
+Without ``capture: full``, no word of an answer may reach a record, an event or a log. But the message of an error may
+quote one: a refusal, a body that is not JSON, a parser's exception that shows its input. The error's own words precede
+the quotation, which begins with a colon or a quotation mark. So if an answer may have come, the message is cut there.
+Errors that vendors send instead of an answer stay complete, as do messages about the engine's own rules; the latter
+quote nothing.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ MAX_CAPTURED = 1_000_000
 """The most characters of each text field that ``capture: full`` adds to a record."""
 
 _MAX_WORD = 100
-"""The most characters of a finish reason or of the name of a model that served."""
+"""The most characters of a finish reason or of the served model's name."""
 _MAX_WORDS = 500
-"""How many of them are remembered."""
+"""The most words that are remembered."""
 _MAY_QUOTE = frozenset(
     {FailureType.INVALID_RESPONSE, FailureType.CONTENT_FILTER, FailureType.UNKNOWN, FailureType.CONTRACT_VIOLATION}
 )
 """Failures after which an answer may have come."""
 _OWN_SENTENCES = (BROKEN_CONTRACT, NOT_ACCEPTED)
-"""How messages of the engine begin that quote nothing of the answer."""
+"""Prefixes of the engine's own messages, which quote nothing of the answer."""
 _QUOTATION = late_pattern(r":\s|[\"'`“”‘’«»„]")
 
 
 def error_text(error: LLMRouterError, *, quotes: bool) -> str:
-    """Return the message of `error` as a record has it.
+    """Return the message of `error` for a record.
 
     Args:
-        error: The error, without secrets by now.
+        error: The error, already without secrets.
         quotes: Whether it may quote an answer.
     """
     message = error.message
@@ -60,7 +60,7 @@ def error_text(error: LLMRouterError, *, quotes: bool) -> str:
 def _may_quote(error: LLMRouterError) -> bool:
     if not error.sent or error.failure_type not in _MAY_QUOTE or error.message.startswith(_OWN_SENTENCES):
         return False
-    # With such a status a vendor sends an error in place of an answer. Exit codes of programs are below.
+    # With such a status a vendor sends an error instead of an answer. Exit codes of programs are lower.
     return error.status_code is None or error.status_code < 300
 
 
@@ -70,9 +70,9 @@ def _without_quotation(message: str) -> str:
 
 
 def provider_word(text: Any, attempt: Attempt, parts: RouterParts) -> str | None:
-    """Return a finish reason or a served model printable, bounded and without secrets; None if it is no text.
+    """Return a finish reason or a served model printable, bounded and without secrets; None if it is not text.
 
-    These words are the same in nearly all answers, so what came of each is remembered.
+    Nearly all answers have the same words, so the results are remembered.
     """
     if text is None or text in ("stop", "length", "tool_calls"):
         return text  # type: ignore[no-any-return]
@@ -93,7 +93,7 @@ def provider_word(text: Any, attempt: Attempt, parts: RouterParts) -> str | None
 
 
 def provider_id(text: Any, attempt: Attempt, parts: RouterParts) -> str | None:
-    """As `provider_word`, for what is another one in each answer."""
+    """Same as `provider_word`, for a text that differs in each answer."""
     if not isinstance(text, str) or not text:
         return None
     return printable(scrub(text[: 40 * _MAX_WORD], secrets_of(attempt, parts.secrets)), _MAX_WORD)
@@ -109,7 +109,7 @@ def captured_fields(
 def captured_texts(
     operation: Operation, request: Any, response: LLMResponse | None, secrets: Iterable[str]
 ) -> dict[str, Any]:
-    """As `captured_fields`, of a request and what came of it."""
+    """Same as `captured_fields`, for a request and its response."""
     shown = partial(_shown, change=partial(scrub, secrets=secrets))
     messages = operation.messages(request)
     fields: dict[str, Any] = {
@@ -134,7 +134,7 @@ def _optional(items: list[Any]) -> tuple[Any, ...] | None:
 
 
 def _masked(value: Any) -> Any:
-    """Return `value` with a mask for each text in it whose name is that of a key."""
+    """Return `value` with a mask for each text in it that is named like a key."""
     if isinstance(value, Mapping):
         return {
             name: MASK if isinstance(item, str) and is_sensitive_header(str(name)) else _masked(item)

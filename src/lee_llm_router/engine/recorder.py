@@ -1,4 +1,4 @@
-"""Writes down one call: a record for each attempt, an event for each step."""
+"""Records one call: a record for each attempt, an event for each step."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class CallRecorder:
         self._parts = parts
         self.records: list[TraceRecord] = []
         self._cost_usd: float | None = None
-        """What the attempts so far have cost, as far as it is known."""
-        # A call that ends without another word was interrupted between two steps.
+        """The cost of the attempts so far, as far as it is known."""
+        # A call that ends without setting this was interrupted between two steps.
         self._end: tuple[Literal["ok", "error", "cancelled"], str | None, Target | None]
         self._end = ("cancelled", _CANCELLED, None)
 
     def call_started(self) -> None:
-        """The call has begun."""
+        """Report that the call has begun."""
         if self._plan.wants_debug_events:
             self._event("call.start", None, None, stream=self._plan.stream is not None)
 
     def call_ended(self, attempts: int) -> None:
-        """The call has ended after `attempts` attempts, as the record written last says."""
+        """Report that the call has ended after `attempts` attempts, with the outcome of the latest record."""
         following = self._plan.following
         if self._plan.wants_debug_events or following is not None:
             outcome, failure_type, target = self._end
@@ -60,26 +60,26 @@ class CallRecorder:
                 following.ended(outcome, failure_type, elapsed_ms)
 
     def started(self, attempt: Attempt) -> None:
-        """The attempt has started."""
+        """Report that the attempt has started."""
         if self._plan.following is not None:
             attempt.context = self._plan.following.attempt_started(attempt_start(attempt, self._plan))
         if self._plan.wants_debug_events:
             self._event("llm.complete.start", attempt.target, attempt.index)
 
     def waits(self, target: Target, seconds: float | None, reason: str) -> None:
-        """The call waits for `target`, `seconds` at most; None: until another attempt has ended."""
+        """Report that the call waits for `target`, `seconds` at most; None: until another attempt has ended."""
         if self._plan.wants_debug_events:
             self._event("llm.wait", target, None, wait_ms=None if seconds is None else _ms(seconds), reason=reason)
 
     def first_output(self, attempt: Attempt, now: float) -> None:
-        """The attempt's stream has given its first output, at `now`."""
+        """Report that the attempt's stream has given its first output, at `now`."""
         attempt.first_output = now
         elapsed_ms = _ms(now - attempt.started_monotonic)
         self._event("llm.stream.first_token", attempt.target, attempt.index, elapsed_ms=elapsed_ms)
 
     def succeeded(self, attempt: Attempt, answer: Any) -> None:
-        """The attempt has given `answer`."""
-        # A failed call needs its records for the final error; a good one only if a listener wants them.
+        """Record that the attempt has given `answer`."""
+        # A failed call needs its records for the final error; a successful one only if a listener wants them.
         wants_events, is_followed = self._plan.wants_debug_events, self._plan.following is not None
         if not (wants_events or is_followed or self._parts.reporter.wants_records):
             return
@@ -93,7 +93,7 @@ class CallRecorder:
             )  # fmt: skip
 
     def served(self, target: Target, answer: Any) -> None:
-        """The call was answered by `answer`, which was kept from an equal request of `target`."""
+        """Record that the call was answered by `answer`, kept from an equal request to `target`."""
         plan, parts = self._plan, self._parts
         if not (plan.wants_debug_events or plan.following is not None or parts.reporter.wants_records):
             return
@@ -119,7 +119,7 @@ class CallRecorder:
     def failed(
         self, attempt: Attempt, error: LLMRouterError, verdict: NextStep, wait: float, following: Target | None
     ) -> None:
-        """The attempt has failed.
+        """Record that the attempt has failed.
 
         Args:
             attempt: The attempt.
@@ -139,29 +139,29 @@ class CallRecorder:
                         failure_type=error.failure_type.value, wait_ms=wait_ms)  # fmt: skip
 
     def breaker(self, attempt: Attempt, change: Transition) -> None:
-        """The attempt has opened or closed the circuit breaker of its target."""
+        """Report that the attempt has opened or closed the circuit breaker of its target."""
         self._event(f"breaker.{change}", attempt.target, attempt.index)
         if self._plan.following is not None:
             self._plan.following.breaker_changed(*attempt.target.names, change)
 
     def cancelled(self, attempt: Attempt, reason: BaseException, partial: LLMResponse | None) -> None:
-        """The caller has cancelled the attempt, after receiving `partial` of a streamed answer."""
-        # The provider was asked, and how far it got is not known: something may have been sent.
+        """Record that the caller has cancelled the attempt, after receiving `partial` of a streamed answer."""
+        # The provider was called, and it is not known how far it got: something may have been sent.
         record = self._ended(attempt, "cancelled", "raise", sent=True, response=partial, reason=reason)
         self._ended_badly(record, attempt.target)
 
     def hedged(self, attempt: Attempt, slow: Attempt) -> None:
-        """The attempt was started beside `slow`, which has not begun to answer."""
+        """Report that the attempt was started to hedge `slow`, which has not begun to answer."""
         after_ms = _ms(attempt.started_monotonic - slow.started_monotonic)
         self._event("llm.hedge", attempt.target, attempt.index, beside=slow.target.names[0], after_ms=after_ms)
 
     def lost(self, attempt: Attempt, why: str) -> None:
-        """The attempt was ended by the router, since another one under way has decided the call."""
+        """Record that the router ended the attempt, since a concurrent one has decided the call."""
         record = self._ended(attempt, "cancelled", "next", sent=True, lost=why)
         self._event("llm.hedge.end", attempt.target, attempt.index, elapsed_ms=record.elapsed_ms, reason=why)
 
     def skipped(self, target: Target, reason: LLMRouterError, *, last: bool) -> None:
-        """`target` was skipped without an attempt; with `last`, no other target is left."""
+        """Record that `target` was skipped without an attempt; with `last`, no other target is left."""
         provider, model = target.names
         self._without_attempt(
             reason, provider=provider, model=model, key_variable=target.key_variable, outcome="skipped",
@@ -170,7 +170,7 @@ class CallRecorder:
         )  # fmt: skip
 
     def ended_without_attempt(self, error: BaseException, elapsed: float) -> None:
-        """The call has ended outside any attempt, `elapsed` seconds after its start; the record is dated to that."""
+        """Record that the call has ended outside any attempt, `elapsed` seconds after its start (the record's time)."""
         outcome: AttemptOutcome = "cancelled"
         details: dict[str, Any] = {"failure_type": _CANCELLED, "error": _name(error)}
         if isinstance(error, LLMRouterError):
@@ -237,7 +237,7 @@ class CallRecorder:
     def _failure_fields(
         self, error: LLMRouterError | None, reason: BaseException | None, lost: str | None
     ) -> dict[str, Any]:
-        """Return what the record of an attempt says of its failure, its cancellation, or why it has lost its race."""
+        """Return the record's fields about the attempt's failure, its cancellation, or its lost race."""
         fields: dict[str, Any] = {}
         if error is not None:
             fields.update(
@@ -270,7 +270,7 @@ class CallRecorder:
         attempt: Attempt | None = None,
         answer: LLMResponse | None = None,
     ) -> TraceRecord:
-        """Hand `record` to all that want it, and return it."""
+        """Hand `record` to all its receivers, and return it."""
         self.records.append(record)
         self._parts.reporter.record(record)
         if self._plan.following is not None:
@@ -295,7 +295,7 @@ class CallRecorder:
         provider, model = (None, None) if target is None else target.names
         emit = self._parts.reporter.event
         if self._plan.following is not None and self._plan.following.context is not None:
-            # What is logged names the span of the call. In a copy, which nobody else can have entered.
+            # Log lines name the span of the call. Use a copy of the context, which nobody else can have entered.
             emit = bound_to(self._plan.following.context.copy(), emit)
         emit(
             name, self._plan.request_id, self._plan.role_settings.shown_role, provider=provider, model=model,
@@ -304,7 +304,7 @@ class CallRecorder:
 
 
 def _unquoted(record: TraceRecord, error: BaseException | None) -> str | None:
-    """Return the message of a failure: an answer is quoted nowhere but in a record that holds it anyway."""
+    """Return the message of a failure; it quotes an answer only if the record holds the answer anyway."""
     return error_text(error, quotes=False) if isinstance(error, LLMRouterError) else record.error
 
 
@@ -316,7 +316,7 @@ def utc_timestamp(now: float) -> str:
 
 @lru_cache(maxsize=8)
 def _whole_second(seconds: int) -> str:
-    # Not by `strftime`, which imports a module each time: none can be imported when the interpreter ends.
+    # `strftime` imports a module each time, which fails when the interpreter is shutting down.
     return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 

@@ -1,8 +1,8 @@
-"""Attempts that run beside each other, each in a thread or a task of its own, until they have ended or are ended.
+"""Concurrent attempts, each in its own thread or task, until they end or are ended.
 
-To end an attempt keeps nobody waiting. A task is cancelled. In a thread, what the attempt waits for is interrupted
+Ending an attempt blocks nobody. A task is cancelled. In a thread, the attempt's wait is interrupted
 (`_util/interruption.py`): over HTTP its connection is closed at once. An attempt that cannot be interrupted is left
-behind. What comes of it after all is thrown away, and a stream is closed.
+behind: a late result is discarded, and a stream is closed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lee_llm_router.providers.streams import ChunkStream, close_quietly
 from lee_llm_router.response.types import StreamChunk
 
 runs_beside: ContextVar[bool] = ContextVar("lee_llm_router_runs_beside", default=False)
-"""Whether what runs here is an attempt beside the call that waits for it; for clocks of tests."""
+"""Whether the running code is a concurrent attempt of a call that waits for it; for test clocks."""
 _MOST_HELD = 1000
-"""Chunks without output that are kept of a stream: one with more has begun to answer, in its way."""
+"""The most chunks without output that are held of a stream; a stream with more counts as begun."""
 
 
 @dataclass(slots=True)
@@ -36,9 +36,9 @@ class BegunStream:
     stream: ChunkStream
     """Bounded, whatever its provider does."""
     chunks: Sequence[StreamChunk]
-    """What was read."""
+    """The chunks read."""
     has_ended: bool
-    """Whether that is all of it."""
+    """Whether they are the whole stream."""
 
 
 class FirstChunks:
@@ -51,21 +51,21 @@ class FirstChunks:
         """Whether there was output, or the end."""
 
     def add(self, chunk: StreamChunk | None) -> None:
-        """Take the next chunk; None is the end."""
+        """Add the next chunk; None is the end."""
         if chunk is None:
             self._has_ended = self.has_begun = True
             return
         self._chunks.append(chunk)
-        # What is no chunk is for the assembler to refuse.
+        # The assembler refuses invalid chunks.
         self.has_begun = len(self._chunks) >= _MOST_HELD or not isinstance(chunk, StreamChunk) or chunk.is_output
 
     def of(self, stream: ChunkStream) -> BegunStream:
-        """Return them with the `stream` that they are of."""
+        """Return the chunks with their `stream`."""
         return BegunStream(stream, self._chunks, self._has_ended)
 
 
 class SpentStream(ChunkStream):
-    """A stream that has said its end: it is not asked again."""
+    """A stream that has reported its end and must not be pulled again."""
 
     def __init__(self, inner: ChunkStream) -> None:
         self._inner = inner
@@ -79,20 +79,20 @@ class SpentStream(ChunkStream):
         return None
 
     def whole_raw(self) -> Any:
-        """As `ChunkStream.whole_raw`."""
+        """See `ChunkStream.whole_raw`."""
         return self._inner.whole_raw()
 
     def close(self) -> None:
-        """As `ChunkStream.close`."""
+        """See `ChunkStream.close`."""
         self._inner.close()
 
     async def aclose(self) -> None:
-        """As `ChunkStream.aclose`."""
+        """See `ChunkStream.aclose`."""
         await self._inner.aclose()
 
 
 class Runner(Protocol):
-    """One attempt under way."""
+    """One running attempt."""
 
     @property
     def ended(self) -> bool:
@@ -100,11 +100,11 @@ class Runner(Protocol):
         ...
 
     def outcome(self) -> Any:
-        """Return what came of it, once it has ended, or raise what broke."""
+        """Return its result, once it has ended, or raise its exception."""
         ...
 
     def end(self) -> None:
-        """End it at once, without waiting. What comes of it is thrown away. May be called from any thread."""
+        """End it at once, without waiting. Its result is discarded. May be called from any thread."""
         ...
 
     def wake(self, waiter: Future[None]) -> None:
@@ -113,11 +113,11 @@ class Runner(Protocol):
 
 
 class EndedRunner:
-    """An attempt that was made where nothing else could run beside it, or that could not be started.
+    """An attempt that was made where nothing could run concurrently, or that could not be started.
 
     Args:
-        answer: What came of it.
-        error: What broke, if something did.
+        answer: Its result.
+        error: Its exception, if there was one.
     """
 
     ended = True
@@ -127,23 +127,23 @@ class EndedRunner:
         self._error = error
 
     def outcome(self) -> Any:
-        """As `Runner.outcome`."""
+        """See `Runner.outcome`."""
         if self._error is not None:
             raise self._error
         return self._answer
 
     def end(self) -> None:
-        """As `Runner.end`."""
+        """See `Runner.end`."""
         if isinstance(self._answer, BegunStream):
             close_quietly(self._answer.stream)
 
     def wake(self, waiter: Future[None]) -> None:
-        """As `Runner.wake`."""
+        """See `Runner.wake`."""
         _set(waiter)
 
 
 class ThreadRunner:
-    """Does `work` in a thread of its own, in a copy of the caller's context.
+    """Runs `work` in its own thread, in a copy of the caller's context.
 
     Raises:
         BlockingIOError: no thread can be started.
@@ -161,25 +161,25 @@ class ThreadRunner:
 
     @property
     def ended(self) -> bool:
-        """As `Runner.ended`."""
+        """See `Runner.ended`."""
         return self._future.done()
 
     def outcome(self) -> Any:
-        """As `Runner.outcome`."""
+        """See `Runner.outcome`."""
         return self._future.result()
 
     def end(self) -> None:
-        """As `Runner.end`."""
+        """See `Runner.end`."""
         self._interruption.interrupt()
         self._future.add_done_callback(_close_stream)
 
     def wake(self, waiter: Future[None]) -> None:
-        """As `Runner.wake`."""
+        """See `Runner.wake`."""
         self._future.add_done_callback(lambda _: _set(waiter))
 
 
 class TaskRunner:
-    """Does `work` in a task of the running event loop."""
+    """Runs `work` in its own task on the running event loop."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], clock: Clock) -> None:
         release = _hold(clock)
@@ -191,19 +191,19 @@ class TaskRunner:
 
     @property
     def ended(self) -> bool:
-        """As `Runner.ended`."""
+        """See `Runner.ended`."""
         return self._task.done()
 
     def outcome(self) -> Any:
-        """As `Runner.outcome`."""
+        """See `Runner.outcome`."""
         return self._task.result()
 
     def end(self) -> None:
-        """As `Runner.end`."""
+        """See `Runner.end`."""
         if asyncio._get_running_loop() is self._loop:
             self._end()
         else:
-            with suppress(RuntimeError):  # the loop was closed, and with it what ran there
+            with suppress(RuntimeError):  # the loop is closed, and with it everything that ran on it
                 self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
@@ -211,7 +211,7 @@ class TaskRunner:
         self._task.add_done_callback(lambda task: _close_stream(task, self._loop))
 
     def wake(self, waiter: Future[None]) -> None:
-        """As `Runner.wake`."""
+        """See `Runner.wake`."""
         self._task.add_done_callback(lambda _: _set(waiter))
 
 
@@ -221,7 +221,7 @@ def wait_for_one(runners: Sequence[Runner], seconds: float, clock: Clock) -> Non
 
 
 async def wait_for_one_async(runners: Sequence[Runner], seconds: float, clock: Clock) -> None:
-    """As `wait_for_one`, for the running task."""
+    """Same as `wait_for_one`, for the running task."""
     await clock.wait_async(_waiter_of(runners), seconds)
 
 
@@ -233,12 +233,12 @@ def _waiter_of(runners: Sequence[Runner]) -> Future[None]:
 
 
 def _set(waiter: Future[None]) -> None:
-    with suppress(InvalidStateError):  # another has ended, too
+    with suppress(InvalidStateError):  # another one has ended, too
         waiter.set_result(None)
 
 
 def _close_stream(ended: Future[Any] | asyncio.Future[Any], loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Close the stream that came of work which was ended. Its errors are deliberately ignored."""
+    """Close the stream returned by ended work. Its errors are deliberately ignored."""
     if ended.cancelled() or ended.exception() is not None:
         return
     begun = ended.result()
@@ -250,7 +250,7 @@ def _close_stream(ended: Future[Any] | asyncio.Future[Any], loop: asyncio.Abstra
 
 
 def _hold(clock: Clock) -> Callable[[], object]:
-    """Tell a clock of tests that work begins beside its caller; return what tells it that the work has ended."""
+    """Tell a test clock that concurrent work begins; return the function that tells it that the work has ended."""
     hold = getattr(clock, "hold", None)
     if hold is None:
         return _nothing

@@ -1,12 +1,12 @@
-"""Checks values against a JSON Schema given as a mapping, by the `jsonschema` library, within a bound on the work.
+"""Checks values against a JSON Schema given as a mapping, with the `jsonschema` library, within a limit on the work.
 
 How this works. The model writes the value, so it also decides how long a check takes: `jsonschema` compares all items
-of a list with each other, searches by Python's `re`, and follows a schema that refers to itself down every branch. So
-each keyword counts a step of a `WorkLimit`, and the keywords that would take a square or worse are replaced: items are
-compared by a text of theirs, patterns are searched for by `TextPattern`. References are never fetched.
+of a list with each other, searches with Python's `re`, and follows a recursive schema down every branch. So each
+keyword counts a step of a `WorkLimit`, and keywords with quadratic or worse run time are replaced: items are compared
+by a text form, patterns are searched with `TextPattern`. References are never fetched.
 
-What is said of a value that does not fit is the path and the rule that it breaks. The path holds no word that the
-schema does not have: the answer's own words go into no error, trace or log.
+A value that does not fit is reported by its path and the rule that it breaks. The path contains only words from the
+schema: the answer's own words go into no error, trace or log.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lee_llm_router.errors import InvalidRequestError
 from lee_llm_router.providers.json_schema import schema_problem
 
 SchemaCheck: TypeAlias = Callable[[Any, WorkLimit], str | None]
-"""Says what is wrong with a value, or None; raises `WorkLimitError`."""
+"""Returns what is wrong with a value, or None; raises `WorkLimitError`."""
 _Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 
 _limit: ContextVar[WorkLimit] = ContextVar("limit of the schema check under way")
@@ -38,10 +38,10 @@ _OVER_ALL_PARTS = frozenset({
 
 
 def schema_check_of(schema: Mapping[str, Any]) -> SchemaCheck:
-    """Return the check of values against `schema`; it is remembered.
+    """Return the check of values against `schema`; it is cached.
 
     Raises:
-        InvalidRequestError: it is no JSON Schema, or the library that checks it is not installed.
+        InvalidRequestError: it is not a JSON Schema, or the library that checks it is not installed.
     """
     problem = schema_problem(schema)
     if problem is not None:
@@ -57,7 +57,7 @@ def _as_json(schema: Mapping[str, Any]) -> bytes:
 
 
 def words_of(schema: Any) -> frozenset[str]:
-    """Return all names and texts in a JSON Schema: what may be shown of a path within an answer."""
+    """Return all names and texts in a JSON Schema: the words that may be shown in a path within an answer."""
     words: set[str] = set()
     queue = [schema]
     while queue:
@@ -73,7 +73,7 @@ def words_of(schema: Any) -> frozenset[str]:
 
 
 def shown_path(path: Iterable[Any], words: frozenset[str]) -> str:
-    """Return `path` as ``.name.0``; a name that the answer made up is a ``*``."""
+    """Return `path` as ``.name.0``; a name that is not in the schema becomes ``*``."""
     return "".join(f".{part if isinstance(part, int) or part in words else '*'}" for part in path)
 
 
@@ -93,13 +93,13 @@ def _compiled_check(schema_text: bytes) -> SchemaCheck:
         validator_class = validator_for(schema)
         validator_class.check_schema(schema)
         _check_patterns(schema)
-        # Without its `$schema`: by that, the library would go on with its own class inside a reference.
+        # Leave out `$schema`: because of it, the library would use its own class inside a reference.
         validator = _bounded_class(validator_class)(_without_dialect(schema), registry=Registry())
     except SchemaError as error:
         raise _wrong(f"schema is not a JSON Schema: {error.message}") from None
     except PatternError as error:
         raise _wrong(f"schema has a pattern that cannot be used: {error}") from None
-    except Exception as error:  # noqa: BLE001 - whatever a mapping of somebody else's makes the library raise
+    except Exception as error:  # noqa: BLE001 - a third-party mapping may make the library raise anything
         raise _wrong(f"schema is not a JSON Schema: {type(error).__name__}") from None
     return partial(_problem, validator, words_of(schema))
 
@@ -116,14 +116,14 @@ def _problem(validator: Any, words: frozenset[str], value: Any, limit: WorkLimit
         raise
     except Unresolvable as unresolvable:
         return f"a reference in it leads nowhere: {unresolvable}"
-    except Exception as error:  # noqa: BLE001 - too deep for the library, a number too great for it, ...
+    except Exception as error:  # noqa: BLE001 - too deep for the library, a number too large for it, ...
         return f"it cannot be checked ({type(error).__name__})"
     finally:
         _limit.reset(token)
 
 
 def _broken_rule(error: Any) -> str:
-    """Return the rule that `error` says is broken, in words of the schema alone."""
+    """Return the rule that `error` reports as broken, in words of the schema only."""
     keyword, wanted = error.validator, error.validator_value
     if keyword == "required" and isinstance(wanted, list):
         return f"lacks {', '.join(repr(name) for name in wanted if name not in error.instance)}"
@@ -139,7 +139,7 @@ def _broken_rule(error: Any) -> str:
 
 
 def _bounded_class(validator_class: Any) -> Any:
-    """Return `validator_class` with keywords that count steps, and none whose work grows faster than the value."""
+    """Return `validator_class` with keywords that count steps and take at most linear time."""
     from jsonschema.validators import extend  # noqa: PLC0415
 
     ours: dict[str, _Keyword] = {
@@ -183,9 +183,10 @@ def _unique_items(validator: Any, wanted: Any, value: Any, schema: Any) -> Itera
 
 
 def _text_of(value: Any) -> str:
-    """Return a text that two JSON values share only if they are equal: 1 and 1.0 are, 1 and true are not.
+    """Return a text that two JSON values share only if they are equal: 1 and 1.0 are equal, 1 and true are not.
 
-    Text, since only its hash cannot be chosen by who writes the values. In base 16, since that has no limit of digits.
+    It is text because only hashes of text cannot be chosen by the author of the values. It is in base 16 because that
+    has no digit limit.
     """
     _limit.get().spend()
     if value is None or isinstance(value, bool):
@@ -245,7 +246,7 @@ def _without_dialect(node: Any) -> Any:
 
 
 def _check_patterns(schema: Any) -> None:
-    """Compile every pattern in `schema`; refuse what would be searched for in keys by the library's own `re`.
+    """Compile every pattern in `schema`; refuse patterns that the library's own `re` would search for in keys.
 
     Raises:
         PatternError: one cannot be used.

@@ -1,28 +1,29 @@
-"""Chooses which target of a call is asked next, or which one is waited for.
+"""Chooses which target a call tries next, or which one it waits for.
 
 How this works
 --------------
-A call has a chain of candidates. Each is in one of four states: never asked; asked, and ready again at a moment
+A call has a chain of candidates. Each is in one of four states: never tried; tried, and ready again at a time
 (`ready_at`) that its failure or a backoff set; exhausted for this call; or refused, because its provider cannot serve
 the request.
 
-`next_action` looks along the chain, from the candidate after the one that failed and around, and takes the first that
+`next_action` goes along the chain, from the candidate after the one that failed and around, and takes the first that
 `Health` gives a permit for. The selector acquires the permit itself, so that two calls cannot claim the same slot.
 
-Nobody may be asked now? Then it chooses the wait, for the candidate that opens soonest. A vendor's wait, a limit of our
-own or a backoff is waited for if it ends before the call's last moment. An open breaker is waited for while the call
-has patience: nothing says when its target is back, but single probes find out, and the first in the queue makes them.
-Patience runs from the moment the call found every target shut, not while a probe is out, and starts anew once the
-target has answered any call. When it ends, the call may probe before the time. A target that rests is asked all
-the same if there is nothing else left to do.
+If no target is available now, it chooses the wait, for the candidate that opens soonest. The call waits for a vendor's
+wait, a limit of our own or a backoff if it ends before the call's last moment. It waits for an open breaker while it
+has
+patience: nothing says when the target is back, but single probes find out, and the first in the queue makes them.
+Patience runs from the time the call found every target shut, not while a probe is in progress, and starts over once the
+target has answered any call. When it ends, the call may probe early. A resting target is tried anyway if there is
+nothing else left to do.
 
-Where other calls wait for the same target, the wait is a place in that target's queue, and the ticket wakes the call
-when its turn has come.
+If other calls wait for the same target, the wait is a place in that target's queue, and the ticket wakes the call when
+its turn has come.
 
-A retry of our own choosing takes from the provider's retry budget. A first attempt is free, and so is one whose time
-the vendor named. What cannot be paid for is put off, by `max_backoff` at most, and then given up.
+A retry that we decide on takes from the provider's retry budget. A first attempt is free, and so is one whose time the
+vendor named. A retry that the budget cannot pay for is postponed, by `max_backoff` at most, and then given up.
 
-Every target passed over on the way is noted once, with the reason, for a trace record (`take_skipped`).
+Every target passed over is noted once, with the reason, for a trace record (`take_skipped`).
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ _LEAD = "the first since the vendor's wait"
 _DESPITE_REST = "asked although it rests: no other target is left"
 _LAST_CHANCE = "before its breaker's time: the call's patience ends"
 _BUDGET_POLL = 0.25
-"""Seconds between two looks whether answers have paid for a retry."""
+"""Seconds between two checks whether answers have paid for a retry."""
 _LAST_CHANCE_SECONDS = 1.0
-"""Seconds after the end of patience in which a call may still get its last attempt: several calls end together."""
+"""Seconds after the end of patience in which a call may still get its last attempt: several calls may end together."""
 
 
 class TargetSelector:
@@ -60,9 +61,9 @@ class TargetSelector:
 
     Args:
         targets: The chain.
-        health: Gives and refuses permits.
+        health: Grants and refuses permits.
         prepare: Opens a candidate's provider and builds its request; returns the reason if it cannot serve.
-        last_start: The moment from which no attempt may start.
+        last_start: The time from which no attempt may start.
         retry: The role's patience and longest wait.
     """
 
@@ -80,39 +81,40 @@ class TargetSelector:
         retry: RetryConfig,
     ) -> None:
         self.candidates = [Candidate(targets[0], 0)]
-        """The first; all once it is passed over or has failed: most calls need no other (1.7% of their work)."""
+        """Only the first until it is passed over or fails: most calls need no other (saves 1.7% of their work)."""
         self._targets = targets
         self._health = health
         self._prepare = prepare
         self.refuse: Callable[[Target], BudgetExceededError | None] | None = None
-        """Says which budget that is spent keeps a target from being asked; None where there is no budget."""
+        """Says which spent budget forbids a target; None if there are no budgets."""
         self.kept: Mapping[int, Any] | None = None
-        """Answers kept for targets, by their place in the chain; None where there is no cache."""
+        """Kept answers of targets, by their index in the chain; None if there is no cache."""
         self.spent_budget: BudgetExceededError | None = None
-        """The budget that the last look found spent, if that is why nobody can be asked."""
+        """The spent budget that the last look found, if that is why no target is available."""
         self.skipped: list[tuple[Target, LLMRouterError]] = []
         """Targets skipped since the last call to `take_skipped`, with the reason."""
         self._last_start = last_start
         self._retry = retry
         self.shut_since: float | None = None
-        """The moment from which the call's patience runs; None while it does not."""
+        """The time from which the call's patience runs; None while it does not."""
         self.shut_reason = ""
-        """Why the last look found nobody to ask or to wait for."""
+        """Why the last look found no target to try or to wait for."""
         self._ticket: QueueTicket | None = None
-        # Each look along the chain begins these anew.
+        # Each look along the chain resets these.
         self._waiting: list[tuple[float | None, Candidate, Refusal | None]]
         self._refused: list[tuple[Candidate, LLMRouterError]]
-        """Found by the last look: candidates to wait for, and candidates that cannot serve."""
+        """Results of the last look: candidates to wait for, and candidates that cannot serve."""
         self._spent: list[BudgetExceededError]
-        """Budgets that the last look found spent."""
+        """Spent budgets found by the last look."""
         self.opens_at: float | None = None
-        """The earliest moment known to the last look from which any target may be asked again."""
+        """The earliest time, known to the last look, at which any target may be tried again."""
 
     def next_action(self, candidate: Candidate | None, now: float, *, stay: bool = False) -> NextAction | None:
         """Return the action after an attempt at `candidate`, or None if no target is left.
 
-        The first candidate that may be asked now, in the order of the chain from the next one on and around; else a
-        wait for the one that may be asked soonest, if that is in time. With `stay`, `candidate` itself is waited for.
+        It is an attempt at the first available candidate, in the order of the chain from the next one on and around;
+        else a wait for the candidate that opens soonest, if that is in time. With `stay`, it waits for `candidate`
+        itself.
         """
         if now >= self._last_start:
             return None
@@ -128,13 +130,13 @@ class TargetSelector:
                 self.spent_budget = self._spent[-1]
                 self._note_skipped(None)
                 return None
-            self.all_candidates()  # which this loop goes on through, if it is the first look
+            self.all_candidates()  # if this is the first look, the loop continues through them
         if self._spent and len(self._spent) == len(self._refused) and not self._waiting:
             self.spent_budget = min(self._spent, key=lambda one: inf if one.retry_after is None else one.retry_after)
         return self._wait(now)
 
     def _action_at(self, candidate: Candidate, now: float) -> NextAction | None:
-        """Return what may be done at `candidate` now; None if nothing."""
+        """Return the possible action at `candidate` now; None if there is none."""
         if self.kept and candidate.position in self.kept:
             self._note_skipped(candidate)
             return NextAction(candidate, now, kept=self.kept[candidate.position])
@@ -154,16 +156,16 @@ class TargetSelector:
         return self.next_action(self.all_candidates()[action.candidate.position - 1], now)
 
     def exhaust_provider(self, provider: str) -> None:
-        """Ask no target of `provider` any more in this call."""
+        """Give up all targets of `provider` for this call."""
         for candidate in self.all_candidates():
             if candidate.target.provider == provider:
                 candidate.exhausted = True
 
     def take_failure_of_key(self, candidate: Candidate, failure: FailureType) -> bool:
-        """Leave the other keys of a target that failed aside, unless it was for its key.
+        """Set aside the other keys of a target that failed, unless the failure was due to its key.
 
         Returns:
-            Whether another key may serve in its place: the first refusal of each key then costs no attempt.
+            Whether another key may serve instead: the first refusal of each key then costs no attempt.
         """
         is_of_key = failure in FAILURES_OF_KEY
         others = [other for other in self.all_candidates() if candidate.target.differs_by_key(other.target)]
@@ -172,7 +174,7 @@ class TargetSelector:
         return is_of_key and not all(other.exhausted for other in others)
 
     def is_shut(self, candidate: Candidate, now: float) -> bool:
-        """Whether the breaker of `candidate` is open: until it closes, attempts are waits."""
+        """Whether the breaker of `candidate` is open: until it closes, attempts become waits."""
         return self._retry.patience > 0 and self._health.breaker_admits_at(candidate.target.key) > now
 
     def take_skipped(self) -> list[tuple[Target, LLMRouterError]]:
@@ -181,7 +183,7 @@ class TargetSelector:
         return skipped
 
     def leave_queue(self) -> None:
-        """Give up the place in a queue, if there is one."""
+        """Leave the queue, if the call is in one."""
         if self._ticket is not None:
             self._health.leave_queue(self._ticket)
             self._ticket = None
@@ -237,14 +239,14 @@ class TargetSelector:
         return self._ticket if self._ticket is not None and candidate.target.key in self._ticket.keys else None
 
     def _taken(self, candidate: Candidate, permit: Permit) -> Permit:
-        """Return `permit`, with no place in a queue left: its own was ended by the permit."""
+        """Return `permit`; the call is in no queue any more, since the permit has ended its own place."""
         if self._ticket_for(candidate) is not None:
             self._ticket = None
         self.leave_queue()
         return permit
 
     def _charge_retry(self, candidate: Candidate, now: float) -> bool:
-        """Take a retry from the budget where one is due. One that cannot be paid for is put off, at last given up."""
+        """Take a retry from the budget if one is due. One that cannot be paid for is postponed, then given up."""
         if not candidate.retry_paid:
             candidate.retry_paid = self._health.spend_retry(candidate.target.provider)
             if candidate.retry_paid:
@@ -259,7 +261,7 @@ class TargetSelector:
 
     def _wait(self, now: float) -> NextAction | None:
         """Return the wait for the candidate that opens soonest, if that is in time and worth it."""
-        # Those of which no moment is known come last.
+        # Candidates without a known time come last.
         self._waiting.sort(key=lambda entry: (entry[0] is None, entry[0] or 0.0))
         self.opens_at = min((at for at, _, _ in self._waiting if at is not None), default=None)
         for at, candidate, refusal in self._waiting:
@@ -277,9 +279,9 @@ class TargetSelector:
         return None
 
     def _wait_for_answer(self, candidate: Candidate) -> NextAction | None:
-        """Return the wait for a shared state that was asked for a permit for `candidate`; None if it was not.
+        """Return the wait for a shared state that was asked for a permit for `candidate`; None if none was asked.
 
-        It answers within milliseconds, or not at all and then counts as gone: so the others are not asked instead.
+        It answers within milliseconds, or counts as gone; so the other targets are not tried instead.
         """
         at, latest, refusal = self._waiting[-1]
         if latest is not candidate or refusal is None or refusal.cause != "state":
@@ -301,7 +303,7 @@ class TargetSelector:
         if refusal.cause == "rest" or (refusal.cause == "breaker" and not self._retry.patience):
             return None
         if refusal.cause == "breaker" and at is not None:
-            # While a probe is out (`at` is None) its outcome is waited for, whatever patience is left.
+            # While a probe is in progress (`at` is None), wait for its outcome, whatever patience is left.
             patient_until = self.patient_until(candidate, now)
             if now >= patient_until:
                 return self._last_chance(candidate, patient_until, now)
@@ -311,7 +313,7 @@ class TargetSelector:
     def patient_until(self, candidate: Candidate, since: float) -> float:
         """Return the end of patience with `candidate`, which began at `since` at the latest.
 
-        It begins anew when the target has answered any call: that was the end of one outage.
+        It starts over when the target has answered any call: that was the end of one outage.
         """
         self.shut_since = since if self.shut_since is None else self.shut_since
         return max(self.shut_since, self._health.last_answer_at(candidate.target.key)) + self._retry.patience
@@ -328,7 +330,7 @@ class TargetSelector:
 
     def _in_queue(self, candidate: Candidate, until: float, refusal: Refusal) -> NextAction:
         ticket = self._queue(candidate, refusal)
-        if refusal.cause == "breaker" and refusal.opens_at is not None:  # a call that waits has shortened it
+        if refusal.cause == "breaker" and refusal.opens_at is not None:  # a waiting call has shortened it
             until = min(until, self._health.breaker_admits_at(candidate.target.key))
         return NextAction(candidate, until, ticket=ticket, reason=refusal.reason)
 
@@ -340,7 +342,7 @@ class TargetSelector:
         return self._ticket
 
     def _other_keys(self, candidate: Candidate) -> list[TargetKey]:
-        """Return the other keys of a target that may be waited for as well: the first that is free serves."""
+        """Return the other keys of a target to wait for at the same time: the first that is free serves."""
         if candidate.target.key_variable is None:
             return []
         return [
@@ -349,11 +351,11 @@ class TargetSelector:
         ]  # fmt: skip
 
     def _note_skipped(self, chosen: Candidate | None) -> None:
-        """Note every candidate passed over in favour of `chosen` that was never asked, each once."""
+        """Note every candidate that was passed over in favour of `chosen` and never tried, each once."""
         self.skipped += [(candidate.target, reason) for candidate, reason in self._refused]
         for at, candidate, refusal in self._waiting:
             if chosen is not None and candidate.target.differs_by_key(chosen.target):
-                continue  # another key of it is asked: it is not passed over
+                continue  # it is not passed over: the same target is tried with another key
             if candidate is not chosen and refusal is not None and not candidate.tries and not candidate.skip_recorded:
                 candidate.skip_recorded = True
                 left = None if at is None else max(0.0, at - refusal.asked_at)
@@ -363,5 +365,5 @@ class TargetSelector:
 
 
 def _why(permit: Permit) -> str:
-    """Return what `permit` lets through where others wait."""
+    """Return why `permit` is granted while other calls wait."""
     return _PROBE if permit.probe else _LEAD

@@ -1,4 +1,4 @@
-"""What a configuration says about retries, hedging, streams, JSON contracts and what answers are acceptable."""
+"""The configuration of retries, hedging, streams, JSON contracts and acceptance rules."""
 
 import inspect
 from typing import Annotated, Any, Literal, TypeAlias
@@ -51,7 +51,7 @@ class StreamConfig(Section):
 
 
 class ContractConfig(Section):
-    """What follows when an answer breaks its JSON contract."""
+    """What to do if an answer breaks its JSON contract."""
 
     repair: Integer = Field(
         1, ge=0, le=5, description="How often a target is asked again, with its answer and what was wrong with it."
@@ -66,7 +66,7 @@ _SHARE = late_pattern(r"p[5-9]\d")
 
 
 def _delay(value: Any) -> Any:
-    """Return seconds, or the share as it is written."""
+    """Return seconds, or the percentile as written."""
     if isinstance(value, str):
         word = value.strip().lower()
         if _SHARE.fullmatch(word):
@@ -92,11 +92,11 @@ HedgeDelay: TypeAlias = Annotated[
         }
     ),
 ]
-"""Seconds (``1.5``, ``1.5s``, ``500ms``), or ``p50`` to ``p99``: as many of a target's earlier answers came sooner."""
+"""Seconds (``1.5``, ``1.5s``, ``500ms``), or ``p50`` to ``p99``: a percentile of the target's earlier answer times."""
 
 
 class HedgeConfig(Section):
-    """When another target is asked beside one that has not begun to answer. The first good answer counts."""
+    """When to try another target beside one that has not begun to answer. The first good answer counts."""
 
     after: HedgeDelay = Field(
         "p95",
@@ -134,7 +134,7 @@ _Patterns = Annotated[tuple[_Pattern, ...], BeforeValidator(_one_or_many), Allow
 
 
 class AcceptConfig(Section):
-    """What an acceptable answer is. One that is not counts as a failed attempt, of the type INVALID_RESPONSE."""
+    """What makes an answer acceptable. Any other answer counts as a failed attempt, of the type INVALID_RESPONSE."""
 
     min_chars: Integer = Field(
         0, ge=0, le=1_000_000, description="Characters of text at least, white space around it not counted."

@@ -1,4 +1,4 @@
-"""The steps of a call: what the engine asks of a driver, and what it is sent back for each. Data only."""
+"""The steps of a call: what the engine wants from a driver, and what the driver sends back for each. Data only."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class OpenStreamStep:
 
 @dataclass(slots=True)
 class ReadStreamStep:
-    """Hand the chunks of `stream` to the caller, then close it; send back the whole `LLMResponse`."""
+    """Hand the chunks of `stream` to the caller, then close it; send back the complete `LLMResponse`."""
 
     stream: ChunkStream
     assembler: StreamAssembler
     bounded: bool
-    """Whether `stream` holds its timeouts itself."""
+    """Whether `stream` enforces its timeouts itself."""
     context: Context | None
-    """The context to pull in; None: as it is."""
+    """The context to pull in; None: the current one."""
     ready: Sequence[StreamChunk] = ()
-    """Chunks to hand on first, which the assembler has given already."""
+    """Chunks to hand on first, which the assembler has already returned."""
 
 
 @dataclass(slots=True)
 class ContextStep:
-    """Perform `step` in `context`; send back what came of it."""
+    """Perform `step` in `context`; send back its result."""
 
     context: Context
     step: OpenStreamStep
@@ -50,7 +50,7 @@ class ContextStep:
 
 @dataclass(slots=True)
 class WorkStep:
-    """Do `work`, which may take up to `seconds` and is not done on an event loop; send back what it returns."""
+    """Call `work`, which may take up to `seconds` and must not run on an event loop; send back its result."""
 
     work: Callable[[], Any]
     seconds: float
@@ -73,7 +73,7 @@ class QueueStep:
 
 @dataclass(slots=True)
 class BeginStreamStep:
-    """Open a stream by `opening`, and read it to its first output; send back a `BegunStream`."""
+    """Open a stream with `opening`, and read it to its first output; send back a `BegunStream`."""
 
     opening: OpenStreamStep | ContextStep
     assembler: StreamAssembler
@@ -86,7 +86,7 @@ class BeginStreamStep:
 
 @dataclass(slots=True)
 class StartStep:
-    """Start performing `step` beside all else; send back its `Runner`."""
+    """Start performing `step` concurrently; send back its `Runner`."""
 
     step: Attempt | BeginStreamStep
 
@@ -100,9 +100,9 @@ class AwaitStep:
 
 
 RaceStep: TypeAlias = BeginStreamStep | StartStep | AwaitStep
-"""A step of attempts that are under way at once."""
+"""A step of concurrent attempts."""
 CallStep: TypeAlias = (
     "Attempt | OpenStreamStep | ReadStreamStep | ContextStep | WorkStep | SleepStep | QueueStep | RaceStep"
 )
 CallSteps: TypeAlias = Generator[CallStep, Any, Any]
-"""A call under way: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""
+"""A call in progress: yields its steps and returns its answer, an `LLMResponse` unless its operation has another."""

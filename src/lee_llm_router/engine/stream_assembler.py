@@ -1,4 +1,4 @@
-"""A streamed answer while it comes in: its parts so far, the time the next chunk may take, the whole at the end."""
+"""Assembles a streamed answer: its parts so far, the time left for the next chunk, the complete answer at the end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _with_cost_usd: Callable[[StreamChunk, float], StreamChunk] = late_copier(Stream
 
 @dataclass(frozen=True, slots=True)
 class StreamDeadlines:
-    """The bounds on a stream. Moments are on the router's monotonic clock, durations in seconds."""
+    """The limits on a stream. Times are on the router's monotonic clock, durations in seconds."""
 
     first_by: float
-    """The moment by which the first real output must have come."""
+    """The time by which the first real output must have come."""
     idle: float
-    """The longest time between two chunks from then on; time spent in the caller does not count."""
+    """The longest time between two later chunks; time spent in the caller does not count."""
     deadline_at: float
 
 
@@ -32,11 +32,12 @@ class StreamAssembler:
     """Puts the chunks of one attempt together. Performs no I/O; the caller passes in the time.
 
     Args:
-        deadlines: The bounds on its chunks.
+        deadlines: The limits on its chunks.
         index: Number of the next chunk handed on, counted over the call.
-        restart: Whether the caller already has output of an earlier attempt, to be discarded with the first chunk.
-        on_start: Called with the moment of the first real output, before it is handed on. If it raises, it is not.
-        billed: Says what the answer costs, once its usage has come; None where nobody knows prices.
+        restart: Whether the caller has output of an earlier attempt, which the first chunk must discard.
+        on_start: Called with the time of the first real output, before handing it on. If it raises, the output is kept
+            back.
+        billed: Returns the cost of the answer, once its usage has come; None if there are no prices.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class StreamAssembler:
         self._parts = AnswerParts()
         self._keep = self._parts.add
         self.headers: Mapping[str, str] = NO_HEADERS
-        """Header fields of the answer, once its stream is open."""
+        """Header fields of the response, once its stream is open."""
 
     @property
     def texts(self) -> Sequence[str]:
-        """The pieces of its text so far."""
+        """The pieces of the text so far."""
         return self._parts.texts
 
     @property
@@ -70,7 +71,7 @@ class StreamAssembler:
         return self._parts.model
 
     def time_left(self, now: float) -> float:
-        """Return the seconds that the next chunk may take.
+        """Return the seconds left for the next chunk.
 
         Raises:
             LLMTimeoutError: none are left.
@@ -83,11 +84,11 @@ class StreamAssembler:
         return min(left, self._deadlines.idle) if self.started else left
 
     def too_slow(self, waited: float) -> LLMTimeoutError:
-        """Return the error for a chunk that did not come within `waited` seconds, as `time_left` gave them."""
+        """Return the error for a chunk that did not come within `waited` seconds, as returned by `time_left`."""
         return LLMTimeoutError(f"no {'further ' if self.started else ''}output within {waited:.4g} s")
 
     def add(self, chunk: StreamChunk, clock: Callable[[], float]) -> Sequence[StreamChunk]:
-        """Take a chunk; return the chunks to hand on. Chunks that say nothing are kept back."""
+        """Take a chunk; return the chunks to hand on. Empty chunks are kept back."""
         if type(chunk) is not StreamChunk or type(chunk.text) is not str:
             _check_chunk(chunk)
         self._keep(chunk)
@@ -97,14 +98,14 @@ class StreamAssembler:
             says = chunk.text or chunk.is_output or chunk.finish_reason or chunk.usage or chunk.details
             return (self._numbered(chunk),) if says else ()
         if not chunk.is_output:
-            # An answer without output replaces what came before it, too.
+            # An answer without output also replaces what came before it.
             return (*self._restarted(), self._numbered(chunk)) if self._restart and chunk.finish_reason else ()
         self._on_start(clock())
         self.started = True
         return (*self._restarted(), self._numbered(chunk))
 
     def finish(self, raw: Any = None) -> LLMResponse:
-        """Return the whole answer, equal to that of an unstreamed call, with `raw` as the vendor's.
+        """Return the complete answer, equal to that of an unstreamed call, with `raw` as the vendor's response.
 
         Raises:
             InvalidResponseError: the stream ended without a finish reason.
@@ -114,16 +115,16 @@ class StreamAssembler:
         return with_headers(self._parts.response(raw), self.headers)
 
     def partial(self) -> LLMResponse:
-        """Return the answer as far as it has come in; it is whole only once the stream has ended."""
+        """Return the answer as received so far; it is complete only once the stream has ended."""
         return with_headers(self._parts.response(), self.headers)
 
     def _with_cost(self, chunk: StreamChunk) -> StreamChunk:
-        """Return the chunk that completes the usage with what the answer costs; `finish` leaves that to others."""
+        """Add the cost of the answer to the chunk that completes the usage; `finish` does not set it."""
         cost = self._billed(self) if self._billed is not None and chunk.cost_usd is None else None
         return chunk if cost is None else _with_cost_usd(chunk, cost)
 
     def _restarted(self) -> Sequence[StreamChunk]:
-        """Return the chunk that discards what the caller has of an earlier attempt, where it is still due."""
+        """Return the chunk that discards the caller's output of an earlier attempt, if that is still due."""
         was_due, self._restart = self._restart, False
         return (self._numbered(StreamChunk(restart=True)),) if was_due else ()
 
@@ -134,7 +135,7 @@ class StreamAssembler:
 
 
 def _check_chunk(chunk: Any) -> None:
-    """Raise if `chunk` is none."""
+    """Raise if `chunk` is not a chunk."""
     if not isinstance(chunk, StreamChunk):
         raise InvalidResponseError(f"the provider gave back {type(chunk).__name__}, not a chunk", final=True)
     if not isinstance(chunk.text, str):

@@ -1,4 +1,4 @@
-"""The steps of one streamed attempt, and what is done with its first output."""
+"""The steps of one streamed attempt, and the handling of its first output."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def ask_stream(run: CallRun, attempt: Attempt) -> Generator[CallStep, Any, LLMResponse]:
-    """Open a stream, hand its chunks on, and return the whole answer."""
+    """Open a stream, hand its chunks on, and return the complete answer."""
     how = run.plan.stream
-    assert how is not None  # noqa: S101 - asked for streamed calls only
+    assert how is not None  # noqa: S101 - called for streamed calls only
     run.assembler, opening = begin_stream(run, attempt, how, run.assembler)
     stream = yield opening
     run.assembler.headers = getattr(stream, "headers", NO_HEADERS)
@@ -33,13 +33,13 @@ def ask_stream(run: CallRun, attempt: Attempt) -> Generator[CallStep, Any, LLMRe
 def begin_stream(
     run: CallRun, attempt: Attempt, how: StreamConfig, before: StreamAssembler | None
 ) -> tuple[StreamAssembler, OpenStreamStep | ContextStep]:
-    """Return what puts the answer of `attempt` together, and the step that opens its stream.
+    """Return the assembler for the answer of `attempt`, and the step that opens its stream.
 
     Args:
         run: The call.
         attempt: The attempt.
-        how: The bounds on its stream.
-        before: What put the answer before it together, if there was one.
+        how: The limits on its stream.
+        before: The assembler of the previous answer, if there was one.
     """
     timeout, billing = attempt.timeout, run.parts.billing
     if how.first_token_timeout is not None:

@@ -4,14 +4,13 @@ How this works
 --------------
 A stream is a handle on a generator (`engine/drivers.py`), which holds the permit and the connection. Closing the
 generator gives them back and writes the record. Nothing in the generator refers to the handle, so a stream that is left
-by `break`, or dropped in any other way, is closed when its last reference goes, as a generator is:
+by `break`, or dropped in any other way, is closed when its last reference goes, like a generator:
 
-- A generator without `async` closes itself when it is freed.
-- An asynchronous one would wait for its event loop to close it. So the handle closes it, without the loop: what stands
-  between the stream's last chunk and its end awaits nothing (`StreamState.dropped`). An iteration under way refers to
-  the handle, so that this never happens in the middle of one.
-- A stream that is part of somebody else's reference cycle is closed by the garbage collector; see
-  `_util/outside_collection.py`.
+- A synchronous generator closes itself when it is freed.
+- An asynchronous one would wait for its event loop to close it. So the handle closes it, without the loop: the code
+  between the stream's last chunk and its end awaits nothing (`StreamState.dropped`). A running iteration refers to the
+  handle, so this never happens in the middle of one.
+- A stream in someone else's reference cycle is closed by the garbage collector; see `_util/outside_collection.py`.
 - A stream still open at the end of the program is closed by `atexit`, while modules, logging and stores still work.
 """
 
@@ -34,20 +33,20 @@ class _OpenStreams:
     def __init__(self) -> None:
         self._streams: WeakSet[CompletionStream | AsyncCompletionStream] = WeakSet()
         self._registered = False
-        # For a first stream that another exit function opens: what is registered by then is not called any more.
+        # Register now in case another exit function opens the first stream: it is too late to register then.
         atexit.register(self._close_all)
 
     def add(self, stream: CompletionStream | AsyncCompletionStream) -> None:
         if not self._registered:
-            # Again with the first stream: what is registered last is called first, and a program may have registered
-            # the `close` of its router by now, which must come after this.
+            # Register again with the first stream: exit functions run in reverse order, and the `close` of the router,
+            # which the program may have registered by now, must come after this.
             self._registered = True
             atexit.register(self._close_all)
         self._streams.add(stream)
 
     def _close_all(self) -> None:
         streams: list[CompletionStream | AsyncCompletionStream] = []
-        with suppress(RuntimeError):  # a daemon thread has just made another one
+        with suppress(RuntimeError):  # a daemon thread has just created another one
             streams.extend(self._streams)
         for stream in streams:
             with suppress(Exception):  # a daemon thread is reading it
@@ -77,8 +76,8 @@ class _HasResponse(Generic[ParsedT_co]):
     def partial(self) -> Any:
         """The JSON so far, parsed and not yet checked: for streams with `json_mode` or `schema`.
 
-        Strings, lists and objects hold what has come of them; None means that no value has begun. After a restart it is
-        the JSON of the new answer. Each look parses the text anew.
+        Strings, lists and objects hold the part that has arrived; None means that no value has begun. After a restart
+        it is the JSON of the new answer. Each access parses the text again.
         """
         from lee_llm_router.engine.json_text import partial_json  # noqa: PLC0415 - most streams hold no JSON
 

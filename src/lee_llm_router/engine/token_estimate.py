@@ -1,4 +1,4 @@
-"""An estimate of the tokens that an attempt will use, before it is made: what `tpm` reserves for it."""
+"""An estimate of the tokens that an attempt will use, made beforehand: `tpm` reserves this many."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from pydantic_core import to_json
 
 BYTES_PER_TOKEN = 3
-"""Fewer than in English text (four), since code, numbers and other languages take fewer: an estimate errs upward."""
+"""Fewer than in English text (four), since code, numbers and other languages have fewer: an estimate errs upward."""
 USUAL_ANSWER = 1000
-"""Tokens reserved for an answer without `max_tokens`. Most answers are shorter; too little for a long one is made good
-when its usage is known, too much would keep others waiting meanwhile."""
+"""Tokens reserved for an answer without `max_tokens`. Most answers are shorter. If an answer is longer, that is
+corrected when its usage is known; reserving too much would make other calls wait."""
 PART_TOKENS = 1600
-"""Tokens of a picture or a file: Anthropic's upper bound for a picture; the bytes say nothing of it."""
+"""Tokens of a picture or a file: Anthropic's upper bound for a picture; its size in bytes says nothing about it."""
 
 
 def request_tokens(request: Any, messages: Sequence[Mapping[str, Any]], *, has_output: bool) -> int:
     """Return the estimate for `request`: the bytes of its texts / 3, rounded up, and `max_tokens` for the answer.
 
     Args:
-        request: What is asked; may have `tools`, `schema` and `max_tokens`.
+        request: The request; may have `tools`, `schema` and `max_tokens`.
         messages: Its messages.
-        has_output: Whether its answer is made of tokens.
+        has_output: Whether its answer consists of tokens.
     """
     size = parts = 0
     for message in messages:
@@ -42,12 +42,12 @@ def request_tokens(request: Any, messages: Sequence[Mapping[str, Any]], *, has_o
 
 
 def _size(value: Any) -> int:
-    """Return the bytes of a text, or of another value as JSON."""
+    """Return the size of a text, or of another value as JSON, in bytes."""
     if value is None:
         return 0
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "replace"))
     try:
         return len(to_json(value, fallback=repr))
-    except Exception:  # noqa: BLE001 - tools and schemas may hold anything; whether they can be sent is said elsewhere
+    except Exception:  # noqa: BLE001 - tools and schemas may hold anything; other code checks whether they can be sent
         return 0
