@@ -1,4 +1,4 @@
-"""Reads what a whole message of Anthropic's API and the end of a streamed one have in common. Pure."""
+"""What a whole message of Anthropic's API and the end of a streamed one share: reading it. Pure."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from lee_llm_router.response.details import AnswerDetails, Citation, NativeTurn
 from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, ToolCall, make_response, make_usage
 
 BETWEEN_THOUGHTS = "\n\n"
-"""What stands between two blocks of thinking."""
+"""Separates two blocks of thinking."""
 _REASONS = {
     "end_turn": "stop", "stop_sequence": "stop", "tool_use": "tool_calls", "max_tokens": "length",
     "model_context_window_exceeded": "length", "pause_turn": "pause",
 }  # fmt: skip
 _PLAIN = frozenset({"text", "tool_use"})
-"""Types of blocks that are the same when they are written anew, from text and tool calls."""
+"""Types of blocks that can be rebuilt from text and tool calls."""
 _READ = _PLAIN | {"thinking", "redacted_thinking"}
 
 
 @dataclass(slots=True)
 class ReadBlocks:
-    """What the content blocks of an answer hold."""
+    """The contents of an answer's blocks."""
 
     text: str = ""
     reasoning: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     others: bool = False
-    """Whether there are blocks of other types: of the vendor's own tools, or unknown ones."""
+    """Whether there are blocks of other types: from the vendor's own tools, or unknown ones."""
 
 
 def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     """Return the answer in the JSON object of a 200.
 
     Raises:
-        InvalidResponseError: it holds no whole answer.
-        ContentFilterError: the answer was refused; `response` holds what came of it.
-        LLMRouterError: an error came in place of an answer; of the type that it names.
+        InvalidResponseError: it holds no complete answer.
+        ContentFilterError: the answer was refused; `response` holds the partial answer.
+        LLMRouterError: an error came instead of an answer; the type is the one that it names.
     """
     content, reason = answer.get("content"), answer.get("stop_reason", "")
     if answer.get("type") == "error" or answer.get("error"):
@@ -77,7 +77,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
 
 
 def read_blocks(reply: HTTPReply, blocks: Sequence[dict[str, Any]], *, cut: bool = False) -> ReadBlocks:
-    """Return what `blocks` hold; ids of calls that are missing or doubled are replaced.
+    """Return the contents of `blocks`, with new ids for calls whose id is missing or duplicate.
 
     Raises:
         InvalidResponseError: a block is malformed.
@@ -110,7 +110,7 @@ def _text_in(reply: HTTPReply, block: Mapping[str, Any], name: str, number: int)
 
 
 def own_id(call_id: str | None, position: int, taken: set[str]) -> str:
-    """Return the id of a call, or one made for it where it has none, or that of an earlier one. Adds it to `taken`."""
+    """Return the id of a call; a new one if it is missing or belongs to an earlier call. Adds it to `taken`."""
     found = call_id or f"call_{position}"
     while found in taken:
         found = f"{found}_{position}"
@@ -119,14 +119,14 @@ def own_id(call_id: str | None, position: int, taken: set[str]) -> str:
 
 
 def arguments_of(value: Any, *, cut: bool = False) -> str:
-    """Return the arguments of a call as JSON text. With `cut`, missing ones are not taken for none."""
+    """Return the arguments of a call as JSON text. With `cut`, missing ones do not count as empty."""
     if isinstance(value, str):
         return value
     return ("" if cut else "{}") if value is None else written_json(value).decode()
 
 
 def finish_word(reason: str, *, calls_tools: bool) -> str:
-    """Return a stop reason in the usual words; empty where there is none."""
+    """Return a stop reason in OpenAI's words; empty if there is none."""
     word = _REASONS.get(reason) or known_word(reason, calls_tools=calls_tools) or ""
     return "tool_calls" if calls_tools and word in ("stop", "") else word
 
@@ -134,7 +134,7 @@ def finish_word(reason: str, *, calls_tools: bool) -> str:
 def stopped_short(
     reply: HTTPReply, message: Mapping[str, Any], response: LLMResponse | None = None
 ) -> LLMRouterError | None:
-    """Return the error that the stop reason of a message stands for; None for an ordinary one."""
+    """Return the error for the stop reason of a message; None for an ordinary one."""
     reason = str(message.get("stop_reason") or "")
     if reason in _REASONS:
         return None
@@ -148,13 +148,13 @@ def stopped_short(
 
 
 def check_not_lost(reply: HTTPReply, reason: str, read: ReadBlocks) -> None:
-    """Raise if the model stopped to call a tool, and no call came."""
+    """Raise if the model stopped to call a tool, but no call came."""
     if reason == "tool_use" and not read.calls and not read.others:
         raise invalid_answer(reply, "without the tool calls for which it stopped")
 
 
 def usage_of(usage: Any) -> LLMUsage | None:
-    """Return the token counts reported: the input includes what was read from the cache and written to it.
+    """Return the reported token counts: the input includes cache reads and cache writes.
 
     An impossible number counts as unreported, and None means that nothing was reported.
     """
@@ -179,7 +179,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
 
 
 def served_model(message: Mapping[str, Any]) -> str | None:
-    """Return the model that served: where the vendor fell back to another one, that one."""
+    """Return the model that answered: the other one, if the vendor fell back."""
     iterations = mapping(message.get("usage")).get("iterations")
     for entry in map(mapping, reversed(iterations if isinstance(iterations, list) else [])):
         if entry.get("type") == "fallback_message" and string(entry.get("model")):
@@ -190,7 +190,7 @@ def served_model(message: Mapping[str, Any]) -> str | None:
 def details_of(
     reply: HTTPReply, message: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]], read: ReadBlocks
 ) -> AnswerDetails:
-    """Return what else an answer holds."""
+    """Return the details of an answer."""
     usage = mapping(message.get("usage"))
     has_parts = read.others or sum(block_kind(block) == "text" for block in blocks) > 1
     return AnswerDetails(
@@ -199,7 +199,7 @@ def details_of(
         if has_parts
         else (),
         citations=tuple(_citations(blocks)),
-        # Fast answers are of the standard tier too, at prices of their own.
+        # Fast answers have the standard tier too, but other prices.
         service_tier=string("fast" if usage.get("speed") == "fast" else usage.get("service_tier")),
         finish_reason=string(message.get("stop_reason")),
         native=_native(reply, blocks, read.calls),
@@ -231,13 +231,13 @@ def _citation(cited: Mapping[str, Any], start: int, end: int) -> Citation:
 
 
 def _native(reply: HTTPReply, blocks: Sequence[Mapping[str, Any]], calls: Sequence[ToolCall]) -> NativeTurn | None:
-    """Return the blocks as they go back; None where text and tool calls say it all, or where they may not go back."""
+    """Return the blocks to send back; None if text and tool calls say it all, or if they may not go back."""
     kept = [block for block in blocks if block_kind(block) != "text" or (block.get("text") or "").strip()]
     kinds = {block_kind(block) for block in kept}
     if kinds <= _PLAIN or "fallback" in kinds or is_thinking(kept[-1]):
         return None
     if not all(map(of_an_answer, kept)):
-        return None  # the answer was cut within a call, say
+        return None  # for example, the answer was cut within a call
     if reply.settings is None or not can_be_sent(kept):
         return None
     model = (reply.request.model if reply.request is not None else None) or reply.settings.model

@@ -30,33 +30,33 @@ _TEXT_TYPES = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|javascript|
 _HUGE = re.compile(r"[eE]\+?[0-9]{3}|[0-9]{300}")
 _PDF = "application/pdf"
 _OF_USERS = frozenset({"", "image", "document", "search_result", "tool_result"})
-"""Types of blocks that only the user's turns may hold."""
+"""Types of blocks that only user turns may hold."""
 _FIELDS_OF_ANSWERS: Mapping[str, Mapping[str, type]] = {
     "text": {"text": str},
     "thinking": {"thinking": str},
     "redacted_thinking": {"data": str},
     "tool_use": {"name": str, "input": dict},
 }
-"""What blocks of an answer hold at the least."""
+"""The least that blocks of an answer hold."""
 _NOT_OF_ANSWERS = {"image": "(a picture)", "audio": "(a sound)", "file": "(a file)"}
-"""What stands for a part that only the user's turns may hold."""
+"""Replaces a part that only user turns may hold."""
 
 
 def block_kind(block: Mapping[str, Any]) -> str:
-    """Return the type of a block: a text where it says none, and an unknown one where it says what no type is."""
+    """Return the type of a block: text if it names none, and unknown if it names something that is no type."""
     kind = block.get("type", "text")
     return kind if type(kind) is str else ""
 
 
 def is_thinking(block: Mapping[str, Any]) -> bool:
-    """Return whether a block is thinking of the model's, shown or not."""
+    """Return whether a block is the model's thinking, shown or not."""
     return block_kind(block) in ("thinking", "redacted_thinking")
 
 
 def of_an_answer(block: Any) -> bool:
-    """Return whether an answer of the API may hold `block`, and a request may give it back.
+    """Return whether an answer of the API may hold `block`, and a request may send it back.
 
-    What a store kept may have been written by anybody: whatever else it says, it says as the model.
+    Anybody may have written what a store kept; whatever else it contains, it speaks as the model.
     """
     if not isinstance(block, Mapping) or type(block.get("type")) is not str or "cache_control" in block:
         return False
@@ -75,22 +75,22 @@ def tool_use_block(call: ToolCall) -> Block:
 
 
 def _tool_name(name: str) -> str:
-    """Return a name of the characters that the API allows; what is none was a model's invention."""
+    """Return a name made of characters that the API allows; the model invented any other name."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:128] or "unnamed"
 
 
 def input_of(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a call as an object; those that are none, of an answer that was cut say, within one."""
+    """Return the arguments of a call as an object; invalid ones, for example of a truncated answer, inside one."""
     try:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else {}
-    except (TypeError, ValueError):  # the first for half a character
+    except (TypeError, ValueError):  # TypeError for half a character
         whole = whole_json_text(arguments)
         if whole != arguments:
             return input_of(whole)
         value = arguments
     if type(value) is not dict:
         return {} if value is None else {"arguments": value}
-    # A number that no double can hold is read as infinite, which JSON cannot express.
+    # A number beyond doubles is read as infinite, which JSON cannot express.
     is_finite = not _HUGE.search(arguments) or can_be_sent(value)
     return value if is_finite else {"arguments": arguments}
 
@@ -105,7 +105,7 @@ def can_be_sent(value: Any) -> bool:
 
 
 def answer_block(item: Item) -> Block | None:
-    """Return an item of the assistant's as a block; None for what another vendor has put there for itself."""
+    """Return an assistant's item as a block; None for what another vendor has put there for itself."""
     if isinstance(item, CallItem):
         return tool_use_block(item.call)
     if isinstance(item, TextItem):
@@ -116,7 +116,7 @@ def answer_block(item: Item) -> Block | None:
 
 
 def content_block(item: ContentItem, *, cite: bool) -> Block:
-    """Return an item of the user's, or of a tool's result, as a block; one of an unknown type as it was written."""
+    """Return an item of the user or of a tool result as a block; an unknown type stays unchanged."""
     if isinstance(item, TextItem):
         return {"type": "text", "text": item.text}
     if isinstance(item, MediaItem):
@@ -125,7 +125,7 @@ def content_block(item: ContentItem, *, cite: bool) -> Block:
 
 
 def foreign_media(messages: Sequence[Message]) -> str | None:
-    """Return what in `messages` is of a type that the API does not take, in a few words; None if all is fine."""
+    """Describe in a few words which types in `messages` the API does not accept; None if all are fine."""
     for message in messages:
         content = message.get("content")
         if type(content) is str or content is None or message.get("role") == "assistant":

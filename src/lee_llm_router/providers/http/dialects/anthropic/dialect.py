@@ -1,7 +1,7 @@
 """The dialect of Anthropic's Messages API. Pure: no I/O, no HTTP library.
 
-Spoken by Anthropic, by Bedrock and Vertex for Claude, by llama.cpp's server, and by DeepSeek, Moonshot, Z.ai and
-MiniMax. `request` writes what is asked, `answer` and `stream` read what comes back, `errors` what failed.
+Used by Anthropic, by Bedrock and Vertex for Claude, by llama.cpp's server, and by DeepSeek, Moonshot, Z.ai and MiniMax.
+`request` writes requests, `answer` and `stream` read answers, and `errors` reads failures.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 
 class MessagesDialect:
-    """The `Dialect` of Anthropic's messages. It holds no state."""
+    """The `Dialect` of Anthropic's messages. Stateless."""
 
     def path(self, request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> str:
-        """Return the one path there is; on Vertex the model's, which differs for whole answers and streams."""
+        """Return the path; on Vertex it is the model's, and differs for whole answers and streams."""
         if settings.platform == "messages":
             return "/messages"
         model = quote(model_of(request, settings) or "", safe="@")
         return f"/{model}:{'streamRawPredict' if stream else 'rawPredict'}"
 
     def headers(self, settings: AnthropicConfig, key: str | None, *, stream: bool) -> dict[str, str]:
-        """Return the key, as the settings want it to travel, the version and the betas."""
+        """Return the key in the form that the settings choose, the version and the betas."""
         is_bearer = settings.key_header == "bearer"
         found = {
             "Authorization": f"Bearer {key}" if key and is_bearer else None,
@@ -52,21 +52,21 @@ class MessagesDialect:
     def decode(self, reply: HTTPReply) -> LLMResponse:
         """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
 
-        What the body holds decides, not what the server calls it.
+        The content of the body decides, not its content type.
 
         Raises:
-            InvalidResponseError: the body holds no whole answer; see `answer` and `stream`.
-            ContentFilterError: the answer was refused; `response` holds what came of it.
-            LLMRouterError: an error came in place of an answer; of the type that it names.
+            InvalidResponseError: the body holds no complete answer; see `answer` and `stream`.
+            ContentFilterError: the answer was refused; `response` holds the partial answer.
+            LLMRouterError: an error came instead of an answer; the type is the one that it names.
         """
         return read_body(reply, _read_whole, MessageDecoder)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
-        """Return the error for a status that is no success; see `errors`."""
+        """Return the error for an unsuccessful status; see `errors`."""
         return failure(reply)
 
     def decoder(self, reply: HTTPReply, settings: AnthropicConfig) -> MessageDecoder:
-        """Return what reads the body, be it a stream of events or whole JSON."""
+        """Return a decoder of the body, which may be a stream of events or JSON."""
         return MessageDecoder(reply, settings.max_response_bytes)
 
 

@@ -1,7 +1,7 @@
 """Reads the errors of Anthropic's Messages API. Pure.
 
-Most of it is what the errors of all vendors have in common: statuses, codes, sentences, waits. Its own are two types of
-errors, headers that say when a limit is filled again, and one that says whether to try again.
+Most of it is common to all vendors: statuses, codes, sentences, waits. Specific to this API are two types of errors,
+headers that say when a limit is refilled, and one that says whether to retry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lee_llm_router.providers.http.dialects.waits import wait_in_field
 
 _F = FailureType
 _OWN_TYPES = {"timeout_error": _F.TIMEOUT, "billing_error": _F.QUOTA}
-"""Types of errors that say more than their status, or than an error that came with 200."""
+"""Error types that say more than their status, or than an error that came with 200."""
 _PASSING = frozenset({_F.PROVIDER_ERROR, _F.OVERLOADED, _F.RATE_LIMIT, _F.TIMEOUT})
 _BUCKET = re.compile(r"anthropic-(?:priority-)?(?:fast-)?ratelimit-([a-z-]+)-reset")
 _REGAIN = re.compile(
@@ -29,10 +29,10 @@ _LONGEST = 1_000_000
 
 
 def failure(reply: HTTPReply) -> LLMRouterError:
-    """Return the error for an answer whose status is no success."""
+    """Return the error for a response with an unsuccessful status."""
     error = common.failure(reply)
     kind = _OWN_TYPES.get(_type_in(reply.body), error.failure_type)
-    # An error of the caller's stays one, whatever its type is called.
+    # A mistake of the caller stays one, whatever its type is called.
     if kind is not error.failure_type and error.failure_type in _PASSING:
         error = _as(error, kind)
     if error.retry_after is None:
@@ -43,7 +43,7 @@ def failure(reply: HTTPReply) -> LLMRouterError:
 
 
 def failure_within(reply: HTTPReply, value: Any) -> LLMRouterError:
-    """Return the error for one that came with 200: in place of an answer, or within a stream."""
+    """Return the error for an error that came with 200: instead of an answer, or within a stream."""
     error = common.failure_within(reply, value)
     inner = mapping(value).get("error", value)
     kind = _OWN_TYPES.get(str(mapping(inner).get("type")))
@@ -71,7 +71,7 @@ def _type_in(body: bytes) -> str:
 
 
 def _wait(reply: HTTPReply, error: LLMRouterError) -> float | None:
-    """Return the wait that only this vendor names so: in a sentence, or as the moment when a limit is filled again."""
+    """Return the wait in a form that only this vendor uses: a sentence, or the time when a limit is refilled."""
     if error.failure_type is _F.QUOTA:
         said = _REGAIN.search(error.message)
         return None if said is None else wait_in_field("resets at", f"{said[1]}T{said[2]}:00Z", reply.now)
@@ -79,7 +79,7 @@ def _wait(reply: HTTPReply, error: LLMRouterError) -> float | None:
 
 
 def _scarcest_wait(reply: HTTPReply) -> float | None:
-    """Return the seconds until the limit of which least is left is filled again; None if no header says."""
+    """Return the seconds until the most exhausted limit is refilled; None if no header says."""
     headers, found = reply.headers, []
     for name, moment in headers.items():
         bucket = _BUCKET.fullmatch(name)
@@ -93,7 +93,7 @@ def _scarcest_wait(reply: HTTPReply) -> float | None:
 
 
 def _share(remaining: str | None, limit: str | None) -> float:
-    """Return which part of a limit is left: 1.0 where the headers do not say."""
+    """Return the remaining share of a limit; 1.0 if the headers do not say."""
     try:
         return max(0.0, min(1.0, float(remaining or "") / float(limit or "")))
     except (ValueError, ZeroDivisionError):

@@ -1,8 +1,8 @@
-"""What a server teaches by refusing: options and forms that one of its models does not take. Pure.
+"""What a server teaches by refusing: options and forms that one of its models does not accept. Pure.
 
-`LearningProvider` says what becomes of that. Forms of this dialect (how thinking is told, how JSON is asked for, how an
-answer is begun for the model) are replaced by the next weaker ones. A bound on tokens that was chosen here is lowered
-to the one that the error names.
+`LearningProvider` explains what happens then. A refused form of this dialect (how to set thinking, how to ask for JSON,
+whether to begin an answer for the model) is replaced by the next weaker one. A token limit that the dialect chose is
+lowered to the one that the error names.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _LONGEST_ERROR = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a server has taught of one model."""
+    """What a server has taught about one model."""
 
     refused: frozenset[str] = frozenset()
-    """Options and forms that it does not take: the names are those of `lesson_of`."""
+    """Options and forms that the model does not accept, by the names of `lesson_of`."""
     max_tokens: int | None = None
-    """The most tokens that it generates."""
+    """The most tokens that the model generates."""
 
     def __or__(self, other: Lesson) -> Lesson:
         bounds = [bound for bound in (self.max_tokens, other.max_tokens) if bound is not None]
@@ -46,10 +46,10 @@ _REFUSAL = re.compile(
     r"|must end with a user|too complex|invalid schema|schema is (?:invalid|not valid)"
 )
 _CONDITION = re.compile(r"\b(?:when|while|unless|if|together with)\b")
-"""In a sentence that refuses something under a condition only; it teaches nothing of the model."""
+"""Words of a sentence that refuses something only under a condition; it teaches nothing about the model."""
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
 _READ = 8192
-"""Characters read of an error."""
+"""Characters to read of an error."""
 _NAMES: dict[str, re.Pattern[str]] = {
     name: re.compile(pattern)
     for name, pattern in {
@@ -64,7 +64,8 @@ _NAMES: dict[str, re.Pattern[str]] = {
         "cache_control": r"cache_control", "thinking": r"\bthinking\b", "output_config": r"\boutput_config\b",
     }.items()
 }  # fmt: skip
-"""What an error may name, by the words for it; `Form` and the options of a request. The more exact stand first."""
+"""What an error may name (`Form` and the options of a request), with the words for it. More specific names come
+first."""
 _BROAD: dict[str, set[str]] = {
     "adaptive": {"display"},
     "enabled": {"display"},
@@ -72,12 +73,12 @@ _BROAD: dict[str, set[str]] = {
     "effort": {"xhigh", "max"},
     "output_config": {"effort", "xhigh", "max", "format"},
 }
-"""What is not meant where one of the more exact is."""
+"""Names that do not count if one of the more specific ones matches."""
 _LEVELS = re.compile(r"['\"`]?\bhigh\b['\"`]?")
 OPTIONS = ("temperature", "top_p", "top_k", "stop", "service_tier", "parallel_tool_calls")
-"""Options of a request that a model may refuse; all other names are of forms."""
+"""Options of a request that a model may refuse; all other names are forms."""
 BOTH = "temperature and top_p"
-"""Refused where a model takes either of them."""
+"""Refused by models that accept only one of them."""
 _FEWER_TOKENS = re.compile(
     r"max_tokens\b.{0,120}?(?:[0-9]{3,9}\s*>\s*|at most |maximum (?:value |allowed )?(?:is |of |for \S+ is )"
     r"|less than or equal to |<= ?|\[1, ?)([0-9]{3,9})\b",
@@ -90,8 +91,8 @@ def lesson_of(reply: HTTPReply, asked: Set[str], max_tokens: int | None) -> Less
 
     Args:
         reply: The error.
-        asked: The forms and options in the request: no error can mean others.
-        max_tokens: The bound in it, where it was chosen here.
+        asked: The forms and options in the request: errors can mean no others.
+        max_tokens: The request's token limit, if the dialect chose it.
     """
     if reply.status not in (400, 422) or len(reply.body) > _LONGEST_ERROR:
         return NO_LESSON
@@ -116,9 +117,9 @@ def _refused_in(sentence: str, asked: Set[str]) -> set[str]:
         return {BOTH}
     if _CONDITION.search(sentence):
         return set()
-    if "input should be" in sentence:  # it wants another value, and knows the option
+    if "input should be" in sentence:  # it wants another value, so it knows the option
         named -= {*OPTIONS}
     levels = {"xhigh", "max"} & asked
     if "effort" in named and not levels & named and _LEVELS.search(sentence):
-        named |= levels  # the levels that there are stand there: the one that was asked for is none of them
+        named |= levels  # it lists the existing levels, and the requested one is not among them
     return {name for name in named if not _BROAD.get(name, set()) & named}

@@ -1,14 +1,15 @@
 """Writes a call's messages as Anthropic's system text and turns. Pure.
 
-How this works. `conversation_of` gives turns that alternate, results first, with legal ids. Here each item becomes a
-block, and what the API would refuse is avoided:
+How this works. `conversation_of` returns alternating turns, results first, with legal ids. This module turns each item
+into a block, and avoids what the API would refuse:
 
-- the first turn is the user's: one is put before the assistant's;
-- a turn of the assistant that this host and model gave (`native_content`) goes back block by block as it came, with its
-  thinking and signatures; one from elsewhere as text and tool calls;
-- at the end stands the user. Where the assistant does, older models go on writing there; the user asks newer ones to;
-- a paused turn with the vendor's own tools goes back as it is, and the vendor goes on;
-- what is worth keeping in the cache is noted in order (`Written.marked`); the request has room for the last few marks.
+- the first turn is the user's: one is inserted before the assistant's;
+- an assistant turn from this host and model (`native_content`) goes back block by block, unchanged, with its thinking
+  and signatures; one from elsewhere goes as text and tool calls;
+- the last turn is the user's. If it is the assistant's, older models continue it; newer ones get a user turn that asks
+  them to;
+- a paused turn with the vendor's own tools goes back unchanged, and the vendor continues it;
+- blocks worth caching are noted in order (`Written.marked`); the request has room for the last few marks.
 """
 
 from __future__ import annotations
@@ -42,20 +43,20 @@ from lee_llm_router.response.types import Message
 
 DIALECT = "anthropic"
 BEGIN = "Begin."
-"""What the user says where the messages begin with the assistant's."""
+"""The user's text before messages that begin with the assistant's."""
 GO_ON = "Go on from exactly where your last message ends. Do not repeat any of it."
-"""What the user says where a model that continues no answer of its own is to continue one."""
+"""The user's text that asks a model to continue an answer, if the model does not do so by itself."""
 FAILED = "The tool failed."
-"""The text of a result that is an error and says nothing."""
+"""The text of an error result that is empty."""
 _IDS = LegalIds()
 _USUAL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}").fullmatch
 _OWN_TOOL = re.compile(r"(?:server_tool_use|_tool_result|mcp_tool_use)$")
 
 
 def plain_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] | None:
-    """Return system text and messages where there is nothing to put in order; None where there may be.
+    """Return system text and messages if they need no reordering; None if they might.
 
-    Nearly all calls are so: texts that alternate, from the user to the user.
+    This covers nearly all calls: alternating texts, with the user first and last.
     """
     system, found, expected = "", [], "user"
     for message in messages:
@@ -73,9 +74,9 @@ def plain_messages(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any
 
 
 def usual_loop(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] | None:
-    """As `plain_messages`, for a loop of tool calls as it is usually written: each call answered at once, in order.
+    """As `plain_messages`, for the usual loop of tool calls: each call answered at once, in order.
 
-    Ids have to be legal and used once, and nothing may go back in a form of its own.
+    Ids have to be legal and unique, and nothing may need to go back in a native form.
     """
     system, used = "", set[str]()
     found: list[dict[str, Any]] = []
@@ -109,7 +110,7 @@ def usual_loop(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]] 
 
 
 def _usual_calls(message: Message, text: Any, used: set[str]) -> list[Block] | None:
-    """Return the blocks of a message with tool calls; None where anything about them is unusual. Adds to `used`."""
+    """Return the blocks of a message with tool calls; None if anything about them is unusual. Adds to `used`."""
     blocks: list[Block] = []
     if type(text) is str and text:
         if text.isspace():
@@ -134,14 +135,14 @@ def _usual_calls(message: Message, text: Any, used: set[str]) -> list[Block] | N
 
 
 class Written:
-    """Messages as the API takes them, with what matters for the rest of the request.
+    """Messages in the API's form, with what matters for the rest of the request.
 
     Args:
         messages: Those of the call.
-        origin: Who is asked, as `native_origin` says it.
-        may_begin_answer: Whether the model goes on where the messages end with the assistant's.
-        cite: Whether the model is to say which parts of documents it used.
-        marked: Blocks before the messages that are worth keeping in the cache.
+        origin: The destination, in the form of `native_origin`.
+        may_begin_answer: Whether the model continues messages that end with the assistant's.
+        cite: Whether the model should say which parts of documents it used.
+        marked: Blocks before the messages that are worth caching.
     """
 
     def __init__(
@@ -157,20 +158,20 @@ class Written:
         conversation = conversation_of(messages, _IDS, keeps=lambda one: bool(self._native(one)))
         self._cite = cite
         self.marked: list[Block] = list(marked)
-        """Blocks that are worth keeping in the cache with all before them, in order."""
+        """Blocks that are worth caching, with everything before them, in order."""
         self.calls = False
-        """Whether tools are called in it."""
+        """Whether it calls tools."""
         self.begins_answer = False
-        """Whether the model has to go on with a text that is there."""
+        """Whether the model has to continue an existing text."""
         self.loop_lacks_thinking = False
-        """Whether the last turn called tools without thinking that can go back."""
+        """Whether the last turn called tools without thinking that can be sent back."""
         self.system: str | list[Block] = self._system(conversation)
         self.messages = [message for turn in conversation.turns for message in self._turn(turn)]
         self._begin()
         self._end(may_begin_answer=may_begin_answer)
 
     def tool_names(self) -> Iterator[str]:
-        """Give the names of the tools that were called."""
+        """Yield the names of the tools called."""
         for message in self.messages:
             for block in message["content"]:
                 if block_kind(block) == "tool_use":
@@ -194,7 +195,7 @@ class Written:
             yield {"role": turn.role, "content": blocks}
 
     def _answer(self, message: Message, items: Sequence[Item]) -> Iterable[Block]:
-        """Return the blocks of one message of the assistant: its own ones where it came from here."""
+        """Return the blocks of one assistant message: its own if it came from this host and model."""
         blocks = self._native(message)
         calls = [item for item in items if isinstance(item, CallItem)]
         called = [block for block in blocks if block_kind(block) == "tool_use"]
@@ -209,7 +210,7 @@ class Written:
         return written
 
     def _native(self, message: Message) -> list[Block]:
-        """Return copies of the blocks as which a message of the assistant came; none if that was elsewhere."""
+        """Return copies of the original blocks of an assistant message; none if it came from elsewhere."""
         native = native_content(message, DIALECT, self._origin)
         if not isinstance(native, Sequence) or not native or not all(map(of_an_answer, native)):
             return []
@@ -246,13 +247,13 @@ class Written:
             self.messages.insert(0, {"role": "user", "content": [{"type": "text", "text": BEGIN}]})
 
     def _end(self, *, may_begin_answer: bool) -> None:
-        """Let the user speak last, unless the model goes on where the assistant ends."""
+        """Let the user speak last, unless the model continues where the assistant ends."""
         last = self.messages[-1]
         if last["role"] != "assistant":
             return
         blocks: list[Block] = last["content"]
         if any(_OWN_TOOL.search(block_kind(block)) for block in blocks):
-            return  # the vendor's tools were at work: it goes on by itself
+            return  # the vendor's tools were at work: it continues by itself
         if may_begin_answer and block_kind(blocks[-1]) == "text" and not any(map(is_thinking, blocks)):
             blocks[-1] = {**blocks[-1], "text": blocks[-1]["text"].rstrip()}
             self.begins_answer = True

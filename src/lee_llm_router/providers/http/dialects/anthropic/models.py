@@ -1,7 +1,7 @@
-"""What the name of a model says of the forms that it takes. Pure.
+"""What a model's name says about the forms that it accepts. Pure.
 
-Claude changed with version 4.6: from there on models think as they see fit, and an answer cannot be begun for them. The
-models before are a closed list, which no new one will join; what a newer one refuses is learned (`lessons`).
+Claude changed with version 4.6: since then models decide how much to think, and do not continue an answer begun for
+them. The earlier models are a closed list; what a newer model refuses is learned (`lessons`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _FIRST_ADAPTIVE = (4, 6)
 
 
 def model_of(request: LLMRequest, settings: AnthropicConfig) -> str | None:
-    """Return the model that is asked."""
+    """Return the model to ask."""
     return request.model or settings.model
 
 
 def is_claude(model: str | None, settings: AnthropicConfig) -> bool:
-    """Return whether the model is one of Anthropic's, wherever it is served: other vendors have fewer restrictions."""
+    """Return whether the model is one of Anthropic's, on any host: other vendors' models have fewer restrictions."""
     return _is_claude(model or "", settings.base_url)
 
 
 def is_older(model: str | None, settings: AnthropicConfig) -> bool:
-    """Return whether the model takes the older forms: a budget for thinking, and the beginning of an answer."""
+    """Return whether the model accepts the older forms: a budget for thinking, and the beginning of an answer."""
     return not is_claude(model, settings) or _is_older_claude(model or "")
 
 

@@ -1,6 +1,6 @@
 """The provider type `anthropic`: Anthropic's Messages API, and servers that speak it.
 
-What a model refuses is learned (`LearningProvider`); `lessons` reads it.
+It learns what a model refuses (`LearningProvider`); `lessons` reads the refusals.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from lee_llm_router.response.types import LLMRequest
 
 _NONE = (None, None, None)
 _FIELDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice"}
-"""Fields of the body for options of another name."""
+"""Body fields of options that have another name."""
 
 
 class AnthropicProvider(LearningProvider[AnthropicConfig]):
-    """Asks one API that speaks Anthropic's messages."""
+    """Uses one API that speaks Anthropic's messages."""
 
     config_model: ClassVar[type[ProviderConfig]] = AnthropicConfig
     dialect: ClassVar[Dialect[Any]] = MessagesDialect()
@@ -46,15 +46,15 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
     teaching: ClassVar[Collection[FailureType]] = (FailureType.INVALID_REQUEST, FailureType.UNKNOWN)
 
     def batch_api(self) -> str | None:
-        """As `HTTPProvider.batch_api`: only Anthropic's own platform has it."""
+        """As `HTTPProvider.batch_api`: only Anthropic's own platform has one."""
         return "anthropic" if self.config.platform == "messages" else None
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: AnthropicConfig) -> Mapping[str, str]:
-        """As `Provider.unsupported`: what the API lacks, what a Claude does not take."""
+        """As `Provider.unsupported`: what the API lacks, and what a Claude does not accept."""
         found: dict[str, str] = {}
         told = (request.seed, request.logprobs, request.top_logprobs)
-        if told != _NONE or request.frequency_penalty or request.presence_penalty:  # a penalty of nothing is none
+        if told != _NONE or request.frequency_penalty or request.presence_penalty:  # a penalty of zero is none
             found = {
                 option: reason
                 for option, reason in cls.inexpressible.items()
@@ -74,16 +74,16 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
         return found
 
     def models_path(self) -> str | None:
-        """As `HTTPProvider.models_path`: on clouds there is none."""
+        """As `HTTPProvider.models_path`: clouds have none."""
         return "/models?limit=1000" if self.config.platform == "messages" else None
 
     def untakable(self, request: LLMRequest) -> str | None:
-        """As `Provider.untakable`: pictures and files of types that the API does not take."""
+        """As `Provider.untakable`: pictures and files of types that the API does not accept."""
         foreign = foreign_media(request.messages)
         return None if foreign is None else f"{foreign} cannot be sent"
 
     def refused_before(self, request: LLMRequest) -> Mapping[str, str]:
-        """As `LearningProvider.refused_before`; where the model takes either of two, the second is left out."""
+        """As `LearningProvider.refused_before`; if the model accepts either of two options, the second is left out."""
         refused = self.refused_options(request)
         found = {option: REFUSED for option in refused - {BOTH} if request.asks_for(option)}
         if BOTH in refused and request.temperature is not None and request.top_p is not None:
@@ -91,7 +91,7 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
         return found
 
     def learns(self, request: LLMRequest, settings: AnthropicConfig, reply: HTTPReply) -> bool:
-        """As `LearningProvider.learns`: forms and options that the model does not take, and its bound on tokens."""
+        """As `LearningProvider.learns`: forms and options that the model does not accept, and its token limit."""
         own = reply.asked.keys() - settings.extra_body.keys() - request.extra_body.keys()
         asked = _asked({name: reply.asked[name] for name in own})
         bound = reply.asked.get("max_tokens") if "max_tokens" in own and request.max_tokens is None else None
@@ -99,7 +99,7 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
         if not lesson.refused and lesson.max_tokens is None:
             return False
         options = lesson.refused & {*OPTIONS, BOTH}
-        # Calls at the same time are refused one by one; more may be known by now.
+        # Concurrent calls are refused one by one; more may be known by now.
         self.change(
             request, lesson=self.settings_for(request).lesson | replace(lesson, refused=lesson.refused - options)
         )
@@ -110,7 +110,7 @@ class AnthropicProvider(LearningProvider[AnthropicConfig]):
 
 
 def _unlike_claude(request: LLMRequest, settings: AnthropicConfig) -> dict[str, str]:
-    """Return the options whose values no Claude takes."""
+    """Return the options whose values no Claude accepts."""
     found: dict[str, str] = {}
     if request.temperature is not None and request.temperature > 1:
         found["temperature"] = "it is at most 1 here"
@@ -128,7 +128,7 @@ def _unlike_claude(request: LLMRequest, settings: AnthropicConfig) -> dict[str, 
 
 
 def _asked(body: Mapping[str, Any]) -> set[str]:
-    """Return the options and forms in a body that was written here: what an error of the server's may refuse."""
+    """Return the options and forms in a body written here: what an error of the server may refuse."""
     found = {option for option in OPTIONS if _FIELDS.get(option, option) in body}
     thinking, config, choice = body.get("thinking"), body.get("output_config"), body.get("tool_choice")
     if "speed" in body:

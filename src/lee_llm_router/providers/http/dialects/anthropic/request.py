@@ -20,9 +20,9 @@ from lee_llm_router.response.details import native_origin
 from lee_llm_router.response.types import LLMRequest
 
 MAX_MARKS = 4
-"""Marks of the cache that one request may have."""
+"""Cache marks that one request may have."""
 _SERVICE_TIERS = {"default": "standard_only", "standard": "standard_only", "priority": "auto"}
-"""The vendor's words for those of others."""
+"""The vendor's words for other vendors' tiers."""
 
 
 def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
     tools, marked = tools_of(request.tools or (), request.tool_choice, strict="strict" not in lesson.refused)
     written: Written | None = None
     system: str | list[Block]
-    # Without tools, a conversation with calls needs some; with thinking, it matters who called.
+    # Without tools, a conversation with calls needs some; with thinking, the origin of calls matters.
     is_loop = tools and request.reasoning_effort is None
     plain = plain_messages(request.messages) or (usual_loop(request.messages) if is_loop else None)
     if plain is not None:
@@ -58,7 +58,7 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
     _add_tools(body, request, tools, written)
     if marked and "cache_control" not in lesson.refused:
         _set_marks(marked, settings, request)
-    # Other vendors' servers leave out what they do not know of, without a word.
+    # Other vendors' servers silently ignore what they do not know.
     if request.wants_json and (schema is None or not is_claude(model, settings)):
         _add_instructions(body, json_instructions(request))
     body.update(_options(request))
@@ -73,13 +73,13 @@ def body_of(request: LLMRequest, settings: AnthropicConfig, *, stream: bool) -> 
 
 
 def bound_of(settings: AnthropicConfig, lesson: Lesson) -> int:
-    """Return the bound on tokens where the request has none."""
+    """Return the token limit if the request has none."""
     known = lesson.max_tokens
     return settings.default_max_tokens if known is None else min(known, settings.default_max_tokens)
 
 
 def origin_of(settings: AnthropicConfig, model: str | None) -> str:
-    """Return whose answers may go back to `model`, as `native_origin` says it."""
+    """Return the origin whose answers may go back to `model`, in the form of `native_origin`."""
     return native_origin(server_of(settings.base_url), model)
 
 
@@ -91,7 +91,7 @@ def tier_of(service_tier: str) -> str:
 def _written(
     request: LLMRequest, settings: AnthropicConfig, lesson: Lesson, marked: Sequence[Block], *, cite: bool
 ) -> Written:
-    """Return the messages of `request` as the API takes them."""
+    """Return the messages of `request` in the API's form."""
     model = model_of(request, settings)
     is_thinking = request.reasoning_effort not in (None, "none")
     return Written(
@@ -104,10 +104,10 @@ def _written(
 
 
 def _add_tools(body: dict[str, Any], request: LLMRequest, tools: list[Block], written: Written | None) -> None:
-    """Put the tools into `body`, and the choice among them."""
+    """Put the tools and the choice among them into `body`."""
     choice = choice_of(request.tool_choice, request.parallel_tool_calls)
     if not tools and written is not None and written.calls:
-        # The API wants the tools of a conversation with tool calls, though none may be called any more.
+        # The API requires the tools of a conversation with tool calls, even if none may be called any more.
         tools = [{"name": name, "input_schema": {"type": "object"}} for name in dict.fromkeys(written.tool_names())]
         choice = {"type": "none"}
     if tools:
@@ -117,7 +117,7 @@ def _add_tools(body: dict[str, Any], request: LLMRequest, tools: list[Block], wr
 
 
 def _set_marks(marked: Sequence[Block], settings: AnthropicConfig, request: LLMRequest) -> None:
-    """Mark the last of the blocks that are worth keeping: there is room for a few."""
+    """Mark the last blocks worth caching: there is room for a few."""
     is_automatic = settings.auto_cache or "cache_control" in {**settings.extra_body, **request.extra_body}
     for block in marked[-(MAX_MARKS - is_automatic) :]:
         block["cache_control"] = _mark(settings)
@@ -128,7 +128,7 @@ def _mark(settings: AnthropicConfig) -> dict[str, str]:
 
 
 def _schema_of(request: LLMRequest, settings: AnthropicConfig, lesson: Lesson) -> dict[str, Any] | None:
-    """Return the schema by which the vendor holds the model to JSON; None where it is asked for in words, or not."""
+    """Return the schema that the vendor enforces; None if the prompt asks for JSON, or nothing does."""
     if request.schema is None or settings.structured_output == "prompt" or lesson.refused & {"format", "output_config"}:
         return None
     return output_schema(json_schema_of(request.schema))

@@ -1,10 +1,10 @@
-"""JSON Schemas as Anthropic's structured output and strict tools take them. Pure.
+"""JSON Schemas in the form that Anthropic's structured output and strict tools accept. Pure.
 
-The API takes a part of JSON Schema: objects that allow no further properties, no recursion, no bounds on numbers and
-lengths. `output_schema` puts a schema into that part: a bound that cannot be said there stands in the description, and
-an object is closed. What fits the result fits the original too, except for those bounds; the router checks every answer
-against the original. Where the part has no words at all for what is wanted (a mapping with free keys, a value of any
-kind, a schema that refers to itself) there is no such schema, and JSON is asked for in words.
+The API accepts a subset of JSON Schema: objects without additional properties, no recursion, no limits on numbers and
+lengths. `output_schema` rewrites a schema to that subset: limits that it cannot express go into the description, and
+objects are closed. Any value that matches the result matches the original too, except for those limits; the router
+checks every answer against the original. If the subset cannot express the schema (a mapping with free keys, a value of
+any kind, a schema that refers to itself), there is no result, and the prompt asks for JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORMATS = frozenset({
 })  # fmt: skip
 _NOTES = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment",
                     "$schema", "$id", "discriminator"})  # fmt: skip
-"""Keywords that say nothing of what fits; the first two are kept."""
+"""Keywords that do not restrict values; the first two are kept."""
 _FREE_KEYS = ("patternProperties", "propertyNames", "unevaluatedProperties", "dependentSchemas", "dependentRequired",
               "if", "then", "else", "not", "contains", "prefixItems")  # fmt: skip
 _PREFIXES = ("#/$defs/", "#/definitions/")
@@ -29,11 +29,11 @@ _MOST_DEFINITIONS = 500
 
 
 class _InexpressibleError(Exception):
-    """The schema wants what the API has no words for."""
+    """The API cannot express the schema."""
 
 
 def output_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return `schema` in the part of JSON Schema that the API takes; None where it cannot be said there."""
+    """Return `schema` in the subset of JSON Schema that the API accepts; None if the subset cannot express it."""
     if schema_problem(schema) is not None:
         return None
     definitions: dict[str, Any] = {}
@@ -87,7 +87,7 @@ def _reference(node: Mapping[str, Any]) -> str:
 
 
 def _variants(node: Mapping[str, Any]) -> list[Any] | None:
-    """Return the schemas of which one must fit; None where `node` is one alone."""
+    """Return the schemas of which one must match; None if `node` is a single one."""
     kinds = node.get("type")
     if isinstance(kinds, list):
         without = {name: value for name, value in node.items() if name not in ("type", *_NOTES)}
@@ -108,7 +108,7 @@ def _variants(node: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _only_for(keywords: Mapping[str, Any], kind: Any) -> dict[str, Any]:
-    """Return the keywords that say something of values of one type."""
+    """Return the keywords that apply only to values of one type."""
     of_objects, of_arrays = {"properties", "required", "additionalProperties"}, {"items", "minItems", "maxItems"}
     foreign = (of_objects if kind != "object" else set()) | (of_arrays if kind != "array" else set())
     if kind == "null":
@@ -117,7 +117,7 @@ def _only_for(keywords: Mapping[str, Any], kind: Any) -> dict[str, Any]:
 
 
 def _allows_null(keywords: Mapping[str, Any]) -> bool:
-    """Whether the values that are named, if some are, have null among them."""
+    """Whether the listed values, if there are any, include null."""
     named = keywords.get("enum")
     return (not isinstance(named, list) or None in named) and keywords.get("const") is None
 
@@ -145,7 +145,7 @@ def _fit_array(left: dict[str, Any], found: dict[str, Any]) -> None:
 
 
 def _notes(node: Mapping[str, Any], left: Mapping[str, Any]) -> dict[str, Any]:
-    """Return title and description of `node`; in the second stands `left`, what has no other place."""
+    """Return title and description of `node`; the description includes `left`, which has no other place."""
     found = {name: node[name] for name in ("title", "description") if isinstance(node.get(name), str)}
     if left:
         bounds = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in left.items())
@@ -160,7 +160,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _check_no_recursion(definitions: Mapping[str, Any]) -> None:
-    """Raise if a definition leads back to itself."""
+    """Raise if a definition refers to itself, directly or not."""
     if len(definitions) > _MOST_DEFINITIONS:
         raise _InexpressibleError
     leads_to = {name: _references(one) for name, one in definitions.items()}
@@ -195,7 +195,7 @@ _ROOTS = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
 
 
 def input_schema(parameters: Any) -> dict[str, Any]:
-    """Return the schema of a tool's arguments: the API wants an object at its root, and no choice there."""
+    """Return the schema of a tool's arguments: the API requires an object at its root, without alternatives."""
     if type(parameters) is dict and parameters.get("type") == "object" and parameters.keys().isdisjoint(_ROOTS):
         return parameters  # nearly all
     schema = dict(parameters) if isinstance(parameters, Mapping) else {}
@@ -214,7 +214,8 @@ def input_schema(parameters: Any) -> dict[str, Any]:
 
 
 def _merge(schema: dict[str, Any], variants: list[Mapping[str, Any]], *, every: bool) -> None:
-    """Put the properties of `variants` into `schema`: required is what all of them require, or with `every` any."""
+    """Merge the properties of `variants` into `schema`. Required are those that all variants require, or with `every`
+    that any does."""
     properties = schema.get("properties")
     merged: dict[str, Any] = dict(properties) if isinstance(properties, Mapping) else {}
     required: list[set[str]] = []

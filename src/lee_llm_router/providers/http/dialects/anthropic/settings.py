@@ -37,7 +37,8 @@ class AnthropicConfig(HTTPConfig):
     keeps_key_at_home = True
     usual_key_variable = "ANTHROPIC_API_KEY"
     lesson: ClassVar[Lesson] = NO_LESSON
-    """What the model has taught: where it has, it is asked by a copy of the settings with another (`learns`)."""
+    """What the model has taught. If it has taught anything, a copy of the settings with another lesson is used
+    (`learns`)."""
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         "https://api.anthropic.com/v1", description="Where the API is, its version included; /messages is added."

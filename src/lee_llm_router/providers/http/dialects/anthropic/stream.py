@@ -1,12 +1,12 @@
 """Reads streamed messages of Anthropic's API: server-sent events that build the message block by block. Pure.
 
-How this works. `EventReader` splits the body into events and says what it is. The events are `message_start`, then for
+How this works. `EventReader` classifies the body and splits it into events. The events are `message_start`, then for
 each content block `content_block_start`, deltas and `content_block_stop`, then `message_delta` with the stop reason and
-the usage, and `message_stop`. A stream is whole only with a stop reason and `message_stop`; an error may come in place
-of any event. Events, blocks and deltas of unknown types pass.
+the usage, and `message_stop`. A stream is complete only with a stop reason and `message_stop`; an error may come
+instead of any event. Events, blocks and deltas of unknown types are ignored.
 
-The pieces of each block are kept, so that at the end the message is there as an unstreamed one would be: for what has
-to go back to the vendor (`details.native`), and for `raw`.
+The pieces of each block are kept, so that at the end the message exists in its unstreamed form: for what has to go back
+to the vendor (`details.native`), and for `raw`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lee_llm_router.response.types import LLMResponse, StreamChunk
 
 
 class MessageDecoder(EventReader):
-    """A `Decoder` of a streamed message, or of a whole one where the server sends that."""
+    """A `Decoder` of a streamed message, or of a whole one if the server sends that."""
 
     events_are: ClassVar[str] = "messages"
 
@@ -41,11 +41,11 @@ class MessageDecoder(EventReader):
         self._message = MessageSoFar(reply)
 
     def whole_raw(self) -> Any:
-        """Return the message as an unstreamed one would be, put together when it is looked at."""
+        """Return the message in its unstreamed form, built on access."""
         return self._whole_raw or Deferred(self._message.whole)
 
     def _read_event(self, event: Event) -> StreamChunk | None:
-        """As `EventReader._read_event`, by a shorter way for a piece, which nearly every event is."""
+        """As `EventReader._read_event`, with a fast path for pieces, which nearly all events are."""
         try:
             value = from_json(event.data, allow_inf_nan=False)
         except ValueError:
@@ -68,7 +68,7 @@ class MessageDecoder(EventReader):
         return chunk
 
     def _other_chunk(self, value: dict[str, Any]) -> StreamChunk:
-        """Return the chunk for an event of another type: one that says nothing, or a whole message."""
+        """Return the chunk for an event of another type: an empty one, or a whole message."""
         if not self._message.has_begun:
             if type(value.get("content")) is list:
                 return self._whole_chunk(whole_answer(self._reply, value))
@@ -79,7 +79,7 @@ class MessageDecoder(EventReader):
     def _read_damaged(self, event: Event, value: dict[str, Any]) -> StreamChunk:
         self._message.halves = self._message.halves or HalfCharacters()
         clean = whole_characters(value)
-        # Only a piece of a text may end in half a character whose other half follows.
+        # Only a piece of text may end in half a character whose other half follows.
         return replace(self._read_value(event, value if _is_piece(value) else clean), raw=clean)
 
     def _failure_within(self, error: Any) -> LLMRouterError:
@@ -104,5 +104,5 @@ class MessageDecoder(EventReader):
 
 
 def _is_piece(value: dict[str, Any]) -> bool:
-    """Return whether an event holds a piece of a text: of the answer, of thinking, or of the input of a tool."""
+    """Return whether an event holds a piece of text: of the answer, of thinking, or of a tool's input."""
     return mapping(value.get("delta")).get("type") in ("text_delta", "thinking_delta", "input_json_delta")

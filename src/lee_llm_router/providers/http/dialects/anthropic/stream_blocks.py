@@ -1,4 +1,4 @@
-"""One content block of a streamed message while it comes in. Pure."""
+"""One content block of a streamed message in progress. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IMPLIED = {"text_delta": "text", "citations_delta": "text", "thinking_delta": "t
 
 
 class BlockSoFar:
-    """A block: the fields with which it began, and the pieces that have come since.
+    """A block: its initial fields, and the pieces since then.
 
     Args:
         fields: Those of its `content_block_start`.
@@ -32,11 +32,11 @@ class BlockSoFar:
         self.citations: list[Any] = []
         self.signature: str | None = None
         self.position: int | None = None
-        """The number of the tool call that it is; None if it is none."""
+        """The number of its tool call; None if it is not a call."""
         self.is_closed = False
 
     def whole(self) -> dict[str, Any]:
-        """Return the block as an unstreamed message has it."""
+        """Return the block in its unstreamed form."""
         fields = dict(self.fields)
         if self.kind in ("text", "thinking") and (self.pieces or self.kind not in fields):
             fields[self.kind] = whole_text("".join(self.pieces))
@@ -51,7 +51,7 @@ class BlockSoFar:
 
 
 def _input_in(text: str) -> Any:
-    """Return the value that JSON text holds; none for blank text, and the text itself where it is not JSON."""
+    """Return the value of JSON text; none for blank text, and the text itself if it is not JSON."""
     if not text.strip():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""A streamed message of Anthropic's API while it comes in: event by event, each as a chunk. Pure."""
+"""A streamed message of Anthropic's API in progress: turns each event into a chunk. Pure."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class MessageSoFar:
     """The message that the events of one stream build.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
     """
 
     def __init__(self, reply: HTTPReply) -> None:
         self.done = False
-        """Whether its end has come, and it is whole."""
+        """Whether it has ended and is complete."""
         self.failure: LLMRouterError | None = None
         """Why there is no answer, known since the last chunk."""
         self.halves: HalfCharacters | None = None
-        """What waits for its other half; None while every character came whole."""
+        """Half characters that wait for their other half; None while every character came whole."""
         self.open_with: list[dict[str, Any]] = []
-        """Content with which the message began, as events that are still to be read: usually there is none."""
+        """Initial content of the message, as events still to be read; usually there is none."""
         self._reply = reply
         self._request_bytes = reply.request_bytes
         self._message: dict[str, Any] | None = None
@@ -57,14 +57,14 @@ class MessageSoFar:
 
     @property
     def has_begun(self) -> bool:
-        """Whether any event of a message has come."""
+        """Whether any event of a message has arrived."""
         return self._message is not None or bool(self._blocks)
 
     def read(self, kind: str, value: dict[str, Any]) -> StreamChunk | None:
-        """Return the chunk for an event of the type `kind`; None for a type that is none of a message's.
+        """Return the chunk for an event of the type `kind`; None for a type that messages do not have.
 
         Raises:
-            InvalidResponseError: it is malformed, or the message has ended and is not whole.
+            InvalidResponseError: it is malformed, or the message has ended and is incomplete.
         """
         reader = _READERS.get(kind)
         return None if reader is None else reader(self, value)
@@ -163,7 +163,7 @@ class MessageSoFar:
         if type(fragment) is not str or block is None:
             raise self._broken("holds malformed arguments of a tool call")
         block.fragments.append(fragment)
-        if block.position is None:  # of a tool of the vendor's own
+        if block.position is None:  # of one of the vendor's own tools
             return StreamChunk(raw=value)
         return self._chunk(value, tools=(ToolCallDelta(index=block.position, arguments=fragment),))
 
@@ -173,7 +173,7 @@ class MessageSoFar:
         given = None if block is None else block.fields.get("input")
         if block is None or block.position is None or block.is_closed or any(block.fragments) or not given:
             return StreamChunk(raw=value)
-        # Some servers send the arguments whole, where the call begins.
+        # Some servers send the arguments whole, at the start of the call.
         block.is_closed = True
         return self._chunk(value, tools=(ToolCallDelta(index=block.position, arguments=arguments_of(given)),))
 
@@ -190,13 +190,13 @@ class MessageSoFar:
                 message[name] = part
         usage, newer = message.get("usage"), value.get("usage")
         if type(newer) is dict:
-            # The counts are those of the whole message so far: they replace what was there.
+            # The counts cover the whole message so far, so they replace earlier ones.
             counted = {name: number for name, number in newer.items() if number is not None}
             usage = message["usage"] = {**usage, **counted} if type(usage) is dict else counted
         reason = delta.get("stop_reason")
         if reason is not None and type(reason) is not str:
             raise self._broken("holds a malformed stop reason")
-        # Raised by the next call of `next`, so that the usage of this event is handed on first.
+        # Raised by the next call of `next`, so that the usage of this event is returned first.
         self.failure = stopped_short(self._reply, message)
         served = served_model(message)
         return StreamChunk(
@@ -207,7 +207,7 @@ class MessageSoFar:
         )
 
     def _finish(self, value: dict[str, Any]) -> StreamChunk:
-        """Mark the answer as done and return what its end adds to it, or raise why it is not whole."""
+        """Mark the answer as done and return what its end adds, or raise why it is incomplete."""
         message = self._message or {}
         reason = string(message.get("stop_reason"))
         if reason is None:
@@ -228,7 +228,7 @@ class MessageSoFar:
         )
 
     def _missing_arguments(self) -> tuple[ToolCallDelta, ...]:
-        """Return a piece for each call that came without arguments: those with which it began, or an empty object."""
+        """Return a piece for each call that got no argument pieces: its initial arguments, or an empty object."""
         return tuple(
             ToolCallDelta(index=block.position, arguments=arguments_of(block.fields.get("input")))
             for block in self._blocks
@@ -243,7 +243,7 @@ class MessageSoFar:
         return StreamChunk(text=text, reasoning=reasoning, tool_calls=tools, raw=value)
 
     def whole(self) -> Any:
-        """Return the message as one object; None if it cannot be put together."""
+        """Return the message as one object; None if it cannot be merged."""
         message = {**(self._message or {}), "content": [block.whole() for block in self._blocks]}
         try:
             return whole_characters(message)

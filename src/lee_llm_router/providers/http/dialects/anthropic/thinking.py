@@ -1,4 +1,4 @@
-"""How much a model is to think, in the forms of Anthropic's Messages API. Pure.
+"""How much a model should think, in the forms of Anthropic's Messages API. Pure.
 
 | effort | a model that thinks as it sees fit | a model with a budget |
 |---|---|---|
@@ -6,9 +6,9 @@
 | minimal | thinking disabled, effort low | 1,024 tokens |
 | low to max | adaptive thinking, effort as named | 2,048; 8,192; 16,384; 24,576; 49,152 tokens |
 
-A budget is at most three quarters of the bound on tokens, which holds for thinking and text together; where that is
-less than the least budget, the model does not think. A form that a model has refused (`lessons`) is replaced by the
-next that asks for no more.
+A budget is at most three quarters of the token limit, which covers thinking and text together; if that is less than the
+smallest budget, the model does not think. If a model has refused a form (`lessons`), the next one that asks for no more
+replaces it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def thinks(request: LLMRequest, settings: AnthropicConfig) -> bool:
 
 
 def thinking_problem(request: LLMRequest, settings: AnthropicConfig) -> str | None:
-    """Return why the model cannot think as much as is asked; None if it can."""
+    """Return why the model cannot think as much as requested; None if it can."""
     effort = request.reasoning_effort
     if effort is None or effort == "none":
         return None
@@ -56,14 +56,14 @@ def thinking_problem(request: LLMRequest, settings: AnthropicConfig) -> str | No
 def thinking_fields(
     request: LLMRequest, settings: AnthropicConfig, lesson: Lesson, max_tokens: int, written: Written | None
 ) -> dict[str, Any]:
-    """Return the fields of a body that say how much to think; none where nothing is asked for.
+    """Return the body fields that say how much to think; none if the request does not say.
 
     Args:
-        request: What is asked.
+        request: The request.
         settings: The provider's.
         lesson: What is known of the model.
-        max_tokens: The bound on all tokens.
-        written: The messages; None where they are plain texts.
+        max_tokens: The token limit.
+        written: The messages; None if they are plain texts.
     """
     effort = request.reasoning_effort
     if effort is None:
@@ -85,7 +85,7 @@ def thinking_fields(
 
 
 def _form(request: LLMRequest, settings: AnthropicConfig, lesson: Lesson) -> str | None:
-    """Return how thinking is told: `adaptive`, or `enabled` with a budget; None where the model takes neither."""
+    """Return the form of thinking: `adaptive`, or `enabled` with a budget; None if the model accepts neither."""
     if "thinking" in lesson.refused:
         return None
     wanted = settings.thinking
@@ -99,7 +99,7 @@ def _takes_effort(lesson: Lesson) -> bool:
 
 
 def _effort(effort: str, lesson: Lesson) -> str:
-    """Return the word of the API for an effort: the next lower one that the model has not refused."""
+    """Return the API's word for an effort: the highest one, no higher than asked, that the model has not refused."""
     if effort in _OFF:
         return "low"
     while effort in lesson.refused and effort in _WEAKER:
@@ -108,7 +108,7 @@ def _effort(effort: str, lesson: Lesson) -> str:
 
 
 def _budgeted(effort: str, max_tokens: int, written: Written | None) -> dict[str, Any] | None:
-    """Return thinking with a budget; None where there is no room for it, or where it would be refused."""
+    """Return thinking with a budget; None if there is no room for it, or if the API would refuse it."""
     budget = min(BUDGETS.get(effort, LEAST_BUDGET), max_tokens * 3 // 4)
     if budget < LEAST_BUDGET:
         return None

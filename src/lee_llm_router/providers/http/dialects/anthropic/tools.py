@@ -13,14 +13,14 @@ _MODES = {"auto": "auto", "required": "any", "any": "any", "none": "none"}
 
 
 def tools_of(tools: Sequence[Mapping[str, Any]], tool_choice: Any, *, strict: bool) -> tuple[list[Block], list[Block]]:
-    """Return `tools` as the API takes them, and those of them that end what is worth keeping in the cache.
+    """Return `tools` in the API's form, and those that are marked for caching.
 
-    A tool in the vendor's own form (its server tools) goes as it is.
+    A tool in the vendor's own form (its server tools) stays unchanged.
 
     Args:
         tools: In the OpenAI shape.
-        tool_choice: That of the request, which may allow some of them only.
-        strict: Whether the model takes tools whose arguments are guaranteed.
+        tool_choice: The request's choice, which may allow only some of them.
+        strict: Whether the model supports tools with guaranteed arguments.
     """
     allowed = _allowed(tool_choice)
     found: list[Block] = []
@@ -35,7 +35,7 @@ def tools_of(tools: Sequence[Mapping[str, Any]], tool_choice: Any, *, strict: bo
 
 
 def foreign_tool(tools: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the type of the first tool that has no form here: another vendor's; None if there is none."""
+    """Return the type of the first tool without a form here, which is another vendor's; None if there is none."""
     for tool in tools:
         kind = tool.get("type")
         if kind == "custom" and isinstance(tool.get("custom"), Mapping):
@@ -46,7 +46,7 @@ def foreign_tool(tools: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def choice_of(tool_choice: Any, parallel: bool | None) -> dict[str, Any] | None:
-    """Return the choice among the tools as the API takes it; None leaves it to the vendor."""
+    """Return the choice among the tools in the API's form; None leaves it to the vendor."""
     choice: dict[str, Any] | None = None
     if isinstance(tool_choice, str):
         choice = {"type": _MODES.get(tool_choice, tool_choice)}
@@ -90,7 +90,7 @@ def _allowed(tool_choice: Any) -> set[Any] | None:
 
 
 def _in(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the mapping under `name`, else `value`: both ways are written."""
+    """Return the mapping under `name`, or else `value`: both forms occur."""
     inner = value.get(name)
     return inner if isinstance(inner, Mapping) else value
 
@@ -100,7 +100,7 @@ def _tool(tool: Mapping[str, Any], *, strict: bool) -> Block:
     if not isinstance(function, Mapping):
         if tool.get("type", "function") != "function" or "input_schema" in tool:
             return {name: value for name, value in tool.items() if name != "cache"}
-        function = tool  # written flat
+        function = tool  # flat form
     block: Block = {"name": function.get("name")}
     if function.get("description"):
         block["description"] = function["description"]

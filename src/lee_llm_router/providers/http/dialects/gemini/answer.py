@@ -1,13 +1,13 @@
-"""Reads answers: `GenerateContentResponse`, which is the form of a whole answer and of each event of a stream. Pure.
+"""Reads answers: `GenerateContentResponse`, the form of a whole answer and of each event of a stream. Pure.
 
-How this works. An `AnswerReader` takes such objects one after the other (a whole answer is a stream of one), and gives
-a chunk for each; `finish` checks that the answer is whole, and gives what is known only then: the finish reason, the
+How this works. An `AnswerReader` takes such objects one by one (a whole answer is a stream of one), and returns a chunk
+for each. `finish` checks that the answer is complete, and returns what is known only then: the finish reason, the
 usage, the details. So a whole answer and a streamed one cannot differ.
 
-- There is no end mark: an answer is whole if it has a finish reason. Usage may come with it or after it.
+- There is no end mark: an answer is complete if it has a finish reason. Usage may come with it or after it.
 - Parts with `thought: true` are reasoning. Pictures, sounds, and code that the vendor ran are parts of `details`.
-- A prompt that was blocked has no candidates, and comes with 200.
-- Of several candidates the first is the answer; `raw` has all.
+- A blocked prompt has no candidates, and comes with 200.
+- The first of several candidates is the answer; `raw` has all.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from lee_llm_router.response.types import LLMUsage, StreamChunk, ToolCallDelta, 
 
 _USUAL = {"STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "pause"}
 _ABOUT_PART = frozenset({"thought", "thoughtSignature", "partMetadata", "text"})
-"""Fields of a part that are no content beside its text."""
+"""Fields of a part that are not content besides its text."""
 
 
 class AnswerReader:
     """Reads one answer, piece by piece.
 
     Args:
-        reply: What it comes in.
+        reply: The response that holds it.
     """
 
     def __init__(self, reply: HTTPReply) -> None:
         self.has_halves = False
-        """Whether texts may hold half characters: what is read of them is put together in the end."""
+        """Whether texts may hold half characters; if so, the final result is joined again."""
         self._reply = reply
         self._request_bytes = reply.request_bytes
         self._is_first = True
         self.is_usual = False
-        """Whether `read_usual` is worth a try."""
+        """Whether `read_usual` is worth trying."""
         self._findings = Findings(reply)
         self._names: dict[str, str] | None = None
-        """The caller's names of functions by those that were sent, where they differ."""
+        """The caller's names of functions by the names sent, if they differ."""
         self._ids: set[str] = set()
         self._partial: PartialCall | None = None
         self._reason = ""
         self._usage: Any = None
         self._has_text = False
-        """Whether a text has come, if only an empty one."""
+        """Whether a text has come, even an empty one."""
         self._says_something = False
         self._calls = 0
 
@@ -68,7 +68,7 @@ class AnswerReader:
         """Return the piece of the answer in an object.
 
         Raises:
-            LLMRouterError: it is an error, or says that the prompt was refused.
+            LLMRouterError: it is an error, or the prompt was refused.
         """
         candidates = value.get("candidates")
         if not candidates or "error" in value:
@@ -97,7 +97,7 @@ class AnswerReader:
         if self._is_first:
             self._is_first, self._request_bytes = False, None
             self._findings.id = value.get("responseId")
-        # What is usual is read at one glance once the model is known and a text has come.
+        # Usual events take the fast path once the model is known and a text has come.
         self.is_usual = self._has_text and self._says_something and type(model) is str
         return make_chunk(
             text=text,
@@ -110,7 +110,7 @@ class AnswerReader:
         )
 
     def read_usual(self, value: Mapping[str, Any]) -> StreamChunk | None:
-        """Return the chunk in an event that brings a text and nothing else, as nearly all do; else None."""
+        """Return the chunk in an event that brings only a text, as nearly all do; otherwise None."""
         candidates = value.get("candidates")
         if type(candidates) is not list or len(candidates) != 1 or "error" in value:
             return None
@@ -130,10 +130,10 @@ class AnswerReader:
         return make_chunk(text=text, raw=value)
 
     def finish(self) -> StreamChunk:
-        """Return the last chunk of a whole answer.
+        """Return the last chunk of a complete answer.
 
         Raises:
-            LLMRouterError: it is not whole, or none.
+            LLMRouterError: it is incomplete, or no answer.
         """
         if not self._reason:
             raise self._broken("ended before the answer was finished (it has no finishReason)")
@@ -163,7 +163,7 @@ class AnswerReader:
         )
 
     def _without_candidates(self, value: Mapping[str, Any]) -> Any:
-        """Return the candidates of an object that may have none; raise the failure that it may be."""
+        """Return the candidates of an object that may have none; raise if it is a failure."""
         if value.get("error"):
             raise failure_within(self._reply, value)
         candidates = value.get("candidates")
@@ -178,7 +178,7 @@ class AnswerReader:
         return candidates
 
     def _first_of(self, candidates: Any) -> Mapping[str, Any]:
-        """Return the candidate that is the answer; an empty object where there is none."""
+        """Return the candidate that is the answer; an empty object if there is none."""
         if not candidates:
             return {}
         if type(candidates) is not list or type(candidates[0]) is not dict:
@@ -191,7 +191,7 @@ class AnswerReader:
         return found or {}
 
     def _read_parts(self, parts: Any) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
-        """Return the text, the reasoning and the tool calls in `parts`, and whether there is other content."""
+        """Return the text, the reasoning and the tool calls in `parts`, and whether they have other content."""
         if type(parts) is not list or not all(type(part) is dict for part in parts):
             raise self._broken("holds malformed parts")
         texts: list[str] = []
@@ -216,7 +216,7 @@ class AnswerReader:
         return text, "".join(thoughts), tuple(tools), in_raw
 
     def _call(self, part: dict[str, Any], call: Any) -> list[ToolCallDelta]:
-        """Return the tool call in a part; nothing while only a piece of it has come."""
+        """Return the tool call in a part; nothing while it is incomplete."""
         if type(call) is not dict:
             raise self._broken("holds a malformed function call")
         if self._partial is not None or call.get("partialArgs") or call.get("willContinue"):
@@ -251,12 +251,12 @@ class AnswerReader:
         return self._names.get(name, name)
 
     def _note(self, candidate: Mapping[str, Any]) -> None:
-        """Take note of what a candidate says beside its content."""
+        """Record what a candidate says besides its content."""
         reason = candidate.get("finishReason")
         if reason is not None:
             if type(reason) is not str:
                 raise self._broken("holds a malformed finish reason")
-            # Some servers send STOP with each piece: what says more counts.
+            # Some servers send STOP with each piece: a more specific reason counts.
             if reason and (not self._reason or broken_off(self._reply, self._reason) is None):
                 self._reason = reason
         self._findings.note(candidate)
@@ -266,7 +266,7 @@ class AnswerReader:
 
 
 def own_id(given: str, position: int, taken: set[str]) -> str:
-    """Return an id for a call that no other in the answer has: the one it was given, if it can be."""
+    """Return a unique id for a call within the answer: its given one, if possible."""
     found = given or f"call_{position}"
     while found in taken:
         found = f"{found}_{position}"
@@ -275,9 +275,10 @@ def own_id(given: str, position: int, taken: set[str]) -> str:
 
 
 def usage_of(usage: Mapping[str, Any]) -> LLMUsage | None:
-    """Return the token counts reported. Google counts thoughts apart from the answer, and tool results from the prompt.
+    """Return the reported token counts. Google counts thoughts separately from the answer, and tool results from the
+    prompt.
 
-    A count of 0 is left out by Google's servers.
+    Google's servers omit a count of 0.
     """
     if not usage:
         return None

@@ -1,4 +1,4 @@
-"""Collects what an answer holds beside text, reasoning and tool calls, for `LLMResponse.details`. Pure."""
+"""Collects what an answer holds besides text, reasoning and tool calls, for `LLMResponse.details`. Pure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Findings:
     """What has been found so far.
 
     Args:
-        reply: What the answer comes in.
+        reply: The response that holds the answer.
     """
 
     def __init__(self, reply: HTTPReply) -> None:
         self.id: Any = None
         self.parts: list[dict[str, Any] | str] = []
-        """The parts of the content, as they came; a text for a part that is nothing else."""
+        """The parts of the content, unchanged; a string for a part that is only text."""
         self._reply = reply
         self._grounding: dict[str, Any] = {}
         self._quoted: list[Any] = []
@@ -38,7 +38,7 @@ class Findings:
         self._token: str | None = None
 
     def note(self, candidate: Mapping[str, Any]) -> None:
-        """Take note of what a candidate says beside its content."""
+        """Record what a candidate says besides its content."""
         if candidate.get("groundingMetadata"):
             self._grounding |= {name: value for name, value in mapping(candidate["groundingMetadata"]).items() if value}
         if candidate.get("citationMetadata"):
@@ -50,7 +50,7 @@ class Findings:
         self._token = string(candidate.get("continuationToken")) or self._token
 
     def put_together(self) -> None:
-        """Make whole characters of the halves in what was found."""
+        """Join the half characters in the findings."""
         self.parts = whole_characters(merged_parts(self.parts))
         self._grounding, self._quoted = whole_characters(self._grounding), whole_characters(self._quoted)
         self._logprobs = [
@@ -64,7 +64,7 @@ class Findings:
 
         Args:
             reason: The vendor's finish reason.
-            usage: What it says of the usage.
+            usage: The usage that it reports.
         """
         is_plain = all(type(part) is str for part in self.parts)
         merged = [] if is_plain else merged_parts(self.parts)
@@ -80,7 +80,7 @@ class Findings:
         )
 
     def _tier(self, usage: Mapping[str, Any]) -> str | None:
-        """Return the tier that served. Headers are read only where one was asked for."""
+        """Return the tier that served. Headers are read only if the request asked for one."""
         tier = string(usage.get("serviceTier"))
         if tier is None and "trafficType" in usage:
             traffic = str(usage["trafficType"])
@@ -91,7 +91,7 @@ class Findings:
         return tier
 
     def _native(self, merged: list[dict[str, Any]]) -> NativeTurn | None:
-        """Return the turn as the vendor wants it back; None where the text and the calls say it all."""
+        """Return the turn in the form that the vendor wants back; None if the text and the calls say it all."""
         request = self._reply.request
         if not merged and self._token is not None:
             merged = merged_parts(self.parts)
@@ -105,7 +105,7 @@ class Findings:
 
 
 def merged_parts(parts: Sequence[dict[str, Any] | str]) -> list[dict[str, Any]]:
-    """Return `parts` with neighbouring pieces of one text joined. A part with a signature stays as it is."""
+    """Return `parts` with adjacent pieces of one text joined. A part with a signature stays unchanged."""
     found: list[dict[str, Any]] = []
     texts: list[str] = []
     """The pieces of the last part found, if more may be joined to it."""
@@ -129,7 +129,7 @@ def _close(found: list[dict[str, Any]], texts: list[str]) -> None:
 
 
 def _parts(merged: list[dict[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Return the content as message parts in the OpenAI shape; nothing where it is text alone."""
+    """Return the content as message parts in the OpenAI shape; nothing if it is only text."""
     found = [part for part in map(_message_part, merged) if part is not None]
     return () if all(part["type"] == "text" for part in found) else tuple(found)
 

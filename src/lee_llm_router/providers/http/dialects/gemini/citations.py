@@ -1,7 +1,7 @@
-"""Reads the sources of an answer: what it was grounded on, and what it quotes. Pure.
+"""Reads the sources of an answer: what it is grounded on, and what it quotes. Pure.
 
-Google names places in the answer by bytes of UTF-8, within one part of the content. Ours are characters of the whole
-text. Where a place comes with its words, the words must stand there; else they are looked for.
+Google gives positions in the answer in bytes of UTF-8, within one part of the content. Ours are in characters of the
+whole text. If a position comes with its words, the words must be there; otherwise they are searched for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def citations_of(
     """Return the sources of an answer.
 
     Args:
-        parts: The parts of its content; a text for a part that is nothing else.
+        parts: The parts of its content; a string for a part that is only text.
         grounding: Its `groundingMetadata`.
         quoted: The citations of its `citationMetadata`.
     """
@@ -36,7 +36,7 @@ def citations_of(
 
 
 class _Text:
-    """The text of an answer, and where its parts stand in it."""
+    """The text of an answer, and the positions of its parts."""
 
     def __init__(self, parts: Sequence[Mapping[str, Any] | str]) -> None:
         self._starts: list[int] = []
@@ -53,10 +53,10 @@ class _Text:
         self._is_ascii = self._bytes.isascii()
 
     def place(self, start: Any, end: Any, part: Any = None, words: str | None = None) -> tuple[int | None, int | None]:
-        """Return the first character of a place and the one after its last; None for what is not known."""
+        """Return the start and the end of a range in characters; None for what is not known."""
         if type(end) is not int or (start is not None and type(start) is not int):
             start, end = -1, -1
-        start = start or 0  # Google leaves a 0 out
+        start = start or 0  # Google omits a 0
         offset = self._starts[part] if type(part) is int and 0 <= part < len(self._starts) else 0
         for shift in dict.fromkeys((offset, 0)):
             if self._holds(start + shift, end + shift, words):
@@ -77,7 +77,7 @@ class _Text:
 
 
 def _grounded(text: _Text, grounding: Mapping[str, Any]) -> Iterator[Citation]:
-    """Yield the sources that pieces of the answer rest on, then those that no piece names."""
+    """Yield the sources that parts of the answer rest on, then those that no part names."""
     listed, supports = grounding.get("groundingChunks"), grounding.get("groundingSupports")
     chunks = [_source(chunk) for chunk in listed] if isinstance(listed, list) else []
     named: set[int] = set()
@@ -96,7 +96,7 @@ def _grounded(text: _Text, grounding: Mapping[str, Any]) -> Iterator[Citation]:
 
 
 def _source(chunk: Any) -> Citation:
-    """Return address, title and words of a source, whatever kind it is."""
+    """Return address, title and words of a source of any kind."""
     kind = next((value for value in mapping(chunk).values() if isinstance(value, dict)), {})
     names = ("uri", "sourceUri", "imageUri")
     url = next((found for found in (string(kind.get(name)) for name in names) if found), None)

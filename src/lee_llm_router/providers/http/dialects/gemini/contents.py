@@ -1,13 +1,13 @@
 """Writes a caller's messages as Gemini's `contents` and `systemInstruction`. Pure.
 
-How this works. Most calls are plain texts in turns, and are written at once (`_plain`). All others go through
-`conversation_of`, which puts any history into an order that vendors take. Then
+How this works. Most calls are plain alternating texts, and are written directly (`_plain`). All others go through
+`conversation_of`, which puts any history into an order that vendors accept. Then
 
-- an answer of the same host and model goes back as it came (`NativeTurn`): parts with their thought signatures;
-- other answers are written anew. From generation 3 on the first function call of each must have a signature, so it gets
-  the one that stands for "made elsewhere";
-- results stand in the order of their calls, each with the id that its call went out with;
-- the first turn is the user's, and so is the last.
+- an answer from the same host and model goes back unchanged (`NativeTurn`): parts with their thought signatures;
+- other answers are rewritten. From generation 3 on, the first function call of each must have a signature, so it gets
+  the one that means "made elsewhere";
+- results are in the order of their calls, each with the id that its call was sent with;
+- the first and the last turn are the user's.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from lee_llm_router.response.types import Message
 
 DIALECT = "gemini"
 NO_SIGNATURE = "skip_thought_signature_validator"
-"""What Google takes in place of the signature of a function call that was not made by the model asked."""
+"""What Google accepts instead of the signature of a function call that another model made."""
 BEFORE = "Begin."
-"""The user's turn before a conversation that the assistant begins."""
+"""The user's turn before a conversation that begins with the assistant's."""
 GO_ON = "Go on from exactly where your last message ends. Do not repeat any of it."
-"""The user's turn after a conversation that the assistant ends."""
+"""The user's turn after a conversation that ends with the assistant's."""
 
 _IDS = LegalIds(None, max_length=256)
 _PLAIN_FIELDS = frozenset({"role", "content", "cache", "name"})
@@ -53,17 +53,17 @@ _PLAIN_FIELDS = frozenset({"role", "content", "cache", "name"})
 
 @dataclass(slots=True)
 class Written:
-    """The messages of a call, as they stand in the body."""
+    """The messages of a call, in the body's form."""
 
     contents: list[dict[str, Any]]
     system: list[dict[str, Any]] = field(default_factory=list)
     """The parts of the system instruction."""
     continuation: str | None = None
-    """The token by which an answer that was broken off is continued."""
+    """The token to continue an interrupted answer with."""
 
 
 def origin_of(base_url: str, model: str) -> str:
-    """Return where signatures are worth something: the host and the model."""
+    """Return the host and the model, for which signatures are valid."""
     return native_origin(server_of(base_url), model)
 
 
@@ -73,20 +73,20 @@ def written(
     """Return `messages` as `contents` and system instruction.
 
     Args:
-        messages: What is said.
-        traits: What the model takes.
+        messages: The messages.
+        traits: What the model accepts.
         base_url: Where the request goes.
         model: The name of the model.
-        more_system: A text that is added to the system instruction.
+        more_system: A text to add to the system instruction.
 
     Raises:
-        InvalidRequestError: a part that should hold a picture, a sound or a file holds none.
+        InvalidRequestError: a part for a picture, a sound or a file holds none.
     """
     found = _plain(messages) or _Writer(traits, base_url, origin_of(base_url, model)).write(messages)
     if more_system:
         found.system.append({"text": more_system})
     if found.system and not (traits.takes_system and found.contents):
-        # Without a message the instructions are what is said; some models know no others than the user's.
+        # If there are only instructions, they become the user's message: some models accept no other.
         first = found.contents[:1] or [{"role": "user", "parts": []}]
         found.contents[:1] = [{"role": "user", "parts": [*found.system, *first[0]["parts"]]}]
         found.system = []
@@ -94,7 +94,8 @@ def written(
 
 
 def _plain(messages: Sequence[Message]) -> Written | None:
-    """Return `messages` if they are texts of user and assistant in turns, the user's first and last; else None."""
+    """Return `messages` if they are alternating texts of user and assistant, the user first and last; otherwise
+    None."""
     found = Written([])
     last = "model"
     for message in messages:
@@ -120,10 +121,10 @@ class _Writer:
         self._base_url = base_url
         self._origin = origin
         self._calls: dict[str, tuple[int, str | None, str]] = {}
-        """The calls of the last turn by their ids in the conversation: position, id and name that went out."""
+        """The calls of the last turn by their ids in the conversation: position, and the id and name sent."""
 
     def write(self, messages: Sequence[Message]) -> Written:
-        """Return the messages as they stand in the body."""
+        """Return the messages in the body's form."""
         conversation = conversation_of(messages, _IDS, keeps=self._is_own)
         found = Written([], [{"text": item.text} for item in conversation.system])
         found.continuation = self._taken_up(conversation)
@@ -140,7 +141,7 @@ class _Writer:
         return found
 
     def _is_own(self, message: Message) -> bool:
-        """Return whether a message is an answer that goes back as it came, even if it has neither text nor calls."""
+        """Return whether a message is an answer to send back unchanged, even if it has neither text nor calls."""
         return NATIVE_FIELD in message and self._native(message) is not None
 
     def _native(self, message: Message) -> Mapping[str, Any] | None:
@@ -150,7 +151,7 @@ class _Writer:
         return content if all(map(of_an_answer, content["parts"])) else None
 
     def _taken_up(self, conversation: Conversation) -> str | None:
-        """Return the token by which the last turn is continued, and take that turn out: the server knows it."""
+        """Return the token that continues the last turn, and remove that turn: the server knows it."""
         turn = conversation.turns[-1] if conversation.turns else None
         if turn is None or turn.role != "assistant" or not turn.sources:
             return None
@@ -161,7 +162,7 @@ class _Writer:
         return token
 
     def _answer(self, turn: Turn) -> list[dict[str, Any]]:
-        """Return the parts of a turn of the assistant."""
+        """Return the parts of an assistant turn."""
         self._calls = {}
         parts: list[dict[str, Any]] = []
         for message, items in turn.sources:
@@ -197,7 +198,7 @@ class _Writer:
                 parts.append({"text": item.text})
             elif isinstance(item, MediaItem):
                 parts.append(media_part(item.media, self._base_url))
-            # What else an answer of another vendor holds is that vendor's own.
+            # Anything else in another vendor's answer is for that vendor only.
         return parts
 
     def _note(self, call_id: str, sent_id: Any, name: str) -> None:
@@ -205,7 +206,7 @@ class _Writer:
         self._calls[call_id] = len(self._calls), sent_id if is_sent else None, name
 
     def _said(self, items: Sequence[Item]) -> list[dict[str, Any]]:
-        """Return the parts of a turn of the user: results in the order of their calls, then what is said."""
+        """Return the parts of a user turn: results in the order of their calls, then the user's own content."""
         results = [item for item in items if isinstance(item, ResultItem)]
         results.sort(key=lambda item: self._calls.get(item.call_id, (len(self._calls),))[0])
         beside: list[dict[str, Any]] = []
@@ -214,7 +215,7 @@ class _Writer:
         return [*parts, *beside, *said]
 
     def _result(self, item: ResultItem, beside: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return a result as a part; what it cannot hold is added to `beside`, which follows all results."""
+        """Return a result as a part; what it cannot hold goes into `beside`, which follows all results."""
         _, sent_id, name = self._calls.get(item.call_id, (0, item.call_id, legal_name(item.name)))
         texts = [_text_of(one) for one in item.content if not isinstance(one, MediaItem)]
         response: dict[str, Any] = {"error" if item.is_error else "result": "\n".join(texts)}
@@ -240,7 +241,7 @@ class _Writer:
 
 
 def _text_of(item: TextItem | OtherItem | MediaItem) -> str:
-    """Return what a result says, a part of an unknown kind as JSON."""
+    """Return the text of a result, with parts of unknown kinds as JSON."""
     if isinstance(item, TextItem):
         return item.text
     from lee_llm_router.providers.http.dialects.json_body import encode_json  # noqa: PLC0415 - rare
@@ -255,7 +256,7 @@ def _fits_result(part: Mapping[str, Any]) -> bool:
 
 
 def _object_in(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a call as an object, as Gemini wants them; what is none stands in one."""
+    """Return the arguments of a call as an object, which Gemini requires; any other value is put inside one."""
     try:
         value = read_json(arguments.encode("utf-8", "surrogatepass")) if arguments.strip() else {}
     except ValueError:

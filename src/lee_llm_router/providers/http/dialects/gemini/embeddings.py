@@ -1,8 +1,8 @@
 """Embeddings by Google's APIs. Pure.
 
-There are three forms. The Gemini API has ``:batchEmbedContents`` for all of its models. Vertex has that too, with the
-options in an object of their own, for models whose name has `gemini` in it; its other models have ``:predict``. The
-rule is that of google-genai 3.6.1.
+There are three forms. The Gemini API uses ``:batchEmbedContents`` for all models. Vertex uses it too, with the options
+in a separate object, for models with `gemini` in their name; its other models use ``:predict``. google-genai 3.6.1 has
+the same rule.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lee_llm_router.response.types import UNREPORTED, LLMUsage
 
 
 class GeminiEmbeddings:
-    """The `EmbeddingDialect` of Google. It holds no state."""
+    """The `EmbeddingDialect` of Google. Stateless."""
 
     def path(self, request: EmbeddingRequest, settings: GeminiConfig) -> str:
-        """Return the path of the model, and what is asked of it.
+        """Return the path of the model and its method.
 
         Raises:
             InvalidRequestError: no model is named.
@@ -35,7 +35,7 @@ class GeminiEmbeddings:
         return f"{path_of(model)}:{'predict' if _is_predicted(model, settings) else 'batchEmbedContents'}"
 
     def encode(self, request: EmbeddingRequest, texts: Sequence[str], settings: GeminiConfig) -> dict[str, Any]:
-        """Return the body that asks for the vectors of `texts`."""
+        """Return the body that requests the vectors of `texts`."""
         model = _model_of(request, settings)
         length = {} if request.dimensions is None else {"outputDimensionality": request.dimensions}
         if _is_predicted(model, settings):
@@ -51,8 +51,8 @@ class GeminiEmbeddings:
         """Return the vectors in the body of a 200, in the order of the texts.
 
         Raises:
-            InvalidResponseError: it holds not one sound vector for each text.
-            LLMRouterError: an error came in place of them; of the type that it names.
+            InvalidResponseError: it does not hold one valid vector for each text.
+            LLMRouterError: an error came instead; the type is the one that it names.
         """
         answer = decode_json(reply)
         if answer.get("error"):
@@ -80,12 +80,12 @@ def _model_of(request: EmbeddingRequest, settings: GeminiConfig) -> str:
 
 
 def _is_predicted(model: str, settings: GeminiConfig) -> bool:
-    """Return whether Vertex serves the model by its older form."""
+    """Return whether Vertex serves the model through its older form."""
     return is_vertex(settings.base_url) and "gemini" not in model.rsplit("/", 1)[-1]
 
 
 def _counted(entries: Sequence[Mapping[str, Any]]) -> LLMUsage:
-    """Return the tokens that stand beside each vector, as Vertex tells them."""
+    """Return the token counts next to the vectors, which Vertex reports."""
     numbers = [mapping(entry.get("statistics")).get("token_count") for entry in entries]
     tokens = [count(int(number) if isinstance(number, float) and number.is_integer() else number) for number in numbers]
     if not tokens or None in tokens:

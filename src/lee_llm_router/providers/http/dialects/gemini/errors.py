@@ -1,12 +1,12 @@
 """Reads the errors of Google's APIs: `google.rpc.Status`. Pure.
 
-How this works. What every server's error may say is read by `dialects/errors.py`. Google adds `details`, a list of
-typed notes, which say more exactly what no sentence does, and they go before it:
+How this works. `dialects/errors.py` reads what any server's error may say. Google adds `details`, a list of typed
+notes, which are more precise and take precedence:
 
 - `ErrorInfo.reason`: a code. `API_KEY_INVALID` comes with 400;
-- `QuotaFailure.violations`: which quotas are used up. One that is filled again in a day (`PerDay`) is a used-up quota,
-  whatever wait is named beside it: `RetryInfo` then speaks of seconds. A limit of 0 means that there is no access;
-- `RetryInfo.retryDelay`: the wait, which seldom stands in a header.
+- `QuotaFailure.violations`: which quotas are used up. A daily one (`PerDay`) counts as used up whatever the wait:
+  `RetryInfo` then says a few seconds. A limit of 0 means that there is no access;
+- `RetryInfo.retryDelay`: the wait, which is rarely in a header.
 
 An error within a stream may name its status in words only (`RESOURCE_EXHAUSTED`).
 """
@@ -41,7 +41,7 @@ _REASONS: tuple[tuple[re.Pattern[str], FailureType], ...] = (
         F.AUTH,
     ),
 )
-"""What the code in an `ErrorInfo` means, by the words in it."""
+"""What the code in an `ErrorInfo` means, according to its words."""
 _STATUSES = {
     "CANCELLED": 499, "UNKNOWN": 500, "INVALID_ARGUMENT": 400, "DEADLINE_EXCEEDED": 504, "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409, "PERMISSION_DENIED": 403, "UNAUTHENTICATED": 401, "RESOURCE_EXHAUSTED": 429,
@@ -53,25 +53,25 @@ _LASTING = re.compile(r"per[_ -]?(?:day|week|month|year)", re.IGNORECASE)
 _PASSING = re.compile(r"per[_ -]?(?:second|minute|hour)", re.IGNORECASE)
 _NO_ACCESS = re.compile(r"\blimit: ?0(?![\d.])")
 _LACKS = re.compile(r"\bnot (?:enabled|supported) (?:for|by) (?:models/|th(?:is|e) model)")
-"""Words of a 400 that blame something in the request: the model is there, and does not know it."""
+"""Words of a 400 that blame something in the request: the model exists, but does not support it."""
 _OF_VERTEX = re.compile(r"quota exceeded for aiplatform\.googleapis\.com/", re.IGNORECASE)
-"""Vertex's quotas are of a minute, whatever it says of an increase, unless they say that they are of a day."""
+"""Vertex's quotas are per minute, even if the error suggests an increase, unless they are named as daily."""
 _OF_ANOTHER = re.compile(r"\b(?:files?|cached ?contents?|corpus|bucket|(?:storage )?object)\b", re.IGNORECASE)
-"""Words of a 403 for something that the request names, such as another key's file: the key itself is good."""
+"""Words of a 403 about something that the request names, such as another key's file: the key itself is good."""
 _SHORT_WAIT = 3600.0
-"""Seconds: no quota of a day is filled again within them, whatever the server says."""
+"""Seconds: no daily quota is refilled within them, whatever the server says."""
 _READ = 100_000
 _MAX_NOTES = 50
 
 
 @dataclass(slots=True)
 class _Facts:
-    """What Google's own fields say of an error."""
+    """What Google's own fields say about an error."""
 
     status: int | None = None
     reasons: list[str] = field(default_factory=list)
     quotas: list[str] = field(default_factory=list)
-    """The quotas that are used up, by whatever names they have."""
+    """The quotas that are used up, by any names they have."""
     has_no_access: bool = False
 
     @property
@@ -81,7 +81,7 @@ class _Facts:
 
 
 def failure(reply: HTTPReply) -> LLMRouterError:
-    """Return the error for an answer whose status is no success."""
+    """Return the error for a response with an unsuccessful status."""
     value: Any = None
     if len(reply.body) <= _READ:
         try:
@@ -95,13 +95,13 @@ def failure_within(reply: HTTPReply, value: Any) -> LLMRouterError:
     """Return the error for an error that came with 200: the object that holds it."""
     facts = _facts(value)
     if facts.status is not None:
-        # It counts as the answer's, also where it is named in words only.
+        # It counts as the response's status, even if it is given only in words.
         value = {"error": {**_error_in(value), "code": facts.status}}
     return _refined(reply, errors.failure_within(reply, value), facts)
 
 
 def _refined(reply: HTTPReply, error: LLMRouterError, facts: _Facts) -> LLMRouterError:
-    """Return `error`, or another one where `facts` say more exactly what failed."""
+    """Return `error`, or another one if `facts` say more precisely what failed."""
     kind, wait = _kind(error, facts), error.retry_after
     if facts.has_no_access or (facts.is_lasting and wait is not None and wait < _SHORT_WAIT):
         wait = None
@@ -133,7 +133,7 @@ def _kind(error: LLMRouterError, facts: _Facts) -> FailureType:
 
 
 def _of_quota(error: LLMRouterError, facts: _Facts) -> FailureType:
-    """Return what a limit that is reached means: a wait, or the end of a quota."""
+    """Return what reaching a limit means: a wait, or a used-up quota."""
     known = error.failure_type
     if facts.has_no_access or facts.is_lasting:
         return F.QUOTA
@@ -168,7 +168,7 @@ def _facts(value: Any) -> _Facts:
 
 
 def _error_in(value: Any) -> Mapping[str, Any]:
-    """Return the error object in a body or event; some stand in a list."""
+    """Return the error object in a body or event; some are in a list."""
     if isinstance(value, list):
         value = value[0] if value else None
     return mapping(mapping(value).get("error", value))

@@ -1,6 +1,6 @@
 """The `Dialect` of the Gemini API: `generateContent` and `streamGenerateContent`. Pure: no I/O, no HTTP library.
 
-Spoken by Google's Gemini API, by Vertex for Google's models, and by gateways. Requests follow the API reference of
+Used by Google's Gemini API, by Vertex for Google's models, and by gateways. Requests follow the API reference of
 v1beta.
 """
 
@@ -23,14 +23,14 @@ from lee_llm_router.providers.streams import AnswerParts
 from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 _API_KEYS = ("AIza", "AQ.")
-"""What Google's API keys begin with; access tokens do not."""
+"""Prefixes of Google's API keys; access tokens have none of them."""
 
 
 class GeminiDialect:
-    """Google's wire format. It holds no state."""
+    """Google's wire format. Stateless."""
 
     def path(self, request: LLMRequest, settings: GeminiConfig, *, stream: bool) -> str:
-        """Return the path of the model, and what is asked of it.
+        """Return the path of the model and its method.
 
         Raises:
             InvalidRequestError: no model is named.
@@ -63,7 +63,7 @@ class GeminiDialect:
         """Return the answer in the body of a 200: JSON, a list of it, or a stream of events.
 
         Raises:
-            LLMRouterError: it holds no whole answer; what there is of one is its `response`.
+            LLMRouterError: it holds no complete answer; its `response` is the partial one.
         """
         if reply.body.startswith(b"{"):  # nearly all
             try:
@@ -75,11 +75,11 @@ class GeminiDialect:
         return answer_of(GeminiDecoder(reply, len(reply.body) + 1), reply.body)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
-        """Return the error for a status that is no success; see `errors`."""
+        """Return the error for an unsuccessful status; see `errors`."""
         return failure(reply)
 
     def decoder(self, reply: HTTPReply, settings: GeminiConfig) -> GeminiDecoder:
-        """Return what reads the body, whatever its label."""
+        """Return a decoder of the body, whatever its content type."""
         return GeminiDecoder(reply, settings.max_response_bytes)
 
 
@@ -87,7 +87,7 @@ def _whole_answer(reply: HTTPReply, value: dict[str, Any]) -> LLMResponse:
     """Return the answer in one object.
 
     Raises:
-        LLMRouterError: it holds no whole answer; what there is of one is its `response`.
+        LLMRouterError: it holds no complete answer; its `response` is the partial one.
     """
     reader, parts = AnswerReader(reply), AnswerParts()
     try:

@@ -1,4 +1,4 @@
-"""Splits a stream of bytes into the JSON objects it consists of: one, several, or those of one list. Pure."""
+"""Splits a stream of bytes into its JSON objects: one, several, or those of one list. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _IN_TEXT = re.compile(rb'["\\]')
 
 
 class JSONObjects:
-    """Takes bytes as they come, and returns objects as they are complete. Each byte is looked at once.
+    """Takes bytes as they arrive, and returns complete objects. Reads each byte once.
 
-    What stands between objects, commas and the brackets of a list, is skipped.
+    It skips what is between objects: commas, and the brackets of a list.
 
     Args:
         limit: Maximum bytes in one object.
@@ -24,16 +24,16 @@ class JSONObjects:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pieces: list[bytes] = []
-        """What has come of the object that is not complete."""
+        """The pieces of the incomplete object."""
         self._size = 0
         self._depth = 0
         self._in_text = self._escaped = False
         self.rest = b""
-        """The beginning of what stands where an object should begin; nothing is read after it."""
+        """The beginning of what is found instead of an object; nothing is read after it."""
 
     @property
     def is_within(self) -> bool:
-        """Whether an object has begun and is not complete."""
+        """Whether an object has begun and is incomplete."""
         return self._depth > 0
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -66,7 +66,7 @@ class JSONObjects:
         return found
 
     def _end(self, data: bytes, position: int) -> int:
-        """Return where the object ends in `data`, or the end of `data`; remember what it is in the middle of."""
+        """Return where the object ends in `data`, or the end of `data`; remember the state in between."""
         if self._escaped:
             self._escaped = False
             position += 1

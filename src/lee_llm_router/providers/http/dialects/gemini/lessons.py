@@ -1,8 +1,8 @@
-"""What a server teaches by refusing: options and forms that one of its models does not take. Pure.
+"""What a server teaches by refusing: options and forms that one of its models does not accept. Pure.
 
-Names of models tell much (`models`), and not all: which levels of thinking a new model has, whether a gateway knows a
-field. `LearningProvider` says what becomes of what a 400 names as unknown to the model. Forms of this dialect (a level
-of thinking, a schema, instructions apart, ids of calls) are replaced by the next one.
+Model names tell much (`models`), but not everything: which levels of thinking a new model has, whether a gateway knows
+a field. `LearningProvider` explains what happens to options that a 400 names as unknown. A refused form of this dialect
+(a level of thinking, a schema, separate instructions, ids of calls) is replaced by the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OPTIONS = frozenset({
 _NOTHING: frozenset[str] = frozenset()
 _LONGEST_ERROR = 1_000_000
 _READ = 8192
-"""Characters read of an error."""
+"""Characters to read of an error."""
 
 _REFUSAL = re.compile(
     r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|enabled|recogni[sz]ed|known|accepted|compatible)"
@@ -56,13 +56,14 @@ _NAMES: dict[str, re.Pattern[str]] = {
         "ids": r"unknown name ['\"`]id['\"`]",
     }.items()
 }
-"""What an error may name, by the words for it."""
+"""What an error may name, with the words for it."""
 _NARROWER = {"json": "json with tools", "schema": "schema too complex"}
-"""What is not meant where one of the more exact is."""
+"""Names that do not count if a more specific one matches."""
 
 
 def refused_in(reply: HTTPReply) -> frozenset[str]:
-    """Return the options and forms that an error refuses; none unless it is a 400 and names what the request holds."""
+    """Return the options and forms that an error refuses; none unless it is a 400 and names something in the
+    request."""
     if reply.status not in (400, 422) or len(reply.body) > _LONGEST_ERROR:
         return _NOTHING
     try:
@@ -88,19 +89,19 @@ def refused_in(reply: HTTPReply) -> frozenset[str]:
 
 
 def schema_name(schema: Any) -> str:
-    """Return the name of a schema that a server finds too complex. Another schema may not be."""
+    """Return the name of a schema that a server finds too complex, since another schema may be fine."""
     return f"schema {blake2b(to_json(schema), digest_size=8).hexdigest()}"
 
 
 def _spelt_out(found: set[str]) -> set[str]:
-    """Return `found` with the options of a request in place of the words for them."""
+    """Return `found` with the names of request options instead of the words for them."""
     spelt = {"penalties": {"frequency_penalty", "presence_penalty"}, "logprobs": {"logprobs", "top_logprobs"},
              "thinking": {"reasoning_effort"}}  # fmt: skip
     return {option for name in found for option in spelt.get(name, {name})}
 
 
 def _asked(body: Mapping[str, Any]) -> set[str]:
-    """Return the options and forms in a body: no error can mean others."""
+    """Return the options and forms in a body: errors can mean no others."""
     generation = body.get("generationConfig") or {}
     thinking = generation.get("thinkingConfig") or {}
     present = {

@@ -1,4 +1,4 @@
-"""Writes pictures, sounds, files and Gemini's own parts of messages as parts of `contents`. Pure."""
+"""Writes pictures, sounds, files and Gemini's own message parts as parts of `contents`. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _OWN = (
     "inlineData", "inline_data", "fileData", "file_data", "executableCode", "executable_code", "codeExecutionResult",
     "code_execution_result", "toolCall", "toolResponse",
 )  # fmt: skip
-"""Gemini's parts that a caller may write as they are."""
+"""Gemini's parts that a caller may write directly."""
 _TYPES = {"image": "image/jpeg", "audio": "audio/wav", "file": "application/pdf"}
-"""What a part is taken for where nothing says it."""
+"""Default types of parts."""
 _TEXTS = ("json", "xml", "yaml", "javascript", "typescript", "toml", "sql", "x-sh", "x-python")
-"""Words in types of files that are text, and that the API does not know by these names."""
+"""Words in types of text files that the API does not know by those names."""
 
 
 def media_part(media: Media, base_url: str) -> dict[str, Any]:
@@ -30,13 +30,13 @@ def media_part(media: Media, base_url: str) -> dict[str, Any]:
         data = media.data.translate({45: 43, 95: 47}) if "-" in media.data or "_" in media.data else media.data
         return {"inlineData": {"mimeType": kind or _TYPES[media.kind], "data": data}}
     uri = media.url or _file_uri(media.file_id or "", base_url)
-    if not kind and is_vertex(base_url):  # which does not find it out
+    if not kind and is_vertex(base_url):  # which does not detect it
         kind = _TYPES[media.kind]
     return {"fileData": {"mimeType": kind, "fileUri": uri} if kind else {"fileUri": uri}}
 
 
 def own_part(part: Mapping[str, Any], base_url: str) -> dict[str, Any] | None:
-    """Return a part of another type than the usual ones as Gemini takes it; None if it is another vendor's."""
+    """Return a part of another than the usual types in Gemini's form; None if it is another vendor's."""
     if part.get("type") == "video_url":
         url = part.get("video_url")
         media = media_of({"type": "file", "file": {"file_data": url.get("url") if isinstance(url, Mapping) else url}})
@@ -48,7 +48,7 @@ def own_part(part: Mapping[str, Any], base_url: str) -> dict[str, Any] | None:
 
 
 def untakable(messages: Sequence[Message], base_url: str) -> str | None:
-    """Return why the parts of `messages` cannot be sent; None if they can. Nothing is read of plain texts."""
+    """Return why the parts of `messages` cannot be sent; None if they can. Skips plain texts."""
     for message in messages:
         if isinstance(message.get("content"), str) or message.get("role") not in ("user", "tool"):
             continue
@@ -57,7 +57,7 @@ def untakable(messages: Sequence[Message], base_url: str) -> str | None:
             if kind == "file" and not _is_known_file(part.get("file")):
                 return "it takes only files that were uploaded to Google"
             if message["role"] == "tool":
-                continue  # what is of an unknown kind in a result is told as JSON
+                continue  # a part of an unknown kind in a result becomes JSON
             usual = kind in ("text", "image_url", "input_audio", "file", "refusal")
             if not usual and not isinstance(part.get("text"), str) and own_part(part, base_url) is None:
                 return f"it takes no parts of the type {str(kind)[:60]}"
@@ -71,5 +71,5 @@ def _is_known_file(file: Any) -> bool:
 
 
 def _file_uri(file_id: str, base_url: str) -> str:
-    """Return the address of an uploaded file, which is named by its id (``files/abc``) or by its address."""
+    """Return the address of an uploaded file, given by its id (``files/abc``) or by its address."""
     return file_id if "://" in file_id else f"{base_url}/{file_id}"

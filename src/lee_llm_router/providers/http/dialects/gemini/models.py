@@ -1,9 +1,9 @@
-"""What a model's name tells of what the model takes. Pure.
+"""What a model's name tells about what the model accepts. Pure.
 
-How this works. Google changes what a request may hold from one generation of models to the next: thinking by a budget
-(2.5) or by a level (3 on), signatures that must come back (3 on), penalties that are refused (4 on). The generation
-stands in the name (`gemini-3.5-flash`). A name without one (`gemini-flash-latest`) follows the newest model; one that
-is not Google's (a tuned model, a gateway's own) is taken for a model that needs and takes nothing special.
+How this works. Google changes the format of requests from one generation of models to the next: thinking by a budget
+(2.5) or by a level (3 on), signatures that must come back (3 on), penalties that are refused (4 on). The name contains
+the generation (`gemini-3.5-flash`). A name without one (`gemini-flash-latest`) is treated as the newest model. One that
+is not Google's (a tuned model, a gateway's own) is treated as a model without special needs.
 """
 
 from __future__ import annotations
@@ -19,49 +19,49 @@ _GEMMA = re.compile(r"gemma-?(?P<major>\d{1,2})?")
 _NEWEST = (99, 0)
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
-"""Tokens of thinking, for the models that take a budget."""
+"""Tokens of thinking, for models with a budget."""
 _LEAST_BUDGETS = {"pro": 128, "flash": 0, "lite": 0}
 _GREATEST_BUDGETS = {"pro": 32_768, "flash": 24_576, "lite": 24_576}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTraits:
-    """What a model takes, as far as its name tells."""
+    """What a model accepts, as far as its name tells."""
 
     version: tuple[int, int] | None
     """The generation of a Gemini model: (2, 5); None for any other model."""
     name: str
     """Its plain name, in lower case."""
     levels: tuple[str, ...] = ()
-    """The levels of thinking it has, the lowest first, where it takes a level."""
+    """The levels of thinking it has, the lowest first, if it accepts a level."""
     takes_budget: bool = False
-    """Whether it takes a budget of tokens for thinking instead."""
+    """Whether it accepts a token budget for thinking instead."""
     takes_system: bool = True
-    """Whether it takes instructions apart from the messages."""
+    """Whether it accepts instructions separate from the messages."""
     takes_json: bool = True
-    """Whether it can be held to JSON."""
+    """Whether it can be restricted to JSON."""
     refused: frozenset[str] = frozenset()
     """What it has refused, by the names of `lessons`."""
 
     @property
     def needs_signatures(self) -> bool:
-        """Whether a function call without its thought signature is refused."""
+        """Whether the server refuses a function call without its thought signature."""
         return self.version is not None and self.version >= (3, 0)
 
     @property
     def takes_media_in_results(self) -> bool:
-        """Whether the result of a tool may hold pictures itself."""
+        """Whether a tool result may hold pictures itself."""
         return self.needs_signatures and "media in results" not in self.refused
 
     @property
     def takes_schema_with_tools(self) -> bool:
-        """Whether an answer may be held to JSON while there are tools."""
+        """Whether an answer may be restricted to JSON while there are tools."""
         is_new = self.version is None or self.version >= (3, 0)
         return is_new and self.takes_json and "json with tools" not in self.refused
 
     @property
     def takes_penalties(self) -> bool:
-        """Whether it takes penalties for repeated tokens."""
+        """Whether it accepts penalties for repeated tokens."""
         return self.version is None or self.version < (4, 0) or self.version == _NEWEST
 
     @property
@@ -72,7 +72,7 @@ class ModelTraits:
     def thinking(self, effort: str) -> dict[str, object]:
         """Return the `thinkingConfig` for `effort`, one of the router's scale or a level in the vendor's own word.
 
-        The nearest that the model has: never more than is asked for, where it has less.
+        Chooses the nearest level that the model has, but no higher one than asked for if it has a lower one.
         """
         shown = {} if effort == "none" else {"includeThoughts": True}
         if effort not in _EFFORTS:
@@ -89,7 +89,7 @@ class ModelTraits:
         return {"thinkingLevel": (lower[-1] if lower else self.levels[0]).upper(), **shown}
 
     def without(self, refused: frozenset[str]) -> ModelTraits:
-        """Return what the model takes, now that it has refused something."""
+        """Return what the model accepts, now that it has refused something."""
         levels = tuple(level for level in self.levels if f"level {level}" not in refused)
         return replace(
             self,
@@ -102,7 +102,7 @@ class ModelTraits:
 
 @lru_cache(maxsize=1024)
 def traits_of(model: str) -> ModelTraits:
-    """Return what the model of the name `model` takes."""
+    """Return what the model named `model` accepts."""
     name = model.lower().rpartition("/")[2]
     if model.startswith("tunedModels/") or "/endpoints/" in f"/{model}":
         return ModelTraits(None, name)

@@ -1,8 +1,7 @@
-"""Names of functions as Gemini takes them, and back. Pure.
+"""Converts names of functions to a form that Gemini accepts, and back. Pure.
 
 A name begins with a letter or an underscore, and has letters, digits, underscores, dots, colons and dashes, 128 at
-most. Any other is sent as a legal one made of it, the same each time; the answer's calls get the name back that the
-caller gave.
+most. Any other is sent as a legal one made from it, the same each time; calls in the answer get the caller's name back.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _ILLEGAL = re.compile(r"[^a-zA-Z0-9_.:-]+")
 
 @lru_cache(maxsize=4096)
 def legal_name(name: str) -> str:
-    """Return `name` if it is legal, else a legal one made of it, which no other name becomes."""
+    """Return `name` if it is legal, or else a legal one made from it, which no other name becomes."""
     if _LEGAL.fullmatch(name):
         return name
     digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
@@ -27,7 +26,7 @@ def legal_name(name: str) -> str:
 
 
 def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the function that a tool in the OpenAI shape is, nested or flat; None if it is no function."""
+    """Return the function of a tool in the OpenAI shape, nested or flat; None if it is no function."""
     function = tool.get("function")
     if isinstance(function, Mapping):
         return function
@@ -43,6 +42,6 @@ def functions_in(tools: Sequence[Mapping[str, Any]] | None) -> Iterator[Mapping[
 
 
 def names_back(tools: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
-    """Return the names of `tools` that are sent otherwise: the one that is sent, and the caller's."""
+    """Return the names of `tools` that are changed: the name sent, and the caller's."""
     names = (str(function.get("name") or "") for function in functions_in(tools))
     return {legal_name(name): name for name in names if legal_name(name) != name}

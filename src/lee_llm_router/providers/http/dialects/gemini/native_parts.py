@@ -1,4 +1,4 @@
-"""Tells which parts the turn of a model may hold when it goes back to Google. Pure."""
+"""Tells which parts a model's turn may hold when it goes back to Google. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _HELD: Mapping[str, Mapping[str, tuple[type, bool]]] = {
     "inlineData": {"mimeType": (str, True), "data": (str, True)},
     "fileData": {"fileUri": (str, True)},
 }
-"""What the content of a part holds: the type of each field, and whether it must be there."""
+"""What the content of a part holds: the type of each field, and whether it is required."""
 
 
 def of_an_answer(part: Any) -> bool:
     """Return whether an answer of the model may hold `part`.
 
-    What a store kept may have been written by anybody: whatever else it says, it says as the model.
+    Anybody may have written what a store kept; whatever else it contains, it speaks as the model.
     """
     if not isinstance(part, Mapping) or not part.keys() - _ABOUT_PART or "functionResponse" in part:
         return False

@@ -1,10 +1,10 @@
-"""Puts function calls together whose arguments come in pieces (`streamFunctionCallArguments`, on Vertex). Pure.
+"""Assembles function calls whose arguments come in pieces (`streamFunctionCallArguments`, on Vertex). Pure.
 
 A piece names its place by a JSON path (``$.where[0].city``) and brings a value, or the next part of a text. The last
-piece says neither that more follows nor what.
+piece has neither a value nor a note that more follows.
 
-A path of a few bytes may name a place far out or deep inside, so what one call may leave empty, and how deep it may
-go, is bounded: otherwise a small stream would take all memory.
+A path of a few bytes may name a high index or a deep place. So the number of empty items in one call, and its depth,
+are limited: otherwise a small stream could use up all memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 _STEP = re.compile(r"\.(\w+)|\[(\d{1,6})\]|\[(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")\]")
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 _MAX_EMPTY = 1000
-"""Items of lists that no piece has named, though one has named an item behind them."""
+"""Most list items that no piece has named, though one has named a later item."""
 _MAX_DEPTH = 100
 
 
@@ -25,7 +25,7 @@ class PartialCall:
     """One function call so far.
 
     Args:
-        part: The part that it began in.
+        part: The part in which it began.
     """
 
     def __init__(self, part: Mapping[str, Any]) -> None:
@@ -35,10 +35,10 @@ class PartialCall:
         self._may_be_empty = _MAX_EMPTY
 
     def add(self, call: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Take the next piece; return the whole part if that was the last one.
+        """Take the next piece; return the whole part after the last one.
 
         Raises:
-            ValueError: a path leads too far out or too deep inside.
+            ValueError: a path has too high an index, or is too deep.
         """
         for name in ("id", "name"):
             if call.get(name):

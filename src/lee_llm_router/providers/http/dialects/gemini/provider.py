@@ -1,6 +1,6 @@
 """The provider type `gemini`: Google's Gemini API, and Vertex.
 
-What a model refuses is learned (`LearningProvider`); `lessons` reads it.
+It learns what a model refuses (`LearningProvider`); `lessons` reads the refusals.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lee_llm_router.response.types import LLMRequest
 
 
 class GeminiProvider(LearningProvider[GeminiConfig]):
-    """Asks Google's models by its own API."""
+    """Uses Google's models through its own API."""
 
     config_model: ClassVar[type[ProviderConfig]] = GeminiConfig
     dialect: ClassVar[Dialect[Any]] = GeminiDialect()
@@ -29,15 +29,15 @@ class GeminiProvider(LearningProvider[GeminiConfig]):
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: GeminiConfig) -> Mapping[str, str]:
-        """As `Provider.unsupported`: what the model cannot take."""
+        """As `Provider.unsupported`: what the model does not accept."""
         return unsupported(request, settings)
 
     def batch_api(self) -> str | None:
-        """As `HTTPProvider.batch_api`: on Vertex it is another, over files in the cloud."""
+        """As `HTTPProvider.batch_api`: Vertex has a different one, with files in the cloud."""
         return None if is_vertex(self.config.base_url) else "gemini"
 
     def models_path(self) -> str | None:
-        """As `HTTPProvider.models_path`: on Vertex there is none."""
+        """As `HTTPProvider.models_path`: Vertex has none."""
         return None if is_vertex(self.config.base_url) else "/models?pageSize=1000"
 
     def untakable(self, request: LLMRequest) -> str | None:
@@ -45,16 +45,16 @@ class GeminiProvider(LearningProvider[GeminiConfig]):
         return untakable(request.messages, self.config.base_url)
 
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
-        """As `HTTPProvider.add_extra`, where most of what a caller may want to add stands within `generationConfig`."""
+        """As `HTTPProvider.add_extra`; most of what a caller may want to add belongs into `generationConfig`."""
         with_extra(body, extra)
 
     def learns(self, request: LLMRequest, settings: GeminiConfig, reply: HTTPReply) -> bool:
-        """As `LearningProvider.learns`: forms and options that the model does not take."""
+        """As `LearningProvider.learns`: forms and options that the model does not accept."""
         refused = refused_in(reply)
         if refused <= settings.refused:
             return False
         options = refused & OPTIONS
-        # Calls at the same time are refused one by one; more may be known by now.
+        # Concurrent calls are refused one by one; more may be known by now.
         self.change(request, refused=self.settings_for(request).refused | refused - options)
         if options:
             return self.refuse(request, options)

@@ -1,4 +1,4 @@
-"""Writes requests: where they go, and the body without its messages' details. Pure."""
+"""Writes requests: their path, and the body without the details of messages. Pure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from lee_llm_router.providers.json_schema import json_instructions, json_schema_
 from lee_llm_router.response.types import LLMRequest
 
 MAX_STOPS = 5
-"""Texts that end an answer."""
+"""Most stop sequences."""
 _FOLDERS = ("models", "tunedModels", "projects", "publishers", "endpoints", "locations")
-"""What a model's name may begin with that is a path."""
+"""Prefixes of a model's name that is a path."""
 _SEGMENT = re.compile(r"[^/]*[^/.][^/]*")
 _OPTIONS = (
     ("temperature", "temperature"), ("top_p", "topP"), ("top_k", "topK"), ("max_tokens", "maxOutputTokens"),
     ("presence_penalty", "presencePenalty"), ("frequency_penalty", "frequencyPenalty"),
 )  # fmt: skip
 _FILLED_IN = frozenset({"generationConfig", "thinkingConfig", "toolConfig", "functionCallingConfig"})
-"""Objects of the body that `extra_body` fills in; what else it has goes in place of what stands there."""
+"""Objects of the body that `extra_body` merges into; its other values replace what is there."""
 _FOREIGN_TIERS = frozenset({"fast", "scale", "batch", "standard_only", "on_demand", "performance"})
-"""Tiers of other vendors that are none of Google's."""
+"""Other vendors' tiers that Google does not have."""
 _TIERS = {"default": "standard"}
-"""Words of other vendors for a tier."""
+"""Other vendors' words for a tier."""
 
 
 def model_of(request: LLMRequest, settings: GeminiConfig) -> str:
-    """Return the model that is asked.
+    """Return the model to ask.
 
     Raises:
         InvalidRequestError: none is named.
@@ -55,7 +55,7 @@ def path_of(model: str) -> str:
 
 
 def body_of(request: LLMRequest, settings: GeminiConfig) -> dict[str, Any]:
-    """Return the body of `request`, without `extra_body`. What is not asked for is not sent.
+    """Return the body of `request`, without `extra_body`. Unset options are not sent.
 
     Raises:
         InvalidRequestError: it cannot be written.
@@ -106,7 +106,7 @@ def _generation_config(request: LLMRequest, traits: ModelTraits) -> dict[str, An
 
 
 def _json_form(request: LLMRequest, traits: ModelTraits, *, has_tools: bool) -> dict[str, Any] | None:
-    """Return the fields that hold an answer to JSON, as far as the model takes them; None if it takes none."""
+    """Return the fields that restrict an answer to JSON, as far as the model accepts them; None if it accepts none."""
     if not (traits.takes_schema_with_tools if has_tools else traits.takes_json):
         return None
     form: dict[str, Any] = {"responseMimeType": "application/json"}
@@ -118,12 +118,12 @@ def _json_form(request: LLMRequest, traits: ModelTraits, *, has_tools: bool) -> 
 
 
 def _as_int32(seed: int) -> int:
-    """Return a seed as the API takes it, 32 bits: the same for the same seed."""
+    """Return a seed of 32 bits, as the API requires: always the same for the same seed."""
     return seed if -(2**31) <= seed < 2**31 else seed % 2**31
 
 
 def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
-    """Return the options of `request` that its model cannot take: the field's name, and the reason."""
+    """Return the options of `request` that its model does not accept: each field's name, with the reason."""
     found: dict[str, str] = {}
     if request.parallel_tool_calls is False:
         found["parallel_tool_calls"] = "Gemini cannot be told to call one tool at a time"
@@ -147,9 +147,9 @@ def unsupported(request: LLMRequest, settings: GeminiConfig) -> dict[str, str]:
 
 
 def with_extra(body: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Merge a caller's own fields into `body`: objects are filled in, `tools` are added to, others are replaced.
+    """Merge a caller's own fields into `body`: objects are merged, `tools` are appended, other fields are replaced.
 
-    A field may be written in snake case, as Google's SDK has it; the API takes both.
+    Fields may be in snake case, as in Google's SDK; the API accepts both.
     """
     for name, value in extra.items():
         camel = _camel(name)

@@ -28,7 +28,7 @@ class GeminiConfig(HTTPConfig):
     keeps_key_at_home = True
     usual_key_variable = "GEMINI_API_KEY"
     refused: ClassVar[frozenset[str]] = frozenset()
-    """What the model has refused, by the names of `lessons`: where it has, a copy of the settings with more is used."""
+    """What the model has refused, by the names of `lessons`. A refusal makes a copy of the settings with one more."""
 
     base_url: Annotated[BaseUrl, AfterValidator(_is_api_root)] = Field(
         DEFAULT_BASE_URL,
@@ -42,10 +42,10 @@ class GeminiConfig(HTTPConfig):
     )
 
     def traits_of(self, model: str) -> ModelTraits:
-        """Return what `model` takes, by its name and by what it has refused."""
+        """Return what `model` accepts, by its name and by what it has refused."""
         return traits_of(model).without(self.refused) if self.refused else traits_of(model)
 
 
 def is_vertex(base_url: str) -> bool:
-    """Return whether `base_url` is of Vertex."""
+    """Return whether `base_url` belongs to Vertex."""
     return server_of(base_url).endswith("aiplatform.googleapis.com")

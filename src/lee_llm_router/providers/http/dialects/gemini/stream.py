@@ -1,12 +1,12 @@
 """Reads the bodies of answers: events, one JSON object, or a list of them. Pure.
 
-How this works. The first byte that is no blank says what a body is, whatever its label: ``<`` begins a web page, ``{``
-and ``[`` JSON, and anything else is a stream of events. Gateways stream one JSON list, object by object; a whole answer
-is one object. So there is one decoder, which hands every object to an `AnswerReader`. The end of the body is the end of
-the answer, and is one only after a finish reason.
+How this works. The first byte that is not white space tells what a body is, whatever its content type: ``<`` begins a
+web page, ``{`` and ``[`` JSON, and anything else a stream of events. Gateways stream one JSON list, object by object; a
+whole answer is one object. So there is one decoder, which passes every object to an `AnswerReader`. The end of the body
+ends the answer, but only after a finish reason.
 
-Lines that are no events may hold an error: Google's servers send one as plain JSON. It is the cause, if the answer does
-not become whole.
+Lines outside events may hold an error: Google's servers send one as plain JSON. It is the cause if the answer stays
+incomplete.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GeminiDecoder:
     """A `Decoder` of Gemini's answers, streamed or whole.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
         limit: Maximum bytes in one event.
     """
 
@@ -54,9 +54,9 @@ class GeminiDecoder:
         self._objects: JSONObjects | None = None
         self._events: deque[Event] = deque()
         self._head: bytes | None = b""
-        """The first bytes while they say nothing; then None."""
+        """The first bytes while they are undecided; then None."""
         self._start = bytearray()
-        """The first bytes, to say what a body is that is none."""
+        """The first bytes, to describe a body that is no answer."""
         self._page: bytearray | None = None
         """A web page."""
         self._has_ended = False
@@ -65,9 +65,9 @@ class GeminiDecoder:
         self._value: dict[str, Any] | None = None
         """The first object."""
         self._bodies: list[bytes] = []
-        """All objects, as they came."""
+        """All objects, unchanged."""
         self._halves: HalfCharacters | None = None
-        """What waits for its other half; None while every character came whole."""
+        """Half characters that wait for their other half; None while every character came whole."""
 
     def feed(self, data: bytes) -> None:
         """As `Decoder.feed`."""
@@ -94,15 +94,15 @@ class GeminiDecoder:
         return self._end_body() if self._has_ended and not self.done else None
 
     def _waits(self) -> bool:
-        """Return whether the first object of the body is held back, to find out whether it is the whole answer."""
+        """Return whether to hold back the body's first object until it is clear whether it is the whole answer."""
         return not self._bodies and len(self._events) == 1
 
     def whole_raw(self) -> Any:
-        """Return the answer as an unstreamed one would be, put together when it is looked at."""
+        """Return the answer in its unstreamed form, built on access."""
         return Deferred(partial(merged_raw, self._bodies)) if len(self._bodies) != 1 else self._value
 
     def _begin(self, data: bytes) -> bytes:
-        """Return `data` without blanks and a byte order mark before it; find out what the body is."""
+        """Return `data` without a byte order mark and white space before it; determine what the body is."""
         head = (self._head or b"") + data
         if len(head) < len(BOM) and BOM.startswith(head):
             self._head = head
@@ -177,12 +177,12 @@ class GeminiDecoder:
         if len(found) < 2 or objects.is_within or objects.rest not in (b"", _END_MARK):
             text = data.decode("utf-8", "replace")
             raise self._broken(f"holds what is not JSON: {self._reply.quote(text, 100)!r}")
-        # Events with one newline between them, not two.
+        # A single newline between events, not two.
         self._events.extendleft(Event(one) for one in reversed(found))
         return None
 
     def _end_body(self) -> StreamChunk | None:
-        """Take note of the end of the body; return what it completes, or raise why the answer is not whole."""
+        """Note the end of the body; return what it completes, or raise why the answer is incomplete."""
         if self._parser is not None:
             pending = self._parser.unfinished()
             if pending is not None and _is_whole(pending.data):
@@ -201,7 +201,7 @@ class GeminiDecoder:
         return last if first is None else _one_chunk(first, last)
 
     def _finished(self) -> StreamChunk:
-        """Return the last chunk of an answer that is whole, or raise why it is not."""
+        """Return the last chunk of a complete answer, or raise why it is incomplete."""
         if self._parser is None or not self._bodies:
             self._check_body()
         if not self._reader.has_ended:
@@ -215,7 +215,7 @@ class GeminiDecoder:
         return last
 
     def _check_body(self) -> None:
-        """Raise if the body is no answer, or is followed by what is none."""
+        """Raise if the body is no answer, or if anything else follows the answer."""
         seen = replace(self._reply, body=bytes(self._page if self._page is not None else self._start))
         objects = self._objects
         if objects is not None:
@@ -234,7 +234,7 @@ class GeminiDecoder:
                 raise invalid_answer(seen, f"no stream of events but {describe_body(seen)}")
 
     def _unread_error(self) -> LLMRouterError | None:
-        """Return the error in lines that were no events; None if there is none."""
+        """Return the error in lines outside events; None if there is none."""
         if self._parser is None or not self._parser.unknown:
             return None
         objects = JSONObjects(self._limit)
@@ -267,7 +267,7 @@ def _one_chunk(first: StreamChunk, last: StreamChunk) -> StreamChunk:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Return whether an event that came without its empty line is whole."""
+    """Return whether an event without its empty line is complete."""
     try:
         return data.strip() == _END_MARK or isinstance(read_json(data), (dict, list))
     except ValueError:

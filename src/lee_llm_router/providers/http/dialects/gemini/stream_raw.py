@@ -1,7 +1,7 @@
-"""Puts `raw` of a streamed answer together, as the unstreamed one would be. Pure, and done when it is looked at.
+"""Builds `raw` of a streamed answer in its unstreamed form. Pure, and done on access.
 
-The parts of a candidate follow one another, pieces of one text joined; probabilities of tokens grow; all else keeps
-what came last.
+The parts of a candidate are concatenated, with pieces of one text joined; probabilities of tokens are appended;
+everything else keeps its last value.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lee_llm_router.providers.http.dialects.json_body import mapping
 
 
 def merged_raw(bodies: Sequence[bytes]) -> dict[str, Any]:
-    """Return the objects of a stream, each in JSON, as one."""
+    """Return the JSON objects of a stream as one."""
     whole: dict[str, Any] = {}
     candidates: dict[int, dict[str, Any]] = {}
     parts: dict[int, list[dict[str, Any]]] = {}
@@ -39,7 +39,7 @@ def merged_raw(bodies: Sequence[bytes]) -> dict[str, Any]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """Return an object; half a character stays one, until its other half has been joined to it."""
+    """Return an object; half a character stays one until it is joined to its other half."""
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -64,7 +64,7 @@ def _add(known: dict[str, Any], parts: list[dict[str, Any]], candidate: Mapping[
 
 
 def _grown(known: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the probabilities of tokens, those of `newer` behind those that are `known`."""
+    """Return the probabilities of tokens: those in `known`, then those in `newer`."""
     found = {**known, **newer}
     for name in ("chosenCandidates", "topCandidates"):
         lists = (known.get(name), newer.get(name))

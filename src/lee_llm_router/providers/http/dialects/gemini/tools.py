@@ -1,4 +1,4 @@
-"""Writes tools, the choice among them, and JSON Schemas as Gemini takes them. Pure."""
+"""Writes tools, the choice among them, and JSON Schemas in the form that Gemini accepts. Pure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _SCHEMAS = ("items", "additionalProperties", "not", "contains", "if", "then", "e
 
 
 def tools_of(request: LLMRequest, traits: ModelTraits) -> tuple[list[Any] | None, dict[str, Any] | None]:
-    """Return the `tools` and the `toolConfig` of `request`; None for what it does not need.
+    """Return the `tools` and the `toolConfig` of `request`; None for one that it does not need.
 
-    Mappings without a type are Gemini's own tools (``{"googleSearch": {}}``) and are sent as they are.
+    Mappings without a type are Gemini's own tools (``{"googleSearch": {}}``) and are sent unchanged.
     """
     if not request.tools:
         return None, None
     config, wanted = _choice(request.tool_choice)
-    # Gateways of the year 2024 know parameters by their older name alone.
+    # Gateways from 2024 know parameters only by their older name.
     field = "parameters" if "parameters" in traits.refused else "parametersJsonSchema"
     functions = [_declaration(one, field) for one in functions_in(request.tools) if _is_wanted(one, wanted)]
     own = [dict(tool) for tool in request.tools if function_of(tool) is None]
     tools = [{"functionDeclarations": functions}, *own] if functions else own
-    # A choice among functions is refused where there are none.
+    # A choice among functions is refused if there are none.
     return tools or None, {"functionCallingConfig": config} if config and functions else None
 
 
@@ -41,7 +41,7 @@ def foreign_tool(tools: Sequence[Mapping[str, Any]] | None) -> str | None:
 
 
 def json_schema(schema: Any) -> Any:
-    """Return a JSON Schema as Gemini takes it: beside a `$ref` nothing may stand that does not begin with `$`."""
+    """Return a JSON Schema in Gemini's form: next to a `$ref` only keys that begin with `$` are allowed."""
     if not isinstance(schema, Mapping):
         return schema
     found: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def _is_wanted(function: Mapping[str, Any], wanted: frozenset[str] | None) -> bo
 
 
 def _choice(choice: Any) -> tuple[dict[str, Any] | None, frozenset[str] | None]:
-    """Return the `functionCallingConfig` of a `tool_choice`, and the names that alone are declared; None: all."""
+    """Return the `functionCallingConfig` of a `tool_choice`, and the names to declare; None: all."""
     if isinstance(choice, str):
         mode = _MODES.get(choice.lower())
         return ({"mode": mode} if mode else None), None
@@ -87,7 +87,7 @@ def _choice(choice: Any) -> tuple[dict[str, Any] | None, frozenset[str] | None]:
         names = [_name_in(tool) for tool in tools if isinstance(tool, Mapping)]
         if allowed.get("mode") == "required":
             return {"mode": "ANY", "allowedFunctionNames": [*map(legal_name, names)]}, None
-        # The names stand only beside the mode that forces a call: the others are not declared.
+        # The names may come only with the mode that forces a call; otherwise declare only these functions.
         return {"mode": "AUTO"}, frozenset(names)
     name = _name_in(choice)
     if not name:

@@ -1,8 +1,8 @@
-"""Reads what an answer holds beside text, tool calls and reasoning: pictures, sound, sources, probabilities. Pure.
+"""Reads what an answer holds besides text, tool calls and reasoning: pictures, sound, sources, probabilities. Pure.
 
-Chat completions name little of it, so servers have put it where they liked. Sources stand in the message's
-`annotations` (OpenAI, OpenRouter), beside the choices as `search_results` and `citations` (Perplexity, xAI), or in a
-`context` (Azure); pictures in `images` (OpenRouter, LiteLLM), or as parts of the content.
+Chat completions define little of this, so servers have chosen their own places. Sources are in the message's
+`annotations` (OpenAI, OpenRouter), next to the choices as `search_results` and `citations` (Perplexity, xAI), or in a
+`context` (Azure); pictures are in `images` (OpenRouter, LiteLLM), or parts of the content.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PLAIN = frozenset(
         "name",
     }
 )
-"""Fields of messages that hold nothing more than text, calls and reasoning; sources apart."""
+"""Fields of messages that hold nothing but text, calls and reasoning; sources are separate."""
 _BESIDE = ("citations", "search_results")
 _THINKING = ("thinking", "reasoning", "redacted_thinking")
 _MAX_CITATIONS = 1000
@@ -50,12 +50,12 @@ def details_of(
     """Return the details of an answer.
 
     Args:
-        reply: What it came in.
-        answer: The whole of it: the fields beside the choices count.
+        reply: The response that holds it.
+        answer: The whole object: fields next to the choices count too.
         message: Its message.
-        reason: The vendor's own word for why it ended.
+        reason: The vendor's own finish reason.
         logprobs: The probabilities of its tokens.
-        calls: Its tool calls, as the server has them.
+        calls: Its tool calls, as the server wrote them.
     """
     answer_id, tier = string(answer.get("id")), string(answer.get("service_tier"))
     in_loop = _answers_results(reply)
@@ -77,22 +77,22 @@ def details_of(
 def _answers_results(reply: HTTPReply) -> bool:
     messages = reply.asked.get("messages")
     last = messages[-1] if isinstance(messages, (list, tuple)) and messages else None
-    # The type of nearly all first: to ask whether it is a Mapping takes as long as all the rest here.
+    # Check the most common type first: asking whether it is a Mapping takes as long as the rest of this function.
     return (type(last) is dict or isinstance(last, Mapping)) and last.get("role") == "tool"
 
 
 def joined_messages(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the entries of one answer as one message: what a later one leaves empty stays."""
+    """Return the entries of one answer as one message; an empty field does not replace an earlier value."""
     return {name: value for message in messages for name, value in message.items() if value}
 
 
 def transcript_of(message: Mapping[str, Any]) -> str:
-    """Return the words of a spoken answer; empty where nothing was said."""
+    """Return the transcript of a spoken answer; empty if nothing was said."""
     return string(mapping(message.get("audio")).get("transcript")) or ""
 
 
 def logprobs_of(choice: Mapping[str, Any]) -> Iterator[TokenLogprob]:
-    """Yield the probabilities in a choice, whole or a piece; those that are no numbers are left out."""
+    """Yield the probabilities in a choice, whole or a piece; skip those that are not numbers."""
     found = mapping(choice.get("logprobs"))
     content, tokens, numbers = found.get("content"), found.get("tokens"), found.get("token_logprobs")
     if isinstance(content, list):
@@ -121,7 +121,7 @@ def _token(token: str | None, logprob: float | None, top: tuple[Any, ...]) -> It
 
 
 def _parts(reply: HTTPReply, message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the content in order: text, then pictures and sound that stand beside it."""
+    """Yield the content in order: text, then the pictures and sound next to it."""
     content = message.get("content")
     if isinstance(content, str) and content:
         yield {"type": "text", "text": content}
@@ -144,7 +144,7 @@ def _parts(reply: HTTPReply, message: Mapping[str, Any]) -> Iterator[dict[str, A
 
 
 def _picture(image: Any) -> dict[str, Any] | None:
-    """Return a picture as a part: from its URL, or an object with that or with its bytes."""
+    """Return a picture as a part: from its URL, or from an object with the URL or the bytes."""
     url = image
     if isinstance(image, dict):
         url, data = image.get("url"), string(image.get("b64_json"))
@@ -153,7 +153,7 @@ def _picture(image: Any) -> dict[str, Any] | None:
 
 
 def _joined_base64(data: str) -> str:
-    """Return the base64 of what was sent in pieces, each of which may have its own end."""
+    """Return the base64 of data sent in pieces, each of which may have its own padding."""
     if "=" not in data[:-2]:
         return data
     try:

@@ -1,4 +1,4 @@
-"""Reads what a whole chat completion and its streamed chunks have in common: text, reasoning, token counts. Pure."""
+"""What whole chat completions and streamed chunks share: reading text, reasoning, token counts. Pure."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from lee_llm_router.response.types import LLMResponse, LLMUsage, StreamChunk, ma
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
 """Fields that hold reasoning as text. DeepSeek, vLLM; OpenRouter, Groq; Copilot; Ollama."""
 USUAL_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content"})
-"""Fields of nearly all deltas: one that has no others holds nothing that has to be looked for."""
+"""Fields of nearly all deltas: a delta with only these needs no further search."""
 _READ = USUAL_FIELDS | {"name", *REASONING_FIELDS}
 _READ_PARTS = ("text", "thinking", "reasoning")
-"""Types of content parts that are read."""
+"""Types of content parts to read."""
 _ABOUT = frozenset(
     {"id", "index", "type", "logprobs", "token_ids", "metadata", "provider_specific_fields", "content_filter_results"}
 )
-"""Fields of a message that say something about the answer, and are no part of it."""
+"""Fields of a message that describe the answer, but are not part of it."""
 _ANNOTATING = ("reasoning", "thinking", "thought", "annotation", "citation", "signature")
-"""What the names of fields begin with that go along with an answer, and are none without one."""
+"""Prefixes of fields that accompany an answer, but are no answer by themselves."""
 
 
 def refused(reply: HTTPReply, refusal: str, response: LLMResponse | None = None) -> ContentFilterError:
-    """Return the error for an answer that is a refusal; its words stand in the error's `response`, as its text."""
+    """Return the error for an answer that is a refusal; its words become the text of the error's `response`."""
     said = LLMResponse(text=refusal) if response is None else replace(response, text=response.text or refusal)
     return ContentFilterError("the model refused to answer", status_code=reply.status, response=said)
 
 
 def text_of(reply: HTTPReply, content: Any) -> str | None:
-    """Return the text of `content`, which is text, null, or a list of parts.
+    """Return the text of `content`: text, null, or a list of parts.
 
     Raises:
-        InvalidResponseError: it is none of these.
+        InvalidResponseError: it is anything else.
     """
     if content is None or isinstance(content, str):
         return content
@@ -48,11 +48,11 @@ def text_of(reply: HTTPReply, content: Any) -> str | None:
 
 
 def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:
-    """Return the reasoning in a message or delta, under the first name that holds any; empty if there is none.
+    """Return the reasoning in a message or delta, under the first name that has any; empty if there is none.
 
     Args:
         message: The message or delta.
-        details: Whether `reasoning_details` are looked at, which OpenRouter sends beside the same text.
+        details: Whether to look at `reasoning_details`, which OpenRouter sends next to the same text.
     """
     for name in REASONING_FIELDS:
         text = message.get(name)
@@ -67,7 +67,7 @@ def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:
 
 
 def _thoughts(content: list[Any]) -> str:
-    """Return the text of the thinking parts in `content`: of a part itself, or of the parts that it holds."""
+    """Return the text of the thinking parts in `content`: of a part itself, or of its own parts."""
     found = []
     for part in map(mapping, content):
         if part.get("type") in _READ_PARTS[1:]:
@@ -82,7 +82,7 @@ def _thoughts(content: list[Any]) -> str:
 
 
 def has_unread_output(message: Mapping[str, Any]) -> bool:
-    """Return whether a message or delta holds a part of the answer that only `raw` keeps."""
+    """Return whether a message or delta holds a part of the answer that is only in `raw`."""
     content = message.get("content")
     if isinstance(content, list) and any(mapping(part).get("type") not in _READ_PARTS for part in content):
         return True
@@ -93,7 +93,7 @@ def has_unread_output(message: Mapping[str, Any]) -> bool:
 
 
 def has_content(message: Mapping[str, Any]) -> bool:
-    """Return whether a message or delta has content of any kind: text, even an empty one, a picture, a sound."""
+    """Return whether a message or delta has content of any kind: text, even if empty, a picture, a sound."""
     if message.get("content") is not None:
         return True
     return any(
@@ -104,23 +104,24 @@ def has_content(message: Mapping[str, Any]) -> bool:
 
 
 def says_more(message: Mapping[str, Any]) -> bool:
-    """Return whether a message or delta has content that is not an empty text."""
+    """Return whether a message or delta has content other than an empty text."""
     return bool(message.get("content")) or has_content({**message, "content": None})
 
 
 def usage_in(answer: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
-    """Return what an answer or event says of its usage, wherever it says so."""
-    # Moonshot puts it in the choice, Groq's streams in a field of their own.
+    """Return the usage that an answer or event reports, in any place."""
+    # Moonshot puts it in the choice, Groq's streams in a field of its own.
     return answer.get("usage") or choice.get("usage") or mapping(answer.get("x_groq")).get("usage")
 
 
 def usage_of(usage: Any) -> LLMUsage | None:
-    """Return the token counts reported; an impossible number counts as unreported, and None means nothing was."""
+    """Return the reported token counts. An impossible number counts as unreported; None means that nothing was
+    reported."""
     if not isinstance(usage, dict):
         return None
     prompt = mapping(usage.get("prompt_tokens_details") or usage.get("input_tokens_details"))
     completion = mapping(usage.get("completion_tokens_details") or usage.get("output_tokens_details"))
-    # Beside: Moonshot and others, DeepSeek, gateways to Anthropic.
+    # Next to the counts: Moonshot and others, DeepSeek, gateways to Anthropic.
     prompt = {**usage, **prompt} if prompt else usage
     completion = {**usage, **completion} if completion else usage
     found = make_usage(
@@ -135,7 +136,7 @@ def usage_of(usage: Any) -> LLMUsage | None:
 
 
 def _first(numbers: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first believable number of tokens under one of `names`."""
+    """Return the first plausible token count under one of `names`."""
     for name in names:
         if name in numbers:
             number = count(numbers[name])
@@ -145,13 +146,13 @@ def _first(numbers: Mapping[str, Any], *names: str) -> int | None:
 
 
 def cost_of(usage: Any) -> float | None:
-    """Return the price in US dollars that stands in a usage, as a number or as the total of several."""
+    """Return the price in US dollars in a usage, given as a number or as the total of several."""
     cost = mapping(usage).get("cost")
     return amount(mapping(cost).get("total_cost") if isinstance(cost, dict) else cost)
 
 
 def joined(chunks: Sequence[StreamChunk]) -> StreamChunk:
-    """Return the chunks that came in one event as one."""
+    """Merge the chunks of one event."""
     reasons = [chunk.finish_reason for chunk in chunks if chunk.finish_reason]
     return replace(
         chunks[0],

@@ -1,8 +1,8 @@
 """OpenAI-compatible chat completions. Pure: no I/O, no HTTP library.
 
-Spoken by OpenAI, Azure, OpenRouter, Groq, DeepSeek, Mistral, Together, and by llama.cpp, vLLM, LM Studio and Ollama.
-Requests follow the OpenAI API reference, "Create chat completion". Answers are read with an eye for what other servers
-do differently, and strictly where half an answer could pass for a whole one.
+Used by OpenAI, Azure, OpenRouter, Groq, DeepSeek, Mistral, Together, and by llama.cpp, vLLM, LM Studio and Ollama.
+Requests follow the OpenAI API reference, "Create chat completion". Reading allows for what other servers do
+differently, but is strict when a partial answer could pass for a complete one.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse, Message
 
 
 class ChatDialect:
-    """The `Dialect` of chat completions. It holds no state."""
+    """The `Dialect` of chat completions. Stateless."""
 
     def path(self, request: LLMRequest, settings: OpenAIChatConfig, *, stream: bool) -> str:  # noqa: ARG002
-        """Return the one path there is, for whole answers and streams."""
+        """Return the path, which is the same for whole answers and streams."""
         return "/chat/completions"
 
     def headers(self, settings: OpenAIChatConfig, key: str | None, *, stream: bool) -> dict[str, str]:
-        """Return the key as a bearer token, and the organization and project it is used for."""
+        """Return the key as a bearer token, with its organization and project."""
         return openai_headers(key, organization=settings.organization, project=settings.project, stream=stream)
 
     def encode(self, request: LLMRequest, settings: OpenAIChatConfig, *, stream: bool) -> dict[str, Any]:
-        """Return the body of `request`. Options that are unset are not sent; nor is a model where none is named.
+        """Return the body of `request`, without unset options, and without a model if none is named.
 
         Raises:
             InvalidRequestError: the schema is no JSON Schema, or `extra_body` asks for a stream.
@@ -45,7 +45,7 @@ class ChatDialect:
         if "stream" in request.extra_body:
             raise InvalidRequestError("extra_body must not set stream: it decides how answers are read", sent=False)
         response_format, messages = _json_wanted(request, settings)
-        # A local server may serve one model only, and need no name for it.
+        # A local server may serve only one model, and need no name for it.
         model = request.model or settings.model
         body: dict[str, Any] = {} if model is None else {"model": model}
         body["messages"] = legal_messages(messages, request, settings)
@@ -63,21 +63,21 @@ class ChatDialect:
     def decode(self, reply: HTTPReply) -> LLMResponse:
         """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
 
-        What the body holds decides, not what the server calls it.
+        The content of the body decides, not its content type.
 
         Raises:
-            InvalidResponseError: the body holds no whole answer; see `whole_answer` and `chat_stream`.
-            ContentFilterError: the answer was refused; `response` holds what came of it.
-            LLMRouterError: an error came in place of an answer; of the type that it names.
+            InvalidResponseError: the body holds no complete answer; see `whole_answer` and `chat_stream`.
+            ContentFilterError: the answer was refused; `response` holds the partial answer.
+            LLMRouterError: an error came instead of an answer; the type is the one that it names.
         """
         return read_body(reply, _read_whole, _decoder_of)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
-        """Return the error for a status that is no success; see `errors`."""
+        """Return the error for an unsuccessful status; see `errors`."""
         return failure(reply)
 
     def decoder(self, reply: HTTPReply, settings: OpenAIChatConfig) -> ChatDecoder:
-        """Return what reads the body, be it a stream of events or whole JSON."""
+        """Return a decoder of the body, which may be a stream of events or JSON."""
         return ChatDecoder(reply, settings.max_response_bytes, settings.stream_end)
 
 
@@ -90,14 +90,14 @@ def _decoder_of(reply: HTTPReply, limit: int) -> ChatDecoder:
 
 
 def _json_wanted(request: LLMRequest, settings: OpenAIChatConfig) -> tuple[dict[str, Any] | None, Sequence[Message]]:
-    """Return the `response_format` of `request`, and its messages, with words that ask for JSON where it takes them."""
+    """Return the `response_format` of `request` and its messages, with a prompt for JSON if one is needed."""
     if not request.wants_json:
         return None, request.messages
     form = form_of(kind_of(request), settings.structured_output)
     if form == "prompt":
         return None, with_instructions(request.messages, request)
     if form == "json_object":
-        # Without a schema there is nothing to tell in words.
+        # Without a schema there is nothing to describe.
         in_words = request.schema is not None
         return {"type": form}, with_instructions(request.messages, request) if in_words else request.messages
     schema = json_schema_of(request.schema)

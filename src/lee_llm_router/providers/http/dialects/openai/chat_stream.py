@@ -1,19 +1,18 @@
-"""Reads streamed chat completions: server-sent events, one for each chunk of the answer. Pure.
+"""Reads streamed chat completions: server-sent events, one per chunk of the answer. Pure.
 
-How this works. `EventReader` splits the body into events and says what it is. An event holds a JSON object (a "chat
+How this works. `EventReader` classifies the body and splits it into events. An event holds a JSON object (a "chat
 completion chunk object" of the OpenAI API reference), the end mark `[DONE]`, or an error.
 
-A stream is whole only with a finish reason and the end mark, unless the settings say that one of them does: nothing
-else tells a cut stream from a whole one. So
+A stream is complete only with a finish reason and the end mark, unless the settings say that one of them is enough:
+nothing else distinguishes a truncated stream from a complete one. So
 
-- an event that is not of the known shape is an error, never skipped;
-- at the end mark `_finish` checks that the answer is one: text or other content, or tool calls that all have a name;
-- a finish reason that stands for a failure is raised after the chunk that carries it, whose text is still handed on;
-- an event that has come without its empty line counts only if it makes the answer whole.
+- an event of an unknown shape is an error, never skipped;
+- at the end mark `_finish` checks that there is an answer: text or other content, or tool calls that all have names;
+- a finish reason that means failure is raised only after its chunk, whose text still reaches the caller;
+- an event without its empty line counts only if it completes the answer.
 
-The common event is read by the shortest way. What is rare has a function of its own: several choices in one event, a
-whole answer in an event, half a character at the end of a piece. The bytes are kept, so that
-`raw` can be put together when it is looked at.
+The usual event has a fast path. Rare forms have functions of their own: several choices in one event, a whole answer in
+an event, half a character at the end of a piece. The bytes are kept, so that `raw` can be built on access.
 """
 
 from __future__ import annotations
@@ -59,13 +58,13 @@ _NO_CHOICE: dict[str, Any] = {}
 
 
 class ChatDecoder(EventReader):
-    """A `Decoder` of chat completion chunks, or of a whole answer where the server sends one.
+    """A `Decoder` of chat completion chunks, or of a whole answer if the server sends one.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
         limit: Maximum bytes in one event.
-        ends_with: What ends a stream: `done`, a finish reason and `[DONE]`; `finish_reason`, the end of the body after
-            one; `mark`, `[DONE]` alone.
+        ends_with: What ends a stream. `done`: a finish reason and `[DONE]`; `finish_reason`: the end of the body after
+            one; `mark`: `[DONE]` alone.
     """
 
     keeps_body: ClassVar[bool] = True
@@ -79,23 +78,23 @@ class ChatDecoder(EventReader):
         self._finish_reason = ""
         self._deltas = DeltaReader(reply)
         self._is_usual = False
-        """Whether the next event is likely to bring text alone, and may be read so."""
+        """Whether the next event is likely to have only text, so that the fast path is worth trying."""
         self._is_lone_answer = False
-        """Whether all that came is one event with a whole message."""
+        """Whether everything so far is one event with a whole message."""
         self._note: bytes = b""
         """The last event without choices."""
         self._halves: HalfCharacters | None = None
-        """What waits for its other half; None while every character came whole."""
+        """Half characters that wait for their other half; None while every character came whole."""
 
     def whole_raw(self) -> Any:
-        """Return the answer as an unstreamed one would be, put together when it is looked at."""
+        """Return the answer in its unstreamed form, built on access."""
         return self._whole_raw or Deferred(partial(merged_raw, self._body, several=self._several))
 
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk:
         return (self._read_usual(value) if self._is_usual else None) or self._read_rare(event, value)
 
     def _read_usual(self, value: dict[str, Any]) -> StreamChunk | None:
-        """Return the chunk in an event that brings a delta and nothing else, as nearly all do; else None."""
+        """Return the chunk in an event that has only a delta, as nearly all do; otherwise None."""
         choices = value.get("choices")
         if type(choices) is not list or len(choices) != 1 or "error" in value or value.get("usage") is not None:
             return None
@@ -129,7 +128,7 @@ class ChatDecoder(EventReader):
         return self._build_chunk(value, choices[0])
 
     def _odd_choices(self, event: Event, value: dict[str, Any], choices: Any) -> Any:
-        """Return the choices of an event that may have none; raise the error that it may be."""
+        """Return the choices of an event that may have none; raise if it is an error."""
         if is_error(value, has_choices=bool(choices)):
             raise failure_within(self._reply, value)
         if choices:
@@ -153,7 +152,7 @@ class ChatDecoder(EventReader):
         if self._halves is not None:
             text, reasoning, tools = self._halves.join(text, reasoning, tools)
         request_bytes, self._request_bytes = self._request_bytes, None
-        # What is usual is read at one glance from the second event on.
+        # Usual events take the fast path from the second event on.
         self._is_usual = self._halves is None and not (self._several or self._wants_logprobs or self._is_lone_answer)
         model = value.get("model")
         return make_chunk(
@@ -171,7 +170,7 @@ class ChatDecoder(EventReader):
         )
 
     def _delta_of(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """Return the delta in a choice, or the message that stands in its place."""
+        """Return the delta in a choice, or the message in its place."""
         if type(choice) is not dict:
             raise self._broken("holds malformed choices")
         if choice.get("error"):
@@ -186,7 +185,7 @@ class ChatDecoder(EventReader):
         return delta
 
     def _message_of(self, choice: dict[str, Any]) -> Any:
-        """Return what a choice without a delta holds in its place: a message, whole or a piece; else nothing."""
+        """Return what a choice holds instead of a delta: a message, whole or a piece; otherwise nothing."""
         message = choice.get("message")
         if not message:
             return {}
@@ -195,16 +194,16 @@ class ChatDecoder(EventReader):
         return message
 
     def _news(self) -> AnswerDetails | None:
-        """Return the details of the answer so far; None if they were given already."""
+        """Return the details of the answer so far; None if they have been returned already."""
         deltas = self._deltas
         has_halves = self._halves is not None
         return deltas.details.news(self._finish_reason, deltas.texts, deltas.tools, has_halves=has_halves)
 
     def _note_finish_reason(self, reason: Any) -> str | None:
-        """Return `reason` in the usual words, and remember what it means for the rest of the stream."""
+        """Return `reason` in OpenAI's words, and remember what it means for the rest of the stream."""
         if not isinstance(reason, str):
             raise self._broken("holds a malformed finish reason")
-        # Raised by the next call of `next`, so that the text of this event is handed on first.
+        # Raised by the next call of `next`, so that the text of this event is returned first.
         self._failure = self._failure or broken_off(self._reply, reason)
         self._finish_reason = graver(self._reply, self._finish_reason, reason)
         return known_word(self._finish_reason, calls_tools=bool(self._deltas.tools.calls)) if reason else None
@@ -240,7 +239,7 @@ class ChatDecoder(EventReader):
         return any(has_unread_output(choice.get("message") or {}) for choice in response.raw["choices"])
 
     def _finish(self) -> StreamChunk | None:
-        """Mark the answer as done and return what its end adds to it, or raise why it is not whole."""
+        """Mark the answer as done and return what its end adds, or raise why it is incomplete."""
         if not self._finish_reason and not self._is_lone_answer:
             if self._ends_with != "mark":
                 raise self._not_whole("ended before the answer was finished")
@@ -279,12 +278,12 @@ class ChatDecoder(EventReader):
 
 
 def ends_answer(data: bytes, *, by_reason: bool, reason: str) -> bool:
-    """Return whether an event that came without its empty line makes the answer whole, or says that there is none.
+    """Return whether an event without its empty line completes the answer, or says that there is none.
 
     Args:
         data: Its data.
         by_reason: Whether a finish reason ends the answer, without a mark.
-        reason: The finish reason that has come before.
+        reason: The earlier finish reason, if any.
     """
     if data.strip() == END_MARK:
         return True

@@ -22,10 +22,10 @@ from lee_llm_router.response.types import ToolCallDelta
 
 
 class DeltaReader:
-    """What the deltas of one answer have brought so far.
+    """The contents of one answer's deltas so far.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
     """
 
     __slots__ = (
@@ -38,18 +38,18 @@ class DeltaReader:
         self.details = StreamDetails(reply)
         self.refusals: list[str] = []
         self.has_content = False
-        """Whether any content has come, if only an empty text."""
+        """Whether any content has come, even an empty text."""
         self.texts: list[str] = []
-        """The pieces of the text that are not empty."""
+        """The non-empty pieces of the text."""
         self._reply = reply
         self._says_other = False
-        """Whether other content has come than text."""
+        """Whether content other than text has come."""
         self._has_named_reasoning = False
         self._has_tool_calls = False
 
     @property
     def says_something(self) -> bool:
-        """Whether content has come that is not an empty text."""
+        """Whether content other than an empty text has come."""
         return bool(self.texts) or self._says_other
 
     @property
@@ -58,14 +58,14 @@ class DeltaReader:
         return bool(self.texts) or self.has_content or self._has_named_reasoning or bool(self.tools.calls)
 
     def read(self, delta: dict[str, Any]) -> tuple[str, str, tuple[ToolCallDelta, ...], bool]:
-        """Return text, reasoning and tool calls of a delta, and whether it holds output that has no field."""
+        """Return text, reasoning and tool calls of a delta, and whether it has output without a field of its own."""
         content = delta.get("content")
         text, reasoning, in_raw = "", "", False
         tools: tuple[ToolCallDelta, ...] = ()
         if type(content) is str:
             text = content
             self.has_content = True
-        if len(delta) > 1 or (delta and type(content) is not str):  # most hold content alone
+        if len(delta) > 1 or (delta and type(content) is not str):  # most hold only content
             if type(content) is not str and content is not None:
                 text = text_of(self._reply, content) or ""
             reasoning, tools, in_raw = self._read_more(delta)
@@ -78,7 +78,7 @@ class DeltaReader:
         return text, reasoning, tools, in_raw
 
     def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
-        """Return the reasoning and the tool calls in a delta, and whether it holds output that has no field."""
+        """Return the reasoning and the tool calls in a delta, and whether it has output without a field of its own."""
         named = delta.get("reasoning_content")
         reasoning = named if type(named) is str else ""
         if reasoning:

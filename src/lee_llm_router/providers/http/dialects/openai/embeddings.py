@@ -1,6 +1,6 @@
 """Embeddings in OpenAI's form: ``POST /embeddings``. Pure.
 
-Spoken by OpenAI, Azure, Mistral, Together, and by llama.cpp, vLLM, LM Studio and Ollama (OpenAI API reference, "Create
+Used by OpenAI, Azure, Mistral, Together, and by llama.cpp, vLLM, LM Studio and Ollama (OpenAI API reference, "Create
 embeddings").
 """
 
@@ -26,14 +26,14 @@ from lee_llm_router.response.types import UNREPORTED
 
 
 class OpenAIEmbeddings:
-    """The `EmbeddingDialect` of OpenAI. It holds no state."""
+    """The `EmbeddingDialect` of OpenAI. Stateless."""
 
     def path(self, request: EmbeddingRequest, settings: OpenAIChatConfig) -> str:  # noqa: ARG002
-        """Return the one path there is."""
+        """Return the path, which is always the same."""
         return "/embeddings"
 
     def encode(self, request: EmbeddingRequest, texts: Sequence[str], settings: OpenAIChatConfig) -> dict[str, Any]:
-        """Return the body that asks for the vectors of `texts`."""
+        """Return the body that requests the vectors of `texts`."""
         model = request.model or settings.model
         body: dict[str, Any] = {} if model is None else {"model": model}
         body["input"] = texts
@@ -45,8 +45,8 @@ class OpenAIEmbeddings:
         """Return the vectors in the body of a 200, in the order of the texts.
 
         Raises:
-            InvalidResponseError: it holds not one sound vector for each text.
-            LLMRouterError: an error came in place of them; of the type that it names.
+            InvalidResponseError: it does not hold one valid vector for each text.
+            LLMRouterError: an error came instead; the type is the one that it names.
         """
         answer = decode_answer(reply)
         data = answer.get("data")
@@ -69,17 +69,17 @@ class OpenAIEmbeddings:
 
 
 def _in_order(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return `entries` by their numbers, where they have any."""
+    """Return `entries` sorted by their numbers, if they have any."""
     numbers = [entry.get("index") for entry in entries]
     if all(type(number) is int for number in numbers) and sorted(numbers) == list(range(len(numbers))):  # type: ignore[type-var]
         return sorted(entries, key=lambda entry: entry["index"])
     if len(set(map(repr, numbers))) > 1:
         raise InvalidResponseError("the numbers of its vectors are not those of the texts")
-    return entries  # none of them is numbered, or all have the same number
+    return entries  # no entry is numbered, or all have the same number
 
 
 def _vector(entry: Mapping[str, Any]) -> Any:
-    """Return the vector of an entry: a list, or base64 of 32-bit floats, the lowest byte first."""
+    """Return the vector of an entry: a list, or base64 of little-endian 32-bit floats."""
     vector = entry.get("embedding")
     if not isinstance(vector, str):
         return vector

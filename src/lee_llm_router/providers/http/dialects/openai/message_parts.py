@@ -1,4 +1,4 @@
-"""Mends what messages are made of: parts, tool calls, names, cache marks. Pure."""
+"""Repairs the components of messages: parts, tool calls, names, cache marks. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_MARKS = 4
 
 
 class CacheMarks:
-    """Marks parts as worth keeping in the server's cache, in the server's word.
+    """Marks parts for the server's cache, in the server's own form.
 
     Args:
         kind: The setting `cache_marks`.
@@ -33,14 +33,14 @@ class CacheMarks:
         self._marked: list[dict[str, Any]] = []
 
     def part(self, part: dict[str, Any]) -> dict[str, Any]:
-        """Return `part`, which is a copy of the caller's, with the mark."""
+        """Return `part`, a copy of the caller's, with the mark."""
         if self._mark and not part.keys() >= self._mark.keys():
             part.update(self._mark)
             self._marked.append(part)
         return part
 
     def marked(self, content: str | list[Any]) -> str | list[Any]:
-        """Return the content of a message with the mark at its last part."""
+        """Return the content of a message with the mark on its last part."""
         if not self._mark:
             return content
         if isinstance(content, str):
@@ -48,14 +48,14 @@ class CacheMarks:
         return [*content[:-1], self.part(dict(content[-1]))]
 
     def keep_last(self) -> None:
-        """Take all marks away but the last ones: vendors take four at most."""
+        """Remove all marks but the last ones: vendors accept four at most."""
         for part in self._marked[:-_MAX_MARKS]:
             for name in self._mark:
                 part.pop(name, None)
 
 
 def legal_parts(content: Any, marks: CacheMarks, *, keep_refusals: bool = False) -> list[Any]:
-    """Return the parts of `content` that say something, each in the API's shape."""
+    """Return the non-empty parts of `content`, each in the API's shape."""
     if not isinstance(content, Sequence) or isinstance(content, (str, bytes)):
         return []
     found = []
@@ -105,7 +105,7 @@ def _type_of(file: Mapping[str, Any]) -> str:
 
 
 def as_text(parts: Sequence[Mapping[str, Any]]) -> tuple[str, list[Mapping[str, Any]]]:
-    """Return the text of `parts`, what is unknown as JSON; and those that are pictures, sounds and files."""
+    """Return the text of `parts`, with unknown ones as JSON; and the parts that are pictures, sounds and files."""
     texts = [
         str(part.get("text") or "") if part.get("type") == "text" else json.dumps(part, ensure_ascii=False, default=str)
         for part in parts
@@ -115,19 +115,19 @@ def as_text(parts: Sequence[Mapping[str, Any]]) -> tuple[str, list[Mapping[str, 
 
 
 def marked_as_error(content: Any) -> Any:
-    """Return the content of a result in words that say that the tool has failed: the API has no field for it."""
+    """Return the content of a result with a text that says that the tool has failed: the API has no field for it."""
     if isinstance(content, str):
         return content if content.lstrip()[:5].lower() == "error" else f"Error: {content}".rstrip()
     return [{"type": "text", "text": "Error:"}, *content]
 
 
 def legal_call(call: Mapping[str, Any], call_id: str, tools: Collection[Any]) -> Any:
-    """Return a tool call as the API wants it; the same object where it is so already.
+    """Return a tool call in the API's form; the same object if it already has that.
 
     Args:
         call: The call.
-        call_id: The id that it goes out with.
-        tools: Names of the tools that the request offers.
+        call_id: The id to send.
+        tools: Names of the tools in the request.
     """
     if type(call) is not dict:
         call = dict(call) if isinstance(call, Mapping) else {}
@@ -142,7 +142,7 @@ def legal_call(call: Mapping[str, Any], call_id: str, tools: Collection[Any]) ->
     new_arguments = arguments_object(arguments if isinstance(arguments, str) else arguments_text(arguments))
     if new_name is name and new_arguments is arguments and call.get("id") == call_id and call.get("type") == "function":
         return call
-    # No server knows other fields of a function; those of the call may be its own.
+    # No server knows other fields of a function; other fields of the call may be the server's own.
     new_function = {"name": new_name, "arguments": new_arguments}
     return {**call, "id": call_id, "type": "function", "function": new_function}
 
@@ -152,12 +152,12 @@ def _legal_tool_name(name: Any) -> str:
 
 
 def legal_name(name: Any) -> str:
-    """Return the name of who speaks as the API takes it; empty where nothing of it can be kept."""
+    """Return the speaker's name in the form that the API accepts; empty if nothing of it can be kept."""
     return _NOT_IN_NAME.sub("_", name)[:64].strip("_") if isinstance(name, str) else ""
 
 
 def has_file_address(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether `messages` have a file that is an address on the web."""
+    """Return whether `messages` have a file given as a web address."""
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, Sequence) and not isinstance(content, str) else ():

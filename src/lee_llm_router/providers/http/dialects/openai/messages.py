@@ -1,17 +1,18 @@
-"""Puts a caller's messages into a form that every server of chat completions takes. Pure.
+"""Puts a caller's messages into a form that every server of chat completions accepts. Pure.
 
-How this works. Messages are in the API's own shape already, so most go out as they are: a list of plain texts is only
-looked at. What else there is may come from anywhere (other vendors' answers, a history that was cut, a store), and is
-mended message by message; one that needs nothing stays the object that it was.
+How this works. Messages already have the API's shape, so most are sent unchanged: a list of plain texts is only
+checked. Others may come from anywhere (other vendors' answers, a truncated history, a store), and are repaired one by
+one; a message that needs no repair stays the same object.
 
-- Fields of this package (`provider_data`, `cache`, `is_error`) never go out. What the same server and model gave for
-  itself is put back in its place (`native_turns`); a cache mark becomes the server's own, where the settings name one.
-- Every tool call is followed by its result, and every result follows its call: results are found by id, else by the
-  tool's name, else by order, up to the next message that calls tools. A call without a result gets one that says so; a
-  result without a call becomes text of the user.
-- Ids that are missing, doubled or not legal are replaced, in calls and results alike.
-- A result holds text alone. Pictures in it follow in a message of the user, after the results.
-- Left out are empty texts, empty lists, and messages that say nothing.
+- Fields of this package (`provider_data`, `cache`, `is_error`) are never sent. Fields that the same server and model
+  made for itself are put back in place (`native_turns`). A cache mark takes the server's own form, if the settings name
+  one.
+- Every tool call is followed by its result, and every result follows its call. Results are matched by id, or else by
+  the tool's name, or else by order, up to the next message that calls tools. A call without a result gets one that says
+  so; a result without a call becomes text of the user.
+- Ids that are missing, duplicate or invalid are replaced, in calls and results alike.
+- A result holds only text. Its pictures follow in a message of the user, after the results.
+- Empty texts, empty lists and empty messages are dropped.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lee_llm_router.response.details import NATIVE_FIELD, native_content, native
 from lee_llm_router.response.types import LLMRequest, Message
 
 _OURS = frozenset({NATIVE_FIELD, "cache", "is_error"})
-"""Fields of messages that are this package's own."""
+"""Message fields of this package."""
 _SAY_NOTHING = frozenset({"role", "content", "name", "reasoning_content"})
 _UNMARKED = CacheMarks("none")
 _ROLES = frozenset({"user", "assistant", "system"})
@@ -44,7 +45,7 @@ _OPENAI_ROLES = _ROLES | {"developer"}
 
 
 def legal_messages(messages: Sequence[Message], request: LLMRequest, settings: OpenAIChatConfig) -> Sequence[Message]:
-    """Return `messages`, those of `request`, as the server takes them; the same list where nothing is to be done."""
+    """Return `messages`, those of `request`, in the form that the server accepts; the same list if nothing changes."""
     roles = _OPENAI_ROLES if settings.facts.is_openai else _ROLES
     for message in messages:
         content = message.get("content")
@@ -54,7 +55,7 @@ def legal_messages(messages: Sequence[Message], request: LLMRequest, settings: O
 
 
 class _History:
-    """The messages of one request while they are mended."""
+    """The messages of one request during repair."""
 
     def __init__(self, request: LLMRequest, settings: OpenAIChatConfig) -> None:
         facts = settings.facts
@@ -71,7 +72,7 @@ class _History:
         self._done: list[Message] = []
 
     def mended(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Return `messages` as the server takes them."""
+        """Return `messages` in the form that the server accepts."""
         position = 0
         while position < len(messages):
             message = messages[position]
@@ -108,7 +109,7 @@ class _History:
         self._done.append(changed)
 
     def _add_answer(self, message: Message, calls: list[dict[str, Any]] | None = None) -> None:
-        """Add a message of the assistant; `calls` are its tool calls, mended."""
+        """Add a message of the assistant; `calls` are its repaired tool calls."""
         content = message.get("content")
         if len(message) == 2 and type(content) is str and content and self._settings.missing_reasoning is None:
             self._done.append(message)
@@ -131,9 +132,9 @@ class _History:
             self._done.append(changed)
 
     def _add_clean_calls(self, messages: Sequence[Message], start: int) -> int:
-        """Add the message at `start` and the results of its calls, if all is as it should be; return the next position.
+        """If the message at `start` and the results of its calls need no repair, add them; return the next position.
 
-        It is so in nearly all histories, and this is a tenth of the work.
+        True of nearly all histories, and a tenth of the work.
         """
         message, end = messages[start], start + 1
         if len(message) != 3 or self._settings.missing_reasoning is not None or "content" not in message:
@@ -162,7 +163,8 @@ class _History:
         return end
 
     def _add_calls(self, messages: Sequence[Message], start: int) -> int:
-        """Add the message at `start`, which calls tools, with all up to the next one that does; return its position."""
+        """Add the message at `start`, which calls tools, and all up to the next one that does; return that one's
+        position."""
         message, end = _joined_calls(messages, start)
         following = []
         while end < len(messages) and not (
@@ -189,7 +191,7 @@ class _History:
     def _add_results(
         self, open_calls: list[tuple[Mapping[str, Any], dict[str, Any]]], following: Iterable[Message]
     ) -> list[Message]:
-        """Add the results of `open_calls` that are among the messages `following`; return the other ones."""
+        """Add the results of `open_calls` found in `following`; return the other messages."""
         others: list[Message] = []
         shown: list[Any] = []
         for message in following:
@@ -206,7 +208,7 @@ class _History:
         return others
 
     def _add_result(self, message: Message, call: Mapping[str, Any], shown: list[Any]) -> None:
-        """Add the result of `call`; what of it is no text is added to `shown`."""
+        """Add the result of `call`; the parts that are not text go into `shown`."""
         content, call_id = message.get("content"), call["id"]
         if len(message) == 3 and type(content) is str and message.get("tool_call_id") == call_id:
             self._done.append(message)
@@ -231,7 +233,7 @@ class _History:
         self._done.append(changed)
 
     def _add_orphan(self, message: Message) -> None:
-        """Add the result of a call that is not among the messages, as text of the user."""
+        """Add a result whose call is not among the messages, as text of the user."""
         name = message.get("name")
         head = f"Result of a tool ({name}):" if isinstance(name, str) and name else "Result of a tool:"
         content = message.get("content")
@@ -249,7 +251,7 @@ class _History:
         return bool(self._done) and self._done[-1].get("role") == "tool"
 
     def _new_id(self, written: Any, is_its_own: bool) -> str:
-        """Return an id that the server takes, and that no other call has; one that it gave itself is such."""
+        """Return an unused id that the server accepts, such as one that it made itself."""
         known: str = written if isinstance(written, str) else ""
         number = len(self._used)
         new = known if is_its_own and known else self._legal_id(known or f"call_{number}")
@@ -260,7 +262,7 @@ class _History:
         return new
 
     def _own_fields_removed(self, message: Message) -> dict[str, Any]:
-        """Return a copy of `message` without this package's own fields, and with a name that is legal."""
+        """Return a copy of `message` without this package's own fields, and with a legal name."""
         changed = {name: value for name, value in message.items() if name not in _OURS}
         if changed.get("role") not in ("tool", "function") and "name" in changed:
             changed["name"] = legal_name(changed["name"]) if self._settings.message_names else ""
@@ -274,7 +276,7 @@ def _is(one: Any, other: Any) -> bool:
 
 
 def _parted(messages: Iterable[Message], words: str) -> Iterator[Message]:
-    """Yield `messages` with a word of the assistant between results of tools and the user."""
+    """Yield `messages` with a text of the assistant between tool results and the user."""
     last = None
     for message in messages:
         if last == "tool" and message.get("role") == "user":
@@ -291,9 +293,9 @@ def _calls_in(message: Message) -> list[Mapping[str, Any]]:
 
 
 def _joined_calls(messages: Sequence[Message], start: int) -> tuple[Message, int]:
-    """Return the message at `start` and the position after it; joined with those after it that call tools, too.
+    """Return the message at `start`, merged with following ones that also call tools, and the position after it.
 
-    Some programs keep calls that were made at once in messages of their own.
+    Some programs put calls made at the same time into separate messages.
     """
     message, end = messages[start], start + 1
     while end < len(messages) and messages[end].get("role") == "assistant" and messages[end].get("tool_calls"):
@@ -307,7 +309,7 @@ def _joined_calls(messages: Sequence[Message], start: int) -> tuple[Message, int
 
 
 def _answered(open_calls: list[tuple[Mapping[str, Any], dict[str, Any]]], message: Message) -> dict[str, Any] | None:
-    """Return the call that a result belongs to, and take it from `open_calls`; None if there is none."""
+    """Return the call that a result belongs to, and remove it from `open_calls`; None if there is none."""
     written, name = message.get("tool_call_id"), message.get("name")
     for index, (asked, mended) in enumerate(open_calls):
         called = mended.get("function", {}).get("name")

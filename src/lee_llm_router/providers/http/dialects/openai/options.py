@@ -15,18 +15,18 @@ _UNSET = (None,) * len(_NAMES)
 
 
 def options_of(request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, Any]:
-    """Return the fields of the options that `request` sets; empty for the usual request, which sets none."""
+    """Return the fields for the options that `request` sets; usually none."""
     values = _values_of(request)
     if values == _UNSET:
         return {}
     asked = {name: value for name, value in zip(_NAMES, values, strict=True) if value is not None}
     if not asked.get("logprobs", True):
         del asked["logprobs"]
-    for name in ("tools", "stop"):  # an empty list is refused
+    for name in ("tools", "stop"):  # servers refuse an empty list
         if name in asked and not asked[name]:
             del asked[name]
     if "tools" not in asked and "tools" not in request.extra_body and "tools" not in settings.extra_body:
-        # Both are refused without tools, and say nothing then; a tool that must be called is missed.
+        # Servers refuse both without tools, where they mean nothing; but a tool that must be called would be missing.
         asked.pop("parallel_tool_calls", None)
         if asked.get("tool_choice") in ("auto", "none"):
             del asked["tool_choice"]
@@ -40,9 +40,9 @@ def options_of(request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, 
 
 
 def nearest_effort(asked: str, known: Sequence[str]) -> str:
-    """Return the word of `known` that is nearest to `asked` and no higher; the lowest where all are higher.
+    """Return the word in `known` that is nearest to `asked` and no higher; the lowest if all are higher.
 
-    A word that is on no scale of ours is a vendor's own, and stays.
+    A word on no scale of ours is a vendor's own, and stays.
     """
     if asked in known or asked not in REASONING_EFFORTS:
         return asked

@@ -1,7 +1,7 @@
 """The provider type `http`: OpenAI-compatible chat completions.
 
-What a server refuses is learned (`LearningProvider`): JSON is asked for in a weaker form (`structured_output`), the
-bound on tokens under its other name, the effort in a word that it knows.
+It learns what a server refuses (`LearningProvider`): it then asks for JSON in a weaker form (`structured_output`),
+sends the token limit under its other name, or the effort in a word that the server knows.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from lee_llm_router.response.types import LLMRequest
 ConfigT = TypeVar("ConfigT", bound=HTTPConfig)
 
 _OF_CALLER = frozenset({"max_tokens", "max_completion_tokens", "stream_options", "reasoning_effort"})
-"""Fields that are left alone where somebody has written them into `extra_body`."""
+"""Fields left alone if somebody has written them into `extra_body`."""
 
 
 class OpenAIProvider(LearningProvider[ConfigT]):
-    """Asks one API of OpenAI's, and learns in which form each model takes a wish for JSON."""
+    """Uses one of OpenAI's APIs, and learns in which form each model can be asked for JSON."""
 
     def __init__(self, name: str, config: ConfigT, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(name, config, clock)
         self._weaker_forms: dict[tuple[str | None, Kind], Form] = {}
-        """By model and kind of JSON: the strongest form that has not been refused."""
+        """By model and kind of JSON: the strongest form not yet refused."""
 
     def batch_api(self) -> str | None:
-        """As `HTTPProvider.batch_api`: one for both APIs, by uploaded files."""
+        """As `HTTPProvider.batch_api`: both APIs share one, which takes uploaded files."""
         return "openai"
 
     def settings_for(self, request: LLMRequest) -> ConfigT:
-        """As `LearningProvider.settings_for`, with the form of JSON that the model takes."""
+        """As `LearningProvider.settings_for`, with the form of JSON that the model accepts."""
         if not self._weaker_forms or not request.wants_json:
             return super().settings_for(request)
         model = request.model or self.config.model
@@ -58,13 +58,13 @@ class OpenAIProvider(LearningProvider[ConfigT]):
         return self.varied(changes if form is None else {**changes, "structured_output": form})
 
     def learns_form(self, request: LLMRequest, preferred: Form, field: str, reply: HTTPReply) -> bool:
-        """Remember a weaker form of JSON, if `reply` refuses the one that was asked for; return whether it does.
+        """Remember a weaker form of JSON if `reply` refuses the one used; return whether it does.
 
         Args:
             request: What was asked.
-            preferred: The form that the settings named for it.
-            field: Where in a body the form stands; the caller's own is left alone.
-            reply: What came back.
+            preferred: The form in the settings.
+            field: Where a body holds the form; a caller's own is left alone.
+            reply: The response.
         """
         if not request.wants_json or field in request.extra_body or field in self.config.extra_body:
             return False
@@ -74,14 +74,14 @@ class OpenAIProvider(LearningProvider[ConfigT]):
             return False
         key = (request.model or self.config.model, kind)
         known = self._weaker_forms.get(key)
-        # Calls at the same time are refused one by one; a form still weaker may be known by now.
+        # Concurrent calls are refused one by one; a still weaker form may be known by now.
         if known is None or FORMS.index(weaker) > FORMS.index(known):
             bounded(self._weaker_forms)[key] = weaker
         return True
 
 
 class OpenAIChatProvider(OpenAIProvider[OpenAIChatConfig]):
-    """Asks one OpenAI-compatible API for chat completions."""
+    """Uses one OpenAI-compatible API for chat completions."""
 
     config_model: ClassVar[type[ProviderConfig]] = OpenAIChatConfig
     dialect: ClassVar[Dialect[Any]] = ChatDialect()
@@ -89,7 +89,7 @@ class OpenAIChatProvider(OpenAIProvider[OpenAIChatConfig]):
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: OpenAIChatConfig) -> Mapping[str, str]:
-        """As `Provider.unsupported`: what OpenAI itself does not take, and what the settings say of other servers."""
+        """As `Provider.unsupported`: what OpenAI itself does not accept, and what the settings say of other servers."""
         facts = settings.facts
         lacking = facts.lacking
         found = {option: reason for option, reason in lacking.items() if request.asks_for(option)} if lacking else {}
@@ -99,7 +99,7 @@ class OpenAIChatProvider(OpenAIProvider[OpenAIChatConfig]):
         return found
 
     def untakable(self, request: LLMRequest) -> str | None:
-        """As `Provider.untakable`: kinds of parts that the settings leave out, files that OpenAI has to fetch."""
+        """As `Provider.untakable`: kinds of parts that the settings exclude, files that OpenAI would have to fetch."""
         media = self.config.media
         if media is not None:
             foreign = sorted(media_kinds(request.messages) - set(media))
@@ -110,7 +110,7 @@ class OpenAIChatProvider(OpenAIProvider[OpenAIChatConfig]):
         return None
 
     def learns(self, request: LLMRequest, settings: OpenAIChatConfig, reply: HTTPReply) -> bool:
-        """As `LearningProvider.learns`: another form or setting, else options that the model does not take."""
+        """As `LearningProvider.learns`: another form or setting, or options that the model does not accept."""
         return (
             self.learns_form(request, settings.structured_output, "response_format", reply)
             or self._learns_settings(request, settings, reply)
@@ -120,7 +120,7 @@ class OpenAIChatProvider(OpenAIProvider[OpenAIChatConfig]):
     def _learns_settings(self, request: LLMRequest, settings: OpenAIChatConfig, reply: HTTPReply) -> bool:
         """Remember a setting that `reply` asks for, once each; return whether it does."""
         wanted = settings_wanted(settings, reply)
-        # What was changed once is not changed back: a server that wants neither would be asked for ever.
+        # A setting is changed only once, never back: a server that accepts neither value would be asked forever.
         new = {name: value for name, value in wanted.items() if getattr(settings, name) == getattr(self.config, name)}
         if not new or not request.extra_body.keys().isdisjoint(_OF_CALLER) or settings.extra_body.keys() & _OF_CALLER:
             return False

@@ -1,8 +1,8 @@
-"""Reads in a 400 that a server does not take an option, or wants it said otherwise. Pure.
+"""Reads from a 400 that a server does not accept an option, or wants it in another form. Pure.
 
-Models differ in what they take, and change without notice: newer ones of OpenAI refuse `temperature`, want the bound on
-tokens under another name, and know some words for `reasoning_effort` only. Servers have no code in common for that, but
-all name the option, and say no near its name. An option whose value is wrong (a temperature of 7) is no such refusal.
+Models accept different options, and change without notice: newer OpenAI models refuse `temperature`, want another name
+for the token limit, and know only some words for `reasoning_effort`. Servers share no error code for that, but they all
+name the option, and say no near its name. An invalid value (a temperature of 7) is not such a refusal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LEFT_OUT = (
     "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "logprobs",
     "top_logprobs", "reasoning_effort", "service_tier", "parallel_tool_calls",
 )  # fmt: skip
-"""Options that an answer is an answer without."""
+"""Options that an answer can do without."""
 _READ = 4096
 _NO = re.compile(
     r"not (?:\w+ ){0,2}(?:supported|available|permitted|allowed|implemented|enabled|recogni[sz]ed|known|compatible)"
@@ -33,15 +33,15 @@ _WORD = re.compile(r"""['"`](\w+)['"`]""")
 
 
 class NamedFields(Protocol):
-    """Settings that say in which fields options are sent."""
+    """Settings that say which fields carry options."""
 
     def field_of(self, option: str) -> str:
-        """Return the name of the field of a body that `option` is sent in."""
+        """Return the name of the body field that carries `option`."""
         ...
 
 
 def options_refused(request: LLMRequest, settings: NamedFields, reply: HTTPReply) -> tuple[str, ...]:
-    """Return the options of `request` that `reply` says the server does not take."""
+    """Return the options of `request` that the server does not accept, according to `reply`."""
     sent = [name for name in _LEFT_OUT if request.asks_for(name) and settings.field_of(name) in reply.asked]
     for text, param in _refusals(reply) if sent else ():
         blamed = [name for name in sent if _names(param, settings.field_of(name))]
@@ -54,7 +54,7 @@ def options_refused(request: LLMRequest, settings: NamedFields, reply: HTTPReply
 
 
 def settings_wanted(settings: OpenAIChatConfig, reply: HTTPReply) -> dict[str, Any]:
-    """Return the settings, with new values, by which a server that answered `reply` would take the same request."""
+    """Return new values of settings with which the server would accept the same request, according to `reply`."""
     for text, param in _refusals(reply):
         bound = next((name for name in _BOUNDS if name in reply.asked and _blames(text, param, name)), None)
         if bound is not None:
@@ -67,7 +67,7 @@ def settings_wanted(settings: OpenAIChatConfig, reply: HTTPReply) -> dict[str, A
 
 
 def efforts_known(reply: HTTPReply, field: str, asked: Any) -> tuple[str, ...]:
-    """Return the words for `reasoning_effort` that `reply` says are known in place of `asked`, sent in `field`."""
+    """Return the words for `reasoning_effort` that `reply` accepts instead of `asked`, which was sent in `field`."""
     for text, param in _errors(reply) if asked is not None else ():
         if _blames(text, param, field):
             known = tuple(dict.fromkeys(word for word in _WORD.findall(text) if word != asked))
@@ -77,7 +77,7 @@ def efforts_known(reply: HTTPReply, field: str, asked: Any) -> tuple[str, ...]:
 
 
 def _errors(reply: HTTPReply) -> Iterator[tuple[str, str]]:
-    """Yield the text of each error of a 400, and what it blames."""
+    """Yield the text of each error in a 400, and what it blames."""
     if reply.status in (400, 422):
         for fields, text in error_texts(reply.body):
             yield text.lower()[:_READ], _param(fields).lower()
@@ -95,7 +95,7 @@ def _param(fields: Mapping[str, Any]) -> str:
 
 
 def _blames(text: str, param: str, name: str) -> bool:
-    """Whether an error is about the field `name`: first of all what it blames, else the first field that it names."""
+    """Whether an error is about the field `name`: the one that it blames, or else the first that it mentions."""
     if param:
         return _names(param, name)
     places = {other: _place(text, other) for other in (*_BOUNDS, *_LEFT_OUT, "stream_options", name)}
@@ -108,6 +108,6 @@ def _names(text: str, name: str) -> bool:
 
 
 def _place(text: str, name: str) -> int:
-    """Return where `text`, in lower case, names a field, in any spelling (presencePenalty); -1 where it does not."""
+    """Return where `text`, in lower case, names a field, in any spelling (presencePenalty); -1 if it does not."""
     found = re.search(rf"(?<![a-z0-9_]){name.lower().replace('_', '_?')}(?![a-z0-9_])", text)
     return found.start() if found else -1

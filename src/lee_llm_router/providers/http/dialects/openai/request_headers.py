@@ -1,4 +1,4 @@
-"""Writes the headers that all APIs of OpenAI's share. Pure."""
+"""Writes the headers that all of OpenAI's APIs share. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lee_llm_router.providers.http.dialects import sse
 
 
 def openai_headers(key: str | None, *, organization: str | None, project: str | None, stream: bool) -> dict[str, str]:
-    """Return the key as a bearer token, the organization and project it is used for, and what is accepted."""
+    """Return the key as a bearer token, its organization and project, and the accepted content types."""
     found = {
         "Authorization": f"Bearer {key}" if key else None,
         "OpenAI-Organization": organization,

@@ -22,7 +22,7 @@ OptionName: TypeAlias = Literal[
     "temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "logprobs",
     "top_logprobs", "reasoning_effort", "service_tier", "tools", "tool_choice", "parallel_tool_calls",
 ]  # fmt: skip
-"""Options of a request that a server may call otherwise, or not take."""
+"""Options of a request that a server may name differently, or not accept."""
 
 _OPENAI = "api.openai.com"
 _AZURE = ".openai.azure.com"
@@ -53,7 +53,7 @@ def _is_pattern(text: str) -> str:
 
 
 class ToolIdConfig(RedactingModel):
-    """Ids of tool calls as a server takes them; others are replaced, in calls and results alike."""
+    """Ids of tool calls that a server accepts; others are replaced, in calls and results alike."""
 
     pattern: Annotated[str, AfterValidator(_is_pattern)] | None = Field(
         None, description="What a whole id matches. Default: anything."
@@ -64,20 +64,20 @@ class ToolIdConfig(RedactingModel):
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What follows from the settings, worked out once."""
+    """Facts derived from the settings, once."""
 
     host: str
-    """The server that is asked, with its port if one is named."""
+    """The server's host, with its port if the address names one."""
     is_openai: bool = False
-    """Whether OpenAI serves, or Azure in its place."""
+    """Whether the server is OpenAI, or Azure."""
     knows_new_bound: bool = False
-    """Whether the server is known to take `max_completion_tokens`."""
+    """Whether the server is known to accept `max_completion_tokens`."""
     lacking: Mapping[str, str] = field(default_factory=dict)
-    """The options that the server does not take, each with the reason."""
+    """The options that the server does not accept, each with the reason."""
     max_stop: int | None = None
-    """The most stop sequences that one request may name; None for any number."""
+    """Most stop sequences in one request; None for any number."""
     ids: LegalIds = field(default_factory=lambda: LegalIds(None, 40))
-    """What makes ids of tool calls legal."""
+    """Makes ids of tool calls legal."""
 
 
 class OpenAIChatConfig(HTTPConfig):
@@ -149,7 +149,7 @@ class OpenAIChatConfig(HTTPConfig):
     _facts: ServerFacts = PrivateAttr(default_factory=lambda: ServerFacts(""))
 
     def model_post_init(self, context: Any) -> None:  # noqa: ARG002 - pydantic passes it
-        """Work out what each request asks for."""
+        """Compute what each request needs."""
         url = urlsplit(self.base_url)
         host = url.hostname or ""
         is_openai = host == _OPENAI or host.endswith(_AZURE)
@@ -165,17 +165,17 @@ class OpenAIChatConfig(HTTPConfig):
 
     @property
     def facts(self) -> ServerFacts:
-        """What follows from the settings."""
-        # A private attribute is found 1 us later, as an attribute.
+        """The facts derived from the settings."""
+        # Reading a private attribute normally takes 1 us longer.
         facts: ServerFacts = (self.__pydantic_private__ or {})["_facts"]
         return facts
 
     def field_of(self, option: str) -> str:
-        """Return the name of the field that `option` is sent in."""
+        """Return the name of the field that carries `option`."""
         return self.rename.get(option, option)  # type: ignore[call-overload, no-any-return]
 
     def token_bound_field(self) -> str:
-        """Return the name of the field that bounds the answer: newer models refuse the older name."""
+        """Return the name of the field for the token limit: newer models refuse the older name."""
         if self.max_tokens_field is not None:
             return self.max_tokens_field
         return "max_completion_tokens" if self.facts.knows_new_bound else "max_tokens"

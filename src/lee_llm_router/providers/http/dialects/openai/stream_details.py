@@ -1,4 +1,4 @@
-"""Gathers the details of a streamed answer from the few events that have any. Pure."""
+"""Collects the details of a streamed answer from the few events that have any. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSor
 from lee_llm_router.response.details import AnswerDetails, TokenLogprob
 
 _NAMED = ("id", "service_tier", "citations", "search_results")
-"""Fields beside the choices that are looked at; what came last counts."""
+"""Fields next to the choices that are read; the last value counts."""
 _PUT_TOGETHER = USUAL_FIELDS | set(REASONING_FIELDS)
-"""Fields of deltas that are read chunk by chunk."""
+"""Fields of deltas that are merged chunk by chunk."""
 
 _IN_PIECES = ("text", "thinking", "reasoning")
 
@@ -30,7 +30,7 @@ class StreamDetails:
     """The details of one streamed answer so far.
 
     Args:
-        reply: Status and headers of the answer.
+        reply: Status and headers of the response.
     """
 
     def __init__(self, reply: HTTPReply) -> None:
@@ -40,14 +40,14 @@ class StreamDetails:
         self._answer: dict[str, Any] = {}
         self._message: dict[str, Any] = {}
         self._contents: list[tuple[int, int, list[Any]]] = []
-        """Content in parts: how many pieces of text came before it, and how many with it."""
+        """Content in parts: the number of text pieces before it, and in it."""
         self._logprobs: list[TokenLogprob] = []
         self._given: AnswerDetails | None = None
         self._is_new = True
         self._seen: tuple[str, int, int, int] | None = None
 
     def add_event(self, value: Mapping[str, Any]) -> None:
-        """Take what stands beside the choices of an event."""
+        """Take the fields next to the choices of an event."""
         for name in _NAMED:
             found = value.get(name)
             if found and self._answer.get(name) != found:
@@ -55,7 +55,7 @@ class StreamDetails:
                 self._is_new = True
 
     def add_delta(self, delta: Mapping[str, Any]) -> None:
-        """Take a delta that has more than text, calls and reasoning."""
+        """Take a delta that holds more than text, calls and reasoning."""
         self._is_new = True
         join_fields(self._message, {name: part for name, part in delta.items() if name not in _PUT_TOGETHER})
 
@@ -64,8 +64,8 @@ class StreamDetails:
 
         Args:
             parts: The parts.
-            place: How many pieces of text have come before it.
-            has_text: Whether the next piece of text is the one in these parts.
+            place: The number of text pieces before it.
+            has_text: Whether the next text piece comes from these parts.
         """
         self._is_new = True
         self._contents.append((place, place + has_text, parts))
@@ -76,13 +76,13 @@ class StreamDetails:
         self._is_new = True
 
     def news(self, reason: str, texts: list[str], tools: ToolCallSorter, *, has_halves: bool) -> AnswerDetails | None:
-        """Return the details as they are now; None if they were given so already.
+        """Return the current details; None if they have been returned already.
 
         Args:
-            reason: The vendor's own word for why the answer ended.
-            texts: The pieces of its text.
+            reason: The vendor's own finish reason.
+            texts: The pieces of the text.
             tools: The calls of the answer.
-            has_halves: Whether characters came in halves.
+            has_halves: Whether any characters were split.
         """
         seen = (reason, len(texts), len(self.reasoning), len(tools.calls))
         if seen == self._seen and not self._is_new:
@@ -103,7 +103,7 @@ class StreamDetails:
         return found
 
     def _content(self, texts: list[str]) -> Any:
-        """Return the content as an unstreamed answer has it: text, or parts in order."""
+        """Return the content in its unstreamed form: text, or parts in order."""
         if not self._contents:
             return "".join(texts)
         parts: list[Any] = []
@@ -120,7 +120,7 @@ def _text_part(texts: list[str]) -> list[dict[str, Any]]:
 
 
 def _fewer(parts: list[Any]) -> list[Any]:
-    """Return `parts` with neighbours that are pieces of one text, or of one thought, joined."""
+    """Return `parts`, with adjacent pieces of one text or one thought joined."""
     found: list[Any] = []
     for part in parts:
         joined = _joined(found[-1], part) if found else None
@@ -132,7 +132,7 @@ def _fewer(parts: list[Any]) -> list[Any]:
 
 
 def _joined(known: Any, part: Any) -> dict[str, Any] | None:
-    """Return two neighbouring parts as one, if they are pieces of one."""
+    """Return two adjacent parts as one, if they are pieces of the same part."""
     kind = part.get("type") if isinstance(part, dict) else None
     if kind not in _IN_PIECES or not isinstance(known, dict) or not known.keys() == part.keys() == {"type", kind}:
         return None

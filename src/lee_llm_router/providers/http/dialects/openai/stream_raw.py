@@ -1,14 +1,14 @@
-"""Puts `raw` of a streamed chat completion together, as the unstreamed one would be. Pure.
+"""Builds `raw` of a streamed chat completion in its unstreamed form. Pure.
 
-What has a field in `LLMResponse` is put together chunk by chunk; this is for all the rest, and done when it is looked
-at. The bytes of the stream are read once more, and
+Fields of `LLMResponse` are merged chunk by chunk; this merges all the rest, on access. It reads the bytes of the stream
+a second time:
 
-- deltas make the message: pieces of text are joined, names are kept, lists filled by their items' `index`;
-- tool calls are told apart as in `ToolCallSorter`, so that `raw` has as many as the response;
-- beside the message lists grow (log probabilities), and other fields keep what came last, null excepted;
-- outside the choices what came last counts, too. Nothing that the server sent under a name of its own is left out.
+- deltas make the message: pieces of text are joined, names are kept, lists are filled by their items' `index`;
+- tool calls are separated as in `ToolCallSorter`, so that `raw` has as many as the response;
+- next to the message, lists grow (log probabilities), and other fields keep their last value other than null;
+- outside the choices the last value counts, too. Nothing that the server sent under a name of its own is lost.
 
-Pieces are collected in lists and joined once, so that the work grows with the stream and no faster.
+Pieces are collected in lists and joined once, so that the work grows linearly with the stream.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from lee_llm_router.providers.http.dialects.openai.whole_answer import choice_nu
 from lee_llm_router.providers.http.dialects.sse import EventParser
 
 _NAMES = frozenset({"id", "type", "role", "name", "index", "format", "object", "model", "mime_type", "finish_reason"})
-"""Fields whose text comes whole, and again in each piece of some servers."""
+"""Fields whose text comes whole, and which some servers repeat in each piece."""
 
 
 class _Pieces(list[str]):
-    """Text that is still being put together."""
+    """Incomplete text."""
 
 
 class _Items(list[Any]):
-    """A list that is still being put together."""
+    """An incomplete list."""
 
     def __init__(self) -> None:
         super().__init__()
         self.positions: dict[int, int] = {}
-        """Index of an item, as the server has it -> its position."""
+        """Index of an item in the server's numbering -> its position."""
 
 
 def merged_raw(body: bytes | bytearray, *, several: bool = False) -> dict[str, Any] | None:
-    """Return the answer in the events of `body` as one object; None if they cannot be put together.
+    """Return the answer in the events of `body` as one object; None if they cannot be merged.
 
     Args:
-        body: The bytes of the stream, as they came.
+        body: The bytes of the stream.
         several: Whether the request asked for more than one choice.
     """
     whole = _Answer(several)
@@ -84,7 +84,7 @@ def _values_in(data: bytes) -> Iterator[Any]:
 
 
 def _read(data: bytes) -> Any:
-    """Return the JSON in `data`; half a character stays one, until its other half has been joined to it."""
+    """Return the JSON in `data`; half a character stays one until it is joined to its other half."""
     try:
         return from_json(data, allow_inf_nan=False)
     except ValueError:
@@ -129,7 +129,7 @@ class _Choice:
         self._sorter = ToolCallSorter()
 
     def add(self, choice: dict[str, Any]) -> None:
-        """Take the next piece of it."""
+        """Take its next piece."""
         for name, part in choice.items():
             if name in ("delta", "message"):
                 if isinstance(part, dict):
@@ -160,7 +160,7 @@ class _Choice:
 
 
 def _replace_field(target: dict[str, Any], name: str, part: Any) -> None:
-    """Set a field to what came last; objects are filled in, and null replaces nothing."""
+    """Replace a field's value; objects are merged, and null replaces nothing."""
     known = target.get(name)
     if isinstance(known, dict) and isinstance(part, dict):
         for inner, value in part.items():
@@ -188,7 +188,7 @@ def _extend_field(target: dict[str, Any], name: str, part: Any) -> None:
 
 
 def join_fields(target: dict[str, Any], delta: dict[str, Any]) -> None:
-    """Add the fields of a piece to those of the whole; see `finished_value`."""
+    """Merge the fields of a piece into those of the whole; see `finished_value`."""
     for name, part in delta.items():
         _join_field(target, name, part)
 
@@ -237,12 +237,12 @@ def _add_items(items: _Items, parts: list[Any]) -> None:
 
 
 def _belongs(known: dict[str, Any], part: dict[str, Any]) -> bool:
-    """Return whether two items with one index are pieces of one: nothing that names them differs."""
+    """Return whether two items with the same index are pieces of one: none of their names differ."""
     return all(not part.get(name) or not known.get(name) or part[name] == known[name] for name in ("type", "id"))
 
 
 def finished_value(value: Any) -> Any:
-    """Return a value that was put together by `join_fields` as plain data."""
+    """Return a value built by `join_fields` as plain data."""
     if isinstance(value, _Pieces):
         return "".join(value)
     if isinstance(value, list):

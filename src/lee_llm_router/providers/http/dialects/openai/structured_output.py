@@ -1,12 +1,12 @@
-"""The forms in which a chat completion is asked for JSON, and how a server says that it does not know one. Pure.
+"""The forms in which to ask for JSON in a chat completion, and how a server says that it does not know one. Pure.
 
-How this works. The strongest form is `json_schema`: the server holds the model to the schema. `json_object` holds it
-to some JSON object, and `prompt` to nothing; both need the schema in words, which then stand at the end of the system
+How this works. The strongest form is `json_schema`: the server enforces the schema. With `json_object` it enforces only
+that the answer is a JSON object, and with `prompt` nothing; both need the schema in words, at the end of the system
 text. The router checks the answer in any case.
 
-`weaker_form` reads a 400 or 422. Servers have no code in common for "I do not know this feature", but they all name it,
-and say no near its name. Both must be there, in one error. An error that blames the schema itself, or wants something
-else of the request, is no refusal of the feature: a weaker form would hide a mistake of the caller's.
+`weaker_form` reads a 400 or 422. Servers share no error code for "I do not know this feature", but they all name it,
+and say no near its name. One error must contain both. An error that blames the schema itself, or something else in the
+request, does not refuse the feature: a weaker form would hide a mistake of the caller.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from lee_llm_router.providers.json_schema import json_instructions, json_schema_
 from lee_llm_router.response.types import LLMRequest, Message, is_instruction
 
 Form: TypeAlias = Literal["json_schema", "json_object", "prompt"]
-"""How an answer in JSON is asked for, the strongest first."""
+"""How to ask for a JSON answer, the strongest first."""
 
 FORMS: tuple[Form, ...] = ("json_schema", "json_object", "prompt")
 
 Kind: TypeAlias = Literal["json_mode", "object", "other"]
-"""What is asked for: any JSON, an object by a schema, or another value by one. A form may be known for one only."""
+"""What to ask for: any JSON, an object by a schema, or another value by a schema. A server may know a form for only one
+of them."""
 
 _READ = 8192
-"""Characters read of an error."""
+"""Characters to read of an error."""
 _FEATURE = (
     r"response[_ ]?format|\btext\.format|json[_ ]?schema|json[_ ]?object|json[_ ]mode|structured[ _-]?outputs?"
     r"|guided[ _](?:json|decoding)"
@@ -52,7 +53,7 @@ _WANTS_OBJECT = re.compile(r"schema.{0,80}\bobject\b", re.DOTALL)
 
 
 def kind_of(request: LLMRequest) -> Kind:
-    """Return what kind of JSON `request` asks for."""
+    """Return what kind of JSON `request` wants."""
     if request.schema is None:
         return "json_mode"
     schema = json_schema_of(request.schema)
@@ -60,22 +61,22 @@ def kind_of(request: LLMRequest) -> Kind:
 
 
 def form_of(kind: Kind, strongest: Form) -> Form:
-    """Return the form to ask in, no stronger than `strongest`."""
+    """Return the form to use, no stronger than `strongest`."""
     if strongest == "json_schema":
         return "json_object" if kind == "json_mode" else "json_schema"
-    # Where an object is forced, no other value can come.
+    # A form that forces an object permits no other value.
     return "prompt" if kind == "other" else strongest
 
 
 def weaker_form(kind: Kind, form: Form, reply: HTTPReply) -> Form | None:
-    """Return the next weaker form, if `reply` refuses the feature that `form` uses; else None."""
+    """Return the next weaker form if `reply` refuses the feature that `form` uses; otherwise None."""
     if form == "prompt" or reply.status not in (400, 422) or not _refuses(kind, reply.body):
         return None
     return form_of(kind, "json_object") if form == "json_schema" else "prompt"
 
 
 def with_instructions(messages: Sequence[Message], request: LLMRequest) -> tuple[Message, ...]:
-    """Return `messages` with words that ask for the JSON of `request`, at the end of the system text."""
+    """Return `messages` with a prompt for the JSON of `request`, at the end of the system text."""
     words = json_instructions(request)
     first = messages[0] if messages else {}
     if not is_instruction(first):
@@ -100,7 +101,7 @@ def _refuses(kind: Kind, body: bytes) -> bool:
 
 
 def error_texts(body: bytes) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Give each error in `body`: its fields, and its text with those that say what it is about."""
+    """Yield each error in `body`: its fields, and its text with those that say what it is about."""
     try:
         value = from_json(body)
     except ValueError:

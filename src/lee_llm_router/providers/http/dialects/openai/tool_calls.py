@@ -19,14 +19,14 @@ FIELDS_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
 
 
 def call_extras(call: Any) -> dict[str, Any]:
-    """Return the fields of a tool call that only its server knows, such as signatures."""
+    """Return the fields of a tool call that only its server understands, such as signatures."""
     if not isinstance(call, dict) or call.keys() <= FIELDS_OF_CALL:
         return {}
     return {name: value for name, value in call.items() if name not in FIELDS_OF_CALL and value}
 
 
 def arguments_text(arguments: Any) -> str:
-    """Return the arguments of a tool call, or a part of them, as JSON text."""
+    """Return the arguments of a tool call, or a piece of them, as JSON text."""
     if arguments is None:
         return ""
     # Some servers send the arguments as an object.
@@ -34,13 +34,14 @@ def arguments_text(arguments: Any) -> str:
 
 
 def arguments_object(arguments: str) -> str:
-    """Return the arguments of a call that goes back as JSON of an object; what is none stands in one.
+    """Return the arguments of an outgoing call as JSON of an object; any other value is put inside an object.
 
-    A model may write what is no JSON, and an answer may be cut. Some servers read what comes back to them (vLLM).
+    A model may write invalid JSON, and an answer may be cut. Some servers parse the arguments that they get back
+    (vLLM).
     """
     try:
         value = from_json(arguments, allow_inf_nan=False) if arguments.strip() else None
-    except (TypeError, ValueError):  # the first for half a character
+    except (TypeError, ValueError):  # TypeError for half a character
         whole = whole_json_text(arguments)
         if whole != arguments:
             return arguments_object(whole)
@@ -51,7 +52,8 @@ def arguments_object(arguments: str) -> str:
 
 
 def calls_in(message: Mapping[str, Any]) -> Any:
-    """Return the tool calls of a message or delta as the server has them; a legacy `function_call` as a list of one."""
+    """Return the tool calls of a message or delta as the server wrote them; a legacy `function_call` as a list of
+    one."""
     calls = message.get("tool_calls")
     legacy = message.get("function_call")
     return [{"index": 0, "function": legacy}] if not calls and legacy else calls
@@ -61,10 +63,10 @@ def whole_calls(reply: HTTPReply, calls: Any, *, first: int = 0, cut: bool = Fal
     """Return whole tool calls.
 
     Args:
-        reply: What they came in.
-        calls: The list of them, as the server has it.
-        first: The position of the first of them in the answer.
-        cut: Whether the answer was cut by length; missing arguments are then not taken for none.
+        reply: The response that holds them.
+        calls: Their list, as the server wrote it.
+        first: The position of the first one in the answer.
+        cut: Whether the answer was cut by length; if so, missing arguments do not count as empty.
 
     Raises:
         InvalidResponseError: they are malformed.
@@ -82,12 +84,12 @@ def _whole_call(reply: HTTPReply, call: Any, number: int, cut: bool) -> ToolCall
     arguments = arguments_text(mapping(function).get("arguments", mapping(function).get("input")))
     if not arguments.strip() and not cut and "input" not in mapping(function):
         arguments = _NO_ARGUMENTS
-    # Some local servers send no ids; the position is enough to pair call and result.
+    # Some local servers send no ids; the position is enough to match call and result.
     return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
 
 
 def with_own_ids(calls: list[ToolCall]) -> tuple[ToolCall, ...]:
-    """Return `calls` with another id for each that has the id of an earlier one, so that results find their call."""
+    """Return `calls` with a new id for each call that repeats an earlier id, so that results find their call."""
     if not calls or len({call.id for call in calls}) == len(calls):
         return tuple(calls)
     seen: set[str] = set()
@@ -110,7 +112,7 @@ _IN_TEXT = re.compile(r'["\\]')
 
 
 class _JSONEnd:
-    """Finds out whether pieces of text put together are a whole JSON object or list. Looks at each piece once."""
+    """Detects when pieces of text form a whole JSON object or list. Reads each piece once."""
 
     __slots__ = ("_began", "_depth", "_escaped", "_in_text", "_unread")
 
@@ -126,12 +128,12 @@ class _JSONEnd:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no piece has come that says anything."""
+        """Whether all pieces so far are blank."""
         return not self._began and not any(piece.strip() for piece in self._unread)
 
     @property
     def is_whole(self) -> bool:
-        """Whether every bracket that was opened is closed."""
+        """Whether all opened brackets are closed."""
         for piece in self._unread:
             self._read(piece)
         self._unread.clear()
@@ -154,7 +156,7 @@ class _JSONEnd:
 
 
 class _CallSoFar:
-    """One call of which pieces have come."""
+    """One call whose pieces are arriving."""
 
     __slots__ = ("arguments", "id", "is_custom", "name")
 
@@ -172,27 +174,27 @@ class ToolCallSorter:
     piece that names a function begins a new call if the call at its index
 
     - has another name;
-    - or came with another id. A new id alone does not: other servers give each piece one;
-    - or has whole JSON for its arguments, and the piece brings more. Other servers name the function in each piece.
+    - or came with another id. A new id alone does not count: some servers give each piece one;
+    - or has complete JSON arguments, and the piece brings more. Some servers name the function in each piece.
 
-    A name again, without an id and without arguments, after whole arguments may be either an echo or the beginning of
-    the next call to the same function: it is the latter if arguments follow.
+    A repeated name without an id and arguments, after complete arguments, may be an echo or the start of another call
+    to the same function. It is the latter if arguments follow.
     """
 
     def __init__(self) -> None:
         self.calls: dict[int, _CallSoFar] = {}
         """The calls by their position."""
         self.extras: dict[int, dict[str, Any]] = {}
-        """By position: the fields of calls that only their server knows."""
+        """By position: the fields of calls that only their server understands."""
         self._positions: dict[int | None, int] = {}
         self._named_again: set[int | None] = set()
-        """Indexes at which a name came again after whole arguments."""
+        """Indexes at which a name was repeated after complete arguments."""
         self._ids: set[str] = set()
         self._next = 0
-        """The first position behind all calls."""
+        """The first position after all calls."""
 
     def deltas(self, calls: Any) -> tuple[ToolCallDelta, ...] | None:
-        """Return the pieces in a list of them, as `delta` does; None if it is none."""
+        """Return the pieces in a list, as `delta` does; None if it is no list."""
         if type(calls) is not list:
             return None
         pieces = []
@@ -207,7 +209,7 @@ class ToolCallSorter:
         return tuple(pieces)
 
     def delta(self, call: Mapping[str, Any]) -> ToolCallDelta | None:
-        """Return the piece `call` with its position, id and name only where they are new; None if it says nothing."""
+        """Return the piece `call` with its position, and its id and name only if they are new; None if it is empty."""
         further = self._further_arguments(call)
         if further is not None:
             return further
@@ -227,7 +229,7 @@ class ToolCallSorter:
         return self._begin(index, call_id, name, arguments, is_custom)
 
     def _further_arguments(self, call: Mapping[str, Any]) -> ToolCallDelta | None:
-        """Return the piece if it is one of nearly all: arguments for a call that is known by its index."""
+        """Return the piece if it is of the usual kind: arguments for a call known by its index."""
         function, index = call.get("function"), call.get("index")
         if type(function) is not dict or type(index) is not int or self._named_again or function.get("name"):
             return None
@@ -242,7 +244,7 @@ class ToolCallSorter:
         return next((position for position, call in sorted(self.calls.items()) if call.name is None), None)
 
     def missing_arguments(self) -> tuple[ToolCallDelta, ...]:
-        """Return a piece for each call that ended without arguments: an empty object."""
+        """Return an empty object for each call that ended without arguments."""
         return tuple(
             ToolCallDelta(index=position, arguments=_NO_ARGUMENTS)
             for position, call in sorted(self.calls.items())
@@ -257,7 +259,7 @@ class ToolCallSorter:
         self._positions[index] = position
         self.calls[position] = begun = _CallSoFar(call_id, name, is_custom)
         begun.arguments.add(arguments)
-        # Some local servers send no ids; the position is enough to pair call and result.
+        # Some local servers send no ids; the position is enough to match call and result.
         own_id = _own_id(call_id or f"call_{position}", position, self._ids)
         self._ids.add(own_id)
         return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
@@ -277,7 +279,7 @@ class ToolCallSorter:
         if name != known.name or call_id is not None:
             return name != known.name or call_id != known.id
         if known.is_custom or not known.arguments.is_whole:
-            return known.is_custom  # free text has no end that could be seen
+            return known.is_custom  # free text has no recognizable end
         if not arguments.strip():
             self._named_again.add(index)
         return bool(arguments.strip())

@@ -1,4 +1,4 @@
-"""Reads a whole chat completion, and the errors that come in its place with 200. Pure."""
+"""Reads a whole chat completion, and errors that come instead with 200. Pure."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _MESSAGE_NAMES = ("message", "msg", "detail", "error_msg", "error_message", "sta
 def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     """Return the answer in the JSON object of a 200.
 
-    The finish reason may be missing, since a few small servers never send one. In the API's reference null means
-    "still being written", so that is no whole answer, unless the settings say that the server sends no reasons
-    (``stream_end: mark``). Empty text is an answer. No text (null) is one only beside tool calls or other content, or
-    where the bound on tokens was used up before the first word.
+    The finish reason may be missing, since a few small servers never send one. In the API reference null means "still
+    being written", so such an answer is incomplete, unless the settings say that the server sends no reasons
+    (``stream_end: mark``). Empty text is an answer. Null is one only with tool calls or other content, or if the token
+    limit was used up before the first word.
 
     Raises:
         InvalidResponseError: it holds no answer.
-        ContentFilterError: the answer was refused; `response` holds what came of it.
-        LLMRouterError: an error came in place of an answer; of the type that it names.
+        ContentFilterError: the answer was refused; `response` holds the partial answer.
+        LLMRouterError: an error came instead of an answer; the type is the one that it names.
     """
     choices = own_choices(answer.get("choices"), several=asks_for_several(reply))
     if is_error(answer, has_choices=bool(choices)) or (not choices and _has_message(answer)):
@@ -83,7 +83,7 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
 
 
 def _each(messages: Sequence[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], str]) -> str:
-    """Return what `read` gives for each message, joined; nearly always there is one."""
+    """Return what `read` returns for each message, joined; nearly always there is one."""
     return read(messages[0]) if len(messages) == 1 else "".join(map(read, messages))
 
 
@@ -96,7 +96,7 @@ def _refusal_of(message: Mapping[str, Any]) -> str:
 
 
 def decode_answer(reply: HTTPReply) -> dict[str, Any]:
-    """Return the JSON object in the body; that of an error may stand in a list, as Google's do.
+    """Return the JSON object in the body; an error may be in a list, like Google's.
 
     Raises:
         InvalidResponseError: the body is anything else.
@@ -110,16 +110,16 @@ def decode_answer(reply: HTTPReply) -> dict[str, Any]:
 
 
 def asks_for_several(reply: HTTPReply) -> bool:
-    """Return whether the request asked for more than one choice, so that their numbers tell them apart."""
+    """Return whether the request asked for several choices, so that their numbers distinguish them."""
     wanted = reply.asked.get("n")
     return wanted is not None and wanted != 1
 
 
 def own_choices(choices: Any, *, several: bool) -> list[dict[str, Any]]:
-    """Return the entries of `choices` that are the answer; empty if there are none.
+    """Return the entries of `choices` that form the answer; empty if there are none.
 
-    Where one choice was asked for, all entries are of it, whatever they are numbered: some servers give text and tool
-    calls an entry each, or count tokens. Else the first is the answer, and all entries with its number.
+    If one choice was requested, all entries belong to it, whatever their numbers: some servers use separate entries for
+    text and tool calls, or count tokens. Otherwise the answer is the first entry, with all others of its number.
     """
     if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:  # nearly all
         return choices
@@ -132,14 +132,14 @@ def own_choices(choices: Any, *, several: bool) -> list[dict[str, Any]]:
 
 
 def streamed_choices(choices: list[Any], *, several: bool) -> list[Any]:
-    """As `own_choices`, of one event: where several were asked for, those with the number 0."""
+    """As `own_choices`, for one event: if several were requested, return those with the number 0."""
     if not several or not all(isinstance(choice, dict) for choice in choices):
         return choices
     return [choice for choice in choices if choice_number(choice) == 0]
 
 
 def choice_number(choice: Mapping[str, Any]) -> int:
-    """Return the number of a choice; 0 where it has none."""
+    """Return the number of a choice; 0 if it has none."""
     index = choice.get("index")
     return index if type(index) is int else 0
 
@@ -157,7 +157,7 @@ def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> st
     """Return the finish reason of all entries; empty if they have none.
 
     Raises:
-        InvalidResponseError: it is null, so that the answer is still being written.
+        InvalidResponseError: it is null, so the answer is still being written.
     """
     if len(choices) == 1 and type(only := choices[0].get("finish_reason")) is str:
         return only
@@ -173,7 +173,7 @@ def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> st
 
 
 def graver(reply: HTTPReply, known: str, newer: str) -> str:
-    """Return which of two finish reasons of one answer counts: the later, unless the earlier says more."""
+    """Return which of two finish reasons of one answer counts: the later, unless the earlier one says more."""
     if not newer or not known:
         return newer or known
     return known if broken_off(reply, known) is not None or known_word(known, calls_tools=False) == "length" else newer
@@ -201,6 +201,6 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
 
 
 def _has_message(value: Mapping[str, Any]) -> bool:
-    """Return whether an object says something. An event that does may be a note; a whole body is an error."""
+    """Return whether an object holds a message. An event with one may be a note; a whole body with one is an error."""
     said = (value.get(name) for name in _MESSAGE_NAMES)
     return any(isinstance(message, str) and message for message in said) or bool(value.get("errors"))

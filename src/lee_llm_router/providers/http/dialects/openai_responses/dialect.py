@@ -1,8 +1,8 @@
 """OpenAI's Responses API. Pure: no I/O, no HTTP library.
 
-Spoken by OpenAI and Azure, by OpenRouter, and by llama.cpp, vLLM, LM Studio and Ollama. Requests follow the types of
-OpenAI's SDK. Answers are read with an eye for what other servers do differently, and strictly where half an answer
-could pass for a whole one.
+Used by OpenAI and Azure, by OpenRouter, and by llama.cpp, vLLM, LM Studio and Ollama. Requests follow the types of
+OpenAI's SDK. Reading allows for what other servers do differently, but is strict when a partial answer could pass for a
+complete one.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse
 
 
 class ResponsesDialect:
-    """The `Dialect` of the Responses API. It holds no state."""
+    """The `Dialect` of the Responses API. Stateless."""
 
     def path(self, request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> str:  # noqa: ARG002
-        """Return the one path there is, for whole answers and streams."""
+        """Return the path, which is the same for whole answers and streams."""
         return "/responses"
 
     def headers(self, settings: ResponsesConfig, key: str | None, *, stream: bool) -> dict[str, str]:
-        """Return the key as a bearer token, and the organization and project it is used for."""
+        """Return the key as a bearer token, with its organization and project."""
         return openai_headers(key, organization=settings.organization, project=settings.project, stream=stream)
 
     def encode(self, request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> dict[str, Any]:
@@ -41,18 +41,18 @@ class ResponsesDialect:
         """Return the answer in the body of a 200: JSON, or a stream from a server that streams unasked.
 
         Raises:
-            InvalidResponseError: the body holds no whole answer; see `whole_answer` and `stream`.
-            ContentFilterError: the answer was refused; `response` holds what came of it.
-            LLMRouterError: the response failed, or an error came in its place; of the type that it names.
+            InvalidResponseError: the body holds no complete answer; see `whole_answer` and `stream`.
+            ContentFilterError: the answer was refused; `response` holds the partial answer.
+            LLMRouterError: the response failed, or an error came instead; the type is the one that it names.
         """
         return read_body(reply, _read_whole, ResponsesDecoder)
 
     def failure(self, reply: HTTPReply) -> LLMRouterError:
-        """Return the error for a status that is no success; see `errors`."""
+        """Return the error for an unsuccessful status; see `errors`."""
         return failure(reply)
 
     def decoder(self, reply: HTTPReply, settings: ResponsesConfig) -> ResponsesDecoder:
-        """Return what reads the body, be it a stream of events or whole JSON."""
+        """Return a decoder of the body, which may be a stream of events or JSON."""
         return ResponsesDecoder(reply, settings.max_response_bytes)
 
 

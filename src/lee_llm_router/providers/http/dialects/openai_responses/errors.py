@@ -1,12 +1,12 @@
 """Reads the failures of the Responses API. Pure.
 
-What a body says is read as for chat completions (`dialects.errors`). Three things are this API's own:
+Bodies are read as for chat completions (`dialects.errors`). Three things are specific to this API:
 
-- a response that failed, and an event that says so, name one of some twenty codes. Those that no sentence explains are
-  read by their words (`_BY_WORDS`): policies, pictures, what is invalid;
-- a 404 that does not speak of a model says that the server has no such API, or keeps nothing under an id. Neither is
+- a failed response, and an event that reports it, have one of some twenty codes. If no sentence explains a code, its
+  words do (`_BY_WORDS`): policies, pictures, invalid values;
+- a 404 that does not mention a model means that the server lacks this API, or stores nothing under an id. Neither is
   the model's fault: it is INVALID_REQUEST, and the error says what to use instead;
-- a server may refuse to be asked for encrypted reasoning (`refuses_encrypted`).
+- a server may refuse to send encrypted reasoning (`refuses_encrypted`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BY_WORDS: tuple[tuple[FailureType, re.Pattern[str]], ...] = tuple(
         (_F.INVALID_REQUEST, r"\bimages?\b|^(?:invalid|unsupported|missing|unknown|empty) |\bmismatch\b"),
     )
 )
-"""What a code means by its words, where its message does not tell."""
+"""What a code means according to its words, if its message does not tell."""
 _OF_MODEL = re.compile(r"model|deployment|engine", re.IGNORECASE)
 _NO_API = frozenset({404, 405, 501})
 _READ = 8192
@@ -50,7 +50,7 @@ def failure_within(reply: HTTPReply, error: Any) -> LLMRouterError:
 
 
 def failure(reply: HTTPReply) -> LLMRouterError:
-    """Return the error for an answer whose status is no success."""
+    """Return the error for a response with an unsuccessful status."""
     found = failure_of_reply(reply)
     if reply.status not in _NO_API or found.failure_type not in (_F.MODEL_NOT_FOUND, _F.UNKNOWN, _F.PROVIDER_ERROR):
         return found
@@ -63,7 +63,7 @@ def failure(reply: HTTPReply) -> LLMRouterError:
 
 
 def refuses_encrypted(reply: HTTPReply) -> bool:
-    """Return whether `reply` refuses to be asked for encrypted reasoning."""
+    """Return whether `reply` refuses a request for encrypted reasoning."""
     asked = reply.asked.get("include")
     if reply.status not in (400, 422) or not isinstance(asked, list) or "reasoning.encrypted_content" not in asked:
         return False

@@ -1,9 +1,9 @@
 """Writes a caller's messages as the input items of the Responses API. Pure.
 
-Texts, calls and results of the usual form are written as they come: the API takes a message's `role` and `content`
-(llama.cpp only that of an assistant which says that it is a message). Anything else is put in order first
-(`conversation_of`), and then written item by item. Answers of the same model at the same server go back in their own
-form (`native_turn`); of others their text and calls.
+Texts, calls and results of the usual form are written directly: the API accepts a message's `role` and `content`
+(llama.cpp accepts an assistant's only with the type `message`). Anything else is first put in order
+(`conversation_of`), and then written item by item. Answers of the same model and server go back in their own form
+(`native_turn`), others as text and calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lee_llm_router.response.types import Message, message_parts
 IDS = LegalIds()
 """Ids of calls: at most 64 characters."""
 MAX_BREAKPOINTS = 4
-"""Breakpoints of the cache that one request may write."""
+"""Cache breakpoints that one request may write."""
 
 _PLAIN_ROLES = frozenset({"user", "assistant", "system", "developer"})
 _OF_ANSWER = frozenset({"role", "content", "tool_calls", NATIVE_FIELD})
@@ -43,7 +43,7 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BREAKPOINT = {"mode": "explicit"}
 _TEXT_PARTS = frozenset({"input_text", "output_text"})
 _FAILED = "Error: "
-"""Stands before the result of a tool that failed: the API has no field for that."""
+"""Precedes the result of a failed tool: the API has no field for that."""
 
 
 def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> list[Any]:
@@ -51,15 +51,15 @@ def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) 
 
     Args:
         messages: In the OpenAI shape of chat completions.
-        origin: Where they go, as `native_origin` says it.
-        breakpoints: Whether marks for the cache are sent.
+        origin: Their destination, in the form of `native_origin`.
+        breakpoints: Whether to send cache marks.
 
     Raises:
         InvalidRequestError: a part cannot be expressed.
     """
     items: list[Any] = []
     open_calls: set[str] = set()
-    """Calls of the last answer that have no result yet."""
+    """Calls of the last answer without a result so far."""
     seen: set[str] = set()
     for message in messages:
         content, role = message.get("content"), message.get("role")
@@ -78,7 +78,7 @@ def input_items(messages: Sequence[Message], origin: str, *, breakpoints: bool) 
 
 
 def _usual_result(message: Message, open_calls: set[str]) -> list[dict[str, Any]] | None:
-    """Return the result of an open call as an item; None if it is not of the usual form."""
+    """Return the result of an open call as an item; None if its form is unusual."""
     content, call_id = message["content"], message.get("tool_call_id")
     if type(content) is not str or type(call_id) is not str or call_id not in open_calls:
         return None
@@ -89,7 +89,7 @@ def _usual_result(message: Message, open_calls: set[str]) -> list[dict[str, Any]
 
 
 def _usual_answer(message: Message, origin: str, open_calls: set[str], seen: set[str]) -> list[dict[str, Any]] | None:
-    """Return an answer as items, its calls noted in `open_calls` and `seen`; None if it is not of the usual form."""
+    """Return an answer as items, and record its calls in `open_calls` and `seen`; None if its form is unusual."""
     content, given = message.get("content"), message.get("tool_calls") or ()
     if not message.keys() <= _OF_ANSWER or not (content is None or type(content) is str):
         return None
@@ -111,7 +111,7 @@ def _usual_answer(message: Message, origin: str, open_calls: set[str], seen: set
 
 
 def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
-    """Return calls as items, their ids noted in `seen`; None if one of them is not of the usual form."""
+    """Return calls as items, and record their ids in `seen`; None if the form of one is unusual."""
     if type(given) is not list and type(given) is not tuple:
         return None
     calls: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ def _usual_calls(given: Any, seen: set[str]) -> list[dict[str, Any]] | None:
 
 
 def foreign_media(messages: Sequence[Message]) -> str | None:
-    """Return what in `messages` the API takes from nobody, in a few words; None if there is nothing."""
+    """Describe in a few words what in `messages` the API never accepts; None if there is nothing."""
     for message in messages:
         if type(message.get("content")) is str:
             continue
@@ -153,7 +153,7 @@ def _written(messages: Sequence[Message], origin: str, *, breakpoints: bool) -> 
     writer = _Writer(origin, breakpoints=breakpoints)
     for turn in conversation_of(messages, IDS, instructions_in_place=True).turns:
         writer.add(turn)
-    if not writer.items:  # nothing but empty texts: the vendor has its say
+    if not writer.items:  # only empty texts: leave the verdict to the vendor
         return [{"role": "user", "content": ""}]
     for part in writer.marked[:-MAX_BREAKPOINTS]:
         del part["prompt_cache_breakpoint"]
@@ -166,7 +166,7 @@ class _Writer:
     def __init__(self, origin: str, *, breakpoints: bool) -> None:
         self.items: list[dict[str, Any]] = []
         self.marked: list[dict[str, Any]] = []
-        """The parts that mark what is worth caching."""
+        """The parts that are marked for caching."""
         self._origin = origin
         self._breakpoints = breakpoints
         self._custom: set[str] = set()
@@ -230,7 +230,7 @@ class _Writer:
         texts = [text for item in items if (text := _text_of(item))]
         if texts:
             self.items.append({"type": "message", "role": "assistant", "content": "\n".join(texts)})
-        # Pictures are the user's to show.
+        # Only the user may show pictures.
         self._add_message("user", [item for item in items if isinstance(item, MediaItem)])
         for call in calls:
             self.items.append({
@@ -240,7 +240,7 @@ class _Writer:
 
 
 def _tool_name(name: str) -> str:
-    """Return a name of the characters that the API allows; what is none was a model's invention."""
+    """Return a name made of characters that the API allows; the model invented any other name."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64] or "tool"
 
 
@@ -258,7 +258,7 @@ def _part(item: ContentItem) -> dict[str, Any]:
         return {"type": "input_text", "text": item.text}
     if isinstance(item, MediaItem):
         return _media_part(item.media)
-    # What has no form of ours is the caller's own, in the API's words.
+    # A part without a form of ours is the caller's own, in the API's words.
     return {name: value for name, value in item.part.items() if name != "cache"}
 
 
@@ -275,7 +275,7 @@ def _media_part(media: Media) -> dict[str, Any]:
 
 
 def _file_name(media: Media) -> str:
-    """Return a name for a file that has none: the API wants one, and reads its ending."""
+    """Return a name for an unnamed file: the API requires one, and reads its extension."""
     import mimetypes  # noqa: PLC0415 - rare
 
     return f"file{mimetypes.guess_extension(media.media_type) or ''}"

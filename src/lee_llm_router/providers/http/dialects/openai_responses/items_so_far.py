@@ -1,11 +1,10 @@
-"""The items of a streamed response as far as they have come in. Pure.
+"""The items of a streamed response so far. Pure.
 
 Pieces name their item by `item_id` and by `output_index`. Some servers send only one of them, and gateways may change
-the ids from event to event: an id that is known decides, else the index. A piece of an item that was never announced
-begins one.
+the ids from event to event: a known id decides, otherwise the index. A piece of an unannounced item begins one.
 
-What was handed on is remembered, so that at the end, when the whole response is there, only the rest of it is: servers
-leave out pieces, or send none at all.
+It remembers what it has returned, so that at the end, when the whole response is there, it returns only the rest:
+servers omit pieces, or send none at all.
 """
 
 from __future__ import annotations
@@ -26,30 +25,30 @@ from lee_llm_router.response.types import LLMResponse, ToolCallDelta
 
 
 class ItemSoFar:
-    """One item of which something has come."""
+    """One item that has begun to arrive."""
 
     __slots__ = ("call", "done", "given", "kind", "phase", "pieces", "thought")
 
     def __init__(self, kind: str, given: Mapping[str, Any]) -> None:
         self.kind = kind
         self.given = given
-        """The item as it was announced."""
+        """The item as announced."""
         self.done: dict[str, Any] | None = None
-        """The item as it was when it was whole."""
+        """The complete item."""
         self.phase = string(given.get("phase"))
         self.pieces: list[str] = []
         self.call: int | None = None
         """Its position among the calls."""
         self.thought: str | None = None
-        """Which kind of its reasoning is handed on: the first that came."""
+        """The kind of reasoning that is returned: the first to arrive."""
 
     @property
     def is_commentary(self) -> bool:
-        """Whether its text is no part of the answer's."""
+        """Whether its text is not part of the answer's."""
         return self.phase == COMMENTARY
 
     def as_item(self) -> dict[str, Any]:
-        """Return it as an item of a whole response."""
+        """Return it in its form within a whole response."""
         if self.done is not None:
             return self.done
         text = "".join(self.pieces)
@@ -66,7 +65,7 @@ class ItemSoFar:
 
 
 class _Call:
-    """What was handed on of one call."""
+    """What has been returned of one call."""
 
     __slots__ = ("arguments", "name")
 
@@ -76,13 +75,13 @@ class _Call:
 
 
 class ItemsSoFar:
-    """All items of which something has come, and what was handed on."""
+    """All items that have begun to arrive, and what has been returned."""
 
     def __init__(self) -> None:
         self.items: list[ItemSoFar] = []
         self.calls: list[_Call] = []
         self.texts: list[str] = []
-        """The pieces of text that were handed on."""
+        """The pieces of text returned so far."""
         self.reasoning: list[str] = []
         self._by_id: dict[Any, ItemSoFar] = {}
         self._by_index: dict[Any, ItemSoFar] = {}
@@ -90,7 +89,7 @@ class ItemsSoFar:
         self._last_thought: tuple[Any, ...] = ()
 
     def item_of(self, event: Mapping[str, Any], kind: str) -> ItemSoFar:
-        """Return the item that an event is about; one that was not announced begins, as one of `kind`."""
+        """Return the item that an event is about; an unannounced one begins, as one of `kind`."""
         item_id, index = event.get("item_id"), event.get("output_index")
         item = self._by_id.get(item_id) if type(item_id) is str else None
         if item is None and type(index) is int:
@@ -100,7 +99,7 @@ class ItemsSoFar:
         return item if item is not None else self._begin(kind, {}, item_id, index)
 
     def announce(self, event: Mapping[str, Any], *, is_done: bool) -> tuple[ItemSoFar, bool]:
-        """Return the item that an event brings (`output_item.added`, `.done`), and whether it is new."""
+        """Return the item in an event (`output_item.added`, `.done`), and whether it is new."""
         given = event["item"]
         item_id, index = given.get("id"), event.get("output_index")
         item = self._by_id.get(item_id) if type(item_id) is str else None
@@ -122,11 +121,11 @@ class ItemsSoFar:
         return item
 
     def output(self) -> list[dict[str, Any]]:
-        """Return the items as the output of a whole response."""
+        """Return the items in the form of a whole response's output."""
         return [item.as_item() for item in self.items]
 
     def thought(self, item: ItemSoFar, kind: str, index: Any, piece: str) -> str:
-        """Return a piece of reasoning as it is handed on: apart from what belongs to another piece."""
+        """Return a piece of reasoning, separated from text that belongs to another piece."""
         if item.thought is None:
             item.thought = kind
         if not piece or item.thought != kind:
@@ -138,7 +137,7 @@ class ItemsSoFar:
         return between + piece
 
     def call(self, item: ItemSoFar, arguments: str) -> ToolCallDelta:
-        """Return a piece of a call; its id and its name come with the first."""
+        """Return a piece of a call; the first has its id and name."""
         if arguments:
             item.pieces.append(arguments)
         if item.call is None:
@@ -159,11 +158,12 @@ class ItemsSoFar:
         return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
 
     def begin_call(self, item: ItemSoFar) -> ToolCallDelta:
-        """Return the first piece of a call that was announced, with the arguments that came at once."""
+        """Return the first piece of an announced call, with the arguments that came with it."""
         return self.call(item, arguments_text(input_of(item.given)))
 
     def rest_of(self, whole: LLMResponse) -> tuple[str, str, tuple[ToolCallDelta, ...]] | None:
-        """Return what of the text, reasoning and calls of `whole` was not handed on; None where it says otherwise."""
+        """Return what has not been returned of the text, reasoning and calls of `whole`; None if it contradicts
+        them."""
         text, reasoning = "".join(self.texts), "".join(self.reasoning)
         if not whole.text.startswith(text):
             return None

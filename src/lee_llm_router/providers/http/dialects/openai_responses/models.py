@@ -1,6 +1,6 @@
-"""What is known of OpenAI's models, by their names: what they cannot be asked for. Pure.
+"""What the names of OpenAI's models tell about what they refuse. Pure.
 
-A supplement to the rule that what is asked is sent. A model whose name says nothing is asked everything.
+This supplements the rule to send everything that is asked for, which holds for any model with an unknown name.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ _GPT = re.compile(r"(?:.*/)?gpt-(\d+)(?:\.(\d+))?(?!\d)(.*)", re.DOTALL)
 _NOT_REASONING = re.compile(r"(?:.*/)?(?:gpt-[34](?!\d)|chatgpt-|gpt-5-chat)", re.DOTALL)
 _O_SERIES = re.compile(r"(?:.*/)?o[134](?:-|$)", re.DOTALL)
 _FIRST_WITH_BREAKPOINTS = (5, 6)
-"""The first version of GPT that takes breakpoints of the cache."""
+"""The first version of GPT that supports cache breakpoints."""
 
 
 class KnownModel(NamedTuple):
-    """What one model has."""
+    """What is known of one model."""
 
     efforts: tuple[str, ...] = ()
-    """The words for how much it thinks; empty: not known."""
+    """The words for its reasoning effort; empty: not known."""
     reasons: bool | None = None
     samples: bool = True
-    """Whether it takes `temperature` and `top_p`, however much it thinks."""
+    """Whether it accepts `temperature` and `top_p` at any effort."""
     samples_unthinking: bool = True
-    """Whether it takes them where it is told not to think."""
+    """Whether it accepts them if told not to think."""
     breakpoints: bool = False
-    """Whether it takes breakpoints of the cache."""
+    """Whether it supports cache breakpoints."""
 
 
 _UNKNOWN = KnownModel()
@@ -37,7 +37,7 @@ _O = KnownModel(_USUAL, reasons=True, samples=False, samples_unthinking=False)
 
 @lru_cache(maxsize=256)
 def known_model(name: str | None) -> KnownModel:
-    """Return what is known of the model `name`, which may have a vendor before it (``openai/gpt-5``)."""
+    """Return what is known of the model `name`, which may begin with a vendor (``openai/gpt-5``)."""
     if name is None or len(name) > 200:
         return _UNKNOWN
     if _NOT_REASONING.match(name):

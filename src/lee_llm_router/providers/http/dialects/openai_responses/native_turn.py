@@ -1,13 +1,14 @@
-"""What of an answer goes back to the model that gave it, in its own form. Pure.
+"""The parts of an answer that go back to its model, in their own form. Pure.
 
-The API keeps nothing (`store: false`). So reasoning survives only as encrypted content that is sent back, and a message
-keeps its `phase` only if it is. What the API refuses when it comes back is left out when it is kept:
+The API stores nothing (`store: false`). So reasoning survives only as encrypted content that is sent back, and a
+message keeps its `phase` only if the phase is. What the API refuses when it comes back is left out when the answer is
+kept:
 
-- reasoning without content of any kind is looked for in the store, and not found;
-- an item that followed such reasoning is refused by its id without it, so it loses its id;
-- reasoning that nothing follows is refused;
-- a field that is null is unknown;
-- what JSON cannot express cannot be sent at all, so nothing of such an answer is kept.
+- the API looks for reasoning without any content in its store, and does not find it;
+- it refuses the id of an item that followed such reasoning if the reasoning is missing, so the item loses its id;
+- it refuses reasoning that nothing follows;
+- it does not know fields that are null;
+- JSON cannot express everything: then nothing of the answer is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ CALLS = frozenset({"function_call", "custom_tool_call"})
 
 
 def kind_of(item: Mapping[str, Any]) -> str:
-    """Return the type of an item, a part or an annotation; empty where it has none."""
+    """Return the type of an item, a part or an annotation; empty if it has none."""
     kind = item.get("type")
     return kind if type(kind) is str else ""
 
@@ -41,14 +42,14 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "custom_tool_call": {"name": str, "input": str},
     "reasoning": {"summary": list},
 }
-"""What items of an answer hold at the least."""
+"""The least that items of an answer hold."""
 _PARTS = {"output_text": "text", "refusal": "refusal"}
 _PLAIN_CALL = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
 _PLAIN_MESSAGE = frozenset({"type", "id", "role", "content", "status"})
 
 
 def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
-    """Return the items of an answer that go back; None if its text and calls say as much."""
+    """Return the items of an answer that go back; None if its text and calls say the same."""
     if all(map(_is_plain, output)):
         return None
     kept: list[dict[str, Any]] = []
@@ -67,13 +68,13 @@ def native_items(output: Sequence[Any]) -> list[dict[str, Any]] | None:
         kept = [easy for item in kept if (easy := _easy(item)).get("content") != ""]
     try:
         encode_json({"items": kept})
-    except InvalidRequestError:  # a number past all bounds, say
+    except InvalidRequestError:  # for example an infinite number
         return None
     return kept or None
 
 
 def _is_plain(item: Any) -> bool:
-    """Return whether an item says nothing that the text and the calls of its answer do not say."""
+    """Return whether an item says no more than the text and the calls of its answer."""
     kind = kind_of(item)
     if kind == "message":
         return all(value is None or name in _PLAIN_MESSAGE for name, value in item.items())
@@ -81,7 +82,7 @@ def _is_plain(item: Any) -> bool:
 
 
 def _easy(item: dict[str, Any]) -> dict[str, Any]:
-    """Return a message without its id, which the long form needs."""
+    """Return a message without its id, which requires the long form."""
     content = item.get("content")
     if item.get("type") != "message" or not isinstance(content, list):
         return item
@@ -93,7 +94,7 @@ def _easy(item: dict[str, Any]) -> dict[str, Any]:
 def _of_an_answer(item: Any) -> bool:
     """Return whether an answer of the API may hold `item`.
 
-    What a store kept may have been written by anybody: whatever else it says, it says as the model.
+    Anybody may have written what a store kept; whatever else it contains, it speaks as the model.
     """
     if not isinstance(item, dict) or item.get("role", "assistant") != "assistant":
         return False
@@ -109,16 +110,16 @@ def _of_an_answer(item: Any) -> bool:
 
 
 def _is_said(part: Any) -> bool:
-    """Return whether a part of a message is the assistant's."""
+    """Return whether a part of a message is from the assistant."""
     return isinstance(part, dict) and type(part.get(_PARTS.get(kind_of(part), ""))) is str
 
 
 def items_to_send_back(content: Any, call_ids: Sequence[str]) -> list[dict[str, Any]] | None:
-    """Return kept items with the ids that the calls have now; None if they are not those of the message.
+    """Return kept items with the calls' current ids; None if they do not belong to the message.
 
     Args:
-        content: What `native_items` gave, perhaps out of a store.
-        call_ids: The ids of the message's calls as they go out, in order.
+        content: What `native_items` returned, perhaps from a store.
+        call_ids: The outgoing ids of the message's calls, in order.
     """
     if not isinstance(content, (list, tuple)) or not content or not all(map(_of_an_answer, content)):
         return None

@@ -1,14 +1,14 @@
 """Reads the output items of an answer: texts, calls, reasoning, citations, pictures. Pure.
 
-How this works. An answer is a list of items, each with a type. `read_output` goes through them once:
+How this works. An answer is a list of items, each with a type. `read_output` reads them once:
 
-- `message`: its `output_text` parts are the text. A message whose `phase` is `commentary` was written on the way to
-  the answer and counts as reasoning; of several with the phase `final_answer` the last is the text. If an answer has
-  neither a text nor calls, its last commentary is the text too;
+- `message`: its `output_text` parts are the text. A message whose `phase` is `commentary` was written on the way to the
+  answer and counts as reasoning. Of several with the phase `final_answer` the last is the text. If an answer has
+  neither text nor calls, its last commentary is the text as well;
 - `function_call` and `custom_tool_call`: calls of the caller's tools;
-- `reasoning`: its content, else its summary;
+- `reasoning`: its content, or else its summary;
 - `image_generation_call`: a picture;
-- all others, of a server's own tools or of a type that is not known, are kept as parts, as they are.
+- all others, from a server's own tools or of an unknown type, become parts unchanged.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ from lee_llm_router.response.types import ToolCall
 
 COMMENTARY, FINAL_ANSWER = "commentary", "final_answer"
 BETWEEN = "\n\n"
-"""Stands between pieces of reasoning that are not of one piece."""
+"""Separates pieces of reasoning that do not belong together."""
 
 TEXTS = frozenset({"output_text", "text", "input_text"})
-"""Types of parts that are text. Some servers write the word of chat completions."""
+"""Types of parts that are text. Some servers use the type of chat completions."""
 _ALONE_NO_ANSWER = frozenset({
     "web_search_call", "file_search_call", "code_interpreter_call", "mcp_call", "mcp_list_tools", "tool_search_call",
     "tool_search_output", "program", "program_output", "additional_tools", "compaction", "image_generation_call",
 })  # fmt: skip
-"""Items of a server's own tools: work on the way to an answer, and none without one."""
+"""Items of a server's own tools: steps towards an answer, but none by themselves."""
 _FORMATS = {"jpg": "jpeg", "svg": "svg+xml"}
 
 
 @dataclass(slots=True)
 class Output:
-    """What the items of one answer hold."""
+    """The contents of an answer's items."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
     refusal: str = ""
     parts: tuple[Mapping[str, Any], ...] = ()
-    """Empty where the answer is one text."""
+    """Empty if the answer is one text."""
     citations: tuple[Citation, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     has_content: bool = False
-    """Whether there is content of any kind: a text, even an empty one, a picture, an item that wants something."""
+    """Whether there is any content: a text, even an empty one, a picture, an item that requires action."""
     says_more: bool = False
-    """Whether there is content that is no text."""
+    """Whether there is content other than text."""
 
 
 def read_output(reply: HTTPReply, output: Sequence[Any], *, cut: bool = False) -> Output:
-    """Return what the items `output` hold.
+    """Return the contents of the items `output`.
 
     Args:
-        reply: What they came in.
-        output: The items, as the server has them.
-        cut: Whether the answer was cut by length; missing arguments of a call are then not taken for none.
+        reply: The response that holds them.
+        output: The items, as the server wrote them.
+        cut: Whether the answer was cut by length; if so, missing arguments of a call do not count as empty.
 
     Raises:
         InvalidResponseError: an item is malformed.
@@ -83,7 +83,7 @@ def read_output(reply: HTTPReply, output: Sequence[Any], *, cut: bool = False) -
 
 
 def _lone_text(item: dict[str, Any]) -> str | None:
-    """Return the text of an answer that is one text and nothing else, as nearly all are; None for others."""
+    """Return the text of an answer that is only one text, as nearly all are; None for others."""
     content = item.get("content")
     if item.get("type") != "message" or type(content) is not list or len(content) != 1 or item.get("phase"):
         return None
@@ -96,7 +96,7 @@ def _lone_text(item: dict[str, Any]) -> str | None:
 
 @dataclass(slots=True)
 class _Text:
-    """One text of the answer, and what stands beside it."""
+    """One text of the answer, with its annotations."""
 
     text: str
     phase: str | None = None
@@ -106,7 +106,7 @@ class _Text:
 
 @dataclass(slots=True)
 class _Reader:
-    """Goes through the items of an answer."""
+    """Reads the items of an answer one by one."""
 
     reply: HTTPReply
     cut: bool
@@ -156,7 +156,7 @@ class _Reader:
                 self.thoughts.append(texts)
 
     def result(self) -> Output:
-        """Return what all the items hold."""
+        """Return the contents of all items."""
         chosen = self._chosen()
         text = "".join(one.text for one in chosen) if len(chosen) != 1 else chosen[0].text
         thoughts = [one if isinstance(one, str) else "".join(text.text for text in one) for one in self.thoughts]
@@ -174,7 +174,7 @@ class _Reader:
         )
 
     def _chosen(self) -> list[_Text]:
-        """Return the texts that are the answer's."""
+        """Return the texts that belong to the answer."""
         messages = self.messages
         if len(messages) == 1 and messages[0][0].phase != COMMENTARY:
             return messages[0]
@@ -188,7 +188,7 @@ class _Reader:
 
 
 def thoughts_of(item: Mapping[str, Any]) -> list[str]:
-    """Return the texts of a reasoning item: of its content, else of its summary."""
+    """Return the texts of a reasoning item: its content, or else its summary."""
     for name in ("content", "summary"):
         value = item.get(name)
         if isinstance(value, str) and value:
@@ -202,12 +202,12 @@ def thoughts_of(item: Mapping[str, Any]) -> list[str]:
 
 
 def call_id_of(item: Mapping[str, Any]) -> str | None:
-    """Return the id that a call is answered with."""
+    """Return the id that a call's result refers to."""
     return string(item.get("call_id")) or string(item.get("id"))
 
 
 def input_of(item: Mapping[str, Any]) -> Any:
-    """Return the arguments of a call, or the free text of a custom one, as the server has them."""
+    """Return the arguments of a call, or the free text of a custom one, as the server wrote them."""
     return item.get("arguments") if item.get("type") != "custom_tool_call" else item.get("input")
 
 
@@ -218,12 +218,12 @@ def _call(reply: HTTPReply, item: Mapping[str, Any], number: int, *, cut: bool) 
     arguments = arguments_text(input_of(item))
     if not arguments.strip() and not cut and item.get("type") == "function_call":
         arguments = "{}"
-    # Some local servers send no ids; the position is enough to pair call and result.
+    # Some local servers send no ids; the position is enough to match call and result.
     return ToolCall(id=call_id_of(item) or f"call_{number}", name=name, arguments=arguments)
 
 
 def picture_of(item: Mapping[str, Any]) -> str | None:
-    """Return the picture that an item holds, as a data URL; None if it holds none."""
+    """Return the picture in an item as a data URL; None if it has none."""
     result = item.get("result")
     if item.get("type") != "image_generation_call" or not isinstance(result, str) or not result:
         return None
@@ -249,7 +249,7 @@ def _citations(texts: Sequence[_Text]) -> tuple[Citation, ...]:
 
 
 def citation_of(note: Any, offset: int = 0) -> Citation | None:
-    """Return the source that an annotation names, whose text begins at `offset`; None if it names none."""
+    """Return the source that an annotation names; its text begins at `offset`. None if it names none."""
     note = mapping(note)
     # Chat completions nest it under its type.
     inner = mapping(note.get(kind_of(note)))
@@ -269,7 +269,7 @@ def citation_of(note: Any, offset: int = 0) -> Citation | None:
 
 
 def logprobs_of(found: Any) -> list[TokenLogprob]:
-    """Return the probabilities of tokens in a list of them; what is none is left out."""
+    """Return the probabilities in a list of tokens, without invalid ones."""
     if not isinstance(found, list):
         return []
     tokens = []

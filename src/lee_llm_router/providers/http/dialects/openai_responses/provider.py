@@ -1,7 +1,7 @@
 """The provider type `openai_responses`: OpenAI's Responses API, and servers that speak it.
 
-What a server refuses is learned (`LearningProvider`): JSON is asked for in a weaker form, reasoning without its
-encrypted form, the effort in a word that it knows.
+It learns what a server refuses (`LearningProvider`): it then asks for JSON in a weaker form, for reasoning without its
+encrypted form, or for the effort in a word that the server knows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from lee_llm_router.response.types import LLMRequest
 
 _NO_FIELD = "the Responses API has no such field (a server that has one takes it in extra_body)"
 _LEAST_TOKENS = 16
-"""The least bound on tokens that OpenAI takes."""
+"""The smallest token limit that OpenAI accepts."""
 
 
 class OpenAIResponsesProvider(OpenAIProvider[ResponsesConfig]):
-    """Asks one server for responses."""
+    """Uses one server's Responses API."""
 
     config_model: ClassVar[type[ProviderConfig]] = ResponsesConfig
     dialect: ClassVar[Dialect[Any]] = ResponsesDialect()
@@ -62,15 +62,15 @@ class OpenAIResponsesProvider(OpenAIProvider[ResponsesConfig]):
         return found
 
     def untakable(self, request: LLMRequest) -> str | None:
-        """As `Provider.untakable`: addresses that are not of the web, and sounds in files."""
+        """As `Provider.untakable`: addresses outside the web, and sounds in files."""
         try:
             foreign = foreign_media(request.messages)
-        except InvalidRequestError:  # no vendor takes it; that is said when the request is written
+        except InvalidRequestError:  # no vendor accepts it; writing the request reports that
             return None
         return None if foreign is None else f"{foreign} cannot be sent"
 
     def learns(self, request: LLMRequest, settings: ResponsesConfig, reply: HTTPReply) -> bool:
-        """As `LearningProvider.learns`: another setting or form, else options that the model does not take."""
+        """As `LearningProvider.learns`: another setting or form, or options that the model does not accept."""
         return (
             self._learns_settings(request, settings, reply)
             or self.learns_form(request, settings.structured_output, "text", reply)
@@ -85,7 +85,7 @@ class OpenAIResponsesProvider(OpenAIProvider[ResponsesConfig]):
         elif settings.reasoning_efforts == self.config.reasoning_efforts and "reasoning" not in request.extra_body:
             asked = mapping(reply.asked.get("reasoning")).get("effort")
             efforts = efforts_known(reply, "reasoning", asked)
-            # What was changed once is not changed again: a server that wants neither would be asked for ever.
+            # A setting is changed only once: a server that accepts neither value would be asked forever.
             if efforts and list(efforts) != self.config.reasoning_efforts:
                 new["reasoning_efforts"] = efforts
         if new:
@@ -93,7 +93,7 @@ class OpenAIResponsesProvider(OpenAIProvider[ResponsesConfig]):
         return bool(new)
 
     def add_extra(self, body: dict[str, Any], extra: Mapping[str, Any]) -> None:
-        """Merge `extra` into `body`: `reasoning` and `text` are filled in, and `include` grows."""
+        """Merge `extra` into `body`: `reasoning` and `text` are merged, and `include` grows."""
         for name, value in extra.items():
             known = body.get(name)
             if name in ("reasoning", "text") and isinstance(known, dict) and isinstance(value, Mapping):

@@ -21,17 +21,17 @@ from lee_llm_router.response.types import LLMRequest, Message, message_text
 _ENCRYPTED = "reasoning.encrypted_content"
 _LOGPROBS = "message.output_text.logprobs"
 _TIERS = {"standard": "default", "standard_only": "default"}
-"""Words of other vendors for a tier."""
+"""Other vendors' words for a tier."""
 _OF_ANTHROPIC = re.compile(r"_\d{8}$")
 _ABOUT_TOOLS = ("auto", "none")
 
 
 def body_of(request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> dict[str, Any]:
-    """Return the body of `request`. Options that are unset are not sent; nor is a model where none is named.
+    """Return the body of `request`, without unset options, and without a model if none is named.
 
     Raises:
-        InvalidRequestError: the schema is no JSON Schema, a message cannot be expressed, or `extra_body` asks for what
-            this API has and the router has not.
+        InvalidRequestError: the schema is no JSON Schema, a message cannot be expressed, or `extra_body` uses a feature
+            of this API that the router does not support.
     """
     extra = request.extra_body
     if extra and (problem := field_out_of_scope(extra)) is not None:
@@ -72,7 +72,7 @@ def body_of(request: LLMRequest, settings: ResponsesConfig, *, stream: bool) -> 
 
 
 def origin_of(settings: ResponsesConfig, model: str | None) -> str:
-    """Return where answers of `model` at this server come from, as `NativeTurn.origin` says it."""
+    """Return the origin of answers of `model` from this server, as in `NativeTurn.origin`."""
     return native_origin(_host(settings.base_url), model)
 
 
@@ -83,7 +83,7 @@ def _host(base_url: str) -> str:
 
 def _include(request: LLMRequest, settings: ResponsesConfig, model: str | None) -> list[str]:
     found = []
-    # A model that is known not to reason refuses to be asked for it.
+    # A model known not to reason refuses a request for its reasoning.
     if settings.encrypted_reasoning and known_model(model).reasons is not False:
         found.append(_ENCRYPTED)
     if request.logprobs or request.top_logprobs is not None:
@@ -96,7 +96,7 @@ def _reasoning(request: LLMRequest, settings: ResponsesConfig, model: str | None
     effort = request.reasoning_effort
     if effort is not None:
         known = known_model(model)
-        if known.reasons is False:  # only `none` is left here, and it does not think in any case
+        if known.reasons is False:  # only `none` is left here, and it does not think anyway
             return found
         found["effort"] = nearest_effort(effort, settings.reasoning_efforts or known.efforts)
     if settings.reasoning_summary is not None:
@@ -109,7 +109,7 @@ def _add_tools(body: dict[str, Any], request: LLMRequest, settings: ResponsesCon
     if request.tools:
         body["tools"] = [_flat_tool(tool) for tool in request.tools]
     choice = request.tool_choice
-    # Both say nothing where there are no tools; a tool that must be called is missed.
+    # Both mean nothing without tools; but a tool that must be called would be missing.
     if choice is not None and (has_tools or choice not in _ABOUT_TOOLS):
         body["tool_choice"] = _flat_choice(choice)
     if request.parallel_tool_calls is not None and has_tools:
@@ -117,7 +117,7 @@ def _add_tools(body: dict[str, Any], request: LLMRequest, settings: ResponsesCon
 
 
 def _flat_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a tool in this API's form: what chat completions nest under `function` stands in the tool itself."""
+    """Return a tool in this API's form: what chat completions nest under `function` is in the tool itself."""
     kind = tool.get("type", "function")
     inner = tool.get(kind) if isinstance(kind, str) else None
     if not isinstance(inner, Mapping):
@@ -125,7 +125,7 @@ def _flat_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
     if kind == "function":
         found = {name: value for name, value in inner.items() if name != "type"}
         found.setdefault("parameters", {"type": "object", "properties": {}})
-        # Unsaid, this API takes a function for strict, and chat completions do not.
+        # By default, functions are strict in this API, but not in chat completions.
         if found.get("strict") is None:
             found["strict"] = False
         return {"type": "function", **found}
@@ -138,7 +138,7 @@ def _flat_tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def foreign_tool(tools: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what the first tool is called that another vendor runs on its own servers; None if there is none."""
+    """Return the name of the first tool that another vendor runs on its own servers; None if there is none."""
     for tool in tools:
         kind = tool.get("type")
         if isinstance(kind, str) and _OF_ANTHROPIC.search(kind):
@@ -149,7 +149,7 @@ def foreign_tool(tools: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _flat_choice(choice: str | Mapping[str, Any]) -> Any:
-    """Return which tool to call in this API's form."""
+    """Return the tool choice in this API's form."""
     if not isinstance(choice, Mapping):
         return choice
     kind = choice.get("type")
@@ -163,12 +163,12 @@ def _flat_choice(choice: str | Mapping[str, Any]) -> Any:
 
 
 def _json_wanted(request: LLMRequest, settings: ResponsesConfig) -> tuple[dict[str, Any] | None, Sequence[Message]]:
-    """Return the `text.format` of `request`, and its messages, with words that ask for JSON where it takes them."""
+    """Return the `text.format` of `request` and its messages, with a prompt for JSON if one is needed."""
     form = form_of(kind_of(request), settings.structured_output)
     if form == "prompt":
         return None, with_instructions(request.messages, request)
     if form == "json_object":
-        # Without a schema there is little to tell in words; but a request that does not speak of JSON is refused.
+        # Without a schema there is little to describe; but the API refuses a request that does not mention JSON.
         in_words = request.schema is not None or not any("json" in message_text(m).lower() for m in request.messages)
         return {"type": form}, with_instructions(request.messages, request) if in_words else request.messages
     schema = json_schema_of(request.schema)

@@ -17,7 +17,7 @@ _OPENAI = "https://api.openai.com/v1"
 _PATHS = ("/responses", "/chat/completions")
 
 _FIELDS = {"reasoning_effort": "reasoning", "max_tokens": "max_output_tokens", "logprobs": "top_logprobs"}
-"""Fields of options that are not called as these."""
+"""Fields with a name other than their option's."""
 
 OUT_OF_SCOPE: dict[str, str] = {
     "stream": "it decides how answers are read",
@@ -25,11 +25,11 @@ OUT_OF_SCOPE: dict[str, str] = {
     "conversation": "each call sends its whole conversation, so that it can go on at another vendor",
     "previous_response_id": "each call sends its whole conversation, so that it can go on at another vendor",
 }
-"""Fields that the body of a request must not set, and why."""
+"""Fields that a request body must not set, with the reason."""
 
 
 def field_out_of_scope(body: Mapping[str, Any]) -> str | None:
-    """Return which field `body` must not set, and why; None if there is none. Fields that are off are left alone."""
+    """Return which field `body` must not set, and why; None if there is none. Fields that are off do not count."""
     for name, reason in OUT_OF_SCOPE.items():
         if name in body and (name == "stream" or body[name] not in (None, False)):
             return f"{name} cannot be set here: {reason}"
@@ -92,11 +92,11 @@ class ResponsesConfig(HTTPConfig):
     )
 
     def field_of(self, option: str) -> str:
-        """Return the name of the field that `option` is sent in."""
+        """Return the name of the field that carries `option`."""
         return _FIELDS.get(option, option)
 
     @property
     def is_at_openai(self) -> bool:
-        """Whether OpenAI itself is asked, or Azure for it."""
+        """Whether the server is OpenAI itself, or Azure for it."""
         host = urlsplit(self.base_url).hostname or ""
         return host == "api.openai.com" or host.endswith((".openai.azure.com", ".services.ai.azure.com"))

@@ -1,15 +1,15 @@
 """Reads streamed responses: server-sent events, each with a type. Pure.
 
-How this works. `EventReader` splits the body into events and says what it is. An event holds a JSON object whose `type`
-says what it is about; where it has none, the name of the event does.
+How this works. `EventReader` classifies the body and splits it into events. An event holds a JSON object whose `type`
+says what it is about; without a `type`, the name of the event does.
 
-- Pieces of text, of reasoning and of calls become chunks as they come (`ItemsSoFar` knows which item they are of).
-- `response.completed`, `.incomplete` and `.failed` bring the whole response, as an unstreamed answer would be. It is
-  read by the same function, which raises if it is none. The last chunk has what of it has not come in pieces.
-- `error` is an error, flat or nested. Events of an unknown type pass.
+- Pieces of text, of reasoning and of calls become chunks as they arrive (`ItemsSoFar` knows which item they belong to).
+- `response.completed`, `.incomplete` and `.failed` carry the whole response in its unstreamed form. The same function
+  reads it, and raises if it is none. The last chunk has what did not come in pieces.
+- `error` is an error, flat or nested. Events of an unknown type are ignored.
 
-Nothing else ends a stream: one that breaks off before that is not whole, whatever has come. `[DONE]`, which this API
-does not send, changes nothing after the end, and is too early before it.
+Nothing else ends a stream: one that breaks off earlier is incomplete, whatever has arrived. `[DONE]`, which this API
+does not send, is ignored after the end, and too early before it.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _ENDED = FAILED | {COMPLETED, INCOMPLETE}
 
 
 class ResponsesDecoder(EventReader):
-    """A `Decoder` of the events of a response, or of a whole one where the server sends that."""
+    """A `Decoder` of the events of a response, or of a whole one if the server sends that."""
 
     def __init__(self, reply: HTTPReply, limit: int) -> None:
         super().__init__(reply, limit)
         self._items = ItemsSoFar()
         self._texts = self._items.texts
         self._begun: Mapping[str, Any] = {}
-        """The response as it was announced."""
+        """The response as announced."""
         self._first: tuple[int | None, str | None] | None = (reply.request_bytes, None)
-        """What the first chunk tells: the size of the request, and the model."""
+        """What the first chunk reports: the size of the request, and the model."""
         self._halves: HalfCharacters | None = None
-        """What waits for its other half; None while every character came whole."""
+        """Half characters that wait for their other half; None while every character came whole."""
 
     def _read_value(self, event: Event, value: dict[str, Any]) -> StreamChunk | None:
         kind = value.get("type")
@@ -91,7 +91,7 @@ class ResponsesDecoder(EventReader):
         return self._read_other(event, kind, value)
 
     def _read_other(self, event: Event, kind: str, value: dict[str, Any]) -> StreamChunk | None:
-        """Return the chunk in an event that has no reader; raise the error that it may be."""
+        """Return the chunk in an event that has no reader; raise if it is an error."""
         if kind == "error" or event.event == "error":
             raise failure_within(self._reply, value)
         if not kind.startswith(_PREFIX):
@@ -107,13 +107,13 @@ class ResponsesDecoder(EventReader):
             return None
         if kind.endswith(".delta") and "reasoning" in kind:
             return self._read_thought(kind, value)
-        # Pieces of a picture, a sound, a program: they have no field here.
+        # Pieces of a picture, a sound, a program: chunks have no field for them.
         in_raw = kind.endswith((".delta", ".partial_image", ".annotation.added"))
         return self._chunk(value, in_raw=True) if in_raw else None
 
     def _read_thought(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         delta = value.get("delta")
-        if type(delta) is dict:  # as it was in early versions
+        if type(delta) is dict:  # the form of early versions
             delta = delta.get("text")
         kind = "summary" if "summary" in event else "content"
         index = value.get("content_index" if kind == "content" else "summary_index")
@@ -173,7 +173,7 @@ class ResponsesDecoder(EventReader):
         )  # fmt: skip
 
     def _finish(self, event: Event, value: dict[str, Any], state: str | None) -> StreamChunk:
-        """Return what the end of the answer adds to it; raise if the answer is not whole."""
+        """Return what the end of the answer adds to it; raise if the answer is incomplete."""
         value = whole_characters(value) if self._halves is not None else value
         given = mapping(value.get("response"))
         answer = {**self._begun, "status": state, **given} if self._begun.keys() - given.keys() else dict(given)
@@ -188,7 +188,7 @@ class ResponsesDecoder(EventReader):
         return self._last_chunk(value, whole)
 
     def _whole_output(self, output: Any) -> Any:
-        """Return the items of the answer: the server's, with the reasoning as it was when it was whole."""
+        """Return the items of the answer: the server's, with the reasoning in its complete form."""
         if not isinstance(output, list) or not output:
             return self._items.output()
         done = {
@@ -251,4 +251,4 @@ _READERS: dict[str, Callable[[ResponsesDecoder, str, dict[str, Any]], StreamChun
     "response.output_item.added": ResponsesDecoder._read_item,
     "response.output_item.done": ResponsesDecoder._read_item,
 }
-"""What reads the events of a type."""
+"""The reader for each type of event."""

@@ -1,4 +1,4 @@
-"""Reads what an answer of the Responses API says of its tokens. Pure."""
+"""Reads the token usage in an answer of the Responses API. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from lee_llm_router.response.types import LLMUsage, make_usage
 
 
 def usage_of(usage: Any) -> LLMUsage | None:
-    """Return the token counts reported; an impossible number counts as unreported, and None means nothing was."""
+    """Return the reported token counts. An impossible number counts as unreported; None means that nothing was
+    reported."""
     if type(usage) is not dict:
         return None
     if "input_tokens" not in usage or "input_tokens_details" not in usage:
-        # A server that puts another name to them, or has a cache of another kind.
+        # The server uses other names for the counts, or has another kind of cache.
         return chat_usage_of(usage)
     taken, given = mapping(usage["input_tokens_details"]), mapping(usage.get("output_tokens_details"))
     found = make_usage(

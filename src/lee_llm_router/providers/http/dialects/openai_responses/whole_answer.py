@@ -1,4 +1,4 @@
-"""Reads a whole response, and the errors that come in its place with 200. Pure."""
+"""Reads a whole response, and errors that come instead with 200. Pure."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, mak
 
 COMPLETED, INCOMPLETE = "completed", "incomplete"
 FAILED = frozenset({"failed", "cancelled", "canceled", "expired", "error"})
-"""States of a response that has failed."""
+"""States of a failed response."""
 _UNFINISHED = frozenset({"queued", "in_progress", "created", "pending"})
 _MESSAGES = ("message", "msg", "detail", "error_message", "errors")
 _TOKENS = "max_output_tokens"
 _LIMITS = frozenset({"max_messages", "max_tool_calls"})
-"""Reasons beside those that speak of tokens that mean that the answer was cut at a limit."""
+"""Reasons, besides those that mention tokens, which mean that the answer was cut at a limit."""
 
 
 def whole_answer(reply: HTTPReply, answer: Mapping[str, Any], state: str | None = None) -> LLMResponse:
     """Return the answer in a response object.
 
     Args:
-        reply: What it came in.
+        reply: The HTTP response that holds it.
         answer: The object. Its `status` may be missing, since some servers do not send it.
-        state: What the event that brought it says of its state, which counts before its own `status`.
+        state: The state according to its event, which takes precedence over its own `status`.
 
     Raises:
-        InvalidResponseError: it holds no whole answer.
-        ContentFilterError: the answer was refused; `response` holds what came of it.
-        LLMRouterError: the response failed, or an error came in its place; of the type that it names.
+        InvalidResponseError: it holds no complete answer.
+        ContentFilterError: the answer was refused; `response` holds the partial answer.
+        LLMRouterError: the response failed, or an error came instead; the type is the one that it names.
     """
     output, status = answer.get("output"), state or _status(answer)
     if status in FAILED or is_error(answer, has_choices=bool(output)):
@@ -76,13 +76,13 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any], state: str | None 
 
 
 def _status(answer: Mapping[str, Any]) -> str:
-    """Return the state that a response says it is in; one that does not say is complete."""
+    """Return the state that a response reports; one that reports none is complete."""
     status = answer.get("status")
     return status if isinstance(status, str) and status else COMPLETED if status is None else "of no known kind"
 
 
 def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the response in a body that may be its last event."""
+    """Return the response in a body, which may be its last event."""
     inner = body.get("response")
     return inner if isinstance(inner, dict) and "output" in inner and "output" not in body else body
 
@@ -95,12 +95,12 @@ def _failed(reply: HTTPReply, answer: Mapping[str, Any], status: str) -> LLMRout
 
 
 def _reason(answer: Mapping[str, Any], status: str) -> str:
-    """Return why an answer that is not complete ended; its status where it does not say."""
+    """Return why an incomplete answer ended; its status if it does not say."""
     return string(mapping(answer.get("incomplete_details")).get("reason")) or status
 
 
 def _used_up(reply: HTTPReply, usage: LLMUsage) -> bool:
-    """Return whether the answer has all the tokens that it may have: llama.cpp says `completed` where it was cut."""
+    """Return whether the answer has used up its token limit: llama.cpp says `completed` even if it was cut."""
     bound, used = reply.asked.get("max_output_tokens"), usage.completion_tokens
     return type(bound) is int and used is not None and used >= bound > 0
 
@@ -128,7 +128,7 @@ def _origin(reply: HTTPReply) -> str:
 
 
 def _check_whole(reply: HTTPReply, response: LLMResponse, found: Output, reason: str, *, is_cut: bool) -> None:
-    """Raise if the response is no whole answer."""
+    """Raise if the response is incomplete."""
     if found.refusal:
         raise refused(reply, found.refusal, response)
     if reason and not is_cut:
@@ -140,6 +140,6 @@ def _check_whole(reply: HTTPReply, response: LLMResponse, found: Output, reason:
 
 
 def _with_response(error: LLMRouterError, response: LLMResponse) -> LLMRouterError:
-    """Return `error` with what came of the answer."""
+    """Return `error` with the partial answer."""
     error.response = response
     return error
