@@ -24,8 +24,10 @@ def deadline_passed(deadline: float, waited: tuple[float, str | None] | None, no
     return LLMTimeoutError(message, sent=False)
 
 
-def nobody_left(selector: TargetSelector, last_error: LLMRouterError | None, now: float) -> LLMRouterError:
-    """Return the error of a call that has no target to try."""
+def nobody_left(
+    selector: TargetSelector, records: Sequence[TraceRecord], last_error: LLMRouterError | None, now: float
+) -> LLMRouterError:
+    """Return the error of a call that has no target to try; `records` are those of the call so far."""
     if selector.spent_budget is not None:
         return selector.spent_budget
     opens_at = selector.opens_at
