@@ -45,7 +45,10 @@ class RedactingModel(BaseModel):
     dumps hold the values, as text whose own `repr` is masked. Sensitive headers are always masked.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True,
+        protected_namespaces=("model_validate", "model_dump"),  # as from pydantic 2.10 on; 2.9 warns of `model_limits`
+    )  # fmt: skip
 
     if TYPE_CHECKING:
         _filled: dict[KeyPath, tuple[str, ...]]
@@ -61,13 +64,17 @@ class RedactingModel(BaseModel):
         bases between: 6 of the 829 million instructions of the package's import.
         """
         outermost: Any = handler(source)
-        validator, model = None, outermost  # the innermost of the model's own validators
-        while model["type"] != "model":
-            validator, model = model, model["schema"]
-        model["serialization"] = core_schema.wrap_serializer_function_ser_schema(_json_masked, when_used="json")
-        if validator is None:
-            return core_schema.no_info_wrap_validator_function(_keep_masks, model, ref=model.pop("ref", None))
-        validator["schema"] = core_schema.no_info_wrap_validator_function(_keep_masks, model)
+        model = outermost
+        while model["type"] != "model":  # what is around it are its own validators
+            if model.get("function", {}).get("function") is _keep_masks:
+                return outermost  # type: ignore[no-any-return] # built before, for a model that has it in a field
+            model = model["schema"]
+        masked = core_schema.wrap_serializer_function_ser_schema(_json_masked, when_used="json")
+        inner: Any = {**model, "serialization": masked}
+        reference = inner.pop("ref", None)
+        # In place: before 2.11, pydantic knows the model by this mapping.
+        model.clear()
+        model |= core_schema.no_info_wrap_validator_function(_keep_masks, inner, ref=reference)
         return outermost  # type: ignore[no-any-return]
 
     @classmethod
