@@ -35,6 +35,7 @@ _CUT = re.compile(r"length|max_?(?:\w+_)?tokens?|token_limit|context_window")
 _ENDED = re.compile(r"stop|end|eos|complete|done|finish|success|tool|function")
 """Words of reasons that may come without a text: the model had nothing more to say."""
 _CALLED = frozenset({"stop", "function_call", "tool_use", "tool_call", "end_turn"})
+_CALLING = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
 _USUAL = frozenset({"stop", "length", "tool_calls", ""})
 
 
@@ -72,6 +73,11 @@ def may_be_empty(reason: str) -> bool:
     """Return whether an answer without text may end with this reason."""
     words = _lower(reason)
     return not words or _ENDED.search(words) is not None or _CUT.search(words) is not None
+
+
+def calls_are_lost(reason: str) -> bool:
+    """Return whether the model stopped to call a tool, as far as `reason` says."""
+    return _lower(reason) in _CALLING
 
 
 def _lower(reason: str) -> str:

@@ -18,7 +18,9 @@ USUAL_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_
 """Fields of nearly all deltas: a delta with only these needs no further search."""
 _READ = USUAL_FIELDS | {"name", *REASONING_FIELDS}
 _READ_PARTS = ("text", "thinking", "reasoning")
-"""Types of content parts to read."""
+"""Types of content parts that are read."""
+_TEXT_PARTS = ("text", "output_text", "input_text")
+"""Types of parts that are text: of chat completions, and of the Responses API."""
 _ABOUT = frozenset(
     {"id", "index", "type", "logprobs", "token_ids", "metadata", "provider_specific_fields", "content_filter_results"}
 )
@@ -45,6 +47,21 @@ def text_of(reply: HTTPReply, content: Any) -> str | None:
         raise invalid_answer(reply, "without text (content is neither text nor a list of parts)")
     texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def usual_content(content: Any) -> Any:
+    """Return `content` with each part that is a text in another form as a part with the type and the field `text`."""
+    return [_usual_part(part) for part in content] if isinstance(content, list) else content
+
+
+def _usual_part(part: Any) -> Any:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
+        return part
+    text = part.get("text")
+    text = text.get("value") if isinstance(text, dict) else text
+    return {**part, "type": "text", "text": text} if isinstance(text, str) else part
 
 
 def reasoning_of(message: Mapping[str, Any], *, details: bool = True) -> str:

@@ -29,7 +29,7 @@ from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
 from lee_llm_router.providers.http.dialects.event_bodies import END_MARK, ignored_error, lines_of
 from lee_llm_router.providers.http.dialects.event_reader import EventReader
-from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, calls_are_lost, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.half_characters import HalfCharacters
 from lee_llm_router.providers.http.dialects.json_body import string
 from lee_llm_router.providers.http.dialects.openai.answers import (
@@ -80,7 +80,9 @@ class ChatDecoder(EventReader):
         self._is_usual = False
         """Whether the next event is likely to have only text, so that the fast path is worth trying."""
         self._is_lone_answer = False
-        """Whether everything so far is one event with a whole message."""
+        """Whether all that came is one event with a whole message."""
+        self._sends_deltas = False
+        """Whether a delta has come, so that a message is not a piece: it says again what the deltas have said."""
         self._note: bytes = b""
         """The last event without choices."""
         self._halves: HalfCharacters | None = None
@@ -178,8 +180,8 @@ class ChatDecoder(EventReader):
         delta = choice.get("delta")
         if not delta:
             delta = self._message_of(choice)
-        elif self._is_lone_answer:
-            self._is_lone_answer = False
+        else:
+            self._is_lone_answer, self._sends_deltas = False, True
         if type(delta) is not dict:
             raise self._broken("holds a malformed delta")
         return delta
@@ -191,7 +193,7 @@ class ChatDecoder(EventReader):
             return {}
         seen = self._deltas.has_any
         self._is_lone_answer = not seen and choice.get("finish_reason", "") is not None
-        return message
+        return self._deltas.not_said(message) if self._sends_deltas and type(message) is dict else message
 
     def _news(self) -> AnswerDetails | None:
         """Return the details of the answer so far; None if they have been returned already."""
@@ -256,6 +258,8 @@ class ChatDecoder(EventReader):
         if not self._deltas.says_something and not calls and reason != "length":
             if not self._deltas.has_content:
                 raise self._not_whole("ended without text and without tool calls")
+            if calls_are_lost(self._finish_reason):
+                raise self._not_whole("ended without the tool calls for which it stopped")
             if not may_be_empty(self._finish_reason):
                 said = self._reply.quote(self._finish_reason, 60)
                 raise self._not_whole(f"is empty, and ended for an unknown reason ({said})")
@@ -264,7 +268,7 @@ class ChatDecoder(EventReader):
 
     def _last_chunk(self, reason: str | None, calls: bool) -> StreamChunk | None:
         text, reasoning, tools = ("", "", ()) if self._halves is None else self._halves.left()
-        tools += () if reason == "length" else self._deltas.tools.missing_arguments()
+        tools += self._deltas.tools.missing_arguments(cut=reason == "length")
         end = None if reason else "tool_calls" if calls else "stop"
         details = self._news()
         if not (tools or end or text or reasoning or details):

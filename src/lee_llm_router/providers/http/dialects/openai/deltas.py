@@ -9,12 +9,14 @@ from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import string
 from lee_llm_router.providers.http.dialects.openai.answer_details import transcript_of
 from lee_llm_router.providers.http.dialects.openai.answers import (
+    REASONING_FIELDS,
     USUAL_FIELDS,
     has_content,
     has_unread_output,
     reasoning_of,
     says_more,
     text_of,
+    usual_content,
 )
 from lee_llm_router.providers.http.dialects.openai.stream_details import StreamDetails
 from lee_llm_router.providers.http.dialects.openai.tool_calls import ToolCallSorter, calls_in
@@ -67,6 +69,8 @@ class DeltaReader:
             self.has_content = True
         if len(delta) > 1 or (delta and type(content) is not str):  # most hold only content
             if type(content) is not str and content is not None:
+                content = usual_content(content)
+                delta = {**delta, "content": content}
                 text = text_of(self._reply, content) or ""
             reasoning, tools, in_raw = self._read_more(delta)
             if in_raw and not text:
@@ -76,6 +80,18 @@ class DeltaReader:
         if text:
             self.texts.append(text)
         return text, reasoning, tools, in_raw
+
+    def not_said(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return `message`, the whole answer at the end of its deltas, without what they have brought."""
+        said, text = "".join(self.texts), text_of(self._reply, usual_content(message.get("content"))) or ""
+        more = dict(message)
+        if said:
+            more["content"] = text[len(said) :] if text.startswith(said) else ""
+        if self._has_named_reasoning:
+            more = {name: part for name, part in more.items() if name not in REASONING_FIELDS}
+        if self.tools.calls:
+            more = {name: part for name, part in more.items() if name not in ("tool_calls", "function_call")}
+        return more
 
     def _read_more(self, delta: dict[str, Any]) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
         """Return the reasoning and the tool calls in a delta, and whether it has output without a field of its own."""

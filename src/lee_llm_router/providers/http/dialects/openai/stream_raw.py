@@ -127,15 +127,27 @@ class _Choice:
         self._message: dict[str, Any] = {}
         self._calls: dict[int, dict[str, Any]] = {}
         self._sorter = ToolCallSorter()
+        self._has_deltas = False
 
     def add(self, choice: dict[str, Any]) -> None:
         """Take its next piece."""
         for name, part in choice.items():
             if name in ("delta", "message"):
                 if isinstance(part, dict):
-                    self._add_message(part)
+                    self._add_part(name, part)
             elif name != "index" and part != "":
                 _extend_field(self._fields, name, part)
+
+    def _add_part(self, name: str, part: dict[str, Any]) -> None:
+        """Take a delta, or a message: a piece too, unless deltas have come, which it says again."""
+        if name == "delta":
+            self._has_deltas = self._has_deltas or bool(part)
+        elif self._has_deltas:
+            for field in part.keys() & self._message.keys():
+                if part[field]:
+                    del self._message[field]
+            part = {field: value for field, value in part.items() if field != "tool_calls" or not self._calls}
+        self._add_message(part)
 
     def _add_message(self, delta: dict[str, Any]) -> None:
         for name, part in delta.items():

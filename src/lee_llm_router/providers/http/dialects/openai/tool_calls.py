@@ -14,6 +14,9 @@ from lee_llm_router.providers.http.dialects.json_body import invalid_answer, map
 from lee_llm_router.response.types import ToolCall, ToolCallDelta
 
 _NO_ARGUMENTS = "{}"
+_NO_ARGUMENTS_YET = (_NO_ARGUMENTS, "null")
+_BEGINNINGS = ("{", "n", " ")
+"""How a piece begins that may say nothing new."""
 FIELDS_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
 """Fields that every server's tool calls may have."""
 
@@ -82,7 +85,7 @@ def _whole_call(reply: HTTPReply, call: Any, number: int, cut: bool) -> ToolCall
     if name is None:
         raise invalid_answer(reply, f"malformed (tool_calls[{number}] names no function)")
     arguments = arguments_text(mapping(function).get("arguments", mapping(function).get("input")))
-    if not arguments.strip() and not cut and "input" not in mapping(function):
+    if arguments.strip() in ("", "null") and not cut and "input" not in mapping(function):
         arguments = _NO_ARGUMENTS
     # Some local servers send no ids; the position is enough to match call and result.
     return ToolCall(id=string(call.get("id")) or f"call_{number}", name=name, arguments=arguments)
@@ -158,13 +161,29 @@ class _JSONEnd:
 class _CallSoFar:
     """One call whose pieces are arriving."""
 
-    __slots__ = ("arguments", "id", "is_custom", "name")
+    __slots__ = ("arguments", "id", "is_custom", "name", "says_none")
 
     def __init__(self, call_id: str | None, name: str | None, is_custom: bool) -> None:
         self.id = call_id
         self.name = name
         self.is_custom = is_custom
         self.arguments = _JSONEnd()
+        self.says_none = False
+        """Whether its arguments began with an empty object."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments may be all."""
+        return self.arguments.is_whole or (self.says_none and self.arguments.is_empty)
+
+    def news(self, arguments: str) -> str:
+        """Return what a piece of its arguments adds to them."""
+        if self.is_custom or not arguments.strip():
+            return arguments
+        if self.arguments.is_empty:
+            self.says_none = arguments.strip() in _NO_ARGUMENTS_YET
+            return "" if self.says_none else arguments
+        return "" if arguments.lstrip().startswith("{") and self.arguments.is_whole else arguments
 
 
 class ToolCallSorter:
@@ -174,11 +193,16 @@ class ToolCallSorter:
     piece that names a function begins a new call if the call at its index
 
     - has another name;
-    - or came with another id. A new id alone does not count: some servers give each piece one;
-    - or has complete JSON arguments, and the piece brings more. Some servers name the function in each piece.
+    - or came with another id, unless its arguments are in the middle. A new id alone does not: other servers give each
+      piece one;
+    - or has whole JSON for its arguments, and the piece brings more. Other servers name the function in each piece.
 
-    A repeated name without an id and arguments, after complete arguments, may be an echo or the start of another call
-    to the same function. It is the latter if arguments follow.
+    A name again, without an id and without arguments, after whole arguments may be either an echo or the beginning of
+    the next call to the same function: it is the latter if arguments follow.
+
+    Arguments that are whole have no continuation. What begins like an object after them says them again, and is left
+    out. Servers that translate begin with an empty object, before the first piece: so one is handed on in the end, if
+    nothing has followed it.
     """
 
     def __init__(self) -> None:
@@ -236,19 +260,25 @@ class ToolCallSorter:
         position, arguments = self._positions.get(index), function.get("arguments")
         if position is None or type(arguments) is not str:
             return None
-        self.calls[position].arguments.add(arguments)
+        known = self.calls[position]
+        if arguments[:1] in _BEGINNINGS:
+            arguments = known.news(arguments)
+        known.arguments.add(arguments)
         return ToolCallDelta(index=position, arguments=arguments)
 
     def nameless(self) -> int | None:
         """Return the position of the first call without a name; None if all have one."""
         return next((position for position, call in sorted(self.calls.items()) if call.name is None), None)
 
-    def missing_arguments(self) -> tuple[ToolCallDelta, ...]:
-        """Return an empty object for each call that ended without arguments."""
+    def missing_arguments(self, *, cut: bool) -> tuple[ToolCallDelta, ...]:
+        """Return a piece for each call that ended without arguments: an empty object.
+
+        With `cut`, arguments may be missing because the answer was cut: only for calls that began with one.
+        """
         return tuple(
             ToolCallDelta(index=position, arguments=_NO_ARGUMENTS)
             for position, call in sorted(self.calls.items())
-            if not call.is_custom and call.arguments.is_empty
+            if not call.is_custom and call.arguments.is_empty and (call.says_none or not cut)
         )
 
     def _begin(
@@ -258,6 +288,7 @@ class ToolCallSorter:
         self._next = max(self._next, position + 1)
         self._positions[index] = position
         self.calls[position] = begun = _CallSoFar(call_id, name, is_custom)
+        arguments = begun.news(arguments)
         begun.arguments.add(arguments)
         # Some local servers send no ids; the position is enough to match call and result.
         own_id = _own_id(call_id or f"call_{position}", position, self._ids)
@@ -266,6 +297,7 @@ class ToolCallSorter:
 
     def _go_on(self, position: int, name: str | None, arguments: str) -> ToolCallDelta:
         known = self.calls[position]
+        arguments = known.news(arguments)
         known.arguments.add(arguments)
         new_name = None if known.name else name
         known.name = known.name or name
@@ -276,10 +308,12 @@ class ToolCallSorter:
     ) -> bool:
         if name is None or known.name is None:
             return False
-        if name != known.name or call_id is not None:
-            return name != known.name or call_id != known.id
-        if known.is_custom or not known.arguments.is_whole:
-            return known.is_custom  # free text has no recognizable end
+        if name != known.name:
+            return True
+        if call_id is not None:
+            return call_id != known.id and (known.is_custom or known.arguments.is_empty or known.is_whole)
+        if known.is_custom or not known.is_whole:
+            return known.is_custom  # free text has no end that could be seen
         if not arguments.strip():
             self._named_again.add(index)
         return bool(arguments.strip())

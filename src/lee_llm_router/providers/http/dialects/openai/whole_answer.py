@@ -11,7 +11,7 @@ from lee_llm_router._util.lenient_json import read_json
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.error_body import is_error
 from lee_llm_router.providers.http.dialects.errors import failure_within
-from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, known_word, may_be_empty
+from lee_llm_router.providers.http.dialects.finish_reasons import broken_off, calls_are_lost, known_word, may_be_empty
 from lee_llm_router.providers.http.dialects.json_body import decode_json, describe_body, invalid_answer, string
 from lee_llm_router.providers.http.dialects.openai.answer_details import (
     details_of,
@@ -28,6 +28,7 @@ from lee_llm_router.providers.http.dialects.openai.answers import (
     text_of,
     usage_in,
     usage_of,
+    usual_content,
 )
 from lee_llm_router.providers.http.dialects.openai.tool_calls import calls_in, whole_calls, with_own_ids
 from lee_llm_router.response.types import UNREPORTED, LLMResponse, ToolCall, make_response
@@ -150,7 +151,8 @@ def _message_of(reply: HTTPReply, choice: Mapping[str, Any]) -> dict[str, Any]:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise invalid_answer(reply, f"without a message: {describe_body(reply, is_no_answer=True)}")
-    return message
+    content = message.get("content")
+    return {**message, "content": usual_content(content)} if isinstance(content, list) else message
 
 
 def _finish_reason(reply: HTTPReply, choices: Sequence[Mapping[str, Any]]) -> str:
@@ -196,7 +198,11 @@ def _check_whole(reply: HTTPReply, reason: str, messages: Sequence[Mapping[str, 
     content = any(map(has_content, messages))
     if not content and response.finish_reason != "length":
         raise invalid_answer(reply, f"without text and without tool calls: {describe_body(reply, is_no_answer=True)}")
-    if not any(map(says_more, messages)) and not may_be_empty(reason):
+    if any(map(says_more, messages)):
+        return
+    if calls_are_lost(reason):
+        raise invalid_answer(reply, "without the tool calls for which it stopped")
+    if not may_be_empty(reason):
         raise invalid_answer(reply, f"empty, and ended for an unknown reason ({reply.quote(reason, 60)})")
 
 
