@@ -91,7 +91,7 @@ class BatchCalls:
         concurrency: int | None = None,
         **options: Unpack[BatchOptions],
     ) -> BatchReport:
-        """As `batch`, for asyncio. Cancelling the task ends it at once, and keeps what was answered."""
+        """Same as `batch`, for asyncio. Cancelling the task ends it at once, and keeps what was answered."""
         return await self._batch_run(rows, out, role, concurrency, options).run()
 
     def _batch_run(

@@ -49,7 +49,7 @@ class BatchJob:
     router: LeeLLMRouter
     settings: BatchSettings
     batch_id: str
-    """As `BatchReport.batch_id`."""
+    """See `BatchReport.batch_id`."""
     concurrency: int
     """Rows to be asked at once."""
     figures: BatchReport
@@ -60,7 +60,7 @@ class BatchJob:
     Each row comes once, and none that has an outcome already. Any number of tasks may ask for rows.
     """
     ready_row: Callable[[], BatchRow | None] = lambda: None
-    """As `next_row`, where that need not wait: 0.5 us a row less. None says nothing of what `next_row` would return."""
+    """Same as `next_row`, if that need not wait: 0.5 us less per row. None says nothing about `next_row`."""
     put: Callable[[BatchRow, RowOutcome], None]
     """Writes the outcome of a row, at once and for good: it survives a kill from here on. A second outcome of the same
     row is dropped.

@@ -197,7 +197,7 @@ class BatchLedger:
             self._write_states()
 
     def tell_if_many(self) -> None:
-        """As `tell`, if many rows have ended since. All that the files hold must have come to `end` by now."""
+        """Same as `tell`, if many rows have ended since. All that the files hold must have come to `end` by now."""
         if self._uncommitted >= _UNCOMMITTED:
             self.tell()
 

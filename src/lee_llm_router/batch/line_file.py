@@ -46,7 +46,7 @@ class LineFile:
         return self.size - len(line)
 
     def write(self, line: bytes) -> None:
-        """As `append`, where nobody asks for the place: a system call less."""
+        """Same as `append`, where nobody asks for the place: a system call less."""
         written = os.write(self._descriptor, line)
         if written == len(line):
             return

@@ -82,7 +82,7 @@ class LiveEngine:
         self._put = job.put
 
     async def run(self) -> None:
-        """As `BatchEngine.run`."""
+        """See `BatchEngine.run`."""
         await all_or_none(self._work() for _ in range(self._job.concurrency))
 
     async def _work(self) -> None:

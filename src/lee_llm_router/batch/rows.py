@@ -83,7 +83,7 @@ class BrokenRow:
     """A value that is no row, and why. It is never asked."""
 
     line: int
-    """As `BatchRow.line`."""
+    """See `BatchRow.line`."""
     reason: str
     id: str | None = None
     """Its id, if that much could be read."""

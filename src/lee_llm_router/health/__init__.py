@@ -1,4 +1,4 @@
-"""What is known of each target now: breaker, vendor gate, limits, queue."""
+"""The current health of each target: breaker, vendor gate, limits, queue."""
 
 from typing import TYPE_CHECKING
 

@@ -13,18 +13,18 @@ BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
 _BUCKETS = 10
 
 _ANSWERS_UNTIL_FORGIVEN = 5
-"""Answers in a row after which earlier trips are forgotten, so that the next cool-down is short again."""
+"""Consecutive answers after which earlier trips are forgotten, so that the next cool-down is short again."""
 
 
 class RollingCount:
-    """Count answers and failures over the last `window` seconds, in ten buckets: the oldest tenth drops out at once."""
+    """Counts answers and failures over the last `window` seconds, in ten buckets: the oldest one drops out at once."""
 
     __slots__ = ("_answers", "_bucket_seconds", "_failures", "_tick")
 
     def __init__(self, window: float) -> None:
         self._bucket_seconds = window / _BUCKETS
         self._tick = 0
-        """Number of the current bucket, counted from time 0; its place in the lists is this modulo `_BUCKETS`."""
+        """Number of the current bucket, counted from time 0; its index in the lists is this modulo `_BUCKETS`."""
         self._answers = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
 
@@ -45,7 +45,7 @@ class RollingCount:
         self._failures = [0] * _BUCKETS
 
     def _advance(self, now: float) -> None:
-        """Make the bucket of `now` the current one, and empty the buckets that are entered anew."""
+        """Make the bucket of `now` the current one, and empty the buckets entered since."""
         tick = int(now / self._bucket_seconds)
         for stale in range(max(self._tick + 1, tick - _BUCKETS + 1), tick + 1):
             self._answers[stale % _BUCKETS] = self._failures[stale % _BUCKETS] = 0
@@ -55,9 +55,9 @@ class RollingCount:
 class Breaker:
     """Closed, it admits all attempts; open, it admits none; half open, it admits one probe at a time.
 
-    It opens after `failures_in_a_row`, or at a share of failures of `failure_rate` over `window`, once that holds at
+    It opens after `failures_in_a_row`, or at a failure rate of `failure_rate` over `window` if the window holds at
     least `minimum_requests`. The cool-down doubles with each trip, from `cooldown` to `max_cooldown`. Its length is
-    drawn between half of that and the whole, so that many processes do not probe together.
+    drawn between half of that and all of it, so that many processes do not probe together.
     """
 
     __slots__ = (
@@ -71,20 +71,20 @@ class Breaker:
         self._outcomes = RollingCount(config.window)
         self._answers_in_a_row = 0
         self.failures_in_a_row = 0
-        """Failures that count against the target, since its last answer."""
+        """Consecutive failures that count against the target, since its last answer."""
         self._trips = 0
-        """How often it opened since it was last reliable; sets the length of the cool-down."""
+        """How often it has opened since it was last reliable; determines the length of the cool-down."""
         self._opened_at = 0.0
         self._jitter = 1.0
-        """The share of its cool-down that was drawn."""
+        """The random share of the cool-down that applies."""
         self.is_probing = False
         """Whether a probe is in flight."""
         self.needs_pass = False
-        """Whether a probe may start only with the pass of a shared state, which this router does not have."""
+        """Whether a probe may start only with the pass of a shared state, which this router does not hold."""
         self.last_answer_at = -inf
         """When the target last answered."""
         self.probe_at: float | None = None
-        """The moment from which a probe may start; None while the breaker is closed."""
+        """The earliest time for a probe; None while the breaker is closed."""
 
     def state(self, now: float) -> BreakerState:
         """Return the state at `now`."""
@@ -93,7 +93,7 @@ class Breaker:
         return "open" if now < self.probe_at else "half_open"
 
     def seconds_until_probe(self, now: float) -> float:
-        """Return the seconds until it admits an attempt. 0 also while a probe is running: its result is not known."""
+        """Return the seconds until it admits an attempt. 0 also while a probe runs, since its result is unknown."""
         return 0.0 if self.probe_at is None else max(0.0, self.probe_at - now)
 
     def admits(self, now: float) -> bool:
@@ -101,17 +101,17 @@ class Breaker:
         return self.probe_at is None or (now >= self.probe_at and not self.is_probing and not self.needs_pass)
 
     def hurry(self) -> None:
-        """Shorten the cool-down to the first one: a call waits. Patience must hold many probes, not four or five."""
+        """Shorten the cool-down to the first one: a waiting call's patience must hold many probes, not four or five."""
         if self.probe_at is not None:
             self.probe_at = min(self.probe_at, self._opened_at + self._config.cooldown * self._jitter)
 
     @property
     def early_probe_at(self) -> float:
-        """The moment from which a probe may start before its time: the shortest cool-down after it last opened."""
+        """The earliest time for an early probe: the shortest cool-down after it last opened."""
         return self._opened_at + self._config.cooldown / 2
 
     def start_attempt(self) -> bool:
-        """Note that an admitted attempt starts, and return whether it is a probe.
+        """Record the start of an admitted attempt, and return whether it is a probe.
 
         End it with `record_answer`, `record_failure` or `abandon`.
         """
@@ -123,7 +123,7 @@ class Breaker:
     def record_answer(self, now: float, probe: bool) -> bool:
         """Count an answer, and return whether it closed the breaker.
 
-        Any answer counts, even an error that is not the target's fault: it shows that the target is up.
+        Any answer counts, even an error that is not the target's fault, since it shows that the target is up.
         """
         self._outcomes.add(now, False)
         self.last_answer_at = now
@@ -147,7 +147,7 @@ class Breaker:
         if probe:
             self.is_probing = False
         elif self.probe_at is not None:
-            return False  # It started before the breaker opened and is reported after: the same outage.
+            return False  # It started before the breaker opened and reports later: the same outage.
         elif not self._has_failed_too_often(now):
             return False
         self._trips += 1
@@ -158,25 +158,25 @@ class Breaker:
         return True
 
     def abandon(self, *, probe: bool) -> None:
-        """Note that an attempt ended without an outcome (it was cancelled), so another probe may start."""
+        """Record that an attempt ended without an outcome (it was cancelled), so another probe may start."""
         if probe:
             self.is_probing = False
 
     def follow_opening(self, now: float, seconds: float) -> None:
-        """Open for `seconds`, as another router's has, or its probe has failed."""
+        """Open for `seconds`, because another router's breaker has opened or its probe has failed."""
         self._trips += 1
         self._opened_at = now
         self.probe_at = now + seconds
 
     def follow_closing(self) -> None:
-        """Close, as another router's has: its probe was answered."""
+        """Close, because another router's probe was answered."""
         self.probe_at = None
         self.is_probing = self.needs_pass = False
         self.failures_in_a_row = 0
         self._outcomes.clear()
 
     def reset(self) -> None:
-        """Close it, and forget all outcomes."""
+        """Close the breaker, and forget all outcomes."""
         self.probe_at = None
         self.is_probing = False
         self.failures_in_a_row = self._trips = 0

@@ -1,4 +1,4 @@
-"""What `Health` would answer now, with nothing taken and nothing changed: for who wants to know, and asks nobody."""
+"""What `Health` would answer now, without taking or changing anything: for explanations, which call no provider."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lee_llm_router.health.waiting import QueueTicket, TargetKey
 
 
 class HealthGlance:
-    """Answers the questions that the choice of a target asks of `Health`, by its rules; see `Health.glance`.
+    """Answers the target selection's questions to `Health`, by the same rules; see `Health.glance`.
 
     Args:
-        state: Returns what is known of a target, under the lock.
+        state: Returns the state of a target, under the lock.
         refusal: Returns why no attempt may start at a target, as `Health` decides it, under the lock.
         lock: The lock.
         clock: Tells the time.
@@ -38,7 +38,7 @@ class HealthGlance:
         despite_rest: bool = False,
         last_chance: bool = False,
     ) -> Permit | Refusal:
-        """As `Health.acquire`; the permit is worth nothing."""
+        """Same as `Health.acquire`, but the permit is worthless."""
         now = self._clock.monotonic()
         with self._lock:
             target = self._state(key)
@@ -46,16 +46,16 @@ class HealthGlance:
             if last_chance:
                 refusal = refusal_at_last(target, refusal, now)
             if refusal is not None and refusal.cause == "state":
-                refusal = None  # nobody is asked for a lease; a call would mostly get one
+                refusal = None  # this asks for no lease; a call would mostly get one
         return refusal or Permit(target, probe=False, leads_gate=False, fork_generation=-1)
 
     def breaker_admits_at(self, key: TargetKey) -> float:
-        """As `Health.breaker_admits_at`."""
+        """See `Health.breaker_admits_at`."""
         with self._lock:
             return self._state(key).breaker.probe_at or 0.0
 
     def last_answer_at(self, key: TargetKey) -> float:
-        """As `Health.last_answer_at`."""
+        """See `Health.last_answer_at`."""
         with self._lock:
             return self._state(key).breaker.last_answer_at
 
@@ -64,8 +64,8 @@ class HealthGlance:
         return True
 
     def queue(self, key: TargetKey, *_: object) -> QueueTicket:
-        """Return a ticket that stands in no queue."""
+        """Return a ticket that is in no queue."""
         return QueueTicket((key,))
 
     def leave_queue(self, ticket: QueueTicket) -> None:
-        """Do nothing: no ticket stands in a queue."""
+        """Do nothing: no ticket is in a queue."""

@@ -17,18 +17,18 @@ from lee_llm_router.health.minute_window import (
 
 
 class AttemptLimits:
-    """What bounds the attempts at a provider, or at one model of it. None means no limit.
+    """The limits on attempts at a provider, or at one of its models. None means no limit.
 
     Args:
-        max_concurrency: Attempts at once.
+        max_concurrency: Concurrent attempts.
         rpm: Attempts started in any 60 seconds.
-        tpm: Tokens used in any 60 seconds: those that are reserved for an attempt, until it says what it used.
+        tpm: Tokens used in any 60 seconds. An attempt counts with its reservation until it reports its usage.
     """
 
     __slots__ = ("_others", "_starts", "_tokens", "in_flight", "is_set", "is_timed", "max_concurrency", "rpm", "tpm")
 
     cause: Literal["limit", "state"] = "limit"
-    """What keeps an attempt away when `opens_at` names a later moment; ``state``: a shared state has yet to answer."""
+    """Why an attempt must wait if `opens_at` returns a later time; ``state``: a shared state has yet to answer."""
 
     def __init__(self, max_concurrency: int | None, rpm: int | None, tpm: int | None = None) -> None:
         self.max_concurrency = max_concurrency
@@ -37,21 +37,21 @@ class AttemptLimits:
         self._starts: deque[float] = deque(maxlen=rpm or 0)
         """Start times of the latest `rpm` attempts."""
         self._others: OthersUse | None = None
-        """Requests that the vendor counts beyond our own."""
+        """Requests that the vendor counts in addition to our own."""
         self._tokens = None if tpm is None else TokenWindow(tpm)
         self.in_flight = 0
-        """Attempts that have started and not ended."""
+        """Attempts that have started but not ended."""
         self.is_timed = rpm is not None or tpm is not None
-        """Whether the vendor's word on what is left of a minute matters."""
+        """Whether the vendor's report of what is left of a minute matters."""
         self.is_set = self.is_timed or max_concurrency is not None
-        """Whether there is any; else nobody need ask here, nor count attempts."""
+        """Whether there are any limits; else nobody need ask here, nor count attempts."""
 
     def opens_at(self, now: float, tokens: int = 0) -> float | None:
         """Return the earliest time for the next attempt; None if another attempt has to end first.
 
         Args:
             now: The time.
-            tokens: What is to be reserved for it.
+            tokens: The tokens to reserve for it.
         """
         if self.max_concurrency is not None and self.in_flight >= self.max_concurrency:
             return None
@@ -63,7 +63,7 @@ class AttemptLimits:
         return at if self._tokens is None else max(at, self._tokens.opens_at(now, tokens))
 
     def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
-        """Count an attempt that starts, and return where its tokens are counted. Call it if `opens_at` allows that."""
+        """Count an attempt that starts, and return where its tokens are counted. Call it only if `opens_at` permits."""
         self.in_flight += 1
         if self.rpm is not None:
             self._starts.append(now)
@@ -74,12 +74,12 @@ class AttemptLimits:
         self.in_flight -= 1
 
     def settle(self, now: float, use: TokenUse | None, more: int) -> None:
-        """Count `more` tokens (fewer, if it is below 0) than `acquire` has reserved in `use`."""
+        """Count `more` tokens than `acquire` has reserved in `use` (fewer, if `more` is negative)."""
         if use is not None and self._tokens is not None:
             self._tokens.settle(now, use, more)
 
     def hear(self, now: float, left: LimitsLeft) -> None:
-        """Take the vendor's word for what is left: others may use the same limits."""
+        """Apply the vendor's report of what is left: others may use the same limits."""
         if left.tokens is not None and self._tokens is not None:
             self._tokens.hear(now, *left.tokens)
         if left.requests is not None and self.rpm is not None:
@@ -87,18 +87,18 @@ class AttemptLimits:
             self._others = others_use(self.rpm, own, *left.requests, now)
 
     def ask(self, now: float, tokens: int) -> None:
-        """Ask a shared state for what a call lacks; without one there is nobody to ask."""
+        """Ask a shared state for what a call lacks; without one, do nothing."""
 
     def answered_by(self, now: float) -> float | None:  # noqa: ARG002 - as `LeasedLimits.answered_by`
-        """Return when a shared state will have lent more to those who wait; None where nothing is lent."""
+        """Return when a shared state will have lent more to the waiting calls; None if nothing is lent."""
         return None
 
-    def spare(self, now: float) -> int:  # noqa: ARG002 - what a lease has is asked of `LeasedLimits`
-        """Return how many attempts were lent in advance, so that nobody has to wait for those who do already."""
+    def spare(self, now: float) -> int:  # noqa: ARG002 - only `LeasedLimits` has a lease
+        """Return how many attempts were lent in advance and can start without waiting behind others."""
         return 0
 
     def _requests_open_at(self, now: float) -> float:
-        """Return when another attempt may start, counting those of others."""
+        """Return when another attempt may start, counting the attempts of others too."""
         assert self.rpm is not None  # noqa: S101 - others are counted only then
         if self._others is not None and self._others.until <= now:
             self._others = None
@@ -107,9 +107,9 @@ class AttemptLimits:
 
 
 class RetryBudget:
-    """A token bucket: an answer adds `ratio` of a token, a retry that the router chose itself takes one.
+    """A token bucket: an answer adds `ratio` of a token, a retry that the router decides on takes one.
 
-    It holds at most `burst` tokens and starts full, as the retry quota of the AWS SDKs does.
+    It holds at most `burst` tokens and starts full, like the retry quota of the AWS SDKs.
     """
 
     __slots__ = ("burst", "ratio", "tokens")
@@ -118,10 +118,10 @@ class RetryBudget:
         self.ratio = ratio
         self.burst = burst
         self.tokens = burst
-        """Retries that can be paid for now."""
+        """Retries that it can pay for now."""
 
     def earn(self) -> None:
-        """Add the share of a token for an answer."""
+        """Add the fraction of a token for an answer."""
         if self.tokens < self.burst:
             self.tokens = min(self.burst, self.tokens + self.ratio)
 

@@ -1,12 +1,12 @@
-"""What a limit of a minute has left: counted here, and corrected by what the vendor says. Arithmetic only.
+"""What is left of a per-minute limit: counted here, and corrected by the vendor's reports. Arithmetic only.
 
 How this works
 --------------
-Own use is a list of amounts with their moments; each leaves it after 60 seconds. Someone else may use the same limit,
-or the vendor may count more than was estimated: its headers say how much it has left. What it has less than is counted
-here is `OthersUse`. That falls evenly to nothing by the moment at which the vendor says that all is there again, since
-the vendors that name one (OpenAI, Anthropic) refill their buckets evenly. Each word of the vendor's replaces the one
-before. It never gives more than the configured limit.
+Our own use is a list of amounts with times; each is dropped after 60 seconds. Others may use the same limit, or the
+vendor may count more than we estimated: its headers say how much is left. The amount by which it has less than we count
+is `OthersUse`. It falls linearly to zero by the time at which the vendor says that everything is available again, since
+the vendors that name one (OpenAI, Anthropic) refill their buckets evenly. Each report of the vendor replaces the one
+before. A report never gives more than the configured limit.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from lee_llm_router._util.data_class import dataclass
 MINUTE = 60.0
 
 _MERGED_WITHIN = MINUTE / 1000
-"""Seconds within which uses are counted as one, of the latest moment: so a thousand entries hold any traffic."""
+"""Seconds within which uses are merged into one, at the latest time: so a thousand entries hold any traffic."""
 
 
 class AmountLeft(NamedTuple):
-    """What a vendor says is left of one limit."""
+    """The vendor's report of what is left of one limit."""
 
     amount: float
     resets_in: float | None
-    """Seconds until all of it is there again; None if it does not say."""
+    """Seconds until all of it is available again; None if the vendor does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsLeft:
-    """What a vendor says is left of its limits of a minute; None where it says nothing."""
+    """The vendor's report of what is left of its per-minute limits; None if it does not say."""
 
     requests: AmountLeft | None = None
     tokens: AmountLeft | None = None
@@ -42,27 +42,27 @@ class LimitsLeft:
 
 @dataclass(frozen=True, slots=True)
 class OthersUse:
-    """What the vendor counts beyond our own use: `amount` at `since`, and nothing from `until` on."""
+    """Use that the vendor counts in addition to our own: `amount` at `since`, falling to nothing at `until`."""
 
     amount: float
     since: float
     until: float
 
     def at_most(self, most: float) -> float:
-        """Return the moment from which it is no more than `most`."""
+        """Return the time from which it is no more than `most`."""
         if most >= self.amount:
             return self.since
         return self.until - (self.until - self.since) * most / self.amount
 
 
 def others_use(limit: float, own: float, left: float, resets_in: float | None, now: float) -> OthersUse | None:
-    """Return what others use of `limit`, where the vendor has less left than our `own` use leaves; else None.
+    """Return what others use of `limit`, if the vendor has less left than our `own` use explains; else None.
 
     Args:
         limit: The configured limit.
-        own: What is counted here for the last minute.
+        own: Our own use in the last minute.
         left: What the vendor has left.
-        resets_in: Seconds until the vendor has all of it again; None: a minute, which is also the most that counts.
+        resets_in: Seconds until the vendor has all of it again; None means a minute, which is also the maximum.
         now: The time.
     """
     missing = limit - own - left
@@ -72,13 +72,13 @@ def others_use(limit: float, own: float, left: float, resets_in: float | None, n
 
 def opens_at(now: float, most: float, total: float, uses: Iterable[tuple[float, float]],
              others: OthersUse | None) -> float:  # fmt: skip
-    """Return the moment from which no more than `most`, which is not below 0, is used.
+    """Return the time from which no more than `most`, which must not be negative, is used.
 
     Args:
         now: The time.
-        most: What may be used.
+        most: The use allowed.
         total: The sum of `uses`.
-        uses: Moment and amount of our own uses within the last minute, the oldest first.
+        uses: Times and amounts of our own uses within the last minute, oldest first.
         others: What others use.
     """
     moment, remaining = now, iter(uses)
@@ -95,7 +95,7 @@ def opens_at(now: float, most: float, total: float, uses: Iterable[tuple[float, 
 
 @dataclass(slots=True, eq=False)
 class TokenUse:
-    """Tokens of the attempts that started at nearly the same moment."""
+    """Tokens of the attempts that started at nearly the same time."""
 
     since: float
     at: float
@@ -104,7 +104,7 @@ class TokenUse:
 
 
 class TokenWindow:
-    """At most `limit` tokens in any 60 seconds. What is larger than the limit passes when nothing else is counted."""
+    """At most `limit` tokens in any 60 seconds. A request larger than the limit passes when nothing else is counted."""
 
     __slots__ = ("_limit", "_others", "_total", "_uses")
 
@@ -115,7 +115,7 @@ class TokenWindow:
         self._others: OthersUse | None = None
 
     def opens_at(self, now: float, tokens: int) -> float:
-        """Return the earliest moment for an attempt that may use so many tokens."""
+        """Return the earliest time for an attempt that may use this many tokens."""
         self._forget(now)
         most = self._limit - min(tokens, self._limit)
         if self._others is None and self._total <= most:
@@ -134,14 +134,14 @@ class TokenWindow:
         return use
 
     def settle(self, now: float, use: TokenUse, more: int) -> None:
-        """Count `more` tokens than were reserved (fewer, if it is below 0), if that was within the last minute."""
+        """Count `more` tokens than were reserved (fewer, if it is negative), if that was within the last minute."""
         self._forget(now)
         if use.at + MINUTE > now:
             use.amount += more
             self._total += more
 
     def hear(self, now: float, left: float, resets_in: float | None) -> None:
-        """Take the vendor's word for what is left."""
+        """Apply the vendor's report of what is left."""
         self._forget(now)
         self._others = others_use(self._limit, self._total, left, resets_in, now)
 
@@ -151,7 +151,7 @@ class TokenWindow:
         return self._total
 
     def _forget(self, now: float) -> None:
-        """Drop what is older than a minute."""
+        """Drop uses older than a minute."""
         while self._uses and self._uses[0].at + MINUTE <= now:
             self._total -= self._uses.popleft().amount
         if self._others is not None and self._others.until <= now:

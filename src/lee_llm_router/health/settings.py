@@ -7,7 +7,7 @@ from lee_llm_router.settings.model import Section
 
 
 class HealthConfig(Section):
-    """When a target is left alone, and how many retries an outage may cost. Kept per router."""
+    """When to leave a target alone, and how many retries an outage may cost. Kept per router."""
 
     failures_in_a_row: Integer = Field(5, ge=1, description="Failures in a row that open a target's breaker.")
     failure_rate: Number = Field(0.5, gt=0, le=1, description="Share of failures that opens it.")

@@ -1,4 +1,4 @@
-"""What a `Health` that is joined to a shared state asks it and tells it, of one target: it is noted for the link."""
+"""Notes for the link what a `Health` with a shared state asks and reports about one target."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from lee_llm_router.health.states import Refusal, TargetState
 
 
 def ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) -> None:
-    """Ask the shared state for what the call that was refused lacks."""
+    """Ask the shared state for what the refused call lacks."""
     provider = target.provider
     if refusal.cause == "state":
         of_model, door = target.limits, target.door
         if door is not None and door.known_by(now) is not None:
             door.ask(now)
-        # The limits of the model are looked at only where those of the provider let an attempt pass.
+        # The limits of the model matter only if those of the provider let an attempt pass.
         if of_model is not None and (door is None or door.is_known) and provider.limits.cause == "limit":
             of_model.ask(now, tokens)
         else:
@@ -26,7 +26,7 @@ def ask_shared(target: TargetState, refusal: Refusal, now: float, tokens: int) -
 
 
 def tell_shared(target: TargetState, *, has_news: bool = False, reopened: bool = False) -> None:
-    """Tell the shared state what has changed, where something may have."""
+    """Report to the shared state what has changed, if anything may have."""
     for door in (target.door, target.provider.door):
         if door is not None and (has_news or door.is_troubled):
             door.settled(reopened=reopened and door is target.door)

@@ -1,4 +1,4 @@
-"""What is known of one target and of one provider, and the data that `Health` hands out. Arithmetic only."""
+"""The state of one target and of one provider, and the data that `Health` returns. Arithmetic only."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ BREAKER_OPEN = "its circuit breaker is open"
 _VENDOR_WAIT = "the vendor asked to wait"
 
 RESTS_PROVIDER = frozenset({FailureType.AUTH, FailureType.QUOTA})
-"""Failures of a key: they rest every target of the provider that is asked with it."""
+"""Failures of a key: they make every target that uses the key rest."""
 
 MAX_RECOVERY = 64
-"""Attempts at once from which a target that has come back is no longer held back."""
+"""Concurrent attempts from which a target that has come back is no longer held back."""
 
 RefusalCause = Literal["breaker", "gate", "limit", "recovery", "queue", "rest", "state"]
-"""What keeps an attempt away: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls; or
-that a shared state has been asked for a part of a limit and answers within milliseconds."""
+"""Why an attempt must wait: a breaker or a rest (nobody knows until when), a vendor's wait, a limit, other calls; or a
+shared state that was asked for a part of a limit and answers within milliseconds."""
 
 _STATE_ASKED = "the shared state is asked"
 
 Transition = Literal["open", "close"]
-"""What an outcome did to the target's breaker."""
+"""The effect of an outcome on the target's breaker."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
-    """What is known of one target at one moment."""
+    """The health of one target at one moment."""
 
     state: BreakerState = "closed"
     """State of the circuit breaker."""
@@ -53,20 +53,20 @@ class TargetHealth:
     last_failure: str | None = None
     """Type of the latest failure of any kind."""
     retry_after: float = 0.0
-    """Seconds until it may be asked again, as far as is known; 0 means now."""
+    """Seconds until it may be called again, as far as known; 0 means now."""
     in_flight: int = 0
-    """Attempts that have started and not ended."""
+    """Attempts that have started but not ended."""
     waiting: int = 0
     """Calls in its queue."""
     available: bool = True
-    """Whether an attempt may start now, or as soon as a place is free."""
+    """Whether an attempt may start now, or as soon as a slot is free."""
     reason: str | None = None
     """Why it is not available."""
     retry_budget: float = 0.0
     """Retries that its provider's budget can pay for now."""
     keys: Mapping[str, TargetHealth] = field(default_factory=dict, hash=False)
-    """Where its provider has several keys: the same for each, by its variable. What is above is then that of the key
-    that serves soonest, and the counts are of all."""
+    """If its provider has several keys: the health with each key, by its variable. The fields above are then those of
+    the key that serves soonest, and the counts are for all keys."""
 
 
 @dataclass(slots=True)
@@ -84,17 +84,17 @@ class Permit:
     """Tokens reserved for the attempt."""
     of_provider: TokenUse | None = None
     of_model: TokenUse | None = None
-    """Where they are counted; None where nothing limits them."""
+    """Where they are counted; None if nothing limits them."""
 
     def settle(self, tokens: int | None, left: LimitsLeft | None, now: float) -> None:
-        """Count what the attempt used in place of the estimate, and what the vendor says is left."""
+        """Replace the estimate by what the attempt used, and apply the vendor's report of what is left."""
         of_provider, of_model = self.target.provider.limits, self.target.limits
         if tokens is not None and tokens != self.tokens:
             of_provider.settle(now, self.of_provider, tokens - self.tokens)
             if of_model is not None:
                 of_model.settle(now, self.of_model, tokens - self.tokens)
         if left is not None:
-            # Vendors count by model: where the model has a limit of its own, theirs is that.
+            # Vendors count by model: if the model has its own limit, the report is about that.
             (of_provider if of_model is None or not of_model.is_timed else of_model).hear(now, left)
 
 
@@ -105,12 +105,12 @@ class Refusal:
     cause: RefusalCause
     reason: str
     opens_at: float | None
-    """The earliest time for an attempt, as far as is known; None if it depends on other attempts."""
+    """The earliest time for an attempt, as far as known; None if it depends on other attempts."""
     asked_at: float
 
 
 class TargetState:
-    """What is known of one target."""
+    """The state of one target."""
 
     __slots__ = (
         "breaker", "door", "failures", "gate", "hears_limits", "in_flight", "last_failure", "last_used", "limits",
@@ -123,30 +123,30 @@ class TargetState:
     ) -> None:  # fmt: skip
         self.provider = provider
         self.limits = provider.limits_of(model)
-        """The limits of the model alone; None if it has none."""
+        """The model's own limits; None if it has none."""
         self.hears_limits = provider.limits.is_timed or (self.limits is not None and self.limits.is_timed)
-        """Whether what an attempt used, and what its vendor says is left, matters."""
+        """Whether an attempt's usage, and the vendor's report of what is left, matter."""
         self.breaker = Breaker(config, random)
         self.gate = VendorGate()
         self.rest = Rest(config.rest, config.max_rest)
         self.recovery = MAX_RECOVERY
-        """Attempts at once allowed: one after a probe has closed the breaker, and one more with each answer."""
+        """Concurrent attempts allowed: one after a probe has closed the breaker, and one more with each answer."""
         self.queue = TargetQueue()
         self.door: SharedDoor | None = None
-        """Shares breaker, gate and rest with other routers; None where there is no shared state."""
+        """Shares breaker, gate and rest with other routers; None without a shared state."""
         self.successes = 0
         self.failures = 0
         self.in_flight = 0
         self.last_failure: str | None = None
         self.plain_permit = Permit(self, False, False, fork_generation)
-        """Of an attempt that is no probe, leads nothing and has no limits: always the same."""
+        """For attempts that are not a probe, lead nothing and have no limits: always the same one."""
         self.last_used = -inf
-        """When it was last asked for a permit."""
+        """When a permit for it was last requested."""
 
     def record_failure(
         self, permit: Permit, failure: FailureType, counts_against_target: bool, now: float
     ) -> Transition | None:
-        """Count a failed attempt, and return what it did to the breaker."""
+        """Count a failed attempt, and return its effect on the breaker."""
         self.gate.abandon(leader=permit.leads_gate)
         if failure is FailureType.CANCELLED:
             self.breaker.abandon(probe=permit.probe)
@@ -158,7 +158,7 @@ class TargetState:
         return self._answered(permit, now)
 
     def record_success(self, permit: Permit, now: float) -> Transition | None:
-        """Count an answer, and return what it did to the breaker."""
+        """Count an answer, and return its effect on the breaker."""
         self.successes += 1
         if self.gate.rate is not None:
             self.gate.record_answer(now, leader=permit.leads_gate)
@@ -174,7 +174,7 @@ class TargetState:
         return "close"
 
     def opens_at(self, now: float) -> float | None:
-        """Return the moment from which breaker, gate and the limits of its model admit the first call in its queue.
+        """Return the time from which breaker, gate and model limits admit the first call in its queue.
 
         None if another attempt has to end first.
         """
@@ -195,7 +195,7 @@ class TargetState:
         return max(opens_at, probe_at) if now < probe_at else None
 
     def refusal(self, ticket: QueueTicket | None, now: float, despite_rest: bool, tokens: int) -> Refusal | None:
-        """Return why no attempt may start now, as `Health.acquire` is asked for it; None if one may."""
+        """Return why no attempt may start now, as for `Health.acquire`; None if one may."""
         provider = self.provider
         if self.door is not None and (answered_by := self.door.known_by(now)) is not None:
             return Refusal("state", _STATE_ASKED, answered_by, now)
@@ -207,7 +207,7 @@ class TargetState:
         if self.in_flight >= self.recovery < MAX_RECOVERY:
             return Refusal("recovery", "it has just come back", None, now)
         by_gate = None if self.gate.rate is None else self._refusal_by_gate(now)
-        # Most have no limits, and nobody waits for them.
+        # Most targets have no limits and no waiting calls.
         if by_gate is not None or not (provider.limits.is_set or self.limits is not None or provider.line.size):
             return by_gate
         return _refusal_by_limits(self, ticket, now, tokens)
@@ -222,12 +222,12 @@ class TargetState:
         return None
 
     def _freed(self, now: float) -> bool:
-        """Whether a probe may start without the pass of a shared state, since that does not answer."""
+        """Whether a probe may start without the pass of a shared state, because that does not answer."""
         lacks_pass = self.door is not None and self.breaker.needs_pass and self.door.goes_alone(now)
         return lacks_pass and self.breaker.admits(now)
 
     def _probe_at(self, now: float) -> float | None:
-        """Return the earliest moment for a probe; None while one is under way here."""
+        """Return the earliest time for a probe; None while one is in progress here."""
         breaker = self.breaker
         if breaker.is_probing or breaker.probe_at is None:
             return None
@@ -236,12 +236,12 @@ class TargetState:
         return breaker.probe_at
 
     def follow_closing(self) -> None:
-        """Close the breaker as another router has, and let the calls that wait through one by one."""
+        """Close the breaker as another router has, and let the waiting calls through one by one."""
         self.breaker.follow_closing()
         self.recovery = 1 if len(self.queue) > 1 else MAX_RECOVERY
 
     def refusal_of_model(self, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
-        """Return why the limits of its model, if it has any, admit no attempt; None if they do."""
+        """Return why the limits of its model, if any, admit no attempt; None if they do."""
         if self.limits is None:
             return None
         opens_at = self.limits.opens_at(now, tokens)
@@ -250,12 +250,12 @@ class TargetState:
         waiting = 0 if ticket is not None and self.limits.spare(now) else len(self.queue)
         if (
             waiting and self.queue.first is not ticket and self.limits.spare(now) <= waiting
-        ):  # a small request passes no large one
+        ):  # a small request does not overtake a large one
             return refusal_in_queue(self.limits, now)
         return None
 
     def reset(self) -> None:
-        """Forget what keeps attempts away."""
+        """Forget everything that keeps attempts away."""
         self.breaker.reset()
         self.gate = VendorGate()
         if self.door is not None:
@@ -264,7 +264,7 @@ class TargetState:
         self.recovery = MAX_RECOVERY
 
     def snapshot(self, now: float) -> TargetHealth:
-        """Return what is known at `now`, as data."""
+        """Return the health at `now`, as data."""
         provider = self.provider
         rest = self.rest if self.rest.until >= provider.rest.until else provider.rest
         reason, wait = None, max(0.0, self.gate.closed_until - now, self.breaker.seconds_until_probe(now))
@@ -292,12 +292,12 @@ class TargetState:
 
 
 def refusal_by(limits: AttemptLimits, reason: str, opens_at: float | None, now: float) -> Refusal:
-    """Return the refusal of an attempt that `limits` have just named a later moment for; `reason` if that is theirs."""
+    """Return the refusal of an attempt that `limits` have just delayed; `reason` applies if they are the cause."""
     return Refusal(limits.cause, reason if limits.cause == "limit" else _STATE_ASKED, opens_at, now)
 
 
 def refusal_in_queue(limits: AttemptLimits, now: float) -> Refusal:
-    """Return the refusal of a call before which others wait; for more of a lease, where `limits` are lent."""
+    """Return the refusal of a call that is behind others; if `limits` are lent, until more is lent."""
     answered_by = limits.answered_by(now)
     if answered_by is None:
         return Refusal("queue", "others are waiting for it", None, now)
@@ -305,13 +305,13 @@ def refusal_in_queue(limits: AttemptLimits, now: float) -> Refusal:
 
 
 def _refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: float, tokens: int) -> Refusal | None:
-    """Return why limits, or those who wait, admit no attempt at `target`; None if they do.
+    """Return why limits, or waiting calls, admit no attempt at `target`; None if they do.
 
     Args:
-        target: The target, which admits it itself.
+        target: The target, which itself admits the attempt.
         ticket: The place of the call in the queue, if it has one.
         now: The time.
-        tokens: What is to be reserved for the attempt.
+        tokens: The tokens to reserve for the attempt.
     """
     provider = target.provider
     if provider.limits.is_set:
@@ -322,7 +322,7 @@ def _refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: flo
         return refusal
     if provider.line.size:
         first = provider.line.first(now)
-        # Of what is lent in advance there is enough for many: those who wait for it need not go one by one.
+        # A lease in advance is enough for many: the calls that wait for it need not go one by one.
         ahead = 0 if ticket is not None else provider.line.size
         if first is not None and first is not ticket and provider.limits.spare(now) <= ahead:
             return refusal_in_queue(provider.limits, now)
@@ -330,7 +330,7 @@ def _refusal_by_limits(target: TargetState, ticket: QueueTicket | None, now: flo
 
 
 def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) -> Refusal | None:
-    """Return `refusal` as it holds for a call whose patience has ended: it may probe before the breaker's time."""
+    """Return `refusal` for a call whose patience has ended: it may probe before the breaker's time."""
     if refusal is None or refusal.cause != "breaker" or refusal.opens_at is None:
         return refusal
     early = min(refusal.opens_at, target.breaker.early_probe_at)
@@ -338,7 +338,7 @@ def refusal_at_last(target: TargetState, refusal: Refusal | None, now: float) ->
 
 
 class ProviderState:
-    """What all targets of one provider share; where it has several keys, of one key, but for the retry budget.
+    """The state that all targets of one provider share; with several keys, of one key, except for the retry budget.
 
     Args:
         provider: Its settings.
@@ -355,9 +355,9 @@ class ProviderState:
         self.rest = Rest(config.rest, config.max_rest)
         self.line = WaitingLine()
         self.door: SharedDoor | None = None
-        """Shares the rest with other routers; None where there is no shared state."""
+        """Shares the rest with other routers; None without a shared state."""
 
     def limits_of(self, model: str | None) -> AttemptLimits | None:
-        """Return new limits of a model, as they are configured; None if it has none of its own."""
+        """Return new limits for a model, as configured; None if it has none of its own."""
         found = None if model is None else self._model_limits.get(model)
         return None if found is None else AttemptLimits(found.max_concurrency, found.rpm, found.tpm)

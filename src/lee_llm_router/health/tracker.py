@@ -1,10 +1,10 @@
-"""Track what is known of each target now, and say which may be asked. A router has one `Health`.
+"""Tracks the health of each target, and decides which may be called. A router has one `Health`.
 
 How this works
 --------------
-A target is a model of a provider; where the provider has several keys, asked with one of them. `Health` keeps a
-`TargetState` for each target (circuit breaker, vendor gate, limits of the model, queue of waiting calls, counters) and
-a `ProviderState` for each provider or key (configured limits, rest, retry budget; keys share the last).
+A target is a model of a provider; if the provider has several keys, with one of them. `Health` keeps a `TargetState`
+for each target (circuit breaker, vendor gate, limits of the model, queue of waiting calls, counters) and a
+`ProviderState` for each provider or key (configured limits, rest, retry budget; keys share the last).
 
 For each attempt the engine calls:
 
@@ -14,16 +14,16 @@ For each attempt the engine calls:
 2. `queue(key, refusal)`, if the call waits. It returns a `QueueTicket`. The engine waits until `ticket.woken` is done
    or the refusal has run out, and calls `acquire(key, ticket)`. If that is refused too, the ticket keeps its place. A
    call that gives up calls `leave_queue(ticket)`.
-3. `release(permit, ...)` once for each permit, with the outcome. It tells the breaker and the gate, closes the gate if
-   the vendor named a wait, and wakes the calls that may go on now.
+3. `release(permit, ...)` once for each permit, with the outcome. It informs the breaker and the gate, closes the gate
+   if the vendor named a wait, and wakes the calls that may go on now.
 
-Before a retry that the router chose itself, the engine also calls `spend_retry(provider)`.
+Before a retry that the router decides on itself, the engine also calls `spend_retry(provider)`.
 
-Those who wait for a provider are served in order of arrival over all its targets, passing over targets that are closed
-(`waiting.py`). Each change wakes two calls at most: the one whose turn it is, and the first of a target that is closed,
-for it waits for a moment that may have changed. Nothing here waits: the clock is injected, and the lock is held only
-for arithmetic. It is reentrant, because a signal handler may close a stream, which releases its permit, while the same
-thread holds the lock. A forked child keeps what is known, but not the permits and tickets of its parent.
+Calls that wait for a provider are served in order of arrival across all its targets, passing over targets that are
+closed (`waiting.py`). Each change wakes two calls at most: the one whose turn it is, and the first of a target that is
+closed, which waits for a time that may have changed. Nothing here waits: the clock is injected, and the lock is held
+only for arithmetic. It is reentrant, because a signal handler may close a stream, which releases its permit, while the
+same thread holds the lock. A forked child keeps the health, but not the permits and tickets of its parent.
 """
 
 from __future__ import annotations
@@ -58,20 +58,20 @@ if TYPE_CHECKING:
     from lee_llm_router.health.shared.link import StateLink
 
 MAX_TARGETS = 4096
-"""Targets remembered, since callers may pass any model name; beyond it the least recently used are forgotten."""
+"""The most targets remembered, since callers may pass any model name; the least recently used are forgotten."""
 
 _EVICTED_AT_ONCE = 256
 
 
 class Health:
-    """Says which targets may be asked now, and learns from every attempt.
+    """Decides which targets may be called now, and learns from every attempt.
 
     Args:
         config: Thresholds and times.
         providers: Settings of the providers, which hold their limits.
         clock: Tells the time.
         random: Returns a number in [0, 1), for the jitter of cool-downs.
-        link: Joins it to a shared state; None: it knows what happens in this router.
+        link: Connects it to a shared state; None: it knows only this router.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Health:
         self._fork_generation = 0
         self._targets: dict[TargetKey, TargetState] = {}
         self._keyed: dict[TargetKey, dict[str, TargetState]] = {}
-        """Of those that are asked with several keys: each by its variable, by provider and model."""
+        """Targets with several keys: the state for each key variable, by provider and model."""
         self._providers: dict[tuple[str, str | None], ProviderState] = {}
         """By name and, for each key of a provider that has several, its variable."""
         self.token_limited = frozenset(name for name, one in providers.items() if one.limits_tokens)
@@ -101,9 +101,9 @@ class Health:
     def successor(
         self, config: HealthConfig, providers: Mapping[str, ProviderConfig], unchanged: Iterable[str]
     ) -> Health:
-        """Return the health under new settings. It shares with this one all that is known of some providers.
+        """Return the health under new settings. It shares the state of unchanged providers with this one.
 
-        Both may be used at once: calls that began under the old settings end there.
+        Both may be used at once: calls that began under the old settings finish there.
 
         Args:
             config: Thresholds and times.
@@ -113,7 +113,7 @@ class Health:
         other = Health(config, providers, self._clock, self._random, self._link)
         other._fork_generation = self._fork_generation
         with self._lock:
-            # Its own lock stays alive, since a fork finds its `_reset_in_child` by that.
+            # Keep its own lock alive, since a fork finds its `_reset_in_child` through it.
             other._own_lock, other._lock = other._lock, self._lock
             shared = set(unchanged)
             for name in shared:
@@ -131,11 +131,11 @@ class Health:
         despite_rest: bool = False,
         last_chance: bool = False,
     ) -> Permit | Refusal:
-        """Return a permit for `key`, or a refusal that says why not.
+        """Return a permit for `key`, or a refusal with the reason.
 
         Args:
             ticket: The caller's place in the queue, if it has been waiting. A permit ends it.
-            tokens: An estimate of what the attempt will use, to be reserved where `tpm` limits that.
+            tokens: An estimate of what the attempt will use, to reserve if `tpm` limits that.
             despite_rest: Whether the caller has no other target, so that a rest does not keep it away.
             last_chance: Whether the caller's patience has ended: it may probe before the breaker's time.
         """
@@ -162,7 +162,7 @@ class Health:
                 target.rest.start_attempt(now)
             if provider.rest.length:
                 provider.rest.start_attempt(now)
-            # Breaker and gate are asked only where they say anything: most targets are well.
+            # Ask breaker and gate only if they have something to say: most targets are healthy.
             probe = target.breaker.probe_at is not None and target.breaker.start_attempt()
             leads = target.gate.rate is not None and target.gate.start_attempt(now)
             permit = target.plain_permit
@@ -185,15 +185,15 @@ class Health:
         tokens: int | None = None,
         left: LimitsLeft | None = None,
     ) -> Transition | None:
-        """Give `permit` back with the outcome of the attempt, and return what that did to the target's breaker.
+        """Give `permit` back with the outcome of the attempt, and return the effect on the target's breaker.
 
         Args:
             failure: How the attempt failed, CANCELLED included; None for an answer.
             counts_against_target: Whether the failure is the target's fault.
             close_gate_for: Seconds for which the vendor asked to be left alone; None or 0 if it did not.
-            rests: Whether the failure says that the target cannot serve for now.
-            tokens: What the attempt used; None if that is not known, so that the estimate stands.
-            left: What the vendor says is left of its limits; None if it does not say.
+            rests: Whether the failure means that the target cannot serve for now.
+            tokens: What the attempt used; None if that is unknown, so that the estimate stands.
+            left: The vendor's report of what is left of its limits; None if there is none.
         """
         now = self._clock.monotonic()
         with self._lock.inner:
@@ -226,17 +226,17 @@ class Health:
             return changed
 
     def glance(self) -> HealthGlance:
-        """Return what answers as this does, and changes nothing: no permit is taken, and no target becomes known."""
+        """Return an object that answers like this one, but changes nothing: it takes no permit, and adds no target."""
         from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for those who look, not for calls
 
         return HealthGlance(self._seen_target, self._lock, self._clock)
 
     def view(self) -> HealthView:
-        """Return what is known of every target, as `snapshot` does, each looked up when it is asked for."""
+        """Return the health of every target, like `snapshot`, but each looked up on access."""
         return HealthView(self._targets, self._keyed, self._lock, self._clock)
 
     def _seen_target(self, key: TargetKey) -> TargetState:
-        """Return the state of `key`; of one that is not known, the state it would begin with. The lock is held."""
+        """Return the state of `key`; for an unknown target, the state it would begin with. The lock is held."""
         known = self._targets.get(key)
         if known is not None:
             return known
@@ -245,12 +245,12 @@ class Health:
         return TargetState(self._config, provider, self._random, key[1])
 
     def breaker_admits_at(self, key: TargetKey) -> float:
-        """Return the moment from which the breaker of `key` admits an attempt; in the past if it does so now."""
+        """Return the time from which the breaker of `key` admits an attempt; a past time if it does so now."""
         with self._lock:
             return self._target(key).breaker.probe_at or 0.0
 
     def last_answer_at(self, key: TargetKey) -> float:
-        """Return when `key` last answered a call, whichever; minus infinity if it never did."""
+        """Return when `key` last answered any call; minus infinity if it never did."""
         with self._lock:
             return self._target(key).breaker.last_answer_at
 
@@ -266,9 +266,9 @@ class Health:
 
         Args:
             key: The target.
-            refusal: Why the caller waits, and so until when; None if it does not say.
+            refusal: Why the caller waits, and so until when; None if unknown.
             tokens: As for `acquire`.
-            others: The same target, asked with other keys: it stands in their queues too, and is woken by any.
+            others: The same target with other keys: the ticket is in their queues too, and any of them wakes it.
         """
         ticket = QueueTicket((key, *others), tokens)
         until = None if refusal is None else refusal.opens_at
@@ -289,12 +289,12 @@ class Health:
         return ticket
 
     def leave_queue(self, ticket: QueueTicket) -> None:
-        """Give up a place in a queue."""
+        """Leave the queue."""
         with self._lock:
             self._end(ticket, None, self._clock.monotonic())
 
     def _end(self, ticket: QueueTicket, served: TargetState | None, now: float) -> None:
-        """Take `ticket` out of all queues; those but the one of `served` may go on, as it was woken there in vain."""
+        """Remove `ticket` from all queues; those other than that of `served` may go on, as they woke it in vain."""
         for key in ticket.keys:
             target = self._target(key)
             target.provider.line.remove(target.queue, ticket)
@@ -302,12 +302,12 @@ class Health:
                 self._wake(target, now)
 
     def snapshot(self) -> Mapping[TargetKey, TargetHealth]:
-        """Return what is known of every target, as data; of one with several keys as a whole, with each."""
+        """Return the health of every target, as data; for one with several keys, as a whole and for each key."""
         with self._lock:
             return dict(self.view())
 
     def reset(self, provider: str | None = None, model: str | None = None) -> None:
-        """Forget what closes targets: breakers, vendors' waits, rests, and what the retry budget has spent.
+        """Forget everything that closes targets: breakers, vendors' waits, rests, and spent retry budgets.
 
         Args:
             provider: Only targets of this provider. Default: all.
@@ -327,7 +327,7 @@ class Health:
                         state.door.forget()
 
     def _reset_in_child(self) -> None:
-        """Drop the attempts and waits of the parent's threads, in a forked child: they will never end there."""
+        """Drop the attempts and waits of the parent's threads in a forked child: they will never end there."""
         self._fork_generation += 1
         for target in self._targets.values():
             target.in_flight = 0
@@ -382,7 +382,7 @@ class Health:
         return provider
 
     def _evict(self) -> None:
-        """Forget the least recently used targets that are not in use; those with limits of their own are kept."""
+        """Forget the least recently used targets that are not in use; targets with limits of their own are kept."""
         idle = (key for key, t in self._targets.items() if not t.in_flight and not t.queue and t.limits is None)
         # Evict in batches: finding the oldest scans every target.
         for key in nsmallest(_EVICTED_AT_ONCE, idle, key=lambda key: self._targets[key].last_used):

@@ -1,4 +1,4 @@
-"""What is known of targets, looked up one by one: for a policy, which needs a few of them in every call."""
+"""The health of targets, looked up one by one: for a policy, which needs a few of them in every call."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lee_llm_router.health.waiting import KeyedTarget, TargetKey
 
 
 class HealthView(Mapping[TargetKey, TargetHealth]):
-    """The targets that were asked, by provider and model. Each is as it stands when it is looked up.
+    """The health of the known targets, by provider and model. Each is as of the moment of access.
 
     Args:
-        targets: What is known of each target.
-        keyed: Those among them that are asked with several keys: of each, what is known by the key's variable.
+        targets: The state of each target.
+        keyed: The targets with several keys: for each, the states by key variable.
         lock: The lock over them.
         clock: Tells the time.
     """
@@ -42,7 +42,7 @@ class HealthView(Mapping[TargetKey, TargetHealth]):
         return found
 
     def get(self, key: TargetKey, default: TargetHealth | None = None) -> TargetHealth | None:  # type: ignore[override]
-        """Return what is known of the target `key`, else `default`."""
+        """Return the health of the target `key`, else `default`."""
         with self._lock:
             target, now = self._targets.get(key), self._clock.monotonic()
             if target is not None:
@@ -63,10 +63,10 @@ class HealthView(Mapping[TargetKey, TargetHealth]):
 
 
 def whole_health(keys: Mapping[str, TargetHealth]) -> TargetHealth:
-    """Return the health of a target that is asked with several keys: what they can do together.
+    """Return the health of a target with several keys: what they can do together.
 
     Args:
-        keys: The health of each, by its variable.
+        keys: The health with each key, by its variable.
     """
     best = min(keys.values(), key=lambda one: (not one.available, one.retry_after, one.failures_in_a_row))
     failed = next((one.last_failure for one in keys.values() if one.last_failure is not None), None)

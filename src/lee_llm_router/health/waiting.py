@@ -2,19 +2,20 @@
 
 How this works
 --------------
-All targets of a provider share its limits, so there is one order of arrival over all of them. But a target may be
+All targets of a provider share its limits, so there is one order of arrival across all of them. But a target may be
 closed by its own breaker or vendor gate, and then its calls must hold up nobody else. So each target has a
 `TargetQueue`, and the `WaitingLine` of the provider knows which of them are open:
 
-- **open**: the queue stands in `_open`, a heap by the arrival of its first call;
-- **closed until a known moment**: it stands in `_closed`, a heap by that moment, and moves over when that has come;
-- **closed until another attempt ends** (a probe, the leader of a gate): it stands nowhere, and is placed anew then.
+- **open**: the queue is in `_open`, a heap by the arrival of its first call;
+- **closed until a known time**: it is in `_closed`, a heap by that time, and moves over when the time has come;
+- **closed until another attempt ends** (a probe, the leader of a gate): it is in neither heap, and is placed again
+  then.
 
-Whoever changes a target's breaker, gate or queue calls `place` afterwards. `first` then is the call whose turn it is:
-of the open queues, the first call of the one that has waited longest. Both cost the logarithm of the number of targets
-waited for, not the number itself: with a heap entry for each waiting model, two thousand models cost what one does.
+Code that changes a target's breaker, gate or queue calls `place` afterwards. `first` then is the call whose turn it is:
+among the open queues, the first call of the one that has waited longest. Both take time logarithmic in the number of
+targets waited for: with a heap entry for each waiting model, two thousand models cost about as much as one.
 
-An entry is not removed when its queue changes; it no longer fits its queue then, and is dropped when it comes up.
+An entry is not removed when its queue changes; it no longer matches its queue then, and is dropped when it comes up.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from math import inf
 from typing import TypeAlias
 
 TargetKey: TypeAlias = tuple[str, str | None]
-"""Provider name and model. Of a target that is asked with one of several keys it is a `KeyedTarget`."""
+"""Provider name and model. For a target with one of several keys it is a `KeyedTarget`."""
 
 _arrivals = count()
 
 
 class KeyedTarget(tuple[str, "str | None"]):
-    """Provider name and model, asked with one of several keys: equal only to the same, asked with the same key.
+    """Provider name, model and one of several keys: equal only to a target with the same key.
 
     Args:
         provider: Name of the provider.
@@ -77,7 +78,7 @@ class QueueTicket:
     def __init__(self, keys: tuple[TargetKey, ...], tokens: int = 0) -> None:
         self.keys = keys
         self.tokens = tokens
-        """What is to be reserved for the attempt."""
+        """The tokens to reserve for the attempt."""
         self.arrival = next(_arrivals)
         """Tickets are served in the order of this number."""
         self.woken: Future[None] = Future()
@@ -94,10 +95,10 @@ class TargetQueue:
     __slots__ = ("_tickets", "place")
 
     def __init__(self) -> None:
-        # Ordered, so that the first is found, and any is removed, in constant time.
+        # Ordered, so that finding the first and removing any take constant time.
         self._tickets: OrderedDict[QueueTicket, None] = OrderedDict()
         self.place: tuple[int, float] | None = None
-        """Its valid entry in the line: arrival of its first call, and when it opens (-inf: it is open). None: none."""
+        """Its valid entry in the line: arrival of its first call, and when it opens (-inf: now). None: no entry."""
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -108,7 +109,7 @@ class TargetQueue:
         return next(iter(self._tickets), None)
 
     def firsts(self, number: int) -> list[QueueTicket]:
-        """Return so many of the calls that have waited longest, or all."""
+        """Return up to `number` of the calls that have waited longest."""
         return list(islice(self._tickets, number))
 
     def append(self, ticket: QueueTicket) -> None:
@@ -116,7 +117,7 @@ class TargetQueue:
         self._tickets[ticket] = None
 
     def remove(self, ticket: QueueTicket) -> bool:
-        """Remove a call, and return whether it was here."""
+        """Remove a call, and return whether it was in the queue."""
         if ticket not in self._tickets:
             return False
         del self._tickets[ticket]
@@ -129,17 +130,17 @@ class TargetQueue:
 
 
 class WaitingLine:
-    """All that wait for one provider."""
+    """All calls that wait for one provider."""
 
     __slots__ = ("_closed", "_open", "size")
 
     def __init__(self) -> None:
         self.size = 0
-        """Calls that wait, for any target."""
+        """Number of waiting calls, for any target."""
         self._open: list[tuple[int, TargetQueue]] = []
-        """Heap of queues by the arrival of their first call, which no two have in common."""
+        """Heap of queues by the arrival of their first call, which is unique."""
         self._closed: list[tuple[float, int, TargetQueue]] = []
-        """Heap of queues by the moment at which they open."""
+        """Heap of queues by the time at which they open."""
 
     def append(self, queue: TargetQueue, ticket: QueueTicket) -> None:
         """Add a call at the end of `queue`. Call `place` next."""
@@ -147,13 +148,13 @@ class WaitingLine:
         self.size += 1
 
     def remove(self, queue: TargetQueue, ticket: QueueTicket) -> None:
-        """Remove a call from `queue`, if it is there. Call `place` next, if anybody waits."""
+        """Remove a call from `queue`, if it is there. Call `place` next, if any call is left."""
         if queue.place is not None and queue.first is ticket:
             queue.place = None
         self.size -= queue.remove(ticket)
 
     def place(self, queue: TargetQueue, opens_at: float | None, now: float) -> None:
-        """Note that the target of `queue` opens at `opens_at`; None if another attempt has to end first."""
+        """Record that the target of `queue` opens at `opens_at`; None if another attempt has to end first."""
         first = queue.first
         if first is None or opens_at is None:
             queue.place = None
@@ -184,14 +185,14 @@ class WaitingLine:
     def firsts(self, now: float, number: int) -> list[QueueTicket]:
         """Return calls of open targets, up to `number` of them, nearly in the order of arrival."""
         found: list[QueueTicket] = []
-        if self.first(now) is not None:  # and those whose moment has come are open now
+        if self.first(now) is not None:  # queues whose time has come are now open, too
             for arrival, queue in sorted(self._open, key=lambda entry: entry[0]):
                 if len(found) < number and queue.place == (arrival, -inf):
                     found += queue.firsts(number - len(found))
         return found
 
     def clear(self) -> None:
-        """Forget all; the queues are cleared by their owner."""
+        """Forget everything; the owner of the queues clears them."""
         self.size = 0
         self._open.clear()
         self._closed.clear()

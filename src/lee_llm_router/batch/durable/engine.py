@@ -60,7 +60,7 @@ class DbosEngine:
         self._is_done = False
 
     async def run(self) -> None:
-        """As `BatchEngine.run`.
+        """Same as `BatchEngine.run`.
 
         Raises:
             ConfigError: DBOS is in use in this process already, or a row has what cannot be stored.

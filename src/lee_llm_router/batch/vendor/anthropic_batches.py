@@ -29,14 +29,14 @@ _STATUSES = {
 
 
 class AnthropicBatches:
-    """As `BatchApi`."""
+    """See `BatchApi`."""
 
     # docs.claude.com, "Batch processing": "100,000 Message requests or 256 MB in size, whichever is reached first".
     limits = BatchLimits(rows=100_000, size=256 * MB)
     needs_file = False
 
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:  # noqa: ARG002 - there is one path
-        """As `BatchApi.line`."""
+        """See `BatchApi.line`."""
         request = {"custom_id": custom_id, "params": body}
         return encode_json(request)
 
@@ -49,12 +49,12 @@ class AnthropicBatches:
         return None
 
     async def create(self, door: Door, batch: Submission) -> str:
-        """As `BatchApi.create`."""
+        """See `BatchApi.create`."""
         raw = b'{"requests":[' + b",".join(batch.lines) + b"]}"
         return text_in(await door.json("POST", _PATH, raw=raw, seconds=FILE_SECONDS), "id")
 
     async def find(self, door: Door, batch: Submission, known: frozenset[str]) -> str | None:
-        """As `BatchApi.find`. A batch bears no name: one of the same size since then, that is no other, may be it.
+        """Same as `BatchApi.find`. A batch bears no name: one of the same size since then, that is no other, may be it.
 
         Of one that has ended the ids of its results tell. Of one that is under way they cannot be seen; what it turns
         out to hold is looked at when it has ended.
@@ -93,20 +93,20 @@ class AnthropicBatches:
         return False
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:
-        """As `BatchApi.status`."""
+        """See `BatchApi.status`."""
         found = await door.json("GET", f"{_PATH}/{quote(batch_id, safe='')}")
         state, counts = text_in(found, "processing_status"), numbers_in(found.get("request_counts"))
         done = sum(count for name, count in counts.items() if name != "processing")
         return BatchStatus(state=state, is_ended=state == "ended", done=done)
 
     async def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:  # noqa: ARG002
-        """As `BatchApi.results`. The address that the vendor names is not followed: it could lead elsewhere."""
+        """Same as `BatchApi.results`. The address that the vendor names is not followed: it could lead elsewhere."""
         async for line in door.lines(f"{_PATH}/{quote(batch_id, safe='')}/results"):
             custom_id, result = line.get("custom_id"), line.get("result")
             yield _result(custom_id if isinstance(custom_id, str) else None, result if isinstance(result, dict) else {})
 
     async def cancel(self, door: Door, batch_id: str) -> None:
-        """As `BatchApi.cancel`."""
+        """See `BatchApi.cancel`."""
         await door.json("POST", f"{_PATH}/{quote(batch_id, safe='')}/cancel")
 
 

@@ -62,7 +62,7 @@ class VendorEngine:
         self._is_done = False
 
     async def run(self) -> None:
-        """As `BatchEngine.run`.
+        """Same as `BatchEngine.run`.
 
         Raises:
             ConfigError: a batch of an earlier run cannot be fetched with this configuration.

@@ -23,7 +23,7 @@ _STATUSES = {1: 0, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 
 
 
 class GeminiBatches:
-    """As `BatchApi`."""
+    """See `BatchApi`."""
 
     # ai.google.dev, "Batch API", inline requests: "total request size under 20MB". A megabyte is left for what is
     # around them. No number of requests is named; an answer stands for each in one body.
@@ -31,7 +31,7 @@ class GeminiBatches:
     needs_file = False
 
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:  # noqa: ARG002 - it is the batch's
-        """As `BatchApi.line`."""
+        """See `BatchApi.line`."""
         request = {"request": body, "metadata": {"key": custom_id}}
         return encode_json(request)
 
@@ -44,7 +44,7 @@ class GeminiBatches:
         return None
 
     async def create(self, door: Door, batch: Submission) -> str:
-        """As `BatchApi.create`."""
+        """See `BatchApi.create`."""
         raw = b"".join((
             b'{"batch":{"displayName":', json.dumps(batch.token).encode(),
             b',"inputConfig":{"requests":{"requests":[', b",".join(batch.lines), b"]}}}}",
@@ -53,7 +53,7 @@ class GeminiBatches:
         return text_in(await door.json("POST", path, raw=raw, seconds=FILE_SECONDS), "name")
 
     async def find(self, door: Door, batch: Submission, known: frozenset[str]) -> str | None:  # noqa: ARG002 - by its name
-        """As `BatchApi.find`."""
+        """See `BatchApi.find`."""
         more = ""
         for _ in range(_MOST_PAGES):
             page = await _object(door, f"/batches?pageSize=20{more}")
@@ -66,7 +66,7 @@ class GeminiBatches:
         return None
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:
-        """As `BatchApi.status`. One that has ended brings its answers along."""
+        """Same as `BatchApi.status`. One that has ended brings its answers along."""
         found = await _object(door, _path(batch_id))
         metadata = _metadata(found)
         state = str(metadata.get("state") or "").removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
@@ -80,7 +80,7 @@ class GeminiBatches:
         )  # fmt: skip
 
     async def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:  # noqa: ARG002
-        """As `BatchApi.results`."""
+        """See `BatchApi.results`."""
         for one in status.results:
             metadata, response, error = one.get("metadata"), one.get("response"), one.get("error")
             key = metadata.get("key") if isinstance(metadata, dict) else None
@@ -94,7 +94,7 @@ class GeminiBatches:
                 yield BatchResult(name, 0)
 
     async def cancel(self, door: Door, batch_id: str) -> None:
-        """As `BatchApi.cancel`."""
+        """See `BatchApi.cancel`."""
         await door.json("POST", f"{_path(batch_id)}:cancel", {})
 
 

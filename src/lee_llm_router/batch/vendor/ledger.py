@@ -43,10 +43,10 @@ class SentBatch:
     key_variable: str | None
     """The variable of the key that it was sent with, where the provider has several."""
     path: str
-    """As `Submission.path`."""
+    """See `Submission.path`."""
     rows: int
     created: float
-    """As `Submission.created`."""
+    """See `Submission.created`."""
     id: str | None = None
     """The vendor's id; None while it is not known."""
     file_id: str | None = None

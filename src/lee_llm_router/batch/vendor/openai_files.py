@@ -26,19 +26,19 @@ _SLACK = 3600.0
 
 
 class OpenAIFiles:
-    """As `BatchApi`."""
+    """See `BatchApi`."""
 
     # developers.openai.com/api/docs/guides/batch: "up to 50,000 requests, and can be up to 200 MB in size".
     limits = BatchLimits(rows=50_000, size=200 * MB)
     needs_file = True
 
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:
-        """As `BatchApi.line`."""
+        """See `BatchApi.line`."""
         request = {"custom_id": custom_id, "method": "POST", "url": f"/v1{path}", "body": body}
         return encode_json(request) + b"\n"
 
     async def upload(self, door: Door, batch: Submission) -> str:
-        """As `BatchApi.upload`."""
+        """See `BatchApi.upload`."""
         boundary = f"batch-{batch.token}"
         head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
@@ -51,14 +51,14 @@ class OpenAIFiles:
         return text_in(found, "id")
 
     async def find_upload(self, door: Door, batch: Submission) -> str | None:
-        """As `BatchApi.find_upload`."""
+        """See `BatchApi.find_upload`."""
         async for file in self._listed(door, "/files?purpose=batch&limit=1000", batch.created):
             if file.get("filename") == _name(batch):
                 return text_in(file, "id")
         return None
 
     async def create(self, door: Door, batch: Submission) -> str:
-        """As `BatchApi.create`."""
+        """See `BatchApi.create`."""
         body = {
             "input_file_id": batch.file_id, "endpoint": f"/v1{batch.path}", "completion_window": "24h",
             "metadata": {MARK: batch.token},
@@ -66,7 +66,7 @@ class OpenAIFiles:
         return text_in(await door.json("POST", "/batches", body), "id")
 
     async def find(self, door: Door, batch: Submission, known: frozenset[str]) -> str | None:  # noqa: ARG002 - by its mark
-        """As `BatchApi.find`."""
+        """See `BatchApi.find`."""
         async for found in self._listed(door, "/batches?limit=100", batch.created):
             metadata = found.get("metadata")
             if isinstance(metadata, dict) and metadata.get(MARK) == batch.token:
@@ -88,7 +88,7 @@ class OpenAIFiles:
             after = f"&after={quote(str(last['id']), safe='')}"
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:
-        """As `BatchApi.status`."""
+        """See `BatchApi.status`."""
         found = await door.json("GET", f"/batches/{quote(batch_id, safe='')}")
         state, counts = text_in(found, "status"), numbers_in(found.get("request_counts"))
         errors = found.get("errors")
@@ -105,7 +105,7 @@ class OpenAIFiles:
         )  # fmt: skip
 
     async def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:  # noqa: ARG002
-        """As `BatchApi.results`: answers and errors stand in a file each. One may be there without the other."""
+        """Same as `BatchApi.results`: answers and errors stand in a file each. One may be there without the other."""
         gone: LLMRouterError | None = None
         for file in status.results:
             try:
@@ -119,7 +119,7 @@ class OpenAIFiles:
             raise gone
 
     async def cancel(self, door: Door, batch_id: str) -> None:
-        """As `BatchApi.cancel`."""
+        """See `BatchApi.cancel`."""
         await door.json("POST", f"/batches/{quote(batch_id, safe='')}/cancel")
 
 

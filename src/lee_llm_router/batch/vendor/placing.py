@@ -41,7 +41,7 @@ class Lane:
     target: Target
     """The provider, the model, and the variable of the key."""
     path: str
-    """As `Submission.path`."""
+    """See `Submission.path`."""
     door: Door = field(repr=False)
     api: BatchApi = field(repr=False)
     most_bytes: float = inf

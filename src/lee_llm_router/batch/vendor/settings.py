@@ -27,7 +27,7 @@ class VendorSettings:
     provider: str | None = None
     """The provider whose batch API is used. Default: that of the first target of a row that has one."""
     first_wait: float = FIRST_WAIT
-    """As `FIRST_WAIT`. Each wait is half as long again as the one before."""
+    """Same as `FIRST_WAIT`. Each wait is half as long again as the one before."""
     longest_wait: float = LONGEST_WAIT
     ahead: int = AHEAD
     max_rows: int | None = None

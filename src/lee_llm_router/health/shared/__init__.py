@@ -1,1 +1,1 @@
-"""One view of limits, doors and retry budgets over processes and hosts: the protocol, and what speaks it."""
+"""One view of limits, doors and retry budgets across processes and hosts: the protocol and its implementations."""

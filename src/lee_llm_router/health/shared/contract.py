@@ -1,29 +1,29 @@
-"""What a shared state is: where routers of many processes and hosts agree on limits and doors.
+"""The contract of a shared state, through which routers of many processes and hosts agree on limits and doors.
 
 How this works
 --------------
-A router decides about every call by what it holds itself (`Health`), without asking anybody. What it may use up of a
-limit it has been lent before, as a lease. A `StateLink` (`link.py`) renews leases, says what was used, tells what has
-changed and hears what others have changed. It does so with one `exchange` for all that it has to say.
+A router decides about every call with what it holds itself (`Health`), without asking anybody. The part of a limit that
+it may use was lent to it before, as a lease. A `StateLink` (`link.py`) renews leases, reports what was used and what
+has changed, and learns what others have changed. It does all this in one `exchange` at a time.
 
 There are two kinds of scope, each named by a text:
 
-- **limits**: what bounds attempts at a provider, at a key or at a model: attempts started and tokens used in any 60
-  seconds (`rpm`, `tpm`), attempts at once (`max_concurrency`); and the retry budget of a provider;
-- **doors**: what keeps attempts away from a target or a provider: breaker, vendor's wait, rest.
+- **limits**: they bound the attempts at a provider, a key or a model: attempts started and tokens used in any 60
+  seconds (`rpm`, `tpm`), concurrent attempts (`max_concurrency`); and the retry budget of a provider;
+- **doors**: they keep attempts away from a target or a provider: breaker, vendor's wait, rest.
 
-Whoever reports is a `member`: a random text for each router and scope, new in a forked child. What a member holds
-(permits to start, tokens, slots, the pass of a door) is said as a whole each time and replaces what was noted of it, so
-that an exchange whose answer was lost is put right by the next one. It is lent for `lease` seconds from each exchange;
-then whatever the member has not said it used is free again. Starts and tokens are added up: those of an exchange whose
-answer was lost count twice, which for a minute holds a limit more strictly.
+Each reporter is a `member`: a random text for each router and scope, new in a forked child. A member reports everything
+it holds (permits to start, tokens, slots, the pass of a door) each time, and the report replaces the previous one, so
+that an exchange whose answer was lost is corrected by the next. It is lent for `lease` seconds from each exchange;
+after that, everything the member has not reported as used is free again. Starts and tokens are added up: those of an
+exchange whose answer was lost count twice, which makes a limit stricter for a minute.
 
-An implementation decides each report in one step that nothing can come between (one script, one transaction), by its
-own clock: no two members need clocks that agree, so every time here is a number of seconds from now, or ago.
-`limits_rules.py` and `door_rules.py` have the arithmetic, without storage: memory and SQLite use it, and whoever does
-it elsewhere (a script in Redis) is held to the same tests (`tests/health/test_shared_state.py`).
+An implementation decides each report in one atomic step (one script, one transaction), by its own clock: the members'
+clocks need not agree, so every time here is a number of seconds from now, or ago. `limits_rules.py` and `door_rules.py`
+have the arithmetic, without storage. Memory and SQLite use it; other implementations (a script in Redis) must pass the
+same tests (`tests/health/test_shared_state.py`).
 
-Text and numbers only are exchanged. No key of a vendor, no word of a prompt.
+Only text and numbers are exchanged: no key of a vendor, no word of a prompt.
 """
 
 from __future__ import annotations
@@ -36,81 +36,81 @@ from lee_llm_router._util.data_class import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What was used some time ago."""
+    """Use at some time in the past."""
 
     seconds_ago: float
     starts: int = 0
     """Attempts that started."""
     tokens: int = 0
-    """Tokens reserved by them; below 0 where an attempt has used fewer than it had reserved."""
+    """Tokens reserved by them; negative if an attempt has used fewer than it had reserved."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsReport:
-    """What one member says of one limits scope, and asks for."""
+    """One member's report and request for one limits scope."""
 
     scope: str
     member: str
     lease: float
-    """Seconds for which what it holds is lent to it."""
+    """Seconds for which its holdings are lent to it."""
     rpm: int | None = None
     tpm: int | None = None
     max_concurrency: int | None = None
-    """The limits, as this member's configuration has them; None: not limited, and nothing is lent of it."""
+    """The limits in this member's configuration; None: not limited, and nothing of it is lent."""
     used: tuple[Use, ...] = ()
-    """What it used since its last report, each at its time."""
+    """What it has used since its last report, each use with its time."""
     starts_held: int = 0
-    """Permits to start an attempt that it holds and has not used."""
+    """Permits to start an attempt that it holds unused."""
     tokens_held: int = 0
-    """Tokens that it holds and has not used."""
+    """Tokens that it holds unused."""
     in_flight: int = 0
-    """Attempts that it has under way: slots that cannot be taken from it, even above the limit."""
+    """Its attempts in progress: slots that cannot be taken from it, even above the limit."""
     starts_wanted: int = 0
-    """Permits that it wants to hold in all, those held included."""
+    """Permits that it wants to hold in total."""
     tokens_wanted: int = 0
-    """Tokens that it wants to hold in all, those held included; at most `tpm`."""
+    """Tokens that it wants to hold in total; at most `tpm`."""
     tokens_needed: int = 0
     """Tokens that its next attempt needs: with fewer it waits."""
     slots_wanted: int = 0
-    """Attempts at once that it wants to have in all, those in flight included."""
+    """Concurrent attempts that it wants in total, including those in flight."""
     retries_spent: float = 0.0
-    """What it took from the retry budget since its last report."""
+    """What it has taken from the retry budget since its last report."""
     retries_earned: float = 0.0
     """What answers have added to the retry budget since its last report."""
     retry_burst: float = 0.0
-    """The most that the retry budget holds, and holds at first."""
+    """The most that the retry budget holds, and its initial content."""
     leaves: bool = False
-    """Whether it holds nothing any more and will not be heard of again."""
+    """Whether it holds nothing any more and will not report again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsView:
-    """What a member holds of a limits scope after its report, and what it knows of it.
+    """What a member holds of a limits scope after its report, and what it knows about the scope.
 
-    It never holds more than it wanted, apart from what is in flight; nor fewer starts or tokens than it held, if it
-    wants them still.
+    It never holds more than it wanted, apart from attempts in flight; and if it still wants the starts or tokens that
+    it held, it keeps them.
     """
 
     starts: int = 0
-    """Permits to start an attempt that it holds now in all."""
+    """Permits to start an attempt that it now holds in total."""
     tokens: int = 0
-    """Tokens that it holds now in all."""
+    """Tokens that it now holds in total."""
     slots: int = 0
-    """Attempts that it may have at once now, those in flight included."""
+    """Concurrent attempts that it may now have, including those in flight."""
     next_in: float | None = None
-    """Seconds after which it may get more of what it wanted; None: it got all, or at least one more attempt."""
+    """Seconds until it may get more of what it wanted; None: it got everything, or at least one more attempt."""
     is_contended: bool = False
-    """Whether others want slots and do not get them, so that a slot which becomes free goes back at once."""
+    """Whether others want slots in vain, so that a slot which becomes free goes back at once."""
     retries: float = 0.0
-    """What the retry budget holds."""
+    """The content of the retry budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """How long one that cannot serve is left alone."""
+    """How long to leave alone a target or provider that cannot serve."""
 
     seconds: float
-    """What is left of it."""
+    """The remaining seconds."""
     length: float
     """Its whole length: the next one is longer."""
     reason: str
@@ -119,60 +119,60 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class DoorReport:
-    """What one member says of one door, and asks for. What is None or False says that nothing has changed here."""
+    """One member's report and request for one door. A field that is None or False means no change."""
 
     scope: str
     member: str
     lease: float
     """Seconds for which the pass is lent to it."""
     opened_for: float | None = None
-    """Its breaker has opened: seconds until a probe may start. One that is open already keeps the earlier moment."""
+    """Its breaker has opened: seconds until a probe may start. If the door is open already, the earlier time stays."""
     reopened_for: float | None = None
-    """A probe has failed: seconds until the next one may start. It replaces what is noted, and ends the pass."""
+    """A probe has failed: seconds until the next one may start. It replaces the noted time, and ends the pass."""
     closed: bool = False
     """Its probe was answered: the breaker is closed. It ends the pass."""
     waits_for: float | None = None
-    """The vendor has asked to wait: seconds. The longer wait counts."""
+    """Seconds that the vendor has asked to wait. The longer wait counts."""
     led: bool = False
-    """The first attempt after a vendor's wait was answered: others may follow. It ends the pass."""
+    """Whether the first attempt after a vendor's wait was answered: others may follow. It ends the pass."""
     rest: Rest | None = None
-    """A rest has begun, or an attempt that finds out whether it is over puts it off. The later end counts."""
+    """A rest has begun, or was extended by an attempt that tests whether it is over. The later end counts."""
     rested: bool = False
-    """An answer came: there is no rest any more."""
+    """Whether an answer came: the rest is over."""
     forgets: bool = False
-    """Everything is forgotten, on a user's word. What else is said in the same report comes after it."""
+    """Whether a user asks to forget everything. The rest of the same report applies after that."""
     wants_pass: bool = False
-    """It wants to make the one attempt that an open breaker, or a vendor's wait that is over, lets through."""
+    """Whether it wants to make the one attempt that an open breaker, or an expired vendor's wait, lets through."""
     despite_time: bool = False
     """Whether it wants the pass even before the breaker's time, since a call's patience has ended."""
     keeps_pass: bool = False
-    """Whether that attempt is under way."""
+    """Whether that attempt is in progress."""
     drops_pass: bool = False
     """Whether that attempt has ended without an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class DoorView:
-    """How a door stands after a report."""
+    """The state of a door after a report."""
 
     version: int = 0
-    """Grows with every change of what keeps attempts away; the pass does not count. 0: nothing was ever said of it."""
+    """Grows with every change of what keeps attempts away; the pass does not count. 0: nothing was ever reported."""
     is_open: bool = False
     """Whether the breaker is open (no attempts pass)."""
     probe_in: float = 0.0
     """Seconds until a probe may start, while it is open."""
     waits_for: float = 0.0
-    """Seconds that are left of the vendor's wait."""
+    """Remaining seconds of the vendor's wait."""
     is_led: bool = True
     """Whether the first attempt after the vendor's wait was answered, or there was no wait. While False, one passes."""
     rest: Rest | None = None
-    """The rest, also when it has run out and nobody has answered since; None: there is none."""
+    """The rest, even if it has run out and nobody has answered since; None if there is none."""
     has_pass: bool = False
     """Whether this member may make the one attempt."""
     is_passed: bool = False
     """Whether another member has the pass."""
     others: int = 0
-    """Members apart from this one that have spoken of this door within their lease."""
+    """Other members that have reported on this door within their lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,35 +185,34 @@ class Exchange:
 
 @runtime_checkable
 class SharedState(Protocol):
-    """Where routers agree. Its class attribute `config_model` is a `StateSettings` (`settings.py`).
+    """The place where routers agree. Its class attribute `config_model` is a `StateSettings` (`settings.py`).
 
-    It may have a method `budget_ledger()`, which returns the `BudgetLedger` that budgets are kept in where the
-    application gives none.
+    It may have a method `budget_ledger()`, which returns the `BudgetLedger` for budgets if the application gives none.
 
-    `exchange` is called from one thread at a time, and `wait_for_changes` from another at the same time; neither ever
-    on an event loop. After a fork the child uses the same object: it must open connections of its own.
+    `exchange` is called from one thread at a time, and `wait_for_changes` from another at the same time; neither is
+    ever called on an event loop. After a fork the child uses the same object: it must open its own connections.
     """
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
-        """Take reports and answer each; with none, find out whether the state answers at all.
+        """Take reports and answer each; without reports, find out whether the state answers at all.
 
         Raises:
-            Exception: any; the state is then gone for this router, which asks again later. It must be raised within
-                `StateSettings.timeout` seconds. Nothing may be tried again here: that would count twice.
+            Exception: any; the state then counts as gone for this router, which tries again later. It must be raised
+                within `StateSettings.timeout` seconds. Do not retry here: that would count twice.
         """
         ...
 
     def wait_for_changes(self, seconds: float) -> Collection[str] | None:
         """Wait until the version of a door changes, for at most `seconds`, and return the scopes of such doors.
 
-        Doors whose change this object has itself reported may be among them. It returns an empty collection when
-        nothing has changed, and None if it cannot tell what has (after a lost connection, say): then all are asked for.
+        They may include doors whose change this object has itself reported. Return an empty collection if nothing has
+        changed, and None if the changes are unknown (after a lost connection, say): then the caller asks for all doors.
 
         Raises:
-            Exception: any; the caller waits a moment and asks again.
+            Exception: any; the caller waits a moment and tries again.
         """
         ...
 
     def close(self) -> None:
-        """Close connections, and let `wait_for_changes` return. It may be called twice, and while others are within."""
+        """Close connections, and make `wait_for_changes` return. May be called twice, and during other calls."""
         ...

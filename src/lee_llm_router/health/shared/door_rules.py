@@ -1,4 +1,4 @@
-"""The arithmetic of one door of a shared state, without storage: `contract.py` says what it means."""
+"""The arithmetic of one door of a shared state, without storage; `contract.py` defines its meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lee_llm_router.health.shared.contract import DoorReport, DoorView, Rest
 
 
 class DoorScope:
-    """How one door stands. The caller passes the time, in seconds of one clock, and holds a lock."""
+    """The state of one door. The caller passes the time, in seconds of one clock, and holds a lock."""
 
     __slots__ = (
         "_first_expiry", "_is_led", "_members", "_pass_until", "_passing", "_probe_at", "_rest_length", "_rest_reason",
@@ -19,11 +19,11 @@ class DoorScope:
     def __init__(self) -> None:
         self._version = 0
         self._probe_at: float | None = None
-        """The moment from which a probe may start; None: the breaker is closed."""
+        """The earliest time for a probe; None: the breaker is closed."""
         self._waits_until = 0.0
         self._is_led = True
         self._rest_until = self._rest_length = 0.0
-        """A length of 0: there is no rest."""
+        """If the length is 0, there is no rest."""
         self._rest_reason = ""
         self._passing = ""
         """The member that has the pass, until `_pass_until`."""
@@ -33,7 +33,7 @@ class DoorScope:
         self._first_expiry = inf
 
     def exchange(self, report: DoorReport, now: float) -> DoorView:
-        """Take a report and return how the door stands now."""
+        """Take a report and return the new state of the door."""
         self._note_member(report, now)
         before = self._shape()
         if report.forgets:
@@ -64,7 +64,7 @@ class DoorScope:
         return self._version
 
     def to_data(self) -> list[Any]:
-        """Return all of it as lists, numbers and texts, as JSON has them."""
+        """Return its state as lists, numbers and texts, as in JSON."""
         return [
             self._version, self._probe_at, self._waits_until, self._is_led, self._rest_until, self._rest_length,
             self._rest_reason, self._passing, self._pass_until, list(self._members.items()),
@@ -72,7 +72,7 @@ class DoorScope:
 
     @classmethod
     def from_data(cls, data: list[Any]) -> DoorScope:
-        """Return the door that `to_data` has written."""
+        """Return the door that `to_data` wrote."""
         door = cls()
         (
             door._version, door._probe_at, door._waits_until, door._is_led, door._rest_until, door._rest_length,
@@ -111,7 +111,7 @@ class DoorScope:
             self._passing = ""
 
     def _hear_waits(self, report: DoorReport, now: float) -> None:
-        """Hear what a vendor has asked for, and of rests."""
+        """Apply the reported vendor waits and rests."""
         if report.led and now >= self._waits_until:
             self._is_led = True
         if report.waits_for is not None:

@@ -1,8 +1,8 @@
-"""Puts the targets and providers that a `Health` gets to know under a shared state, each in its scopes.
+"""Connects the targets and providers of a `Health` to a shared state, each in its scopes.
 
-A limits scope is named after a provider, after a key of it (``openai#OPENAI_API_KEY_2``) or after a model with limits
-of its own (``openai/gpt-5``); a door after a target, and after a provider or a key for its rest. A key has the name of
-its variable.
+A limits scope is named after a provider, one of its keys (``openai#OPENAI_API_KEY_2``) or a model with its own limits
+(``openai/gpt-5``). A door is named after a target; the door of a rest, after a provider or a key. A key is named by its
+variable.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def join_provider(link: StateLink, name: str, variable: str | None, state: Provi
     Args:
         link: Asks the shared state.
         name: The provider's name.
-        variable: The variable of the key; None if it has no more than one.
-        state: What is known of it here; what of it is shared is replaced.
-        lock: Held by whoever uses `state`, now and later.
+        variable: The variable of the key; None if the provider does not have several.
+        state: The local state; its shared parts are replaced.
+        lock: Held by every user of `state`, now and later.
     """
     scope = name if variable is None else f"{name}#{variable}"
     wake = partial(_wake_first, state)
@@ -47,13 +47,13 @@ def join_provider(link: StateLink, name: str, variable: str | None, state: Provi
 def join_target(
     link: StateLink, key: TargetKey, target: TargetState, lock: ForkLock, wake: Callable[[TargetState, float], None]
 ) -> None:
-    """Share the doors of a target, the limits of its model, and its provider if that was not shared yet.
+    """Share the doors of a target, the limits of its model, and its provider if that is not shared yet.
 
     Args:
         link: Asks the shared state.
         key: The target.
-        target: What is known of it here.
-        lock: Held by whoever uses `target`, now and later.
+        target: The local state of the target.
+        lock: Held by every user of `target`, now and later.
         wake: Wakes the calls for which a change at a target matters, given the time.
     """
     variable: str | None = getattr(key, "variable", None)
@@ -78,6 +78,6 @@ def _wake_of_model(target: TargetState, wake: Callable[[TargetState, float], Non
 
 
 def _wake_first(state: ProviderState, now: float) -> None:
-    # All that the lease has permits for, not one after another: that would take as many turns of the event loop.
+    # Wake as many as the lease has permits for: one after another would take as many turns of the event loop.
     for ticket in state.line.firsts(now, max(1, state.limits.spare(now))):
         ticket.wake()

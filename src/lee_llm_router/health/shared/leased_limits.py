@@ -1,17 +1,17 @@
-"""The limits of a scope that is shared: what this router was lent, what it used, what it wants. Arithmetic only.
+"""The limits of a shared scope: what was lent to this router, what it used, what it wants. Arithmetic only.
 
 How this works
 --------------
 An attempt may start if the router's own count allows it, as without a shared state, and if the lease has a permit, a
-slot and the tokens for it. `opens_at` says so; `acquire` takes them. Where the lease lacks something, `cause` says
-which it is: ``state`` means that the shared state has not been asked, or has not answered yet, and the call waits for
-that answer before it looks at other targets; ``limit`` means that it has answered, and nothing is free. Then the link
-asks again when the state has said that it is worth it, and wakes the calls; that they look for themselves a little
-later only matters when the state is gone.
+slot and the tokens for it. `opens_at` tells; `acquire` takes them. If the lease lacks something, `cause` tells why:
+``state`` means that the shared state has not been asked, or has not answered yet, and the call waits for that answer
+before it tries other targets; ``limit`` means that it has answered, and nothing is free. Then the link asks again at
+the time that the state has named, and wakes the calls. They also check by themselves a little later, which only matters
+if the state is gone.
 
-The link asks for a `report`, and hands the answer to `apply`. Wanted is what the waiting calls need, and a lease in
-advance: as many permits as start in a fifth of a second, 10 to 50, and no more than a thirtieth of the limit. What is
-not used between two reports goes back.
+The link asks for a `report`, and hands the answer to `apply`. The report asks for what the waiting calls need, and a
+lease in advance: as many permits as start in a fifth of a second, 10 to 50, and no more than a thirtieth of the limit.
+Whatever is not used between two reports goes back.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ if TYPE_CHECKING:
     from lee_llm_router.health.shared.link import StateLink
 
 BEATS = 4
-"""Reports in a lease, if nothing hurries: several may be missed before it ends."""
+"""Reports per lease, if nothing is urgent: several may be missed before it ends."""
 _LARGEST_LEASE = 50
 _SMALLEST_RESERVE = 10
 _RESERVE_SECONDS = 0.2
-"""Seconds for which the reserve should last."""
+"""Seconds that the reserve should last."""
 _LEASES_IN_LIMIT = 30
-"""A lease is at most such a part of its limit, so that one router does not keep it from the others."""
+"""A lease is at most this fraction of its limit, so that one router does not keep it from the others."""
 _PLENTY = 4
-"""Requests of the usual size, and of the largest that waits, for which there must be tokens for order not to matter."""
+"""With tokens for this many requests of the usual size and of the largest waiting one, order does not matter."""
 _TICKS = 10
-"""Parts of a second by which uses are added up."""
+"""Ticks per second, by which uses are added up."""
 _SLOT_LOOK = 0.2
-"""Seconds after which a call that waits for a slot looks again by itself; the link wakes it as soon as there is one."""
+"""Seconds after which a call that waits for a slot checks again by itself; the link wakes it as soon as one is free."""
 _SHORTEST_WAIT = 0.01
-"""Seconds before a lack is told again, at the least: a tenth of a tick. At a tick's edge a state may say "now" and lend
-nothing, and calls that wait would have it asked without a pause."""
+"""The fewest seconds before a lack is reported again: a tenth of a tick. At the edge of a tick a state may say "now"
+but lend nothing, and waiting calls would make the link ask without a pause."""
 _TRUST = 1.0
-"""Seconds after which a call asks again, though the answer named a later moment: others may have given back."""
+"""Seconds after which a call asks again even if the answer named a later time: others may have given something back."""
 
 
 def new_member() -> str:
-    """Return a name for a member: random, and from the system, so that a forked child has another than its parent."""
+    """Return a random name for a member, from the system's generator, so that a forked child's name differs."""
     return os.urandom(8).hex()
 
 
 class LeasedLimits(AttemptLimits):
-    """Limits of which a part is lent to this router at a time.
+    """Limits of which a part at a time is lent to this router.
 
     Args:
-        own: The limits as they are configured.
+        own: The configured limits.
         scope: Their name in the shared state.
         link: Asks the shared state.
-        lock: Held by whoever calls anything here.
+        lock: Held by every caller of this object.
         waiting: Returns how many calls wait for these limits.
         wake: Wakes the first of those calls, given the time.
         budget: The retry budget that is shared under this scope; None if none is.
@@ -90,30 +90,30 @@ class LeasedLimits(AttemptLimits):
         self.renew()
 
     def renew(self) -> None:
-        """Hold nothing, under a new name: at first, and in a forked child, since the parent holds what was lent."""
+        """Hold nothing, under a new name: at the start, and in a forked child, since the parent holds what was lent."""
         self.member = new_member()
         self.starts = self.tokens = self.slots = 0
-        """What is left of the lease; `slots` with those in flight."""
+        """What is left of the lease; `slots` includes those in flight."""
         self.expires = -inf
         """When the lease ends."""
         self.next_at = self._trust_until = -inf
-        """When more may be lent, as the shared state has said; and until when nobody asks before that."""
+        """When more may be lent, according to the shared state; and until when nobody asks earlier than that."""
         self.is_contended = self._asked = False
         self.is_noted = False
-        """Whether the link knows that there is something to say."""
+        """Whether the link knows that there is something to report."""
         self._asked_tokens = 0
         self._used: dict[int, list[float]] = {}
-        """What was not reported yet, by tick: moment, starts, tokens."""
+        """What has not been reported yet, by tick: time, starts, tokens."""
         self._reported: tuple[int, int] = (0, 0)
         """Starts and tokens held, as last reported."""
         self._reported_at = -inf
         self._begun = self._peak = 0
-        """Attempts begun since the last report, and the most at once since `_peak_since`, a beat ago."""
+        """Attempts begun since the last report, and the most concurrent ones since `_peak_since`, a beat ago."""
         self._peak_since = -inf
         self._rate = self._tokens_each = 0.0
 
     def opens_at(self, now: float, tokens: int = 0) -> float | None:
-        """As `AttemptLimits.opens_at`; the answer of the shared state is expected by the moment returned."""
+        """Same as `AttemptLimits.opens_at`; the shared state should answer by the returned time."""
         self.cause = "limit"
         at = super().opens_at(now, tokens)
         if at is None or at > now or not self.is_set:
@@ -122,7 +122,7 @@ class LeasedLimits(AttemptLimits):
             return at
         alone_from = self.link.alone_from
         if now >= alone_from:
-            return max(at, self.next_at)  # what was heard last is still true
+            return max(at, self.next_at)  # the latest answer still holds
         if now < self.next_at and now < self._trust_until:
             if self.max_concurrency is not None and self.in_flight >= self.slots:
                 return max(self.next_at, now + _SLOT_LOOK)
@@ -131,7 +131,7 @@ class LeasedLimits(AttemptLimits):
         return min(alone_from, now + self.link.patience)
 
     def acquire(self, now: float, tokens: int = 0) -> TokenUse | None:
-        """As `AttemptLimits.acquire`; takes from the lease what is there."""
+        """Same as `AttemptLimits.acquire`; takes what the lease has."""
         use = super().acquire(now, tokens)
         if self.starts:
             self.starts -= 1
@@ -149,14 +149,14 @@ class LeasedLimits(AttemptLimits):
         return use
 
     def release(self) -> None:
-        """As `AttemptLimits.release`; the slot goes back at once if others wait for one."""
+        """Same as `AttemptLimits.release`; the slot goes back at once if others wait for one."""
         super().release()
         if self.is_contended and self.slots > self.in_flight:
             self.slots = self.in_flight
             self.link.refill(self)
 
     def settle(self, now: float, use: TokenUse | None, more: int) -> None:
-        """As `AttemptLimits.settle`."""
+        """See `AttemptLimits.settle`."""
         super().settle(now, use, more)
         if use is not None and self.tpm is not None:
             self._note_use(use.at, 0, more)
@@ -164,7 +164,7 @@ class LeasedLimits(AttemptLimits):
                 self.link.note(self)
 
     def ask(self, now: float, tokens: int) -> None:
-        """Have the link ask for what a call lacks, which has been refused with the cause ``state``."""
+        """Have the link ask for what a call lacks that was refused with the cause ``state``."""
         if not self.is_set:
             return
         self._asked = True
@@ -172,7 +172,7 @@ class LeasedLimits(AttemptLimits):
         self.link.ask(self, now)
 
     def answered_by(self, now: float) -> float | None:
-        """As `AttemptLimits.answered_by`: those who wait are many, and the lease is not used up."""
+        """Same as `AttemptLimits.answered_by`; None if the state does not answer, or the lease has ended."""
         if not self.is_set or now >= min(self.link.alone_from, self.expires):
             return None
         return now + self.link.patience
@@ -184,7 +184,7 @@ class LeasedLimits(AttemptLimits):
         if not self.is_set or now >= self.expires:
             return 0
         if self.tpm is not None and self.tokens < _PLENTY * max(self._tokens_each, self._asked_tokens):
-            return 0  # small requests are not to pass a large one for ever
+            return 0  # small requests must not overtake a large one for ever
         starts = _LARGEST_LEASE if self.rpm is None else self.starts
         return starts if self.max_concurrency is None else min(starts, self.slots - self.in_flight)
 
@@ -193,16 +193,16 @@ class LeasedLimits(AttemptLimits):
         return self._asked or self._waiting() > 0
 
     def again_at(self, now: float) -> float:  # noqa: ARG002 - as `SharedDoor.again_at`
-        """Return when calls that wait may be lent more; infinite if none waits, or none waits for that."""
+        """Return when waiting calls may be lent more; infinite if none waits for that."""
         return self.next_at if self._waiting() and self.next_at > -inf else inf
 
     def is_busy(self) -> bool:
-        """Whether the shared state is to hear of this again soon, so that what is held stays lent or goes back."""
+        """Whether to report to the shared state again soon, so that holdings stay lent or go back."""
         held = self.is_set and (self.in_flight or self.starts or self.tokens or self.slots)
         return bool(held or self._used or self._asked or self._waiting())
 
     def report(self, now: float) -> LimitsReport:
-        """Return what there is to say and to ask for; the answer goes to `apply`, or to `unsaid` if there is none."""
+        """Return the report and request; the answer goes to `apply`, or the report to `unsaid` if there is none."""
         waiting = self._waiting()
         calls, needed = max(waiting, int(self._asked)), self._asked_tokens
         is_active = calls > 0 or self._begun > 0
@@ -243,11 +243,11 @@ class LeasedLimits(AttemptLimits):
         return report
 
     def apply(self, report: LimitsReport, view: LimitsView, began: float, now: float) -> None:
-        """Hold what `view` lends, as the answer to a report that was sent at `began`."""
+        """Hold what `view` lends, in answer to a report that was sent at `began`."""
         if report.member != self.member:
-            return  # said before a fork
+            return  # reported before a fork
         starts, tokens = self._reported
-        self.starts = max(0, self.starts + view.starts - starts)  # some may have been used since
+        self.starts = max(0, self.starts + view.starts - starts)  # some may have been used since the report
         self.tokens = max(0, self.tokens + view.tokens - tokens)
         self.slots = view.slots
         self.is_contended = view.is_contended
@@ -259,7 +259,7 @@ class LeasedLimits(AttemptLimits):
         self.wake(now)
 
     def unsaid(self, report: LimitsReport) -> None:
-        """Take back what `report` has said, since nobody has heard it."""
+        """Take back the contents of `report`, which nobody has received."""
         if report.member != self.member:
             return
         for use in report.used:
@@ -295,13 +295,13 @@ class LeasedLimits(AttemptLimits):
         return starts if self.max_concurrency is None else min(starts, self.max_concurrency - self.in_flight)
 
     def _runs_low(self) -> bool:
-        """Whether the lease is nearly used up, and it is worth asking for more before a call lacks it."""
+        """Whether the lease is nearly used up, so that it is worth asking for more before a call lacks it."""
         if self.rpm is not None and self.starts <= _part_of(self.rpm) // 2:
             return self.starts > 0 or _part_of(self.rpm) >= _SMALLEST_RESERVE
         return self.tpm is not None and 0 < self.tokens < 2 * self._tokens_each
 
     def _wants(self, calls: int, reserve: int, needed: int) -> tuple[int, int, int]:
-        """Return the starts, tokens and slots that it wants to hold in all."""
+        """Return the starts, tokens and slots that it wants to hold in total."""
         starts = tokens = slots = 0
         if self.rpm is not None:
             starts = calls + min(reserve, _part_of(self.rpm))
@@ -317,7 +317,7 @@ class LeasedLimits(AttemptLimits):
         tick = int(at * _TICKS)
         found = self._used.get(tick)
         if found is None:
-            if len(self._used) > 2 * MINUTE * _TICKS:  # the state is gone: what is older than a minute is history
+            if len(self._used) > 2 * MINUTE * _TICKS:  # the state is gone: uses older than a minute do not matter
                 self._used = {key: use for key, use in self._used.items() if use[0] > at - MINUTE}
             self._used[tick] = [at, starts, tokens]
         else:
@@ -326,7 +326,7 @@ class LeasedLimits(AttemptLimits):
 
 
 class SharedBudget(RetryBudget):
-    """A retry budget that several routers draw on; what it holds is what they last heard, and what was done since."""
+    """A retry budget that several routers share; its content is the last one reported, plus local changes since."""
 
     __slots__ = ("_link", "_owner", "earned", "spent")
 
@@ -335,21 +335,21 @@ class SharedBudget(RetryBudget):
         self._link = link
         self._owner: LeasedLimits | None = None
         self.spent = self.earned = 0.0
-        """What was done since the last report."""
+        """Local changes since the last report."""
 
     def belongs_to(self, owner: LeasedLimits) -> None:
-        """Note by whose reports it is shared."""
+        """Set the limits whose reports share it."""
         self._owner = owner
 
     def earn(self) -> None:
-        """As `RetryBudget.earn`; a full one has nothing to tell."""
+        """Same as `RetryBudget.earn`; a full budget has nothing to report."""
         if self.tokens < self.burst:
             super().earn()
             self.earned += self.ratio
             self._tell()
 
     def spend(self) -> bool:
-        """As `RetryBudget.spend`."""
+        """See `RetryBudget.spend`."""
         if not super().spend():
             self._tell()  # others may have earned some
             return False
@@ -358,13 +358,13 @@ class SharedBudget(RetryBudget):
         return True
 
     def reset(self) -> None:
-        """As `RetryBudget.reset`, for all who share it."""
+        """Same as `RetryBudget.reset`, for all that share it."""
         super().reset()
         self.earned += self.burst
         self._tell()
 
     def hear(self, tokens: float) -> None:
-        """Take what all together have left."""
+        """Apply the content that all routers together have left."""
         self.tokens = min(self.burst, max(0.0, tokens - self.spent) + self.earned)
 
     def _tell(self) -> None:
@@ -373,5 +373,5 @@ class SharedBudget(RetryBudget):
 
 
 def _part_of(limit: int) -> int:
-    """Return the largest lease in advance of a limit; 0 where the limit is so small that each permit is asked for."""
+    """Return the largest lease in advance of a limit; 0 if the limit is so small that each permit is requested."""
     return min(_LARGEST_LEASE, limit // _LEASES_IN_LIMIT)

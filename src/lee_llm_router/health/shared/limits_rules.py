@@ -1,17 +1,17 @@
-"""The arithmetic of one limits scope of a shared state, without storage: `contract.py` says what it means.
+"""The arithmetic of one limits scope of a shared state, without storage; `contract.py` defines its meaning.
 
 How this works
 --------------
-What was used lies in ticks of a tenth of a second, and counts until a minute after its tick has ended. So a limit holds
-for any 60 seconds, and costs at most a tenth of a second in them. Free is what neither was used in the last minute nor
-is lent.
+Uses are added up in ticks of a tenth of a second, and count until a minute after their tick has ended. So a limit holds
+for any 60 seconds, and costs at most a tenth of a second of them. Everything that was neither used in the last minute
+nor is lent is free.
 
 Members that lack something for their next attempt wait in the order in which they began to. Each of those ahead is owed
-one attempt, and only what is left beyond that is lent; of starts no more than an equal share while others wait. The one
-at place n hears when the n-th attempt becomes free, so that a thousand routers at a limit do not all ask again at the
-same moment.
+one attempt, and only what remains after that is lent; for starts, no more than an equal share while others wait. The
+member at place n is told when the n-th attempt becomes free, so that a thousand routers at a limit do not all ask again
+at the same time.
 
-Whoever writes this anew elsewhere may store it as he likes; `to_data` has what there is to store.
+Other implementations may choose their own storage; `to_data` shows what has to be stored.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.health.shared.contract import LimitsReport, LimitsView
 
 MINUTE = 60.5
-"""Seconds for which a use counts. A request reaches the vendor later than it is counted here, and the first ones, for
-which connections are made, later than those of a minute after: by 0.3 s as measured. This costs 0.8% of a limit."""
+"""Seconds for which a use counts. A request reaches the vendor later than it is counted here; the first requests, which
+open connections, are later than those of a minute after, by 0.3 s as measured. This costs 0.8% of a limit."""
 TICK = 0.1
-"""Seconds for which uses are added up."""
+"""Seconds in a tick, by which uses are added up."""
 LENT_POLL = 0.25
-"""Seconds, for each place in the order, after which those who hold what they do not use may have given it back."""
+"""Seconds, for each place in the order, after which holders may have given back what they do not use."""
 SLOT_POLL = 0.02
-"""Seconds, for each place in the order, after which an attempt of somebody else may have ended."""
+"""Seconds, for each place in the order, after which someone else's attempt may have ended."""
 LONGEST_POLL = 1.0
-"""Seconds after which it is worth asking again at the latest, where nothing is known of the moment."""
+"""The most seconds until it is worth asking again, if no time is known."""
 
 
 @dataclass(slots=True)
 class Holding:
-    """What one member holds."""
+    """The holdings of one member."""
 
     expires: float = 0.0
     starts: int = 0
     tokens: int = 0
     slots: int = 0
     place: int | None = None
-    """Its place in the order of those who wait: lower numbers first. None: it does not wait."""
+    """Its place in the order of the waiting members: lower numbers first. None: it does not wait."""
     tokens_owed: int = 0
     """Tokens that its next attempt lacks, while it waits."""
     waits_for_slot: bool = False
 
 
 class LimitsScope:
-    """What is used and lent of one scope. The caller passes the time, in seconds of one clock, and holds a lock."""
+    """The use and the leases of one scope. The caller passes the time, in seconds of one clock, and holds a lock."""
 
     __slots__ = ("_first_expiry", "_members", "_next_place", "_retries", "_starts", "_tokens")
 
     def __init__(self) -> None:
         self._starts: dict[int, int] = {}
-        """Attempts started, by the number of their tick."""
+        """Attempts started, by tick number."""
         self._tokens: dict[int, int] = {}
         self._members: dict[str, Holding] = {}
         self._first_expiry = inf
-        """No member's lease ends before."""
+        """No member's lease ends earlier."""
         self._next_place = 0
         self._retries: float | None = None
-        """What the retry budget holds; None: nobody has spent anything, so it is full."""
+        """Content of the retry budget; None: nobody has spent anything, so it is full."""
 
     def exchange(self, report: LimitsReport, now: float) -> LimitsView:
-        """Take a report and return what its member holds now."""
+        """Take a report and return the member's new holdings."""
         self._expire(now)
         self._use(report, now)
         retries = self._pay(report)
@@ -78,7 +78,7 @@ class LimitsScope:
         mine = self._members.setdefault(report.member, Holding())
         mine.expires = now + report.lease
         self._first_expiry = min(self._first_expiry, mine.expires)
-        # What it does not want any more is free for others.
+        # Anything it does not want any more is free for others.
         mine.starts = min(report.starts_held, report.starts_wanted)
         mine.tokens = min(report.tokens_held, report.tokens_wanted)
         mine.slots = report.in_flight
@@ -95,18 +95,18 @@ class LimitsScope:
         return LimitsView(mine.starts, mine.tokens, mine.slots, next_in, contended, retries)
 
     def is_idle(self, now: float) -> bool:
-        """Whether nothing is left that is worth keeping."""
+        """Whether there is nothing left worth keeping."""
         self._expire(now)
         return not (self._starts or self._tokens or self._members or self._retries is not None)
 
     def to_data(self) -> list[Any]:
-        """Return all of it as lists, numbers and texts, as JSON has them."""
+        """Return its state as lists, numbers and texts, as in JSON."""
         members = [[name, *astuple(held)] for name, held in self._members.items()]
         return [list(self._starts.items()), list(self._tokens.items()), members, self._next_place, self._retries]
 
     @classmethod
     def from_data(cls, data: list[Any]) -> LimitsScope:
-        """Return the scope that `to_data` has written."""
+        """Return the scope that `to_data` wrote."""
         scope = cls()
         starts, tokens, members, scope._next_place, scope._retries = data
         scope._starts, scope._tokens = dict(starts), dict(tokens)
@@ -115,10 +115,11 @@ class LimitsScope:
         return scope
 
     def _expire(self, now: float) -> None:
-        """Drop what a minute has passed since, and members whose lease has ended."""
+        """Drop uses older than a minute, and members whose lease has ended."""
         oldest = floor((now - MINUTE) / TICK)
         for uses in (self._starts, self._tokens):
-            # Late reports may have put an old tick behind a newer one; it is at most as old as a lease and waits here.
+            # A late report may have put an old tick behind a newer one; it is at most as old as a lease, and can wait
+            # there.
             while uses and (first := next(iter(uses))) < oldest:
                 del uses[first]
         if now >= self._first_expiry:
@@ -137,7 +138,7 @@ class LimitsScope:
                 self._tokens[tick] = max(0, self._tokens.get(tick, 0) + use.tokens)
 
     def _pay(self, report: LimitsReport) -> float:
-        """Book what happened to the retry budget, and return what it holds."""
+        """Apply the changes to the retry budget, and return its content."""
         held = report.retry_burst if self._retries is None else self._retries
         held = min(report.retry_burst, max(0.0, held - report.retries_spent) + report.retries_earned)
         self._retries = None if held >= report.retry_burst else held
@@ -153,7 +154,7 @@ class LimitsScope:
         return report.slots_wanted > report.in_flight >= mine.slots
 
     def _lend(self, report: LimitsReport, mine: Holding, ahead: list[Holding]) -> None:
-        """Lend starts and tokens: what is free beyond what is owed to those ahead."""
+        """Lend the starts and tokens that are free beyond what is owed to those ahead."""
         if report.rpm is not None:
             free = self._free_starts(report.rpm)
             others = sum(other.place is not None for other in self._members.values() if other is not mine)
@@ -166,7 +167,7 @@ class LimitsScope:
     def _wait(
         self, report: LimitsReport, mine: Holding, ahead: list[Holding], lacks_slot: bool, now: float
     ) -> float | None:
-        """Put the member among those who wait if it lacks something; return the seconds until it may have it."""
+        """Add the member to the waiting ones if it lacks something; return the seconds until it may get it."""
         lacks_start = report.rpm is not None and report.starts_wanted > 0 and not mine.starts
         lacks_tokens = report.tpm is not None and report.tokens_wanted > 0 and mine.tokens < report.tokens_needed
         mine.waits_for_slot = lacks_slot
@@ -202,13 +203,13 @@ def _free_in(uses: dict[int, int], missing: int, some_lent: bool, place: int, no
     """Return the seconds until `missing` more are free.
 
     Args:
-        uses: What was used, by tick, the oldest first.
-        missing: How many are needed beyond what is free.
+        uses: Uses by tick, oldest first.
+        missing: How many are needed beyond the free ones.
         some_lent: Whether others hold some, which may come back earlier.
-        place: The place in the order of those who wait, from 1.
+        place: The place in the order of waiting members, from 1.
         now: The time.
     """
-    if missing <= 0:  # what is lacking is something else, and it must not be waited for until a use runs out
+    if missing <= 0:  # something else is missing, so do not wait for a use to expire
         return 0.0
     poll = min(LONGEST_POLL, place * LENT_POLL)
     for tick, used in uses.items():

@@ -1,25 +1,26 @@
-"""Joins the `Health` of one router to a shared state: says what there is to say, and hands on what it hears.
+"""Connects the `Health` of one router to a shared state: sends its reports, and passes on the answers.
 
 How this works
 --------------
-A call never asks the shared state. It decides by what this router holds: the leases of its limits (`leased_limits.py`)
-and its doors (`shared_door.py`), the *items* of the link. An item that has something to say is noted. Those that are
-urgent (a call waits, a lease runs low, a breaker has opened) are reported at once, the others at the next beat, four
-times a lease: what was used, and that what is held is still held. Each step of the link takes the reports of all items
-that are due, makes one exchange of them, and applies the answers. While nothing is held or said, no step is due.
+A call never asks the shared state. It decides with what this router holds: the leases of its limits
+(`leased_limits.py`) and its doors (`shared_door.py`), the *items* of the link. An item that has something to report is
+noted. Urgent items (a call waits, a lease runs low, a breaker has opened) are reported at once, the others at the next
+beat, four times per
+lease: what was used, and what is still held. Each step of the link takes the reports of all items that are due, makes
+one exchange of them, and applies the answers. While nothing is held or reported, no step is due.
 
 Two threads (`link_threads.py`) make the steps and listen for changes of doors, from the first time that there is
-something to say. Without them, whoever drives the link calls `step` and `hear`: tests and simulations on a clock of
-their own.
+something to report. Without them, the owner of the link calls `step` and `hear`: tests and simulations on their own
+clock.
 
-**When the state does not answer.** A call that needs an answer waits for `patience` seconds at most: `alone_from` is
-the moment from which all calls decide for themselves, by the limits as they are configured. It is infinite while
-nothing is asked; an exchange that answers a question sets it when it begins, and its answer lifts it. When an exchange
-fails, or two in a row are slower than `patience`, the state counts as gone: `alone_from` is the beginning of time,
-nobody waits, one warning is given, and the link tries again, with growing pauses, until an exchange is answered in
-time. What was used meanwhile is reported then.
+**If the state does not answer.** A call that needs an answer waits for `patience` seconds at most: from the time
+`alone_from` on, all calls decide by themselves, with the configured limits. It is infinite while nothing is asked. An
+exchange that answers a question sets it when it begins, and its answer resets it. When an exchange fails, or two in a
+row are slower than `patience`, the state counts as gone: `alone_from` becomes minus infinity, nobody waits, one warning
+is given, and the link tries again, with growing pauses, until an exchange is answered in time. That exchange reports
+the use in the meantime.
 
-The lock of `Health` is held by whoever calls an item; the link's own is taken within it, never the other way round.
+The callers of an item hold the lock of `Health`; the link's own lock is taken inside it, never the other way round.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ from lee_llm_router.health.shared.shared_door import SharedDoor
 Item: TypeAlias = LeasedLimits | SharedDoor
 
 _SHORTEST_PAUSE = 0.002
-"""Seconds between two exchanges for calls that wait, at the least."""
+"""The fewest seconds between two exchanges for calls that wait."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
-"""Seconds between two tries to reach a state that is gone: the first, doubling to the longest."""
+"""Seconds between two attempts to reach a state that is gone: the first pause, doubling to the longest."""
 _PATIENCE_WITH_ITSELF = 6
-"""Times `patience` after which calls decide for themselves though the thread has not even begun an exchange."""
+"""Multiple of `patience` after which calls decide by themselves if the thread has not even begun an exchange."""
 _NAP = 0.001
 _LAG = 0.005
-"""Seconds by which a nap may be too long; more means that the machine, or this process, is overloaded."""
+"""Seconds by which a nap may be late; more means that the machine, or this process, is overloaded."""
 _GOODBYE_SECONDS = 0.5
-"""Seconds for which closing waits for an exchange under way."""
+"""Seconds that closing waits for an exchange in progress."""
 _ITEMS_AT_ONCE = 256
 _SLOW_IN_A_ROW = 2
-"""Exchanges slower than patience after which the state counts as gone; a single one may be this process's own fault."""
+"""Exchanges slower than `patience` after which the state counts as gone; one may be this process's own fault."""
 
 
 class StateLink:
@@ -62,7 +63,7 @@ class StateLink:
         state: The shared state; the link closes it.
         settings: How long leases are, and how long calls wait.
         clock: Tells the time.
-        starts: Called when there is something to do, at first and after a fork; None: whoever drives the link knows.
+        starts: Called when there is something to do, at the start and after a fork; None: the owner of the link knows.
     """
 
     def __init__(
@@ -78,36 +79,36 @@ class StateLink:
         self.lease: float = settings.lease
         self.patience: float = settings.patience
         self.alone_from = inf
-        """The moment from which calls decide without the shared state."""
+        """The time from which calls decide without the shared state."""
         self.due_at = inf
-        """When the next step is due, urgent items apart."""
+        """When the next step is due, apart from urgent items."""
         self.is_closed = False
         self._clock = clock
         self.on_change: Callable[[str | None], object] = lambda reason: None  # noqa: ARG005
-        """Called when the state is gone (with the reason) and when it is back (with None)."""
+        """Called when the state becomes unavailable (with the reason) and when it is back (with None)."""
         self._starts = starts
         self._hurry: Callable[[], object] | None = None
-        """Makes the thread take a step now; None: it has not been started."""
+        """Makes the thread take a step now; None: the thread is not started."""
         self._lock = ForkLock(reentrant=True, in_child=self._renew)
         self._exchanging = ForkLock()
         self._items: weakref.WeakSet[Item] = weakref.WeakSet()
         self._urgent: set[Item] = set()
         self._busy: set[Item] = set()
         self._is_asking = False
-        """Whether an exchange is under way."""
+        """Whether an exchange is in progress."""
         self._greets = False
-        """Whether the state is to be asked only whether it answers, which connects to it."""
+        """Whether to ask the state only whether it answers, which also connects to it."""
         self._gone: str | None = None
-        """Why the state is gone."""
+        """Why the state is unavailable."""
         self._pause = _FIRST_PAUSE
         self._slow = 0
 
     def add(self, item: Item) -> None:
-        """Take part in a scope from now on, as long as somebody else holds the item."""
+        """Include an item from now on, as long as somebody else holds a reference to it."""
         with self._lock:
             self._items.add(item)
         if isinstance(item, SharedDoor):
-            self.refill(item)  # what others know of it is worth knowing
+            self.refill(item)  # others may know something about it
 
     def note(self, item: Item) -> None:
         """Report `item` at the next beat."""
@@ -127,26 +128,26 @@ class StateLink:
                 self._run()
 
     def ask(self, item: Item, now: float) -> None:
-        """Report `item` at once, since a call waits for the answer: until `alone_from` at most."""
+        """Report `item` at once, since a call waits for the answer (until `alone_from` at most)."""
         with self._lock:
             if self.alone_from == inf:
-                # A thread that has not begun yet waits for this process: that is no fault of the state.
+                # If the thread has not begun yet, it waits for this process: that is not the state's fault.
                 self.alone_from = now + self.patience * (1 if self._is_asking else _PATIENCE_WITH_ITSELF)
             self.refill(item)
 
     def begin(self) -> None:
-        """Connect to the state, before a call needs it."""
+        """Connect to the state before a call needs it."""
         with self._lock:
             self._greets = True
             self._run()
 
     @property
     def wants_step(self) -> bool:
-        """Whether a step is due by now."""
+        """Whether a step is due now."""
         return (bool(self._urgent or self._greets) and self._gone is None) or self._clock.monotonic() >= self.due_at
 
     def step(self) -> None:
-        """Make one exchange of what is due."""
+        """Make one exchange of everything due."""
         now = self._clock.monotonic()
         with self._exchanging:
             self._step(now)
@@ -167,7 +168,7 @@ class StateLink:
                     doors.append((item, item.report(now)))
         try:
             answer = self.state.exchange([report for _, report in limits], [report for _, report in doors])
-        except Exception as error:  # noqa: BLE001 - whatever an implementation raises means that it is gone
+        except Exception as error:  # noqa: BLE001 - any exception of an implementation means that the state is gone
             for one, said in limits:
                 with one.lock:
                     one.unsaid(said)
@@ -192,9 +193,9 @@ class StateLink:
                 self.refill(door)
 
     def close(self) -> None:
-        """Give back all that is held, say what is unsaid of doors, and close the state.
+        """Give back all holdings, report unreported changes of doors, and close the state.
 
-        Calls under way decide for themselves from now on.
+        Calls in progress decide by themselves from now on.
         """
         with self._lock:
             if self.is_closed:
@@ -215,7 +216,7 @@ class StateLink:
         try:
             if (last or told) and is_free and self._gone is None:
                 self.state.exchange(last, told)
-        except Exception as error:  # noqa: BLE001 - the leases will end by themselves
+        except Exception as error:  # noqa: BLE001 - the leases will expire by themselves
             self._gone = str(error)
         finally:
             if is_free:
@@ -223,7 +224,7 @@ class StateLink:
             self.state.close()
 
     def _take(self, now: float) -> tuple[list[Item], bool]:
-        """Return the items that are due, and whether the state is greeted; begin to wait for the answer."""
+        """Return the items that are due, and whether to greet the state; begin to wait for the answer."""
         with self._lock:
             if self._gone is not None:
                 return [], False
@@ -262,7 +263,7 @@ class StateLink:
                 self.due_at = min(self.due_at, now + self.lease / BEATS, max(again_at, now + _SHORTEST_PAUSE))
 
     def _lags(self) -> bool:
-        """Whether this process gets its turn late, so that a slow answer says nothing of the state."""
+        """Whether this process is scheduled late, so that a slow answer says nothing about the state."""
         began = self._clock.monotonic()
         self._clock.sleep(_NAP)
         return self._clock.monotonic() - began > _NAP + _LAG
@@ -278,7 +279,7 @@ class StateLink:
         self.on_change(None)
 
     def _lost(self, reason: str) -> None:
-        """Let every router's own state decide, and try again later."""
+        """Let every router decide by its own state, and try again later."""
         is_new, self._gone = self._gone is None, reason
         now = self._clock.monotonic()
         with self._lock:
@@ -300,17 +301,17 @@ class StateLink:
             self.on_change(reason)
 
     def _run(self) -> None:
-        """Make a thread take a step; start it if need be. The lock is held."""
+        """Make a thread take a step, starting the thread if necessary. The lock is held."""
         if self._hurry is not None:
             self._hurry()
         elif self._starts is not None and not self.is_closed:
             try:
                 self._hurry = self._starts(self)
-            except RuntimeError:  # the process may have no more threads: another call will try again
+            except RuntimeError:  # the process may be out of threads: another call will try again
                 self.alone_from = -inf
 
     def _renew(self) -> None:
-        """Begin anew in a forked child: the threads and the leases are the parent's."""
+        """Start over in a forked child: the threads and the leases are the parent's."""
         self._hurry = None
         self._urgent, self._busy = set(), set()
         self._is_asking = self._greets = False

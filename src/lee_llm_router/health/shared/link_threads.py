@@ -1,7 +1,7 @@
 """The two threads of a `StateLink`: one makes its steps, the other listens for changes.
 
-Both are daemons and refer to the link weakly: a router that nobody closes takes them along when it is dropped. Neither
-survives a fork; the child's link starts its own.
+Both are daemons and refer to the link weakly, so they end when a router that nobody closed is dropped. Neither survives
+a fork; the child's link starts its own.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from lee_llm_router._util.clock import SYSTEM_CLOCK
 from lee_llm_router.health.shared.link import StateLink
 
 _LONGEST_WAIT = 5.0
-"""Seconds after which a thread looks whether its link is still there."""
+"""Seconds after which a thread checks whether its link still exists."""
 _LISTEN_SECONDS = 1.0
 _PAUSE = 0.5
-"""Seconds between two tries to listen to a state that is gone."""
+"""Seconds between two attempts to listen to a state that is gone."""
 
 
 def start_threads(link: StateLink) -> Callable[[], object]:
-    """Start the threads of `link`; return what makes the first of them take a step now."""
+    """Start the threads of `link`; return a function that makes the first of them take a step now."""
     due = threading.Event()
     due.set()
     link_ref = weakref.ref(link, lambda _: due.set())
@@ -49,7 +49,7 @@ def _listen(link_ref: weakref.ref[StateLink], due: threading.Event) -> None:  # 
         del link
         try:
             heard = state.wait_for_changes(_LISTEN_SECONDS)
-        except Exception:  # noqa: BLE001 - the other thread finds out that it is gone, and says so
+        except Exception:  # noqa: BLE001 - the other thread finds out that the state is gone, and reports it
             SYSTEM_CLOCK.sleep(_PAUSE)
             heard = None
         link = link_ref()

@@ -1,4 +1,4 @@
-"""A shared state within one process: for several routers of it, and for tests and simulations."""
+"""A shared state within one process: for several of its routers, and for tests and simulations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lee_llm_router.health.shared.limits_rules import LimitsScope
 from lee_llm_router.health.shared.settings import StateSettings
 
 _SWEEP_AT = 1024
-"""Scopes beyond which idle ones are looked for."""
+"""The number of scopes above which idle ones are removed."""
 
 
 class MemoryRoom:
-    """What several `MemoryState`s have in common.
+    """What several `MemoryState`s share.
 
     Args:
         now: Tells the time, in seconds.
@@ -27,14 +27,14 @@ class MemoryRoom:
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self.now = now
         self.changed = threading.Condition()
-        """Guards all, and is notified when a door has changed."""
+        """Guards everything, and is notified when a door has changed."""
         self._fork_watch = ForkLock(in_child=self._renew)
         self.limits: dict[str, LimitsScope] = {}
         self.doors: dict[str, DoorScope] = {}
         self._sweep_at = _SWEEP_AT
 
     def limits_scope(self, name: str) -> LimitsScope:
-        """Return the limits scope `name`; new ones are made, idle ones forgotten at times."""
+        """Return the limits scope `name`, creating it if necessary; idle scopes are removed from time to time."""
         found = self.limits.get(name)
         if found is None:
             if len(self.limits) >= self._sweep_at:
@@ -45,18 +45,18 @@ class MemoryRoom:
         return found
 
     def _renew(self) -> None:
-        """Let go of the lock in a forked child: another thread of the parent may have held it."""
+        """Replace the lock in a forked child: another thread of the parent may have held it."""
         self.changed = threading.Condition()
 
 
 class MemoryState:
-    """What routers of one process share: those whose files name the same `namespace`, or that are given one room.
+    """Shared by routers of one process: those whose files name the same `namespace`, or that are given one room.
 
-    A forked child begins with a copy of what its parent knew, and shares nothing with it from then on.
+    A forked child begins with a copy of its parent's state, and shares nothing with it from then on.
 
     Args:
         settings: The section `state`.
-        room: Where to meet; None: nobody else is met.
+        room: Where routers meet; None: a room of its own.
     """
 
     config_model = StateSettings
@@ -69,12 +69,12 @@ class MemoryState:
 
     @classmethod
     def from_settings(cls, settings: StateSettings, *, clock: Clock) -> MemoryState:
-        """Return the state for a router whose time `clock` tells: routers meet that have a clock in common."""
+        """Return the state for a router with `clock`: routers meet only if they share a clock."""
         room, _ = _rooms.setdefault((settings.namespace, id(clock)), (MemoryRoom(clock.monotonic), clock))
         return cls(settings, room)
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
-        """As `SharedState.exchange`."""
+        """See `SharedState.exchange`."""
         room = self._room
         with room.changed:
             now = room.now()
@@ -89,7 +89,7 @@ class MemoryState:
         return Exchange(limits_views, door_views)
 
     def wait_for_changes(self, seconds: float) -> Collection[str]:
-        """As `SharedState.wait_for_changes`."""
+        """See `SharedState.wait_for_changes`."""
         with self._room.changed:
             if not self._has_news():
                 self._room.changed.wait_for(lambda: self._is_closed or self._has_news(), seconds)
@@ -98,7 +98,7 @@ class MemoryState:
             return list(news)
 
     def close(self) -> None:
-        """As `SharedState.close`."""
+        """See `SharedState.close`."""
         with self._room.changed:
             self._is_closed = True
             self._room.changed.notify_all()
@@ -111,4 +111,4 @@ class MemoryState:
 
 
 _rooms: dict[tuple[str, int], tuple[MemoryRoom, Clock]] = {}
-"""By namespace and clock; the clock is kept, so that no other one gets its number."""
+"""By namespace and clock; the clock is kept alive, so that no other clock gets its id."""

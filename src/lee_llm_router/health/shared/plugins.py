@@ -25,7 +25,7 @@ STATES: PluginRegistry[Any] = PluginRegistry(
 )
 
 register_state = STATES.register
-"""Make a shared state known by name; see `PluginRegistry.register`."""
+"""Register a shared state under a name; see `PluginRegistry.register`."""
 
 
 def _check_state(value: Any) -> Any:
@@ -33,4 +33,4 @@ def _check_state(value: Any) -> Any:
 
 
 AnyState: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_state), AllowString()]
-"""A shared state's settings, as the model of its type; in the file a bare name will do."""
+"""A shared state's settings, as the model of its type; in the file a bare name is enough."""

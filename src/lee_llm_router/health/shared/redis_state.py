@@ -1,15 +1,15 @@
-"""What routers of many hosts share, in Redis 7 or Valkey.
+"""The shared state of routers on many hosts, in Redis 7 or Valkey.
 
 How this works
 --------------
 Each report is one run of a script, which decides by the server's clock: `redis_limits.lua`, `redis_door.lua`. All keys
-of a scope have one hash tag, ``{namespace:scope}``, so they are on one node of a cluster; and each key expires ten
-minutes after it was last written (a door's key not before what is noted of it is over). An exchange sends all its
-scripts at once.
+of a scope have one hash tag, ``{namespace:scope}``, so they are on one node of a cluster. Each key expires ten minutes
+after it was last written (a door's key not before its waits and rests are over). An exchange sends all its scripts at
+once.
 
-A door that has changed is told on the channel ``namespace:doors``, over a connection of its own.
+A door that has changed is published on the channel ``namespace:doors``, over a connection of its own.
 
-Keys and values hold names of providers, of models and of variables with keys, random names of members, and numbers.
+Keys and values contain names of providers, of models and of key variables, random names of members, and numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lee_llm_router.telemetry.pricing.contract import BudgetLedger
 from lee_llm_router.telemetry.pricing.ledger_redis import RedisLedger
 
 IS_ALIVE = LuaScript("redis.call('SET', KEYS[1], '1', 'PX', 60000) return 1")
-"""Finds out whether scripts run, and may write."""
+"""Checks that scripts run, and may write."""
 _WORDS = ("closed", "led", "rested", "forgets", "wants_pass", "despite_time", "keeps_pass", "drops_pass")
 
 
@@ -54,14 +54,14 @@ class RedisSettings(StateSettings):
 
 
 class RedisState:
-    """Shares over all hosts that reach one Redis.
+    """Shares across all hosts that reach one Redis.
 
     Args:
         settings: The section `state`.
-        now: Milliseconds since 1970, in place of the server's clock; for tests.
+        now: Milliseconds since 1970, instead of the server's clock; for tests.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none.
+        ConfigError: redis-py is not installed, or the URL is not valid.
     """
 
     config_model = RedisSettings
@@ -77,11 +77,11 @@ class RedisState:
 
     @classmethod
     def from_settings(cls, settings: RedisSettings, *, clock: Clock) -> RedisState:  # noqa: ARG003
-        """Return the state for a router; the server's clock counts, not the router's."""
+        """Return the state for a router; it uses the server's clock, not the router's."""
         return cls(settings)
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
-        """As `SharedState.exchange`.
+        """Same as `SharedState.exchange`.
 
         Raises:
             RedisProblem: Redis did not do all of it, or it is not known whether it did.
@@ -98,7 +98,7 @@ class RedisState:
         )
 
     def wait_for_changes(self, seconds: float) -> Collection[str] | None:
-        """As `SharedState.wait_for_changes`.
+        """Same as `SharedState.wait_for_changes`.
 
         Raises:
             RedisProblem: there is no connection.
@@ -107,20 +107,20 @@ class RedisState:
         return None if found is None else set(found)
 
     def budget_ledger(self) -> BudgetLedger:
-        """Return what keeps the budgets of routers in Redis, too; the same one each time."""
+        """Return the ledger that also keeps the budgets of routers in Redis; the same one each time."""
         if self._ledger is None:
             self._ledger = RedisLedger(self._settings.url, self._namespace, timeout=self._settings.timeout)
         return self._ledger
 
     def close(self) -> None:
-        """As `SharedState.close`."""
+        """See `SharedState.close`."""
         self._news.close()
         self._connection.close()
         if self._ledger is not None:
             self._ledger.close()
 
     def _tag(self, scope: str) -> str:
-        """Return what the keys of `scope` begin with: a hash tag, which braces within would end."""
+        """Return the prefix of the keys of `scope`: a hash tag, which a brace inside the name would end."""
         return f"{{{_without_braces(self._namespace)}:{_without_braces(scope)}}}"
 
     def _limits_call(self, report: LimitsReport, now: str | float) -> ScriptCall:

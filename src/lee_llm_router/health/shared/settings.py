@@ -1,4 +1,4 @@
-"""Settings of shared states: the section `state` of the configuration file."""
+"""Settings of shared states: the section `state` of the configuration."""
 
 from pydantic import Field
 

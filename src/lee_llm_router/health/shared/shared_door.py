@@ -1,15 +1,15 @@
-"""What this router and the others tell each other of the doors of one target: breaker, vendor's wait, rest.
+"""What this router and the others report about the doors of one target: breaker, vendor's wait, rest.
 
 How this works
 --------------
-The local breaker, gate and rest decide, as they do without a shared state. A door remembers how the shared state stood
-as of the last exchange (`_Shape`). What is otherwise here, and has come about here, is what there is to say; what is
-otherwise there is followed. Where both have changed at once, what was done here is said first, and the answer to that
-is followed.
+The local breaker, gate and rest decide, as they do without a shared state. A door remembers the shared state of the
+last exchange (`_Shape`). A local change since then is reported; a change of the shared state is followed. If both have
+changed at once, the local change is reported first, and the answer is followed.
 
-Of the attempts that find out whether a target is back, one is made over all routers. Breaker and gate have
-`needs_pass` for it: while that is set they let nobody through. A call that finds it so asks for the pass and waits a
-moment; the router that has the pass lets one attempt through, and what comes of that is said.
+Of the attempts that test whether a target is back, all routers together make one. Breaker and gate have `needs_pass`
+for
+it: while that is set they let nobody through. A call that is kept out by it asks for the pass and waits a moment; the
+router that has the pass lets one attempt through, and reports its outcome.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from lee_llm_router.health.states import TargetState
 
 PASS_POLL = 0.1
-"""Seconds after which a call that waits for the pass asks again: whoever had it may have lost it."""
+"""Seconds after which a call that waits for the pass asks again: its holder may have lost it."""
 _SAME_MOMENT = 0.02
-"""Seconds within which two moments are taken for the same: each is told as a number of seconds from now."""
+"""Seconds within which two times count as equal: each is sent as a number of seconds from now."""
 
 
 @dataclass(slots=True)
 class _Shape:
-    """What keeps attempts away, by the local clock."""
+    """The state that keeps attempts away, by the local clock."""
 
     probe_at: float | None = None
     closed_until: float = 0.0
@@ -54,7 +54,7 @@ class SharedDoor:
         link: Asks the shared state.
         rest: The rest that is shared.
         target: The target; None for a provider, of which only the rest is shared.
-        lock: Held by whoever calls anything here.
+        lock: Held by every caller of this object.
         wake: Wakes the calls for which a change matters, given the time.
     """
 
@@ -74,19 +74,19 @@ class SharedDoor:
         self.lock = lock
         self.wake = wake
         self._known = _Shape()
-        """How the shared state stands, as far as is known here."""
+        """The shared state, as far as it is known here."""
         self._said = _Shape()
-        """How this router's own stood at the last report."""
+        """The local state at the last report."""
         self._version = 0
         self.is_known = False
-        """Whether the shared state has told how it stands."""
+        """Whether the shared state has reported its state."""
         self.is_troubled = False
-        """Whether anything kept attempts away when this was last looked at: then an answer may change that."""
+        """Whether anything kept attempts away at the last check: then an answer may change that."""
         self._forgets = self._reopened = False
         self.renew()
 
     def renew(self) -> None:
-        """Take a new name: at first, and in a forked child, since the parent has the pass."""
+        """Take a new name: at the start, and in a forked child, since the parent holds the pass."""
         self.member = new_member()
         self.is_noted = self._asked = False
         self._pass_until = 0.0
@@ -94,10 +94,10 @@ class SharedDoor:
             self.target.breaker.needs_pass = self.target.gate.needs_pass = True
 
     def settled(self, *, reopened: bool) -> None:
-        """Say what an attempt, or its beginning, has changed.
+        """Report what an attempt, or its start, has changed.
 
         Args:
-            reopened: Whether it was a probe that has failed.
+            reopened: Whether it was a failed probe.
         """
         if reopened:
             self._reopened = True
@@ -108,11 +108,11 @@ class SharedDoor:
 
     @property
     def poll(self) -> float:
-        """Seconds after which a call that lacks the pass looks again."""
+        """Seconds after which a call that lacks the pass checks again."""
         return min(PASS_POLL, self.link.patience)
 
     def forget(self) -> None:
-        """Say that everything is to be forgotten, on a user's word."""
+        """Report that a user asks to forget everything."""
         self._forgets = True
         self.link.refill(self)
 
@@ -122,7 +122,7 @@ class SharedDoor:
         self.link.ask(self, now)
 
     def known_by(self, now: float) -> float | None:
-        """Return when the shared state will have told how it stands; None if it has, or does not answer."""
+        """Return when the shared state will have reported its state; None if it has, or does not answer."""
         alone_from = self.link.alone_from
         return None if self.is_known or now >= alone_from else min(alone_from, now + self.link.patience)
 
@@ -134,7 +134,7 @@ class SharedDoor:
         return True
 
     def needs_pass(self, needs: bool) -> None:
-        """Let nobody through without the pass, or anybody."""
+        """Set whether attempts need the pass."""
         if self.target is not None:
             self.target.breaker.needs_pass = self.target.gate.needs_pass = needs
 
@@ -143,15 +143,15 @@ class SharedDoor:
         return self._asked or self._awaited()
 
     def again_at(self, now: float) -> float:
-        """Return when calls that wait may have the pass; infinite if none waits."""
+        """Return when waiting calls may get the pass; infinite if none waits."""
         return now + PASS_POLL if self._awaited() else inf
 
     def is_busy(self) -> bool:
-        """Whether the shared state is to hear of this again soon."""
+        """Whether to report to the shared state again soon."""
         return self.is_awaited() or self._passing() or bool(self._pass_until) or self._shape() != self._known
 
     def report(self, now: float) -> DoorReport:
-        """Return what has changed here, and whether the pass is wanted."""
+        """Return the local changes, and whether the pass is wanted."""
         here, known = self._shape(), self._known
         opened = reopened = None
         if here.probe_at is not None:
@@ -180,21 +180,21 @@ class SharedDoor:
         return report
 
     def leaving(self, now: float) -> list[DoorReport]:
-        """Return what nobody has heard yet, as the last report; empty if there is nothing. The pass is not wanted."""
+        """Return the unreported changes as the last report; empty if there are none. The pass is not wanted."""
         if self._shape() == self._known and not self._forgets:
             return []
         return [replace(self.report(now), wants_pass=False, despite_time=False, keeps_pass=False)]
 
     def unsaid(self, report: DoorReport) -> None:
-        """Take back what `report` has said, since nobody has heard it."""
+        """Take back the contents of `report`, which nobody has received."""
         if report.member == self.member:
             self._reopened |= report.reopened_for is not None
             self._forgets |= report.forgets
 
     def apply(self, report: DoorReport, view: DoorView, began: float, now: float) -> None:
-        """Follow what others have done, as the answer to a report that was sent at `began` tells."""
+        """Follow the changes of others, in answer to a report that was sent at `began`."""
         if report.member != self.member:
-            return  # said before a fork
+            return  # reported before a fork
         was_known, self.is_known = self.is_known, True
         before, is_new = self._shape(), view.version != self._version or report.opened_for is not None
         known = _Shape(
@@ -208,7 +208,7 @@ class SharedDoor:
             return
         if is_new:
             self._follow(known, view, now)
-        # What is the same here and there is known as it stands here: moments told in seconds are never quite equal.
+        # If both states are equal, keep the local one: times sent in seconds are never exactly equal.
         self._known = self._shape()
         self.is_troubled = self._known != _Shape()
         self._pass_until = began + report.lease if view.has_pass else 0.0
@@ -218,7 +218,7 @@ class SharedDoor:
             self.wake(now)
 
     def rejoin(self) -> None:
-        """Follow the shared state anew, after it did not answer for a while."""
+        """Follow the shared state again after it did not answer for a while."""
         self._version = -1
 
     def _follow(self, known: _Shape, view: DoorView, now: float) -> None:
@@ -252,11 +252,11 @@ class SharedDoor:
         return _Shape(target.breaker.probe_at, gate.closed_until, gate.is_led, rest.until, rest.length)
 
     def _passing(self) -> bool:
-        """Whether the one attempt is under way from here."""
+        """Whether this router is making the one attempt."""
         return self.target is not None and (self.target.breaker.is_probing or self.target.gate.leader_in_flight)
 
     def _awaited(self) -> bool:
-        """Whether calls wait here for the pass to come round."""
+        """Whether calls here wait for the pass."""
         target = self.target
         return (
             target is not None

@@ -1,13 +1,13 @@
-"""What the processes of one host share without a server, in a SQLite file.
+"""The shared state of the processes of one host, in a SQLite file without a server.
 
 How this works
 --------------
-An exchange is one transaction: the scopes that it is about are read, decided by the rules that a shared state in memory
-has, and written back. The time is that of the host's clock that never goes back, which all its processes have in
-common; a file with times that are still to come is of before the last start of the machine, and is emptied.
+An exchange is one transaction: its scopes are read, decided by the same rules as for the shared state in memory, and
+written back. The time comes from the host's monotonic clock, which all its processes share; a file with future times is
+from before the last boot, and is emptied.
 
-Each change of a door gets a number. Who waits for changes asks SQLite every `POLL` seconds whether others have written
-anything at all, which costs microseconds, and if so for doors with higher numbers.
+Each change of a door gets a number. A process that waits for changes asks SQLite every `POLL` seconds whether others
+have written anything at all, which costs microseconds, and if so, for doors with higher numbers.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from lee_llm_router.health.shared.limits_rules import LimitsScope
 from lee_llm_router.health.shared.settings import StateSettings
 
 APPLICATION_ID = 0x4C4C5253
-"""Stands in the file's header, and says that it is one of a shared state."""
+"""Identifies, in the file's header, the file of a shared state."""
 POLL = 0.02
-"""Seconds between two looks for what others have changed."""
+"""Seconds between two checks for changes by others."""
 _TABLES = """
 CREATE TABLE limits (scope TEXT PRIMARY KEY, data TEXT NOT NULL, touched REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE doors (scope TEXT PRIMARY KEY, data TEXT NOT NULL, touched REAL NOT NULL, change INTEGER NOT NULL);
 CREATE INDEX changes ON doors (change);
 """
 _SWEEP_EVERY = 1000
-"""Exchanges between two looks for scopes that are no longer in use."""
+"""Exchanges between two searches for scopes that are no longer in use."""
 _LIMITS_KEPT = 600.0
-"""Seconds after which a limits scope is forgotten: what was used counts for a minute."""
+"""Seconds after which a limits scope is forgotten: uses count for a minute."""
 _DOORS_KEPT = 8 * 86_400.0
 """Seconds after which a door is forgotten: a vendor's wait is a week at most."""
 
@@ -61,10 +61,10 @@ class SqliteState:
 
     Args:
         settings: The section `state`.
-        now: Tells the time in seconds, by a clock that all processes have in common.
+        now: Tells the time in seconds, by a clock that all processes share.
 
     Raises:
-        ConfigError: the path cannot be one.
+        ConfigError: the path is not valid.
     """
 
     config_model = SqliteSettings
@@ -81,16 +81,16 @@ class SqliteState:
         self._database = HostDatabase(path, _TABLES, application_id=APPLICATION_ID, patience=settings.timeout)
         self._exchanges = 0
         self._seen = (0, 0, 0)
-        """What was looked at last: which opening of the file, its version for SQLite, the number of the last change."""
+        """The last check: the number of the opening, SQLite's version of the file, the number of the last change."""
         self._closed = Event()
 
     @classmethod
     def from_settings(cls, settings: SqliteSettings, *, clock: Clock) -> SqliteState:  # noqa: ARG003
-        """Return the state for a router; the host's clock counts, not the router's."""
+        """Return the state for a router; it uses the host's clock, not the router's."""
         return cls(settings)
 
     def exchange(self, limits: Sequence[LimitsReport], doors: Sequence[DoorReport]) -> Exchange:
-        """As `SharedState.exchange`.
+        """Same as `SharedState.exchange`.
 
         Raises:
             HostDatabaseError: the file cannot be used, or another process has held it for too long.
@@ -108,7 +108,7 @@ class SqliteState:
             )
 
     def wait_for_changes(self, seconds: float) -> Collection[str] | None:
-        """As `SharedState.wait_for_changes`.
+        """Same as `SharedState.wait_for_changes`.
 
         Raises:
             HostDatabaseError: the file cannot be used, or this is closed.
@@ -123,7 +123,7 @@ class SqliteState:
         raise HostDatabaseError("it is closed")
 
     def close(self) -> None:
-        """As `SharedState.close`."""
+        """See `SharedState.close`."""
         self._closed.set()
         self._database.close()
 
@@ -147,7 +147,7 @@ class SqliteState:
         return view
 
     def _changes(self) -> Collection[str] | None:
-        """Return the doors that have changed since the last look; None if that cannot be told."""
+        """Return the doors that have changed since the last check; None if that is unknown."""
         with self._database.reading() as connection:
             (version,) = connection.execute("PRAGMA data_version").fetchone()
             opening, known, last = self._seen
@@ -166,7 +166,7 @@ class SqliteState:
 
 
 def _sweep(connection: sqlite3.Connection, now: float) -> None:
-    """Delete what is no longer in use, and everything if the machine was started since."""
+    """Delete what is no longer in use, and everything if the machine was rebooted since."""
     latest = "SELECT max(coalesce((SELECT max(touched) FROM limits), 0), coalesce((SELECT max(touched) FROM doors), 0))"
     if connection.execute(latest).fetchone()[0] > now:
         connection.execute("DELETE FROM limits")
