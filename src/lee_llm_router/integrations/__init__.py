@@ -1,1 +1,1 @@
-"""What joins the router to other libraries; a module for each of them."""
+"""Integrations with other libraries, one module for each."""

@@ -7,7 +7,7 @@
         concurrency=2,
     ).write_parquet("answers")
 
-Nothing of Ray is imported here: it hands over batches of NumPy, pandas or Arrow, and gets them back in the same form.
+This module does not import Ray: Ray passes in batches of NumPy, pandas or Arrow, and gets them back in the same form.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
     from lee_llm_router.config.models import LLMConfig
 
 RayBatch: TypeAlias = Any
-"""A batch as Ray hands it over: columns by name as NumPy arrays, a pandas DataFrame, or an Arrow table."""
+"""A batch as Ray passes it: columns by name as NumPy arrays, a pandas DataFrame, or an Arrow table."""
 
 
 class RouterStage:
     """Asks a role for each row of a dataset, and adds columns with the answer. Each actor has one, with one router.
 
-    A row that fails has the failure in its columns, and the dataset goes on. Limits, breakers and budgets are those of
-    one actor, unless the configuration shares them (``state: {type: redis, ...}``).
+    A failed row has the failure in its columns, and the dataset goes on. Limits, breakers and budgets apply to one
+    actor, unless the configuration shares them (``state: {type: redis, ...}``).
 
     Args:
-        config: The configuration: what `load_config` gives, or a mapping; these travel with the stage. A path is read
-            where the actor runs, so it has to be absolute, and the same on each machine. Keys come from the environment
-            of the actor.
-        role: Role to ask. None: the default role.
+        config: The configuration: the result of `load_config`, or a mapping; these travel with the stage. A path is
+            read where the actor runs, so it must be absolute, and the same on each machine. Keys come from the
+            environment of the actor.
+        role: Role to call. None: the default role.
         prompt: Column with the prompts.
-        messages: Column with messages in the OpenAI shape, as lists or as JSON text; in place of `prompt`.
-        template: Text that makes the prompt from columns, ``Translate to {language}: {text}``; in place of both.
-        id: Column whose value is noted in the traces, under ``metadata: {row: ...}``.
+        messages: Column with messages in the OpenAI shape, as lists or as JSON text; instead of `prompt`.
+        template: Text that makes the prompt from columns, ``Translate to {language}: {text}``; instead of both.
+        id: Column whose value is recorded in the traces, under ``metadata: {row: ...}``.
         system: Instructions for all rows.
-        concurrency: Rows that one actor asks at once.
+        concurrency: Rows that one actor processes at once.
         options: Options of each call: ``{"temperature": 0, "schema": {...}}``.
-        give_up_after: Seconds that an outage is waited out. After it, rows fail for it.
-        prefix: What the names of the new columns begin with.
+        give_up_after: Seconds to wait out an outage. After that, rows fail because of it.
+        prefix: Prefix of the names of the new columns.
 
     Raises:
         ConfigError: the configuration or the template cannot be used, or there is more than one source of prompts.
@@ -101,10 +101,10 @@ class RouterStage:
         threading.Thread(target=self._loop.run_forever, name="lee-llm-router-stage", daemon=True).start()
 
     def __call__(self, batch: RayBatch) -> RayBatch:
-        """Return `batch` with the answers in its new columns: `ANSWER_COLUMNS`, each behind the prefix.
+        """Return `batch` with the answers in its new columns: `ANSWER_COLUMNS`, each with the prefix.
 
         Raises:
-            ConfigError: a column that is needed is missing, or one that is added is there already.
+            ConfigError: a required column is missing, or a new column exists already.
         """
         rows = self._rows(batch)
         outcomes = asyncio.run_coroutine_threadsafe(self._answer_all(rows), self._loop).result()

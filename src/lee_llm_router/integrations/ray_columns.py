@@ -1,4 +1,4 @@
-"""Columns of a batch of Ray: read from whatever form it has, and added in the same form."""
+"""Columns of a Ray batch: read from any form it has, and added in the same form."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ANSWER_COLUMNS: Mapping[str, str] = {
     "error": "string",
     "message": "string",
 }
-"""The columns that are added, and their Arrow types; null where there is nothing. `parsed` and `tool_calls` are JSON as
-text, since a column has one type. `error` is the failure type of a row that has failed, and `message` says more."""
+"""The new columns, and their Arrow types; null if there is no value. `parsed` and `tool_calls` are JSON as text, since
+a column has one type. `error` is the failure type of a failed row, and `message` describes it."""
 
 
 def columns_of(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Return the columns that these outcomes fill, by name."""
+    """Return the columns for these outcomes, by name."""
     return {name: [_cell(name, outcome) for outcome in outcomes] for name in ANSWER_COLUMNS}
 
 
@@ -40,9 +40,9 @@ def _cell(name: str, outcome: Mapping[str, Any]) -> Any:
         return (outcome.get("usage") or {}).get(name)
     value = outcome.get(name)
     if name in _JSON:
-        # No tool calls are nothing to look at.
+        # An empty list of tool calls becomes null.
         value = None if value is None or value == [] else json.dumps(value, ensure_ascii=False)
-    # Arrow takes no half characters.
+    # Arrow refuses lone surrogates.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
@@ -50,7 +50,7 @@ def names_of(batch: Any) -> list[str]:
     """Return the names of the columns of a batch.
 
     Raises:
-        ConfigError: it is of no form that Ray has.
+        ConfigError: Ray has no such form of batch.
     """
     if isinstance(batch, Mapping):
         return [str(name) for name in batch]
@@ -71,7 +71,7 @@ def cells_of(batch: Any, name: str) -> list[Any]:
 
 
 def plain_value(value: Any, *, is_json: bool = False) -> Any:
-    """Return a cell as plain data: arrays become lists, and what is missing in a mapping is left out.
+    """Return a cell as plain data: arrays become lists, and missing entries of a mapping are left out.
 
     A column of mappings has a place for every key that any of them has, filled with null.
     """
@@ -86,12 +86,12 @@ def plain_value(value: Any, *, is_json: bool = False) -> Any:
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [plain_value(item) for item in value]
-    # pandas says nan where a text is missing.
+    # pandas uses nan for a missing text.
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124
 
 
 def with_columns(batch: Any, columns: Mapping[str, list[Any]]) -> Any:
-    """Return `batch` with further columns, in the form that it has."""
+    """Return `batch` with further columns, in its own form."""
     if isinstance(batch, Mapping):
         array = _numpy_array()
         return {**batch, **{name: array(cells) for name, cells in columns.items()}}
@@ -101,7 +101,7 @@ def with_columns(batch: Any, columns: Mapping[str, list[Any]]) -> Any:
 
 
 def _numpy_array() -> Callable[[list[Any]], Any]:
-    """Return what makes a column of objects; without NumPy, which Ray brings, a list will do."""
+    """Return the function that makes a column of objects; without NumPy, which Ray brings along, a list is enough."""
     try:
         numpy: Any = import_module("numpy")
     except ImportError:

@@ -1,4 +1,4 @@
-"""For the tests of applications: a router whose providers play scripts, on a clock that costs no time."""
+"""For tests of applications: a router whose providers play scripts, on a simulated clock."""
 
 from lee_llm_router._util.clock import Clock
 from lee_llm_router.testing.fake_clock import FakeClock

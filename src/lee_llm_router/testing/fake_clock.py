@@ -14,15 +14,15 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router._util.interruption import InterruptibleWait
 
 START = 1_800_000_000.0
-"""What `FakeClock.time` returns at moment 0: seconds since 1970, in January 2027."""
+"""The value of `FakeClock.time` at time 0: seconds since 1970, in January 2027."""
 
 _PAUSES = (*[0.0] * 100, *[0.001] * 1000)
-"""Real seconds between checks whether other calls are still busy. After the last one they count as stuck."""
+"""Real seconds between checks whether other calls are still busy. After the last pause they count as stuck."""
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    """One call of `sleep` or `wait` under way."""
+    """One `sleep` or `wait` in progress."""
 
     due: float
     woken: Future[None] | None
@@ -34,14 +34,14 @@ class _Waiter:
 class FakeClock:
     """A clock that moves only when a caller waits on it, or by `advance`. Threads and tasks may share it.
 
-    A wait costs no real time. Of several concurrent waits the shortest ends first. None ends while another call is busy
-    (the clock knows this of calls of a `ScriptedRouter`), but a call that stays busy is waited for at most a second.
+    A wait takes no real time. Of several concurrent waits the shortest ends first. None ends while another call is busy
+    (the clock knows this of calls of a `ScriptedRouter`), but the clock waits for a busy call for at most a second.
 
     Args:
-        now: The time it shows at first, in seconds.
+        now: The initial time, in seconds.
 
     Attributes:
-        now: The time it shows, in seconds; may be set.
+        now: The current time, in seconds; may be set.
         sleeps: The length of every wait so far, in seconds.
     """
 
@@ -58,11 +58,11 @@ class FakeClock:
             self.now += seconds
 
     def monotonic(self) -> float:
-        """Return the time it shows, in seconds."""
+        """Return the current time, in seconds."""
         return self.now
 
     def time(self) -> float:
-        """Return the time it shows as seconds since 1970, counted from a fixed moment in January 2027."""
+        """Return the current time as seconds since 1970, counted from a fixed time in January 2027."""
         return START + self.now
 
     def sleep(self, seconds: float) -> None:
@@ -100,7 +100,7 @@ class FakeClock:
             self._busy -= 1
 
     def _pass(self, seconds: float, woken: Future[None] | None = None) -> None:
-        # An attempt that is not wanted any more waits no longer, as one at a real provider.
+        # An attempt that is no longer wanted stops waiting, like one at a real provider.
         with self._waiting(seconds, woken) as wait, InterruptibleWait(partial(setattr, wait, "due", self.now)):
             for pause in _PAUSES:
                 if self._has_ended(wait):

@@ -1,4 +1,4 @@
-"""A trace store and event sink for tests, which can be asked what it has seen."""
+"""A trace store and event sink for tests that can be queried."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Recorder:
         return [record for request_id in reversed(latest) for record in self.find(request_id)]
 
     def named(self, name: str) -> list[RouterEvent]:
-        """Return the events of that name (see `lee_llm_router.telemetry.EVENT_NAMES`), in order."""
+        """Return the events with that name (see `lee_llm_router.telemetry.EVENT_NAMES`), in order."""
         return [event for event in self.events if event.event == name]
 
     def trail(self) -> list[str]:

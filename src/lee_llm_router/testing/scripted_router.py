@@ -1,4 +1,4 @@
-"""A router for the tests of applications. Its providers play scripts, offline and on a clock that costs no time.
+"""A router for the tests of applications. Its providers play scripts, offline and on a clock that takes no real time.
 
 ::
 
@@ -33,23 +33,24 @@ from lee_llm_router.testing.scripts import Answers, Script, ScriptedProvider
 
 
 class ScriptedRouter(LeeLLMRouter):
-    """A `LeeLLMRouter` whose providers play scripts. Nothing is sent, waits cost no real time, and jitter is fixed.
+    """A `LeeLLMRouter` whose providers play scripts. Nothing is sent, waits take no real time, and jitter is fixed.
 
     Args:
         config: The application's own configuration, or anything `load_config` takes. Without one, every name in
             `answers` is a role with a provider of that name.
-        answers: What each provider answers, by its name. A provider without answers must not be asked.
+        answers: The answers of each provider, by its name. A provider without answers must not be called.
         trace_store: As for `LeeLLMRouter`; default: the `recorder`.
         event_sink: As for `LeeLLMRouter`; default: the `recorder`.
-        random: As for `LeeLLMRouter`; default: always 0. The others are those of `LeeLLMRouter`.
+        random: As for `LeeLLMRouter`; default: always 0. All other arguments are those of `LeeLLMRouter`.
 
     Attributes:
         clock: The `FakeClock` it runs on.
-        recorder: The `Recorder` of its traces and events, unless these are given.
+        recorder: The `Recorder` of its traces and events, unless others are given.
 
     Raises:
         ConfigError: the configuration cannot be used.
-        ValueError: `answers` names a provider that the configuration lacks, or holds something that cannot be played.
+        ValueError: `answers` names a provider that the configuration lacks, or contains something that cannot be
+            played.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class ScriptedRouter(LeeLLMRouter):
         self._scripts = {name: Script(name, answers.get(name)) for name in loaded.providers}
 
         def scripted(real: Provider[Any]) -> Provider[Any]:
-            # A provider that a reloaded file has added must not be asked: nothing was said of it.
+            # A provider that a reloaded file has added must not be called: it has no script.
             script = self._scripts.setdefault(real.name, Script(real.name, None))
             played = ScriptedProvider(real, self.clock, script)
             return played if wrap_provider is None else wrap_provider(played)
@@ -91,11 +92,11 @@ class ScriptedRouter(LeeLLMRouter):
         )  # fmt: skip
 
     def requests(self, provider: str) -> list[LLMRequest]:
-        """Return the requests `provider` was asked, in order."""
+        """Return the requests that `provider` received, in order."""
         return self._scripts[provider].requests
 
     def unused(self) -> dict[str, list[Any]]:
-        """Return the outcomes that were not played, by provider; empty if all were."""
+        """Return the outcomes that were not played, by provider; empty if all were played."""
         return {name: left for name, script in self._scripts.items() if (left := script.unused)}
 
     def unscripted(self) -> dict[str, list[LLMRequest]]:

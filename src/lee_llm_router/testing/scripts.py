@@ -1,4 +1,4 @@
-"""Scripts, which say what a provider answers in a test, and the provider that plays them."""
+"""Scripts, which define a provider's answers in a test, and the provider that plays them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from lee_llm_router.testing.fake_clock import FakeClock
 
 
 class UnscriptedCallError(BaseException):
-    """A provider was asked more often than its script has outcomes, or it has no script.
+    """A provider was called more often than its script has outcomes, or it has no script.
 
-    It is no `Exception`, so that no fallback hides it: it passes through the router and fails the test.
+    It is not an `Exception`, so that no fallback hides it: it passes through the router and fails the test.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """An answer in the pieces it is streamed in. An exception among them is raised at that point.
+    """An answer in the pieces in which it is streamed. An exception among them is raised at that point.
 
     Unless a piece has a `finish_reason`, the answer ends with `stop`. With ``whole=False`` it ends without one.
     """
@@ -44,7 +44,7 @@ class Pieces:
         object.__setattr__(self, "whole", whole)
 
     def chunks(self) -> Iterator[StreamChunk]:
-        """Return the pieces as chunks, including the last one, which says how the answer ended."""
+        """Return the pieces as chunks, including the last one, which gives the finish reason."""
         ended = False
         for item in self.items:
             if isinstance(item, Exception):
@@ -69,20 +69,20 @@ class After:
 
 
 Outcome: TypeAlias = Played | After | Callable[[LLMRequest], Played | Awaitable[Played]]
-"""What happens in one attempt. It is a text, a step as in the script of a `mock` provider, a whole answer, an exception
-to raise, an answer in pieces, any of these after a delay, or a function of the request that returns one. A function may
-be async; then only async calls can use it."""
+"""The outcome of one attempt. It is a text, a step as in the script of a `mock` provider, a complete answer, an
+exception to raise, an answer in pieces, any of these after a delay, or a function of the request that returns one. A
+function may be async; then only async calls can use it."""
 Answers: TypeAlias = Outcome | Sequence[Outcome]
 """A list is played once, in order. A single outcome is played every time."""
 
 _PlayedAnswer: TypeAlias = MockStep | LLMResponse | Pieces
-"""What is left to do once waits, functions and exceptions are dealt with."""
+"""What is left to handle after waits, functions and exceptions."""
 _ScriptStep: TypeAlias = float | Awaitable[Any]
-"""What a script asks of the driver: to let seconds pass, or to await something and send back the result."""
+"""A script's request to the driver: to let seconds pass, or to await something and send back the result."""
 
 
 class Script:
-    """The outcomes of one provider, and the requests it was asked. All providers of that name share it."""
+    """The outcomes of one provider, and the requests it received. All providers with that name share it."""
 
     def __init__(self, name: str, answers: Answers | None) -> None:
         self.name = name
@@ -95,11 +95,11 @@ class Script:
 
     @property
     def unused(self) -> list[Any]:
-        """Return the outcomes that were not played yet."""
+        """Return the outcomes that have not been played yet."""
         return [] if self._repeats else list(self._outcomes)
 
     def next(self, request: LLMRequest) -> Any:
-        """Note `request` and return the next outcome."""
+        """Record `request` and return the next outcome."""
         with self._lock:
             self.requests.append(request)
             if not self._outcomes:
@@ -108,7 +108,7 @@ class Script:
             return self._outcomes[0] if self._repeats else self._outcomes.pop(0)
 
     def _times(self, outcome: Any) -> int:
-        """Return how often `outcome` is played. Raises as `_answer_of` does, so that mistakes show before the test."""
+        """Return how often `outcome` is played. Raise as `_answer_of` does, so that mistakes show before the test."""
         if callable(outcome) and not isinstance(outcome, type):
             return 1
         answer = self._answer_of(outcome.outcome if isinstance(outcome, After) else outcome)
@@ -118,7 +118,7 @@ class Script:
         """Return `outcome`, with a text or a mapping turned into a step.
 
         Raises:
-            ValueError: a mapping is not a step, or the outcome is nothing that can be played.
+            ValueError: a mapping is not a step, or the outcome cannot be played.
         """
         if isinstance(outcome, str):
             return MockStep(text=outcome)
@@ -152,7 +152,7 @@ class Script:
 class _ClockHoldingStream(ChunkStream):
     """Marks its call as busy only while it is pulled: between pulls the caller may wait for other calls.
 
-    Of an attempt beside others the caller has nothing yet, so that its call stays busy.
+    A hedged attempt has not given its caller anything yet, so its call stays busy.
     """
 
     def __init__(self, inner: ChunkStream, clock: FakeClock) -> None:
@@ -201,7 +201,7 @@ class _PiecesStream(ChunkStream):
 
 
 class ScriptedProvider(Provider[ProviderConfig]):
-    """Plays a script in place of the configured provider `real`, which is never asked."""
+    """Plays a script instead of the configured provider `real`, which is never called."""
 
     def __init__(self, real: Provider[Any], clock: FakeClock, script: Script) -> None:
         super().__init__(real.name, real.config, clock)
@@ -211,12 +211,12 @@ class ScriptedProvider(Provider[ProviderConfig]):
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """Return those of the provider it replaces."""
+        """Return the capabilities of the provider it replaces."""
         return replace(self._real.capabilities, bounded=True)
 
     @property
     def effects(self) -> Effects:
-        """Return those of the provider it replaces."""
+        """Return the effects of the provider it replaces."""
         return self._real.effects
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
@@ -250,7 +250,7 @@ class ScriptedProvider(Provider[ProviderConfig]):
         return run_steps(self._script.play(request, timeout), self._perform)
 
     async def _play_async(self, request: LLMRequest, timeout: float) -> _PlayedAnswer:
-        # As with a real provider, other tasks run meanwhile and a cancellation takes effect.
+        # As with a real provider, let other tasks run, and let a cancellation take effect.
         await asyncio.sleep(0)
         return await run_steps_async(self._script.play(request, timeout), self._perform_async)
 
