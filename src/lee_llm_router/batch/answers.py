@@ -1,4 +1,4 @@
-"""What is written of a row: the fields of its line in the output, or in the errors file."""
+"""The fields of a row's line in the output or in the errors file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lee_llm_router.response.types import LLMResponse, LLMUsage
 from lee_llm_router.telemetry.record_json import json_text
 
 BROKEN_ROW = "BROKEN_ROW"
-"""Stands in the errors file for the failure type of a row that could not be read, and was never asked."""
+"""Failure type, in the errors file, of a row that could not be read and was never sent."""
 _FIRST_USAGE = ("prompt_tokens", "completion_tokens", "total_tokens")
 _MORE_USAGE = tuple(field.name for field in fields(LLMUsage) if field.name not in _FIRST_USAGE)
 _first_of, _more_of = attrgetter(*_FIRST_USAGE), attrgetter(*_MORE_USAGE)
@@ -26,13 +26,13 @@ _NO_MORE = (None,) * len(_MORE_USAGE)
 
 @dataclass(frozen=True, slots=True)
 class RowOutcome:
-    """How a row ended: with its answer, or with an error that is its own."""
+    """How a row ended: with its answer, or with an error of its own."""
 
     id: str | None
     """The row's id; None for a broken row without one."""
     is_answer: bool
     fields: Mapping[str, Any]
-    """What its line says, `id` among it."""
+    """The contents of its line, including `id`."""
 
     def line(self) -> bytes:
         """Return its line of JSON, with the newline."""
@@ -45,7 +45,7 @@ class RowOutcome:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> RowOutcome:
-        """Return the outcome whose line says `fields`."""
+        """Return the outcome whose line contains `fields`."""
         return cls(fields.get("id"), "error" not in fields, fields)
 
 
@@ -53,7 +53,7 @@ _made_outcome = maker(RowOutcome)
 
 
 def answer_of(row: BatchRow, response: LLMResponse[Any]) -> RowOutcome:
-    """Return the outcome of a row that was answered. Each line has the same fields, null where there is nothing."""
+    """Return the outcome of an answered row. Each line has the same fields, null if there is no value."""
     usage = response.usage
     return _made_outcome(row.id, True, {
         "id": row.id,
@@ -74,7 +74,7 @@ def _calls(response: LLMResponse[Any]) -> list[dict[str, str]]:
 
 
 def usage_fields(usage: LLMUsage) -> dict[str, int]:
-    """Return the tokens that were reported, by name."""
+    """Return the reported tokens, by name."""
     first, more = _first_of(usage), _more_of(usage)
     if more == _NO_MORE and None not in first:  # most often so: 0.4 us instead of 1.2
         return dict(zip(_FIRST_USAGE, first, strict=True))
@@ -83,7 +83,7 @@ def usage_fields(usage: LLMUsage) -> dict[str, int]:
 
 
 def failure_of(row: BatchRow, error: LLMRouterError) -> RowOutcome:
-    """Return the outcome of a row whose call has failed for good. What came of an answer is in `text`."""
+    """Return the outcome of a row whose call has finally failed. `text` holds the part of an answer that came."""
     return RowOutcome(row.id, False, {
         "id": row.id,
         "line": row.line,
@@ -98,7 +98,7 @@ def failure_of(row: BatchRow, error: LLMRouterError) -> RowOutcome:
 
 
 def broken_outcome(row: BrokenRow) -> RowOutcome:
-    """Return the outcome of a row that could not be read. It has the fields of any other failure."""
+    """Return the outcome of a row that could not be read. It has the same fields as any other failure."""
     return RowOutcome(row.id, False, {
         "id": row.id, "line": row.line, "error": BROKEN_ROW, "message": row.reason, "status_code": None,
         "provider": None, "model": None, "text": None, "request_id": None,

@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 
 class BatchOptions(CallOptions, total=False):
-    """Keyword arguments of `LeeLLMRouter.batch`, beside those of every call."""
+    """Keyword arguments of `LeeLLMRouter.batch`, in addition to those of every call."""
 
     template: str
     """The prompt, with the names of a row's fields in braces: ``Translate to {language}: {text}``."""
     system: str
-    """Instructions for the rows that bring none."""
+    """Instructions for rows without instructions of their own."""
     row_format: RowFormat
-    """How a file is read: ``jsonl``, ``csv``, ``tsv``, or ``text``, a prompt a line. Default: by its name."""
+    """The format of a file: ``jsonl``, ``csv``, ``tsv``, or ``text``, one prompt per line. Default: by its name."""
     ordered: bool
-    """Put the output into the order of the rows, once all are answered."""
+    """Put the output into the order of the rows after all are answered."""
     retry_errors: bool
-    """Ask the rows again that have failed in earlier runs."""
+    """Try rows again that failed in earlier runs."""
     append: bool
-    """Go on with an output that another input or other settings began."""
+    """Continue an output that was started with another input or other settings."""
     max_failures: int
-    """Stop once more rows than this have failed. Default: any number may."""
+    """Stop after more failed rows than this. Default: no limit."""
     give_up_after: float
-    """Seconds that an outage is waited out. Default: a day."""
+    """Seconds to wait out an outage. Default: a day."""
     engine: str
-    """Who asks. Default: ``live``, this process."""
+    """The engine that processes the rows. Default: ``live``, in this process."""
     engine_options: Mapping[str, Any]
-    """Settings of that engine, by name."""
+    """Settings of the engine, by name."""
     progress: ProgressHook
-    """Called with the `BatchReport` so far, ten times a second at most, and at the end."""
+    """Called with the current `BatchReport`, ten times a second at most, and at the end."""
 
 
 class BatchCalls:
-    """What a router offers for many rows."""
+    """The batch methods of a router."""
 
     _clock: Clock
 
@@ -59,15 +59,15 @@ class BatchCalls:
     ) -> BatchReport:
         """Ask `role` each of `rows`, and write one line of JSON for each answer to the file `out`.
 
-        Rows that fail for a reason of their own go to ``<out>.errors.jsonl``. Called again with the same arguments,
-        whatever has ended it before, it asks what has no outcome yet. An outage is waited out. ``docs/batch.md`` says
-        what rows and lines look like.
+        Rows that fail for a reason of their own go to ``<out>.errors.jsonl``. If a run ends early for any reason, call
+        it again with the same arguments: it processes the rows that have no outcome yet. Outages are waited out.
+        ``docs/batch.md`` describes rows and lines.
 
         Args:
-            rows: The path of a file, or prompts, messages or objects one after the other.
-            out: The output. Its ledger stands beside it.
+            rows: The path of a file, or an iterable of prompts, messages or objects.
+            out: The output. Its ledger is next to it.
             role: As for `complete`.
-            concurrency: Rows that are asked at once. Default: by the limits of the role's first target, else 16.
+            concurrency: Rows in flight at once. Default: by the limits of the role's first target, else 16.
             **options: See `BatchOptions`; and options of every call, see `CallOptions`.
 
         Returns:
@@ -75,8 +75,8 @@ class BatchCalls:
 
         Raises:
             ConfigError: the rows, the output or an option cannot be used.
-            BatchStoppedError: it ended before the last row: a budget is spent, no key serves, an outage lasts longer
-                than `give_up_after`, the disk is full. What was answered is in the output.
+            BatchStoppedError: it ended before the last row: a budget is spent, no key works, an outage lasts longer
+                than `give_up_after`, the disk is full. All answers so far are in the output.
         """
         from lee_llm_router.batch.running import run_here  # noqa: PLC0415 - most programs run no batch
 
@@ -91,7 +91,7 @@ class BatchCalls:
         concurrency: int | None = None,
         **options: Unpack[BatchOptions],
     ) -> BatchReport:
-        """Same as `batch`, for asyncio. Cancelling the task ends it at once, and keeps what was answered."""
+        """Same as `batch`, for asyncio. Cancelling the task ends it at once, and keeps the answers so far."""
         return await self._batch_run(rows, out, role, concurrency, options).run()
 
     def _batch_run(

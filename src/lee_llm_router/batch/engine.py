@@ -1,7 +1,7 @@
-"""Who asks the rows of a batch. An engine is handed a `BatchJob`, takes rows from it, and puts their outcomes back.
+"""The interface of batch engines. An engine receives a `BatchJob`, takes rows from it, and puts their outcomes back.
 
-An engine may be killed at any moment, and is then handed again each row that it has not put an outcome of. It need not
-care for the output: one line a row, and one only, is what `BatchJob.put` writes.
+An engine may be killed at any time, and then receives again each row without an outcome. It need not care about the
+output: `BatchJob.put` writes exactly one line per row.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ ENGINES = {
     "dbos": "lee_llm_router.batch.durable.engine:DbosEngine",
     "vendor": "lee_llm_router.batch.vendor.engine:VendorEngine",
 }
-"""The class of each engine, ``module:name``, by the name that `--engine` takes. It is loaded when it is first used."""
+"""The class of each engine, ``module:name``, by the name that `--engine` takes. It is imported when first used."""
 
 
 class BatchStoppedError(LLMRouterError):
-    """A batch has ended before its last row: a budget is spent, no key serves, an outage lasts too long, a full disk.
+    """A batch ended before its last row: a budget is spent, no key works, an outage lasts too long, the disk is full.
 
-    All that was answered is written, and the same call goes on where it ended. `report` has the figures, and `cause`
-    the error that ended it.
+    All answers so far are written, and the same call continues from there. `report` has the figures, and `cause` is the
+    error that ended the batch.
     """
 
     def __init__(self, message: str = "", *, report: BatchReport | None = None, **details: Any) -> None:
@@ -44,48 +44,48 @@ class BatchStoppedError(LLMRouterError):
 
 @dataclass(slots=True, kw_only=True)
 class BatchJob:
-    """One run of a batch, as its engine sees it. All of it belongs to one event loop."""
+    """One run of a batch, as its engine sees it. It belongs to one event loop."""
 
     router: LeeLLMRouter
     settings: BatchSettings
     batch_id: str
     """See `BatchReport.batch_id`."""
     concurrency: int
-    """Rows to be asked at once."""
+    """The number of rows to process concurrently."""
     figures: BatchReport
-    """The figures so far. `put` counts; an engine says what is in flight, and what it waits for."""
+    """The current figures. `put` counts; an engine sets what is in flight, and what it waits for."""
     next_row: Callable[[], Awaitable[BatchRow | None]]
-    """Returns the next row to be asked; None when there is none left, or none is to be asked any more.
+    """Returns the next row to process; None if there is none left, or the batch is stopped.
 
-    Each row comes once, and none that has an outcome already. Any number of tasks may ask for rows.
+    Each row comes once, and only if it has no outcome yet. Any number of tasks may call it.
     """
     ready_row: Callable[[], BatchRow | None] = lambda: None
     """Same as `next_row`, if that need not wait: 0.5 us less per row. None says nothing about `next_row`."""
     put: Callable[[BatchRow, RowOutcome], None]
-    """Writes the outcome of a row, at once and for good: it survives a kill from here on. A second outcome of the same
+    """Writes the outcome of a row durably and at once: from here on it survives a kill. A second outcome of the same
     row is dropped.
 
-    Raises `BatchStoppedError` where it cannot be written.
+    Raises `BatchStoppedError` if it cannot be written.
     """
     stop: Callable[[LLMRouterError | None], None]
-    """Ends the batch: `next_row` returns None from now on. What is in flight may still be put. The first error given is
-    the one that the batch raises at the end."""
+    """Ends the batch: `next_row` returns None from now on. Rows in flight may still be put. The batch raises the first
+    error given here at its end."""
     is_stopped: Callable[[], bool]
-    """Whether no further row is to be asked."""
+    """Whether no further rows are to be processed."""
     stopping: Callable[[], Awaitable[None]]
-    """Returns once the batch is told to stop: for those who wait."""
+    """Returns once the batch is told to stop."""
     clock: Clock = SYSTEM_CLOCK
 
 
 class BatchEngine(Protocol):
-    """Asks the rows of one batch. It is built with the job."""
+    """Processes the rows of one batch. It is built with the job."""
 
     def __init__(self, job: BatchJob) -> None: ...
 
     async def run(self) -> None:
-        """Ask until `next_row` returns None, and each row that it gave has its outcome; or until the batch stops.
+        """Process rows until `next_row` returns None and each row has its outcome, or until the batch stops.
 
-        A row without an outcome is asked again in the next run. Cancelled, it gives up what is in flight.
+        A row without an outcome is processed again in the next run. On cancellation, abandon the rows in flight.
 
         Raises:
             LLMRouterError: it cannot go on at all.
@@ -97,7 +97,7 @@ def engine_named(name: str) -> type[BatchEngine]:
     """Return the class of the engine `name`.
 
     Raises:
-        ConfigError: there is no such engine, or what it needs is not installed.
+        ConfigError: there is no such engine, or something it needs is not installed.
     """
     place = ENGINES.get(name)
     if place is None:

@@ -1,4 +1,4 @@
-"""How far a batch is: the figures while it runs, and its report at the end."""
+"""The progress of a batch: the figures while it runs, and its report at the end."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from lee_llm_router.batch.answers import RowOutcome
 
 @dataclass(slots=True, kw_only=True)
 class BatchReport:
-    """The figures of one run of a batch; `progress` gets them while it runs."""
+    """The figures of one run of a batch; `progress` receives them while it runs."""
 
     batch_id: str = ""
-    """Stands in the traces of its calls, under ``metadata: {batch: ...}``; the same in each run of a batch."""
+    """Identifies the traces of its calls, under ``metadata: {batch: ...}``; the same in each run of a batch."""
     out: Path = Path()
-    """Where the answers are."""
+    """The file with the answers."""
     errors: Path = Path()
-    """Where the failures are; there is no such file while there are none."""
+    """The file with the failures; it does not exist while there are none."""
     rows: int = 0
-    """Rows read in this run, also those that had an answer before."""
+    """Rows read in this run, including those answered before."""
     answered: int = 0
     """Rows answered in this run."""
     failed: int = 0
     """Rows of this run that went to the errors file."""
     already_answered: int = 0
-    """Rows that earlier runs had answered, and that were not asked again."""
+    """Rows that earlier runs had answered, and that were not sent again."""
     already_failed: int = 0
-    """Rows that had failed in earlier runs, and were not asked again."""
+    """Rows that had failed in earlier runs, and were not sent again."""
     in_flight: int = 0
-    """Rows being asked now."""
+    """Rows in flight now."""
     input_tokens: int = 0
-    """Tokens of the prompts that were answered in this run, as far as they were reported."""
+    """Tokens of the prompts that were answered in this run, as far as reported."""
     output_tokens: int = 0
     cost_usd: float = 0.0
-    """What the answers of this run cost, as far as it is known; failed attempts are in the traces alone."""
+    """Cost of this run's answers, as far as known; the cost of failed attempts is only in the traces."""
     failures: dict[str, int] = field(default_factory=dict)
     """Failed rows of this run, by failure type."""
     elapsed_seconds: float = 0.0
     total_rows: int | None = None
-    """How many rows there are, where that is known before they are read."""
+    """The total number of rows, if it is known before reading them."""
     share_read: float | None = None
-    """The part of the input that was read so far, by its bytes; None where the size is not known."""
+    """The share of the input read so far, in bytes; None if the size is unknown."""
     waiting_for: str | None = None
-    """Why no row is asked at the moment: the failure that all of them met."""
+    """Why no rows are sent at the moment: the failure that all of them met."""
     waiting_seconds: float = 0.0
-    """Seconds until the next try, while `waiting_for` says so."""
+    """Seconds until the next attempt, while `waiting_for` is set."""
     is_complete: bool = False
-    """Whether every row of the input has an answer or stands in the errors file."""
+    """Whether every row of the input has an answer or is in the errors file."""
 
     def count(self, outcome: RowOutcome) -> None:
-        """Count how a row ended."""
+        """Count the outcome of a row."""
         if not outcome.is_answer:
             self.failed += 1
             kind = str(outcome.fields.get("error"))
@@ -72,12 +72,12 @@ class BatchReport:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows that ended in a second, over this run."""
+        """Rows that ended per second, over this run."""
         return self.done / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end at the rate so far; None where it cannot be told yet."""
+        """Seconds until the end at the current rate; None if unknown."""
         total: float | None = self.total_rows
         if total is None and self.share_read and self.rows:
             total = self.rows / self.share_read
@@ -87,5 +87,5 @@ class BatchReport:
         return max(0.0, left) / self.rows_per_second if self.rows_per_second else None
 
     def snapshot(self) -> BatchReport:
-        """Return a copy that does not change any more."""
+        """Return a copy that no longer changes."""
         return replace(self, failures=dict(self.failures))

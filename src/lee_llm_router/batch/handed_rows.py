@@ -1,4 +1,4 @@
-"""Rows that are handed over one by one or a few at a time, without files: by a worker's database, or by Ray."""
+"""Rows that are handed over singly or in small groups, without files: by a worker's database, or by Ray."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class StopSignal:
-    """Whether rows are to be asked no more, and why."""
+    """Whether to stop sending rows, and why."""
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     error: LLMRouterError | None = None
 
     def __call__(self, error: LLMRouterError | None) -> None:
-        """Say so; the first error stays."""
+        """Signal the stop; the first error is kept."""
         self.error = self.error or error
         self.event.set()
 
     async def wait(self) -> None:
-        """Return once it is said."""
+        """Return once the stop is signalled."""
         await self.event.wait()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedRows:
-    """What rows that are handed over have in common. All of it belongs to one event loop.
+    """The common state of rows that are handed over. It belongs to one event loop.
 
     Args:
-        router: Who is asked.
-        role: Role that is asked; None: the default role.
+        router: The router to call.
+        role: Role to call; None: the default role.
         options: Options of every call.
-        batch_id: Stands in the traces, under ``metadata: {batch: ...}``.
-        give_up_after: Seconds that an outage is waited out.
-        concurrency: Rows that are asked at once, of those handed over together.
-        figures: Where it is said what is in flight, and what is waited for.
+        batch_id: Identifies the traces, under ``metadata: {batch: ...}``.
+        give_up_after: Seconds to wait out an outage.
+        concurrency: Rows in flight at once, of those handed over together.
+        figures: Receives what is in flight, and any wait.
     """
 
     router: LeeLLMRouter
@@ -64,7 +64,7 @@ class HandedRows:
     clock: Clock = SYSTEM_CLOCK
 
     def job(self, rows: Sequence[BatchRow], outcomes: dict[str, RowOutcome], stop: StopSignal) -> BatchJob:
-        """Return a job that asks `rows`, and puts how they end into `outcomes`, by their ids."""
+        """Return a job that processes `rows`, and puts their outcomes into `outcomes`, by their ids."""
         left = list(reversed(rows))
 
         async def next_row() -> BatchRow | None:
@@ -81,7 +81,7 @@ class HandedRows:
         )  # fmt: skip
 
     async def outcomes(self, rows: Sequence[BatchRow]) -> dict[str, RowOutcome]:
-        """Return how each of `rows` has ended, by its id. Where none can be answered any more, they all have failed."""
+        """Return the outcome of each of `rows`, by its id. If no row can be answered any more, all have failed."""
         found: dict[str, RowOutcome] = {}
         stop = StopSignal()
         await LiveEngine(self.job(rows, found, stop)).run()
@@ -90,7 +90,7 @@ class HandedRows:
 
 
 class RowByRow:
-    """Asks such rows one by one, as they come. What is known of an outage holds for all of them."""
+    """Processes such rows one by one, as they come. An outage applies to all of them."""
 
     def __init__(self, shared: HandedRows) -> None:
         self._shared = shared
@@ -98,7 +98,7 @@ class RowByRow:
         self._gate = OutageGate(shared.job([], {}, self._stop))
 
     async def outcome(self, row: BatchRow) -> RowOutcome:
-        """Return how `row` has ended.
+        """Return the outcome of `row`.
 
         Raises:
             LLMRouterError: no row can be answered any more.
@@ -111,7 +111,7 @@ class RowByRow:
 
 
 class _GatedEngine(LiveEngine):
-    """Asks the rows of its job behind a gate that other jobs share."""
+    """Processes the rows of its job behind a gate that other jobs share."""
 
     def __init__(self, job: BatchJob, gate: OutageGate) -> None:
         super().__init__(job)

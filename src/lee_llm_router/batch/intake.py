@@ -1,4 +1,4 @@
-"""Hands out the rows that are to be asked: each once, and none that has an outcome already."""
+"""Hands out the rows to process: each once, and only if it has no outcome yet."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from lee_llm_router.errors import ConfigError
 
 _ROWS_AT_ONCE = 256
 _LONGEST_STAY = 0.005
-"""Seconds that an iterable may keep the event loop before calls go on."""
+"""Seconds that an iterable may block the event loop before calls go on."""
 
 
 class RowSource(Protocol):
-    """Where rows come from."""
+    """A source of rows."""
 
     @property
     def name(self) -> str | None:
-        """The name of the input, by which another one is told from it; None where it has none."""
+        """The name of the input, which distinguishes it from others; None if it has none."""
 
     @property
     def total(self) -> int | None:
-        """How many rows there are, where that is known."""
+        """The total number of rows, if known."""
 
     @property
     def share_read(self) -> float | None:
-        """The part that was read, from 0 to 1, where that is known."""
+        """The share read so far, from 0 to 1, if known."""
 
     def rows_at_once(self) -> list[FoundRow] | None:
-        """Return the next rows without waiting, an empty list at the end; None where they have to be waited for."""
+        """Return the next rows without waiting, an empty list at the end; None if the caller has to wait for them."""
 
     async def next_rows(self) -> list[FoundRow]:
-        """Wait for the next rows, where `rows_at_once` has returned None; an empty list is the end."""
+        """Wait for the next rows, after `rows_at_once` has returned None; an empty list is the end."""
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its resources."""
 
 
 class _FileSource:
@@ -65,7 +65,7 @@ class _FileSource:
         return self._file.share_read
 
     def rows_at_once(self) -> list[FoundRow] | None:
-        # In a thread it would cost 6 us a row: both are never idle, and take the interpreter from each other.
+        # A thread would cost 6 us per row: both are never idle, and compete for the interpreter.
         return None if self._file.may_wait else self._file.next_rows()
 
     async def next_rows(self) -> list[FoundRow]:
@@ -76,7 +76,7 @@ class _FileSource:
 
 
 class _IterableSource:
-    """Rows of an iterable of the caller's, taken in the thread that the batch runs in."""
+    """Rows of a caller's iterable, taken in the thread of the batch."""
 
     name = share_read = None
 
@@ -102,7 +102,7 @@ class _IterableSource:
                 if len(rows) >= _ROWS_AT_ONCE or time.monotonic() > until:
                     break
         except Exception as error:
-            # What it gave before is asked first.
+            # The rows it gave before are processed first.
             self._failure = error
             if not rows:
                 raise
@@ -113,7 +113,7 @@ class _IterableSource:
 
 
 class _AsyncSource:
-    """Rows of an async iterable, one by one: nobody waits for a row that comes later."""
+    """Rows of an async iterable, one by one: nobody waits for a later row."""
 
     name = total = share_read = None
 
@@ -136,10 +136,10 @@ class _AsyncSource:
 
 
 def source_of(rows: Rows, settings: BatchSettings) -> RowSource:
-    """Return where the rows of a batch come from.
+    """Return the source of the rows of a batch.
 
     Raises:
-        ConfigError: the file cannot be read, the template is none, or `rows` is nothing that has rows.
+        ConfigError: the file cannot be read, the template is invalid, or `rows` is not a source of rows.
     """
     template = None if settings.template is None else PromptTemplate(settings.template)
     form = RowForm(template, settings.system)
@@ -155,15 +155,15 @@ def source_of(rows: Rows, settings: BatchSettings) -> RowSource:
 
 
 class Intake:
-    """Reads rows, and hands out those that are to be asked.
+    """Reads rows, and hands out those to process.
 
     Args:
-        source: Where they come from.
-        output: The files of the batch, whose ledger knows what was answered.
-        settings: Whether failed rows are asked again, and another input is taken.
-        figures: Counts what was read.
-        stopped: Set once no further row is to be asked.
-        failed: Called when broken rows were written down.
+        source: The source of rows.
+        output: The files of the batch, whose ledger knows which rows have outcomes.
+        settings: Whether to try failed rows again, and to accept another input.
+        figures: Counts the rows read.
+        stopped: Set once no further rows are to be processed.
+        failed: Called after broken rows were written to the errors file.
     """
 
     def __init__(
@@ -184,14 +184,14 @@ class Intake:
         self.failure: Exception | None = None
         """What has ended the reading: the input cannot be read, is another one, or the ledger cannot be written."""
         self.is_at_end = False
-        """Whether all rows were read and handed out."""
+        """Whether all rows have been read and handed out."""
 
     def ready_row(self) -> BatchRow | None:
-        """Return the next row to be asked, if one can be had without waiting and without reading on."""
+        """Return the next row, if there is one without waiting and without reading further."""
         return self._ready.popleft() if self._ready and not self._stopped.is_set() else None
 
     async def next_row(self) -> BatchRow | None:
-        """Return the next row to be asked; None at the end, once the batch is stopped, or if reading has failed.
+        """Return the next row; None at the end, once the batch is stopped, or if reading has failed.
 
         Any number of tasks may wait for one.
         """
@@ -204,23 +204,23 @@ class Intake:
             if self._reading is not None or not self._read_at_once():
                 await self._something_read()
             elif not ready:
-                # Of a batch that is gone on with, millions may have been answered: others want to run meanwhile.
+                # In a resumed batch, millions of rows may have answers: let other tasks run meanwhile.
                 await asyncio.sleep(0)
         return None
 
     def _read_at_once(self) -> bool:
-        """Read the next rows, if they need not be waited for, and return whether that was so."""
+        """Read the next rows, if that is possible without waiting; return whether it was."""
         try:
             found = self._source.rows_at_once()
             if found is not None:
                 self._accept(found)
-        except Exception as error:  # noqa: BLE001 - raised at the end: rows in flight are worth waiting for
+        except Exception as error:  # noqa: BLE001 - raised at the end, since rows in flight are worth waiting for
             self.failure = error
             return True
         return found is not None
 
     async def _something_read(self) -> None:
-        """Wait until rows were read, or the batch is stopped. Reading goes on if who waits is cancelled."""
+        """Wait until rows have been read, or the batch is stopped. Reading goes on if the caller is cancelled."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
         stopping = asyncio.ensure_future(self._stopped.wait())
@@ -230,7 +230,7 @@ class Intake:
             stopping.cancel()
 
     async def close(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -251,7 +251,7 @@ class Intake:
         self.is_at_end = not found
 
     def _take(self, found: Sequence[FoundRow]) -> None:
-        """Keep of the rows that were read those that are to be asked, and write down the broken ones."""
+        """Keep those of the rows read that are to be processed, and write the broken ones to the errors file."""
         output = self._output
         known, rows, counts = self._told_apart(found)
         expected: list[SeenRow] = []
@@ -284,12 +284,8 @@ class Intake:
 
     def _told_apart(
         self, found: Sequence[FoundRow]
-    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], dict[bytes, int]]:
-        """Give equal rows ids of their own.
-
-        Returns:
-            What is known of all, the rows with their keys, and how many there were by now of those that came again.
-        """
+    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], list[SeenRow]]:
+        """Give equal rows ids of their own; return the ledger's entries, the rows with their keys, and the counts."""
         ledger = self._output.ledger
         keys = [_key(row) for row in found]
         known = ledger.known(keys)
@@ -316,10 +312,10 @@ class Intake:
         return known, rows, repeated
 
     def _is_wanted(self, row: FoundRow, entry: LedgerRow) -> bool:
-        """Whether a row that the ledger knows is to be asked, or to be told of if it is broken.
+        """Whether to process a row that the ledger knows, or to report it if it is broken.
 
         Raises:
-            ConfigError: its id has the answer to something else.
+            ConfigError: its id belongs to the answer of another request.
         """
         if entry.state == WAITING:
             return True

@@ -1,7 +1,7 @@
-"""An index on disk of how each row of a batch has ended, so that ten million rows take no memory.
+"""An index on disk of the outcome of each row of a batch, so that ten million rows take no memory.
 
-The ledger is worth nothing by itself: it can be made again from the output and the errors file. It says up to which
-byte of both it has been told; what was written behind that, by a process that was killed, `output.py` reads again.
+The ledger is worthless by itself: it can be rebuilt from the output and the errors file. It records how many bytes of
+both it covers; `output.py` reads again what a killed process has written after that.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, NamedTuple, TypeAlias
 from lee_llm_router.batch.met_keys import MetKeys
 
 WAITING = 0
-"""The state of a row that was read, and has no outcome."""
+"""The state of a row that was read, but has no outcome."""
 ANSWERED = -1
-"""The state of a row whose answer is in the output. One that has failed has the place of its line in the errors file,
-plus one, for a state."""
+"""The state of a row whose answer is in the output. The state of a failed row is the offset of its line in the errors
+file, plus one."""
 
 _VERSION = 1
 _CACHE_KB = 4_000
 _UNTOLD = 500
-"""Outcomes that are kept in memory until they are written together: a statement for each costs ten times as much."""
+"""Outcomes kept in memory before they are written together: a statement for each costs ten times as much."""
 _UNCOMMITTED = 10_000
-"""Outcomes after which they are committed. A transaction writes each page that it has touched, and rows lie where their
-hashes say: with 500 in each, a row costs 8.7 us instead of 4.8, among 100,000."""
+"""Outcomes after which to commit. A transaction writes each page it has touched, and rows are placed by their hashes:
+with 500 per transaction, a row costs 8.7 us instead of 4.8, among 100,000."""
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS rows (
         key BLOB PRIMARY KEY, state INTEGER NOT NULL, run INTEGER NOT NULL, times INTEGER NOT NULL,
@@ -39,46 +39,45 @@ _SCHEMA = """
 
 
 class LedgerRow(NamedTuple):
-    """What the ledger knows of one row."""
+    """The ledger's entry for one row."""
 
     state: int
     run: int
-    """The number of the run that has read it last."""
+    """The number of the run that read it last."""
     times: int
     """How many equal rows that run has read so far."""
     asked: bytes | None
-    """The hash of what it asks, where it has an id of its own."""
+    """The hash of its request, if it has an id of its own."""
 
 
 SeenRow: TypeAlias = tuple[bytes, int, int | None, bytes | None, bool]
-"""A row that was read: its key; how many equal ones there were so far; its number in the input (None: as it was); the
-hash of what it asks, where it has an id of its own; and whether it waits for an outcome, whatever earlier runs made of
-it."""
+"""A row that was read: its key; the number of equal ones so far; its number in the input (None: unchanged); the hash of
+its request, if it has an id of its own; and whether it waits for an outcome, whatever earlier runs recorded."""
 
 
 def key_of_broken(line: int) -> bytes:
-    """Return the key of the broken row at `line`. No id has it: one that begins so is another text."""
+    """Return the key of the broken row at `line`. No id has it: an id with this prefix is a different text."""
     return blake2b(b"%d" % line, digest_size=10, person=b"broken").digest()
 
 
 class BatchLedger:
-    """The ledger of one output. It belongs to whoever holds the output's lock.
+    """The ledger of one output. It belongs to the holder of the output's lock.
 
-    Its statements are given bytes as a `bytearray`: any other type, `bytes` too, `sqlite3` asks to adapt itself, which
-    takes 1 us a value.
+    It passes bytes to its statements as a `bytearray`: `sqlite3` asks any other type, even `bytes`, to adapt itself,
+    which takes 1 us per value.
 
     Args:
-        path: Its file; made if there is none, and made anew if it is damaged.
+        path: Its file; created if missing, and rebuilt if damaged.
         before_telling: Called before outcomes are written to disk; returns facts that are written with them.
 
     Raises:
-        OSError, sqlite3.Error: it can be neither opened nor made.
+        OSError, sqlite3.Error: it can be neither opened nor created.
     """
 
     def __init__(self, path: Path, before_telling: Callable[[], dict[str, Any]]) -> None:
         self._before_telling = before_telling
         self._untold: dict[bytes, tuple[bytearray, int, int, int, int | None, bytearray | None]] = {}
-        """Rows that have ended, as the table has them; those that it has already with their states alone."""
+        """Rows that have ended, as in the table; those that it already contains, only with their states."""
         self._ended: dict[bytes, int] = {}
         self._uncommitted = 0
         self._met: MetKeys | None = None
@@ -95,17 +94,17 @@ class BatchLedger:
         self.set_facts({"run": self.run})
 
     def expect_rows(self) -> None:
-        """Say that rows are going to be looked up. Where it holds none yet, only those are that may have come before:
-        a look into it is 2 us a row, of 0.4."""
+        """Prepare for lookups of rows. If it holds none yet, only rows that may have come before are looked up: a
+        lookup takes 2 us per row, instead of 0.4."""
         self._write_states()
         if self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None:
             self._met = MetKeys()
 
     def _opened(self) -> sqlite3.Connection:
-        # Whoever uses it waits for whoever did before: the intake, or a thread that puts the output in order.
+        # Its users never overlap: the intake, then a thread that puts the output in order.
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=0)
         try:
-            # A power cut may damage it; then it is made again. The death of the process does not.
+            # A power failure may damage it; then it is rebuilt. A killed process does not damage it.
             db.execute("PRAGMA synchronous=OFF")
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
@@ -135,7 +134,7 @@ class BatchLedger:
         self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, LedgerRow]:
-        """Return what is known of rows, by their keys; at most a few hundred at once."""
+        """Return the entries of rows, by their keys; a few hundred at most at once."""
         if self._met is not None:
             keys = self._met.maybe_met(keys)
         if not keys:
@@ -143,13 +142,13 @@ class BatchLedger:
         self._write_states()
         marks = ",".join("?" * len(keys))
         found = self._db.execute(
-            f"SELECT key, state, run, times, asked FROM rows WHERE key IN ({marks})",  # noqa: S608 - marks alone
+            f"SELECT key, state, run, times, asked FROM rows WHERE key IN ({marks})",  # noqa: S608 - only placeholders
             [bytearray(key) for key in keys],
         )
         return {key: LedgerRow(*rest) for key, *rest in found}
 
     def see(self, rows: Iterable[SeenRow]) -> None:
-        """Keep what was read of rows in this run."""
+        """Record the rows that were read in this run."""
         self._db.executemany(
             "INSERT INTO rows VALUES (?, 0, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET run = excluded.run,"
             " times = excluded.times, place = coalesce(excluded.place, place), asked = coalesce(excluded.asked, asked),"
@@ -171,7 +170,7 @@ class BatchLedger:
         return WAITING if row is None else int(row[0])
 
     def place(self, key: bytes) -> int:
-        """Return the number in the input that a row has in this run; -1 for one that this run has not read."""
+        """Return the number in the input that a row has in this run; -1 if this run has not read it."""
         row = self._db.execute("SELECT place FROM rows WHERE key = ? AND run = ?", (key, self.run)).fetchone()
         return -1 if row is None or row[0] is None else int(row[0])
 
@@ -180,12 +179,12 @@ class BatchLedger:
         return self.place(key) >= 0
 
     def end(self, key: bytes, state: int, seen: SeenRow | None = None) -> None:
-        """Keep how a row has ended. It is on disk when `tell` returns.
+        """Record the outcome of a row. It is on disk when `tell` returns.
 
         Args:
-            key: The row's.
-            state: How it has ended.
-            seen: What was read of it; None if that was kept before, or is not known.
+            key: The row's key.
+            state: Its final state.
+            seen: The row as it was read; None if that was recorded before, or is unknown.
         """
         if seen is None:
             self._ended[key] = state
@@ -197,7 +196,7 @@ class BatchLedger:
             self._write_states()
 
     def tell_if_many(self) -> None:
-        """Same as `tell`, if many rows have ended since. All that the files hold must have come to `end` by now."""
+        """Same as `tell`, if many rows have ended since. Everything in the files must have gone to `end` before."""
         if self._uncommitted >= _UNCOMMITTED:
             self.tell()
 
@@ -223,13 +222,13 @@ class BatchLedger:
         self._uncommitted = 0
 
     def forget_rows(self) -> None:
-        """Forget all rows, to be told of them again."""
+        """Forget all rows, to record them again."""
         self._untold.clear()
         self._ended.clear()
         self._db.execute("DELETE FROM rows")
 
     def forget_failures(self) -> None:
-        """Forget which rows have failed, to be told of them again."""
+        """Forget which rows have failed, to record them again."""
         self._write_states()
         self._db.execute("UPDATE rows SET state = 0 WHERE state > 0")
 
@@ -250,7 +249,7 @@ class BatchLedger:
             db.execute("DROP TABLE lines")
 
     def close(self) -> None:
-        """Close it, without writing what it was not told to write."""
+        """Close it, without writing anything further."""
         with suppress(sqlite3.Error):
             self._db.rollback()
         self._db.close()

@@ -1,4 +1,4 @@
-"""A file of lines that is only appended to: a line is there as a whole, or not at all."""
+"""A file of lines that is only appended to: a line is there completely, or not at all."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 _BLOCK = 1 << 20
 _TAIL = 256
-"""Bytes at the end of a file by which it is known again."""
+"""Bytes at the end of a file by which it is recognized."""
 
 
 class LineFile:
     """An open file of lines.
 
     Args:
-        path: The file; made if there is none.
+        path: The file; created if missing.
 
     Raises:
-        OSError: it cannot be opened, or is no regular file.
+        OSError: it cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,7 +37,7 @@ class LineFile:
         return os.fstat(self._descriptor).st_size
 
     def append(self, line: bytes) -> int:
-        """Write `line`, and return the byte where it begins.
+        """Write `line`, and return its offset.
 
         Raises:
             OSError: it cannot be written; then nothing of it is in the file.
@@ -46,7 +46,7 @@ class LineFile:
         return self.size - len(line)
 
     def write(self, line: bytes) -> None:
-        """Same as `append`, where nobody asks for the place: a system call less."""
+        """Same as `append`, without returning the offset: one system call less."""
         written = os.write(self._descriptor, line)
         if written == len(line):
             return
@@ -59,7 +59,7 @@ class LineFile:
             raise
 
     def unended(self, start: int = 0) -> tuple[int, bytes]:
-        """Return where the last line begins that has no newline, not before byte `start`, and what there is of it."""
+        """Return the offset and the content of a last line without a newline, from byte `start` on."""
         end = at = self.size
         rest = b""
         while at > start and b"\n" not in rest:
@@ -70,11 +70,11 @@ class LineFile:
         return end - len(rest), rest
 
     def cut(self, at: int) -> None:
-        """Remove what stands from byte `at` on."""
+        """Remove everything from byte `at` on."""
         os.ftruncate(self._descriptor, at)
 
     def lines(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Yield each whole line from byte `start` on, with the byte where it begins, and without its newline."""
+        """Yield each complete line from byte `start` on, with its offset, and without its newline."""
         at, rest = start, b""
         while block := os.pread(self._descriptor, _BLOCK, at + len(rest)):
             *whole, rest = (rest + block).split(b"\n")
@@ -87,17 +87,17 @@ class LineFile:
         return os.pread(self._descriptor, length, start)
 
     def mark(self, end: int) -> bytes:
-        """Return what the file can be known by up to byte `end`: a hash of the bytes before it."""
+        """Return a fingerprint of the file up to byte `end`: a hash of the bytes before it."""
         start = max(0, end - _TAIL)
         return blake2b(os.pread(self._descriptor, end - start, start), digest_size=10).digest()
 
     def temporary(self) -> Path:
-        """Return where another content of it is written first: beside the file, also where the path is a link."""
+        """Return the path for new content before it replaces the file: next to the file, even if the path is a link."""
         real = Path(os.path.realpath(self.path))
         return real.with_name(f"{real.name}.new")
 
     def replaced(self, content: Iterable[bytes]) -> LineFile:
-        """Put a file with `content` in its place, and return that. This one stays open, and nobody finds it.
+        """Replace the file by one with `content`, and return that. This one stays open, but has no path any more.
 
         Raises:
             OSError: it cannot be written; then nothing has changed.

@@ -1,4 +1,4 @@
-"""The usual engine: a few workers, each of which asks one row at a time over `complete_async`."""
+"""The usual engine: a few workers, each of which processes one row at a time through `complete_async`."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from lee_llm_router.errors import FailureType, LLMRouterError
 from lee_llm_router.response.types import LLMResponse
 
 _MOST_FAILURES = 3
-"""Times that a row may fail, while others are answered, before it goes to the errors file."""
+"""How often a row may fail while others are answered, before it goes to the errors file."""
 _ALONE_SECONDS = 600.0
-"""Seconds for which one of the last rows is asked again, twice at least, with nobody left to tell an outage by."""
+"""Seconds for which one of the last rows is retried, twice at least, with no other rows left to reveal an outage."""
 _LONGEST_PAUSE = 30.0
 _ROWS_A_TURN = 64
-"""Rows after which the event loop runs in any case: answers that were kept come without a wait, signals want one."""
+"""Rows after which the event loop runs in any case: kept answers come without a wait, but signals need one."""
 _NOT_COUNTED = frozenset({FailureType.RATE_LIMIT, FailureType.OVERLOADED, FailureType.UNAVAILABLE})
-"""Failures that say nothing of the row: the vendor has no room for it now."""
+"""Failures that say nothing about the row: the vendor has no capacity for it now."""
 
 
 @dataclass(slots=True)
 class _OpenRow:
-    """A row that has failed, and may be asked again."""
+    """A row that has failed, and may be tried again."""
 
     row: BatchRow
     answers_before: int
-    """How many rows the vendor had answered when this one failed last; before that, when it was asked."""
+    """How many rows the vendor had answered at this row's last failure or, before that, at its first attempt."""
     failures: int = 0
-    """How often it failed while others were answered."""
+    """How often it has failed while others were answered."""
     alone: int = 0
-    """How often it failed with nobody left to tell by."""
+    """How often it has failed with no other rows left for comparison."""
 
 
 class RowOptions:
-    """The options of the call that asks a row: those of its batch and its own, and what its trace is found by."""
+    """The options of a row's call: those of its batch and its own, and the metadata that identifies its trace."""
 
     def __init__(self, job: BatchJob) -> None:
         options = dict(job.settings.options)
@@ -50,7 +50,7 @@ class RowOptions:
         self._options = options
 
     def of(self, row: BatchRow) -> dict[str, Any]:
-        """Return those of `row`."""
+        """Return the options of `row`."""
         options = {**self._options, "metadata": {**self._metadata, "row": row.id}}
         if row.options:
             own = row.options.get("metadata") or {}
@@ -60,17 +60,17 @@ class RowOptions:
 
 
 class LiveEngine:
-    """Asks rows while there are any; see `BatchEngine`.
+    """Processes rows while there are any; see `BatchEngine`.
 
-    Rows that fail for reasons that may pass are put aside, and asked again; a bounded number, so that the next rows are
-    not read while nobody answers.
+    Rows that fail for possibly temporary reasons are put aside and tried again. Their number is bounded, so that no
+    further rows are read while the vendor does not answer.
     """
 
     def __init__(self, job: BatchJob) -> None:
         self._job = job
         self._gate = OutageGate(job)
         self._aside: list[tuple[float, int, _OpenRow]] = []
-        """Rows put aside, the one that is due first in front; a heap."""
+        """A heap of rows put aside; the one due first is in front."""
         self._most_aside = 2 * job.concurrency + 8
         self._numbers = count()
         self._is_at_end = False
@@ -88,7 +88,7 @@ class LiveEngine:
     async def _work(self) -> None:
         gate, aside, ready_row = self._gate, self._aside, self._job.ready_row
         while True:
-            # Nearly always there is a row, and nothing to consider: three coroutines less.
+            # Nearly always there is a row, and nothing to consider: this saves three coroutines.
             row = None if gate.is_shut or aside else ready_row()
             if row is not None:
                 await self._settle(row, None, is_prober=False)
@@ -99,11 +99,11 @@ class LiveEngine:
                 await asyncio.sleep(0)
 
     async def _settle_next(self) -> bool:
-        """Wait for a row that is to be asked, and settle it; return False if no further one is to be."""
+        """Wait for a row, and settle it; return False if no further rows are to be processed."""
         job, gate = self._job, self._gate
         is_prober = gate.is_shut and await gate.enter()
         try:
-            # One that tries for all takes a row that has not failed yet, where it may: that tells more.
+            # A prober prefers a row that has not failed yet: that tells more.
             open_row = await self._taken_up() if self._aside and self._is_due(is_prober) else None
             row = await self._next_row() if open_row is None else open_row.row
             if row is None and self._aside and not job.is_stopped():
@@ -118,7 +118,7 @@ class LiveEngine:
         return True
 
     def _is_due(self, is_prober: bool) -> bool:
-        """Whether a row that was put aside is to be asked before one that has not failed yet."""
+        """Whether a row that was put aside comes before one that has not failed yet."""
         aside = self._aside
         return len(aside) >= self._most_aside or not (is_prober or aside[0][0] > self._job.clock.monotonic())
 
@@ -136,7 +136,7 @@ class LiveEngine:
         return open_row
 
     async def _settle(self, row: BatchRow, open_row: _OpenRow | None, *, is_prober: bool) -> None:
-        """Ask a row, and put its outcome; or put it aside, or stop the batch."""
+        """Process a row, and put its outcome; or put it aside, or stop the batch."""
         gate, figures = self._gate, self._figures
         answers_before = gate.answers
         options = self._options_of(row)
@@ -153,7 +153,7 @@ class LiveEngine:
         self._put(row, answer_of(row, response))
 
     def _is_final(self, open_row: _OpenRow, error: LLMRouterError, *, is_prober: bool) -> bool:
-        """Whether a row has failed for good. Otherwise it is put aside, or the batch is stopped."""
+        """Whether a row has finally failed. Otherwise it is put aside, or the batch is stopped."""
         gate, fault = self._gate, fault_of(error)
         if fault is Fault.BATCH:
             self._job.stop(error)
@@ -175,7 +175,7 @@ class LiveEngine:
         else:
             gate.failed(error, is_prober=is_prober)
             open_row.alone += says_something and self._is_at_end and gate.answers > 0
-            # The gate says when it is tried again.
+            # The gate says when to try again.
             pause = 0.0
         is_hopeless = open_row.alone > 1 and gate.seconds_shut >= _ALONE_SECONDS
         if is_hopeless or open_row.failures >= _MOST_FAILURES:
@@ -185,7 +185,7 @@ class LiveEngine:
 
 
 async def all_or_none(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all of `works` at once. If one raises, the others are cancelled, and its error is raised."""
+    """Run all of `works` concurrently. If one raises, the others are cancelled, and its error is raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

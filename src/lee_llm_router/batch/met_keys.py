@@ -1,24 +1,24 @@
-"""Tells the keys that come for the first time, in little memory however many there are."""
+"""Recognizes keys that come for the first time, in little memory however many there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 _BYTES = 1 << 18
-"""256 kB: of 200,000 keys one in twenty is looked up in vain, of a million one in five. More take time to be had."""
+"""256 kB: of 200,000 keys, one in twenty is looked up in vain; of a million, one in five. More cost time to get."""
 
 
 class MetKeys:
-    """The keys that have come so far: of a key it says that it is new, or that it may have come before.
+    """The keys so far: it says whether a key is new, or may have come before.
 
-    It keeps a bit for each, at a place that the key names; two keys may name the same one. Keys are hashes.
+    It keeps a bit for each key, at a place that the key determines; two keys may share one. Keys are hashes.
     """
 
     def __init__(self) -> None:
         self._bits = bytearray(_BYTES)
 
     def maybe_met(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Return those of `keys` that may have come before, and take note of all of them."""
+        """Return those of `keys` that may have come before, and record all of them."""
         bits = self._bits
         found: list[bytes] = []
         for key in keys:

@@ -1,9 +1,9 @@
-"""Tells a row that fails from a vendor that is gone, and waits out the latter.
+"""Distinguishes a row that fails from a vendor that is gone, and waits out the latter.
 
-A row of its own making fails at once: a prompt that is too long, an answer that breaks its contract. Any other failure
-may be the vendor's. If other rows were answered while this one failed, it is asked again, a few times. If none was, it
-is an outage: nobody asks any more, but for one row after the other that tries, after waits that grow. The first answer
-ends it, and no row has been given up for it.
+A failure of the row's own making is final at once: a prompt that is too long, an answer that breaks its contract. Any
+other failure may be the vendor's. If other rows were answered while this one failed, it is tried again, a few times. If
+none was, it is an outage: all rows wait, except for one at a time that probes, after growing waits. The first answer
+ends the outage, and no row has been given up because of it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _HOPELESS = frozenset({FailureType.AUTH, FailureType.QUOTA, FailureType.MODEL_NO
 _ENDS_BATCH = (BudgetExceededError, ConfigError, RouterClosedError)
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
-"""Seconds between two tries at most, unless the vendor names a longer wait."""
+"""The most seconds between two probes, unless the vendor names a longer wait."""
 
 
 class Fault(Enum):
-    """Whose a failure is."""
+    """Who is responsible for a failure."""
 
     ROW = "the row's own: another try would end the same"
     TARGET = "a target's, which may serve again"
@@ -42,7 +42,7 @@ class Fault(Enum):
 
 
 def fault_of(error: LLMRouterError) -> Fault:
-    """Return whose fault it is that a call has failed, by what the last attempt at each of its targets says."""
+    """Return who is responsible for a failed call, judging by the last attempt at each of its targets."""
     if isinstance(error, _ENDS_BATCH):
         return Fault.BATCH
     if error.failure_type is FailureType.UNAVAILABLE and error.final:
@@ -78,23 +78,23 @@ class OutageGate:
     """Lets rows through while the vendor answers, and one at a time while it does not.
 
     Args:
-        job: The batch, which is stopped when an outage lasts too long.
+        job: The batch, which is stopped if an outage lasts too long.
     """
 
     def __init__(self, job: BatchJob) -> None:
         self._job = job
         self.is_shut = False
-        """Whether there is an outage. A plain attribute: it is asked before each row."""
+        """Whether there is an outage. A plain attribute, since it is read before each row."""
         self._since = 0.0
         self._wait = _FIRST_WAIT
         self._try_at = 0.0
         self._has_prober = False
         self._changed = asyncio.Event()
         self.answers = 0
-        """How many rows the vendor has answered, with an answer or with a refusal."""
+        """How many rows the vendor has answered, including refusals."""
 
     async def enter(self) -> bool:
-        """Return when the caller may ask: True if it tries for all in an outage. A stopped batch lets everyone in."""
+        """Return when the caller may send its row: True for the probe in an outage. A stopped batch admits everyone."""
         while self.is_shut and not self._job.is_stopped():
             if self._has_prober:
                 await self._changed.wait()
@@ -116,7 +116,7 @@ class OutageGate:
 
     @property
     def seconds_shut(self) -> float:
-        """How long the outage has lasted; 0 where there is none."""
+        """How long the outage has lasted; 0 if there is none."""
         return self._job.clock.monotonic() - self._since if self.is_shut else 0.0
 
     async def _sleep_until(self, moment: float) -> None:
@@ -124,7 +124,7 @@ class OutageGate:
         await sleep_until(self._job, moment, self._changed.wait())
 
     def answered(self) -> None:
-        """Say that the vendor has answered; an outage is over."""
+        """Record that the vendor has answered; an outage is over."""
         self.answers += 1
         if self.is_shut:
             self.is_shut, self._wait = False, _FIRST_WAIT
@@ -132,12 +132,12 @@ class OutageGate:
             self._wake()
 
     def failed(self, error: LLMRouterError, *, is_prober: bool) -> None:
-        """Say that a row has failed, and that none was answered meanwhile."""
+        """Record that a row has failed, and that none was answered meanwhile."""
         now = self._job.clock.monotonic()
         if not self.is_shut:
             self.is_shut, self._since = True, now
         elif not is_prober:
-            # It was in flight when the outage began.
+            # It was already in flight when the outage began.
             return
         self._try_at = now + max(self._wait, error.retry_after or 0.0)
         self._wait = min(_LONGEST_WAIT, self._wait * 2)
@@ -153,7 +153,7 @@ class OutageGate:
             )
 
     def probed(self) -> None:
-        """Say that the row that tried for all has ended, however that went."""
+        """Record that the probing row has ended, with any result."""
         self._has_prober = False
         self._wake()
 

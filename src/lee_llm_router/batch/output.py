@@ -1,8 +1,8 @@
-"""The files of a batch: answers, failures, and the ledger that knows of both. One line a row, whatever is killed when.
+"""The files of a batch: answers, failures, and their ledger. One line per row, whatever is killed and when.
 
-A row's outcome is one line, appended by one write, and the ledger is told of it later. So the files are the truth: at
-the start, lines that the ledger was not told of are read again, and half a line at the end is removed. A file that is
-not the one that the ledger was told of (edited, replaced, of another machine) is read from its beginning.
+A row's outcome is one line, appended in one write; the ledger learns of it later. So the files are authoritative: at
+the start, lines that the ledger does not cover are read again, and half a line at the end is removed. A file other than
+the one the ledger knows (edited, replaced, from another machine) is read from its beginning.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from lee_llm_router.batch.rows import key_of
 from lee_llm_router.errors import ConfigError
 
 _BEGINNING = b'{"id":'
-"""How each line begins."""
+"""The beginning of each line."""
 _MOST_OPEN = 10_000
 _TAKEN = "another batch is writing it"
 
 
 class OutputFailedError(Exception):
-    """A file of the batch cannot be written. Its text says which, and why."""
+    """A file of the batch cannot be written. The text says which, and why."""
 
 
 class BatchOutput:
-    """The files of one batch, for as long as it runs. Nobody else can write them meanwhile.
+    """The files of one batch, while it runs. Nobody else can write them meanwhile.
 
     Args:
-        answers: Path of the output; made if there is none.
-        failures: Path of the errors file; made when the first row fails.
+        answers: Path of the output; created if missing.
+        failures: Path of the errors file; created when the first row fails.
         ledger: Path of the ledger.
 
     Raises:
@@ -48,10 +48,10 @@ class BatchOutput:
         self._answers_path, self._failures_path = answers, failures
         self._failures: LineFile | None = None
         self._open: dict[bytes, SeenRow] = {}
-        """Rows that wait for their outcome, and that the ledger was not told of: as many as an engine has in hand."""
+        """Rows that wait for their outcome and are not in the ledger yet: as many as an engine holds."""
         with ExitStack() as undo:
             try:
-                LineFile(answers).close()  # makes it, and says if it can be none
+                LineFile(answers).close()  # creates it, and raises if it cannot exist
                 self._lock = FileLock(answers)
                 undo.callback(self._lock.close)
                 self._answers = LineFile(answers)
@@ -59,7 +59,7 @@ class BatchOutput:
                 # Another batch that puts it in order may have replaced it since it was opened.
                 if self._lock.is_held_by_another or not self._lock.is_at(answers):
                     raise OSError(0, _TAKEN)
-                # Not before: it may be that of the batch that has the lock.
+                # Not earlier: the ledger may belong to the batch that holds the lock.
                 if not ledger.exists():
                     undo.callback(ledger.unlink, missing_ok=True)
                 if failures.exists():
@@ -74,7 +74,7 @@ class BatchOutput:
             undo.pop_all()
 
     def _tell_ledger(self) -> None:
-        """Tell the ledger what it does not know of the files."""
+        """Add to the ledger everything in the files that it is missing."""
         for one in (self._answers, self._failures):
             if one is not None:
                 one.temporary().unlink(missing_ok=True)
@@ -82,7 +82,7 @@ class BatchOutput:
         if answers_from is None or failures_from is None:
             self.ledger.forget_rows()
             answers_from = failures_from = 0
-        # Failures first: a row that has an answer too was asked again.
+        # Failures first: a row that has an answer as well was tried again.
         for file, start, is_answer in ((self._failures, failures_from, False), (self._answers, answers_from, True)):
             if file is not None:
                 self._read_again(file, start, is_answer=is_answer)
@@ -90,10 +90,10 @@ class BatchOutput:
         self.ledger.tell()
 
     def _mend_end(self, file: LineFile, start: int, *, is_answer: bool) -> None:
-        """End the last line, if it lacks its newline alone; remove it, if its writer was killed in the middle.
+        """Complete the last line if it only lacks its newline; remove it if its writer was killed in the middle.
 
         Raises:
-            ValueError: it is none that a batch can have written.
+            ValueError: no batch can have written it.
         """
         at, line = file.unended(start)
         if not line:
@@ -101,7 +101,7 @@ class BatchOutput:
         try:
             json.loads(line)
         except ValueError:
-            # The file may be somebody's own, given by mistake: nothing of that is removed.
+            # The file may be the user's own, passed by mistake: never remove anything from that.
             if not _BEGINNING.startswith(line[: len(_BEGINNING)]) or (at == 0 and self.ledger.fact("batch") is None):
                 raise ValueError(_no_line(file.path, at, is_answer=is_answer)) from None
             file.cut(at)
@@ -115,7 +115,7 @@ class BatchOutput:
             self.ledger.end(_key_in(line, at, file.path, is_answer=is_answer)[0], ANSWERED if is_answer else at + 1)
 
     def _told(self, name: str, file: LineFile | None) -> int | None:
-        """Return the byte up to which the ledger was told of a file; None if that was another file."""
+        """Return how many bytes of a file the ledger covers; None if it covers another file."""
         told = self.ledger.fact(name) or 0
         if file is None:
             return None if told else 0
@@ -124,7 +124,7 @@ class BatchOutput:
         return int(told)
 
     def _marks(self) -> dict[str, Any]:
-        """Return up to where the files are written, for the ledger."""
+        """Return how far the files are written, for the ledger."""
         facts: dict[str, Any] = {}
         for name, file in (("answers", self._answers), ("failures", self._failures)):
             size = 0 if file is None else file.size
@@ -138,8 +138,8 @@ class BatchOutput:
         return self._answers.size == 0 and (self._failures is None or self._failures.size == 0)
 
     def expect(self, rows: Sequence[SeenRow]) -> None:
-        """Say that rows were read that have no outcome. The ledger is told of them together with that, if it comes
-        soon.
+        """Record rows that were read and have no outcome. The ledger receives them together with their outcomes, if
+        these come soon.
 
         Raises:
             OutputFailedError: the ledger cannot be written.
@@ -151,11 +151,11 @@ class BatchOutput:
                 self.ledger.see(rows[room:])
 
     def expected(self, keys: Iterable[bytes]) -> dict[bytes, int]:
-        """Return how many equal rows were read of those of `keys` that the ledger was not told of."""
+        """Return the numbers of equal rows read, for those of `keys` that are not in the ledger yet."""
         return {key: self._open[key][1] for key in self._open.keys() & keys}
 
     def recount(self, counts: Mapping[bytes, int]) -> list[SeenRow]:
-        """Take how many equal rows were read by now, by key; return what the ledger has to be told of that."""
+        """Update the numbers of equal rows read, by key; return the rows whose number the ledger has to record."""
         told: list[SeenRow] = []
         for key, count in counts.items():
             if key in self._open:
@@ -165,7 +165,7 @@ class BatchOutput:
         return told
 
     def put(self, key: bytes, outcome: RowOutcome) -> bool:
-        """Write how the row with `key` has ended, and return True; False if it had ended before: nothing is written.
+        """Write the outcome of the row with `key`, and return True; False if it already had one: nothing is written.
 
         Raises:
             OutputFailedError: it cannot be written; then nothing of it is.
@@ -191,14 +191,14 @@ class BatchOutput:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Raise `OutputFailedError` for what the ledger raises within."""
+        """Raise exceptions of the ledger as `OutputFailedError`."""
         try:
             yield
         except sqlite3.Error as error:
             raise OutputFailedError(f"{self.ledger.path} cannot be written: {_reason(error)}") from error
 
     def tidy_failures(self) -> None:
-        """Remove from the errors file what is no longer so: rows that were answered or have failed again since.
+        """Remove outdated lines from the errors file: rows that were answered or have failed again since.
 
         Raises:
             OutputFailedError: it cannot be written; then it is as before.
@@ -224,15 +224,15 @@ class BatchOutput:
     def _kept_failures(self, file: LineFile) -> Iterator[bytes]:
         for at, line in file.lines():
             key, is_broken = _key_in(line, at, file.path, is_answer=False)
-            # A broken row is known by its line alone: one that this run has not met there was mended, or has moved.
+            # A broken row is known only by its line: if this run has not found it there, it was fixed or has moved.
             if self.ledger.state(key) == at + 1 and not (is_broken and not self.ledger.was_read(key)):
                 yield line + b"\n"
 
     def put_in_order(self, is_cancelled: Callable[[], bool]) -> None:
-        """Put the answers into the order in which this run has read the rows; answers of other rows come first.
+        """Sort the answers into the order in which this run has read the rows; answers of other rows come first.
 
         Args:
-            is_cancelled: Is asked now and then; if true, the output stays as it is.
+            is_cancelled: Called from time to time; if true, the output stays unchanged.
 
         Raises:
             OutputFailedError: it cannot be written; then it is as before.
@@ -249,7 +249,7 @@ class BatchOutput:
             self._answers = old.replaced(self._sorted(places, is_cancelled))
             self.ledger.tell()
             old.close()
-            # Whoever has locked the new file meanwhile finds the ledger locked.
+            # A process that has locked the new file meanwhile finds the ledger locked.
             self._lock.close()
             self._lock = FileLock(self._answers_path)
         except _CancelledError:
@@ -273,10 +273,10 @@ class BatchOutput:
             yield self._answers.read(start, length)
 
     def close(self) -> None:
-        """Tell the ledger everything, and let others have the files.
+        """Bring the ledger up to date, and release the files.
 
         Raises:
-            OutputFailedError: the ledger cannot be written. It is told at the next start.
+            OutputFailedError: the ledger cannot be written. The next start brings it up to date.
         """
         try:
             self.ledger.tell()
@@ -291,19 +291,19 @@ class BatchOutput:
 
 
 class _CancelledError(Exception):
-    """Putting the output in order was given up."""
+    """Sorting the output was given up."""
 
 
 def _key_in(line: bytes, at: int, path: Path, *, is_answer: bool) -> tuple[bytes, bool]:
-    """Return the key of the row that a line of a file is about, and whether that row is a broken one.
+    """Return the key of the row on a line of a file, and whether that row is a broken one.
 
     Raises:
-        ValueError: it is no line of a batch.
+        ValueError: it is not a line of a batch.
     """
     own: Any = None
     try:
         fields = json.loads(line)
-        # Which the files of a batch have in every line, and hardly any other file has.
+        # Every line of a batch has these fields, and hardly any other file does.
         own, _, _ = fields["id"], fields["request_id"], fields["text"]
         is_failure = "error" in fields
         if is_failure and fields["error"] == BROKEN_ROW and not is_answer:
@@ -320,7 +320,7 @@ def _no_line(path: Path, at: int, *, is_answer: bool) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return in a few words what went wrong with a file."""
+    """Describe in a few words what went wrong with a file."""
     if (missing := lacking(error)) is not None:
         return f"there is no more {missing.removesuffix(' (of this process: see `ulimit -n`)')}"
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

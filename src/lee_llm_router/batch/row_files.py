@@ -1,4 +1,4 @@
-"""Reads rows from a file, piece by piece: JSON lines, CSV, or a prompt a line. What is no row is told with its line."""
+"""Reads rows from a file, piece by piece: JSON lines, CSV, or one prompt per line. Reports invalid rows by line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lee_llm_router.batch.template import PromptTemplate
 from lee_llm_router.errors import ConfigError
 
 MAX_LINE = 64 << 20
-"""Bytes of the longest line: a row with a few pictures in it."""
+"""The most bytes of a line: a row with a few pictures in it."""
 
 _TOO_LONG = b""
-"""Stands for a line of more than `MAX_LINE` bytes. Any other has its newline, or something before the end."""
+"""Stands for a line of more than `MAX_LINE` bytes. Any other has its newline, or content at the end of the file."""
 _BLOCK = 1 << 16
 _ROWS_AT_ONCE = 256
 _BY_SUFFIX: dict[str, RowFormat] = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".txt": "text"}
@@ -33,7 +33,7 @@ FoundRow = BatchRow | BrokenRow
 
 
 def format_of(path: Path, given: str | None) -> RowFormat:
-    """Return how the file `path` is read: as `given`, else by its name; JSON lines where that says nothing.
+    """Return the format of the file `path`: `given`, else by its name, else JSON lines.
 
     Raises:
         ConfigError: there is no such format.
@@ -51,11 +51,11 @@ class RowFile:
     Args:
         path: The file; ``-`` is standard input.
         form: Makes rows of values.
-        template: The template that `form` fills, to look for its fields in a table's header.
-        row_format: How it is read.
+        template: The template that `form` fills, to find its fields in a table's header.
+        row_format: The format of the file.
 
     Raises:
-        ConfigError: it cannot be read, or is no table with the columns wanted.
+        ConfigError: it cannot be read, or is not a table with the required columns.
     """
 
     def __init__(self, path: Path, form: RowForm, template: PromptTemplate | None, row_format: RowFormat) -> None:
@@ -74,7 +74,7 @@ class RowFile:
             self.may_wait = not stat.S_ISREG(status.st_mode)
             lines = self._lines()
             first = next(lines, None)
-            # Without the byte order mark.
+            # Remove the byte order mark.
             self._lines_left = lines if first is None else chain([first.removeprefix(b"\xef\xbb\xbf")], lines)
             self._check_encoding(first)
             if row_format == "jsonl":
@@ -89,15 +89,15 @@ class RowFile:
             raise
 
     may_wait: bool
-    """Whether reading may wait for somebody who writes: a pipe, a terminal."""
+    """Whether reading may wait for a writer: a pipe, a terminal."""
 
     @property
     def share_read(self) -> float | None:
-        """The part of it that was read, from 0 to 1; None where its size is not known."""
+        """The share read so far, from 0 to 1; None if the size is unknown."""
         return min(1.0, self._read_bytes / self._size) if self._size else None
 
     def next_rows(self) -> list[FoundRow]:
-        """Return the next rows; an empty list at the end. It may wait for whoever writes to a pipe.
+        """Return the next rows; an empty list at the end. It may wait for the writer of a pipe.
 
         Raises:
             ConfigError: the file cannot be read any more.
@@ -107,7 +107,7 @@ class RowFile:
         try:
             for row in self._rows:
                 rows.append(row)
-                # What a pipe has brought goes on before more is waited for, and long rows are few.
+                # Pass on what a pipe has delivered before waiting for more, and pass on long rows in small numbers.
                 if len(rows) >= _ROWS_AT_ONCE or self._read_bytes > before + _BLOCK or not self._has_lines:
                     break
         except OSError as error:
@@ -124,14 +124,14 @@ class RowFile:
             self._descriptor = -1
 
     def _lines(self) -> Iterator[bytes]:
-        """Yield each line with its newline; nothing (`_TOO_LONG`) for one that is too long."""
+        """Yield each line with its newline; nothing (`_TOO_LONG`) for a line that is too long."""
         parts: list[bytes] = []
         size = 0
         while block := os.read(self._descriptor, _BLOCK):
             self._read_bytes += len(block)
             first, *others = block.split(b"\n")
             size += len(first)
-            # Of a line that is too long, the rest is read and dropped.
+            # Read and drop the rest of a line that is too long.
             if size > MAX_LINE:
                 parts.clear()
             else:
@@ -141,7 +141,7 @@ class RowFile:
             rest = others.pop()
             self._has_lines = bool(others)
             yield _TOO_LONG if size > MAX_LINE else b"".join(parts) + b"\n"
-            # What lies between two ends of a block is shorter than that.
+            # A line within one block is shorter than that.
             for number, line in enumerate(others, 1):
                 self._has_lines = number < len(others)
                 yield line + b"\n"
@@ -151,14 +151,14 @@ class RowFile:
             yield _TOO_LONG if size > MAX_LINE else b"".join(parts)
 
     _has_lines = False
-    """Whether another line can be had without reading on."""
+    """Whether another line is available without further reading."""
 
     def _check_encoding(self, first: bytes | None) -> None:
         if first is not None and first.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise ConfigError(f"{self._path}: it is UTF-16; save it as UTF-8", sent=False)
 
     def _check_lines(self, first: bytes) -> None:
-        """Refuse a JSON document over several lines, of which each line would be a broken row."""
+        """Refuse a JSON document over several lines, each of which would be a broken row."""
         start = first.removeprefix(b"\xef\xbb\xbf").strip()
         if start in (b"[", b"{") or (start.startswith(b"[{") and start.endswith(b",")):
             raise ConfigError(
@@ -182,7 +182,7 @@ class RowFile:
                     try:
                         value = from_json(line)
                     except ValueError:
-                        # Quicker, but it knows no half characters, and says less of what is wrong.
+                        # This is faster, but does not handle lone surrogates, and gives less detail on errors.
                         value = json.loads(line)
                 except UnicodeDecodeError:
                     yield BrokenRow(line=number, reason="it is not UTF-8 text")
@@ -204,11 +204,11 @@ class RowFile:
 
     def _texts(self) -> Iterator[str]:
         for _, line in self._numbered():
-            # Bytes that are not UTF-8 become halves of characters, which no text has.
+            # Bytes that are not UTF-8 become lone surrogates, which no valid text contains.
             yield "\n" if line is _TOO_LONG else line.decode(errors="surrogateescape")
 
     def _table(self, delimiter: str) -> Iterator[FoundRow]:
-        # A cell may hold a whole document, and the limit of the csv module is 131,072 characters, for all its readers.
+        # A cell may hold a whole document, but the csv module has a global limit of 131,072 characters.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
         reader = csv.reader(self._texts(), delimiter=delimiter, strict=True)
         try:

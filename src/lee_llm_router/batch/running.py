@@ -1,4 +1,4 @@
-"""Runs a batch: opens its files, hands rows to an engine, and puts everything in order at the end."""
+"""Runs a batch: opens its files, hands rows to an engine, and sorts the files at the end."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from lee_llm_router.router import LeeLLMRouter
 
 DEFAULT_CONCURRENCY = 16
-"""Rows asked at once where no target's settings say how many."""
+"""Rows in flight if the target's settings have no limit."""
 
 _MOST_BY_RATE = 64
 _RATE_SECONDS = 6
-"""Seconds of a rate limit that may be under way at once; a call waits 10 s for its turn by default."""
+"""Seconds' worth of a rate limit that may be in flight at once; a call waits 10 s for its turn by default."""
 _TICK = 0.1
 _log = getLogger("lee_llm_router")
 
@@ -45,10 +45,10 @@ class BatchRun:
     """One run of a batch.
 
     Args:
-        router: Who is asked.
-        rows: What is asked.
-        settings: How.
-        clock: Where the time comes from.
+        router: The router to call.
+        rows: The rows.
+        settings: The settings of the batch.
+        clock: Tells the time.
 
     Raises:
         ConfigError: the output has no name: it is the root or the current directory.
@@ -59,20 +59,20 @@ class BatchRun:
             raise ConfigError(f"{settings.out}: cannot be used: Is a directory", sent=False)
         self._router, self._rows, self._settings, self._clock = router, rows, settings, clock
         self.figures = BatchReport(out=settings.out, errors=settings.errors)
-        """The figures so far."""
+        """The current figures."""
         self._error: LLMRouterError | None = None
         self._is_stopped = False
         self._stopping = asyncio.Event()
 
     def stop(self, error: LLMRouterError | None = None) -> None:
-        """Ask no further row. What is in flight is still awaited and written. Call it in the loop's thread."""
+        """Send no more rows. Rows in flight are still awaited and written. Call it in the loop's thread."""
         if self._error is None:
             self._error = error
         self._is_stopped = True
         self._stopping.set()
 
     async def run(self) -> BatchReport:
-        """Ask all rows, and return the figures. Cancelled, it keeps what was answered.
+        """Process all rows, and return the figures. On cancellation, it keeps the answers so far.
 
         Raises:
             ConfigError: the rows, the output or a setting cannot be used.
@@ -141,7 +141,7 @@ class BatchRun:
             self.stop(BatchStoppedError(f"the batch has stopped: {figures.failed:,} rows have failed ({kinds})"))
 
     def _usual_concurrency(self) -> int:
-        """Return how many rows the first target of the role takes at once, by the limits in its settings.
+        """Return how many concurrent rows the role's first target takes, by the limits in its settings.
 
         Raises:
             ConfigError: the role or an option cannot be used.
@@ -179,7 +179,7 @@ class BatchRun:
         if hook is not None:
             try:
                 hook(self.figures.snapshot() if force else self.figures)
-            except Exception:  # noqa: BLE001 - a listener's failure is none of the batch
+            except Exception:  # noqa: BLE001 - a listener's failure must not affect the batch
                 _log.debug("the progress hook of a batch has raised", exc_info=True)
 
     def _close(self, output: BatchOutput) -> None:
@@ -204,7 +204,7 @@ class BatchRun:
 
 
 def run_here(run: BatchRun) -> BatchReport:
-    """Run a batch to its end, in a thread of its own where an event loop runs already."""
+    """Run a batch to its end; in a thread of its own if an event loop is already running."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -224,7 +224,7 @@ def run_here(run: BatchRun) -> BatchReport:
     try:
         return outcome(future)
     except BaseException:
-        # Ctrl-C comes to this thread.
+        # Ctrl-C arrives in this thread.
         if tasks and not future.done():
             loops[0].call_soon_threadsafe(tasks[0].cancel)
             with suppress(BaseException):
@@ -258,7 +258,7 @@ def _check_distinct(rows: Rows, settings: BatchSettings) -> None:
 
 
 async def _opened(settings: BatchSettings) -> BatchOutput:
-    """Open the files in a thread: an output whose ledger was lost is read as a whole."""
+    """Open the files in a thread: if the ledger was lost, the whole output is read."""
 
     def dispose(late: Future[BatchOutput]) -> None:
         if late.exception() is None:
@@ -273,10 +273,10 @@ async def _opened(settings: BatchSettings) -> BatchOutput:
 
 
 def _same_batch(output: BatchOutput, settings: BatchSettings, source: RowSource) -> str:
-    """Return the id of the batch that the output belongs to, which is this one.
+    """Return the id of the batch that the output belongs to, which must be this one.
 
     Raises:
-        ConfigError: the output was begun by another input or with other settings.
+        ConfigError: the output was started with another input or other settings.
     """
     facts = {
         "input": source.name,
@@ -303,7 +303,7 @@ def _same_batch(output: BatchOutput, settings: BatchSettings, source: RowSource)
 
 
 def _hash(options: Any) -> str:
-    """Return a hash of options that is the same in each run; of what is no JSON, by how it shows itself."""
+    """Return a hash of options that is the same in each run; values that are not JSON count by their text form."""
     shown = {name: _plain(name, value) for name, value in sorted(options.items())}
     return blake2b(json_text(shown), digest_size=10).hexdigest()
 
@@ -319,7 +319,7 @@ def _plain(name: str, value: Any) -> Any:
 
 
 async def _in_order(output: BatchOutput, settings: BatchSettings) -> None:
-    """Put the files in order, in a thread; cancelled, they stay as they are."""
+    """Sort the files in a thread; on cancellation, they stay unchanged."""
     given_up = Event()
 
     def work(is_cancelled: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What a batch is told: the arguments of `LeeLLMRouter.batch`."""
+"""The settings of a batch: the arguments of `LeeLLMRouter.batch`."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from lee_llm_router.batch.rows import RowValue
 from lee_llm_router.errors import ConfigError
 
 Rows: TypeAlias = str | PathLike[str] | Iterable[RowValue] | AsyncIterable[RowValue]
-"""What a batch may be given: the path of a file, or values one after the other."""
+"""The rows that a batch takes: the path of a file, or an iterable of values."""
 RowFormat: TypeAlias = Literal["jsonl", "csv", "tsv", "text"]
 ProgressHook: TypeAlias = Callable[[BatchReport], object]
 
 GIVE_UP_AFTER = 86_400.0
-"""Seconds that an outage is waited out by default: a day. The batch can be resumed in any case."""
+"""Default number of seconds to wait out an outage: a day. The batch can be resumed in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSettings:
-    """All that is said of a batch, but for its rows."""
+    """All settings of a batch, without its rows."""
 
     role: str | None
-    """The role that is asked; None: the default role."""
+    """The role to call; None: the default role."""
     out: Path
-    """Where answers go. The errors file and the ledger stand beside it."""
+    """The file for answers. The errors file and the ledger are next to it."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of every call; those of a row come before them."""
+    """Options of every call; a row's own take precedence."""
     concurrency: int | None = None
-    """Rows that are asked at once; None: as many as the role's first target takes."""
+    """Rows in flight at once; None: as many as the role's first target takes."""
     template: str | None = None
     """The text of a `PromptTemplate`."""
     system: str | None = None
-    """Instructions for the rows that bring none."""
+    """Instructions for rows without instructions of their own."""
     row_format: RowFormat | None = None
-    """How a file is read; None: by its name."""
+    """The format of a file; None: by its name."""
     ordered: bool = False
-    """Whether the output is put into the order of the rows, at the end."""
+    """Whether to sort the output into the order of the rows at the end."""
     retry_errors: bool = False
-    """Whether rows that have failed are asked again."""
+    """Whether to try failed rows again."""
     append: bool = False
-    """Whether an output that another input or other settings began is gone on with."""
+    """Whether to continue an output that was started with another input or other settings."""
     max_failures: int | None = None
     """How many rows may fail before the batch stops; None: any number."""
     give_up_after: float = GIVE_UP_AFTER
-    """Seconds that an outage is waited out."""
+    """Seconds to wait out an outage."""
     engine: str = "live"
-    """Who asks; a name of `engine.ENGINES`."""
+    """The engine that processes the rows; a name in `engine.ENGINES`."""
     engine_options: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of that engine, by name."""
+    """Settings of the engine, by name."""
     progress: ProgressHook | None = None
-    """Is called with the figures so far, ten times a second at most, and at the end."""
+    """Called with the current figures, ten times a second at most, and at the end."""
 
     @property
     def errors(self) -> Path:
@@ -70,7 +70,7 @@ class BatchSettings:
 
 
 def check_engine_options(engine: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Check that each of `options` is one of those that `engine` knows.
+    """Check that `engine` knows each of `options`.
 
     Raises:
         ConfigError: it does not know one.
@@ -87,7 +87,7 @@ _NAMES = frozenset(one.name for one in fields(BatchSettings)) - {"role", "out", 
 def settings_of(
     out: str | PathLike[str], role: str | None, concurrency: int | None, options: Mapping[str, Any]
 ) -> BatchSettings:
-    """Return the settings that the arguments of `LeeLLMRouter.batch` say; what is none of a batch's is a call's."""
+    """Return the settings in the arguments of `LeeLLMRouter.batch`; options that are not a batch's are a call's."""
     own = {name: value for name, value in options.items() if name in _NAMES}
     others = {name: value for name, value in options.items() if name not in _NAMES}
     return BatchSettings(out=Path(fspath(out)), role=role, concurrency=concurrency, options=others, **own)

@@ -1,4 +1,4 @@
-"""What the target that a batch asks first takes, by the limits in its settings."""
+"""The limits in the settings of the target that a batch calls first."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class TargetLimits(NamedTuple):
-    """Limits of one target, each key of it apart."""
+    """Limits of one target, for each of its keys."""
 
     max_concurrency: int | None
     """Attempts at once; None: no limit."""
     rpm: int | None
     """Attempts started in any 60 seconds; None: no limit."""
     keys: int
-    """How many keys it is asked with. Each has the limits for itself."""
+    """How many keys it has. Each has the limits for itself."""
 
 
 def limits_of_target(config: LLMConfig, target: Target) -> TargetLimits:
-    """Return the limits of `target`: of those of its provider and those of its model the lower ones."""
+    """Return the limits of `target`: the lower ones of its provider's and its model's."""
     provider = config.providers[target.provider]
     both = [one for one in (provider, provider.model_limits.get(target.model or "")) if one is not None]
     keys = len(provider.several_keys) if isinstance(provider, KeyedConfig) else 0

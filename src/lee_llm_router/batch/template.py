@@ -1,4 +1,4 @@
-"""Prompts with places for the fields of a row: ``Translate to {language}: {text}``."""
+"""Prompts with placeholders for the fields of a row: ``Translate to {language}: {text}``."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class MissingFieldError(LookupError):
 
 
 class PromptTemplate:
-    """A text with the names of fields in braces; ``{{`` and ``}}`` are braces.
+    """A text with the names of fields in braces; ``{{`` and ``}}`` are literal braces.
 
-    A name is looked up among the fields of a row, and nothing more: no attribute, no index, no format. What a field
-    says is never read as a template.
+    A name is looked up among the fields of a row, and nothing more: no attribute, no index, no format. The content of a
+    field is never read as a template.
 
     Args:
         text: The template.
 
     Raises:
-        ConfigError: it is none; says what is wrong.
+        ConfigError: it is not a valid template; the message says why.
     """
 
     def __init__(self, text: str) -> None:
@@ -44,7 +44,7 @@ class PromptTemplate:
             raise _wrong("it names no field of a row, so that all rows would be the same: write {name} where one goes")
 
     def filled(self, fields: Mapping[str, Any]) -> str:
-        """Return the text with the values of `fields` in it; one that is no text is written as JSON.
+        """Return the text with the values of `fields` filled in; a value that is not text is written as JSON.
 
         Raises:
             MissingFieldError: a field is missing, or is null.

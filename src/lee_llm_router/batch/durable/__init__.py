@@ -1,4 +1,4 @@
-"""Rows of a batch as durable workflows of DBOS, in a database that any number of workers share.
+"""Batch rows as durable DBOS workflows, in a database that any number of workers share.
 
-This folder imports `dbos` (the extra ``lee-llm-router[batch]``), so nobody imports it who does not ask for it.
+This folder imports `dbos` (the extra ``lee-llm-router[batch]``), so it is imported only on demand.
 """

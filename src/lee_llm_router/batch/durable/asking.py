@@ -1,4 +1,4 @@
-"""Answers stored rows with a router as the usual engine would: the same calls, patience and outcomes."""
+"""Answers stored rows with a router like the usual engine: the same calls, patience and outcomes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from lee_llm_router.router import LeeLLMRouter
 
 _MOST_BATCHES = 100
-"""Batches whose outages are known at once; of the one that was asked for longest ago nothing is known any more."""
+"""The most batches whose outages are tracked at once; the least recently used one is forgotten."""
 
 
 class RowAsker:
-    """Asks a router for stored rows, all in one event loop.
+    """Calls a router for stored rows, all on one event loop.
 
     Args:
-        router: Who is asked.
-        clock: Where the time comes from.
+        router: The router to call.
+        clock: Tells the time.
     """
 
     def __init__(self, router: LeeLLMRouter, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -30,10 +30,10 @@ class RowAsker:
         self._clock = clock
         self._batches: dict[str, RowByRow] = {}
         self.figures = BatchReport()
-        """Says what is in flight here, and what is waited for."""
+        """The rows in flight here, and any wait."""
 
     async def __call__(self, stored: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what is stored as the answer of a row: the fields of its line. An outage is waited out.
+        """Return the stored form of a row's answer: the fields of its line. An outage is waited out.
 
         Raises:
             LLMRouterError: no row of the batch can be answered.

@@ -1,6 +1,6 @@
-"""The database of a durable batch: its address is checked, its tables are made, its failures become errors of ours.
+"""The database of a durable batch: checks its address, creates its tables, and translates its errors into ours.
 
-DBOS keeps its tables in a schema of its own, so that an application's own workflows in the same database stay apart.
+DBOS keeps its tables in a schema of its own, so that an application's own workflows in the same database stay separate.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 NEEDS_EXTRA = 'the engine dbos needs an extra: pip install "lee-llm-router[batch]"'
 SCHEMA = "lee_llm_router"
-"""The schema of all tables, in Postgres; SQLite has none."""
+"""The schema of all tables in Postgres; SQLite has no schemas."""
 SQLITE_SERVES = sys.version_info < (3, 12) or sqlite3.sqlite_version_info >= (3, 42)
-"""Whether DBOS can use the SQLite of this Python: from 3.12 on it takes for granted that `unixepoch` knows 'subsec'.
+"""Whether DBOS can use the SQLite of this Python: from 3.12 on it assumes that `unixepoch` supports 'subsec'.
 
 That came with SQLite 3.42 (sqlite.org/releaselog/3_42_0.html)."""
 _OWN_TABLE = "dbos_migrations"
-"""The table that DBOS makes first. A file of SQLite that has others without it is somebody else's."""
+"""The table that DBOS creates first. A SQLite file with other tables but not this one belongs to another program."""
 _BUSY_SECONDS = 30
-"""Seconds that a writer waits for another one, in SQLite: as DBOS itself does."""
+"""Seconds that a writer waits for another one in SQLite, as in DBOS itself."""
 _CONNECT_SECONDS = 10
-"""Seconds that Postgres has to take a connection: as DBOS itself gives it."""
+"""Seconds that Postgres has to accept a connection, as in DBOS itself."""
 
 
 def need_dbos() -> None:
     """Check that DBOS is installed.
 
     Raises:
-        ConfigError: it is not; names the extra.
+        ConfigError: it is not; the message names the extra.
     """
     if find_spec("dbos") is None:
         raise ConfigError(NEEDS_EXTRA, sent=False)
@@ -50,10 +50,10 @@ class BatchDatabase:
     """The database at an address: ``postgresql://user@host/name``, or ``sqlite:///rows.db``.
 
     Args:
-        address: A URL. What stands in it is never logged: it may hold a password.
+        address: A URL. It is never logged, since it may contain a password.
 
     Raises:
-        ConfigError: the address is none of the two, the extra is missing, or this Python's SQLite is too old for it.
+        ConfigError: the address is neither of the two, the extra is missing, or this Python's SQLite is too old for it.
     """
 
     def __init__(self, address: str) -> None:
@@ -70,18 +70,18 @@ class BatchDatabase:
 
     @property
     def address(self) -> str:
-        """The whole address, with its password: for DBOS alone."""
+        """The complete address with its password: only for DBOS."""
         return self._url.render_as_string(hide_password=False)
 
     @property
     def shown(self) -> str:
-        """The address as it may be shown: without a password and without options."""
+        """The address in a form that may be shown: without password and options."""
         kind = "sqlite" if self.is_sqlite else "postgresql"
         return self._url.set(drivername=kind, query={}).render_as_string(hide_password=True)
 
     @property
     def engine(self) -> Engine:
-        """Connections of ours to the database, beside those that DBOS has."""
+        """Our own connections to the database, in addition to those of DBOS."""
         if self._engine is None:
             from sqlalchemy import create_engine  # noqa: PLC0415 - the extra
 
@@ -98,10 +98,10 @@ class BatchDatabase:
         return self._engine
 
     def prepare(self) -> None:
-        """Make the database and the tables of DBOS, unless they are there.
+        """Create the database and the tables of DBOS, unless they exist.
 
         Raises:
-            ConfigError: the file of SQLite cannot be made, or is another program's.
+            ConfigError: the SQLite file cannot be created, or belongs to another program.
             UnavailableError: the database cannot be reached, or refuses.
         """
         from dbos import DBOS  # noqa: PLC0415 - the extra
@@ -115,14 +115,14 @@ class BatchDatabase:
             DBOS.migrate(self.address, schema=SCHEMA)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
 
     @contextmanager
     def failures_named(self) -> Iterator[None]:
-        """Raise what goes wrong with the database as an error of ours, without the statement and its values.
+        """Raise database errors as errors of ours, without the statement and its values.
 
         Raises:
             UnavailableError: something went wrong.
@@ -134,17 +134,17 @@ class BatchDatabase:
         try:
             yield
         except (SQLAlchemyError, of_dbos.DBOSException, PostgresError, sqlite3.Error, OSError) as error:
-            # The text of SQLAlchemy's own error has the values of the statement in it: prompts.
+            # The text of SQLAlchemy's own error contains the values of the statement: prompts.
             cause: Any = error.orig if isinstance(error, DBAPIError) else error
             raise UnavailableError(f"the database {self.shown}: {self._scrubbed(cause)}", sent=False) from None
 
     def _scrubbed(self, cause: object) -> str:
-        """Return what the driver says in one line, without the password."""
+        """Return the driver's message on one line, without the password."""
         text = " ".join(str(cause).split()) or type(cause).__name__
         return scrub(text, [self._url.password] if self._url.password else [])[:MAX_TEXT]
 
     def _make_file(self) -> None:
-        """Make the file for its owner alone, since prompts stand in it, and let readers read beside the writer."""
+        """Create the file for its owner only, since it will contain prompts, and allow reads during writes."""
         name = self._url.database
         try:
             os.close(os.open(str(name), os.O_CREAT | os.O_RDWR, 0o600))
@@ -172,7 +172,7 @@ def _checked(address: str) -> URL:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        # Not shown: it may hold a password in a form that nobody recognises.
+        # Do not show it: it may contain a password in an unrecognizable form.
         raise ConfigError(f"this is no address of a database: {expected}", sent=False) from None
     kind = url.drivername.partition("+")[0]
     if kind in ("postgresql", "postgres"):

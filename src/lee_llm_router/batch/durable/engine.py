@@ -1,4 +1,4 @@
-"""The engine `dbos`: rows are enqueued in a database, answered by any number of workers, and collected from there."""
+"""The engine `dbos`: enqueues rows in a database, where any number of workers answer them, and collects the answers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ T = TypeVar("T")
 _CHUNK = 500
 """Rows that are enqueued in one transaction."""
 _LOOK_SECONDS = 0.2
-"""Seconds between two looks for answers, while there are none."""
+"""Seconds between two checks for answers while there are none."""
 _LONGEST_WAIT = 10.0
-"""Seconds between two tries at most, while the database is away."""
+"""The most seconds between two attempts while the database is unavailable."""
 
 
 class DbosEngine:
-    """Asks rows by way of a database; see `DurableSettings` for its options.
+    """Processes rows through a database; see `DurableSettings` for its options.
 
     Raises:
         ConfigError: the extra is missing, or an option is wrong.
@@ -51,9 +51,9 @@ class DbosEngine:
         self._role = job.router.explain(job.settings.role).role
         self._options = storable_options(job.settings.options)
         self._read: list[BatchRow] = []
-        """Rows that are read and not enqueued yet."""
+        """Rows that have been read but not enqueued."""
         self._asked: dict[str, BatchRow] = {}
-        """Rows that are enqueued, by their key; what they ask is in the database alone."""
+        """Enqueued rows, by key; their requests are only in the database."""
         self._asker = RowAsker(job.router, job.clock)
         self._has_room = asyncio.Event()
         self._has_all = False
@@ -63,8 +63,8 @@ class DbosEngine:
         """Same as `BatchEngine.run`.
 
         Raises:
-            ConfigError: DBOS is in use in this process already, or a row has what cannot be stored.
-            UnavailableError: the database cannot be reached; or it was away for longer than an outage is waited out.
+            ConfigError: DBOS is already in use in this process, or a row contains something that cannot be stored.
+            UnavailableError: the database cannot be reached, or was unavailable for longer than `give_up_after`.
         """
         from lee_llm_router.batch.durable.limits import limits_of  # noqa: PLC0415 - the extra
         from lee_llm_router.batch.durable.row_queue import RowQueue  # noqa: PLC0415 - the extra
@@ -84,7 +84,7 @@ class DbosEngine:
                 if worker is not None:
                     worker.hurry()
                 raise
-            # Where the batch has stopped, what the worker still has under way is answered, and worth having.
+            # Even if the batch has stopped, the worker's rows in flight are answered, and the answers are worth having.
             await call_in_thread_async(stack.close)
             while await self._collect(queue):
                 pass
@@ -95,7 +95,7 @@ class DbosEngine:
             await call_in_thread_async(lambda: self._close(stack, queue))
 
     async def _worker_in(self, stack: ExitStack) -> DurableWorker | None:
-        """Start the worker of this process, which ends with `stack`; None where others are to do the work."""
+        """Start the worker of this process, which ends with `stack`; None if other processes do the work."""
         from lee_llm_router.batch.durable.worker import DurableWorker  # noqa: PLC0415 - the extra
 
         if not self._settings.worker:
@@ -105,7 +105,7 @@ class DbosEngine:
         try:
             return await asyncio.shield(entering)
         except asyncio.CancelledError:
-            # It has to have begun, to be ended.
+            # It must have started before it can be ended.
             worker.hurry()
             with suppress(LLMRouterError):
                 await entering
@@ -122,7 +122,7 @@ class DbosEngine:
             self._database.close()
 
     async def _feed(self) -> None:
-        """Read rows, as far ahead of the answers as is allowed."""
+        """Read rows, as far ahead of the answers as allowed."""
         while (row := await self._job.next_row()) is not None:
             self._read.append(row)
             while len(self._read) + len(self._asked) >= self._settings.ahead:
@@ -131,7 +131,7 @@ class DbosEngine:
         self._has_all = True
 
     async def _pass_rows(self, queue: RowQueue, worker: DurableWorker | None, feeding: asyncio.Future[None]) -> None:
-        """Enqueue what is read and put what is answered, until all is done or the batch stops."""
+        """Enqueue rows and put their answers, until all is done or the batch stops."""
         job = self._job
         watch = _WorkerWatch(self._database, job)
         while not job.is_stopped():
@@ -152,7 +152,7 @@ class DbosEngine:
                 await job.clock.sleep_async(_LOOK_SECONDS)
 
     async def _collect(self, queue: RowQueue) -> bool:
-        """Put the rows that are answered, at most some hundred of them, and return whether there were any."""
+        """Put a few hundred answered rows at most, and return whether there were any."""
         found = await self._steadily(lambda: queue.answered(self._asked.keys()))
         for answer in found:
             row = self._asked.pop(answer.row_key)
@@ -162,13 +162,13 @@ class DbosEngine:
             self._has_room.set()
         figures, here = self._job.figures, self._asker.figures
         if self._settings.worker:
-            # What others ask is theirs to await.
+            # Rows in flight elsewhere are for others to await.
             figures.in_flight = here.in_flight
             figures.waiting_for, figures.waiting_seconds = here.waiting_for, here.waiting_seconds
         return bool(found)
 
     async def _enqueue(self, queue: RowQueue) -> None:
-        """Enqueue rows that are read: all or none of them, and again after a kill without a second effect."""
+        """Enqueue the rows that have been read, in one transaction; repeating it after a kill has no second effect."""
         rows = self._read[:_CHUNK]
         stored = []
         asked = {}
@@ -185,10 +185,10 @@ class DbosEngine:
         self._asked.update(asked)
 
     def _stored(self, row: BatchRow) -> Mapping[str, Any]:
-        """Return what is stored of a row.
+        """Return the stored form of a row.
 
         Raises:
-            ConfigError: some of it cannot be stored.
+            ConfigError: part of it cannot be stored.
         """
         fields = {**row.as_fields(), "options": storable_options(row.options)}
         fields["messages"] = _as_json("messages", row.messages)
@@ -201,10 +201,10 @@ class DbosEngine:
         }
 
     async def _steadily(self, function: Callable[[], T]) -> T:
-        """Return what `function` returns, called in a thread; again and again while the database is away.
+        """Return the result of `function`, called in a thread; retry while the database is unavailable.
 
         Raises:
-            UnavailableError: it was away for longer than an outage is waited out, or the batch was stopped meanwhile.
+            UnavailableError: it was unavailable for longer than `give_up_after`, or the batch was stopped meanwhile.
         """
         job, wait = self._job, _LOOK_SECONDS
         began = job.clock.monotonic()
@@ -224,7 +224,7 @@ class DbosEngine:
 
 
 class _WorkerWatch:
-    """Says in the figures of a job that no worker is there, while that is so."""
+    """Reports in the figures of a job that there is no worker, while that is so."""
 
     def __init__(self, database: BatchDatabase, job: BatchJob) -> None:
         self._database = database
@@ -234,7 +234,7 @@ class _WorkerWatch:
         self._due = 0.0
 
     async def look(self) -> None:
-        """Look for workers, if it is time."""
+        """Check for workers, if it is time."""
         from lee_llm_router.batch.durable.roll_call import BEAT_SECONDS  # noqa: PLC0415 - the extra
 
         if self._clock.monotonic() < self._due:
@@ -256,12 +256,12 @@ class _WorkerWatch:
 
 
 def row_key(row: BatchRow) -> str:
-    """Return the name of a row in the database, within its batch. The same row has the same one after a kill."""
+    """Return the name of a row in the database, within its batch. It is the same after a restart."""
     return blake2b(row.id.encode(), digest_size=16).hexdigest()
 
 
 def storable_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a call as JSON values, for another process. A type as `schema` becomes its JSON Schema.
+    """Return call options as JSON values, for another process. A type as `schema` becomes its JSON Schema.
 
     Raises:
         ConfigError: an option cannot leave this process.
@@ -280,7 +280,7 @@ def _as_json(name: str, value: Any) -> Any:
 
 
 def _outcome(row: BatchRow, answer: StoredAnswer) -> RowOutcome:
-    """Return the outcome that a worker has stored; a failure where none could."""
+    """Return the outcome that a worker has stored; a failure if no worker could store one."""
     if answer.value is not None and answer.value.get("id") == row.id:
         return RowOutcome.of_fields(answer.value)
     if answer.ended == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":

@@ -1,4 +1,4 @@
-"""How fast rows are taken off a queue, from the limits of the target that the role asks first."""
+"""How fast rows are taken from a queue, by the limits of the role's first target."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 _MINUTE = 60.0
 _WINDOWS = 10
-"""Windows to a minute: what a minute allows is not taken all at once. A limit below it has a longer window."""
+"""Windows per minute, so that a minute's allowance is not taken all at once. A limit below this has a longer window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLimits:
-    """The limits of one queue. All workers keep them together, since the database counts."""
+    """The limits of one queue. They apply to all workers together, since the database counts."""
 
     each_worker: int
-    """Rows that one worker asks at once."""
+    """Concurrent rows of one worker."""
     all_workers: int | None = None
-    """Rows that all workers ask at once; None: no limit."""
+    """Concurrent rows of all workers; None: no limit."""
     starts: int | None = None
-    """Rows that are begun in each window of `period` seconds; None: no limit."""
+    """Rows started in each window of `period` seconds; None: no limit."""
     period: float = 0.0
 
     @property
     def limiter(self) -> QueueRateLimit | None:
-        """The limit of starts, as DBOS takes it."""
+        """The limit of starts, in the form that DBOS takes."""
         return None if self.starts is None else {"limit": self.starts, "period": self.period}
 
 
 def limits_of(router: LeeLLMRouter, role: str, concurrency: int) -> QueueLimits:
     """Return the limits for rows of `role`.
 
-    They are those of the first target of its chain: what it takes is what the rows are meant for, and the rest of the
-    chain is there for when it fails. Routers that share their state (`state`) hold all limits by it, each try of a call
-    counted, so the queue adds none.
+    They are those of the first target of its chain: the rows are meant for that target, and the rest of the chain is
+    for its failures. Routers with a shared state (`state`) enforce all limits through it, counting each attempt, so the
+    queue adds none.
     """
     if router.config.state is not None:
         return QueueLimits(each_worker=concurrency)

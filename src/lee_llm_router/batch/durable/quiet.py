@@ -1,4 +1,4 @@
-"""Keeps DBOS quiet: what it logs has no rows in it, and nothing is sent or shown elsewhere."""
+"""Keeps DBOS quiet: its logs contain no rows, and nothing is sent or shown elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 _LOGGER = logging.getLogger("dbos")
 _STATEMENT = "\n[SQL"
-"""Where SQLAlchemy begins to show a statement and its values in the text of an error."""
+"""The prefix of a statement and its values in the text of a SQLAlchemy error."""
 
 
 _EXPECTED = (
@@ -15,15 +15,15 @@ _EXPECTED = (
     "Asyncio task cancelled",
     "Could not connect to postgres database",
 )
-"""Parts of messages about rows that went to another worker, which are counted on and would come by the hundred; and of
-one before an error that says the same."""
+"""Parts of messages about rows that went to another worker, which are expected and would come by the hundred; and of
+one that precedes an error with the same content."""
 
 
 class _NoStatements(logging.Filter):
-    """Cuts a statement and its values, which may be prompts, off what is logged; drops what is no news."""
+    """Cuts a statement and its values, which may be prompts, from log records; drops expected messages."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change `record`, and say whether it passes."""
+        """Change `record`, and return whether to log it."""
         text = record.getMessage().partition(_STATEMENT)[0]
         if any(part in text for part in _EXPECTED):
             return False
@@ -36,9 +36,9 @@ _NO_STATEMENTS = _NoStatements()
 
 
 def quiet_logs() -> None:
-    """Have DBOS log warnings and errors alone, through whatever the application has set up, without rows in them."""
+    """Make DBOS log only warnings and errors, through the application's own handlers, without rows in them."""
     if not _LOGGER.handlers:
-        # DBOS writes to standard error itself where its logger has no handler.
+        # DBOS writes to standard error if its logger has no handler.
         _LOGGER.addHandler(logging.NullHandler())
     _LOGGER.addFilter(_NO_STATEMENTS)
     if _LOGGER.level == logging.NOTSET:

@@ -1,9 +1,9 @@
-"""Who of the workers is alive: each beats in a table of the database, and each watches the others.
+"""Tracks which workers are alive: each beats in a table of the database, and each watches the others.
 
-No clock is compared with another. A worker counts its beats, and whoever watches sees whether the count still moves: a
-worker is dead when it has not moved for `LOOKS` looks in a row. A watcher that was stopped itself has not looked, and a
-database that was away has shown nothing, so neither takes the living for dead. Of a worker on the same machine it is
-known at once: its process is gone.
+No clocks are compared. A worker counts its beats, and a watcher sees whether the count still moves: a worker is dead if
+it has not moved for `LOOKS` looks in a row. A watcher that was suspended has not looked, and an unavailable database
+has shown nothing, so neither mistakes a living worker for a dead one. A dead worker on the same machine is known at
+once: its process is gone.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ LOOKS = 6
 """Looks without a beat after which a worker is dead: 12 seconds, in which it misses six beats."""
 
 _RESIGNED = -1
-"""Stands for the beats of a worker that has ended."""
+"""Replaces the beats of a worker that has ended."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What a watcher knows of one worker: its beats, and how often these had not moved since."""
+    """A watcher's knowledge of one worker: its beats, and for how many looks they have not moved."""
 
     beats: int
     still: int = 0
 
 
 def new_worker_id() -> str:
-    """Return an id for a worker in this process: which machine it is on, where that can be told, and which process."""
+    """Return an id for a worker in this process: its machine, if that can be determined, and its process."""
     return f"{_machine() or 'unknown'}-{os.getpid()}-{uuid4().hex[:12]}"
 
 
 @cache
 def _machine() -> str | None:
-    """Return a name for all from where this process can be seen by its number; None where that cannot be told.
+    """Return a name shared by everything that sees this process under the same number; None if it cannot be determined.
 
-    It is made of the start of the kernel and the namespace of process numbers: containers on one machine differ.
+    It consists of the kernel's boot and the namespace of process numbers: containers on one machine differ.
     """
     try:
         started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
@@ -75,7 +75,7 @@ def _is_gone(worker_id: str) -> bool:
 
 
 class RollCall:
-    """The table of workers, as one of them or an onlooker sees it.
+    """The table of workers, as seen by a worker or an observer.
 
     Args:
         engine: Connections to the database.
@@ -93,17 +93,17 @@ class RollCall:
         self._seen: dict[str, _Seen] = {}
 
     def prepare(self) -> None:
-        """Make the table unless it is there; two may do so at once."""
+        """Create the table unless it exists; two workers may do so at once."""
         from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 - it is seldom needed
 
         try:
             self._table.create(self._engine, checkfirst=True)
         except DBAPIError:
-            # The other was first, or it is a failure that shows again here.
+            # Either the other one was first, or the same failure shows again here.
             self._table.create(self._engine, checkfirst=True)
 
     def beat(self, worker_id: str) -> None:
-        """Say that `worker_id` is alive."""
+        """Record that `worker_id` is alive."""
         table = self._table
         with self._engine.begin() as connection:
             mine = table.c.worker_id == worker_id
@@ -112,19 +112,19 @@ class RollCall:
                 connection.execute(insert(table).values(worker_id=worker_id, beats=1))
 
     def leave(self, worker_id: str) -> None:
-        """Strike `worker_id` off: it has ended, or its rows were given back."""
+        """Remove `worker_id`: it has ended, or its rows were given back."""
         self._seen.pop(worker_id, None)
         with self._engine.begin() as connection:
             connection.execute(delete(self._table).where(self._table.c.worker_id == worker_id))
 
     def resign(self, worker_id: str) -> None:
-        """Say that `worker_id` has ended, and that rows of it are left for others to take."""
+        """Record that `worker_id` has ended, and has left rows for others to take."""
         with self._engine.begin() as connection:
             mine = self._table.c.worker_id == worker_id
             connection.execute(update(self._table).where(mine).values(beats=_RESIGNED))
 
     def look(self) -> list[str]:
-        """Look once, and return those who are dead."""
+        """Look once, and return the dead workers."""
         with self._engine.connect() as connection:
             found: Any = connection.execute(select(self._table.c.worker_id, self._table.c.beats)).all()
         before, self._seen = self._seen, {}
@@ -136,5 +136,5 @@ class RollCall:
 
     @property
     def alive(self) -> int:
-        """How many workers were alive at the last look, as far as can be told."""
+        """The number of workers alive at the last look, as far as known."""
         return sum(1 for one, seen in self._seen.items() if not _is_dead(one, seen))

@@ -1,4 +1,4 @@
-"""The rows of one batch in the database: put there once, collected when answered, and forgotten when written down."""
+"""The rows of one batch in the database: put there once, collected when answered, deleted once written out."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from lee_llm_router.batch.durable.limits import QueueLimits
 from lee_llm_router.batch.durable.stored_rows import ANSWER_ROW, APPLICATION, VERSION, JsonSerializer, queue_of
 
 POLL_SECONDS = 0.1
-"""Seconds between two times that a worker looks for rows."""
+"""Seconds between a worker's checks for rows."""
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 _PAGE = 500
-"""Answers that are read at once."""
+"""Answers read at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """One row that is done."""
+    """One finished row."""
 
     row_key: str
-    """What `put` was given."""
+    """The key that `put` received."""
     value: Mapping[str, Any] | None
-    """What the worker stored; None if no worker could."""
+    """The value that the worker stored; None if no worker could."""
     ended: str
-    """How the workflow has ended, in DBOS's words: ``SUCCESS`` in all cases but odd ones."""
+    """The final status of the workflow in DBOS: almost always ``SUCCESS``."""
 
 
 class RowQueue:
     """The rows of one batch.
 
     Args:
-        database: Where they are.
-        batch_id: Tells its rows from those of other batches.
-        role: Role that they ask.
-        limits: How fast they are taken, over all workers.
-        clock: Says how long a row has been written down.
+        database: The database that holds them.
+        batch_id: Distinguishes its rows from those of other batches.
+        role: Role that the rows call.
+        limits: How fast rows are taken, over all workers.
+        clock: Tells how long ago a row was written to the output.
 
     Raises:
         UnavailableError: the database cannot be reached.
@@ -56,9 +56,9 @@ class RowQueue:
         self._clock = clock
         self._window = limits.period
         self._kept: list[tuple[float, str]] = []
-        """Workflows whose rows are written down, still counted by the rate limit, and when they were written."""
+        """Workflows of written rows that the rate limit still counts, with the time of writing."""
         self._unknown = 0
-        """Rows at the last look that were done and waited for by nobody."""
+        """Finished rows at the last look that nobody was waiting for."""
         database.prepare()
         with database.failures_named():
             self._client = DBOSClient(
@@ -66,7 +66,7 @@ class RowQueue:
                 dbos_system_schema=SCHEMA,
                 serializer=JsonSerializer(),
                 application_name=APPLICATION,
-                # The batch waits itself, and can be stopped meanwhile.
+                # The batch itself waits, and can be stopped meanwhile.
                 retry_connection_errors=False,
             )
             self._client.register_queue(
@@ -79,14 +79,14 @@ class RowQueue:
             )
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._client.destroy()
 
     def put(self, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Enqueue `rows`, each by its key, all or none. A row that is there already stays as it is.
+        """Enqueue `rows`, each under its key, in one transaction. A row that exists already stays unchanged.
 
         Raises:
-            UnavailableError: the database does not take them.
+            UnavailableError: the database does not accept them.
         """
         with self._database.failures_named(), self._database.engine.begin() as connection:
             for key, row in rows:
@@ -99,13 +99,13 @@ class RowQueue:
                 self._client.enqueue_in_transaction(connection, options, dict(row))
 
     def answered(self, waited_for: Container[str]) -> list[StoredAnswer]:
-        """Return rows that are done, at most some hundred of them, of those whose keys are `waited_for`.
+        """Return a few hundred finished rows at most whose keys are in `waited_for`.
 
         Raises:
             UnavailableError: the database does not answer.
         """
         with self._database.failures_named():
-            # Read by name alone at first: rows that nobody waits for may stand before the others.
+            # First read only the names: rows that nobody waits for may come before the others.
             done = self._list(limit=_PAGE + max(len(self._kept), self._unknown), load_output=False)
             keys = [self._key(one) for one in done]
             fresh = [one.workflow_id for one, key in zip(done, keys, strict=True) if key in waited_for][:_PAGE]
@@ -114,9 +114,9 @@ class RowQueue:
         return [self._answer(one) for one in found]
 
     def forget(self, row_keys: Iterable[str]) -> None:
-        """Delete rows that are written down, and their prompts with them.
+        """Delete rows that are written to the output, with their prompts.
 
-        Where there is a rate limit, a row stays until it has left its window: DBOS counts the rows in the database.
+        With a rate limit, a row stays until it has left its window: DBOS counts the rows in the database.
 
         Raises:
             UnavailableError: the database does not answer. They are deleted with the next ones.
@@ -128,16 +128,16 @@ class RowQueue:
         del self._kept[:last]
 
     def withdraw(self) -> None:
-        """Delete the rows that nobody has begun to ask: the batch has stopped, and enqueues them again if it goes on.
+        """Delete the rows that no worker has started: the batch has stopped, and enqueues them again when resumed.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        # The last first: the workers begin with the others.
+        # Delete the last ones first: workers start with the others.
         self._delete_all(status="ENQUEUED", sort_desc=True)
 
     def clear(self) -> None:
-        """Delete all that is left of the batch: each row is written down, or nobody asks for it any more.
+        """Delete the rest of the batch: each row is written to the output, or nobody wants it any more.
 
         Raises:
             UnavailableError: the database does not answer.

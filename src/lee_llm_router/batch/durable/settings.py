@@ -12,26 +12,26 @@ from lee_llm_router.batch.settings import check_engine_options
 from lee_llm_router.errors import ConfigError
 
 DATABASE_VARIABLE = "LEE_LLM_ROUTER_DB"
-"""Names the database where nothing else does: the arguments of a command can be read by everybody on the machine."""
+"""Names the database if nothing else does: anybody on the machine can read the arguments of a command."""
 AHEAD = 5_000
-"""Rows that are in the database at once by default: enough for some hundred workers, and little to look through."""
+"""Default number of rows in the database at once: enough for a few hundred workers, and little to search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurableSettings:
-    """What `engine_options` says."""
+    """The settings in `engine_options`."""
 
     db: str
-    """Address of the database: ``postgresql://user@host/name`` or ``sqlite:///rows.db``. Default: that of the
-    environment's `DATABASE_VARIABLE`."""
+    """Address of the database: ``postgresql://user@host/name`` or ``sqlite:///rows.db``. Default: the environment
+    variable `DATABASE_VARIABLE`."""
     worker: bool = True
     """Whether this process answers rows too."""
     ahead: int = AHEAD
-    """Rows in the database at once, enqueued or answered and not collected."""
+    """Rows in the database at once, enqueued or answered but not collected."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """Return the settings that `options` names.
+        """Return the settings in `options`.
 
         Raises:
             ConfigError: one is unknown or wrong, or `db` is missing.

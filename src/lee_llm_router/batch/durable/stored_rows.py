@@ -1,4 +1,4 @@
-"""What is agreed between those who enqueue rows and those who answer them: names, and how a row is stored."""
+"""The conventions between processes that enqueue and processes that answer rows: names, the form of a stored row."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from dbos import Serializer
 
 APPLICATION = "lee-llm-router"
 VERSION = "rows-1"
-"""What DBOS calls the version of an application: only workers of the same one take a row. It changes with the form of a
-stored row, not with each release of this package."""
+"""The application version for DBOS: only workers with the same version take a row. It changes with the form of a stored
+row, not with each release of this package."""
 ANSWER_ROW = "answer_row"
 """The workflow that answers a row."""
 _QUEUE_PREFIX = "rows-of-"
 
 
 def queue_of(role: str) -> str:
-    """Return the name of the queue on which rows of `role` wait."""
+    """Return the name of the queue for rows of `role`."""
     return _QUEUE_PREFIX + role
 
 
 class JsonSerializer(Serializer):
-    """Stores rows and answers as JSON: to be read by people, and by any version of Python and of this package."""
+    """Stores rows and answers as JSON: readable by people, and by any version of Python and of this package."""
 
     def serialize(self, data: Any) -> str:
-        """Return `data` as JSON in ASCII: neither a NUL nor half a character could be stored as it is."""
+        """Return `data` as JSON in ASCII, since a NUL or a lone surrogate could not be stored as it is."""
         return json.dumps(_plain(data))
 
     def deserialize(self, serialized_data: str) -> Any:
-        """Return what `serialize` was given; tuples become lists."""
+        """Return the value passed to `serialize`; tuples become lists."""
         return json.loads(serialized_data)
 
     def name(self) -> str:
-        """Return the name that is stored beside each value."""
+        """Return the name that is stored with each value."""
         return "lee_llm_router_json"
 
 
 def _plain(data: Any) -> Any:
-    """Return an error, which DBOS stores too, as its type alone: its text may have a prompt in it."""
+    """Return an error, which DBOS also stores, as its type only: its text may contain a prompt."""
     return {"error_type": type(data).__name__} if isinstance(data, BaseException) else data

@@ -1,7 +1,7 @@
-"""A worker: takes rows off the queues in the database, answers them with a router, and stores the answers there.
+"""A worker: takes rows from the queues in the database, answers them with a router, and stores the answers there.
 
-DBOS does the taking and storing, on an event loop of its own. What is added here: workers watch each other, and the
-rows of one that has died are given back to the queue.
+DBOS takes and stores the rows, on an event loop of its own. This module adds that workers watch each other, and that
+the rows of a dead worker are given back to the queue.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from typing import Self
 
 RowAnswerer: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-"""Answers a stored row with what is stored as its answer, also if the row has failed. An `LLMRouterError` from it says
-that no row can be answered: the worker stops, and the row goes to another."""
+"""Answers a stored row with the value to store as its answer, even if the row has failed. If it raises an
+`LLMRouterError`, no row can be answered: the worker stops, and the row goes to another."""
 
 PATIENCE = 20.0
-"""Seconds that rows under way are given when a worker ends: Kubernetes kills what has not ended after 30."""
+"""Seconds that rows in flight have when a worker ends: Kubernetes kills a container after 30."""
 _LOOK_SECONDS = 0.2
 _MOST_DEATHS = 20
-"""Workers that a row may lose, one after the other, before it counts as failed: it may be what kills them."""
+"""Consecutive workers that a row may lose before it counts as failed: it may be what kills them."""
 
 
 class DurableWorker:
-    """One worker, while it is entered. There is one in a process, since DBOS has one application in a process.
+    """One worker, active while entered. There is one per process, since DBOS has one application per process.
 
     Args:
-        database: Where the rows are.
+        database: The database that holds the rows.
         roles: Roles whose rows it takes.
         answer: Answers a row; called on the event loop of DBOS.
-        patience: Seconds that rows under way are given when the worker ends. What is left then goes to others.
+        patience: Seconds that rows in flight have when the worker ends. Unfinished rows then go to others.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class DurableWorker:
         self._beating: threading.Thread | None = None
         self._leaving = threading.Event()
         self.ended = threading.Event()
-        """Set when the worker can answer no row any more; `failure` says why."""
+        """Set when the worker can answer no more rows; `failure` says why."""
         self.failure: LLMRouterError | None = None
         self.rows_taken = 0
-        """Rows that it has begun to answer."""
+        """Rows that it has started."""
         self.rows_under_way = 0
 
     def __enter__(self) -> Self:
-        """Begin to take rows.
+        """Start taking rows.
 
         Raises:
-            ConfigError: DBOS is in use in this process already.
+            ConfigError: DBOS is already in use in this process.
             UnavailableError: the database cannot be reached.
         """
         if _is_dbos_in_use():
@@ -77,7 +77,7 @@ class DurableWorker:
         with self._database.failures_named():
             self._roll = RollCall(self._database.engine, None if self._database.is_sqlite else SCHEMA)
             self._roll.prepare()
-            # Before the first row is taken: a worker that dies at once must be missed.
+            # Beat before taking the first row: if the worker dies at once, others must notice.
             self._roll.beat(self.worker_id)
             try:
                 self._launch()
@@ -89,7 +89,7 @@ class DurableWorker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        """Take no more rows, finish those under way, and give back the rest."""
+        """Take no more rows, finish those in flight, and give back the rest."""
         try:
             DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(self._patience))
         finally:
@@ -99,7 +99,7 @@ class DurableWorker:
             self._leave()
 
     def wait(self, idle: float | None = None) -> None:
-        """Return when no row can be answered any more, or none has been under way for `idle` seconds."""
+        """Return when no more rows can be answered, or none has been in flight for `idle` seconds."""
         quiet_since, taken = monotonic(), 0
         while not self.ended.wait(_LOOK_SECONDS):
             if self.rows_under_way or self.rows_taken != taken:
@@ -108,7 +108,7 @@ class DurableWorker:
                 return
 
     def hurry(self) -> None:
-        """Give up what is under way when the worker ends: it goes to others."""
+        """Abandon the rows in flight when the worker ends: they go to others."""
         self._patience = 0.0
 
     def _launch(self) -> None:
@@ -139,7 +139,7 @@ class DurableWorker:
             raise
 
     async def _answer_row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Answer a row. The whole workflow is one call: what it returns is stored, and then it is not asked again."""
+        """Answer a row. The whole workflow is one call: its result is stored, and then the row is not sent again."""
         if self.ended.is_set():
             raise asyncio.CancelledError
         self.rows_taken += 1
@@ -149,27 +149,27 @@ class DurableWorker:
         except LLMRouterError as error:
             self.failure = self.failure or error
             self.ended.set()
-            # Left as it is in the database: under way at a worker that leaves, and so given back.
+            # Leave it in the database as in flight at a worker that is leaving, so that it is given back.
             raise asyncio.CancelledError from None
         finally:
             self.rows_under_way -= 1
 
     def _beat(self, roll: RollCall) -> None:
-        """Beat until the worker leaves, and give back the rows of those who have died."""
+        """Beat until the worker leaves, and give back the rows of dead workers."""
         while not self._leaving.wait(BEAT_SECONDS):
             try:
                 roll.beat(self.worker_id)
                 dead = [one for one in roll.look() if one != self.worker_id]
                 if dead and not self.ended.is_set():
-                    # By the executor's name, so that two who see it give each row back once.
+                    # Recover by executor name, so that two workers that see it give each row back only once.
                     DBOS._recover_pending_workflows(dead)
                     for one in dead:
                         roll.leave(one)
-            except Exception as error:  # noqa: BLE001 - a database that is away for a while
+            except Exception as error:  # noqa: BLE001 - the database is unavailable for a while
                 logger.debug("a beat of the batch worker failed: %s", type(error).__name__)
 
     def _leave(self) -> None:
-        """Strike this worker off the roll; or say that rows are left that others have to take from it."""
+        """Remove this worker from the roll, or record that it leaves rows for others to take."""
         if self._roll is None:
             return
         try:
@@ -177,7 +177,7 @@ class DurableWorker:
                 self._roll.resign(self.worker_id)
             else:
                 self._roll.leave(self.worker_id)
-        except Exception as error:  # noqa: BLE001 - it is missed then, as one that died is
+        except Exception as error:  # noqa: BLE001 - others then notice its absence, as if it had died
             logger.debug("the batch worker could not leave: %s", type(error).__name__)
 
     def _has_rows(self) -> bool:
@@ -199,7 +199,7 @@ class DurableWorker:
 
 
 def _is_dbos_in_use() -> bool:
-    """Whether the application has DBOS of its own, launched or with workflows to come: ours would be mixed with it."""
+    """Whether the application uses DBOS itself, launched or with registered workflows: ours would be mixed with it."""
     from dbos import _dbos  # noqa: PLC0415 - it tells nobody otherwise
 
     return _dbos._dbos_global_instance is not None or _dbos._dbos_global_registry is not None

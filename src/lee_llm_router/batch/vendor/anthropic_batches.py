@@ -18,14 +18,14 @@ from lee_llm_router.providers.http.dialects.json_body import encode_json
 
 _PATH = "/messages/batches"
 _SLACK = 300.0
-"""Seconds by which the vendor's clock may be behind ours."""
+"""Seconds that the vendor's clock may be behind ours."""
 _MOST_PAGES = 50
 _STATUSES = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500,
     "timeout_error": 504, "overloaded_error": 529,
 }  # fmt: skip
-"""The status of each type of error (docs.claude.com/en/api/errors)."""
+"""The HTTP status of each error type (docs.claude.com/en/api/errors)."""
 
 
 class AnthropicBatches:
@@ -41,7 +41,7 @@ class AnthropicBatches:
         return encode_json(request)
 
     async def upload(self, door: Door, batch: Submission) -> str:
-        """There is no file."""
+        """Not used: there is no file."""
         raise NotImplementedError
 
     async def find_upload(self, door: Door, batch: Submission) -> str | None:  # noqa: ARG002 - there is no file
@@ -54,10 +54,10 @@ class AnthropicBatches:
         return text_in(await door.json("POST", _PATH, raw=raw, seconds=FILE_SECONDS), "id")
 
     async def find(self, door: Door, batch: Submission, known: frozenset[str]) -> str | None:
-        """Same as `BatchApi.find`. A batch bears no name: one of the same size since then, that is no other, may be it.
+        """Same as `BatchApi.find`. A batch has no name: any unknown one of the same size created since then may be it.
 
-        Of one that has ended the ids of its results tell. Of one that is under way they cannot be seen; what it turns
-        out to hold is looked at when it has ended.
+        If it has ended, the ids of its results decide. While it is in progress they are not visible; its results are
+        checked when it has ended.
         """
         after = ""
         for _ in range(_MOST_PAGES):
@@ -79,10 +79,10 @@ class AnthropicBatches:
         return None
 
     async def _is_ours(self, door: Door, batch_id: str, token: str) -> bool:
-        """Return whether the results of a batch bear our ids; of one whose results are gone it does not matter.
+        """Return whether the results of a batch carry our ids; if its results are gone it does not matter.
 
         Raises:
-            LLMRouterError: they cannot be fetched now. To take it for another's would send its rows twice.
+            LLMRouterError: they cannot be fetched now. Treating it as someone else's would send its rows twice.
         """
         try:
             async for result in self.results(door, batch_id, _UNKNOWN):
@@ -100,7 +100,7 @@ class AnthropicBatches:
         return BatchStatus(state=state, is_ended=state == "ended", done=done)
 
     async def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:  # noqa: ARG002
-        """Same as `BatchApi.results`. The address that the vendor names is not followed: it could lead elsewhere."""
+        """Same as `BatchApi.results`. The URL that the vendor names is not followed: it could lead elsewhere."""
         async for line in door.lines(f"{_PATH}/{quote(batch_id, safe='')}/results"):
             custom_id, result = line.get("custom_id"), line.get("result")
             yield _result(custom_id if isinstance(custom_id, str) else None, result if isinstance(result, dict) else {})

@@ -1,4 +1,4 @@
-"""What a vendor's batch API is to the engine: a few questions, and the limits of one batch."""
+"""The engine's interface to a vendor's batch API: a few requests, and the limits of one batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lee_llm_router.batch.vendor.door import Door
 
 MB = 1_000_000
 GONE = frozenset({404, 410})
-"""Statuses of what is not there, or not any more."""
+"""HTTP statuses of something that does not exist, or no longer does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,63 +19,63 @@ class BatchLimits:
 
     rows: int
     size: int
-    """Bytes of what is uploaded."""
+    """Bytes of the upload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """A batch as it is sent."""
+    """A batch to send."""
 
     token: str
-    """Our own name for it, by which it is found again at the vendor."""
+    """Our own name for it, by which it can be found at the vendor."""
     path: str
-    """Where each of its requests would go by itself, after the base URL."""
+    """The path, after the base URL, to which each of its requests would go on its own."""
     rows: int
     created: float
-    """When it was first meant to be sent: seconds since 1970."""
+    """When it was first about to be sent: seconds since 1970."""
     lines: Sequence[bytes] = ()
-    """Its requests, as `BatchApi.line` wrote them; empty where only the ledger is left of it."""
+    """Its requests, as `BatchApi.line` wrote them; empty if only its entry in the ledger is left."""
     file_id: str | None = None
-    """The uploaded file, where the vendor wants one."""
+    """The uploaded file, if the vendor requires one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatus:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     state: str
-    """In the vendor's own word."""
+    """The vendor's own word."""
     is_ended: bool
     done: int = 0
     """Requests that have ended."""
     is_wanted_later: bool = False
-    """Whether the vendor has taken none of it, for want of room: the same batch may be sent later."""
+    """Whether the vendor has accepted none of it, for lack of capacity: the same batch may be sent later."""
     reason: str | None = None
     """Why the batch as a whole has failed, in the vendor's words."""
     results: Any = None
-    """What `BatchApi.results` needs of it."""
+    """The data that `BatchApi.results` needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What came of one request."""
+    """The result of one request."""
 
     custom_id: str | None
-    """The id that we gave it; None where the vendor names none."""
+    """The id that we gave it; None if the vendor returns none."""
     status: int
-    """The status that it would have come with; 0 where it was not asked: cancelled, or its time was up."""
+    """The HTTP status it would have had; 0 if it was not made: cancelled or expired."""
     body: bytes = b""
 
 
 class BatchApi(Protocol):
-    """One vendor's batch API. It holds no state. Each question may raise an `LLMRouterError`."""
+    """One vendor's batch API. It holds no state. Each method may raise an `LLMRouterError`."""
 
     limits: BatchLimits
     needs_file: bool
-    """Whether requests are uploaded as a file, before the batch is made of that."""
+    """Whether requests are uploaded as a file before the batch is created from it."""
 
     def line(self, custom_id: str, path: str, body: Mapping[str, Any]) -> bytes:
-        """Return one request as its batch holds it."""
+        """Return one request in the form of a batch."""
         ...
 
     async def upload(self, door: Door, batch: Submission) -> str:
@@ -91,28 +91,28 @@ class BatchApi(Protocol):
         ...
 
     async def find(self, door: Door, batch: Submission, known: frozenset[str]) -> str | None:
-        """Return the id of a batch that was sent, though its id never came; None if there is none.
+        """Return the id of a batch that was sent but whose id was never received; None if there is none.
 
         Args:
             door: Leads to the vendor.
             batch: The batch.
-            known: Ids of batches that are others.
+            known: Ids of other batches.
         """
         ...
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:
-        """Return how far a batch is."""
+        """Return the progress of a batch."""
         ...
 
     def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:
-        """Yield what came of the requests of a batch that has ended, in any order.
+        """Yield the results of a batch that has ended, in any order.
 
         Raises:
-            InvalidResponseError: the file breaks off. What came before was good.
-            LLMRouterError: it cannot be fetched; its status is one of `GONE` where it is there no more.
+            InvalidResponseError: the file breaks off. The results before that are good.
+            LLMRouterError: it cannot be fetched; its status is in `GONE` if it no longer exists.
         """
         ...
 
     async def cancel(self, door: Door, batch_id: str) -> None:
-        """Tell the vendor to end a batch."""
+        """Ask the vendor to end a batch."""
         ...

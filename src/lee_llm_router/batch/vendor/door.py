@@ -1,4 +1,4 @@
-"""The way to a vendor's batch API: the provider's own connections, key and headers; what passes is waited out."""
+"""Access to a vendor's batch API: the provider's own connections, key and headers; waits out temporary failures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from lee_llm_router.providers.http.transport.api import AsyncWireStream
 T = TypeVar("T")
 
 QUESTION_SECONDS = 60.0
-"""Seconds that a short question may take."""
+"""Seconds that a short request may take."""
 FILE_SECONDS = 1800.0
-"""Seconds that an upload or a download may take: 200 MB over a line of one megabit a second."""
+"""Seconds that an upload or a download may take: 200 MB over a line of one megabit per second."""
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _MAX_JSON = 16_000_000
-"""Bytes of the longest answer to a short question."""
+"""The most bytes of the answer to a short request."""
 _PASSING = frozenset(
     {
         FailureType.RATE_LIMIT,
@@ -38,11 +38,11 @@ _PASSING = frozenset(
 
 
 class Door:
-    """Asks one provider for what concerns its batches.
+    """Sends one provider's batch requests.
 
     Args:
-        provider: The provider, with the key that is to be used.
-        job: The batch, which may be stopped while something is waited for.
+        provider: The provider, with the key to use.
+        job: The batch, which may be stopped during a wait.
     """
 
     def __init__(self, provider: HTTPProvider[Any], job: BatchJob) -> None:
@@ -50,11 +50,11 @@ class Door:
         self._job = job
 
     async def steadily(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Return what `act` returns, called again while the vendor is away or has no room.
+        """Return the result of `act`, retried while the vendor is unavailable or has no capacity.
 
         Raises:
-            LLMRouterError: the failure is none that passes, or the batch was stopped meanwhile.
-            BatchStoppedError: it lasts longer than an outage is waited out.
+            LLMRouterError: the failure is not temporary, or the batch was stopped meanwhile.
+            BatchStoppedError: it lasts longer than `give_up_after`.
         """
         job, wait = self._job, _FIRST_WAIT
         began = job.clock.monotonic()
@@ -91,18 +91,18 @@ class Door:
         headers: Mapping[str, str] | None = None,
         seconds: float = QUESTION_SECONDS,
     ) -> dict[str, Any]:
-        """Make one request, and return the object that came back.
+        """Make one request, and return the object in the response.
 
         Args:
-            method: The method of HTTP.
-            path: What follows the base URL.
-            body: What is sent, as JSON.
-            raw: What is sent as it is, in its place.
-            headers: Headers in place of the usual ones.
+            method: The HTTP method.
+            path: The path after the base URL.
+            body: The body, sent as JSON.
+            raw: The body as bytes, instead of `body`.
+            headers: Headers that replace the usual ones.
             seconds: How long it may take.
 
         Raises:
-            LLMRouterError: it failed, or what came back is no object.
+            LLMRouterError: it failed, or the response is not an object.
         """
         sent = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         async with _Closing(await self.provider.open_other(method, path, sent, headers or {}, seconds)) as answer:
@@ -116,10 +116,10 @@ class Door:
         return as_object(bytes(found), reply)
 
     async def _good(self, answer: AsyncWireStream) -> HTTPReply:
-        """Return what there is of an answer that is no failure.
+        """Return the parts of a response that is not a failure.
 
         Raises:
-            LLMRouterError: it is one.
+            LLMRouterError: it is a failure.
         """
         reply = self.provider.reply_of(answer, b"")
         if reply.ok:
@@ -127,7 +127,7 @@ class Door:
         raise self.provider.dialect.failure(self.provider.reply_of(answer, (await answer.whole()).body))
 
     async def file(self, path: str) -> IO[bytes]:
-        """Return the file at `path`, read to its end and stored in a temporary one, which its user closes.
+        """Return the file at `path`, downloaded completely into a temporary file, which the caller closes.
 
         Raises:
             LLMRouterError: it cannot be fetched, or it breaks off.
@@ -154,7 +154,7 @@ class Door:
         return stored
 
     def _temporary(self) -> IO[bytes]:
-        """Return a file beside the output that has no name."""
+        """Return an unnamed file in the folder of the output."""
         folder = self._job.settings.out.parent
         try:
             return tempfile.TemporaryFile(dir=folder)
@@ -174,7 +174,7 @@ class Door:
                         value = json.loads(line)
                     except (ValueError, RecursionError):
                         if line.endswith(b"\n"):
-                            continue  # its row is missing, and is asked live
+                            continue  # its row is missing, and is sent live
                         raise InvalidResponseError("a file of results breaks off") from None
                     if isinstance(value, dict):
                         yield value
@@ -194,10 +194,10 @@ class _Closing:
 
 
 def as_object(body: bytes, reply: HTTPReply) -> dict[str, Any]:
-    """Return the object that `body` holds.
+    """Return the object in `body`.
 
     Raises:
-        InvalidResponseError: it holds none.
+        InvalidResponseError: it contains none.
     """
     try:
         value = json.loads(body)
@@ -221,7 +221,7 @@ def text_in(found: Mapping[str, Any], name: str) -> str:
 
 
 def numbers_in(found: Any) -> dict[str, int]:
-    """Return the whole numbers in a vendor's object, by name; Google writes them as texts."""
+    """Return the integers in a vendor's object, by name; Google writes them as text."""
     if not isinstance(found, Mapping):
         return {}
     return {

@@ -1,4 +1,4 @@
-"""The engine `vendor`: gathers rows into batches, sends them, and puts what comes of them."""
+"""The engine `vendor`: gathers rows into batches, sends them, and puts their outcomes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from lee_llm_router.batch.vendor.watch import OpenBatch, Watch
 from lee_llm_router.errors import ConfigError, LLMRouterError
 
 _ROWS_AT_ONCE = 100
-"""Rows that are written before others of the event loop have their turn."""
+"""Rows that are written before other tasks of the event loop get a turn."""
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """Rows that are to be one batch."""
+    """Rows that will form one batch."""
 
     lane: Lane
     token: str = field(default_factory=new_token)
@@ -38,7 +38,7 @@ class _Gathered:
 
 
 class VendorEngine:
-    """Asks rows by the batch API of their vendor; see `VendorSettings` for its options.
+    """Processes rows through the batch API of their vendor; see `VendorSettings` for its options.
 
     Raises:
         ConfigError: an option is wrong, or no target of the role has a batch API.
@@ -86,7 +86,7 @@ class VendorEngine:
             self._ledger.close(is_done=self._is_done)
 
     async def _take_up(self) -> None:
-        """Take up the batches of earlier runs."""
+        """Resume the batches of earlier runs."""
         batches = self._ledger.batches()
         self._has_past = self._ledger.has_rows
         self._sending.known.update(one.id for one in batches if one.id is not None)
@@ -98,22 +98,22 @@ class VendorEngine:
                     " configuration", sent=False,
                 )  # fmt: skip
             if batch.id is None:
-                # What was on its way when the process was killed may be there a little later.
+                # A batch that was being sent when the process was killed may appear a little later.
                 await sleep_until(self._job, self._job.clock.monotonic() + self._seconds_young(batch))
             if batch.id is not None or await self._sending.again(lane, batch):
                 self._watch.add(OpenBatch(lane, batch))
 
     def _seconds_young(self, batch: SentBatch) -> float:
-        """Return how long it is until a batch has been on its way for as long as the first wait."""
+        """Return the seconds until a batch is as old as the first wait."""
         age = self._job.clock.time() - batch.created
         return min(self._settings.first_wait, max(0.0, self._settings.first_wait - age))
 
     async def _work(self) -> None:
-        """Send all rows, and watch what was sent until there is nothing left of it."""
+        """Send all rows, and watch the batches until none is left."""
         feeding = asyncio.ensure_future(self._feed())
         try:
             await self._watch.run(feeding)
-            await feeding  # where the batch is stopped, what is on its way to the vendor still gets there
+            await feeding  # if the batch is stopped, a submission in progress still completes
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
@@ -139,11 +139,11 @@ class VendorEngine:
         return len(self._waiting) + len(self._live) + gathered >= self._settings.ahead
 
     async def take(self, row: BatchRow) -> None:
-        """Have a row asked: by the batch that it is in already, by the next one, or live."""
+        """Process a row: in the batch that it is in already, in the next one, or live."""
         key = row.key or key_of(row.id)
         mark = self._ledger.mark(key) if self._has_past else None
         if mark is not None and mark.asked != row.digest:
-            mark = None  # it was changed since
+            mark = None  # the row has changed since
         if mark is not None and mark.result is not None:
             await self._settle_kept(row, mark.token, mark.result)
         elif mark is not None and mark.is_live:
@@ -179,7 +179,7 @@ class VendorEngine:
         return lane.api.limits.rows if own is None else min(own, lane.api.limits.rows)
 
     async def flush(self) -> None:
-        """Send what is gathered."""
+        """Send the gathered rows."""
         while self._gathered and not self._job.is_stopped():
             await self._send(next(iter(self._gathered.values())))
 
@@ -211,12 +211,12 @@ class VendorEngine:
         self._watch.add(OpenBatch(lane, batch))
 
     async def settle(self, one: OpenBatch, result: BatchResult) -> bool:
-        """Put what came of a row, or keep it until that row is read again; return whether it was one of the batch."""
+        """Put the result of a row, or keep it until that row is read again; return whether the row was in the batch."""
         key = _key_in(result.custom_id, one.sent.token)
         if key is None:
             return False
         if self._settings.cancel and not result.status:
-            return True  # it was cancelled, and is sent anew by the next run
+            return True  # it was cancelled, and the next run sends it again
         row, token = self._waiting.get(key, (None, ""))
         if row is None or token != one.sent.token:
             self._ledger.keep(key, one.sent.token, result)
@@ -226,7 +226,7 @@ class VendorEngine:
         return True
 
     async def _settle_kept(self, row: BatchRow, token: str, result: BatchResult) -> None:
-        """Put what an earlier run, or this one, has fetched of a row before that was read."""
+        """Put a result that was fetched, in an earlier run or in this one, before its row was read."""
         placed = self._placing.placed(row)
         if placed is None:
             self._live.add(row)
@@ -251,14 +251,14 @@ class VendorEngine:
         self._ledger.ended(row.key or key_of(row.id))
 
     def fetched(self, one: OpenBatch) -> None:
-        """Note that a batch was fetched. Rows of it that nothing came of are asked live."""
+        """Record that a batch was fetched. Its rows without a result are sent live."""
         self._ledger.fetched(one.sent)
         self._has_past = True
         for row in self._taken_back(one):
             self._live.add(row)
 
     async def disown(self, one: OpenBatch) -> None:
-        """Note that a batch is not the one that it was taken for: find that, or send its rows anew."""
+        """Record that a batch is not the one it was taken for: find that one, or send its rows again."""
         one.sent.id = None
         if await self._sending.again(one.lane, one.sent):
             self._watch.add(OpenBatch(one.lane, one.sent))
@@ -268,21 +268,21 @@ class VendorEngine:
         await self.flush()
 
     async def send_again(self, one: OpenBatch) -> None:
-        """Send a batch again that the vendor had no room for; its file is there."""
+        """Send a batch again for which the vendor had no capacity; its file is already uploaded."""
         one.sent.id = None
         self._ledger.tell(one.sent)
         await self._sending.send(one.lane, one.sent, [])
 
     def cancelled(self, one: OpenBatch) -> None:
-        """Note that a batch was cancelled and fetched: the next run sends anew what nothing came of."""
+        """Record that a batch was cancelled and fetched: the next run sends its rows without a result again."""
         self._ledger.drop(one.sent)
 
     def stop_cancelled(self, rows: int) -> None:
-        """End the batch of rows, whose batches were cancelled."""
+        """End the batch of rows, whose vendor batches were cancelled."""
         self._job.stop(BatchStoppedError(f"{rows:,} rows at the vendor were cancelled; no more are sent", sent=False))
 
     def _taken_back(self, one: OpenBatch) -> list[BatchRow]:
-        """Return the rows that still wait for a batch, and let them wait no more."""
+        """Return the rows that still wait for a batch, and end their wait."""
         keys = [key for key, (_, token) in self._waiting.items() if token == one.sent.token]
         rows = [self._waiting.pop(key)[0] for key in keys]
         self._has_room.set()
@@ -295,7 +295,7 @@ def _custom_id(token: str, key: bytes) -> str:
 
 
 def _key_in(custom_id: str | None, token: str) -> bytes | None:
-    """Return the key of the row with that id; None where it is of another batch."""
+    """Return the key of the row with that id; None if it belongs to another batch."""
     if custom_id is None or not custom_id.startswith(f"{token}-"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Gemini's Batch API: requests are sent in one body, and their answers stand in the batch once it has ended.
+"""Gemini's Batch API: requests are sent in one body, and the batch contains their answers once it has ended.
 
 Follows ai.google.dev, "Batch API", and the reference of ``models.batchGenerateContent`` (v1beta).
 """
@@ -19,14 +19,14 @@ from lee_llm_router.providers.http.dialects.json_body import encode_json
 _ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED", "PARTIALLY_SUCCEEDED"})
 _MOST_PAGES = 50
 _STATUSES = {1: 0, 3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
-"""The status of HTTP for codes of gRPC (google/rpc/code.proto); one that was cancelled was not asked."""
+"""The HTTP status for gRPC codes (google/rpc/code.proto); a cancelled request counts as not made."""
 
 
 class GeminiBatches:
     """See `BatchApi`."""
 
-    # ai.google.dev, "Batch API", inline requests: "total request size under 20MB". A megabyte is left for what is
-    # around them. No number of requests is named; an answer stands for each in one body.
+    # ai.google.dev, "Batch API", inline requests: "total request size under 20MB". This leaves a megabyte for what is
+    # around them. No maximum number of requests is documented; one body contains all answers.
     limits = BatchLimits(rows=10_000, size=19 * MB)
     needs_file = False
 
@@ -36,7 +36,7 @@ class GeminiBatches:
         return encode_json(request)
 
     async def upload(self, door: Door, batch: Submission) -> str:
-        """There is no file."""
+        """Not used: there is no file."""
         raise NotImplementedError
 
     async def find_upload(self, door: Door, batch: Submission) -> str | None:  # noqa: ARG002 - there is no file
@@ -66,7 +66,7 @@ class GeminiBatches:
         return None
 
     async def status(self, door: Door, batch_id: str) -> BatchStatus:
-        """Same as `BatchApi.status`. One that has ended brings its answers along."""
+        """Same as `BatchApi.status`. A batch that has ended includes its answers."""
         found = await _object(door, _path(batch_id))
         metadata = _metadata(found)
         state = str(metadata.get("state") or "").removeprefix("BATCH_STATE_").removeprefix("JOB_STATE_")
@@ -99,7 +99,7 @@ class GeminiBatches:
 
 
 def _status_of(code: Any) -> int:
-    """Return the status for the code of an error: one of gRPC, or a status already."""
+    """Return the HTTP status for an error code, which is a gRPC code or already a status."""
     if not isinstance(code, int):
         return 500
     return _STATUSES.get(code, code if 400 <= code < 600 else 500)
@@ -128,7 +128,7 @@ def _metadata(operation: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _inlined(operation: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the answers in a batch: under `response`, as an operation has them, else where the batch has them."""
+    """Return the answers in a batch: under `response`, as in an operation, else at the batch's own place for them."""
     for outer in (operation.get("response"), _metadata(operation).get("output")):
         found = outer.get("inlinedResponses") if isinstance(outer, dict) else None
         entries = found.get("inlinedResponses") if isinstance(found, dict) else found

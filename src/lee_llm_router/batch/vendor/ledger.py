@@ -1,7 +1,7 @@
-"""What is at the vendor: batches and their rows, on disk beside the output.
+"""The batches at the vendor and their rows, on disk next to the output.
 
-It is told of a batch before that is sent, and of its id after. A row stands in it from before it is sent until its
-outcome is in the output. It holds hashes of ids, and no row; and results whose row has not been read again yet.
+It records a batch before the batch is sent, and its id afterwards. A row is in it from before it is sent until its
+outcome is in the output. It holds hashes of ids but no rows; and results whose row has not been read again yet.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _SCHEMA = """
     CREATE INDEX IF NOT EXISTS rows_by_token ON rows (token);
 """
 _LIVE = ""
-"""Stands for the batch of a row that is asked live."""
+"""Stands for the batch of a row that is sent live."""
 _WRITTEN_AT_ONCE = 500
-"""Notes of rows that are written in one transaction: each waits for the disk."""
+"""Row entries that are written in one transaction, since each transaction waits for the disk."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,23 +41,23 @@ class SentBatch:
     provider: str
     model: str | None
     key_variable: str | None
-    """The variable of the key that it was sent with, where the provider has several."""
+    """The variable of the key with which it was sent, if the provider has several."""
     path: str
     """See `Submission.path`."""
     rows: int
     created: float
     """See `Submission.created`."""
     id: str | None = None
-    """The vendor's id; None while it is not known."""
+    """The vendor's id; None until it is known."""
     file_id: str | None = None
     """The id of its uploaded file."""
     is_certain: bool = True
-    """Whether the vendor has given its id to us. Otherwise it was found in a list, where it bears no name of ours."""
+    """Whether the vendor gave us its id. Otherwise it was found in a list, where it does not carry our name."""
     was_found: bool = False
     """Whether the ledger has it from an earlier run."""
 
     def submission(self, lines: Sequence[bytes] = ()) -> Submission:
-        """Return it as its vendor's API takes it."""
+        """Return it in the form that the vendor's API takes."""
         return Submission(
             token=self.token, path=self.path, rows=self.rows, created=self.created, lines=lines, file_id=self.file_id
         )
@@ -65,40 +65,40 @@ class SentBatch:
 
 @dataclass(frozen=True, slots=True)
 class RowMark:
-    """Where a row is."""
+    """The location of a row."""
 
     token: str
-    """Its batch; empty if it is to be asked live."""
+    """Its batch; empty if it is to be sent live."""
     asked: bytes
-    """The hash of what it asks."""
+    """The hash of its request."""
     result: BatchResult | None = None
-    """What came of it already."""
+    """Its result, if there already is one."""
 
     @property
     def is_live(self) -> bool:
-        """Whether it is to be asked live."""
+        """Whether it is to be sent live."""
         return self.token == _LIVE
 
 
 def new_token() -> str:
-    """Return a name for a batch, which no other has."""
+    """Return a unique name for a batch."""
     return f"llr-{secrets.token_hex(8)}"
 
 
 class VendorLedger:
-    """The ledger of one output. It belongs to whoever holds the output's lock.
+    """The ledger of one output. It belongs to the holder of the output's lock.
 
     Args:
-        path: Its file; made if there is none.
+        path: Its file; created if missing.
 
     Raises:
-        ConfigError: it cannot be opened, or is none. It is not made anew: it says what was sent already.
+        ConfigError: it cannot be opened, or is not a ledger. It is not recreated: it records what was already sent.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._untold: dict[bytes, RowMark | None] = {}
-        """What the file was not told of yet: where rows are by now; None: they have ended."""
+        """Changes not yet in the file: the location of rows; None: they have ended."""
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=5)
             try:
@@ -110,7 +110,7 @@ class VendorLedger:
             raise ConfigError(f"{path}: what is at the vendor cannot be read: {error}", sent=False) from error
 
     def batches(self) -> list[SentBatch]:
-        """Return the batches that were not fetched yet, in the order they were made."""
+        """Return the batches that have not been fetched yet, in order of creation."""
         with self._failing():
             found = self._db.execute("SELECT token, id, file, fields FROM batches").fetchall()
         made = [
@@ -121,12 +121,12 @@ class VendorLedger:
 
     @property
     def has_rows(self) -> bool:
-        """Whether any row is noted that was sent."""
+        """Whether it records any row that was sent."""
         with self._failing():
             return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
 
     def intend(self, batch: SentBatch, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Note that a batch is about to be sent; of its rows, their keys and the hashes of what they ask."""
+        """Record a batch that is about to be sent, with the keys of its rows and the hashes of their requests."""
         with self._writing():
             self._store(batch)
             self._db.executemany(
@@ -135,7 +135,7 @@ class VendorLedger:
             )
 
     def tell(self, batch: SentBatch) -> None:
-        """Note what is known of a batch by now."""
+        """Record the current state of a batch."""
         with self._writing():
             self._store(batch)
 
@@ -146,13 +146,13 @@ class VendorLedger:
             self._db.execute("DELETE FROM rows WHERE token = ? AND status IS NULL", (batch.token,))
 
     def fetched(self, batch: SentBatch) -> None:
-        """Note that a batch was fetched. Of its rows, those that nothing came of are to be asked live."""
+        """Record that a batch was fetched. Its rows without a result are to be sent live."""
         with self._writing():
             self._db.execute("DELETE FROM batches WHERE token = ?", (batch.token,))
             self._db.execute("UPDATE rows SET token = ? WHERE token = ? AND status IS NULL", (_LIVE, batch.token))
 
     def mark(self, key: bytes) -> RowMark | None:
-        """Return where the row with `key` is; None where it was never sent."""
+        """Return the location of the row with `key`; None if it was never sent."""
         if key in self._untold:
             return self._untold[key]
         with self._failing():
@@ -163,17 +163,17 @@ class VendorLedger:
         return RowMark(token, asked, None if status is None else BatchResult(None, status, body))
 
     def keep(self, key: bytes, token: str, result: BatchResult) -> None:
-        """Keep what came of a row that was not read again yet, if it is one of the batch and nothing came before."""
+        """Keep the result of a row that has not been read again yet, if it is in the batch and has no result yet."""
         mark = self.mark(key)
         if mark is not None and mark.token == token and mark.result is None:
             self._note(key, RowMark(token, mark.asked, result))
 
     def ask_live(self, key: bytes, asked: bytes) -> None:
-        """Note that a row is to be asked live."""
+        """Record that a row is to be sent live."""
         self._note(key, RowMark(_LIVE, asked))
 
     def ended(self, key: bytes) -> None:
-        """Note that the outcome of a row is in the output. Where that is lost, the output knows better."""
+        """Record that the outcome of a row is in the output. If this record is lost, the output is authoritative."""
         self._note(key, None)
 
     def _note(self, key: bytes, mark: RowMark | None) -> None:
@@ -183,7 +183,7 @@ class VendorLedger:
                 pass
 
     def close(self, *, is_done: bool) -> None:
-        """Close it; where the batch is done, remove it."""
+        """Close it; if the batch is done, remove it."""
         with suppress(BatchStoppedError):
             if not is_done:
                 with self._writing():
@@ -194,7 +194,7 @@ class VendorLedger:
                 self.path.unlink(missing_ok=True)
 
     def _tell_rows(self) -> None:
-        """Write what the file was not told of."""
+        """Write the changes that are not in the file yet."""
         ended = [(key,) for key, mark in self._untold.items() if mark is None]
         self._db.executemany("DELETE FROM rows WHERE key = ?", ended)
         self._db.executemany(
@@ -224,7 +224,7 @@ class VendorLedger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Write what happens within as a whole, or nothing of it; before that, what was noted of rows."""
+        """Make the enclosed writes atomic; first write pending changes of rows."""
         with self._failing(), self._db:
             self._db.execute("BEGIN")
             self._tell_rows()

@@ -1,4 +1,4 @@
-"""The rows that are asked live: those that failed in a batch, or that no batch takes."""
+"""The rows that are sent live: those that failed in a batch, or that no batch takes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lee_llm_router.batch.rows import BatchRow
 
 
 class LiveRows:
-    """Asks rows as the usual engine does: all that have come by now together, then those that came meanwhile.
+    """Processes rows like the usual engine: all rows so far together, then those that came meanwhile.
 
     Args:
         job: The batch.
         put: As `BatchJob.put`.
-        taken: Called when a row is taken up.
+        taken: Called when a row is started.
     """
 
     def __init__(self, job: BatchJob, put: Callable[[BatchRow, RowOutcome], None], taken: Callable[[], object]) -> None:
@@ -35,17 +35,17 @@ class LiveRows:
         return len(self._rows)
 
     def add(self, row: BatchRow) -> None:
-        """Have a row asked."""
+        """Add a row to process."""
         self._rows.append(row)
         self._changed.set()
 
     def close(self) -> None:
-        """Say that no more rows come."""
+        """Declare that no more rows come."""
         self._is_closed = True
         self._changed.set()
 
     async def run(self) -> None:
-        """Ask until all rows are asked and no more come, or the batch is stopped."""
+        """Run until all rows are processed and no more come, or the batch is stopped."""
         while not self._job.is_stopped():
             if self._rows:
                 await LiveEngine(self._own).run()

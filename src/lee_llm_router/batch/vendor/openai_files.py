@@ -1,4 +1,4 @@
-"""OpenAI's Batch API: a file of requests is uploaded, a batch is made of it, its output is a file. Groq's is the same.
+"""OpenAI's Batch API: upload a file of requests, create a batch from it, fetch its output file. Groq's is the same.
 
 Follows the API reference (files, batches) and the guide "Batch API" of OpenAI's platform.
 """
@@ -19,10 +19,10 @@ MARK = "lee_llm_router"
 """The field of a batch's metadata that holds our name for it."""
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _NO_ROOM = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
-"""Codes of a batch that was not taken: too many tokens of the organization are enqueued already."""
+"""Codes of a batch that was not accepted: the organization already has too many tokens enqueued."""
 _MOST_PAGES = 50
 _SLACK = 3600.0
-"""Seconds by which the vendor's clock may be behind ours."""
+"""Seconds that the vendor's clock may be behind ours."""
 
 
 class OpenAIFiles:
@@ -74,7 +74,7 @@ class OpenAIFiles:
         return None
 
     async def _listed(self, door: Door, path: str, since: float) -> AsyncIterator[dict[str, Any]]:
-        """Yield what a list holds, the newest first, as far back as `since`."""
+        """Yield the entries of a list, newest first, as far back as `since`."""
         after = ""
         for _ in range(_MOST_PAGES):
             page = await door.json("GET", path + after)
@@ -105,7 +105,7 @@ class OpenAIFiles:
         )  # fmt: skip
 
     async def results(self, door: Door, batch_id: str, status: BatchStatus) -> AsyncIterator[BatchResult]:  # noqa: ARG002
-        """Same as `BatchApi.results`: answers and errors stand in a file each. One may be there without the other."""
+        """Same as `BatchApi.results`: answers and errors are in separate files. Either may be missing."""
         gone: LLMRouterError | None = None
         for file in status.results:
             try:

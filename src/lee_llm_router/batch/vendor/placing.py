@@ -1,4 +1,4 @@
-"""Which batch a row belongs to, and its request as the provider itself would write it."""
+"""Finds the batch for a row, and writes its request as the provider itself would."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _APIS: Mapping[str, Callable[[], BatchApi]] = {
     "anthropic": AnthropicBatches,
     "gemini": GeminiBatches,
 }
-"""By the name that `HTTPProvider.batch_api` gives."""
+"""By the value of `HTTPProvider.batch_api`."""
 
 
 @dataclass(slots=True)
 class Lane:
-    """What the rows of one batch have in common: a provider with one key, a model and a path."""
+    """What the rows of one batch share: a provider with one key, a model and a path."""
 
     target: Target
     """The provider, the model, and the variable of the key."""
@@ -45,7 +45,7 @@ class Lane:
     door: Door = field(repr=False)
     api: BatchApi = field(repr=False)
     most_bytes: float = inf
-    """Bytes of one batch that the vendor has not refused yet."""
+    """Bytes of the largest batch that the vendor has not refused yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Placing:
 
     Args:
         job: The batch.
-        provider: The one provider that may be used; None: any.
+        provider: The only provider that may be used; None: any.
 
     Raises:
         ConfigError: there is no such provider, or it has no batch API; or answers are played from a cassette.
@@ -73,7 +73,7 @@ class Placing:
         self._options = RowOptions(job)
         self._lanes: dict[tuple[str, str | None, str], Lane] = {}
         self._keys: dict[str, str | None] = {}
-        """The key of each provider that is used in this run, where it has several."""
+        """The key variable that this run uses for each provider with several keys."""
         if provider is not None and provider not in job.router.config.providers:
             raise ConfigError(f"there is no provider {provider!r:.60}", sent=False)
         if not self._usual_names():
@@ -92,10 +92,10 @@ class Placing:
         return [target.provider for target in targets if self._lane_of(target, "") is not None]
 
     def draft(self, row: BatchRow | None) -> CallPlan:
-        """Return the plan of the call that a row is; None: of any row.
+        """Return the plan of a row's call; None: of any row.
 
         Raises:
-            LLMRouterError: it could not be called.
+            LLMRouterError: the call could not be made.
         """
         job = self._job
         if row is None:
@@ -103,14 +103,14 @@ class Placing:
         return drafted(job.router, job.settings.role, row.messages, self._options.of(row))
 
     def placed(self, row: BatchRow) -> PlacedRow | None:
-        """Return where a row belongs; None where it is to be asked live: nobody takes it in a batch."""
+        """Return the place of a row; None if no batch takes it, so that it is to be sent live."""
         try:
             plan = self.draft(row)
             for target in plan.targets:
                 if self._lane_of(target, "") is not None:
                     return self._written(plan, target)
         except LLMRouterError:
-            pass  # asked live it fails in the same way, with a trace
+            pass  # sent live, it fails in the same way, with a trace
         return None
 
     def _written(self, plan: CallPlan, target: Target) -> PlacedRow | None:
@@ -118,7 +118,7 @@ class Placing:
         if provider is None:
             return None
         request = self.request(plan, target, provider)
-        if request is None or request.headers or request.extra_query:  # a batch has none for each row
+        if request is None or request.headers or request.extra_query:  # a batch cannot have these for each row
             return None
         path, body = provider.body_of(request)
         lane = self._lane_of(target, path)
@@ -131,17 +131,17 @@ class Placing:
         return None if COMPLETION.refusal(provider, request) is not None else request
 
     def lane(self, provider: str, model: str | None, key_variable: str | None, path: str) -> Lane | None:
-        """Return the lane of a batch of an earlier run; None where the configuration has none any more."""
+        """Return the lane of a batch from an earlier run; None if the configuration no longer has one."""
         self._keys.setdefault(provider, key_variable)
         target = Target(provider, model, {}, key_variable=key_variable)
         return self._lane(target, path) if provider in self._job.router.config.providers else None
 
     def _key_of(self, target: Target) -> str | None:
-        """Return the variable of the key that a provider is asked with: in one run, the same for all batches."""
+        """Return the key variable for a provider: in one run, the same for all batches."""
         return self._keys.setdefault(target.provider, target.key_variable)
 
     def _lane_of(self, target: Target, path: str) -> Lane | None:
-        """Return the lane of a target; None where it has no batch API."""
+        """Return the lane of a target; None if it has no batch API."""
         if target.provider_overrides or (self._wanted is not None and target.provider != self._wanted):
             return None
         key = self._key_of(target)
@@ -159,7 +159,7 @@ class Placing:
         return lane
 
     def _provider(self, name: str, key_variable: str | None) -> HTTPProvider[Any] | None:
-        """Return a provider without what is wrapped around it; None if it does not speak HTTP.
+        """Return a provider without its wrappers; None if it does not use HTTP.
 
         Raises:
             ConfigError: its answers are played from a cassette.

@@ -20,12 +20,12 @@ def _planner(router: LeeLLMRouter) -> CallPlanner:
 
 
 def parts_of(router: LeeLLMRouter) -> RouterParts:
-    """Return what the router works with now."""
+    """Return the parts with which the router works now."""
     return _planner(router).parts
 
 
 def drafted(router: LeeLLMRouter, role: str | None, messages: Any, options: Mapping[str, Any]) -> CallPlan:
-    """Return the plan that a call would have now, which is not made.
+    """Return the plan that a call would have now, without making the call.
 
     Raises:
         LLMRouterError: it could not be made.
@@ -36,7 +36,7 @@ def drafted(router: LeeLLMRouter, role: str | None, messages: Any, options: Mapp
 def planned(
     router: LeeLLMRouter, role: str | None, messages: Any, options: Mapping[str, Any]
 ) -> tuple[CallPlan, RouterParts]:
-    """Return the plan of a call that is to be made at once, and what it is made with.
+    """Return the plan of a call to make at once, and the parts to make it with.
 
     Raises:
         LLMRouterError: it cannot be made; that is traced.

@@ -1,4 +1,4 @@
-"""Sends batches: each at most once, whatever is killed when."""
+"""Sends batches: each at most once, whatever is killed and when."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lee_llm_router.errors import FailureType, LLMRouterError
 _NO_API = GONE | {405, 501}
 _TOO_LARGE = 413
 _OF_BATCH = frozenset({FailureType.INVALID_REQUEST, FailureType.CONTEXT_LENGTH, FailureType.CONTENT_FILTER})
-"""Failures by which a vendor refuses this batch, and not every one."""
+"""Failures with which a vendor refuses this batch, not every batch."""
 
 
 class TooLargeError(Exception):
-    """A batch is larger than its vendor takes."""
+    """A batch is larger than its vendor accepts."""
 
 
 class RefusedError(Exception):
-    """A vendor refuses a batch for what it holds."""
+    """A vendor refuses a batch because of its content."""
 
 
 class Sending:
@@ -29,20 +29,20 @@ class Sending:
 
     Args:
         job: The batch of rows.
-        ledger: Is told of all that is sent.
+        ledger: Records everything that is sent.
     """
 
     def __init__(self, job: BatchJob, ledger: VendorLedger) -> None:
         self._job = job
         self._ledger = ledger
         self.known: set[str] = set()
-        """Ids of batches that are known by now: ours, and some that have turned out to be others."""
+        """Known batch ids: ours, and some that turned out to be others'."""
 
     def check_budget(self, lane: Lane) -> None:
         """Raise if a budget is spent.
 
         Raises:
-            BudgetExceededError: one is.
+            BudgetExceededError: a budget is spent.
         """
         parts = parts_of(self._job.router)
         if parts.billing is not None and parts.billing.has_budgets:
@@ -52,12 +52,12 @@ class Sending:
                 raise spent
 
     async def send(self, lane: Lane, batch: SentBatch, lines: list[bytes]) -> None:
-        """Send a batch that the ledger knows, and tell it the id.
+        """Send a batch that is in the ledger, and record its id there.
 
         Raises:
             TooLargeError: it has to be split.
             RefusedError: it cannot be sent at all.
-            LLMRouterError: none can be sent.
+            LLMRouterError: no batch can be sent.
         """
         try:
             await self._upload(lane, batch, lines)
@@ -65,7 +65,7 @@ class Sending:
         except LLMRouterError as error:
             if isinstance(error, BatchStoppedError) or not error.sent or not 400 <= (error.status_code or 0) < 500:
                 raise
-            # What was refused is not there.
+            # A refused batch does not exist at the vendor.
             if error.status_code in _NO_API:
                 self._ledger.drop(batch)
                 raise BatchStoppedError(
@@ -111,7 +111,7 @@ class Sending:
         self._ledger.tell(batch)
 
     async def found(self, lane: Lane, batch: SentBatch) -> bool:
-        """Look at the vendor for a batch that was sent, and whose id never came; return whether it is there."""
+        """Search the vendor for a batch that was sent but whose id was never received; return whether it is there."""
         found = await lane.api.find(lane.door, batch.submission(), frozenset(self.known))
         if found is None:
             return False
@@ -121,9 +121,9 @@ class Sending:
         return True
 
     async def again(self, lane: Lane, batch: SentBatch) -> bool:
-        """Take up a batch of an earlier run whose id is not known; return whether it is at the vendor now.
+        """Resume a batch of an earlier run whose id is unknown; return whether it is at the vendor now.
 
-        Where it is not, it is forgotten, and its rows are sent in another one.
+        If it is not, it is forgotten, and its rows are sent in another one.
         """
         if await lane.door.steadily(lambda: self.found(lane, batch)):
             return True

@@ -11,34 +11,34 @@ from lee_llm_router.batch.settings import check_engine_options
 from lee_llm_router.errors import ConfigError
 
 FIRST_WAIT = 30.0
-"""Seconds until it is first asked how far a batch is."""
+"""Seconds until the status of a batch is first polled."""
 LONGEST_WAIT = 600.0
-"""Seconds between two such questions at most. Vendors promise a day, and mostly need less than an hour."""
+"""The most seconds between two polls. Vendors promise a day, and mostly need less than an hour."""
 AHEAD = 200_000
-"""Rows at the vendor at once: they are held in memory until their answers come."""
+"""Rows at the vendor at once: they stay in memory until their answers come."""
 MAX_MB = 64.0
-"""Megabytes of one batch, since its upload is made in memory; a vendor's own limit may be lower."""
+"""Megabytes of one batch, since its upload is built in memory; a vendor's own limit may be lower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VendorSettings:
-    """What `engine_options` says."""
+    """The settings in `engine_options`."""
 
     provider: str | None = None
-    """The provider whose batch API is used. Default: that of the first target of a row that has one."""
+    """The provider whose batch API is used. Default: a row's first target that has one."""
     first_wait: float = FIRST_WAIT
-    """Same as `FIRST_WAIT`. Each wait is half as long again as the one before."""
+    """See `FIRST_WAIT`. Each wait is 1.5 times as long as the one before."""
     longest_wait: float = LONGEST_WAIT
     ahead: int = AHEAD
     max_rows: int | None = None
-    """Rows of one batch. Default: as many as the vendor takes."""
+    """Rows of one batch. Default: as many as the vendor accepts."""
     max_mb: float = MAX_MB
     cancel: bool = False
-    """Whether to cancel what is at the vendor, in place of waiting for it, and then to end."""
+    """Whether to cancel the batches at the vendor instead of waiting for them, and then end."""
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """Return the settings that `options` names.
+        """Return the settings in `options`.
 
         Raises:
             ConfigError: one is unknown or wrong.

@@ -1,4 +1,4 @@
-"""Makes an outcome of what came of a row: a call whose answer is there already, checked, billed and traced as any."""
+"""Turns the result of a row into an outcome: a call whose answer exists, checked, billed and traced like any other."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NO_LIMITS: dict[str, Any] = {"rpm": None, "tpm": None, "max_concurrency": None,
 
 
 class _Delivery(Completion):
-    """Chat completion whose answer has come in the file of a batch."""
+    """Chat completion whose answer came in the file of a batch."""
 
     def __init__(self, provider: HTTPProvider[Any], result: BatchResult) -> None:
         self._provider, self._result = provider, result
 
     async def ask_async(self, provider: Provider[Any], request: LLMRequest, timeout: float) -> LLMResponse:  # noqa: ARG002
-        """Return the answer that is there, in the tier that a batch is paid in."""
+        """Return the existing answer, with the tier at which a batch is billed."""
         answer = self._provider.answer_of(request, self._result.status, self._result.body)
         return replace(answer, details=replace(answer.details, service_tier=BATCH_TIER))
 
@@ -57,13 +57,13 @@ class Settling:
     async def outcome(
         self, row: BatchRow, result: BatchResult, batch: SentBatch, provider: HTTPProvider[Any]
     ) -> RowOutcome | None:
-        """Return how a row has ended; None where it has failed, and is to be asked live.
+        """Return the outcome of a row; None if it has failed, and is to be sent live.
 
         Args:
             row: The row.
-            result: What came of it.
+            result: Its result.
             batch: The batch that it was in.
-            provider: Who reads the answer.
+            provider: Reads the answer.
         """
         if not result.status:
             return None
@@ -75,12 +75,12 @@ class Settling:
             plan.operation = _Delivery(provider, result)
             response = await drive_async(call_steps(plan, self._apart(parts)), self._job.clock)
         except LLMRouterError:
-            self._health = None  # what a batch brings says nothing of how a target does now
+            self._health = None  # the results of a batch say nothing about a target's current health
             return None
         return answer_of(row, response)
 
     def _fit(self, plan: CallPlan, batch: SentBatch) -> None:
-        """Make a plan one of a single attempt, at the target that the batch was sent to."""
+        """Reduce a plan to a single attempt, at the target to which the batch was sent."""
         known = [one for one in plan.targets if (one.provider, one.model) == (batch.provider, batch.model)]
         target = known[0] if known else Target(batch.provider, batch.model, plan.targets[0].fields)
         if batch.key_variable is not None:
@@ -90,7 +90,7 @@ class Settling:
         plan.contract, plan.hedge, plan.caching, plan.is_paid = _AS_IT_IS, None, None, True
 
     def _apart(self, parts: RouterParts) -> RouterParts:
-        """Return the parts of the router, with a health of its own, in which nothing is limited or shut."""
+        """Return the parts of the router with separate health, in which nothing is limited or shut."""
         if self._health is None:
             free = {name: one.model_copy(update=_NO_LIMITS) for name, one in self._job.router.config.providers.items()}
             self._health = Health(HealthConfig(), free, parts.clock, parts.random)

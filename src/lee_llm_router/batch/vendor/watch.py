@@ -1,4 +1,4 @@
-"""Asks how far batches are, after waits that grow, and fetches those that have ended."""
+"""Polls the status of batches, with growing waits, and fetches those that have ended."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lee_llm_router.batch.vendor.settings import VendorSettings
 from lee_llm_router.errors import InvalidResponseError, LLMRouterError
 
 _MOST_SAID = 300
-"""Characters of a vendor's reason that are told."""
+"""The most characters of a vendor's reason that are shown."""
 _GROWTH = 1.5
 _MOST_FETCHES = 3
-"""Times that results are fetched that break off, before the rows that are missing are asked live."""
+"""How often to fetch results that break off, before the missing rows are sent live."""
 _ROWS_AT_ONCE = 50
-"""Results that are settled before others of the event loop have their turn."""
+"""Results that are settled before other tasks of the event loop get a turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,32 +34,32 @@ class OpenBatch:
     wait: float = 0.0
     """Seconds of the last wait."""
     due: float = 0.0
-    """When it is looked at next, on the batch's clock."""
+    """When to poll it next, on the batch's clock."""
     done: int = 0
-    """Requests of it that have ended, as the vendor said last."""
+    """Its requests that have ended, according to the latest poll."""
 
 
 class Owner(Protocol):
-    """Who has sent the batches, and gets what comes of them."""
+    """The sender of the batches, which receives their results."""
 
     async def settle(self, one: OpenBatch, result: BatchResult) -> bool:
-        """Take what came of a request; return whether it is one of the batch."""
+        """Take the result of a request; return whether it belongs to the batch."""
         ...
 
     def fetched(self, one: OpenBatch) -> None:
-        """Take note that everything was fetched."""
+        """Record that everything was fetched."""
         ...
 
     async def disown(self, one: OpenBatch) -> None:
-        """Take note that a batch that was found is another one."""
+        """Record that a found batch is another one."""
         ...
 
     async def send_again(self, one: OpenBatch) -> None:
-        """Send a batch again that the vendor had no room for."""
+        """Send a batch again for which the vendor had no capacity."""
         ...
 
     def cancelled(self, one: OpenBatch) -> None:
-        """Take note that a batch was cancelled, and everything fetched."""
+        """Record that a batch was cancelled, and everything fetched."""
         ...
 
     def stop_cancelled(self, rows: int) -> None:
@@ -73,7 +73,7 @@ class Watch:
     Args:
         job: The batch of rows.
         settings: How long to wait.
-        owner: Gets what comes.
+        owner: Receives the results.
     """
 
     def __init__(self, job: BatchJob, settings: VendorSettings, owner: Owner) -> None:
@@ -82,24 +82,24 @@ class Watch:
         self._owner = owner
         self._changed = asyncio.Event()
         self.batches: list[OpenBatch] = []
-        """Those that were not fetched yet."""
+        """Batches that have not been fetched yet."""
 
     def add(self, one: OpenBatch) -> None:
-        """Watch a batch. One of an earlier run may have ended: it is looked at now."""
+        """Watch a batch. A batch from an earlier run may have ended, so it is polled at once."""
         one.wait = self._settings.first_wait
         one.due = self._job.clock.monotonic() + (0.0 if one.sent.was_found else one.wait)
         self.batches.append(one)
         self._changed.set()
 
     def has(self, token: str) -> bool:
-        """Whether the batch of that name is watched."""
+        """Whether the batch with that name is watched."""
         return any(one.sent.token == token for one in self.batches)
 
     async def run(self, feeding: asyncio.Future[None]) -> None:
         """Watch until `feeding` is done and everything was fetched, or the batch of rows is stopped.
 
         Raises:
-            LLMRouterError: it cannot go on; what `feeding` raises too.
+            LLMRouterError: it cannot go on; also what `feeding` raises.
         """
         job = self._job
         feeding.add_done_callback(lambda _: self._changed.set())
@@ -115,10 +115,10 @@ class Watch:
             await self._look(next(one for one in self.batches if one.due <= due))
 
     async def cancel_all(self) -> None:
-        """Cancel all batches, and fetch what has come of them. Then the batch of rows is stopped.
+        """Cancel all batches, and fetch their results. Then the batch of rows is stopped.
 
         Raises:
-            LLMRouterError: the vendor cannot be asked.
+            LLMRouterError: the vendor cannot be reached.
         """
         rows = sum(one.sent.rows for one in self.batches)
         for one in self.batches:
@@ -163,7 +163,7 @@ class Watch:
             await first_of(self._changed.wait(), self._job.stopping())
 
     async def _look(self, one: OpenBatch) -> None:
-        """Ask how far a batch is, and fetch it if it has ended."""
+        """Poll the status of a batch, and fetch it if it has ended."""
         if one.sent.id is None:
             await self._owner.send_again(one)
             self._put_off(one)
@@ -193,10 +193,10 @@ class Watch:
         one.wait = min(one.wait * _GROWTH, self._settings.longest_wait)
 
     async def _status(self, one: OpenBatch) -> BatchStatus | None:
-        """Return how far a batch is; None if it is not there any more.
+        """Return the status of a batch; None if it no longer exists.
 
         Raises:
-            LLMRouterError: the vendor cannot be asked.
+            LLMRouterError: the vendor cannot be reached.
         """
         door, batch_id = one.lane.door, str(one.sent.id)
         try:
@@ -208,10 +208,10 @@ class Watch:
             return None
 
     async def _is_ours(self, one: OpenBatch, status: BatchStatus) -> bool:
-        """Return whether the results of a batch bear our ids; an empty one is nobody's, and one whose results are gone.
+        """Return whether the results of a batch carry our ids; False if there are none, or if they are gone.
 
         Raises:
-            LLMRouterError: the vendor cannot be asked.
+            LLMRouterError: the vendor cannot be reached.
         """
         door = one.lane.door
 
@@ -228,7 +228,7 @@ class Watch:
             return False
 
     async def _fetch(self, one: OpenBatch, status: BatchStatus) -> None:
-        """Settle everything that came of a batch that has ended."""
+        """Settle all results of a batch that has ended."""
         fetches = 0
 
         async def fetch() -> None:
