@@ -1,7 +1,7 @@
-"""The private folders of one attempt, which are removed when it ends.
+"""The private folders of one attempt, removed when it ends.
 
-An agent keeps files in its home, and reads settings and instructions from there and from the user's home. So each
-attempt gets homes that hold only what the provider puts there.
+An agent keeps files in its own home, and reads settings and instructions from there and from the user's home. So each
+attempt gets private homes, with only what the provider puts there.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lee_llm_router.providers.child_process.owned_folder import owned_folder
 from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
 
 PREFIX = "lee-llm-router-agent-"
-"""How the names of all private folders begin, in the folder for temporary files."""
+"""Prefix of the names of all private folders, which are in the temporary folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptDirs:
-    """The private folders of one attempt, below a root that only the user may enter."""
+    """The private folders of one attempt, below a root that only the user may access."""
 
     root: Path
     watch: OwnerWatch
@@ -52,7 +52,7 @@ class AttemptDirs:
 
     @property
     def lent_note(self) -> Path:
-        """The file that says what was lent to the child."""
+        """The file that records what was lent to the child."""
         return self.root / LENT_NOTE
 
     def write(self, name: str, text: str) -> Path:
@@ -68,7 +68,7 @@ class AttemptDirs:
 
 @contextmanager
 def attempt_dirs() -> Iterator[AttemptDirs]:
-    """Create the folders; remove them with everything in them at the end, also if this process is killed.
+    """Create the folders; remove them with their contents at the end, even if this process is killed.
 
     Raises:
         ProviderError: they cannot be created (disk full, no temporary folder). `sent` is False.

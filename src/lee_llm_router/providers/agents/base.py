@@ -1,25 +1,25 @@
-"""`AgentProvider`: runs a coding agent's command line once for each attempt, as a model that answers.
+"""`AgentProvider`: uses a coding agent as a model, by running its command line once per attempt.
 
 How this works
 --------------
 
-An agent is a subclass. It says what is its own, and everything that any agent needs is here:
+Each agent is a subclass that defines its specifics. What all agents need is here:
 
-1. **Ask.** `prompt` renders the request, or refuses it, before anything is started. The prompt goes to standard input,
-   never onto the command line. A key is read, if the settings name one. A key that is only found in the
-   environment is used with `paid_ok` alone: an agent with a subscription would be billed unasked.
-2. **Find.** The program is found by `config.program`, and its flags by its help, once for each program (`programs`).
+1. **Ask.** `prompt` renders the request, or refuses it, before anything starts. The prompt goes to standard input,
+   never onto the command line. The key is the one that the settings name. A key that is merely in the environment is
+   used only with `paid_ok`: otherwise users of a subscription would get a bill they did not ask for.
+2. **Find.** `config.program` names the program. Its help lists its flags, which are read once per program (`programs`).
 3. **Folders.** An attempt gets private folders: a home, the agent's own home, a temporary and an empty working folder.
-   They are removed afterwards, also if this process is killed (`attempt_dirs`). `lend_login` puts a copy of the user's
+   They are removed afterwards, even if this process is killed (`attempt_dirs`). `lend_login` puts a copy of the user's
    login there and keeps it if the agent renews it (`login`).
-4. **Environment.** `own_environment` and what is on the list of `environment`; nothing else.
-5. **Run.** `command` says what to run, and `new_turn` makes what reads its output: each line goes to `AgentTurn.feed`
-   as it comes, and what that gives goes to a streamed answer (`stream`). The child has a process group of its own, ends
-   in time with all its descendants, and may not print without bound (`child_process.runner`).
-6. **Judge.** `AgentTurn.answer` gives the answer if it is whole. Otherwise the run is a flood, a timeout, or the
-   `AgentTurn.failure`. An attempt whose login was refused while another has renewed it is made once more.
+4. **Environment.** The variables of `own_environment` and those listed in `environment`; no others.
+5. **Run.** `command` says what to run, and `new_turn` makes the reader of its output: each line goes to
+   `AgentTurn.feed` as it arrives, and its result goes to a streamed answer (`stream`). The child has its own process
+   group, ends in time with all its descendants, and may print only a limited amount (`child_process.runner`).
+6. **Judge.** `AgentTurn.answer` returns the answer if it is complete. Otherwise the run is a flood, a timeout, or the
+   `AgentTurn.failure`. If the service refused a login that another attempt has renewed, the run is repeated once.
 
-Every error names provider and model; its text is scrubbed and bounded. Nothing is kept between attempts.
+Every error names provider and model; its text is scrubbed and limited in size. Nothing is kept between attempts.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse
 from lee_llm_router.telemetry.outgoing_headers import variables_along
 
 LONGEST_STREAM = 86_400.0
-"""Seconds that a streamed run may take. Whoever pulls keeps shorter limits, and ends the run by closing the stream."""
+"""Seconds that a streamed run may take. The consumer enforces shorter limits, and ends the run by closing the
+stream."""
 _NO_OPTION = "the agent's command line has no option for it"
 _NO_BODY = "the agent makes its own requests"
 INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
@@ -74,40 +75,40 @@ INEXPRESSIBLE: Mapping[str, str] = MappingProxyType({
     ),
     **dict.fromkeys(("extra_body", "extra_query", "headers"), _NO_BODY),
 })  # fmt: skip
-"""What no agent can express, unless it says otherwise."""
+"""What no agent can express by default."""
 
 AgentSettingsT = TypeVar("AgentSettingsT", bound=ProgramConfig)
 
 
 class _TurnOverError(Exception):
-    """The turn is over, whatever the program still does: it is ended."""
+    """The turn is over, even if the program still runs: end it."""
 
 
 class _OutdatedLoginError(Exception):
-    """The agent's login was refused, and has been renewed by somebody else since it was lent."""
+    """The agent's login was refused, and somebody else has renewed it since it was lent."""
 
 
 class AgentProvider(Provider[AgentSettingsT]):
-    """Runs an agent once for each attempt. Base of all CLI agents."""
+    """Runs an agent once per attempt. Base of all CLI agents."""
 
     config_model: ClassVar[type[ProviderConfig]] = AgentConfig
     capabilities: ClassVar[Capabilities] = Capabilities(bounded=True, hedged=False)
     inexpressible: ClassVar[Mapping[str, str]] = INEXPRESSIBLE
 
     title: ClassVar[str]
-    """What the agent is called in messages."""
+    """The agent's name in messages."""
     help_words: ClassVar[tuple[str, ...]] = ("--help",)
-    """What makes the program print the flags that it takes; empty: nothing does, and all flags are passed."""
+    """Arguments that make the program print its flags; empty: it has none, and all flags are passed."""
     version_words: ClassVar[tuple[str, ...]] = ("--version",)
-    """What makes the program print its version; empty: nothing does."""
+    """Arguments that make the program print its version; empty: it has none."""
     needed_flags: ClassVar[frozenset[str]] = frozenset()
-    """Flags that are always passed, because a promise depends on them: a program without one refuses to run."""
+    """Flags that are always passed, because a promise depends on them: a program that lacks one refuses to run."""
     optional_flags: ClassVar[frozenset[str]] = frozenset()
-    """Flags that are left out where the program does not take them."""
+    """Flags that are left out if the program does not support them."""
     key_variables: ClassVar[tuple[str, ...]] = ()
-    """Variables in which the agent's service has its key, the first one first. See `paid_ok`."""
+    """Variables with the key of the agent's service, the preferred one first. See `paid_ok`."""
     token_variables: ClassVar[tuple[str, ...]] = ()
-    """Other variables by which its service would bill, which are not passed on beside a login either."""
+    """Other variables by which its service would bill; they are not passed on next to a login either."""
     folder_settings: ClassVar[tuple[str, ...]] = ("workspace",)
     """Settings that name a folder, which must exist."""
 
@@ -115,41 +116,41 @@ class AgentProvider(Provider[AgentSettingsT]):
         super().__init__(name, config, clock)
         self._key_source = KeySource(config, name)
 
-    # What an agent says of itself.
+    # What an agent defines.
 
     @abstractmethod
     def prompt(self, request: LLMRequest) -> str:
         """Return the text for the program's standard input.
 
         Raises:
-            LLMRouterError: the agent cannot take the request. `sent` is False.
+            LLMRouterError: the agent cannot handle the request. `sent` is False.
         """
 
     @abstractmethod
     def own_environment(self, dirs: AttemptDirs, key: str | None) -> Mapping[str, str | None]:
-        """Return the variables that the agent needs (None: not set), with the key if it is handed one."""
+        """Return the variables that the agent needs (None: not set), including the key if it gets one."""
 
     @abstractmethod
     def command(self, run: AgentRun) -> AgentCommand:
-        """Return what to run; the files that the command line names are written."""
+        """Return what to run, after writing the files that the command line names."""
 
     @abstractmethod
     def new_turn(self, run: AgentRun) -> AgentTurn:
-        """Return what reads the output of a run."""
+        """Return the reader of a run's output."""
 
     @property
     def uses_login(self) -> bool:
-        """Whether the agent runs with a login of its own: no key is named, found and allowed, or out of place."""
+        """Whether the agent runs with its own login: no key is named, no found key is allowed, or none applies."""
         return self.is_own_service and not self._key_source.is_named and self.found_key is None
 
     @property
     def is_own_service(self) -> bool:
-        """Whether the agent asks its vendor's service, and no other server."""
+        """Whether the agent uses its vendor's service, and no other server."""
         return getattr(self.config, "base_url", None) is None
 
     @property
     def found_key(self) -> str | None:
-        """The variable with a key that is used although the settings do not name it; only with `paid_ok`."""
+        """The variable whose key is used although the settings do not name it; only with `paid_ok`."""
         if not getattr(self.config, "paid_ok", False) or self._key_source.is_named or not self.is_own_service:
             return None
         return next((name for name in self.key_variables if self.config.origin.variable(name)), None)
@@ -159,18 +160,18 @@ class AgentProvider(Provider[AgentSettingsT]):
         return nullcontext()
 
     def login_secrets(self, dirs: AttemptDirs | None = None) -> Iterable[str]:  # noqa: ARG002
-        """Return what is secret in the user's login, or in the one that a run in private folders has left."""
+        """Return the secrets in the user's login, or in the one that a run has left in its private folders."""
         return ()
 
     def login_place(self) -> str | None:
-        """Return where there is a login, for the doctor; None if none can be seen."""
+        """Return where a login is, for the doctor; None if none is visible."""
         return None
 
     def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
-        """Say for the doctor whether there is a login. Asked where `uses_login`."""
+        """Check for the doctor whether there is a login. Called if `uses_login`."""
         yield from ()
 
-    # What all agents do.
+    # What all agents share.
 
     @property
     def effects(self) -> Effects:
@@ -179,11 +180,11 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     @property
     def has_tools(self) -> bool:
-        """Whether the program may start others, which are then looked for after each run."""
+        """Whether the program may start others, which are then searched for after each run."""
         return self.effects != "none"
 
     def secrets(self) -> Iterable[str]:
-        """Return the key or what is secret in the login, and settings taken from environment variables."""
+        """Return the key or the secrets in the login, and settings from environment variables."""
         yield from super().secrets()
         yield from self._key_source.known()
         if self.found_key is not None:
@@ -197,11 +198,11 @@ class AgentProvider(Provider[AgentSettingsT]):
         return self._complete(request, timeout, None)
 
     async def complete_async(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Run the program once. A cancellation kills it, waits until everything is cleaned up, and is re-raised."""
+        """Run the program once. A cancellation kills it, waits for the cleanup, and is re-raised."""
         return await cancellable(lambda switch: self._complete(request, timeout, switch))
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """Run the program once, and give its answer as it comes. See `Provider.stream`."""
+        """Run the program once, and return its answer as it arrives. See `Provider.stream`."""
         stream = AgentStream(partial(self._run_streamed, request))
         try:
             stream.open(timeout)
@@ -212,7 +213,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         return stream
 
     async def stream_async(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """As `stream`. A cancellation kills the program, waits until everything is cleaned up, and is re-raised."""
+        """As `stream`. A cancellation kills the program, waits for the cleanup, and is re-raised."""
         stream = AgentStream(partial(self._run_streamed, request))
         try:
             await stream.open_async(timeout)
@@ -238,7 +239,7 @@ class AgentProvider(Provider[AgentSettingsT]):
                 yield CheckNote("error", f"{setting} {folder}: {error.strerror}", "LLR514")
 
     def _check_access(self) -> Iterator[tuple[CheckLevel, str]]:
-        """Say whether there is a key or a login, and who pays where there are both."""
+        """Say whether there is a key or a login, and who pays if there are both."""
         login = self.login_place() if self.is_own_service else None
         if self._key_source.is_named:
             yield from self._key_source.check()
@@ -258,7 +259,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         return self._complete(request, LONGEST_STREAM, cancel, stream)
 
     def _raise_if_late(self, error: BaseException, stream: AgentStream, request: LLMRequest, timeout: float) -> None:
-        """Raise what a run that has not answered in time stands for, if `error` says that."""
+        """If `error` says that a run timed out, raise the failure that this means."""
         if isinstance(error, TimeoutError):
             budget = TimeBudget(total=timeout, deadline=0.0, cancel=None)
             end = ChildResult(returncode=None, end="timeout", stderr=b"")
@@ -270,7 +271,7 @@ class AgentProvider(Provider[AgentSettingsT]):
     def _complete(
         self, request: LLMRequest, timeout: float, cancel: CancelSwitch | None, stream: AgentStream | None = None
     ) -> LLMResponse:
-        """Make one attempt. With `stream`, the pieces of the answer go there as they come."""
+        """Make one attempt. With `stream`, the pieces of the answer go there as they arrive."""
         budget = TimeBudget(total=timeout, deadline=monotonic() + timeout, cancel=cancel)
         secrets = list(self.secrets())
         with self._naming(request, secrets):
@@ -280,7 +281,7 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     @contextmanager
     def _naming(self, request: LLMRequest, secrets: list[str]) -> Iterator[None]:
-        """Let errors name provider and model; their texts are scrubbed and bounded."""
+        """Make errors name provider and model; scrub and shorten their texts."""
         try:
             yield
         except LLMRouterError as error:
@@ -292,7 +293,8 @@ class AgentProvider(Provider[AgentSettingsT]):
         self, request: LLMRequest, budget: TimeBudget, secrets: list[str], *, stream: AgentStream | None,
         may_repeat: bool = True,
     ) -> LLMResponse:  # fmt: skip
-        """Run it. With `may_repeat`, a refusal of a login that another has renewed is an `_OutdatedLoginError`."""
+        """Run it. With `may_repeat`, raise `_OutdatedLoginError` if a login is refused that another attempt has
+        renewed."""
         prompt = self.prompt(request).encode()
         key = self._key()
         may_be_sent = False
@@ -308,7 +310,7 @@ class AgentProvider(Provider[AgentSettingsT]):
                 command, turn = self.command(run), self.new_turn(run)
                 if stream is not None:
                     stream.turn = turn
-                # From here on an OSError does not say what the agent did. A failed start raises an error that does.
+                # From here on an OSError does not tell what the agent did. A failed start raises an error that does.
                 may_be_sent = True
                 result = self._run_child(command, turn, env, dirs=dirs, budget=budget, login=login, stream=stream)
                 # If the agent has renewed its login, the new tokens are secrets too.
@@ -350,7 +352,7 @@ class AgentProvider(Provider[AgentSettingsT]):
         return ChildResult(returncode=None, end="exit", stderr=b"")
 
     def _failure(self, turn: AgentTurn, result: ChildResult, budget: TimeBudget) -> LLMRouterError:
-        """Return the error for a run without an answer, by how the child ended."""
+        """Return the error for a run without an answer, depending on how the child ended."""
         received = turn.received
         if result.end == "flood":
             what = f"{self.title} printed more than {self.config.max_output_bytes} bytes"
@@ -366,14 +368,14 @@ class AgentProvider(Provider[AgentSettingsT]):
 
     @contextmanager
     def _dirs(self, budget: TimeBudget) -> Iterator[tuple[AttemptDirs, BorrowedLogin | None]]:
-        """Create the folders of an attempt, with a copy of the login where the agent needs one."""
+        """Create the folders of an attempt, with a copy of the login if the agent needs one."""
         with ExitStack() as stack:
             dirs = stack.enter_context(attempt_dirs())
             yield dirs, stack.enter_context(self.lend_login(dirs, budget))
 
     def _environment(self, dirs: AttemptDirs, key: str | None) -> dict[str, str]:
         own = self.own_environment(dirs, key)
-        # A list that names a key must not turn a login into a bill, nor put another key in the place of the one named.
+        # Passing a listed key on must not turn a login into a bill, nor replace the key that the settings name.
         barred = (*self.key_variables, *self.token_variables) if self.uses_login or key is not None else ()
         allowed = [name for name in self.config.env if name not in barred]
         return {**variables_along(), **child_environment(os.environ, allowed, own, self.config.origin.variables)}

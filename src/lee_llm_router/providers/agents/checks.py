@@ -1,4 +1,4 @@
-"""What the doctor says of an agent's program: where it is, its version, and the flags that it lacks."""
+"""The doctor's checks of an agent's program: where it is, its version, and missing flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lee_llm_router.providers.agents.programs import find_program, known_flags, 
 from lee_llm_router.providers.agents.time_budget import TimeBudget
 
 VERSION_TIMEOUT = 15.0
-"""Seconds the doctor waits for a program that prints its version, and for one that prints its help."""
+"""Seconds the doctor waits for a program to print its version, and to print its help."""
 
 CheckLevel: TypeAlias = Literal["ok", "warning", "error"]
 
@@ -29,15 +29,15 @@ def check_program(
     needed_flags: AbstractSet[str],
     optional_flags: AbstractSet[str],
 ) -> Iterator[tuple[CheckLevel, str]]:
-    """Say what there is to say of a program.
+    """Return findings about a program.
 
     Args:
         command: A name on PATH, or a path.
-        environment: Gives the environment that it runs in.
-        version_words: What makes it print its version; empty: nothing does.
-        help_words: What makes it print its flags; empty: nothing does.
-        needed_flags: Without these it does not run.
-        optional_flags: These are left out where it lacks them.
+        environment: Makes the environment that it runs in.
+        version_words: Arguments that print its version; empty: there are none.
+        help_words: Arguments that print its flags; empty: there are none.
+        needed_flags: It does not run without these.
+        optional_flags: These are left out if it lacks them.
     """
     try:
         program = find_program(command)
@@ -58,5 +58,5 @@ def check_program(
     except LLMRouterError as error:
         yield CheckNote("error", error.message, "LLR510")
     except NoHomeError:
-        # Reported for the setting that needs a home.
+        # The setting that needs a home reports this.
         return

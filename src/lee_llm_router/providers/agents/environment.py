@@ -1,4 +1,4 @@
-"""The environment of an agent: what is named passes, and nothing else. Pure."""
+"""The environment of an agent: only named variables pass. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PASSED_ON = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
 })  # fmt: skip
-"""Variables passed to every agent, together with every ``LC_*``. No others: an agent can read its environment."""
+"""Variables passed to every agent, together with every ``LC_*``. No others, since an agent can read its environment."""
 
 
 def child_environment(
@@ -21,7 +21,7 @@ def child_environment(
         parent: The environment to choose from.
         allowed: Names passed on in addition to `PASSED_ON`; they override `own`.
         own: Variables that the provider sets (None: not set).
-        beside: What `allowed` may name as well, where `parent` lacks it: the `.env` beside the configuration.
+        beside: Values for names in `allowed` that `parent` lacks: the `.env` next to the configuration.
     """
     passed = {name: value for name, value in parent.items() if name in PASSED_ON or name.startswith("LC_")}
     set_here = {name: value for name, value in own.items() if value is not None}

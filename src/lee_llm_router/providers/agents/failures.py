@@ -1,4 +1,4 @@
-"""What an agent that ended badly says by its exit code and its stderr. Pure."""
+"""What the exit code and the stderr of a failed agent mean. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lee_llm_router.errors import FailureType
 F = FailureType
 
 StartupErrors: TypeAlias = Sequence[tuple[str, FailureType, bool]]
-"""What an agent writes to stderr when it ends before it has begun: (pattern, failure, final), the first that fits."""
+"""What an agent writes to stderr if it ends before it has begun: (pattern, failure, final); the first match counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def failure_of_end(
     """Return the failure of a run whose output names none.
 
     Args:
-        title: What the agent is called in messages.
+        title: The agent's name in messages.
         returncode: Its exit code, negative for a signal; None if it could not be killed.
         stderr: The end of its stderr.
         startup_errors: What its stderr means.
@@ -62,7 +62,7 @@ def _said(title: str, returncode: int, stderr: str) -> str:
 
 
 def json_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a message is; None if it is none."""
+    """Return the JSON object in a message; None if it is none."""
     if not text.lstrip().startswith("{"):
         return None
     try:

@@ -1,14 +1,15 @@
-"""The user's login, a file of JSON, lent to an attempt as a copy in its private agent home.
+"""The user's login, a JSON file, lent to an attempt as a copy in its private agent home.
 
-A login is renewed by a token that can be used once, so of several attempts that renew it one succeeds:
+A login is renewed with a token that works only once, so if several attempts renew it, one succeeds:
 
-- An attempt whose login is about to be renewed claims the renewal, with a lock on the file that other processes heed
-  too. Others wait until the renewed login is in its place, and take that. Its agent is ended only then, or a moment
-  later (`must_go_on`): the service may have renewed the login already. The agent inherits the lock, so that it holds
-  if this process dies.
-- A renewed copy replaces the original while the agent still runs, and a renewed original the copies (`LentFile`).
-- An agent may also renew a login that seemed good, when the service refuses it. An attempt that is refused while
-  another has renewed is made once more, if the agent has done nothing yet (`BorrowedLogin.is_outdated`).
+- An attempt whose login is due for renewal claims the renewal, with a lock on the file that other processes respect
+  too. Others wait for the renewed login, and use that. The claiming agent is not ended before, or only after a moment
+  (`must_go_on`): the service may have renewed the login already. The agent inherits the lock, so that the lock survives
+  this process.
+- A renewed copy replaces the original while the agent still runs, and a renewed original replaces the copies
+  (`LentFile`).
+- An agent may also renew a login that seemed good, when the service refuses it. If an attempt is refused after another
+  has renewed the login, it is repeated once, unless the agent has already acted (`BorrowedLogin.is_outdated`).
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ from lee_llm_router.providers.agents.time_budget import TimeBudget
 from lee_llm_router.providers.child_process.lent_file import MAX_BYTES, LentFile
 
 CLAIM_LIMIT = 10.0
-"""Seconds an attempt keeps the renewal to itself: a renewal comes first in a run, and takes one request."""
+"""Seconds that an attempt may hold the claim: a renewal is the first step of a run, and takes one request."""
 WAIT_LIMIT = 20.0
-"""Seconds to wait for another's renewal, at most."""
+"""Most seconds to wait for another attempt's renewal."""
 OUTDATED_WAIT = 1.0
-"""Seconds after a refusal in which another's renewal may still arrive."""
+"""Seconds after a refusal in which another attempt's renewal may still arrive."""
 _PAUSE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginKind:
-    """What must be known of an agent's login file. The functions get the content of the file."""
+    """What must be known of an agent's login file. The functions get the file's content."""
 
     provider: str
     """The provider's type, for the log."""
     missing: Callable[[object], str]
-    """Make a sentence for a missing login from the reason."""
+    """Makes the message for a missing login from the reason."""
     renewal_due: Callable[[bytes, float], bool]
     """Whether the agent would renew the login before its first request, at a time in seconds since 1970 UTC."""
     is_over: Callable[[bytes, float], bool]
-    """Whether the login has ended at that time."""
+    """Whether the login has expired at that time."""
     is_renewable: Callable[[bytes], bool]
     """Whether the login can be renewed."""
 
@@ -65,7 +66,7 @@ class BorrowedLogin:
 
     @property
     def must_go_on(self) -> bool:
-        """Whether the agent may be at renewing the login: to end it now could lose the new one."""
+        """Whether the agent may be renewing the login: ending it now could lose the new one."""
         return self._claim is not None
 
     @property
@@ -74,25 +75,25 @@ class BorrowedLogin:
         return () if self._claim is None else (self._claim.descriptor,)
 
     def look(self) -> None:
-        """Keep a renewed login at once, and let others have it. To be called often while the agent runs."""
+        """Keep a renewed login at once, and share it with others. Call often while the agent runs."""
         self._sync()
         if self._claim is not None and (self._lent.content != self._first or monotonic() > self._claim_ends):
             self.give_up_claim()
 
     def give_up_claim(self) -> None:
-        """Let others renew. Called when the service has taken the login, too, which is then not renewed."""
+        """Let others renew. Also called when the service has accepted the login, which then needs no renewal."""
         claim, self._claim = self._claim, None
         if claim is not None:
             try:
-                self._sync(look_closely=True)  # the copy may have been renewed a moment ago
+                self._sync(look_closely=True)  # the copy may have just been renewed
             finally:
                 claim.release()
 
     def is_outdated(self, budget: TimeBudget) -> bool:
-        """Whether somebody else has renewed the login, so that a refusal says nothing; waits for that a moment.
+        """Whether somebody else has renewed the login, so that a refusal means nothing; waits a moment for that.
 
         Raises:
-            ChildCancelledError: the attempt is cancelled.
+            ChildCancelledError: the attempt was cancelled.
         """
         self.give_up_claim()
         until = min(monotonic() + OUTDATED_WAIT, budget.deadline)
@@ -105,7 +106,7 @@ class BorrowedLogin:
             budget.pause(_PAUSE)
 
     def end(self) -> None:
-        """Look for the last time. The copy is about to be removed."""
+        """Look for the last time, before the copy is removed."""
         try:
             self._sync(look_closely=True)
         finally:
@@ -128,16 +129,16 @@ def borrowed_login(
     """Lend the login `original` as `copy`; keep it if the agent renews it.
 
     Args:
-        kind: What is known of such logins.
-        original: The user's own.
+        kind: Describes such logins.
+        original: The user's file.
         copy: Where the agent of this attempt looks for it.
         note: See `LentFile`.
-        budget: The time of the attempt, for waiting until another has renewed the login.
+        budget: The time of the attempt, which limits the wait for another attempt's renewal.
         now: Seconds since 1970 UTC.
 
     Raises:
         AuthenticationError: there is no login, or it cannot be read. `sent` is False.
-        ChildCancelledError: the attempt is cancelled.
+        ChildCancelledError: the attempt was cancelled.
     """
     content, claim = _claimed(kind, original, budget, now)
     try:
@@ -162,13 +163,13 @@ def secrets_in_login(path: Path) -> list[str]:
 
 
 def _claimed(kind: LoginKind, original: Path, budget: TimeBudget, now: float) -> tuple[bytes, FileLock | None]:
-    """Return the login; with a claim to its renewal if it is due, after waiting for another who has that claim."""
+    """Return the login; claim its renewal if it is due, after waiting for any attempt that holds the claim."""
     began = monotonic()
     waited = False
     while True:
         content = _read(kind, original)
         time = now + monotonic() - began
-        # A login that still holds after another's turn is taken as it is: that other could not renew it.
+        # A login that is still valid after another attempt's turn is used unchanged: that attempt could not renew it.
         if not kind.renewal_due(content, time) or (waited and not kind.is_over(content, time)):
             return content, None
         try:
@@ -197,7 +198,7 @@ def _read(kind: LoginKind, original: Path) -> bytes:
 
 
 def login_object(content: bytes) -> Mapping[str, Any]:
-    """Return the object that the content of a login file holds; empty if it holds none."""
+    """Return the object in a login file; empty if there is none."""
     try:
         login = json.loads(content)
     except (ValueError, RecursionError):
@@ -213,7 +214,7 @@ def _texts(login: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            # Not secret, and likely to occur in ordinary text: a date and the name of a login method.
+            # Not secret, and likely to occur in ordinary text: a date, and the name of a login method.
             waiting += [one for key, one in value.items() if key not in ("last_refresh", "auth_mode")]
         elif isinstance(value, list):
             waiting += value

@@ -22,7 +22,7 @@ _FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _MAX_HELP = 1 << 20
 _MAX_VERSION = 1 << 16
 
-# Known flags by program; the key changes when it is replaced. Two threads that look at once find the same.
+# Known flags by program; the key changes when the program is replaced. Two concurrent lookups find the same.
 _flags_by_program: dict[_ProgramKey, frozenset[str]] = {}
 
 
@@ -44,11 +44,11 @@ def find_program(command: str) -> str:
 def known_flags(
     program: str, help_words: Sequence[str], env: dict[str, str], dirs: AttemptDirs, budget: TimeBudget
 ) -> frozenset[str] | None:
-    """Return the flags that a program's help names, looked up once for each program; None if it names none.
+    """Return the flags in a program's help, read once per program; None if it lists none.
 
     Args:
         program: Its path.
-        help_words: What makes it print its help; empty: nothing does.
+        help_words: Arguments that print its help; empty: there are none.
         env: Its environment.
         dirs: The private folders it runs in.
         budget: The time it may take.
@@ -78,12 +78,12 @@ def known_flags(
 
 
 def parse_flags(help_text: str) -> frozenset[str] | None:
-    """Return the flags that a help text names; None if it names none, so that it is no help text."""
+    """Return the flags in a help text; None if it lists none, so that it is no help text."""
     return frozenset(_FLAG.findall(help_text)) or None
 
 
 def program_version(argv: tuple[str, ...], env: dict[str, str], dirs: AttemptDirs, timeout: float) -> str:
-    """Return what a program prints as its version, bounded.
+    """Return what a program prints as its version, shortened.
 
     Raises:
         ProviderError: it prints none.

@@ -45,11 +45,11 @@ def render_conversation(request: LLMRequest, agent: str) -> str:
     """Return all messages but the instructions as one text.
 
     Args:
-        request: What is asked.
+        request: The request.
         agent: The provider's type, for errors.
 
     Raises:
-        InvalidRequestError: the text is empty, the request offers tools, or holds a part or a character that is not
+        InvalidRequestError: the text is empty, the request offers tools, or it holds a part or a character that is not
             text.
     """
     if request.tools:
@@ -67,13 +67,13 @@ def render_conversation(request: LLMRequest, agent: str) -> str:
 def render_instructions(
     request: LLMRequest, agent: str, *, default: str = "", schema_in_words: bool = True
 ) -> str | None:
-    """Return the texts of all `system` and `developer` messages in order; None if there is nothing to say.
+    """Return the texts of all `system` and `developer` messages in order; None if there are none.
 
     Args:
-        request: What is asked.
+        request: The request.
         agent: The provider's type, for errors.
-        default: What stands in for them where the request has none.
-        schema_in_words: Whether a JSON Schema is to be stated, as `json_mode` without one always is.
+        default: Used if the request has none.
+        schema_in_words: Whether to state a JSON Schema; `json_mode` without one is always stated.
     """
     for message in filter(is_instruction, request.messages):
         _refuse_other_parts(message, agent)

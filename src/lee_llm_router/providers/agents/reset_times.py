@@ -1,8 +1,8 @@
-"""When a plan's limit is reset, in the words of an agent. Pure, and the same for every agent.
+"""When a plan's limit resets, in the words of an agent. Pure, and the same for every agent.
 
-A limit is reset in a while ("resets in 2h 5m"), at a number of seconds since 1970 ("limit reached|1760000000"), or at a
-time in words: "resets 3pm", "resets Nov 29, 1:21pm (UTC)", "try again at Mar 3rd, 2027 3:45 PM". A time without a zone
-is this machine's; one without a day is the next such time. Seconds are never told, so a minute is added.
+A limit resets after a while ("resets in 2h 5m"), at a number of seconds since 1970 ("limit reached|1760000000"), or at
+a time in words: "resets 3pm", "resets Nov 29, 1:21pm (UTC)", "try again at Mar 3rd, 2027 3:45 PM". A time without a
+zone is this machine's; one without a day is the next such time. Agents never state seconds, so a minute is added.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lee_llm_router._util.numbers import wait_seconds
 from lee_llm_router.providers.http.dialects.waits import wait_in_words
 
 _READ = 4096
-"""Characters searched."""
+"""Characters to search."""
 _SECONDS_SINCE_1970 = re.compile(r"\|\s?([0-9]{10})(?:[0-9]{3})?(?![0-9])")
 _MOMENT = re.compile(
     r"\b(?:resets?|renews?|again|available|until|after|back)\b[\s:·∙-]{1,4}(?:(?:at|on|by)\s)?"
@@ -30,15 +30,15 @@ _MOMENT = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _PAST = -120.0
-"""Seconds: a time of day that has passed for less long is now, as messages come a moment late."""
+"""Seconds: a time of day more recent than this means now, since messages arrive with a delay."""
 _SPARE = 60.0
 
 
 def wait_until_reset(text: str, now: float) -> float | None:
-    """Return the seconds until the limit that `text` tells of is reset; None if it does not say. At most a week.
+    """Return the seconds until the limit in `text` resets, at most a week; None if it does not say.
 
     Args:
-        text: The words of an agent.
+        text: The agent's words.
         now: Seconds since 1970 UTC.
     """
     text = text[:_READ]
@@ -68,7 +68,7 @@ def _wait_until(found: re.Match[str], now: float) -> float | None:
         years = [int(found["year"])] if found["year"] else [today.year - 1, today.year, today.year + 1]
         waits = [_moment(date(year, month, day), clock, zone) - now for year in years if _exists(year, month, day)]
         return max(0.0, min(waits, key=abs)) + _SPARE
-    # Yesterday as well: the message may have been written just before midnight, or in the minute before.
+    # Yesterday as well: the message may be from just before midnight, or from the minute before.
     days = (today + timedelta(days=number) for number in (-1, 0, 1))
     waits = [_moment(day, clock, zone) - now for day in days]
     return max(0.0, next(wait for wait in waits if wait > _PAST)) + _SPARE
@@ -93,7 +93,7 @@ def _moment(day: date, clock: time, zone: tzinfo | None) -> float:
 
 
 def _zone(name: str | None) -> tzinfo | None:
-    """Return the zone of this name; None, which is this machine's, where none is known by it."""
+    """Return the zone of this name; None, which means this machine's, if the name is unknown."""
     if name is None:
         return None
     with suppress(KeyError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Settings that everything run as a program has, and every CLI agent; an agent adds its own by subclassing."""
+"""Settings of all programs and of all CLI agents; an agent adds its own by subclassing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lee_llm_router.settings.origin import ConfigOrigin
 
 
 def program_of(written: str, origin: ConfigOrigin) -> str:
-    """Return the program that a setting names: a name on PATH stays one, and a path is made whole."""
+    """Return the program that a setting names: a name on PATH stays one, and a path becomes absolute."""
     try:
         return str(origin.path(written).absolute()) if "/" in written else written
-    except OSError:  # there is no home: what looks for the program says so
+    except OSError:  # no home: the lookup of the program reports it
         return written
 
 
@@ -56,5 +56,5 @@ class AgentConfig(ProgramConfig):
 
     @property
     def program(self) -> str:
-        """The program: a name on PATH, or a path, which starts at the folder of the configuration."""
+        """The program: a name on PATH, or a path relative to the folder of the configuration."""
         return program_of(self.command, self.origin)

@@ -1,7 +1,7 @@
-"""The streamed answer of an agent, which runs meanwhile in a thread of its own.
+"""The streamed answer of an agent, which runs in its own thread.
 
-The thread puts each piece here as it comes; whoever pulls takes it, or waits. The last chunk comes when the program has
-ended and everything is cleaned up, since only then the answer is known to be whole. Closing the stream ends the
+The thread puts each piece here as it arrives; the consumer takes it, or waits. The last chunk comes after the program
+has ended and everything is cleaned up, since only then is the answer known to be complete. Closing the stream ends the
 program, and waits for that.
 """
 
@@ -29,12 +29,12 @@ class AgentStream(ChunkStream):
     """One streamed answer of an agent.
 
     Args:
-        run: Runs the agent until it ends, the switch is set or something breaks; it puts pieces into the stream.
+        run: Runs the agent until it ends, the switch is set or something fails; puts pieces into the stream.
     """
 
     def __init__(self, run: Callable[[AgentStream, CancelSwitch], LLMResponse]) -> None:
         self.turn: AgentTurn | None = None
-        """What reads the output, once the program is about to start."""
+        """The reader of the output, once the program is about to start."""
         self._lock = threading.Lock()
         self._chunks: deque[StreamChunk] = deque()
         self._texts: list[str] = []
@@ -60,8 +60,8 @@ class AgentStream(ChunkStream):
         """Wait until the answer begins.
 
         Raises:
-            TimeoutError: it did not within `timeout` seconds.
-            LLMRouterError: the run has failed before.
+            TimeoutError: it did not begin within `timeout` seconds.
+            LLMRouterError: the run failed first.
         """
         until = monotonic() + timeout
         while (news := self._awaited()) is not None:
@@ -99,21 +99,21 @@ class AgentStream(ChunkStream):
         return self._raw
 
     def close(self) -> None:
-        """End the agent, and wait until everything is cleaned up."""
+        """End the agent, and wait for the cleanup."""
         self._switch.set()
         outcome(self._end)
 
     async def aclose(self) -> None:
-        """As `close`. A cancellation is re-raised when everything is cleaned up."""
+        """As `close`. A cancellation is re-raised after the cleanup."""
         self._switch.set()
         await until_done(awaitable(self._end))
 
     def _awaited(self) -> Future[None] | None:
-        """Return what is done when there is more; None: there is something now."""
+        """Return a future that completes when there is more; None if there is something now."""
         with self._lock:
             if self._chunks or self._run.done():
                 return None
-            # One who gave up waiting has left a future that nobody looks at.
+            # A consumer that gave up waiting may have left a future that nobody awaits.
             self._news = self._news or Future()
             return self._news
 
@@ -131,7 +131,7 @@ class AgentStream(ChunkStream):
             self._run.result()
 
     def _last(self) -> StreamChunk | None:
-        """Return what completes the answer: the end of its text, why it ended, and what it cost."""
+        """Return what completes the answer: the end of its text, the finish reason, and the usage."""
         if self._is_over:
             return None
         response = self._run.result()

@@ -1,4 +1,4 @@
-"""What the output of one run means: it is fed line by line, and holds an answer or a failure in the end."""
+"""What the output of one run means: it gets line after line, and in the end has an answer or a failure."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class AgentTurn(ABC):
 
     def __init__(self) -> None:
         self.text = ""
-        """The text of the answer so far. It is attached to an error."""
+        """The text of the answer so far. Attached to errors."""
         self.usage: LLMUsage | None = None
         self.started = False
         """Whether the turn has begun: from then on a request may have been sent."""
         self.acted = False
-        """Whether the service has answered with anything, be it a thought: it has taken the login or key."""
+        """Whether the service has answered with anything, even a thought: it has accepted the login or key."""
         self.completed = False
-        """Whether all that is wanted of the output has been read."""
+        """Whether all relevant output has been read."""
         self.over = False
-        """Whether the run is to be ended at once: nothing that may still come is wanted."""
+        """Whether to end the run at once: nothing that may still come is needed."""
 
     @abstractmethod
     def feed(self, line: bytes) -> StreamChunk | None:
-        """Process one line, and return what it adds to a streamed answer. A line that means nothing is ignored."""
+        """Process one line, and return what it adds to a streamed answer. A meaningless line is ignored."""
 
     @property
     @abstractmethod
     def has_failed(self) -> bool:
-        """Whether the output names a failure; a timeout after it is that failure."""
+        """Whether the output names a failure; a later timeout counts as that failure."""
 
     @abstractmethod
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole; None if it is not, or if the run failed.
+        """Return the answer if it is complete; None if it is not, or if the run failed.
 
         Args:
             returncode: The exit code of the program; None if it was ended because the turn is `over`.
@@ -47,7 +47,7 @@ class AgentTurn(ABC):
 
     @abstractmethod
     def failure(self, result: ChildResult, now: float) -> Failure:
-        """Return the failure that a run without an answer stands for.
+        """Return the failure of a run without an answer.
 
         Args:
             result: How the program ended.
@@ -56,12 +56,12 @@ class AgentTurn(ABC):
 
     @property
     def received(self) -> LLMResponse | None:
-        """What has come of an answer; None if nothing has."""
+        """The answer so far; None if nothing has arrived."""
         return LLMResponse(text=self.text, usage=self.usage or UNREPORTED) if self.text or self.usage else None
 
 
 def json_event(line: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that a line holds; None if it holds none."""
+    """Return the JSON object in a line; None if it holds none."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
@@ -70,8 +70,8 @@ def json_event(line: bytes) -> dict[str, Any] | None:
 
 
 def plain_text(value: object) -> str:
-    """Return a value as text that UTF-8 can carry: JSON can spell half of a pair of surrogates."""
+    """Return a value as text that UTF-8 can encode: JSON can contain half of a surrogate pair."""
     if value is not None and not isinstance(value, str):
-        # Of any shape and depth: a message should be text.
+        # It may have any shape and depth: a message should be text.
         value = json.dumps(value) if isinstance(value, (int, float)) else ""
     return (value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,7 +1,7 @@
-"""Ends a blocking run from outside: a switch for threads, and the way from an asyncio task to that switch.
+"""Ends a blocking run from outside: a switch for threads, and its use from an asyncio task.
 
-A child process is run by blocking code (see `runner`). Under asyncio that code runs in a thread, and a cancelled task
-sets the thread's switch. The task then waits for the thread, so that nothing is left when the caller goes on.
+Blocking code runs a child process (see `runner`). Under asyncio that code runs in a thread, and a cancelled task sets
+the thread's switch. The task then waits for the thread, so that nothing is left when the caller continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CancelSwitch:
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         self._open = True
-        # A forked child inherits the pipe. Closing it there keeps the child from ending its parent's run.
+        # A forked child inherits the pipe. Closing it there prevents the child from ending its parent's run.
         self._lock = ForkLock(in_child=self.close)
 
     def fileno(self) -> int:
@@ -38,7 +38,7 @@ class CancelSwitch:
         return self._read
 
     def set(self) -> None:
-        """End the run. May be called at any time, also after the run."""
+        """End the run. May be called at any time, even after the run."""
         with self._lock:
             if self._open:
                 os.write(self._write, b"x")
@@ -58,7 +58,7 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
     A cancellation sets the switch, waits until the function has returned, and is then re-raised.
 
     Raises:
-        ProviderError: no thread can be started or no descriptor is free (`sent` is False).
+        ProviderError: no thread can start or no descriptor is free (`sent` is False).
         BaseException: what `function` raises.
     """
     loop = asyncio.get_running_loop()
@@ -88,9 +88,9 @@ async def cancellable(function: Callable[[CancelSwitch], T]) -> T:
 
 
 async def until_done(ended: asyncio.Future[None]) -> None:
-    """Await `ended`, whatever happens. A cancellation is re-raised then.
+    """Await `ended`, whatever happens; re-raise a cancellation only then.
 
-    It must not shorten the wait: the child and its files still exist.
+    A cancellation must not shorten the wait: the child and its files still exist.
     """
     cancelled = False
     while not ended.done():
@@ -106,7 +106,7 @@ def start_with_switch(function: Callable[[CancelSwitch], T]) -> tuple[CancelSwit
     """Start `function(switch)` in a thread, which closes the switch when the function has returned.
 
     Raises:
-        ProviderError: no thread can be started or no descriptor is free (`sent` is False).
+        ProviderError: no thread can start or no descriptor is free (`sent` is False).
     """
     with ExitStack() as stack:
         try:

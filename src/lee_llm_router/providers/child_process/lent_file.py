@@ -1,8 +1,8 @@
-"""A file lent to a child process as a copy, which is kept the same as the original while both exist.
+"""A file lent to a child process as a copy, kept in sync with the original while both exist.
 
 A child may renew what is in its copy (a login), and that can make the original worthless. So a renewed copy replaces
-the original, at once and not only when the child has ended: others may be waiting for it, and this process may be
-killed. A copy that was emptied replaces nothing. Where the original is renewed by somebody else, the copy follows.
+the original at once, not only after the child has ended: others may be waiting for it, and this process may be killed.
+An emptied copy replaces nothing. If somebody else renews the original, the copy follows.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from lee_llm_router._util.file_lock import FileLock
 from lee_llm_router._util.regular_files import read_regular_file
 
 MAX_BYTES = 1 << 20
-"""The most bytes of a file that is lent."""
+"""Size in bytes of the largest file that can be lent."""
 
-# A folder refuses to have the file replaced where the file is itself a mount (EBUSY, EXDEV), or the folder is
-# write-protected. Other errors, such as a full disk, would also break a file that is written in place.
+# The folder refuses to replace the file if the file is itself a mount (EBUSY, EXDEV), or if the folder is
+# write-protected. Other errors, such as a full disk, would also break a file written in place.
 _REFUSED = {errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class LentFile:
-    """A lent file: the original, the copy, and what both held when they were last the same.
+    """A lent file: the original, the copy, and what both held when they were last in sync.
 
     Args:
-        original: The file that is lent.
-        copy: Where its copy is, in a folder of the child.
-        note: A file that holds what `return_noted` needs, if this process ends before the child.
-        content: What the original holds. It is a JSON object, like any content that is taken over later.
+        original: The file to lend.
+        copy: The path of its copy, in a folder of the child.
+        note: A file with what `return_noted` needs if this process ends before the child.
+        content: The content of the original: a JSON object, like any content that is accepted later.
     """
 
     def __init__(self, original: Path, copy: Path, note: Path, content: bytes) -> None:
@@ -49,13 +49,13 @@ class LentFile:
         self._write_note()
 
     def sync(self, *, look_closely: bool = False) -> None:
-        """Bring original and copy to the same content, if one of them has changed.
+        """If original or copy has changed, bring both to the same content.
 
         Args:
-            look_closely: Read both even if their sizes and times are as before.
+            look_closely: Read both even if their sizes and times are unchanged.
 
         Raises:
-            OSError: a renewed copy cannot be kept. This is raised once for each content.
+            OSError: a renewed copy cannot be kept. Raised once per content.
         """
         seen = (_stamp(self.copy), _stamp(self.original))
         if seen == self._seen and not look_closely:
@@ -71,7 +71,7 @@ class LentFile:
             self.content, self._refused, self.is_renewed = mine, None, True
             self._write_note()
         elif mine == self.content and theirs is not None and theirs != self.content:
-            # Best effort: the child goes on with what it has.
+            # Best effort: the child continues with what it has.
             with suppress(OSError):
                 _replace(self.copy, theirs)
                 self.content = theirs
@@ -84,9 +84,9 @@ class LentFile:
 
 
 def is_being_renewed(note: Path) -> bool:
-    """Whether a child whose owner is gone may be renewing its copy: it is as it was, and a program claims its renewal.
+    """Whether an orphaned child may be renewing its copy: the copy is unchanged, and a program claims its renewal.
 
-    That is the child, which has inherited the claim (see `agents.login`), or another, whose renewal is worth as much.
+    The program is that child, which has inherited the claim (see `agents.login`), or another whose renewal is as good.
     """
     with suppress(OSError, ValueError, TypeError, KeyError):
         noted = json.loads(read_regular_file(note, MAX_BYTES, follow=False))
@@ -98,7 +98,7 @@ def is_being_renewed(note: Path) -> bool:
 
 
 def return_noted(note: Path) -> None:
-    """Do what `LentFile.sync` would have done, for an owner that is gone: keep a renewed copy. Never raises OSError."""
+    """Do what `LentFile.sync` would have done for an owner that is gone: keep a renewed copy. Never raises OSError."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         noted = json.loads(read_regular_file(note, MAX_BYTES, follow=False))
         original = Path(noted["original"])
@@ -111,9 +111,9 @@ def return_noted(note: Path) -> None:
 
 
 def replace_content(path: Path, content: bytes) -> None:
-    """Write a file anew: by renaming where the folder allows that, else in place.
+    """Replace a file's content: by renaming if the folder allows that, otherwise in place.
 
-    Links are followed: a file that is kept elsewhere and linked here stays a link.
+    Follows links: a link to a file kept elsewhere stays a link.
 
     Raises:
         OSError: it cannot be written.
@@ -163,9 +163,9 @@ def _read_object(path: Path, *, follow: bool = True) -> bytes | None:
 
 
 def _renews(mine: bytes, theirs: bytes) -> bool:
-    """Whether the object `mine` still holds texts where `theirs` does, so that nothing is lost if it takes the place.
+    """Whether the object `mine` has texts where `theirs` has, so that replacing `theirs` loses nothing.
 
-    Single names may be gone: another version of the child may not know them.
+    Single names may be missing: another version of the child may not know them.
     """
     new, old = json.loads(mine), json.loads(theirs)
     parts = [name for name, value in old.items() if isinstance(value, dict) and _has_text(value)]

@@ -1,7 +1,7 @@
-"""Cleans up after an owner that is gone: ends its child, keeps what the child renewed, and removes its folder.
+"""Cleans up after a dead owner: ends its child, keeps what the child renewed, and removes its folder.
 
 This runs in two places: in the process that `owner_watch` starts when the owner has died, and in the next program that
-finds the folder (`owned_folder.sweep`). It loads nothing but the standard library.
+finds the folder (`owned_folder.sweep`). It imports only the standard library.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lee_llm_router.providers.child_process.process_tree import (
 )
 
 LENT_NOTE = "lent.json"
-"""The file in an owned folder that says what was lent to the child (see `lent_file`)."""
+"""The file in an owned folder that records what was lent to the child (see `lent_file`)."""
 _ROUNDS = 50
-"""How often to look again for processes that have not ended, or were started meanwhile."""
+"""How often to look again for processes that have not ended, or have been started meanwhile."""
 _PAUSE = 0.02
 
 
 def clean_up_after(folder: Path, leader: tuple[int, str] | None = None) -> None:
-    """End all processes that belong to a folder whose owner is gone, keep what they renewed, and remove the folder.
+    """End all processes that belong to a dead owner's folder, keep what they renewed, and remove the folder.
 
     Args:
-        folder: The owner's folder. Where the system shows environments (Linux), processes that have it in theirs are
+        folder: The owner's folder. If the system shows environments (Linux), processes with the folder in theirs are
             found even if they have left the group.
-        leader: The child that leads the process group, and its start time ("" where it is unknown).
+        leader: The child that leads the process group, and its start time ("" if unknown).
     """
     _let_renew(folder)
     found: dict[int, str] = {}
@@ -56,9 +56,9 @@ def clean_up_after(folder: Path, leader: tuple[int, str] | None = None) -> None:
 
 
 def _let_renew(folder: Path) -> None:
-    """Wait until a child that may be renewing what it was lent has done so, but not for long; keep what it renewed.
+    """Wait a limited time for a child that may be renewing what it was lent; keep what it renewed.
 
-    It is kept while the child lives and holds the claim, so that nobody else renews it in between.
+    The result is kept while the child lives and holds the claim, so that nobody else renews in between.
     """
     note, until = folder / LENT_NOTE, monotonic() + HOLD_LIMIT
     while is_being_renewed(note) and monotonic() < until:
@@ -67,7 +67,7 @@ def _let_renew(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Clean up after the owner named on the command line: its folder, and its child as `owner_watch` was told."""
+    """Clean up after the owner named on the command line: its folder, and its child as told to `owner_watch`."""
     folder, told = arguments or sys.argv[-2:]
     pid, _, start = told.partition(" ")
     clean_up_after(Path(os.fspath(folder)), (int(pid), start) if pid else None)

@@ -1,7 +1,7 @@
-"""A temporary folder that does not outlive its owner, however that ends.
+"""A temporary folder that does not outlive its owner, however the owner ends.
 
-The owner holds a lock on the folder. The system drops the lock when the owner is gone, so a folder that can be locked
-is a leftover.
+The owner holds a lock on the folder. The system drops the lock when the owner dies, so a folder that can be locked is a
+leftover.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from lee_llm_router.providers.child_process.orphans import clean_up_after
 from lee_llm_router.providers.child_process.owner_watch import OwnerWatch
 
 REMOVAL_TIMEOUT = 5.0
-"""Seconds that the end of a call waits for the removal of its folder. After that a thread goes on with it."""
+"""Seconds that the end of a call waits for the removal of its folder. After that a thread continues it."""
 
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW
 
-# Where this process has swept, and for which prefix.
+# Prefixes and places that this process has swept.
 _swept: set[tuple[str, str]] = set()
 
 
 @contextmanager
 def owned_folder(prefix: str) -> Iterator[tuple[Path, OwnerWatch]]:
-    """Create a folder that only the user may enter, and watch over it; remove it with everything in it at the end.
+    """Create a folder that only the user may access, and watch over it; remove it with its contents at the end.
 
-    Leftovers of dead owners with the same prefix are removed when a process first comes here.
+    The first call in a process removes leftovers of dead owners with the same prefix.
 
     Raises:
         OSError: it cannot be created.
@@ -55,7 +55,7 @@ def owned_folder(prefix: str) -> Iterator[tuple[Path, OwnerWatch]]:
 
 
 def sweep(prefix: str) -> None:
-    """Clean up after owners that are gone: end their children, keep what these renewed, and remove their folders."""
+    """Clean up after dead owners: end their children, keep what these renewed, and remove their folders."""
     _sweep(_folders(prefix))
 
 
@@ -68,7 +68,7 @@ def _folders(prefix: str) -> list[Path]:
 def _sweep(folders: list[Path]) -> None:
     for folder in folders:
         with suppress(OSError), FileLock(folder, _FOLDER) as lock:
-            # Another user's folder is left alone even by a program that may remove it.
+            # Leave another user's folder alone, even if this program could remove it.
             if os.fstat(lock.descriptor).st_uid == os.geteuid() and lock.is_taken:
                 clean_up_after(folder)
 
@@ -83,7 +83,7 @@ def _create(prefix: str) -> tuple[Path, FileLock]:
         except BaseException:
             remove_folder(folder)
             raise
-        # Somebody who sweeps may have come between, and taken the new folder for a leftover.
+        # A sweeper may have come between, and mistaken the new folder for a leftover.
         if not lock.is_held_by_another and lock.is_at(folder):
             return folder, lock
         lock.close()
@@ -93,8 +93,8 @@ def _sweep_once(prefix: str) -> None:
     place = (tempfile.gettempdir(), prefix)
     if place not in _swept:
         _swept.add(place)
-        # Listed here, so that a folder which this process creates meanwhile is not taken for a leftover. Swept in a
-        # thread, since a call should not wait for what others have left; if none can be started, the next does it.
+        # List the folders here, so that one which this process creates meanwhile is not taken for a leftover. Sweep in
+        # a thread, since a call should not wait for others' leftovers; if no thread can start, the next call does it.
         folders = _folders(prefix)
         if folders:
             with suppress(BlockingIOError):
@@ -102,7 +102,7 @@ def _sweep_once(prefix: str) -> None:
 
 
 def _remove(folder: Path, owner: int) -> None:
-    # A forked child that leaves this block must not take its parent's folder away.
+    # A forked child that leaves this block must not remove its parent's folder.
     if os.getpid() != owner:
         return
     try:

@@ -1,15 +1,15 @@
-"""Watches over the life of this process for the sake of its child, and cleans up when it dies.
+"""Watches this process on behalf of its child, and cleans up if the process dies.
 
-A child leads a session of its own, so nothing ends it when this process is killed, or ends by a signal before any
-`finally` has run. So a shell waits beside it, with a pipe to this process as its input. Its end of file means that this
-process is gone, however it died, and the shell then starts Python to clean up (`orphans`). A shell is
-used to wait because it starts in a millisecond and takes almost no memory.
+A child leads its own session, so nothing ends it if this process is killed, or if a signal ends this process before any
+`finally` has run. So a shell waits next to it, with a pipe from this process as its input. The end of the pipe means
+that this process is gone, however it died, and the shell then starts Python to clean up (`orphans`). A shell does the
+waiting because it starts in a millisecond and takes almost no memory.
 
-The shell is our own direct child, in a session of its own: a signal to our group or from our terminal does not reach
-it, and it is reaped here, so that it never stays as a zombie where this process is the first one of a container.
+The shell is our own direct child, in its own session: a signal to our group or from our terminal does not reach it.
+This process reaps it, so that it never stays as a zombie if this process is the first one of a container.
 
-(The kernel's own signal for the death of a parent comes when the *thread* that started the child ends, and is set by
-code between fork and exec, which is unsafe in a program with threads. macOS has none.)
+(The kernel can also signal a child when its parent dies. But that signal comes when the *thread* that started the child
+ends, and code between fork and exec has to request it, which is unsafe in a program with threads. macOS has none.)
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from lee_llm_router.providers.child_process.process_tree import start_time
 
 _SHELL = "/bin/sh"
 _PACKAGE_HOME = Path(__file__).parents[3]
-# Signals to all processes of a service or a container come before the owner's end, so they are not heeded. Without a
-# Python, or if it fails, the shell does what it can.
+# Signals to all processes of a service or a container come before the owner's end, so the shell ignores them. Without
+# Python, or if Python fails, the shell does what it can.
 _SCRIPT = """\
 trap '' HUP INT QUIT TERM
 leader=
@@ -45,16 +45,16 @@ _CLEAN_UP = (
 
 
 class OwnerWatch:
-    """The watch over one folder and the child that works in it. Close it after the folder is removed.
+    """The watch over one folder and the child that works in it. Close it after removing the folder.
 
-    Where it cannot be started (no shell, no process left), the folder waits for the next program to sweep it.
+    If it cannot start (no shell, no process left), the folder waits until the next program sweeps it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._shell: subprocess.Popen[bytes] | None = None
         self._pipe: int | None = None
-        # A forked child that holds the pipe open would keep this process alive in the eyes of the shell.
+        # While a forked child held the pipe open, the shell would think that this process is alive.
         self._lock = ForkLock(in_child=self._forget)
         read, self._pipe = os.pipe()
         try:
@@ -73,7 +73,7 @@ class OwnerWatch:
             os.close(read)
 
     def tell(self, leader: int | None) -> None:
-        """Say which child is to be ended if this process dies; None: none any more."""
+        """Tell which child to end if this process dies; None: no child any more."""
         line = "" if leader is None else f"{leader} {start_time(leader)}"
         with self._lock, suppress(OSError):
             if self._pipe is not None:
@@ -84,15 +84,15 @@ class OwnerWatch:
         with self._lock:
             shell, self._shell = self._shell, None
             if shell is not None:
-                # Before the pipe is closed, since the shell would take that for our death.
+                # Before the pipe is closed, which the shell would take for our death.
                 shell.send_signal(SIGKILL)
                 shell.wait()
             self._drop_pipe()
 
     def _forget(self) -> None:
-        """Leave the watch to the parent, in a forked child."""
+        """In a forked child, leave the watch to the parent."""
         if self._shell is not None:
-            # Not our child, so that there is nothing to wait for.
+            # It is not our child, so there is nothing to wait for.
             self._shell.returncode = 0
             self._shell = None
         self._drop_pipe()
@@ -104,7 +104,7 @@ class OwnerWatch:
 
 
 def _cleaner() -> list[str]:
-    """Return the command that cleans up; empty where this program is not run by a Python that could run it."""
+    """Return the cleanup command; empty if this program does not run in a Python that could run it."""
     python = sys.executable or ""
     if getattr(sys, "frozen", False) or not Path(python).name.startswith(("python", "pypy")):
         return []

@@ -1,8 +1,8 @@
 """Finds the descendants of a process and sends signals to them.
 
-A signal to a process group reaches only processes that stayed in the group, and an agent often starts its tools in new
-sessions. So the descendants are looked up as well, where the system lists them (Linux). A process whose parent has
-already ended (a daemon) cannot be found this way, but by a mark in its environment.
+A signal to a process group reaches only processes that stayed in the group, but an agent often starts its tools in new
+sessions. So the descendants are looked up as well, if the system lists them (Linux). A process whose parent has already
+ended (a daemon) can only be found by a mark in its environment.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from pathlib import Path
 
 PROC = Path("/proc")
 HOLD_LIMIT = 2.0
-"""The most seconds that a process goes on which is to be ended but is at something that must not be cut off."""
+"""Most seconds that a process may continue, although it should end, because it is doing something that must not be
+interrupted."""
 HOLD_PAUSE = 0.02
-"""Seconds between looks whether it may be ended."""
+"""Seconds between checks whether the process may be ended."""
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """Return the processes below `pid`: number and start time, which shows later whether the number was reused."""
+    """Return the processes below `pid`: the number, and the start time, which shows later whether the number was
+    reused."""
     children: dict[int, list[int]] = {}
     start_times: dict[int, str] = {}
     for entry in _process_folders():
@@ -41,7 +43,7 @@ def descendants(pid: int) -> dict[int, str]:
 def marked_processes(folder: Path) -> dict[int, str]:
     """Return the processes, except this one, that have the path of `folder` in their environment (Linux only).
 
-    The environment is inherited, so it finds daemons too, and those whose ancestors are all gone.
+    Children inherit the environment, so this finds daemons too, and processes whose ancestors are all gone.
     """
     mark = os.fsencode(folder)
     found: dict[int, str] = {}
@@ -55,13 +57,14 @@ def marked_processes(folder: Path) -> dict[int, str]:
 
 
 def start_time(pid: int) -> str:
-    """Return when a process started, as the system counts; "" where it does not say (macOS), or if there is none."""
+    """Return when a process started, in the system's units; "" if the system does not say (macOS), or there is no such
+    process."""
     stat = _stat(PROC / str(pid))
     return "" if stat is None else stat[2]
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a child of this process has ended. It is not reaped, so that its number stays its own."""
+    """Whether a child of this process has ended. Does not reap it, so that its number is not reused."""
     try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
     except ChildProcessError:
@@ -75,7 +78,7 @@ def signal_group(pid: int, number: int) -> None:
 
 
 def signal_tree(tree: Mapping[int, str], number: int) -> None:
-    """Send a signal to the processes of `tree`, except where the number now belongs to another process."""
+    """Send a signal to the processes of `tree`, except if the number now belongs to another process."""
     for pid, start in tree.items():
         stat = _stat(PROC / str(pid))
         if stat is not None and stat[2] == start:

@@ -3,25 +3,24 @@
 How this works
 --------------
 
-`run_child` starts the command and hands it to a `_ChildRun`, a context manager that owns everything the run holds.
+`run_child` starts the command and passes it to a `_ChildRun`, a context manager that owns everything the run holds.
 
-1. **Start.** The child leads a new session and process group, so one signal reaches everything it starts.
-   Its input is an unnamed file, not a pipe. There is nothing to feed while reading, a child that does not read cannot
-   break anything, and a process that the host forks meanwhile cannot hold the child's input open.
+1. **Start.** The child leads a new session and process group, so one signal reaches everything it starts. Its input is
+   an unnamed file, not a pipe. So there is nothing to write while reading, a child that does not read breaks nothing,
+   and a process that the host forks meanwhile cannot hold the child's input open.
 2. **Watch.** One selector waits for stdout, stderr, the cancel switch and the child's pidfd. Lines of stdout go to
-   `on_line` as they come; of stderr only the end is kept. Without a pidfd the child's end is polled for.
-   An `OwnerWatch` is told which child to end if this process dies.
-   End of file on the pipes does not count as the end: a child may close them and go on, and a grandchild may hold
-   them open after the child has exited.
+   `on_line` as they arrive; only the end of stderr is kept. Without a pidfd the run polls for the child's end. An
+   `OwnerWatch` learns which child to end if this process dies. End of file on the pipes does not count as the end: a
+   child may close them and continue, and a grandchild may hold them open after the child has exited.
 3. **Stop.** `grace` seconds before the deadline the group gets SIGTERM, at the deadline SIGKILL. Too much output
-   ("flood") or the cancel switch ends the run at once. Whatever ends it, a child that is at something which must not be
-   cut off (`Companion.must_go_on`) gets `HOLD_LIMIT` seconds for that first.
-4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed
-   and the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as
-   well (`process_tree`). They are looked up while the child lives: its orphans get another parent. Orphans are found by
-   the folder in their environment, unless the child ended by itself and cannot have started any (`has_tools`).
-5. **Drain.** What the child wrote before its end is still in the pipes and is read last. Whoever still holds them open
-   has left the group, and is looked for by that folder, too.
+   ("flood") or the cancel switch ends the run at once. In each case, a child that is doing something that must not be
+   interrupted (`Companion.must_go_on`) first gets `HOLD_LIMIT` seconds to finish.
+4. **Clean up.** Whatever happened (exit, timeout, flood, cancellation, Ctrl-C in a callback), the group is killed and
+   the child is reaped before the run returns. Descendants that left the group are found in `/proc` and killed as well
+   (`process_tree`). They are looked up while the child lives, since its orphans get another parent. Orphans are found
+   by the folder in their environment, unless the child ended by itself and cannot have started any (`has_tools`).
+5. **Drain.** What the child wrote before its end is still in the pipes and is read last. A process that still holds
+   them open has left the group, and is searched for by that folder, too.
 
 The same code serves sync and async callers: `cancellation.cancellable` runs it in a thread.
 """
@@ -62,34 +61,34 @@ from lee_llm_router.providers.child_process.process_tree import (
 READ_SIZE = 65_536
 """Bytes read from a pipe at once."""
 STDERR_TAIL = 16_384
-"""Bytes kept of stderr: the last ones, since a program that fails says why at the end."""
+"""Bytes kept of stderr: the last ones, since a failing program explains itself at the end."""
 POLL_INTERVAL = 0.05
-"""Seconds between checks whether the child has ended, where the system has no pidfd to report it."""
+"""Seconds between checks whether the child has ended, if the system has no pidfd to report it."""
 REAP_TIMEOUT = 5.0
 """Seconds to wait for a killed child. One that cannot be killed (another user's, stuck in the kernel) stays."""
 ORPHAN_ROUNDS = 50
 ORPHAN_PAUSE = 0.02
-"""How often to look again for orphans that have not ended, or were started meanwhile, and the seconds between."""
+"""Rounds of looking for orphans that have not ended, or were started meanwhile, and the seconds between."""
 
-# Errors of a start that would fail the same way the next time.
+# Start errors that would recur the next time.
 _LASTING_ERRORS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.E2BIG, errno.ENOTDIR, errno.ELOOP}
 
 
 class Companion(Protocol):
-    """What goes along with a child while it runs."""
+    """Accompanies a child while it runs."""
 
     @property
     def inherited(self) -> Sequence[int]:
-        """Descriptors that the child gets too."""
+        """Descriptors that the child inherits."""
         ...
 
     @property
     def must_go_on(self) -> bool:
-        """Whether the child is at something that must not be cut off."""
+        """Whether the child is doing something that must not be interrupted."""
         ...
 
     def look(self) -> object:
-        """Look what the child has done. Called about every `POLL_INTERVAL`."""
+        """Check what the child has done. Called about every `POLL_INTERVAL`."""
         ...
 
 
@@ -131,14 +130,14 @@ def run_child(
         timeout: Seconds after which it is killed.
         grace: How many seconds before that its group gets SIGTERM; at most a quarter of `timeout`.
         max_output: Bytes it may write to stdout.
-        on_line: Called with each line of stdout as it comes. Only ``\\n`` ends a line; it is not passed on.
+        on_line: Called with each line of stdout as it arrives. Only ``\\n`` ends a line; it is not passed on.
         cancel: Ends the run at once when set.
         watch: Ends the child if this process dies.
-        is_whole: Whether all has been read that is wanted of stdout. Output beyond `max_output` is then dropped, and
-            no flood: it may be of others, who hold the pipe.
-        companion: Goes along with the child.
-        has_tools: Whether it may start other programs. Those that have left its group and lost their parent are looked
-            for even if it ends by itself.
+        is_whole: Whether all relevant stdout has been read. Output beyond `max_output` is then dropped and is no flood:
+            it may come from other processes that hold the pipe.
+        companion: Accompanies the child.
+        has_tools: Whether it may start other programs. Those that have left its group and lost their parent are
+            searched for even if it ends by itself.
 
     Raises:
         ProviderError: the command could not be started (`sent` is False).
@@ -166,7 +165,7 @@ def _start(
                 env=dict(env), cwd=cwd, start_new_session=True, pass_fds=inherited,
             )  # fmt: skip
     except OSError as error:
-        # Only the reason: the system's whole text would name a temporary folder that no longer exists.
+        # Only the reason: the system's full message would name a temporary folder that no longer exists.
         what = f"{argv[0]} cannot be started: {error.strerror or error}"
         if error.errno == errno.ENOENT and str(error.filename) == str(cwd):
             what = f"the working folder {cwd} does not exist"
@@ -228,7 +227,7 @@ class _ChildRun:
             self._signal(SIGTERM)
             self._wait(selector, deadline)
         self._kill()
-        # Everything the child wrote is in the pipes by now. What others add, who hold them open, is not waited for.
+        # Everything the child wrote is in the pipes by now. Output of others, who hold them open, is not awaited.
         drained = [self._drain(pipe, take) for pipe, take in self._pipes()]
         if not all(drained):
             self._kill_orphans()
@@ -239,7 +238,7 @@ class _ChildRun:
         return ChildResult(returncode=self.child.returncode, end=end, stderr=bytes(self._stderr))
 
     def _drain(self, pipe: IO[bytes], take: Callable[[IO[bytes]], bytes | None]) -> bool:
-        """Read what is in a pipe now, and return whether that was the end of it, so that nobody holds it open."""
+        """Read what is in a pipe now, and return whether that was its end, so that nobody holds it open."""
         left = _waiting_bytes(pipe)
         while not self._flooded and left > 0:
             left -= len(take(pipe) or b"") or left
@@ -297,7 +296,7 @@ class _ChildRun:
             self._flooded = self._is_whole is None or not self._is_whole()
             self._partial_line.clear()
         elif data:
-            # Only \n ends a line: JSON may hold other line separators, such as U+2028, as they are.
+            # Only \n ends a line: JSON may contain other line separators, such as U+2028.
             first, *more = data.split(b"\n")
             self._partial_line.append(first)
             for piece in more:
@@ -317,13 +316,13 @@ class _ChildRun:
 
     def _signal(self, number: int) -> None:
         if not self._ended:
-            # While the child lives: once it is dead its children get another parent and cannot be found.
+            # While the child lives: after its death its children get another parent and cannot be found.
             self._descendants.update(descendants(self.child.pid))
         signal_group(self.child.pid, number)
         signal_tree(self._descendants, number)
 
     def _let_finish(self) -> None:
-        """Wait until what the child is at may be cut off, but not for long, and only once."""
+        """Wait a limited time, and only once, until the child may be interrupted."""
         was_held, self._was_held = self._was_held, True
         if self._companion is None or was_held or self._ended:
             return
@@ -343,7 +342,7 @@ class _ChildRun:
 
     def _kill_now(self) -> None:
         ended_by_itself = self._ended
-        # With a pidfd the child is not reaped yet, so its number, also the group's, cannot have been reused.
+        # With a pidfd the child is not reaped yet, so its number, and the group's, cannot have been reused.
         self._signal(SIGKILL)
         self._ended = True
         try:
@@ -357,7 +356,7 @@ class _ChildRun:
             self._kill_orphans()
 
     def _kill_orphans(self) -> None:
-        """Kill the processes that have the folder of the run in their environment, and those they start meanwhile."""
+        """Kill the processes that have the run's folder in their environment, and those they start meanwhile."""
         if self._owner_watch is None:
             return
         for _ in range(ORPHAN_ROUNDS):
@@ -369,7 +368,7 @@ class _ChildRun:
 
 
 def _open_pidfd(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when `pid` ends; None where there is none (not Linux, old kernel)."""
+    """Return a descriptor that becomes readable when `pid` ends; None if there is none (not Linux, old kernel)."""
     opener = getattr(os, "pidfd_open", None)
     try:
         return None if opener is None else opener(pid)
@@ -378,7 +377,7 @@ def _open_pidfd(pid: int) -> int | None:
 
 
 def _waiting_bytes(pipe: IO[bytes]) -> int:
-    """Return how many bytes can be read from a pipe at this moment."""
+    """Return how many bytes can be read from a pipe right now."""
     count = array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]

@@ -1,6 +1,6 @@
 """The command line and the variables of one `claude -p`. Pure.
 
-Neither the prompt nor the instructions nor the key is on the command line.
+The command line contains neither the prompt nor the instructions nor the key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ OPTIONAL_FLAGS = frozenset({
     "--bare", "--include-partial-messages", "--no-session-persistence", "--disable-slash-commands", "--effort",
     "--permission-mode",
 })  # fmt: skip
-"""Flags left out where `claude --help` does not list them."""
+"""Flags left out if `claude --help` does not list them."""
 NEEDED_FLAGS = frozenset({
     "--print", "--output-format", "--verbose", "--tools", "--strict-mcp-config", "--setting-sources", "--model",
     "--system-prompt",
@@ -26,7 +26,7 @@ COMMON_VARIABLES: Mapping[str, str] = {
     "CLAUDE_CODE_MAX_RETRIES": "0",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
-    # Nothing is sent home, looked up or brought up to date.
+    # Claude sends nothing home, looks nothing up and updates nothing.
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_TELEMETRY": "1",
@@ -38,18 +38,18 @@ COMMON_VARIABLES: Mapping[str, str] = {
 """Variables of every run."""
 
 COMPLETION_VARIABLES: Mapping[str, str] = {
-    # A prompt that holds `@/etc/hosts` would have that file read and sent (measured with 2.1.197, without any tool).
+    # Claude would read and send the file of a prompt with `@/etc/hosts` (measured with 2.1.197, without any tool).
     "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1",
-    # The folders above the working folder are searched for one.
+    # Claude searches the folders above the working folder for one.
     "CLAUDE_CODE_DISABLE_CLAUDE_MDS": "1",
     "DISABLE_COMPACT": "1",
 }
 """Variables of a plain completion, which reads no file and makes one request."""
 
 _EFFORTS = {"minimal": "low"}
-"""Steps of the router's scale that claude calls otherwise."""
+"""Efforts that have another name in claude."""
 SHORTEST_THINKING = 1024
-"""Tokens: no less may be given to thinking, so an answer that is bounded by so many is given without it."""
+"""Fewest tokens that can be given to thinking; an answer limited to so many is given without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +58,14 @@ class PrintOptions:
 
     executable: str
     flags: frozenset[str] | None
-    """The flags it knows; None: unknown, so all are used."""
+    """The flags it supports; None: unknown, so all are used."""
     tools: Sequence[str]
     """Names of the tools that the model has."""
     permission_mode: str
     bare: bool
     """Whether it must not look for a login."""
     user_config: bool
-    """Whether claude reads the settings of its home and of the working folder."""
+    """Whether claude reads the settings in its home and in the working folder."""
     model: str | None = None
     instructions: Path | None = None
     settings: Path | None = None
@@ -82,10 +82,10 @@ def build_argv(options: PrintOptions) -> list[str]:
     if options.bare:
         words.append("--bare")
     if options.model is not None:
-        # In this form a name that begins with a dash is still read as a value.
+        # In this form a name with a leading dash is still read as a value.
         words.append(f"--model={options.model}")
     if options.instructions is not None:
-        # Its help names this flag only in passing.
+        # Claude's help mentions this flag only in passing.
         words.append(f"--system-prompt-file={options.instructions}")
     if options.settings is not None:
         words.append(f"--settings={options.settings}")
@@ -101,9 +101,9 @@ def run_variables(*, agent: bool, timeout: float, max_tokens: int | None, effort
         agent: Whether the model has tools.
         timeout: Seconds of the attempt.
         max_tokens: The most tokens that the model may write.
-        effort: How much it is to think.
+        effort: How much it should think.
     """
-    # Longer than the attempt, so that the router's own timeout always comes first.
+    # Longer than the attempt, so that the router's own timeout comes first.
     variables = {**COMMON_VARIABLES, "API_TIMEOUT_MS": str(int((timeout + 60) * 1000))}
     if not agent:
         variables |= COMPLETION_VARIABLES

@@ -1,15 +1,16 @@
-"""Reads the output of `claude -p --output-format stream-json`, one JSON event a line. Finds the answer or the failure.
+"""Reads the output of `claude -p --output-format stream-json`, one JSON event per line. Finds the answer or the
+failure.
 
-Measured with 2.1.197. What must be known of its events:
+Measured with 2.1.197. What to know about its events:
 
-- `result` ends a run. Its `subtype` says `success` of a failure, too: `is_error` counts.
-- An `assistant` event holds one whole block of a message, so a message comes in several. One of the model `<synthetic>`
-  was written by claude itself: a failure, or the answer to a command like `/help`, but never a model's answer.
-- A `stream_event` is an event of the Messages API as it came: the pieces of a text, why a message ended, and tokens.
-- Claude goes on by itself where an answer was cut (`max_tokens`), empty or a call of a tool, and then reports the last
-  piece as the result. A plain completion is one request: it is over when a message ends in such a way, before claude
-  says that it goes on, since its next request may be sent by then.
-- An event with a `parent_tool_use_id` belongs to an agent that this one has started.
+- `result` ends a run. Its `subtype` is `success` even after a failure: only `is_error` counts.
+- An `assistant` event holds one whole block of a message, so a message takes several events. Claude itself writes those
+  of the model `<synthetic>`: a failure, or the answer to a command like `/help`, but never a model's answer.
+- A `stream_event` is an unchanged event of the Messages API: the pieces of a text, why a message ended, and tokens.
+- Claude continues by itself if an answer was cut (`max_tokens`), empty or a tool call, and then reports the last piece
+  as the result. A plain completion is one request: it is over when a message ends in such a way. It does not wait until
+  claude says that it continues, since claude may have sent its next request by then.
+- An event with a `parent_tool_use_id` belongs to an agent that this agent has started.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, Str
 
 SYNTHETIC = "<synthetic>"
 NO_CONTENT = "(no content)"
-"""What versions before 2.1 put in the place of an empty text."""
+"""What versions before 2.1 put in place of an empty text."""
 _CUT = "max_tokens"
 _TOOL_USE = "tool_use"
 _REFUSED = "refusal"
-"""Of an answer that was refused claude itself reports the failure, with its reason."""
+"""For a refused answer claude itself reports the failure, with its reason."""
 
 
 class ClaudeTurn(AgentTurn):
@@ -40,7 +41,7 @@ class ClaudeTurn(AgentTurn):
 
     Args:
         agent: Whether the model has tools, so that a run takes several requests.
-        is_billed: Whether somebody pays what claude says that the run costs.
+        is_billed: Whether anybody pays the cost that claude reports.
     """
 
     def __init__(self, *, agent: bool, is_billed: bool) -> None:
@@ -52,7 +53,7 @@ class ClaudeTurn(AgentTurn):
         self._is_billed = is_billed
         self._message_id: object = None
         self._unfinished = ""
-        """The pieces of a block that is not whole yet."""
+        """The pieces of an incomplete block."""
         self._model: str | None = None
         self._reasoning: list[str] = []
         self._usage: dict[str, Any] = {}
@@ -63,7 +64,7 @@ class ClaudeTurn(AgentTurn):
         self._result: Mapping[str, Any] | None = None
 
     def feed(self, line: bytes) -> StreamChunk | None:
-        """Process one line; return the piece of a text that it holds."""
+        """Process one line; return the piece of text in it."""
         event = json_event(line)
         if event is None or self.over or event.get("parent_tool_use_id") is not None:
             return None
@@ -77,7 +78,7 @@ class ClaudeTurn(AgentTurn):
             case "assistant":
                 self._take_message(mapping(event.get("message")), event)
             case "user":
-                # The result of a tool, or claude's own word to the model: there will be another request.
+                # The result of a tool, or claude's own message to the model: another request will follow.
                 self.over = not self._agent
             case "rate_limit_event":
                 self._limit = mapping(event.get("rate_limit_info"))
@@ -102,7 +103,8 @@ class ClaudeTurn(AgentTurn):
         return LLMResponse(text=text, usage=self.usage or UNREPORTED) if text or self.usage else None
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole: written by a model, in one piece or cut by its bound, and not empty."""
+        """Return the answer if it is complete: written by a model, in one piece or cut by its token limit, and not
+        empty."""
         result = self._result or {}
         if self.has_failed or not self.acted or not self.text or (self._is_cut and self._agent):
             return None
@@ -147,19 +149,19 @@ class ClaudeTurn(AgentTurn):
                 delta = mapping(event.get("delta"))
                 text, thought = plain_text(delta.get("text")), plain_text(delta.get("thinking"))
                 self._unfinished += text
-                # What an agent says before it uses a tool is no part of its answer.
+                # What an agent says before it uses a tool is not part of its answer.
                 return StreamChunk(text=text, reasoning=thought) if (text or thought) and not self._agent else None
             case "message_delta":
                 self._stop_reason = plain_text(mapping(event.get("delta")).get("stop_reason")) or None
                 self._add_usage(event.get("usage"))
-                # What an agent says after a cut goes on where it was cut, unless it has used a tool since.
+                # After a cut, an agent's next text continues the previous one, unless it has used a tool since.
                 self._is_cut = self._stop_reason == _CUT or (self._is_cut and self._stop_reason != _TOOL_USE)
                 self.over = self._goes_on and not self._agent
         return None
 
     @property
     def _goes_on(self) -> bool:
-        """Whether claude asks the model again after the message that has just ended."""
+        """Whether claude sends another request after the message that has just ended."""
         if self._stop_reason in (None, _REFUSED):
             return False
         return self._is_cut or self._stop_reason == _TOOL_USE or not (self.text or self._unfinished)
@@ -178,7 +180,7 @@ class ClaudeTurn(AgentTurn):
             return
         self.acted = True
         if message.get("id") != self._message_id:
-            # Of a claude that does not show the pieces.
+            # From a claude that does not show the pieces.
             self._begin_message(message)
         for block in _blocks(message):
             if block.get("type") == "text":
@@ -211,7 +213,7 @@ def _errors(errors: object) -> list[str]:
 
 
 def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:
-    """Return the tokens that were used; None for zeros, which claude prints where no model was asked."""
+    """Return the tokens used; None for zeros, which claude prints if no model was asked."""
     plain, written = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     cached, cache_writes = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
     prompt = (plain or 0) + (cached or 0) + (cache_writes or 0)

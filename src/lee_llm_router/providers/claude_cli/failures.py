@@ -1,7 +1,7 @@
-"""Finds the type of a failed claude run from what its last events say, its exit code and its stderr.
+"""Finds the type of a failed claude run from its last events, its exit code and its stderr.
 
-The sentences were recorded with version 2.1.197 against a server that failed in every way
-(`tests/real/test_real_claude.py` repeats that). Pure: no I/O, and the time is an argument.
+The sentences were recorded with version 2.1.197 and a server that failed in every way (`tests/real/test_real_claude.py`
+repeats that). Pure: no I/O, and the time is an argument.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ F = FailureType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the events of a run say of its failure."""
+    """What the events of a run say about its failure."""
 
     text: str
     """The sentence of the failure."""
     code: str
-    """Claude's word for it: `rate_limit`, `authentication_failed`..."""
+    """Claude's code for it: `rate_limit`, `authentication_failed`..."""
     status: int | None
-    """The HTTP status that the service gave."""
+    """The HTTP status from the service."""
     stop_reason: str
     terminal_reason: str
     limit: Mapping[str, Any]
-    """The plan's limits, as the service told them last."""
+    """The plan's limits, as last reported by the service."""
     is_told: bool
     """Whether the events name a failure at all."""
     is_cut: bool
-    """Whether the answer was cut by its bound."""
+    """Whether the answer was cut by its token limit."""
     is_unasked: bool
-    """Whether claude ended well without asking a model."""
+    """Whether claude ended successfully without asking a model."""
     is_over: bool
     """Whether claude was ended because it began another request."""
 
@@ -54,8 +54,8 @@ _TERMINAL_REASONS: Mapping[str, FailureType] = {
     "prompt_too_long": F.CONTEXT_LENGTH, "blocking_limit": F.CONTEXT_LENGTH, "rapid_refill_breaker": F.CONTEXT_LENGTH,
 }  # fmt: skip
 
-# What a plan's limit is called: "You've hit your session limit", "usage limit reached", "5-hour limit reached",
-# "You're out of usage credits". "Not your usage limit" is said of a server that is busy.
+# Names of a plan's limit: "You've hit your session limit", "usage limit reached", "5-hour limit reached", "You're out
+# of usage credits". "Not your usage limit" means a busy server.
 _PLAN_LIMIT = re.compile(
     r"\b(?:hit|reached|exceeded|used up) (?:your|the|its) (?:[\w'-]+ ){0,4}limit\b"
     r"|\b(?:usage|hour|hourly|daily|weekly|monthly|session|opus|sonnet|haiku|spend(?:ing)?|plan) limit"
@@ -67,7 +67,7 @@ _NOT_THE_PLAN = re.compile(
     r"\bnot your (?:usage|plan)\b|\brate[ -]?limit|\bper[ -](?:second|minute|hour|day)\b|\bconcurren", re.IGNORECASE
 )
 
-# Sentences where neither a code nor a status says enough: (pattern, failure).
+# Sentences for failures that neither a code nor a status explains: (pattern, failure).
 _SENTENCES: tuple[tuple[str, FailureType], ...] = (
     (r"not logged in|/login\b|oauth token|invalid api key|failed to authenticate", F.AUTH),
     (r"prompt is too long|context window|context limit", F.CONTEXT_LENGTH),
@@ -78,7 +78,7 @@ _SENTENCES: tuple[tuple[str, FailureType], ...] = (
     (r"connect|network|socket|econn|server-side issue|server error", F.PROVIDER_ERROR),
 )
 
-# What claude writes to stderr when it ends before the run begins.
+# What claude writes to stderr if it ends before the run begins.
 _STARTUP_ERRORS: StartupErrors = (
     (r"stdin input exceeds", F.CONTEXT_LENGTH, False),
     (r"not logged in|/login\b|invalid api key", F.AUTH, False),
@@ -89,7 +89,7 @@ _STARTUP_ERRORS: StartupErrors = (
 
 
 def classify(report: Report, returncode: int | None, stderr: str, now: float) -> Failure:
-    """Return the failure that a run without an answer stands for.
+    """Return the failure of a run without an answer.
 
     Args:
         report: What its events say.
@@ -127,7 +127,7 @@ def _kind(report: Report, said: str) -> Failure:
         return Failure(F.QUOTA if _is_of_plan(report, said) else F.RATE_LIMIT, said)
     if report.status is not None:
         kind = failure_of_status(report.status)
-        # A status of a refusal says little; the words say what was refused.
+        # The status of a refusal says little; the words say what was refused.
         refined = failure_in_words(said) if kind is F.INVALID_REQUEST else None
         return Failure(refined or kind, said, final=kind is F.INVALID_RESPONSE)
     found = (Failure(kind, said) for pattern, kind in _SENTENCES if re.search(pattern, said, re.IGNORECASE))
@@ -145,7 +145,7 @@ def _has_reset(report: Report) -> bool:
 
 
 def _wait(report: Report, said: str, now: float) -> float | None:
-    """Return the seconds to wait: until the moment that the service named, else as the sentence says."""
+    """Return the seconds to wait: until the time that the service named, or else according to the sentence."""
     if _has_reset(report):
         return wait_seconds(max(0.0, (amount(report.limit["resetsAt"]) or 0.0) - now))
     return wait_until_reset(said, now)

@@ -1,7 +1,7 @@
 """The user's claude login: where it is, and when claude renews it. Pure.
 
 On Linux it is a file, `.credentials.json`, in claude's home. On macOS it is in the system's keychain. A variable
-(`CLAUDE_CODE_OAUTH_TOKEN`, made by `claude setup-token`) goes before both.
+(`CLAUDE_CODE_OAUTH_TOKEN`, made by `claude setup-token`) takes precedence over both.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lee_llm_router.providers.agents.login import LoginKind, login_object
 LOGIN_FILE = ".credentials.json"
 TOKEN_VARIABLE = "CLAUDE_CODE_OAUTH_TOKEN"  # noqa: S105 - the name of a variable
 RENEWAL_WINDOW = 310.0
-"""Seconds before the end of its access token from which claude renews a login: 300, and more."""
+"""Seconds before its access token expires at which claude renews a login: 300, and a margin."""
 
 
 def user_home(parent: Mapping[str, str]) -> Path:
-    """Return the user's claude home: CLAUDE_CONFIG_DIR, else ~/.claude.
+    """Return the user's claude home: CLAUDE_CONFIG_DIR, or else ~/.claude.
 
     Raises:
         NoHomeError: there is no home folder.
@@ -30,7 +30,7 @@ def user_home(parent: Mapping[str, str]) -> Path:
 
 
 def no_login(reason: object) -> str:
-    """Return the sentence for a missing login, with what can be done."""
+    """Return the message for a missing login, with a remedy."""
     return f"claude is not logged in: {reason}. Run `claude`, then /login; or set {TOKEN_VARIABLE}, or api_key_env"
 
 

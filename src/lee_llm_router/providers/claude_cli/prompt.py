@@ -1,7 +1,7 @@
-"""Renders a request as claude takes it: one prompt and one file of instructions. Pure.
+"""Renders a request for claude: one prompt and one file of instructions. Pure.
 
-The instructions replace claude's own. Without any, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps
-claude's. The prompt is the conversation as every agent gets it.
+The instructions replace claude's own. If there are none, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps
+claude's. The prompt is the conversation in the form that every agent gets.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from lee_llm_router.providers.agents import prompt as agent_prompt
 from lee_llm_router.response.types import LLMRequest
 
 MAX_PROMPT_BYTES = 10 * 1024 * 1024
-"""The longest prompt claude reads from its input (measured: one byte more is refused)."""
+"""The longest prompt that claude reads from its input, in bytes (measured: one byte more is refused)."""
 
 DEFAULT_INSTRUCTIONS = "Answer the user's message."
 """Instructions for a request that has none: claude would send its own."""
@@ -26,7 +26,7 @@ def render_prompt(request: LLMRequest) -> str:
     """
     prompt = agent_prompt.render_conversation(request, "claude_cli")
     if prompt.startswith("/"):
-        # Otherwise it is taken for a command of claude itself, and no model is asked.
+        # Otherwise claude takes it for a command of its own, and asks no model.
         prompt = f"\n{prompt}"
     size = len(prompt.encode())
     if size > MAX_PROMPT_BYTES:
@@ -37,10 +37,10 @@ def render_prompt(request: LLMRequest) -> str:
 def render_instructions(request: LLMRequest, *, agent: bool) -> str | None:
     """Return the text for claude's file of instructions; None: claude keeps its own.
 
-    A JSON Schema is stated here: `--json-schema` would make claude ask the model again where the answer does not fit.
+    A JSON Schema is stated here: with `--json-schema`, claude would ask the model again if the answer does not match.
 
     Args:
-        request: What is asked.
-        agent: Whether claude has tools, and keeps its own instructions where the request has none.
+        request: The request.
+        agent: Whether claude has tools, and keeps its own instructions if the request has none.
     """
     return agent_prompt.render_instructions(request, "claude_cli", default="" if agent else DEFAULT_INSTRUCTIONS)

@@ -1,9 +1,9 @@
 """The provider `claude_cli`: runs Claude Code (`claude -p`) for each attempt.
 
-What any agent needs is in `AgentProvider`; here is what is claude's own: login and key, environment, command line (see
+`AgentProvider` has what any agent needs. Here are claude's specifics: login and key, environment, command line (see
 also `settings`, `command`, `prompt`, `login`, `events` and `failures`).
 
-Claude itself renews the login in the user's home, under a lock of its own: `CLAUDE_SECURESTORAGE_CONFIG_DIR` names that
+Claude itself renews the login in the user's home, under its own lock: `CLAUDE_SECURESTORAGE_CONFIG_DIR` names that
 home. Versions that do not know the variable get a copy.
 """
 
@@ -42,13 +42,13 @@ from lee_llm_router.response.types import LLMRequest
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 CLOUD_PREFIX = "CLAUDE_CODE_USE_"
-"""How the variables begin that send claude to a cloud (`CLAUDE_CODE_USE_BEDROCK`), which has keys of its own."""
+"""Prefix of the variables that make claude use a cloud (`CLAUDE_CODE_USE_BEDROCK`), which has its own keys."""
 NO_KEY = "none"
-"""What a server without a key is told: claude asks none without one."""
+"""The key for a server without one: claude sends no request without a key."""
 
 
 class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
-    """Runs `claude -p` once for each attempt. Keeps nothing between attempts."""
+    """Runs `claude -p` once per attempt. Keeps nothing between attempts."""
 
     config_model: ClassVar[type[ProviderConfig]] = ClaudeCLIConfig
     inexpressible: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -110,7 +110,7 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
 
     @property
     def is_own_service(self) -> bool:
-        """Whether claude asks Anthropic's service: no other server, and no cloud that `env` switches to."""
+        """Whether claude uses Anthropic's service: no other server, and no cloud that `env` switches to."""
         clouds = (name for name in self.config.env if name.startswith(CLOUD_PREFIX))
         return super().is_own_service and not any(map(self.config.origin.variable, clouds))
 
@@ -157,12 +157,12 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
 
     @property
     def _token(self) -> str | None:
-        """The login that is in a variable."""
+        """The login in a variable."""
         return self.config.origin.variable(TOKEN_VARIABLE)
 
     @property
     def _in_keychain(self) -> bool:
-        """Whether the login can only be in the keychain of macOS, which is found by the user's HOME."""
+        """Whether the login can only be in the macOS keychain, which is found through the user's HOME."""
         return sys.platform == "darwin" and self.uses_login and self.login_place() is None
 
     @property
@@ -179,7 +179,7 @@ class ClaudeCLIProvider(AgentProvider[ClaudeCLIConfig]):
     def _login_variables(self) -> dict[str, str | None]:
         variables: dict[str, str | None] = {TOKEN_VARIABLE: self._token}
         if self._in_keychain:
-            # Empty: the login that claude has where no home is named.
+            # Empty: the login that claude has if no home is named.
             return {**variables, "CLAUDE_SECURESTORAGE_CONFIG_DIR": os.environ.get("CLAUDE_CONFIG_DIR", "")}
         if not self._token:
             variables["CLAUDE_SECURESTORAGE_CONFIG_DIR"] = str(self._login_home.absolute())

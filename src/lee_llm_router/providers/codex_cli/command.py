@@ -1,7 +1,7 @@
 """The command line of one `codex exec`. Pure.
 
-Neither the prompt nor the key is on the command line. The prompt goes to standard input; of the key, only the name of
-its variable is passed.
+Neither the prompt nor the key is on the command line. The prompt goes to standard input; the command line has only the
+name of the key's variable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROVIDER = "lee_llm_router"
 OPTIONAL_FLAGS = frozenset({
     "--color", "--skip-git-repo-check", "--ephemeral", "--ignore-user-config", "--ignore-rules", "--output-schema",
 })  # fmt: skip
-"""Flags left out where `codex exec --help` does not list them."""
+"""Flags left out if `codex exec --help` does not list them."""
 NEEDED_FLAGS = frozenset({"--json", "--sandbox", "--cd", "--model", "--config"})
 """Flags always passed because a promise depends on them: a codex that lacks one refuses to run, with a clear error."""
 
@@ -60,7 +60,7 @@ class ExecOptions:
 
     executable: str
     flags: frozenset[str] | None
-    """The flags it knows; None: unknown, so all are used."""
+    """The flags it supports; None: unknown, so all are used."""
     agent: bool
     sandbox: str
     folder: Path
@@ -87,7 +87,7 @@ def build_argv(options: ExecOptions) -> list[str]:
     if options.schema is not None:
         words.append(f"--output-schema={options.schema}")
     if options.model is not None:
-        # In this form a name that begins with a dash is still read as a value.
+        # In this form a name with a leading dash is still read as a value.
         words.append(f"--model={options.model}")
     known = [word for word in words if _is_known(word.partition("=")[0], options.flags)]
     for key, value in _config(options).items():

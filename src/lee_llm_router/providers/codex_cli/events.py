@@ -1,4 +1,4 @@
-"""Reads the output of `codex exec --json`, one JSON event a line, and finds the answer or the failure in it.
+"""Reads the output of `codex exec --json`, one JSON event per line, and finds the answer or the failure in it.
 
 Measured with codex 0.169. Only `turn.completed` and `turn.failed` end a turn. A top-level `error` event does not, nor
 does an item of type `error`, which is a warning. An `agent_message` before a failure is never an answer.
@@ -35,12 +35,12 @@ class CodexTurn(AgentTurn):
         self._session_id: str | None = None
 
     def feed(self, line: bytes) -> None:
-        """Process one line. A line that is not one of the events worth keeping is ignored."""
+        """Process one line. Events not worth keeping are ignored."""
         event = json_event(line)
         if event is None or not isinstance(kind := event.get("type"), str):
             return
         if kind.startswith("item."):
-            # An item of type `error` is a warning of codex itself.
+            # An item of type `error` is codex's own warning.
             self.acted = self.acted or mapping(event.get("item")).get("type") != "error"
         if kind not in _KEPT_EVENTS:
             return
@@ -62,7 +62,7 @@ class CodexTurn(AgentTurn):
 
     @property
     def last_error(self) -> str | None:
-        """The message of the failure: of `turn.failed`, or of the last `error` event if the turn never ended."""
+        """The message of the failure: from `turn.failed`, or from the last `error` event if the turn never ended."""
         if self._failure is None and not self.completed and self._stray_error:
             return self._stray_error
         return self._failure
@@ -77,7 +77,7 @@ class CodexTurn(AgentTurn):
         return classify(self.last_error, result.returncode, result.stderr.decode(errors="replace"), now)
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole: exit code 0, a completed turn, a text that is not empty."""
+        """Return the answer if it is complete: exit code 0, a completed turn, a non-empty text."""
         if returncode != 0 or not self.completed or self._failure is not None or not self.text:
             return None
         return LLMResponse(
@@ -101,7 +101,7 @@ class CodexTurn(AgentTurn):
 
 
 def _usage(usage: Mapping[str, Any]) -> LLMUsage | None:
-    """Return the tokens of the turn; None for zeros, which codex prints where the service reported nothing."""
+    """Return the tokens of the turn; None for zeros, which codex prints if the service reported nothing."""
     prompt, completion = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if not prompt and not completion:
         return None

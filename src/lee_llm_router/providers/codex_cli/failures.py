@@ -1,7 +1,7 @@
 """Finds the type of a failed codex run from its last message, its exit code and its stderr.
 
-Codex reports errors as sentences, not as codes. The sentences below were recorded with version 0.169 against a server
-that failed in every way (`tests/real/test_real_codex.py` repeats that). Pure: no I/O, and the time is an argument.
+Codex reports errors as sentences, not as codes. The sentences below were recorded with version 0.169 and a server that
+failed in every way (`tests/real/test_real_codex.py` repeats that). Pure: no I/O, and the time is an argument.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SENTENCES: tuple[tuple[str, FailureType, int | None, bool], ...] = (
     (r"closed before|error decoding|failed to parse|error while reading", F.INVALID_RESPONSE, None, False),
 )  # fmt: skip
 
-# What codex writes to stderr when it ends before the turn begins.
+# What codex writes to stderr if it ends before the turn begins.
 _STARTUP_ERRORS: StartupErrors = (
     (r"input exceeds the maximum length|input_too_large", F.CONTEXT_LENGTH, False),
     (r"missing environment variable|not logged in|please log in", F.AUTH, False),
@@ -66,13 +66,13 @@ _STARTUP_ERRORS: StartupErrors = (
 )  # fmt: skip
 
 _SEARCHED = 8192
-"""Characters searched at each end of a message: a server may send one of many megabytes."""
+"""Characters to search at each end of a message: a server may send many megabytes."""
 _LONGEST_BODY = 131_072
-"""Characters of the longest message that is read as JSON."""
+"""Length in characters of the longest message that is read as JSON."""
 
 
 def classify(message: str | None, returncode: int | None, stderr: str, now: float) -> Failure:
-    """Return the failure that a run without an answer stands for.
+    """Return the failure of a run without an answer.
 
     Args:
         message: The error in its events; None if there is none.
@@ -94,7 +94,7 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
         return replace(failure, failure_type=failure_in_words(failure.message) or F.INVALID_REQUEST)
     if len(message) > 2 * _SEARCHED:
         message = f"{message[:_SEARCHED]} ... {message[-_SEARCHED:]}"
-    # Versions of codex differ in the apostrophe they print.
+    # Versions of codex print different apostrophes.
     plain = message.replace("’", "'")
     is_cut = plain.startswith(_STREAM_CUT)
     plain = plain.removeprefix(_STREAM_CUT)
@@ -106,7 +106,7 @@ def _from_message(message: str, returncode: int | None, now: float) -> Failure:
     for pattern, kind, status_code, final in _SENTENCES:
         if re.search(pattern, plain, re.IGNORECASE | re.DOTALL):
             return Failure(kind, message, status_code or returncode, wait_until_reset(plain, now), final)
-    # After the prefix comes an error that the service itself sent in the stream.
+    # The prefix precedes an error that the service itself sent in the stream.
     kind = failure_in_words(plain) or (F.PROVIDER_ERROR if is_cut else F.UNKNOWN)
     return Failure(kind, message or "codex gave no reason", returncode, wait_until_reset(plain, now))
 

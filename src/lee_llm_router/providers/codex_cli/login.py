@@ -1,6 +1,6 @@
-"""The user's codex login, `auth.json`: where it is, what in it is secret, and when codex renews it. Pure but for reads.
+"""The user's codex login, `auth.json`: where it is, its secrets, and when codex renews it. Pure except for reads.
 
-Codex keeps databases in its home and reads AGENTS.md, skills and rules from there, so an attempt gets a private home
+Codex keeps databases in its home and reads AGENTS.md, skills and rules from there. So an attempt gets a private home
 that holds only the login (see `agents.login`).
 """
 
@@ -21,15 +21,15 @@ from lee_llm_router.providers.child_process.lent_file import MAX_BYTES
 
 AUTH_FILE = "auth.json"
 STORE_SETTING = "cli_auth_credentials_store"
-"""Codex's setting for where it keeps the login: a file, the system's keyring..."""
+"""Codex's setting for where it stores the login: a file, the system's keyring..."""
 RENEWAL_WINDOW = 310.0
-"""Seconds before the end of its access token from which codex renews a login: 300 (measured with 0.169), and more."""
+"""Seconds before its access token expires at which codex renews a login: 300 (measured with 0.169), and a margin."""
 MAX_AGE = 8 * 86_400 - 60.0
-"""Seconds after which codex renews a login whose token does not say when it ends: eight days."""
+"""Seconds after which codex renews a login whose token has no expiry: eight days."""
 
 
 def user_home(parent: Mapping[str, str]) -> Path:
-    """Return the user's codex home: CODEX_HOME, else ~/.codex.
+    """Return the user's codex home: CODEX_HOME, or else ~/.codex.
 
     Raises:
         NoHomeError: there is no home folder.
@@ -38,7 +38,7 @@ def user_home(parent: Mapping[str, str]) -> Path:
 
 
 def no_login(reason: object) -> str:
-    """Return the sentence for a missing login, with what can be done."""
+    """Return the message for a missing login, with a remedy."""
     return (
         f"codex is not logged in: {reason}. Run `codex login`, or set api_key_env; if codex keeps its login in the"
         " system's keyring, set codex_home to its own home"
@@ -46,9 +46,9 @@ def no_login(reason: object) -> str:
 
 
 def credentials_store(home: Path) -> dict[str, str]:
-    """Return the setting of a codex home that says where the login is kept; empty if it has none.
+    """Return the setting of a codex home for where the login is stored; empty if it has none.
 
-    A completion does not read the home's config.toml, and would look for the login in the default place.
+    A completion does not read the home's config.toml, so codex would look for the login in the default place.
     """
     import tomllib  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def _refresh_token(login: Mapping[str, Any]) -> str:
 
 
 def _token_end(token: object) -> int | None:
-    """Return when a JSON Web Token ends, in seconds since 1970 UTC; None if it does not say, or is none."""
+    """Return when a JSON Web Token expires, in seconds since 1970 UTC; None if it does not say, or is none."""
     if not isinstance(token, str) or token.count(".") != 2:
         return None
     payload = token.split(".")[1]

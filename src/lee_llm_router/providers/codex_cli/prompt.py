@@ -1,7 +1,7 @@
-"""Renders a request as codex takes it: one prompt and one file of instructions. Pure.
+"""Renders a request for codex: one prompt and one file of instructions. Pure.
 
-The instructions replace codex's own. Without any, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps codex's.
-The prompt is the conversation as every agent gets it.
+The instructions replace codex's own. If there are none, a completion gets `DEFAULT_INSTRUCTIONS` and an agent keeps
+codex's. The prompt is the conversation in the form that every agent gets.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
     """Return the text for codex's file of instructions; None: codex keeps its own.
 
     Args:
-        request: What is asked.
-        agent: Whether codex has its tools, and keeps its own instructions where the request has none.
+        request: The request.
+        agent: Whether codex has its tools, and keeps its own instructions if the request has none.
         schema_in_words: Whether to state the JSON Schema here, in addition to `--output-schema` or instead of it.
     """
     default = "" if agent else DEFAULT_INSTRUCTIONS

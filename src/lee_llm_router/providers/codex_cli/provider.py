@@ -1,10 +1,10 @@
 """The provider `codex_cli`: runs OpenAI's Codex CLI (`codex exec`) for each attempt.
 
-A `schema` goes to `--output-schema` in the strict form the service requires, or into the instructions where strict mode
-cannot express it; `json_mode` goes into the instructions. As with every provider, the router checks the answer.
+A `schema` goes to `--output-schema` in the strict form that the service requires, or into the instructions if strict
+mode cannot express it; `json_mode` goes into the instructions. As with every provider, the router checks the answer.
 
-What any agent needs is in `AgentProvider`; here is what is codex's own: login and key, environment, command line (see
-also `settings`, `command`, `prompt`, `login`, `events` and `failures`).
+`AgentProvider` has what any agent needs. Here are codex's specifics: login and key, environment, command line (see also
+`settings`, `command`, `prompt`, `login`, `events` and `failures`).
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from lee_llm_router.providers.json_schema import json_schema_of, strict_schema
 from lee_llm_router.response.types import LLMRequest
 
 KEY_VARIABLE = "LEE_LLM_ROUTER_CODEX_KEY"
-"""The child's variable for the key of `base_url`, whatever the variable is called here."""
+"""The child's variable for the key of `base_url`, whatever its name in this process."""
 SERVICE_KEY_VARIABLE = "CODEX_API_KEY"
 """The variable from which codex reads a key for the real service (it does not read OPENAI_API_KEY)."""
 VERSION_TIMEOUT = checks.VERSION_TIMEOUT
 
 
 class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
-    """Runs `codex exec` once for each attempt. Keeps nothing between attempts."""
+    """Runs `codex exec` once per attempt. Keeps nothing between attempts."""
 
     config_model: ClassVar[type[ProviderConfig]] = CodexCLIConfig
     title: ClassVar[str] = "codex"
@@ -98,7 +98,7 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
             instructions=None if instructions is None else dirs.write("instructions.md", instructions),
             schema=dirs.write_json("schema.json", schema) if by_flag else None,
             reasoning_effort=request.reasoning_effort or config.reasoning_effort,
-            # Longer than the attempt, so that the router's own timeout always comes first.
+            # Longer than the attempt, so that the router's own timeout comes first.
             idle_timeout=run.timeout + 60,
             user_config=config.agent and config.codex_home is not None,
             extra={**self._login_settings(), **config.extra_config},
@@ -123,7 +123,7 @@ class CodexCLIProvider(AgentProvider[CodexCLIConfig]):
 
     def check_login(self) -> Iterator[tuple[CheckLevel, str]]:
         """See `AgentProvider.check_login`."""
-        # The login of a configured home may be in the system's keyring, which cannot be looked into from here.
+        # The login of a configured home may be in the system's keyring, which cannot be inspected from here.
         level: CheckLevel = "warning" if self.config.codex_home else "error"
         try:
             login = self._login_home / AUTH_FILE

@@ -1,4 +1,4 @@
-"""What a failed run of a program means: by the rules of the settings, else by its exit code and its words. Pure."""
+"""What a failed run of a program means: by the rules of the settings, or else by its exit code and its words. Pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lee_llm_router.providers.http.dialects.waits import wait_in_words
 F = FailureType
 
 _SEARCHED = 16_384
-"""Characters of a text that are searched, at its end: there programs say why they failed."""
+"""Characters to search at the end of a text: programs explain a failure there."""
 _READ = 2000
 _WITH_WAIT = frozenset({F.RATE_LIMIT, F.QUOTA, F.OVERLOADED})
 _ANY_PROGRAM_SAYS = frozenset({F.RATE_LIMIT, F.QUOTA, F.OVERLOADED, F.CONTEXT_LENGTH})
-"""What is believed of words on stderr. Others ("permission denied", "not found") may speak of this machine."""
+"""Failures that words on stderr can prove. Others ("permission denied", "not found") may be about this machine."""
 
 
 def shows_failure(rules: Sequence[FailureRule], stdout: str) -> bool:
-    """Whether a rule that asks for nothing else takes the output for that of a failed run, though it ended well."""
+    """Whether a rule with no other condition matches the output of a run that ended successfully."""
     alone = (rule for rule in rules if rule.exit_code is None and rule.stderr is None and rule.error is None)
     return any(rule.stdout is not None and _is_in(rule.stdout, stdout) for rule in alone)
 
@@ -31,7 +31,7 @@ def shows_failure(rules: Sequence[FailureRule], stdout: str) -> bool:
 def fitting_rule(
     rules: Sequence[FailureRule], returncode: int | None, stderr: str, stdout: str, error: str | None
 ) -> FailureRule | None:
-    """Return the first rule that fits a failed run; None if none does."""
+    """Return the first rule that matches a failed run; None if none does."""
     return next((rule for rule in rules if _fits(rule, returncode, stderr, stdout, error)), None)
 
 
@@ -39,8 +39,8 @@ def judged(rule: FailureRule | None, error: str | None, returncode: int | None, 
     """Return the failure of a run.
 
     Args:
-        rule: The rule that fits it; None if none does.
-        error: The message that the program reported in its output.
+        rule: The rule that matches it; None if none does.
+        error: The error message in its output.
         returncode: Its exit code.
         stderr: The end of its stderr.
         now: Seconds since 1970 UTC.

@@ -13,14 +13,14 @@ MAX_PATH = 500
 _STEP = re.compile(r'\.?(?:"((?:[^"\\]|\\.)*)"|([^.\[\]"\s]+))|\[(-?[0-9]{1,9})\]')
 
 MISSING: Any = object()
-"""Stands for a value that is not there."""
+"""Marks a missing value."""
 
 
 def parse_path(text: str) -> JSONPath:
-    """Return the path that `text` spells.
+    """Return the path in `text`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a path.
     """
     steps: list[str | int] = []
     place = 0
@@ -35,7 +35,7 @@ def parse_path(text: str) -> JSONPath:
 
 
 def value_at(value: Any, path: JSONPath) -> Any:
-    """Return what stands at `path` in `value`; `MISSING` if nothing does, or null."""
+    """Return the value at `path` in `value`; `MISSING` if there is none, or null."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
@@ -47,9 +47,9 @@ def value_at(value: Any, path: JSONPath) -> Any:
 
 
 def documents_in(text: str) -> list[Any]:
-    """Return the JSON values in `text`: the one it is, else the objects and lists that its lines are.
+    """Return the JSON values in `text`: all of it, or else the objects and lists in its lines.
 
-    Where there are none, what begins with the first line that looks like JSON and goes on to the end.
+    If there are none, return what begins with the first line that looks like JSON and extends to the end.
     """
     whole = _read(text)
     if whole is not MISSING:

@@ -1,4 +1,4 @@
-"""Reads what a program has put out, and finds the answer or the failure in it. Pure but for the answer file."""
+"""Reads a program's output, and finds the answer or the failure in it. Pure except for the answer file."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class CommandTurn(AgentTurn):
     """The output of one run.
 
     Args:
-        config: Says where in it the answer is.
+        config: Says where the answer is.
         output_file: The file for the answer.
         wants_json: Whether the answer must be JSON.
     """
 
     def __init__(self, config: CommandConfig, output_file: Path, *, wants_json: bool) -> None:
         super().__init__()
-        # Whether and when a program asks a model cannot be seen.
+        # Whether and when a program sends a request is not visible.
         self.started = True
         self._config = config
         self._output_file = output_file
         self._wants_json = wants_json
         self._lines: list[bytes] = []
         self._streams = config.output == "stdout" and config.answer_path is None and not wants_json
-        # An error that is printed like an answer is known at the end alone.
+        # If an error is printed like an answer, only the end shows which it is.
         self._streams = self._streams and not any(rule.stdout for rule in config.failures)
         self._has_streamed = False
         self._held = ""
@@ -59,7 +59,7 @@ class CommandTurn(AgentTurn):
         self._stdout = ""
 
     def feed(self, line: bytes) -> StreamChunk | None:
-        """Keep one line: what it means is known at the end. Lines that are the answer itself are streamed."""
+        """Keep one line: its meaning is known at the end. Lines that are the answer itself are streamed."""
         self._lines.append(line)
         if not self._streams:
             return None
@@ -68,7 +68,7 @@ class CommandTurn(AgentTurn):
         except UnicodeDecodeError:
             self._streams = False
             return None
-        # Line ends wait: those before and behind the answer are no part of it.
+        # Hold back line ends: those before and after the answer are not part of it.
         whole = self._held + ("\n" if len(self._lines) > 1 else "") + text
         if not self._has_streamed:
             whole = whole.lstrip("\r\n")
@@ -83,7 +83,7 @@ class CommandTurn(AgentTurn):
         return False
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if the program ended well, reported no error, and gave one."""
+        """Return the answer if the program ended successfully, reported no error, and gave one."""
         config = self._config
         raw = b"\n".join(self._lines)
         self._stdout = raw.decode(errors="replace")
@@ -124,7 +124,7 @@ class CommandTurn(AgentTurn):
         return plain_text(found if isinstance(found, str) else json.dumps(found))
 
     def _text(self, raw: bytes, documents: list[Any]) -> str:
-        """Return the answer; the values in an answer file are added to `documents`, the last ones."""
+        """Return the answer; append the values in an answer file to `documents`."""
         config = self._config
         by_file = config.output == "file"
         if config.answer_path is None:
@@ -192,7 +192,7 @@ class CommandTurn(AgentTurn):
         return bounded(plain_text(found), _MAX_NAME) or None if isinstance(found, str) else None
 
     def _found(self, path: str | None, documents: list[Any]) -> Any:
-        """Return what the last value that has something at `path` has there."""
+        """Return the value at `path` in the last document that has one."""
         if path is None:
             return MISSING
         steps = _path(path)

@@ -1,10 +1,10 @@
 """The provider `command`: runs any program for each attempt, as the settings say.
 
-The command line is a template, read by no shell. The conversation goes to standard input (or a file), never into the
-command line. The answer is what the program prints, what it writes into a file, or what stands at a path in its JSON.
+The command line is a template that no shell reads. The conversation goes to standard input (or a file), never onto the
+command line. The answer is what the program prints or writes into a file, or the value at a path in its JSON.
 
-An option of a call reaches the program by a placeholder (``{temperature}``), or with ``input: json``, which passes them
-all. A target that has no way to express an option is skipped, as with any provider.
+An option of a call reaches the program through a placeholder (``{temperature}``), or with ``input: json``, which passes
+all options. As with any provider, a target that cannot express an option is skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from lee_llm_router.response.details import NATIVE_FIELD
 from lee_llm_router.response.types import LLMRequest
 
 MARK = "LEE_LLM_ROUTER_RUN"
-"""The variable that names the private folder of a run."""
+"""The variable with the private folder of a run."""
 
 _NO_WAY = "no placeholder in argv or set_env passes it on, and input is not json"
 _NEVER = {
@@ -38,11 +38,11 @@ _NEVER = {
 _BY_PLACEHOLDER = frozenset(OPTIONS) - {"model"}
 _IN_JSON = (*OPTIONS, "stop", "json_mode", "extra_body")
 _KEPT_OUT = (NATIVE_FIELD, "cache")
-"""Fields of a message that are for other providers."""
+"""Message fields for other providers."""
 
 
 class CommandProvider(AgentProvider[CommandConfig]):
-    """Runs a program once for each attempt. Keeps nothing between attempts."""
+    """Runs a program once per attempt. Keeps nothing between attempts."""
 
     config_model: ClassVar[type[ProviderConfig]] = CommandConfig
     inexpressible: ClassVar[Mapping[str, str]] = _NEVER
@@ -52,7 +52,7 @@ class CommandProvider(AgentProvider[CommandConfig]):
 
     @property
     def effects(self) -> Effects:
-        """What a run may change, as the settings say."""
+        """What a run may change, according to the settings."""
         return self.config.effects
 
     @property
@@ -71,7 +71,7 @@ class CommandProvider(AgentProvider[CommandConfig]):
         return {option: reason for option, reason in reasons.items() if request.asks_for(option)}
 
     def secrets(self) -> Iterable[str]:
-        """Return the key, and what the variables passed on by name hold that are named like keys."""
+        """Return the key, and the values of passed-on variables whose names suggest keys."""
         yield from super().secrets()
         names = filter(is_sensitive_parameter, self.config.env)
         yield from (value for name in names if (value := self.config.origin.variable(name)))
@@ -79,7 +79,7 @@ class CommandProvider(AgentProvider[CommandConfig]):
     def prompt(self, request: LLMRequest) -> str:
         """See `AgentProvider.prompt`."""
         if self.config.input == "json":
-            agent_prompt.render_conversation(request, "command")  # refuses what no program takes
+            agent_prompt.render_conversation(request, "command")  # refuses what no program accepts
             return encode_json(_request_object(request, request.model or self.config.model)).decode()
         prompt = agent_prompt.render_conversation(request, "command")
         if "system_file" in self.config.placeholders:
@@ -89,7 +89,7 @@ class CommandProvider(AgentProvider[CommandConfig]):
 
     def own_environment(self, dirs: AttemptDirs, key: str | None) -> Mapping[str, str | None]:
         """See `AgentProvider.own_environment`."""
-        # By the mark the program's own children are known, whatever its other variables are set to.
+        # The mark identifies the program's own children, whatever its other variables are.
         own: dict[str, str | None] = {"HOME": str(dirs.home), "TMPDIR": str(dirs.temp), MARK: str(dirs.root)}
         name = self.config.key_variable or self.config.api_key_env
         return own if name is None else {**own, name: key}
@@ -142,7 +142,7 @@ def _output_file(dirs: AttemptDirs) -> Path:
 
 
 def _request_object(request: LLMRequest, model: str | None) -> dict[str, Any]:
-    """Return the request as ``input: json`` passes it: the names are those of `LLMRequest`."""
+    """Return the request in the form of ``input: json``: the names are those of `LLMRequest`."""
     messages = [{key: value for key, value in one.items() if key not in _KEPT_OUT} for one in request.messages]
     asked = {name: getattr(request, name) for name in _IN_JSON if request.asks_for(name)}
     schema = {} if request.schema is None else {"schema": json_schema_of(request.schema)}

@@ -18,7 +18,7 @@ from lee_llm_router.settings.fields import EnvName, Integer, Wait
 from lee_llm_router.settings.model import Section
 
 _OURS = (FailureType.CANCELLED, FailureType.UNAVAILABLE, FailureType.CONTRACT_VIOLATION)
-"""Failures that the router alone can tell."""
+"""Failures that only the router can detect."""
 
 
 def _check_word(word: str) -> str:
@@ -62,7 +62,7 @@ _ExitCode: TypeAlias = Annotated[Integer, Field(ge=-64, le=255)]
 
 
 class FailureRule(Section):
-    """What a failed run means. Everything that is given must hold."""
+    """What a failed run means. All given conditions must hold."""
 
     exit_code: _ExitCode | None = Field(None, description="The program's exit code; a negative one names a signal.")
     stderr: _Pattern | None = Field(
@@ -86,7 +86,7 @@ class FailureRule(Section):
 
 
 class UsagePaths(Section):
-    """Where the output holds numbers of tokens."""
+    """Paths of the token counts in the output."""
 
     prompt_tokens: _Path | None = Field(None, description="Path to the tokens of the prompt, cached ones included.")
     completion_tokens: _Path | None = Field(None, description="Path to the tokens of the answer, thoughts included.")
@@ -146,7 +146,7 @@ class CommandConfig(ProgramConfig):
 
     @property
     def program(self) -> str:
-        """The program: a name on PATH, or a path, which starts at the folder of the configuration."""
+        """The program: a name on PATH, or a path relative to the folder of the configuration."""
         return program_of(str(self.argv[0]), self.origin)
 
     @property

@@ -1,7 +1,7 @@
 """Templates of words on a command line: text with placeholders such as ``{model}``. Pure.
 
-``{{`` and ``}}`` are braces. A word is filled as a whole and never split, so no value can add a word. A group of words
-is left out if any of its placeholders has no value.
+``{{`` and ``}}`` are braces. A word is filled but never split, so no value can add a word. A group of words is left out
+if any of its placeholders has no value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPTIONS = (
     "model", "temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty",
     "reasoning_effort", "service_tier",
 )  # fmt: skip
-"""Placeholders for what a call asks for."""
+"""Placeholders for options of a call."""
 PLACEHOLDERS = (*OPTIONS, *FILES, *FOLDERS)
 
 Word: TypeAlias = "str | tuple[str, ...]"
@@ -31,7 +31,7 @@ _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,31}")
 
 
 class TemplateError(ValueError):
-    """It is no template; the text says why."""
+    """The text is not a template; the message says why."""
 
 
 def placeholders_of(words: Sequence[Word]) -> frozenset[str]:
@@ -44,7 +44,7 @@ def check_template(word: str) -> None:
     """Check that every brace in `word` belongs to a known placeholder, or is doubled.
 
     Raises:
-        TemplateError: one does not.
+        TemplateError: one is neither.
     """
     for found in _PART.finditer(word):
         name = found[1]
@@ -60,10 +60,10 @@ def check_template(word: str) -> None:
 def fill_words(words: Sequence[Word], values: Mapping[str, str]) -> list[str]:
     """Return `words` with their placeholders filled.
 
-    A single word with more than a placeholder in it (``--seed={seed}``) is a group of its own.
+    A word with more than a placeholder in it (``--seed={seed}``) is a group of its own.
 
     Raises:
-        InvalidRequestError: a word is a placeholder alone and has no value, or one would begin with a dash.
+        InvalidRequestError: a word that is only a placeholder has no value, or a value would begin with a dash.
     """
     filled: list[str] = []
     for one in words:
@@ -90,6 +90,6 @@ def fill(word: str, values: Mapping[str, str]) -> str | None:
 def _filled_argument(word: str, values: Mapping[str, str]) -> str:
     text = fill(word, values) or ""
     if text.startswith("-") and not word.startswith("-"):
-        # Such a value would be read as an option.
+        # A program would read such a value as an option.
         raise InvalidRequestError(f"the value of {word.partition('}')[0]}}} begins with a dash", sent=False)
     return text

@@ -1,7 +1,7 @@
 """The command line of one run of gemini, and its settings.json. Pure.
 
-Neither the prompt nor the key is on the command line. What a call asks of the model goes into the settings, where
-gemini takes any field of the API's `GenerationConfig`.
+The command line contains neither the prompt nor the key. The options of a call go into the settings, where gemini
+accepts any field of the API's `GenerationConfig`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from lee_llm_router.response.types import LLMRequest
 NEEDED_FLAGS = frozenset({"--output-format", "--skip-trust", "--approval-mode", "--extensions", "--model"})
 """Flags without which a promise would break."""
 OPTIONAL_FLAGS = frozenset({"--raw-output", "--accept-raw-output-risk"})
-"""Flags left out where `gemini --help` does not list them: without these, gemini takes escape sequences out of an
+"""Flags left out if `gemini --help` does not list them: without these, gemini removes escape sequences from an
 answer."""
 RECORD_FLAG = "--record-responses"
-"""Writes what the service sent to a file. Its help does not list it, its manual does. Only there stands why an answer
-ended: gemini takes one that was cut off or filtered for a whole one."""
+"""Writes the service's responses to a file. Gemini's manual lists it, its help does not. Only these responses tell why
+an answer ended: gemini takes one that was cut off or filtered for a complete one."""
 
 _EFFORT_BUDGETS = {
     "none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 24_576, "max": 24_576,
 }  # fmt: skip
-"""Tokens of thought for the models 2.5, which take a number."""
+"""Tokens of thought for the 2.5 models, which take a number."""
 _LEAST_OF_PRO = 128
-"""The 2.5 models named "pro" cannot be kept from thinking."""
+"""The 2.5 models named "pro" always think."""
 _EFFORT_LEVELS = {
     "none": "MINIMAL", "minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH",
     "max": "HIGH",
@@ -38,10 +38,10 @@ _FIELDS = {
 }  # fmt: skip
 
 _CONTEXT = {"fileFiltering": {"enableRecursiveFileSearch": False}}
-"""Without it, a name behind an ``@`` in the prompt is looked for in the whole workspace."""
+"""Without it, gemini searches the whole workspace for a name after an ``@`` in the prompt."""
 
 EXPRESSED = frozenset({*_FIELDS, "stop"})
-"""Options of a call that reach the model, though no flag of gemini's names them."""
+"""Options of a call that reach the model, although gemini has no flags for them."""
 
 # The keywords of JSON Schema that the API reads (Gemini API reference, `GenerationConfig.responseJsonSchema`).
 _SCHEMA_KEYWORDS = frozenset({
@@ -58,19 +58,19 @@ class RunOptions:
 
     executable: str
     flags: frozenset[str] | None
-    """The flags it knows; None: unknown, so all are used."""
+    """The flags it supports; None: unknown, so all are used."""
     approval: str
     record: Path
     model: str | None
 
 
 def build_argv(options: RunOptions) -> list[str]:
-    """Return the command line. Gemini reads the prompt from standard input because that is no terminal."""
+    """Return the command line. Gemini reads the prompt from standard input because that is not a terminal."""
     words = ["--output-format=stream-json", f"--approval-mode={options.approval}", "--skip-trust", "--extensions=none"]
     words.append(f"{RECORD_FLAG}={options.record}")
     words += sorted(flag for flag in OPTIONAL_FLAGS if options.flags is None or flag in options.flags)
     if options.model is not None:
-        # In this form a name that begins with a dash is still read as a value.
+        # In this form a name with a leading dash is still read as a value.
         words.append(f"--model={options.model}")
     return [options.executable, *words]
 
@@ -82,13 +82,13 @@ def settings_document(
     """Return the settings.json of a run.
 
     Args:
-        request: What is asked.
+        request: The request.
         model: The model asked for.
         agent: Whether gemini has its tools.
-        login: Whether it runs with the user's login, not with a key.
+        login: Whether it runs with the user's login instead of a key.
         effort: How much to think.
-        schema: The JSON Schema that the service is to keep to; None: none, or one that it cannot.
-        extra: Settings of the user, which go before these.
+        schema: The JSON Schema for the service to enforce; None: none, or one that it cannot enforce.
+        extra: Settings of the user, which take precedence.
     """
     general = {
         # Only the router retries.
@@ -100,7 +100,7 @@ def settings_document(
         "security": {"auth": {"selectedType": "oauth-personal" if login else "gemini-api-key"}},
         "telemetry": {"enabled": False},
         "privacy": {"usageStatisticsEnabled": False},
-        # An answer that repeats itself is an answer; and nobody asks a model who speaks next.
+        # A repetitive answer is still an answer; and no model needs to say who speaks next.
         "model": {"disableLoopDetection": True, "skipNextSpeakerCheck": True},
         "hooksConfig": {"enabled": False},
         "advanced": {"autoConfigureMemory": False, "ignoreLocalEnv": True},
@@ -112,7 +112,7 @@ def settings_document(
             "tools": {"core": []},
             "skills": {"enabled": False},
             "experimental": {"enableAgents": False},
-            # Without a boundary, the GEMINI.md of a repository above the private folder is not looked for.
+            # Without a boundary, gemini does not look for the GEMINI.md of a repository above the private folder.
             "context": {"includeDirectoryTree": False, "memoryBoundaryMarkers": [], **_CONTEXT},
         }
     if generation := _generation(request, model, effort, schema, agent=agent):
@@ -122,7 +122,7 @@ def settings_document(
 
 
 def service_schema(schema: Any, depth: int = 0) -> dict[str, Any] | None:
-    """Return a JSON Schema as the service takes it, without notes; None if it has a rule that the service ignores."""
+    """Return a JSON Schema for the service, without notes; None if it has a rule that the service ignores."""
     if not isinstance(schema, Mapping) or depth > _MAX_SCHEMA_DEPTH:
         return None
     rules = {name: value for name, value in schema.items() if name not in _SCHEMA_NOTES}
@@ -151,7 +151,7 @@ def _service_rule(name: str, value: Any, depth: int) -> Any:
 def _generation(
     request: LLMRequest, model: str | None, effort: str | None, schema: Mapping[str, Any] | None, *, agent: bool
 ) -> dict[str, Any]:
-    """Return the fields of the API's `GenerationConfig` that a call asks for."""
+    """Return the fields of the API's `GenerationConfig` for the options of a call."""
     fields = {theirs: value for ours, theirs in _FIELDS.items() if (value := getattr(request, ours)) is not None}
     if request.stop:
         fields["stopSequences"] = list(request.stop)

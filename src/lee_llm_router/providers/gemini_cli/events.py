@@ -1,9 +1,9 @@
-"""Reads the output of ``gemini --output-format stream-json``, one JSON event a line, and what the service sent.
+"""Reads the output of ``gemini --output-format stream-json``, one JSON event per line, and the service's responses.
 
-Measured with gemini 0.61. A `result` event ends a run. Its status is `success` also for an answer that was cut off by
-the token limit or taken back by a filter: why an answer ended stands only in the recorded responses of the service. A
-signal ends gemini with exit code 0 and without a `result`. It also ends before everything is printed, where much is
-waiting (it prints the prompt, too): then the record alone is whole.
+Measured with gemini 0.61. A `result` event ends a run. Its status is `success` even for an answer that was cut off by
+the token limit or withdrawn by a filter: only the recorded responses of the service tell why an answer ended. A signal
+ends gemini with exit code 0 and without a `result`. Gemini may also end before it has printed everything, if much is
+waiting (it prints the prompt, too): then only the record is complete.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from lee_llm_router.response.types import UNREPORTED, LLMResponse, LLMUsage, Str
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _KEPT_EVENTS = frozenset({"init", "tool_use", "tool_result", "error", "result"})
 MAX_RECORD = 1 << 26
-"""Bytes read of the recorded responses, at most."""
+"""Most bytes to read of the recorded responses."""
 
 
 class GeminiTurn(AgentTurn):
     """The state of one run, updated with each line of output.
 
     Args:
-        record: The file with the responses of the service.
+        record: The file with the service's responses.
         prompt_bytes: Size of the prompt.
-        agent: Whether gemini has its tools. What it writes before a tool's call is then not its answer.
+        agent: Whether gemini has its tools. If so, what it writes before a tool call is not its answer.
     """
 
     def __init__(self, record: Path, prompt_bytes: int, *, agent: bool) -> None:
         super().__init__()
         self.events: list[dict[str, Any]] = []
-        """The events worth keeping, in order: all but the pieces of text."""
+        """The events worth keeping, in order: all except the pieces of text."""
         self._record = record
         self._prompt_bytes = prompt_bytes
         self._agent = agent
@@ -54,7 +54,7 @@ class GeminiTurn(AgentTurn):
         self._error: str | None = None
 
     def feed(self, line: bytes) -> StreamChunk | None:
-        """Process one line. A line that is not one of the events is ignored."""
+        """Process one line. A line that is no event is ignored."""
         event = json_event(line)
         if event is None or not isinstance(kind := event.get("type"), str):
             return None
@@ -67,7 +67,7 @@ class GeminiTurn(AgentTurn):
             case "message" if event.get("role") == "assistant" and isinstance(event.get("content"), str):
                 self.acted = True
                 self._pieces.append(event["content"])
-                # A character may come in two pieces.
+                # A character may be split between two pieces.
                 text, _, _ = self._halves.join(event["content"], "", ())
                 return StreamChunk(text=text) if text and not self._agent else None
             case "tool_use":
@@ -102,7 +102,7 @@ class GeminiTurn(AgentTurn):
         return super().received
 
     def answer(self, returncode: int | None, request_bytes: int) -> LLMResponse | None:
-        """Return the answer if it is whole: exit code 0, no error, text, and a good reason for its end."""
+        """Return the answer if it is complete: exit code 0, no error, text, and a good finish reason."""
         if returncode != 0 or self._error is not None:
             return None
         reply = _last_reply(self._record)
@@ -124,7 +124,7 @@ class GeminiTurn(AgentTurn):
         )
 
     def _take_reply(self, reply: list[Any]) -> bool:
-        """Take the recorded answer for one that was not printed to its end, if it ended a run."""
+        """Use the recorded answer if the printed one is incomplete and the recorded one ended a run."""
         calls = [one for candidate in _candidates(reply) for one in _parts(candidate) if "functionCall" in one]
         if calls or not _finish_reason(reply):
             return False
@@ -137,7 +137,8 @@ class GeminiTurn(AgentTurn):
     def failure(self, result: ChildResult, now: float) -> Failure:
         """See `AgentTurn.failure`."""
         reply = _last_reply(self._record)
-        # Of a prompt that is too long gemini asks nothing. What it prints of it may keep the result from being printed.
+        # Gemini sends no request for a prompt that is too long. Printing the prompt may keep it from printing the
+        # result.
         is_done = self._result is not None or (not reply and self._prompt_bytes > LONG_PROMPT)
         if self._error is None and is_done and result.returncode == 0:
             return failure_of_finish(_finish_reason(reply), self._prompt_bytes, asked=bool(reply))
@@ -146,7 +147,7 @@ class GeminiTurn(AgentTurn):
 
 
 def _last_reply(record: Path) -> list[Any]:
-    """Return the pieces of the last answer that the service sent, as they came; empty if there is none."""
+    """Return the pieces of the service's last answer, unchanged; empty if there is none."""
     try:
         lines = read_regular_file(record, MAX_RECORD, follow=False).splitlines()
     except OSError:
@@ -173,7 +174,7 @@ def _parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _finish_reason(reply: list[Any]) -> str:
-    """Return the service's word for why its answer ended; empty if it gave none."""
+    """Return the service's finish reason; empty if it gave none."""
     reasons = [string(candidate.get("finishReason")) for candidate in _candidates(reply)]
     return next((reason for reason in reversed(reasons) if reason), "")
 
@@ -184,13 +185,13 @@ def _texts(reply: list[Any], *, thoughts: bool) -> list[str]:
 
 
 def _served(models: Mapping[str, Any]) -> str | None:
-    """Return the name of the model that wrote most: others may have been asked which one to take."""
+    """Return the name of the model that wrote most: others may have been asked to choose one."""
     written = {name: count(mapping(stats).get("output_tokens")) or 0 for name, stats in models.items()}
     return plain_text(max(written, key=lambda name: written[name])) if written else None
 
 
 def _usage(stats: Mapping[str, Any]) -> LLMUsage | None:
-    """Return the tokens of the run; None for zeros, which gemini prints where the service reported nothing."""
+    """Return the tokens of the run; None for zeros, which gemini prints if the service reported nothing."""
     return _tokens(*(count(stats.get(name)) for name in ("input_tokens", "output_tokens", "total_tokens", "cached")))
 
 
@@ -202,7 +203,7 @@ def _recorded_usage(usage: Mapping[str, Any]) -> LLMUsage | None:
 def _tokens(prompt: int | None, output: int | None, total: int | None, cached: int | None) -> LLMUsage | None:
     if not prompt and not output:
         return None
-    # Tokens of thought are in the total alone.
+    # Only the total includes tokens of thought.
     thoughts = None if total is None else max(0, total - (prompt or 0) - (output or 0))
     return LLMUsage(
         prompt_tokens=prompt,

@@ -1,8 +1,8 @@
 """Finds the type of a failed gemini run from its last message, its exit code and its stderr.
 
 Gemini exits with the HTTP status modulo 256 (429 gives 173), and prints the service's message, or its whole body, in
-square brackets. So a status and a body are put together again, and read as those of any server. Recorded with version
-0.61 against a server that failed in every way (`tests/real/test_real_gemini.py` repeats that). Pure: no I/O.
+square brackets. So a status and a body are restored, and read like those of any server. Recorded with version 0.61 and
+a server that failed in every way (`tests/real/test_real_gemini.py` repeats that). Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lee_llm_router.providers.http.dialects.error_words import failure_in_words
 F = FailureType
 
 PLAN_WAIT = 600.0
-"""Seconds from which on a wait after 429 is the limit of a plan, and not one on requests per minute."""
+"""Seconds: a longer wait after a 429 means the limit of a plan, not a limit on requests per minute."""
 _SEARCHED = 8192
-"""Characters read of a message."""
+"""Characters to read of a message."""
 _LONGEST_BODY = 131_072
 
 # Gemini's own exit codes; its message says no more.
@@ -50,7 +50,7 @@ _SENTENCES: tuple[tuple[str, FailureType, bool], ...] = (
     (r"timed? ?out|etimedout|headers timeout", F.TIMEOUT, False),
     (r"fetch failed|econn|enotfound|socket|terminated|certificate", F.PROVIDER_ERROR, False),
 )  # fmt: skip
-# Why an answer ended, where it is none (Gemini API reference, `FinishReason`).
+# Finish reasons of answers that count as none (Gemini API reference, `FinishReason`).
 _FILTERED = frozenset({
     "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "LANGUAGE", "IMAGE_SAFETY",
     "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
@@ -66,17 +66,17 @@ _STARTUP_ERRORS: tuple[tuple[str, FailureType, bool], ...] = (
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _REPORTED = re.compile(r"Error when talking to Gemini API .{0,1000}?\.json \w+: (.*?)(?:\n\s+at |\Z)", re.DOTALL)
-"""What gemini writes to stderr of an error of the service. It may end before it has printed that as an event."""
+"""What gemini writes to stderr about an error of the service. It may end before it has printed that as an event."""
 
 
 def classify(message: str | None, result: ChildResult, now: float, *, prompt_blocked: bool = False) -> Failure:
-    """Return the failure that a run without an answer stands for.
+    """Return the failure of a run without an answer.
 
     Args:
         message: The error in its events; None if there is none.
         result: How it ended.
-        now: Seconds since 1970 UTC, to turn a moment into a wait.
-        prompt_blocked: Whether the service answered without any candidate, as it does where it blocks a prompt.
+        now: Seconds since 1970 UTC, to turn a time into a wait.
+        prompt_blocked: Whether the service answered without any candidate, as it does if it blocks a prompt.
     """
     raw = result.stderr.decode(errors="replace")
     stderr = _without_noise(raw)
@@ -101,10 +101,10 @@ def classify(message: str | None, result: ChildResult, now: float, *, prompt_blo
 
 
 def failure_of_finish(reason: str, prompt_bytes: int, *, asked: bool) -> Failure:
-    """Return the failure of a run that gemini takes for a good one.
+    """Return the failure of a run that gemini considers successful.
 
     Args:
-        reason: The service's word for why its answer ended; empty if it gave none.
+        reason: The service's finish reason; empty if it gave none.
         prompt_bytes: Size of the prompt.
         asked: Whether the service was asked at all.
     """
@@ -128,7 +128,7 @@ def _from_status(status: int, said: str, stderr: str, now: float) -> Failure:
     if status == 429:
         if "TerminalQuotaError" in stderr or "perday" in said.lower():
             kind = F.QUOTA
-            # The wait that comes with a daily limit is one of seconds, and wrong.
+            # The wait with a daily limit is only a few seconds, and wrong.
             wait = wait if wait is not None and wait >= PLAN_WAIT else _until_midnight(now)
         elif kind is F.RATE_LIMIT and wait is not None and wait >= PLAN_WAIT:
             kind = F.QUOTA
@@ -139,7 +139,7 @@ def _from_end(returncode: int | None, stderr: str) -> Failure:
     if returncode in _EXITS:
         kind, final = _EXITS[returncode]
         if returncode == 42 and "no input provided" in stderr.lower():
-            # It was given one: gemini reads its input for half a second, and a busy machine may take longer.
+            # There was a prompt: gemini reads its input for half a second, and a busy machine may take longer.
             kind = F.PROVIDER_ERROR
         return Failure(kind, stderr or f"gemini exited with {returncode} and said nothing", returncode, final=final)
     if returncode == 0:
@@ -148,14 +148,15 @@ def _from_end(returncode: int | None, stderr: str) -> Failure:
 
 
 def _http_status(returncode: int | None, stderr: str) -> int | None:
-    """Return the HTTP status that an exit code, which has eight bits, stands for."""
+    """Return the HTTP status that an exit code of eight bits means."""
     if returncode is not None and 144 <= returncode <= 255:
         return returncode + 256
     return 404 if returncode == 1 and "ModelNotFoundError" in stderr else None
 
 
 def _said(message: str) -> str:
-    """Return a message without the brackets that gemini puts around the service's, and its advice behind them."""
+    """Return a message without the brackets that gemini puts around the service's, and without the advice after
+    them."""
     inner = re.match(
         r"\[API Error: (.*?)(?: \(Status: [A-Z_]*\))?\](?:\n(?:Please wait|Possible quota)[^\n]*)?\Z",
         message,
@@ -171,7 +172,7 @@ def _without_noise(stderr: str) -> str:
 
 
 def _until_midnight(now: float) -> float | None:
-    """Return the seconds until daily quotas begin anew: midnight Pacific time (Gemini API, "Rate limits")."""
+    """Return the seconds until daily quotas reset: midnight Pacific time (Gemini API, "Rate limits")."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
 
     with suppress(ZoneInfoNotFoundError, ValueError, OverflowError, OSError):

@@ -1,6 +1,6 @@
-"""The user's Google login, `oauth_creds.json`: where it is, what in it is secret, and whether it ends. Pure.
+"""The user's Google login, `oauth_creds.json`: where it is, its secrets, and whether it has expired. Pure.
 
-Its refresh token serves many times, so attempts need not wait for each other. A renewed access token is kept in the
+Its refresh token works many times, so attempts need not wait for each other. A renewed access token is kept in the
 user's file too (see `agents.login`).
 """
 
@@ -14,11 +14,11 @@ from lee_llm_router.providers.agents.login import LoginKind, login_object
 
 LOGIN_FILE = "oauth_creds.json"
 ACCOUNT_FILE = "google_accounts.json"
-"""Names the account of the login; without it gemini asks a server for the name."""
+"""Holds the account name of the login; without it gemini asks a server for the name."""
 
 
 def user_folder(parent: Mapping[str, str]) -> Path:
-    """Return the folder of the user's gemini: ``.gemini`` below GEMINI_CLI_HOME, else below the user's home.
+    """Return the folder of the user's gemini: ``.gemini`` below GEMINI_CLI_HOME, or else below the user's home.
 
     Raises:
         NoHomeError: there is no home folder.
@@ -27,7 +27,7 @@ def user_folder(parent: Mapping[str, str]) -> Path:
 
 
 def no_login(reason: object) -> str:
-    """Return the sentence for a missing login, with what can be done."""
+    """Return the message for a missing login, with a remedy."""
     return f"gemini is not logged in: {reason}. Run `gemini` and log in, or set api_key_env"
 
 

@@ -1,13 +1,14 @@
-"""Renders a request as gemini takes it: one prompt, and one file of instructions. Pure but for looks at the disk.
+"""Renders a request for gemini: one prompt and one file of instructions. Pure except for looking at the disk.
 
-Gemini acts on what stands in a prompt, before the model sees it. The text must do nothing here, and reach the model as
-it is, so:
+Gemini acts on parts of a prompt before the model sees it. The text must do nothing here, and reach the model unchanged.
+So:
 
-- A prompt that begins with a slash (``/quit``) is a command; a newline before it makes it text. Comments are none.
-- ``@path`` anywhere puts the file or folder `path` into the prompt, if it is one that gemini may read. Gemini leaves
-  the text alone where there is no such path. So invisible characters (word joiners) go into those paths alone that may
-  lead somewhere: addresses, decorators and names of packages stay as they are.
-- In instructions, ``${AvailableTools}`` and the like are filled in; a space makes them text.
+- A prompt that begins with a slash (``/quit``) is a command; a newline before it makes it text. Comments are not
+  commands.
+- ``@path`` anywhere inserts the file or folder `path` into the prompt, if gemini may read it. Gemini leaves the text
+  alone if there is no such path. So invisible characters (word joiners) go only into paths that may exist: addresses,
+  decorators and names of packages stay unchanged.
+- In instructions, gemini fills in ``${AvailableTools}`` and the like; a space makes them text.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from lee_llm_router.providers.agents import prompt as agent_prompt
 from lee_llm_router.response.types import LLMRequest
 
 MAX_PROMPT = 8 * 1024 * 1024
-"""The longest prompt in bytes: gemini drops what comes after, and only warns."""
+"""The longest prompt in bytes: gemini drops the rest, and only warns."""
 LONG_PROMPT = 1_000_000
-"""Bytes from which on a run that asked nothing means a prompt too long: gemini then ends well, and says nothing."""
+"""Size in bytes of a prompt that may be too long if a run sent no request: gemini then ends successfully, without a
+message."""
 
 DEFAULT_INSTRUCTIONS = "Answer the user's message."
-"""Instructions for a request that has none; they replace those of an agent for software."""
+"""Instructions for a request that has none; they replace those of a software agent."""
 
 _JOINER = "\u2060"
-# As gemini finds them, but for a dot at the end. Each is read once, so that no text takes long.
+# What gemini finds, except for a dot at the end. Reads each character once, so that no text takes long.
 _PATH = re.compile(r'(?<!\\)@((?:"[^"]*"|\\[^\n\r\u2028\u2029]|[^ \t\n\r,;!?()\[\]{}])+)')
 _LEADS_ELSEWHERE = re.compile(r"\.\.|[\\\"]|^\.+/|^/(?:proc|dev)\b")
 _BEHIND = ".'`:<>|*"
@@ -38,7 +40,7 @@ _FILLED_IN = re.compile(r"\$(?=\{(?:AgentSkills|SubAgents|AvailableTools|\w+_Too
 
 
 def render_prompt(request: LLMRequest) -> str:
-    """Return the prompt for gemini's standard input, before it is guarded.
+    """Return the prompt for gemini's standard input, before guarding.
 
     Raises:
         InvalidRequestError: as `render_conversation`.
@@ -51,7 +53,7 @@ def render_prompt(request: LLMRequest) -> str:
 
 
 def guarded(prompt: str, folder: Path) -> str:
-    """Return `prompt` so that gemini, running in `folder`, takes all of it for text."""
+    """Return `prompt` in a form that gemini, running in `folder`, takes entirely as text."""
     text = prompt
     if "@" in prompt:
         names = {entry.name.casefold() for entry in folder.iterdir()} if folder.is_dir() else set()
@@ -61,7 +63,7 @@ def guarded(prompt: str, folder: Path) -> str:
 
 
 def _broken(path: str) -> str:
-    # At each joint: gemini takes backslashes and quotes out, and goes back at "..", before it looks for the path.
+    # At each joint: before gemini looks for the path, it removes backslashes and quotes, and goes up at "..".
     return _JOINTS.sub(rf"\g<0>{_JOINER}", path)
 
 
@@ -69,8 +71,8 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
     """Return the text for gemini's file of instructions; None: gemini keeps its own.
 
     Args:
-        request: What is asked.
-        agent: Whether gemini has its tools, and keeps its own instructions where the request has none.
+        request: The request.
+        agent: Whether gemini has its tools, and keeps its own instructions if the request has none.
         schema_in_words: Whether to state the JSON Schema here.
     """
     default = "" if agent else DEFAULT_INSTRUCTIONS
@@ -79,15 +81,15 @@ def render_instructions(request: LLMRequest, *, agent: bool, schema_in_words: bo
 
 
 def _may_lead(path: str, names: set[str], above: tuple[str, ...]) -> bool:
-    """Whether `path`, as it stands behind an ``@``, may be one that gemini finds and may read.
+    """Whether `path`, found after an ``@``, may be one that gemini finds and may read.
 
     Args:
         path: The path.
-        names: What is in gemini's folder, in small letters.
+        names: What is in gemini's folder, in lower case.
         above: That folder, by all its names.
     """
     if _LEADS_ELSEWHERE.search(path) or path.startswith(above):
         return True
-    # What comes behind a name may be taken for a part of it, or not: "@notes.txt:3", "@notes.txt'".
+    # Text after a name may or may not be part of it: "@notes.txt:3", "@notes.txt'".
     first = path.partition("/")[0].casefold()
     return bool({first, first.rstrip(_BEHIND), _CUT.split(first, maxsplit=1)[0]} & names)

@@ -1,10 +1,10 @@
 """The provider `gemini_cli`: runs Google's Gemini CLI for each attempt.
 
-What a call asks of the model goes into a private settings.json, where gemini takes the API's own fields: `temperature`,
-`top_p`, `top_k`, `max_tokens`, `stop`, `seed`, penalties, `reasoning_effort`, and a `schema` that the service can keep
-to. A completion gets no tools and none of the instructions of gemini as an agent.
+The options of a call go into a private settings.json, where gemini accepts the API's own fields: `temperature`,
+`top_p`, `top_k`, `max_tokens`, `stop`, `seed`, penalties, `reasoning_effort`, and a `schema` that the service can
+enforce. A completion gets no tools and none of gemini's instructions for agents.
 
-What any agent needs is in `AgentProvider`; here is what is gemini's own: login and key, environment, settings, command
+`AgentProvider` has what any agent needs. Here are gemini's specifics: login and key, environment, settings, command
 line (see also `settings`, `command`, `prompt`, `login`, `events` and `failures`).
 """
 
@@ -52,7 +52,7 @@ _LOGIN_SERVICE = "https://cloudcode-pa.googleapis.com"
 
 
 class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
-    """Runs `gemini` once for each attempt. Keeps nothing between attempts."""
+    """Runs `gemini` once per attempt. Keeps nothing between attempts."""
 
     config_model: ClassVar[type[ProviderConfig]] = GeminiCLIConfig
     inexpressible: ClassVar[Mapping[str, str]] = {
@@ -75,10 +75,10 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
             "HOME": os.environ.get("HOME") if self.config.agent else str(dirs.home),
             "GEMINI_CLI_HOME": str(dirs.agent_home),
             "TMPDIR": str(dirs.temp),
-            # One process, whose signals reach it.
+            # One process, so that signals reach it.
             "GEMINI_CLI_NO_RELAUNCH": "true",
             "NO_BROWSER": "true",
-            # Set in any case: gemini would take them from a .env above its folder.
+            # Always set: gemini would take them from a .env above its folder.
             "GOOGLE_GEMINI_BASE_URL": self.config.base_url or _SERVICE,
             "CODE_ASSIST_ENDPOINT": os.environ.get("CODE_ASSIST_ENDPOINT") or _LOGIN_SERVICE,
             "GOOGLE_CLOUD_PROJECT": os.environ.get("GOOGLE_CLOUD_PROJECT") if self.uses_login else None,
@@ -93,7 +93,7 @@ class GeminiCLIProvider(AgentProvider[GeminiCLIConfig]):
         """See `AgentProvider.command`."""
         config, request, dirs = self.config, run.request, run.dirs
         folder = config.origin.path(config.workspace).absolute() if config.workspace else dirs.work
-        # With tools, only newer models take a form for the answer: an agent is asked in words.
+        # With tools, only newer models accept a format for the answer: an agent is asked in words.
         in_words = request.schema is None or config.agent
         schema = None if in_words else service_schema(json_schema_of(request.schema))
         instructions = render_instructions(request, agent=config.agent, schema_in_words=schema is None)
@@ -165,7 +165,7 @@ def _private_folder(dirs: AttemptDirs) -> Path:
 
 def _write_settings(dirs: AttemptDirs, document: Mapping[str, object]) -> None:
     (_private_folder(dirs) / "settings.json").write_text(json.dumps(document), encoding="utf-8")
-    # Gemini looks for a .env in its folder and above, and takes the first: above may be anybody's.
+    # Gemini looks for a .env in its folder and above, and takes the first: anybody may own one above.
     (dirs.work / ".env").touch(mode=0o600)
 
 
