@@ -1,1 +1,1 @@
-"""Answers that are kept, so that an equal request is not asked again: the stores, the keys, the flights under way."""
+"""Cached answers, so that an equal request is not sent again: the stores, the keys, the requests in flight."""

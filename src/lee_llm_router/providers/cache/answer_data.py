@@ -1,8 +1,8 @@
-"""Answers as plain data and back: what a cache keeps of them, and what a cassette writes down.
+"""Converts answers to plain data and back, for caches and cassettes.
 
-Kept is all that the answer says: texts, tool calls, usage, what it has in `details`. Not kept is what belongs to the
-exchange or the call: headers, sizes, ids of the call, what it cost. What is read may have been written by somebody
-else, so that it is taken for an answer only if every part is of the right kind.
+The data has the answer's content: texts, tool calls, usage, `details`. It omits what belongs to the exchange or the
+call: headers, sizes, ids of the call, its cost. Somebody else may have written what is read, so it counts as an answer
+only if every part has the right type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _USAGE = tuple(f.name for f in fields(LLMUsage))
 
 
 def answer_data(answer: LLMResponse) -> dict[str, Any]:
-    """Return a whole answer as plain data, without its `raw`; what is not set is left out."""
+    """Return a whole answer as plain data, without its `raw` and without unset fields."""
     data: dict[str, Any] = {"text": answer.text}
     if answer.tool_calls:
         data["tool_calls"] = [{"id": c.id, "name": c.name, "arguments": c.arguments} for c in answer.tool_calls]
@@ -34,15 +34,15 @@ def answer_data(answer: LLMResponse) -> dict[str, Any]:
 
 
 def answer_of(data: Mapping[str, Any], raw: Any = None, *, cached: bool = False) -> LLMResponse:
-    """Return the answer in `data`, as `answer_data` has made it.
+    """Return the answer in `data`, which `answer_data` has made.
 
     Args:
         data: The answer.
         raw: Its `raw`; it may be a `Deferred`.
-        cached: Whether the answer is one that was kept, which costs nothing.
+        cached: Whether the answer comes from a cache, and costs nothing.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not an answer.
     """
     details, usage, calls = data.get("details"), data.get("usage"), data.get("tool_calls")
     return make_response(
@@ -70,10 +70,10 @@ def embedding_data(answer: EmbeddingResponse) -> dict[str, Any]:
 
 
 def embedding_of(data: Mapping[str, Any], *, cached: bool = False) -> EmbeddingResponse:
-    """Return the embeddings in `data`, as `embedding_data` has made it; the vectors are checked by whoever serves them.
+    """Return the embeddings in `data`, which `embedding_data` has made. The caller checks the vectors.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: it holds no embeddings.
     """
     usage = data.get("usage")
     return EmbeddingResponse(
@@ -84,12 +84,12 @@ def embedding_of(data: Mapping[str, Any], *, cached: bool = False) -> EmbeddingR
 
 
 def usage_data(usage: LLMUsage) -> dict[str, int]:
-    """Return the numbers that were reported."""
+    """Return the reported numbers."""
     return {name: number for name in _USAGE if (number := getattr(usage, name)) is not None}
 
 
 def usage_of(data: Any) -> LLMUsage:
-    """Return the usage in `data`; unknown names, which another version may have written, are left out."""
+    """Return the usage in `data`; unknown names, which another version may have written, are ignored."""
     known = {name: data[name] for name in _USAGE if name in _mapping(data)}
     if not all(type(number) is int for number in known.values()):
         raise ValueError("a number of tokens is wanted")
@@ -97,7 +97,7 @@ def usage_of(data: Any) -> LLMUsage:
 
 
 def details_data(details: AnswerDetails) -> dict[str, Any]:
-    """Return what `details` say; what is empty is left out."""
+    """Return the non-empty fields of `details`."""
     data: dict[str, Any] = {}
     for name in ("id", "service_tier", "finish_reason"):
         if (value := getattr(details, name)) is not None:
@@ -117,7 +117,7 @@ def details_of(data: Any) -> AnswerDetails:
     """Return the details in `data`.
 
     Raises:
-        ValueError: they are none.
+        ValueError: they are not details.
     """
     data = _mapping(data)
     native = data.get("native")

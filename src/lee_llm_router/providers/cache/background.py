@@ -1,10 +1,10 @@
-"""A store whose slow work is done by a thread of its own, so that no call and no event loop waits for it.
+"""A store whose slow work happens in its own thread, so that no call and no event loop waits for it.
 
 How this works
 --------------
-What is to be kept is put down and kept later, all that has come meanwhile in one go; until then it is found here. With
-`finds`, values are looked up by the thread as well, again all in one go. The thread begins with the first work, and
-ends with `close`. At the end of the program it gets a moment to finish.
+Values to keep are queued and written later, all queued values at once; until then they are found here. With `finds`,
+the thread also looks values up, again in batches. The thread starts with the first work, and ends with `close`. At the
+end of the program it gets a moment to finish.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.providers.cache.contract import AnswerStore, Found, KeptValue
 
 _FLUSH_SECONDS = 0.25
-"""The longest that the end of a router, or of the program, waits for what is still to be kept."""
+"""Most seconds that the end of a router, or of the program, waits for pending writes."""
 _MOST_PENDING = 10_000
-"""Values that wait to be kept; further ones are not."""
+"""Values that wait to be written; further ones are dropped."""
 _MOST_AT_ONCE = 500
 
 
 class _Look:
-    """Keys that somebody wants to find."""
+    """Keys to look up."""
 
     __slots__ = ("found", "keys")
 
@@ -39,11 +39,11 @@ class _Look:
 
 
 _Work: TypeAlias = _Look | threading.Event | None
-"""What the thread does next: look up, say that it has come so far, or see what is to be kept."""
+"""The thread's next task: look up, report that it has come this far, or write what is queued."""
 
 
 class BackgroundStore(AnswerStore):
-    """Keeps values in `inner`, by a thread.
+    """Keeps values in `inner`, with a thread.
 
     Args:
         inner: The store that does the work.
@@ -92,20 +92,20 @@ class BackgroundStore(AnswerStore):
         return self._inner.clear()
 
     def flush(self) -> None:
-        """Wait a moment until what is to be kept is kept."""
+        """Wait a moment for pending writes."""
         if self._thread is not None:
             done = threading.Event()
             self._do(done)
             done.wait(_FLUSH_SECONDS)
 
     def close(self) -> None:
-        """As `AnswerStore.close`; what is still to be kept has a moment."""
+        """As `AnswerStore.close`; gives pending writes a moment."""
         self.flush()
         with self._lock:
             thread, self._thread = self._thread, None
             queue, self._work = self._work, SimpleQueue()
         if thread is not None:
-            queue.put(_Look(()))  # it sees that it is not the thread any more
+            queue.put(_Look(()))  # makes it see that it has been replaced
         self._inner.close()
 
     def _do(self, work: _Work) -> None:
@@ -115,7 +115,7 @@ class BackgroundStore(AnswerStore):
                 thread = threading.Thread(
                     target=self._run, args=(self._work,), name="lee-llm-router-cache", daemon=True
                 )
-                with suppress(RuntimeError):  # none can be started: the next call tries again
+                with suppress(RuntimeError):  # no thread can start: the next call tries again
                     thread.start()
                     self._thread = thread
 
@@ -134,7 +134,7 @@ class BackgroundStore(AnswerStore):
     def _look_up(self, looks: Sequence[_Look]) -> None:
         keys = [key for look in looks for key in look.keys]
         values: list[bytes | None] = [None] * len(keys)
-        with suppress(Exception):  # a store raises nothing; whoever waits must not suffer if it does
+        with suppress(Exception):  # a store should raise nothing; if it does, waiters must not suffer
             if keys:
                 values = self.find(keys)
         place = 0
@@ -155,7 +155,7 @@ class BackgroundStore(AnswerStore):
                     del self._pending[one.key]
 
     def _forget(self) -> None:
-        """Begin anew in a forked child: the thread is the parent's, and so is what it has to do."""
+        """In a forked child, begin anew: the thread and its work belong to the parent."""
         self._pending, self._work, self._thread = {}, SimpleQueue(), None
 
 

@@ -1,4 +1,4 @@
-"""What a store of kept answers has to do. Bytes in, bytes out: it knows nothing of requests or answers."""
+"""The contract of a store for cached answers. Bytes in, bytes out: it knows nothing of requests or answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Found: TypeAlias = list[bytes | None]
 
 
 class KeptValue(NamedTuple):
-    """A value that is kept for some time, in place of any other under its key."""
+    """A value to keep for some time, replacing any other under its key."""
 
     key: bytes
     value: bytes
@@ -19,18 +19,19 @@ class KeptValue(NamedTuple):
 
 
 class AnswerStore(ABC):
-    """Keeps values by key, each for a time. Any number of threads use one at once.
+    """Keeps values by key, each for a limited time. Any number of threads may use one at once.
 
-    Nothing that goes wrong is raised: what cannot be read is missing, what cannot be written is not kept. The first
-    failure is a warning, and an outage costs no call more than 50 ms.
+    It raises no errors: a value that cannot be read counts as missing, and one that cannot be written is dropped. The
+    first failure logs a warning, and an outage costs no call more than 50 ms.
     """
 
     @abstractmethod
     def find(self, keys: Sequence[bytes]) -> Found:
-        """Return the value of each key; None for those that are missing or too old."""
+        """Return the value of each key; None for those that are missing or expired."""
 
     def begin_find(self, keys: Sequence[bytes]) -> Future[Found] | None:  # noqa: ARG002 - most answer at once
-        """Begin to look for `keys` elsewhere, and return what gives them later; None: `find` waits for nobody."""
+        """Start looking for `keys` elsewhere, and return a function that gets the values later; None: `find` never
+        waits."""
         return None
 
     @abstractmethod
@@ -39,8 +40,8 @@ class AnswerStore(ABC):
 
     @abstractmethod
     def clear(self) -> int:
-        """Forget everything; return how many values that were."""
+        """Forget everything; return how many values there were."""
 
     def close(self) -> None:
-        """Release files and connections. It may be used again afterwards."""
+        """Release files and connections. The store may be used again afterwards."""
         return

@@ -1,17 +1,17 @@
-"""Equal requests under way: the first call asks, and all others wait for its answer.
+"""Equal requests in flight: the first call asks, and all others wait for its answer.
 
 How this works
 --------------
-The call that comes first leads the flight of its key; those that come while it is under way follow. A follower waits
-for a future, which wakes a thread as well as a task, and learns of it how the flight ended:
+The first call leads the flight of its key; calls that come while it is in flight follow. A follower waits for a future,
+which can wake a thread or a task, and learns from it how the flight ended:
 
-- landed: the leader's answer, which the follower takes as one that was kept.
-- failed: the leader got no answer, or one that must not be kept. Every follower asks for itself: the failure of one
-  call is not that of another.
-- handed over: the leader was cancelled. The next follower leads now, and the others go on waiting for it.
+- landed: the follower takes the leader's answer as a cached one.
+- failed: the leader got no answer, or one that must not be kept. Every follower asks for itself: one call's failure is
+  not another's.
+- handed over: the leader was cancelled. The next follower leads now, and the others continue to wait for it.
 
-A leader always ends its flight, however its call ends. A follower that gives up leaves; if the lead has just been
-handed to it, it hands it on.
+A leader always ends its flight, however its call ends. A follower that gives up leaves; if it has just become the
+leader, it hands the lead over.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lee_llm_router._util.fork_lock import ForkLock
 
 _MOST_LANDED = 1000
 STALL_SECONDS = 1.0
-"""How long the reader of a stream that leads may let it rest before the others ask for themselves: it may be the same
-thread, or task, that reads both."""
+"""Seconds that the reader of a leading stream may pause before the others ask for themselves: one thread or task may be
+reading both."""
 
 
 class Flight:
-    """A place in a flight: of its leader or of a follower. Used by one call.
+    """A place in a flight, as its leader or a follower. Used by one call.
 
     Attributes:
-        woken: Done when there is something to learn.
+        woken: Done when there is news.
         leads: Whether this call asks.
         follows: Whether it began as a follower.
-        landed_lately: Whether a flight of the same key has landed just before.
-        landed: The key of the answer, and the answer as it is kept; None: there is none.
+        landed_lately: Whether a flight of the same key has just landed.
+        landed: The key of the answer, and the stored form of the answer; None: there is none.
     """
 
     __slots__ = ("_members", "_table", "follows", "key", "landed", "landed_lately", "leads", "woken")
@@ -51,44 +51,44 @@ class Flight:
         self.woken: Future[None] = Future()
 
     def land(self, key: bytes, value: bytes) -> None:
-        """End the flight with an answer, for all."""
+        """End the flight with an answer for everyone."""
         self._table.end(self, (key, value))
 
     def fail(self) -> None:
-        """End the flight without one."""
+        """End the flight without an answer."""
         self._table.end(self, None)
 
     def leave(self) -> None:
-        """Be in it no more, if it has not ended: a leader hands over, a follower waits no longer."""
+        """Leave the flight, if it has not ended: a leader hands over, a follower stops waiting."""
         self._table.leave(self)
 
     def rests(self, since: float | None) -> None:
-        """Note that the leader waits for the reader of its stream, from the moment `since`; None: it goes on."""
+        """Note that since the time `since` the leader waits for the reader of its stream; None: it has resumed."""
         self._members.resting_since = since
 
     def is_stalled(self, now: float) -> bool:
-        """Whether the reader of the leader's stream has let it rest for so long that nobody should wait for it."""
+        """Whether the reader of the leader's stream has paused for so long that nobody should wait for it."""
         since = self._members.resting_since
         return since is not None and now - since >= STALL_SECONDS
 
 
 class _Members(deque[Flight]):
-    """Those in one flight: the leader, then its followers in order."""
+    """The members of one flight: the leader, then its followers in order."""
 
     resting_since: float | None = None
 
 
 class FlightTable:
-    """The flights of one cache, over all threads and event loops of the process."""
+    """The flights of one cache, for all threads and event loops of the process."""
 
     def __init__(self) -> None:
         self._lock = ForkLock(reentrant=True, in_child=self._forget)
         self._flights: dict[bytes, _Members] = {}
         self._landed: dict[bytes, None] = {}
-        """The keys that have landed last."""
+        """The keys that landed most recently."""
 
     def join(self, key: bytes) -> Flight:
-        """Return a place in the flight of `key`: that of its leader, if there was none."""
+        """Return a place in the flight of `key`: the leader's, if there was no flight."""
         with self._lock:
             members = self._flights.get(key)
             if members is None:
@@ -100,7 +100,7 @@ class FlightTable:
             return flight
 
     def end(self, flight: Flight, landed: tuple[bytes, bytes] | None) -> None:
-        """End the flight that `flight` leads, if it still does; wake all that follow."""
+        """End the flight that `flight` leads, if it still does; wake all followers."""
         with self._lock:
             members = self._flights.get(flight.key)
             if not members or members[0] is not flight:
@@ -115,7 +115,7 @@ class FlightTable:
             _wake(follower)
 
     def leave(self, flight: Flight) -> None:
-        """Take `flight` out; if it led, the next one leads."""
+        """Remove `flight`; if it led, the next one leads."""
         with self._lock:
             members = self._flights.get(flight.key)
             if not members or flight not in members:
@@ -131,7 +131,7 @@ class FlightTable:
             _wake(heir)
 
     def _forget(self) -> None:
-        """Forget the flights, in a forked child: the threads that led them do not exist there."""
+        """In a forked child, forget the flights: their leaders' threads do not exist there."""
         self._flights.clear()
         self._landed.clear()
 

@@ -1,6 +1,6 @@
-"""How a kind of call is kept: what of the question its key is made of, and an answer as bytes.
+"""How to cache each kind of call: what part of the question goes into its key, and how an answer becomes bytes.
 
-A kept value has two lines of JSON: the answer, and the vendor's own (`raw`), which is read when somebody looks at it.
+A stored value has two lines of JSON: the answer, and the vendor's own form (`raw`), which is parsed on access.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from lee_llm_router.providers.embeddings import EmbeddingInputs, EmbeddingRespon
 from lee_llm_router.response.types import LLMResponse
 
 VERSION = 1
-"""Of the values kept; one of another version counts as missing."""
+"""Of the stored values; one of another version counts as missing."""
 
 
 class AnswerForm(ABC):
-    """How the answers of one kind of call are kept."""
+    """How to store the answers of one kind of call."""
 
     name: str
     """Part of every key."""
     has_temperature: bool = True
-    """Whether a temperature above 0 makes equal questions have different answers."""
+    """Whether a temperature above 0 makes the answers to equal questions differ."""
 
     @abstractmethod
     def question(self, payload: Any) -> Any:
-        """Return what is asked, as data that JSON can hold."""
+        """Return the question as JSON-compatible data."""
 
     @abstractmethod
     def dump(self, answer: Any) -> bytes:
-        """Return `answer` as it is kept.
+        """Return `answer` in its stored form.
 
         Raises:
-            ValueError: it cannot be kept.
+            ValueError: it cannot be stored.
         """
 
     @abstractmethod
@@ -45,12 +45,12 @@ class AnswerForm(ABC):
         """Return the answer in `kept`, marked as cached and free of cost.
 
         Raises:
-            ValueError: it is none, or of another version.
+            ValueError: it is not an answer, or of another version.
         """
 
 
 class CompletionForm(AnswerForm):
-    """Of chat completion."""
+    """For chat completion."""
 
     name = "completion"
 
@@ -59,7 +59,7 @@ class CompletionForm(AnswerForm):
         return payload
 
     def dump(self, answer: LLMResponse) -> bytes:
-        """As `AnswerForm.dump`; a `raw` that JSON cannot hold is left out."""
+        """As `AnswerForm.dump`; omits a `raw` that JSON cannot express."""
         head = _head(answer_data(answer))
         try:
             return head + b"\n" + to_json(answer.raw)
@@ -73,7 +73,7 @@ class CompletionForm(AnswerForm):
 
 
 class EmbeddingForm(AnswerForm):
-    """Of embeddings: they are the same however often they are asked for."""
+    """For embeddings: they are the same each time."""
 
     name = "embedding"
     has_temperature = False

@@ -1,12 +1,12 @@
-"""The keys of kept answers: a digest of all that a target is asked, and of nothing else.
+"""The keys of cached answers: a digest of everything that a target is asked, and of nothing else.
 
 How this works
 --------------
-Two requests are equal if the same kind of provider is asked at the same address, with the same settings that reach the
-vendor, for the same model, the same options and the same messages. Names of providers and roles, ids, metadata,
-timeouts, limits, budgets and keys do not matter. What a key is made of cannot be read from it.
+Two requests are equal if they go to the same kind of provider at the same address, with the same settings that reach
+the vendor, the same model, the same options and the same messages. Names of providers and roles, ids, metadata,
+timeouts, limits, budgets and API keys do not matter. A key does not reveal its contents.
 
-What is the same for every call of a target is hashed once; a call adds its messages.
+The part common to all calls of a target is hashed once; each call adds its messages.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from lee_llm_router.providers.cache.forms import AnswerForm
 from lee_llm_router.providers.json_schema import json_schema_of
 
 _SIZE = 20
-"""Bytes of a key. Two of 2**80 are equal by chance."""
+"""Size of a key in bytes. Two of 2**80 keys are equal by chance."""
 _VERSION = 1
-"""Of what a key is made of."""
+"""Version of a key's contents."""
 _UNSENT = {
     *("api_key_env", "other_api_key_envs", "api_key_file", "key_header", "key_as", "paid_ok"),
     *("budget", "max_concurrency", "rpm", "tpm", "model_limits"),
     *("max_output_bytes", "max_response_bytes", "embedding_batch"),
     *("ca_file", "trust", "transport", "term_grace", "model"),
 }
-"""Settings of providers that change nothing of an answer."""
+"""Settings of providers that do not affect an answer."""
 _UNSENT_OPTIONS = frozenset({"timeout", "drop_unsupported"})
 
 
@@ -54,17 +54,17 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_pl
 
 
 class RequestPrefix:
-    """All of a request but what is asked, hashed.
+    """The hash of a request without its question.
 
     Args:
-        form: How this kind of call is kept.
+        form: How to store this kind of call.
         provider: The settings of the provider.
-        model: The model, as it is asked for.
-        options: What else is asked, under the names of `LLMRequest`.
-        extra: What else makes a difference: the name of a hook that changes the messages, say.
+        model: The model to ask.
+        options: The other options, under the names of `LLMRequest`.
+        extra: What else makes a difference, such as the name of a hook that changes the messages.
 
     Raises:
-        ValueError: something in it has no JSON form, so that nobody can say what is equal to it.
+        ValueError: something in it has no JSON form, so equality is undefined.
     """
 
     __slots__ = ("_hash",)
@@ -72,7 +72,7 @@ class RequestPrefix:
     def __init__(
         self, form: AnswerForm, provider: ProviderConfig, model: str | None, options: Mapping[str, Any], extra: str = ""
     ) -> None:
-        # As Python values: a dump for JSON masks what came from the environment, an address for example.
+        # As Python values: a dump for JSON masks values from the environment, such as an address.
         settings = provider.model_dump(exclude=_UNSENT)
         asked = {name: value for name, value in options.items() if name not in _UNSENT_OPTIONS}
         if asked.get("schema") is not None:
@@ -83,7 +83,7 @@ class RequestPrefix:
         self._hash = blake2b(_encoded(whole), digest_size=_SIZE)
 
     def key(self, question: Any) -> bytes:
-        """Return the key of a request that asks `question`, which is data for JSON.
+        """Return the key of a request with the JSON-compatible data `question`.
 
         Raises:
             ValueError: it has no JSON form.
@@ -101,7 +101,7 @@ def _encoded(value: Any) -> bytes:
 
 
 def _mask_keys(part: dict[str, Any]) -> None:
-    """Take keys out of headers and query parameters: a renewed key asks the same."""
+    """Remove keys from headers and query parameters: a new key asks the same."""
     if part.get("headers"):
         part["headers"] = masked_headers(part["headers"])
     for name in ("query", "extra_query"):

@@ -1,4 +1,4 @@
-"""Answers kept in this process: those not used for longest go when there is no room left."""
+"""Answers cached in this process: the least recently used go when there is no room left."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lee_llm_router._util.fork_lock import ForkLock
 from lee_llm_router.providers.cache.contract import AnswerStore, KeptValue
 
 _OVERHEAD = 300
-"""Bytes that an entry takes beside its value: its key, the moment, the tuple and the place in the table."""
+"""Bytes that an entry takes besides its value: its key, the time, the tuple and its slot in the table."""
 
 
 class MemoryStore(AnswerStore):
     """Keeps values in a table.
 
     Args:
-        max_bytes: Bytes that all entries may have together.
-        clock: Says when one is too old.
+        max_bytes: Maximum total size of all entries in bytes.
+        clock: Tells when one has expired.
     """
 
     def __init__(self, max_bytes: float, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class MemoryStore(AnswerStore):
             return [self._find(key, now) for key in keys]
 
     def keep(self, values: Sequence[KeptValue]) -> None:
-        """As `AnswerStore.keep`; a value that has no room at all is not kept."""
+        """As `AnswerStore.keep`; drops a value that is too large for the cache."""
         now = self._clock.monotonic()
         with self._lock:
             for key, value, seconds in values:

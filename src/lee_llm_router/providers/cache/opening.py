@@ -28,7 +28,7 @@ def place_of(settings: CacheConfig) -> tuple[str, ...]:
 
 
 def open_store(settings: CacheConfig, clock: Clock) -> AnswerStore:
-    """Return the store; its file or connection is opened when it is first used.
+    """Return the store; its file or connection is opened on first use.
 
     Raises:
         ConfigError: as `place_of`.

@@ -1,11 +1,11 @@
-"""Answers kept in Redis or Valkey, for any number of hosts: a key each, which the server forgets in time.
+"""Answers cached in Redis or Valkey, for any number of hosts: one key each, which the server expires.
 
 How this works
 --------------
-A `BackgroundStore` asks it, so that no call waits for more than a moment. Whether there is a server is found out in a
-further thread: until it has answered a PING, every answer is missing at once. A command has `_ANSWER_SECONDS`; the
-first that fails is an outage, which is one warning. Then a thread looks again whenever calls come and a pause has
-passed, which doubles up to `_LONGEST_PAUSE`.
+A `BackgroundStore` uses it, so that no call waits for more than a moment. Another thread finds out whether there is a
+server: until that has answered a PING, every answer counts as missing at once. A command may take `_ANSWER_SECONDS`;
+the first failure is an outage, which logs one warning. After that, a thread looks again when calls come, at intervals
+that double up to `_LONGEST_PAUSE`.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from lee_llm_router.settings.redis_connection import problem_in_words, redis_cli
 ResultT = TypeVar("ResultT")
 
 _ANSWER_SECONDS = 0.02
-"""The longest wait for an answer, and again for a connection: together no call is later by more than 50 ms."""
+"""The longest wait for a response, and again for a connection: together they delay no call by more than 50 ms."""
 _FIRST_SECONDS = 0.04
-"""The longest wait of the first call for the connection."""
+"""The longest time that the first call waits for the connection."""
 _PROBE_SECONDS = 1.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0
 _LONGEST_VALUE = 64_000_000
-"""Bytes of the largest value that is sent."""
+"""Size in bytes of the largest value to send."""
 
 
 class RedisStore(AnswerStore):
     """Keeps values in a Redis server.
 
     Args:
-        url: Where it is; None: `DEFAULT_URL`.
-        namespace: What all keys begin with.
-        clock: Says when to look again for a server that is gone.
+        url: The server's URL; None: `DEFAULT_URL`.
+        namespace: The prefix of all keys.
+        clock: Tells when to look again for a lost server.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none.
+        ConfigError: redis-py is not installed, or the URL is invalid.
     """
 
     def __init__(self, url: str | None, namespace: str, clock: Clock) -> None:
@@ -54,7 +54,7 @@ class RedisStore(AnswerStore):
         self._clock = clock
         self._lock = ForkLock(in_child=self._forget)
         self._client: Any = None
-        """The client of a server that has answered; None while there is none."""
+        """The client of a server that has responded; None if there is none."""
         self._probe: Future[Any] | None = None
         self._is_first = True
         self._pause = _SHORTEST_PAUSE
@@ -80,7 +80,7 @@ class RedisStore(AnswerStore):
         self._done(keep, None)
 
     def clear(self) -> int:
-        """As `AnswerStore.clear`, of this namespace."""
+        """As `AnswerStore.clear`, for this namespace."""
 
         def clear(client: Any) -> int:
             names = list(client.scan_iter(match=self._prefix + b"*", count=1000))
@@ -97,7 +97,7 @@ class RedisStore(AnswerStore):
         _disconnect(client)
 
     def _done(self, work: Callable[[Any], ResultT], otherwise: ResultT) -> ResultT:
-        """Return what `work` gives; `otherwise` while there is no server."""
+        """Return the result of `work`; `otherwise` if there is no server."""
         client = self._client or self._found()
         if client is None:
             return otherwise
@@ -108,12 +108,12 @@ class RedisStore(AnswerStore):
             return otherwise
 
     def _found(self) -> Any:
-        """Return the client if there is one by now; have a thread look for the server where that is due."""
+        """Return the client if there is one by now; have a thread look for the server if that is due."""
         with self._lock:
             if self._client is not None:
                 return self._client
             if self._probe is None and self._clock.monotonic() >= self._again_at:
-                with suppress(OSError):  # no thread can be started
+                with suppress(OSError):  # no thread can start
                     self._probe = start_in_thread(self._look)
             probe, waits, self._is_first = self._probe, self._is_first, False
         if probe is not None and waits:
@@ -143,10 +143,10 @@ class RedisStore(AnswerStore):
             logger.info("the cache of answers in Redis is back")
 
     def _gone(self, client: Any, error: Exception) -> None:
-        """Do without the server for a while."""
+        """Do without the server for some time."""
         with self._lock:
             if self._client is not client:
-                return  # somebody else has seen it, or it is back already
+                return  # another thread has noticed, or it is already back
             self._client = None
             self._again_at = self._clock.monotonic() + self._pause
             self._pause = min(_LONGEST_PAUSE, self._pause * 2)
@@ -157,10 +157,10 @@ class RedisStore(AnswerStore):
             logger.warning("the cache of answers in Redis cannot be used, and is left out meanwhile: %s", reason)
 
     def _forget(self) -> None:
-        """Leave the parent's connections to it, in a forked child."""
+        """In a forked child, leave the parent's connections to the parent."""
         self._client, self._probe = None, None
 
 
 def _disconnect(client: Any) -> None:
-    with suppress(Exception):  # there is none, or it is being used
+    with suppress(Exception):  # there is none, or it is in use
         client.connection_pool.disconnect()

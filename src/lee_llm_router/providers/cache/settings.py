@@ -21,11 +21,11 @@ _FOREIGN = {
                "namespace": "a SQLite file is one cache: name another file"},
     "redis": {"path": "a cache in Redis has no file", "max_mb": "the server bounds its own size: set its maxmemory"},
 }  # fmt: skip
-"""Settings that mean nothing to a type of cache, each with what to do instead."""
+"""Settings that do not apply to a type of cache, each with what to do instead."""
 
 
 class CacheConfig(OriginSection):
-    """Keeps answers, so that an equal request is answered again without asking."""
+    """Caches answers, so that an equal request gets one without asking."""
 
     type: Literal["memory", "sqlite", "redis"] = Field(
         description="Where answers are kept. memory: in this process. sqlite: in a file, for the processes of one host."

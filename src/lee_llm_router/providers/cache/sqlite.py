@@ -1,14 +1,14 @@
-"""Answers kept in one SQLite file, for any number of processes of one host.
+"""Answers cached in one SQLite file, for any number of processes on one host.
 
 How this works
 --------------
-A process reads without waiting for those that write (WAL). Writers take turns; one that would wait for longer than
-`_BUSY_SECONDS` leaves its answer out. What is kept is bounded by the pages in use: the oldest answers go first, and
-their pages are used again.
+Readers do not wait for writers in other processes (WAL). Writers take turns; one that would wait longer than
+`_BUSY_SECONDS` drops its answer. The limit counts the pages in use: the oldest answers go first, and their pages are
+reused.
 
-The file is no more than a cache. If it is damaged, or belongs to another program, the cache is off for this process,
-with one warning, and nothing is written to it. Connections are closed before a fork (`ProcessConnection`), and opened
-again by whoever needs one. One reads and one writes, so that within a process too nobody who reads waits for a writer.
+The file is only a cache. If it is damaged, or belongs to another program, this process does without it, logs one
+warning, and writes nothing to it. Connections are closed before a fork (`ProcessConnection`), and reopened on demand.
+One connection reads and one writes, so that readers do not wait for writers within a process either.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lee_llm_router.providers.cache.contract import AnswerStore, KeptValue
 ResultT = TypeVar("ResultT")
 
 APPLICATION_ID = 0x4C4C5243
-"""Stands in the file's header, and says that it is one of kept answers."""
+"""Identifies the file as one of cached answers, in its header."""
 VERSION = 1
 _BUSY_SECONDS = 0.02
 _PAGE = 4096
 _LARGEST_SHARE = 4
-"""A value larger than this part of the room is not kept: it would drive out too many others."""
+"""A value larger than this fraction of the room is dropped: it would evict too many others."""
 _DROPPED_AT_ONCE = 20
-"""One in so many answers goes when there is no room left, the oldest first."""
+"""If there is no room left, one in this many answers is deleted, the oldest first."""
 _SCHEMA = f"""
 PRAGMA auto_vacuum = INCREMENTAL;
 PRAGMA journal_mode = WAL;
@@ -50,12 +50,12 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class SqliteStore(AnswerStore):
-    """Keeps values in the file `path`, made when it is first used.
+    """Keeps values in the file `path`, which is created on first use.
 
     Args:
         path: The file.
-        max_bytes: Bytes that its pages may have together. The log beside it (``-wal``) comes on top, up to 4 MB.
-        clock: Says when a value is too old.
+        max_bytes: Maximum total size of its pages. The log next to it (``-wal``) adds up to 4 MB.
+        clock: Tells when a value has expired.
     """
 
     def __init__(self, path: str, max_bytes: int, clock: Clock) -> None:
@@ -100,7 +100,7 @@ class SqliteStore(AnswerStore):
         self._done(self._writer, keep, None)
 
     def clear(self) -> int:
-        """As `AnswerStore.clear`; the room is given back to the file system."""
+        """As `AnswerStore.clear`; returns the room to the file system."""
 
         def clear(db: sqlite3.Connection) -> int:
             count = db.execute("DELETE FROM answers").rowcount
@@ -116,7 +116,7 @@ class SqliteStore(AnswerStore):
                 connection.close()
 
     def _make_room(self, db: sqlite3.Connection) -> None:
-        """Delete answers until the pages in use are within the bound: those too old, then the oldest."""
+        """Delete answers until the pages in use are within the limit: expired ones, then the oldest."""
         if self._pages(db) <= self._max_pages:
             return
         db.execute("DELETE FROM answers WHERE until <= ?", (self._clock.time(),))
@@ -136,7 +136,7 @@ class SqliteStore(AnswerStore):
     def _done(
         self, connection: ProcessConnection, work: Callable[[sqlite3.Connection], ResultT], otherwise: ResultT
     ) -> ResultT:
-        """Return what `work` gives; `otherwise` where the file cannot be used, or not now."""
+        """Return the result of `work`; `otherwise` if the file cannot be used, or not now."""
         if self._is_off:
             return otherwise
         try:
@@ -170,7 +170,7 @@ class SqliteStore(AnswerStore):
             self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=16
         )
         try:
-            # In this order, since another process may make the tables in between.
+            # In this order, since another process may create the tables in between.
             is_empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
             mark = db.execute("PRAGMA application_id").fetchone()[0]
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -193,7 +193,7 @@ def _found(db: sqlite3.Connection, key: bytes, now: float) -> bytes | None:
 
 
 def _make(path: Path) -> None:
-    """Make the file, for its owner alone; a folder that is made for it is hidden from git."""
+    """Create the file, for its owner only; hide a folder created for it from git."""
     folder = path.parent
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True)

@@ -1,1 +1,1 @@
-"""Records what providers answer, and plays it again without a network: for tests."""
+"""Records what providers answer, and replays it without a network: for tests."""

@@ -1,4 +1,4 @@
-"""A cassette as text: one YAML document for each exchange, so that one is appended by one write and read by people."""
+"""A cassette as text: one YAML document per exchange, so that one write appends it and people can read it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ HEAD = b"# Answers of language models, recorded by Lee LLM Router (docs/testing.
 
 
 _ODD = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""What YAML takes for the end of a line, or does not hold as it is: it is escaped."""
+"""Characters that YAML takes for a line end, or cannot hold unescaped."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes long texts as blocks, and everything out."""
+    """Writes long texts as blocks, and repeated values in full."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - no reader should have to look elsewhere
-        """Return True: a value that occurs twice is written twice."""
+        """Return True: write a value that occurs twice in full both times."""
         return True
 
 
@@ -43,27 +43,27 @@ def exchanges_in(content: bytes) -> tuple[list[dict[str, Any]], bool]:
     """Return the exchanges in `content`, and whether its end is missing, as after a killed process.
 
     Raises:
-        ValueError: it is no cassette. Says where.
+        ValueError: it is no cassette. The message says where.
     """
     text = content.decode()
     try:
         return _checked(_documents(text)), False
     except (yaml.YAMLError, ValueError) as error:
-        # What was being written when the process was killed is the last document.
+        # The last document is what was being written when the process was killed.
         before, mark, _ = text.rpartition("\n---")
         try:
             kept = _checked(_documents(before)) if mark else []
         except (yaml.YAMLError, ValueError):
             raise ValueError(_told(error)) from None
         if not kept and content[: len(HEAD)] != HEAD[: len(content)]:
-            raise ValueError(_told(error)) from None  # some other file, which is nobody's recording
+            raise ValueError(_told(error)) from None  # some other file, which nobody recorded
         return kept, True
 
 
 def _documents(text: str) -> list[Any]:
     try:
         return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, ValueError):  # libyaml takes no half of a surrogate pair, which a model may write
+    except (yaml.YAMLError, ValueError):  # libyaml rejects half of a surrogate pair, which a model may write
         return list(yaml.load_all(text, Loader=yaml.SafeLoader))
 
 

@@ -1,4 +1,4 @@
-"""What a request has otherwise than the recorded one that is nearest to it, in words."""
+"""Describes how a request differs from the nearest recorded one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from lee_llm_router._util.scrubbing import bounded
 
 _MOST_SHOWN = 4
 _AROUND = 24
-"""Characters that are shown before the first difference of two texts, and after it."""
+"""Characters to show before and after the first difference of two texts."""
 _ABSENT = object()
 
 
 def nearest(asked: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return which of `recorded` is nearest to `asked`: it differs in the fewest places; None if there is none."""
+    """Return the element of `recorded` nearest to `asked`, which differs in the fewest places; None if there is
+    none."""
     best, least = None, 0.0
     for number, one in enumerate(recorded):
         found = list(_places(one, asked))
@@ -25,7 +26,7 @@ def nearest(asked: Mapping[str, Any], recorded: Sequence[Mapping[str, Any]]) -> 
 
 
 def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Return what is different, place by place."""
+    """Return the differences, place by place."""
     found = [f"{path}: {_in_words(old, new)}" for path, old, new in _places(recorded, asked)]
     more = len(found) - _MOST_SHOWN
     return "; ".join(found[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
@@ -52,7 +53,7 @@ def _share_that_differs(old: Any, new: Any) -> float:
 
 
 def _common(old: str, new: str) -> int:
-    """Return how many characters both begin with."""
+    """Return the length of the common prefix."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2

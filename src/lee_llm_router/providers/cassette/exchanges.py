@@ -1,4 +1,4 @@
-"""One exchange with a provider as plain data: what was asked, and what came of it. Without keys."""
+"""One exchange with a provider as plain data: the question, and the result. Without keys."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse, StreamChunk, 
 
 _NOT_ASKED = {"messages", "model", "role", "request_id", "metadata", "headers", "drop_unsupported", "inputs", "done"}
 _LONG_WORD = 2000
-"""Characters from which a text without white space, a picture say, is recorded as its digest."""
+"""Length from which a text without white space, such as a picture, is recorded as its digest."""
 _ERROR_FIELDS = ("status_code", "retry_after")
 _ERROR_FLAGS = ("final", "ask_again", "of_model", "local_shortage")
 
 
 def request_data(provider: str, request: LLMRequest | EmbeddingRequest, secrets: Sequence[str]) -> dict[str, Any]:
-    """Return what is asked of `provider`, as a cassette has it; two requests with equal data are equal.
+    """Return the question to `provider`, in a cassette's form; two requests with equal data are equal.
 
     Args:
         provider: The provider's name in the configuration.
         request: The request.
-        secrets: What must not stand in it.
+        secrets: What must not appear in it.
     """
     data: dict[str, Any] = {"provider": provider}
     if request.model is not None:
@@ -63,7 +63,7 @@ def request_data(provider: str, request: LLMRequest | EmbeddingRequest, secrets:
 
 
 def answer_entry(answer: Any, *, with_raw: bool) -> dict[str, Any]:
-    """Return a whole answer, or embeddings, under the name that says which."""
+    """Return a whole answer, or embeddings, under a name that says which."""
     if isinstance(answer, EmbeddingResponse):
         data = embedding_data(answer)
         data["vectors"] = [json.dumps(vector) for vector in answer.vectors]
@@ -75,7 +75,7 @@ def answer_entry(answer: Any, *, with_raw: bool) -> dict[str, Any]:
 
 
 def stream_entry(chunks: Sequence[StreamChunk], raw: Any) -> dict[str, Any]:
-    """Return the pieces of a streamed answer, and its `raw` where it is wanted."""
+    """Return the pieces of a streamed answer, and its `raw` if wanted."""
     return {"chunks": [_chunk_data(chunk) for chunk in chunks]} | _raw_entry(raw)
 
 
@@ -99,7 +99,7 @@ def answer_in(entry: Mapping[str, Any]) -> LLMResponse:
     """Return the whole answer of an exchange that has one.
 
     Raises:
-        ValueError: it holds none that can be read.
+        ValueError: it holds none that is readable.
     """
     data = dict(entry["answer"])
     cost = data.pop("cost_usd", None)
@@ -108,7 +108,7 @@ def answer_in(entry: Mapping[str, Any]) -> LLMResponse:
 
 
 def embeddings_in(entry: Mapping[str, Any]) -> EmbeddingResponse:
-    """As `answer_in`, of embeddings."""
+    """As `answer_in`, for embeddings."""
     data = dict(entry["embeddings"])
     data["vectors"] = [json.loads(vector) for vector in data["vectors"]]
     return embedding_of(data)
@@ -118,7 +118,7 @@ def chunks_in(entry: Mapping[str, Any]) -> list[StreamChunk]:
     """Return the pieces of a streamed answer; empty if it failed before the first.
 
     Raises:
-        ValueError: they cannot be read.
+        ValueError: they are not readable.
     """
     return [_chunk_of(data) for data in entry.get("chunks", ())]
 
@@ -178,7 +178,7 @@ def _raw_entry(raw: Any) -> dict[str, Any]:
         return {}
     try:
         return {"raw": json.dumps(raw, ensure_ascii=False)}
-    except (TypeError, ValueError, RecursionError):  # a provider of somebody else's may put anything there
+    except (TypeError, ValueError, RecursionError):  # a third-party provider may put anything there
         return {}
 
 

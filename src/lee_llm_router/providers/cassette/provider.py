@@ -1,4 +1,4 @@
-"""A provider around a provider: plays what is recorded, or asks and records it."""
+"""A provider around a provider: replays what is recorded, or asks and records it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse, StreamChunk
 AnswerT = TypeVar("AnswerT")
 
 _LEFT = "left"
-"""Marks a stream that its reader left before its end when it was recorded."""
+"""Marks a stream that its reader abandoned while it was recorded."""
 
 
 class Take:
-    """One request: what is recorded of it, or the recording of what comes. As a context it records what is raised."""
+    """One request: its recording, or the recorder of its result. As a context it records what is raised."""
 
     def __init__(
         self, tape: Tape, asked: Mapping[str, Any], secrets: Sequence[str], found: Mapping[str, Any] | None
@@ -46,7 +46,7 @@ class Take:
         self._secrets = secrets
         self._is_recorded = False
         self.found = found
-        """What is played; None: the provider is asked."""
+        """What to replay; None: ask the provider."""
 
     def __enter__(self) -> None:
         return
@@ -57,12 +57,12 @@ class Take:
 
     def whole(self, answer: AnswerT) -> AnswerT:
         """Record a whole answer, and return it."""
-        if isinstance(answer, (LLMResponse, EmbeddingResponse)):  # what is none fails in the engine
+        if isinstance(answer, (LLMResponse, EmbeddingResponse)):  # anything else fails in the engine
             self._record(answer_entry(answer, with_raw=self._tape.with_raw))
         return answer
 
     def streamed(self, chunks: Sequence[StreamChunk], raw: Any, how: Mapping[str, Any]) -> None:
-        """Record a stream with how it ended, once."""
+        """Record a stream and how it ended, once."""
         raw = (raw.get() if isinstance(raw, Deferred) else raw) if self._tape.with_raw else None
         self._record({**stream_entry(chunks, raw), **how})
 
@@ -73,10 +73,10 @@ class Take:
 
 
 class CassetteProvider(WrapperProvider):
-    """Plays from `tape`, and records on it what `inner` answers.
+    """Replays from `tape`, and records the answers of `inner` on it.
 
     Args:
-        inner: The provider that is recorded. While the tape only plays, it is never asked, and needs no key.
+        inner: The provider to record. If the tape only replays, it is never asked, and needs no key.
         tape: The cassette.
     """
 
@@ -86,7 +86,7 @@ class CassetteProvider(WrapperProvider):
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """What the inner provider can do; a tape that only plays keeps every timeout."""
+        """What the inner provider can do; a tape that only replays keeps every timeout."""
         known = self.inner.capabilities
         return known if self._tape.may_ask else replace(known, bounded=True)
 
@@ -140,7 +140,7 @@ class CassetteProvider(WrapperProvider):
 
     def _take(self, request: LLMRequest | EmbeddingRequest) -> Take:
         secrets: tuple[str, ...] = ()
-        with suppress(Exception):  # a key that cannot be read now is not known
+        with suppress(Exception):  # a key that cannot be read now is unknown
             secrets = tuple(self.inner.secrets())
         asked = request_data(self.name, request, secrets)
         return Take(self._tape, asked, secrets, self._tape.next_for(asked))
@@ -186,7 +186,7 @@ class CassetteProvider(WrapperProvider):
 
 
 class PlayedStream(ChunkStream):
-    """Recorded pieces, and the error after them, if there was one."""
+    """Recorded pieces, and the error after them if there was one."""
 
     def __init__(self, chunks: list[StreamChunk], error: Exception | None, raw: Any) -> None:
         self._chunks = iter(chunks)
@@ -210,7 +210,7 @@ class PlayedStream(ChunkStream):
 
 
 class RecordedStream(ChunkStream):
-    """Hands on the pieces of `inner`, and records them when it ends, breaks or is left."""
+    """Passes on the pieces of `inner`, and records them when it ends, fails or is abandoned."""
 
     def __init__(self, inner: ChunkStream, take: Take) -> None:
         self._inner = inner
@@ -263,6 +263,6 @@ class RecordedStream(ChunkStream):
         if chunk is None:
             self._raw = self._inner.whole_raw()
             self._take.streamed(self._chunks, self._raw, {})
-        elif isinstance(chunk, StreamChunk):  # what is none fails in the engine
+        elif isinstance(chunk, StreamChunk):  # anything else fails in the engine
             self._chunks.append(chunk)
         return chunk

@@ -10,11 +10,11 @@ from lee_llm_router.settings.fields import AllowString
 from lee_llm_router.settings.model import OriginSection
 
 CassetteMode: TypeAlias = Literal["once", "new", "record", "replay"]
-"""When providers are asked; `CassetteConfig.mode` says which means what."""
+"""When to ask providers; `CassetteConfig.mode` explains the values."""
 
 
 class CassetteConfig(OriginSection):
-    """A file of recorded answers. In the file, its path alone is enough."""
+    """A file of recorded answers. The configuration may give only its path."""
 
     path: str = Field(min_length=1, description="The file; a relative one starts at the configuration file.")
     mode: CassetteMode = Field(
@@ -39,4 +39,4 @@ def _from_path(value: Any) -> Any:
 
 
 AnyCassette: TypeAlias = Annotated[CassetteConfig, BeforeValidator(_from_path), AllowString()]
-"""A section `cassette`, or the path of the file alone."""
+"""A section `cassette`, or only the path of the file."""

@@ -1,10 +1,10 @@
-"""The file of a cassette: which exchange is played next, and how one is recorded.
+"""The file of a cassette: which exchange comes next, and how one is recorded.
 
 How this works
 --------------
-A file is read once, when a router opens it. Equal requests get their recorded outcomes in order, and each router begins
-with the first. A recorded exchange is appended by one write, so that a killed process leaves a file that can be read,
-and several processes may record at once.
+A file is read once, when a router opens it. Equal requests get their recorded results in order, and each router starts
+with the first. One write appends a recorded exchange, so that a killed process leaves a readable file, and several
+processes may record at once.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lee_llm_router.providers.cassette.differences import differences, nearest
 from lee_llm_router.providers.cassette.settings import CassetteMode
 
 _begun: set[str] = set()
-"""Files that this process has begun in mode `record`: another of its routers goes on."""
+"""Files that this process has begun in mode `record`: its other routers continue them."""
 _recording: weakref.WeakSet[Tape] = weakref.WeakSet()
-"""Tapes that are being recorded in mode `once`: another router of this process may record on them too."""
+"""Tapes being recorded in mode `once`: other routers of this process may record on them too."""
 _lock = ForkLock()
 
 
@@ -37,11 +37,11 @@ class Tape:
 
     Args:
         path: The file.
-        mode: When providers are asked.
-        with_raw: Whether the vendor's own form of answers is recorded.
+        mode: When to ask providers.
+        with_raw: Whether to record the vendor's own form of answers.
 
     Raises:
-        ConfigError: the file cannot be read, or is not there although it has to be.
+        ConfigError: the file cannot be read, or is missing although required.
     """
 
     def __init__(self, path: Path, mode: CassetteMode, *, with_raw: bool = True) -> None:
@@ -60,7 +60,7 @@ class Tape:
                 )
             if not is_there or (mode == "record" and name not in _begun):
                 if is_there:
-                    self._read()  # which refuses a file that is no cassette: it is not written over
+                    self._read()  # refuses a file that is no cassette, so that it is not overwritten
                 self._begin()
             if mode == "record":
                 _begun.add(name)
@@ -74,7 +74,7 @@ class Tape:
         self._lock = ForkLock()
 
     def next_for(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the exchange that is played for `request`; None if the provider is to be asked.
+        """Return the exchange to replay for `request`; None if the provider should be asked.
 
         Raises:
             UnrecordedRequestError: there is none, and nobody may be asked.
@@ -90,7 +90,7 @@ class Tape:
         raise self.missing(request)
 
     def missing(self, request: Mapping[str, Any]) -> UnrecordedRequestError:
-        """Return the error of a request that is not recorded, or not once more."""
+        """Return the error for a request that is not recorded, or not often enough."""
         played = self._played.get(_key(request))
         if played:
             what = f"this request is in it {played} time{'' if played == 1 else 's'}, and was asked once more"
@@ -116,7 +116,7 @@ class Tape:
             raise ProviderError(message, final=True, local_shortage=True) from error
 
     def close(self) -> None:
-        """End the recording: the next router plays it."""
+        """End the recording: the next router replays it."""
         with _lock:
             _recording.discard(self)
 
@@ -141,7 +141,7 @@ class Tape:
             while left:
                 left = left[os.write(descriptor, left) :]
         except BaseException:
-            # Else what is recorded next would stand in the middle of it, and nothing could be read.
+            # Otherwise the next recording would land in the middle of it, and make the file unreadable.
             with suppress(OSError):
                 os.ftruncate(descriptor, start)
             raise
@@ -158,7 +158,7 @@ class Tape:
         if is_cut:
             logger.warning("the end of the cassette %s is missing: its last exchange is left out", self.path)
             if self.may_ask:
-                self._append(b"\n")  # what is recorded next begins a line
+                self._append(b"\n")  # the next recording begins on a new line
         return exchanges
 
 

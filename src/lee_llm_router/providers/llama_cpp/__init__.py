@@ -1,4 +1,4 @@
-"""Models of llama.cpp, loaded from a GGUF file into this process."""
+"""llama.cpp models, loaded from a GGUF file into this process."""
 
 from typing import TYPE_CHECKING
 

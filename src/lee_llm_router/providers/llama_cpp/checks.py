@@ -1,4 +1,4 @@
-"""What the doctor is told of a model in this process: library, file, cores and memory. Loads nothing."""
+"""The doctor's checks of a model in this process: library, file, cores and memory. Loads nothing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Finding: TypeAlias = tuple[Literal["ok", "warning", "error"], str]
 
 
 def check_model(config: LlamaCppConfig, settings: LoadSettings | None) -> Iterator[Finding]:
-    """Check all that loading a model needs.
+    """Check everything that loading a model needs.
 
     Args:
         config: The provider's settings.
-        settings: How the model is loaded; None if the file cannot be named.
+        settings: How to load the model; None if the file cannot be named.
     """
     problem = library_problem()
     found = problem is None

@@ -1,12 +1,12 @@
-"""Reads what a GGUF file says of itself, without llama.cpp: for the doctor, and to refuse a file before it is loaded.
+"""Reads the header of a GGUF file, without llama.cpp: for the doctor, and to refuse a file before loading it.
 
 How this works. A GGUF file (version 2 or 3, of the specification in the ggml project) begins with a magic number, the
 numbers of tensors and of fields, then the fields (name, type, value) and a description of each tensor (name, shape,
-type, offset); the tensors' data follow. Everything is bounded by the size of the file, so that a forged number of
-elements ends in an error, not in a long loop. Long lists, such as the words of the vocabulary, are only counted.
+type, offset); the tensors' data follow. The size of the file limits everything, so that a forged number of elements
+ends in an error, not in a long loop. Long lists, such as the words of the vocabulary, are only counted.
 
-llama.cpp reads the file again and checks more. What it refuses it refuses with one sentence that fits every cause, so
-the usual causes are found here: another format, another version, a file that was cut.
+llama.cpp reads the file again and checks more. But it reports every refusal with the same sentence, so this module
+finds the usual causes: another format, another version, a truncated file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _MAX_FIELDS = 65_536
 _MAX_TENSORS = 1_000_000
 _MAX_NAME = 65_535
 _MAX_KEPT_TEXT = 1_000_000
-"""Bytes of the longest text that is kept: a chat template is one."""
+"""Size in bytes of the longest text to keep, such as a chat template."""
 _MAX_KEPT_LIST = 4096
-"""Elements of the longest list of numbers that is kept: one for each layer."""
+"""Length of the longest list of numbers to keep, which has one for each layer."""
 _DEFAULT_ALIGNMENT = 32
 _MAX_NUMBER = 2**31 - 1
 _MIN_TRAINED = 16
-"""Tokens of the shortest context that a model may have been trained with."""
+"""Tokens of the shortest plausible training context."""
 
 _SCALARS = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
@@ -53,15 +53,15 @@ _BLOCKS = {
 
 
 class GGUFError(Exception):
-    """A file is no GGUF file that can be used; the text says why, as the end of a sentence that names it."""
+    """The file is not a usable GGUF file; the text says why, as the end of a sentence that names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class GGUFHeader:
-    """What a file says of its model."""
+    """What a file says about its model."""
 
     size: int
-    """Bytes of the file."""
+    """Size of the file in bytes."""
     fields: dict[str, Any] = field(repr=False)
     """Numbers, texts and short lists of numbers, by name."""
     lengths: dict[str, int] = field(repr=False)
@@ -74,38 +74,39 @@ class GGUFHeader:
 
     @property
     def name(self) -> str:
-        """The name that its makers gave it; empty if they gave none."""
+        """The name from its makers; empty if there is none."""
         return str(self.fields.get("general.name") or "")
 
     @property
     def vocabulary(self) -> int:
-        """The number of tokens that the model knows."""
+        """The size of the model's vocabulary in tokens."""
         return self.lengths.get("tokenizer.ggml.tokens", 0)
 
     @property
     def context_length(self) -> int | None:
-        """Tokens of the longest conversation that it was trained with."""
+        """Tokens of the longest conversation in its training."""
         return self.number("context_length") or None
 
     @property
     def chat_template(self) -> str | None:
-        """How messages become one text (Jinja); None if the file does not say."""
+        """The template that turns messages into one text (Jinja); None if the file has none."""
         template = self.fields.get("tokenizer.chat_template")
         return template if isinstance(template, str) else None
 
     def number(self, name: str) -> int:
-        """Return the architecture's own field `name` as a whole number; of a list the largest; 0 if there is none."""
+        """Return the architecture's own field `name` as an integer; for a list the largest element; 0 if it is
+        missing."""
         value = self.fields.get(f"{self.architecture}.{name}", 0)
         numbers = [one for one in (value if isinstance(value, list) else [value]) if type(one) is int and one > 0]
         return max(numbers, default=0)
 
 
 def read_header(path: Path) -> GGUFHeader:
-    """Return what the file at `path` says of its model.
+    """Return what the file at `path` says about its model.
 
     Raises:
         OSError: it cannot be read.
-        GGUFError: it is no whole GGUF file.
+        GGUFError: it is not a complete GGUF file.
     """
     try:
         status = path.stat()
@@ -158,7 +159,7 @@ class _Reader:
         return header
 
     def _check_tensors(self, count: int, fields: dict[str, Any]) -> None:
-        """Check that the file is as long as its tensors say."""
+        """Check that the file is as long as its tensors require."""
         if not count:
             raise GGUFError("holds no tensors: it is a vocabulary or a template, and no model")
         end = 0
@@ -231,7 +232,7 @@ class _Reader:
 
 
 def _check_numbers(header: GGUFHeader) -> None:
-    """Check the numbers that llama.cpp believes, and ends the process over when they cannot be true."""
+    """Check the numbers that llama.cpp trusts: it ends the process if they cannot be true."""
     for name, value in header.fields.items():
         if isinstance(value, float) and (not isfinite(value) or (value < 0 and name.endswith("epsilon"))):
             raise GGUFError(f"cannot be right: {name} is {value}")
@@ -244,7 +245,7 @@ def _check_numbers(header: GGUFHeader) -> None:
 
 
 def _what_else(magic: bytes) -> str:
-    """Return what a file is that does not begin as a GGUF file, as the end of a sentence."""
+    """Return what a file is that does not begin like a GGUF file, as the end of a sentence."""
     if not magic:
         return "is empty"
     if len(magic) < 4:

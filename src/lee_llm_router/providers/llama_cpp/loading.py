@@ -1,4 +1,4 @@
-"""Loads a model, after checks that give every usual cause a typed error: llama.cpp has one sentence for all of them."""
+"""Loads a model. Checks first, to give each usual cause its own error: llama.cpp has one sentence for all of them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lee_llm_router.providers.llama_cpp.machine import free_address_space, free_
 from lee_llm_router.providers.llama_cpp.native import LoadSettings, NativeServer
 
 DEFAULT_CONTEXT = 4096
-"""Tokens of a conversation where the settings do not say, unless the model was trained with fewer."""
+"""Default tokens of a conversation, unless the model was trained with fewer."""
 INSTALL = 'pip install "lee-llm-router[local]"'
 
 _MIB = 1024 * 1024
 _OVERHEAD = 48 * _MIB
-"""Bytes that llama.cpp takes beside what depends on the model."""
+"""Bytes that llama.cpp uses besides those that depend on the model."""
 _ADDRESS_OVERHEAD = 768 * _MIB
-"""Bytes of address space beside what is filled: the library, stacks and arenas of threads."""
+"""Bytes of address space besides the memory in use: the library, stacks and arenas of threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class MemoryNeed:
     """Bytes that a loaded model takes."""
 
     weights: int
-    """The file, which stays on the disk as well: the system may drop parts of it, and read them again."""
+    """The file, which also stays on disk: the system may drop parts of it, and read them again."""
     filled: int
-    """What is computed: contexts, and the work on them."""
+    """Computed data: contexts, and working memory."""
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The total."""
         return self.weights + self.filled
 
 
@@ -52,11 +52,11 @@ def library_problem() -> str | None:
 
 
 def header_of(path: str) -> GGUFHeader:
-    """Return what the model's file says of itself.
+    """Return the header of the model's file.
 
     Raises:
-        ModelNotFoundError: there is no such file, or it is no model.
-        ProviderError: this machine has run out of something.
+        ModelNotFoundError: there is no such file, or it is not a model.
+        ProviderError: this machine has run out of a resource.
     """
     try:
         return read_header(Path(path))
@@ -70,12 +70,12 @@ def header_of(path: str) -> GGUFHeader:
 
 
 def context_of(wanted: int | None, header: GGUFHeader) -> int:
-    """Return the tokens that one conversation may have."""
+    """Return the most tokens of one conversation."""
     return wanted or min(DEFAULT_CONTEXT, header.context_length or DEFAULT_CONTEXT)
 
 
 def memory_need(settings: LoadSettings, header: GGUFHeader) -> MemoryNeed:
-    """Return about how much memory a model takes when it is loaded."""
+    """Return roughly how much memory a loaded model takes."""
     context, slots = context_of(settings.context, header), settings.slots
     batch = context if settings.embeddings else native.BATCH
     heads, width = max(1, header.number("attention.head_count")), header.number("embedding_length")
@@ -93,11 +93,11 @@ class MemoryProblem:
 
     message: str
     is_lasting: bool
-    """Whether it cannot fit, whatever else comes free."""
+    """Whether it can never fit, however much memory comes free."""
 
 
 def memory_problem(need: MemoryNeed) -> MemoryProblem | None:
-    """Return why a model cannot be loaded into the memory that is free; None if it fits."""
+    """Return why a model cannot be loaded into free memory; None if it fits."""
     free, whole, space = free_memory(), whole_memory(), free_address_space()
     if free is not None and need.filled > free:
         what = f"{shown_size(need.filled)} are needed beside the file, and {shown_size(free)} are free"
@@ -113,7 +113,7 @@ def load_model(settings: LoadSettings) -> NativeServer:
     """Load a model.
 
     Raises:
-        LLMRouterError: why it cannot be loaded.
+        LLMRouterError: it cannot be loaded.
     """
     header = header_of(settings.path)
     problem = library_problem()
@@ -155,5 +155,5 @@ def _short(message: str) -> LLMRouterError:
 
 
 def shown_size(count: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes in readable form."""
     return f"{max(1, round(count / _MIB))} MiB"

@@ -1,4 +1,5 @@
-"""What this process may use of its machine: cores and memory, by its system, its control group and its limits."""
+"""What this process may use of its machine: cores and memory, limited by the system, its control group and its
+ulimits."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
-"""Where a process sees its control groups, and which one it is in."""
+"""Lists the control groups of a process."""
 
 
 def usable_cores() -> int:
@@ -20,13 +21,13 @@ def usable_cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes this process could still fill without pushing anything else out; None if unknown."""
+    """Return how many more bytes this process could use without displacing anything; None if unknown."""
     known = [*_system_memory(), *_cgroup_memory()]
     return min(known) if known else None
 
 
 def whole_memory() -> int | None:
-    """Return how many bytes this process could fill if it were alone; None if unknown."""
+    """Return how many bytes this process could use if it were alone; None if unknown."""
     limits = [_words(folder / "memory.max") for folder in _cgroup_folders()]
     known = [int(words[0]) for words in limits if words and words[0].isdecimal()]
     if "SC_PHYS_PAGES" in os.sysconf_names:
@@ -77,7 +78,7 @@ def _cgroup_memory() -> Iterator[int]:
 
 
 def _cgroup_folders() -> Iterator[Path]:
-    """Yield the control groups that this process is in (version 2), the innermost first."""
+    """Yield the control groups (version 2) of this process, the innermost first."""
     for line in _lines(OWN_CGROUP):
         if line.startswith("0::"):
             folder = CGROUPS / line[3:].strip("/ \n")

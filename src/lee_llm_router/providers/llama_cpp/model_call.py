@@ -1,12 +1,12 @@
-"""One request to a model of this process, in a thread of its own, and its answer as a stream of bytes.
+"""One request to a model in this process, run in its own thread, and its answer as a stream of bytes.
 
-How this works. llama.cpp gives each event of an answer to a function, in the thread of the call. The function puts it
-into a queue and says whether to go on. Whoever made the call takes the events from there as a `WireStream`, in the form
-in which llama.cpp's server would send them over HTTP, so that the dialect of chat completions reads them unchanged.
+How this works. llama.cpp passes each event of an answer to a callback, in the thread of the call. The callback puts it
+into a queue and says whether to continue. The caller takes the events from there as a `WireStream`, in the form that
+llama.cpp's server would send over HTTP, so that the dialect of chat completions reads them unchanged.
 
-What goes wrong in the function must not reach C++, which would go on with an event missing: it ends the call, and is
-raised after it. Events that only tell how far the prompt has been read are dropped; the function is called for them all
-the same, and so a call can be stopped before its first token.
+An error in the callback must not reach C++, which would continue without the event: the error ends the call, and is
+raised after it. Events that only report prompt progress are dropped. They still invoke the callback, so that a call can
+be stopped before its first token.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from lee_llm_router.providers.llama_cpp.native import NativeServer
 from lee_llm_router.providers.llama_cpp.shared_model import SharedModel, Stop, StoppedError
 
 _PROGRESS = b'"prompt_progress":{'
-"""In an event that tells of the prompt alone. In a text its quotation marks would be escaped."""
+"""Found in events about the prompt only. Within text its quotation marks would be escaped."""
 _END_MARK = b"data: [DONE]\n\n"
 _ERROR = b'{"error":'
 
 _Item: TypeAlias = "bytes | LLMRouterError | None"
-"""An event, what broke the call, or its end."""
+"""An event, the error that ended the call, or its end."""
 
 
 class ModelCall:
-    """A request on its way. It begins with `start`, and ends at its last event or soon after `stop`.
+    """A request in progress. It begins with `start`, and ends at its last event or soon after `stop`.
 
     Args:
-        model: Who is asked.
+        model: The model to ask.
         body: The request, as JSON.
     """
 
     def __init__(self, model: SharedModel, body: bytes) -> None:
         self.items: SimpleQueue[_Item] = SimpleQueue()
         self.wake: Callable[[], None] | None = None
-        """Called after something was put into `items`, in any thread."""
+        """Called in any thread after an item was put into `items`."""
         self._model = model
         self._body = body
         self._stop = Stop()
@@ -56,16 +56,16 @@ class ModelCall:
         """Begin.
 
         Raises:
-            BlockingIOError: no thread can be started.
+            BlockingIOError: no thread can start.
         """
         start_in_thread(self._run)
 
     def stop(self) -> None:
-        """Have it end soon. Takes no lock and does not wait."""
+        """Make it end soon. Takes no lock and does not wait."""
         self._stop.is_set = True
 
     def late(self) -> LLMTimeoutError:
-        """Return the error for a call whose time is up, and stop it."""
+        """Return the error for a call that has run out of time, and stop it."""
         self.stop()
         if self._model.is_loaded:
             return LLMTimeoutError("the model in this process did not answer in time")
@@ -79,7 +79,7 @@ class ModelCall:
         except LLMRouterError as error:
             self._put(error)
         except Exception as error:  # noqa: BLE001 - what llama.cpp raises has no types of its own
-            error.__traceback__ = None  # its frames hold the native server, which must go when the model is closed
+            error.__traceback__ = None  # its frames hold the native server, which must be freed on close
             self._put(_native_error(error, has_begun=self._has_begun))
         else:
             self._put(self._broken)
@@ -88,7 +88,7 @@ class ModelCall:
         server.handle_chat_completions(self._body, self._take)
 
     def _take(self, event: bytes) -> bool:
-        """Take an event; return whether it is to be the last one."""
+        """Take an event; return whether it should be the last one."""
         try:
             if _PROGRESS not in event:
                 self._put(event)
@@ -98,7 +98,7 @@ class ModelCall:
         except BaseException as error:  # noqa: BLE001 - see above
             self._broken = ProviderError(f"an event of the answer was lost: {type(error).__name__}")
             return True
-        if self._stop.is_set:  # by whoever made the call, who has left; or by a close
+        if self._stop.is_set:  # by the caller, who has left; or by a close
             self._broken = ProviderError("the model was closed while it answered")
         return self._stop.is_set
 
@@ -110,38 +110,38 @@ class ModelCall:
 
 
 class EmbeddingCall(ModelCall):
-    """A request for embeddings. Its answer is one event, and it cannot be stopped once it is computed."""
+    """A request for embeddings. Its answer is one event, and it cannot be stopped while it is computed."""
 
     def _ask(self, server: NativeServer) -> None:
         self._put(server.handle_embeddings(self._body.decode()).encode())
 
 
 def _native_error(error: Exception, *, has_begun: bool) -> LLMRouterError:
-    """Return what llama.cpp raised as a typed error. Before its first event it only reads the request."""
+    """Return llama.cpp's exception as a typed error. Before its first event it only reads the request."""
     text = str(error) or type(error).__name__
     if isinstance(error, MemoryError):
         return ProviderError("memory is short for this call", local_shortage=True)
-    if not has_begun and isinstance(error, (RuntimeError, ValueError)):  # what C++ exceptions become
+    if not has_begun and isinstance(error, (RuntimeError, ValueError)):  # the types of C++ exceptions
         return InvalidRequestError(f"llama.cpp refuses the request: {text}", status_code=400)
     return ProviderError(f"llama.cpp failed: {text}")
 
 
 class _Answer:
-    """What the two forms of an answer share: how an item is read. Its status is known from the first event."""
+    """What both forms of an answer share: how to read an item. The first event determines its status."""
 
     raw_headers: RawHeaders = ()
 
     def __init__(self, call: ModelCall) -> None:
         self.status = 200
         self.refusal: bytes | None = None
-        """The error that came in place of an answer, as JSON."""
+        """The error that came instead of an answer, as JSON."""
         self.first = b""
-        """The first event of the answer; all of it, where it is an answer for embeddings."""
+        """The first event of the answer; for embeddings the whole answer."""
         self._call = call
         self._deadline = 0.0
         self._has_ended = False
         self._waiting: list[bytes] = []
-        """Parts of the body that were read while the answer was opened."""
+        """Parts of the body read while the answer was opened."""
 
     def allow(self, timeout: float) -> None:
         """As `WireStream.allow`."""
@@ -161,7 +161,7 @@ class _Answer:
         return left
 
     def _part(self, item: _Item) -> bytes | None:
-        """Return the part of the body that `item` is; empty after the last one, None if it is nothing of the body."""
+        """Return the part of the body in `item`; empty after the last one, None if it has none."""
         if isinstance(item, LLMRouterError):
             self._has_ended = True
             raise item
@@ -252,7 +252,7 @@ class AsyncAnswer(_Answer):
                 return items.get_nowait()
             self._waiter = self._loop.create_future()
             try:
-                if items.empty():  # what came before the waiter was there has not woken it
+                if items.empty():  # items that came before the waiter was set have not woken it
                     async with asyncio.timeout(self._left()):
                         await self._waiter
             except TimeoutError:
@@ -263,7 +263,7 @@ class AsyncAnswer(_Answer):
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None:
-            with suppress(RuntimeError):  # the loop was closed
+            with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(_set, waiter)
 
 

@@ -1,16 +1,16 @@
-"""The only file that knows xllamacpp: starts its server in this process, and keeps it apart from the outside.
+"""The only file that imports xllamacpp: starts its server in this process, and isolates it from the outside.
 
-How this works. `xllamacpp.Server` is llama.cpp's server as an object. It loads a model, runs threads of its own, and
-always listens for HTTP as well, without a key. Nobody is to reach that, so it listens on a Unix socket in a private
+How this works. `xllamacpp.Server` is llama.cpp's server as an object. It loads a model, runs its own threads, and
+always listens for HTTP as well, without a key. Nobody should reach that, so it listens on a Unix socket in a private
 folder, with a key that nobody knows, and the socket is removed as soon as the model is loaded.
 
-- Loading holds the interpreter's lock for as long as it takes. So it is made short: the file is read before, without
-  the lock, so that the load finds it in memory, and nothing is tried out (`warmup`, `fit_params`).
+- Loading holds the interpreter's lock throughout. To shorten that, the file is read beforehand, without the lock, so
+  that the load finds it in memory, and nothing is tried out (`warmup`, `fit_params`).
 - Its log is switched off. It belongs to the whole process, and would write to standard error.
 - A prompt is computed in pieces of `BATCH` tokens, since a call can be stopped only between two of them.
-- A forked child has none of the native threads, so it must never destroy a server of its parent: that would wait for
-  them for ever. The object is kept for good (`abandon_after_fork`), and the destructors that C++ runs at the end of
-  the process, some of which wait for those threads too, are skipped.
+- A forked child has none of the native threads, so it must never destroy its parent's server: that would wait for them
+  forever. The object is kept until the process ends (`abandon_after_fork`). Some of the destructors that C++ runs at
+  that point wait for those threads too, so they are skipped.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from lee_llm_router._util.data_class import dataclass
 from lee_llm_router.providers.llama_cpp.settings import Pooling
 
 BATCH = 128
-"""Tokens of a prompt that are computed at once. More is hardly faster."""
+"""Prompt tokens to compute at once. A larger number is hardly faster."""
 _READ_AHEAD = 8 * 1024 * 1024
 _LONGEST_SOCKET_PATH = 100
 """Bytes. The address of a Unix socket holds 108, on macOS 104."""
 
 
 class NativeServer(Protocol):
-    """What is used of `xllamacpp.Server`."""
+    """The methods of `xllamacpp.Server` in use."""
 
     def handle_chat_completions(self, body: bytes, callback: Any, /) -> None:
-        """Answer the request `body`, giving each event to `callback`, until that returns true."""
+        """Answer the request `body`: pass each event to `callback`, until that returns true."""
         ...
 
     def handle_embeddings(self, body: str, /) -> str:
@@ -48,11 +48,11 @@ class NativeServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """How a model is loaded. Providers whose settings are equal share it."""
+    """How to load a model. Providers with equal settings share it."""
 
     path: str
     context: int | None
-    """Tokens of one conversation; None: as the file says."""
+    """Tokens of one conversation; None: the file's default."""
     slots: int
     threads: int
     gpu_layers: int | None
@@ -65,13 +65,13 @@ def load_library() -> Any:
     """Return the module xllamacpp.
 
     Raises:
-        ImportError: it is not installed, or does not fit this machine.
+        ImportError: it is not installed, or does not run on this machine.
     """
     return import_module("xllamacpp")
 
 
 def read_ahead(path: str) -> None:
-    """Have the system read the file at `path` into its memory."""
+    """Make the system read the file at `path` into memory."""
     buffer = bytearray(_READ_AHEAD)
     with suppress(OSError), Path(path).open("rb", buffering=0) as file:
         while file.readinto(buffer):
@@ -79,17 +79,17 @@ def read_ahead(path: str) -> None:
 
 
 def start_server(settings: LoadSettings, context: int, alias: str) -> NativeServer:
-    """Load a model. Holds the interpreter's lock meanwhile.
+    """Load a model. Holds the interpreter's lock throughout.
 
     Args:
         settings: What to load, and how.
         context: Tokens of one conversation.
-        alias: What the model is called in its answers.
+        alias: The model's name in its answers.
 
     Raises:
         ImportError: as `load_library`.
-        OSError: there is no folder for temporary files.
-        RuntimeError: llama.cpp cannot load it; the message says nothing of why.
+        OSError: there is no temporary folder.
+        RuntimeError: llama.cpp cannot load it; the message does not say why.
     """
     library = load_library()
     with tempfile.TemporaryDirectory(prefix="lee-llama-") as folder:
@@ -123,7 +123,7 @@ def _start(library: Any, settings: LoadSettings, context: int, alias: str, socke
         params.chat_template = settings.chat_template
     if settings.embeddings:
         params.embedding = True
-        params.n_batch = params.n_ubatch = context  # a text goes through in one piece
+        params.n_batch = params.n_ubatch = context  # a text is processed in one piece
         pooling = (settings.pooling or "mean").upper()
         params.pooling_type = getattr(library.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling}")
     server: NativeServer = library.Server(params)
@@ -135,18 +135,18 @@ def _has_gpu(library: Any) -> bool:
 
 
 def keep(server: NativeServer) -> None:
-    """Keep `server` from ever being destroyed."""
+    """Prevent `server` from ever being destroyed."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
 
 
 def abandon_after_fork(servers: list[NativeServer]) -> None:
-    """Keep the parent's `servers` from being destroyed in this forked child, and skip C++'s clean-up at its end."""
+    """Prevent the parent's `servers` from being destroyed in this forked child, and skip C++'s cleanup at its end."""
     for server in servers:
         keep(server)
     if not sys.platform.startswith("linux"):
         return
     with suppress(AttributeError, OSError):  # another C library has no such function
         system = ctypes.CDLL(None)
-        # A function registered now runs before the destructors that were registered earlier. This one ends the process
-        # with its exit code; Python has written out its own buffers by then.
+        # A function registered now runs before the destructors registered earlier. This one ends the process with its
+        # exit code; by then Python has flushed its own buffers.
         system.on_exit(ctypes.cast(system._exit, ctypes.c_void_p), None)

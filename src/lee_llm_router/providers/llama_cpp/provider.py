@@ -1,9 +1,9 @@
 """The provider type `llama_cpp`: a model in this process, from a GGUF file, with no server and no network.
 
-How this works. `shared_model` keeps the model and loads it when it is first used; `model_call` runs one request in a
-thread; `native` is all that knows xllamacpp. llama.cpp takes and gives what its server does over HTTP, so the dialect
-of chat completions writes the requests and reads the answers. Every answer is asked for as a stream, since only a
-stream can be stopped; one that is wanted whole is put together here.
+How this works. `shared_model` keeps the model and loads it on first use; `model_call` runs one request in a thread;
+only `native` imports xllamacpp. Requests and answers have the same form as over HTTP with llama.cpp's server, so the
+dialect of chat completions writes and reads them. Every request asks for a stream, since only a stream can be stopped;
+this module merges the chunks if the caller wants a whole answer.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ from lee_llm_router.response.types import LLMRequest, LLMResponse
 _DIALECT = ChatDialect()
 _EMBEDDINGS = OpenAIEmbeddings()
 _EMBEDDING_BATCH = 8
-"""Texts that are embedded in one call. It cannot be stopped before its end."""
+"""Texts to embed in one call, which cannot be stopped before its end."""
 _CAPABILITIES = Capabilities(tools=True, bounded=True, hedged=False)
 _WITH_EMBEDDINGS = replace(_CAPABILITIES, embeddings=True)
 _MAX_REMEMBERED = 1000
-"""JSON Schemas that are remembered; a caller may give any."""
+"""JSON Schemas to remember; bounded, since a caller may pass any."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """One request on its way, with what is needed to read its answer."""
+    """One request in flight, with what is needed to read its answer."""
 
     call: ModelCall
     reply: HTTPReply
     schema: str | None
-    """The JSON Schema that llama.cpp is to hold the model to, as text; None if it is to hold it to none."""
+    """The JSON Schema for llama.cpp to enforce, as text; None if there is none."""
 
 
 class LlamaCppProvider(Provider[LlamaCppConfig]):
-    """Asks a model in this process."""
+    """Uses a model in this process."""
 
     config_model: ClassVar[type[ProviderConfig]] = LlamaCppConfig
     inexpressible: ClassVar[Mapping[str, str]] = {
@@ -80,7 +80,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
         super().__init__(name, config, clock)
         self._secrets = config.filled_values()
         self._unheld: set[str] = set()
-        """JSON Schemas that llama.cpp makes no grammar of."""
+        """JSON Schemas that llama.cpp cannot turn into a grammar."""
         self._lock = ForkLock()
         self._model: SharedModel | None = None
         self._no_path: LLMRouterError | None = None
@@ -93,14 +93,14 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
     @classmethod
     def unsupported(cls, request: LLMRequest, settings: LlamaCppConfig) -> Mapping[str, str]:
-        """As `Provider.unsupported`; tools too, if the model's template has no place for them."""
+        """As `Provider.unsupported`; includes tools if the model's template does not support them."""
         found = super().unsupported(request, settings)
         if request.tools and not _takes_tools(settings):
             return {**found, "tools": "the model's chat template has no place for tools"}
         return found
 
     def complete(self, request: LLMRequest, timeout: float) -> LLMResponse:
-        """Ask once. `timeout` bounds everything, the loading of the model included."""
+        """Ask once. `timeout` bounds everything, including the loading of the model."""
         asked = self._asked(request)
         answer = Answer(asked.call)
         with self._begun(asked, answer, timeout):
@@ -118,7 +118,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
             return self._response(asked, await answer.whole())
 
     def stream(self, request: LLMRequest, timeout: float) -> ChunkStream:
-        """Ask once. `timeout` bounds the time until the model has begun to read the prompt."""
+        """Ask once. `timeout` bounds the time until the model begins to read the prompt."""
         asked = self._asked(request)
         answer = Answer(asked.call)
         with self._begun(asked, answer, timeout):
@@ -137,7 +137,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """What the model can do, by the settings."""
+        """What the model can do, according to the settings."""
         return _WITH_EMBEDDINGS if self.config.embeddings else _CAPABILITIES
 
     def embed(self, request: EmbeddingRequest, timeout: float) -> EmbeddingResponse:
@@ -165,7 +165,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
         return request.response()
 
     def secrets(self) -> Iterable[str]:
-        """As `Provider.secrets`; and the values filled into what is sent."""
+        """As `Provider.secrets`, with the values filled into requests."""
         return self._secrets
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
             release(model)
 
     async def aclose(self) -> None:
-        """As `close`, in a thread: calls may have to be waited for."""
+        """As `close`, in a thread: it may have to wait for calls."""
         await call_in_thread_async(self.close)
 
     def check(self) -> Iterator[tuple[Literal["ok", "warning", "error"], str]]:
@@ -186,7 +186,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
         yield from check_model(self.config, None if self._model is None else self._model.settings)
 
     def _asked(self, request: LLMRequest) -> _Asked:
-        """Return `request` as a call that has not begun."""
+        """Return `request` as a call that has not started."""
         model = self._open_model()
         body = _DIALECT.encode(request, chat_settings(), stream=True)
         schema = None
@@ -226,7 +226,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
     @contextmanager
     def _begun(self, asked: _Asked, answer: Answer | AsyncAnswer, timeout: float) -> Iterator[None]:
-        """Begin a call, whose answer is opened, and perhaps read, within the block; stop it if that fails."""
+        """Start a call, whose answer is opened, and perhaps read, within the block; stop it if that fails."""
         answer.allow(timeout)
         try:
             asked.call.start()
@@ -238,14 +238,14 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
             raise
 
     def _ask_without(self, schema: str, error: InvalidRequestError) -> None:
-        """Ask for JSON in words from now on, where llama.cpp may have refused `schema`."""
+        """Ask for JSON in words from now on, if llama.cpp may have refused `schema`."""
         if len(self._unheld) >= _MAX_REMEMBERED:
             self._unheld.clear()
         self._unheld.add(schema)
         error.ask_again = True
 
     def _check(self, asked: _Asked, answer: Answer | AsyncAnswer) -> None:
-        """Raise the error that came in place of an answer, if one did."""
+        """Raise the error that came instead of an answer, if there is one."""
         if answer.refusal is not None:
             raise _DIALECT.failure(replace(asked.reply, status=_status_in(answer.refusal), body=answer.refusal))
 
@@ -257,7 +257,7 @@ class LlamaCppProvider(Provider[LlamaCppConfig]):
 
 
 def shortened(vector: Vector, dimensions: int) -> Vector:
-    """Return the first `dimensions` numbers of a vector, brought to length 1, as the models' makers say to do it.
+    """Return the first `dimensions` numbers of a vector, scaled to length 1, as the models' makers recommend.
 
     Raises:
         InvalidRequestError: it has fewer.
@@ -270,12 +270,12 @@ def shortened(vector: Vector, dimensions: int) -> Vector:
 
 @lru_cache(maxsize=1)
 def chat_settings() -> OpenAIChatConfig:
-    """Return the settings by which the dialect of chat completions writes and reads."""
+    """Return the settings for the dialect of chat completions."""
     return OpenAIChatConfig(type="http", base_url="http://in-this-process/v1")
 
 
 def load_settings_of(config: LlamaCppConfig) -> LoadSettings:
-    """Return how the model of a provider with the settings `config` is loaded.
+    """Return how to load the model of a provider with the settings `config`.
 
     Raises:
         OSError: the path begins with ~, and there is no home.
@@ -294,18 +294,18 @@ def load_settings_of(config: LlamaCppConfig) -> LoadSettings:
 
 
 def _takes_tools(config: LlamaCppConfig) -> bool:
-    """Return whether the model's chat template has a place for tools; true if that cannot be told."""
+    """Return whether the model's chat template supports tools; true if unknown."""
     template = config.chat_template
     if template is None:
         try:
             template = read_header(Path(load_settings_of(config).path)).chat_template
         except (OSError, GGUFError):
-            return True  # the attempt says what is wrong with the file
+            return True  # the attempt reports what is wrong with the file
     return "tools" in (template or "")
 
 
 def _status_in(refusal: bytes) -> int:
-    """Return the status that an error of llama.cpp names."""
+    """Return the status in an error of llama.cpp."""
     try:
         code = from_json(refusal)["error"]["code"]
     except (ValueError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""Writes requests to a model of this process: OpenAI's chat completions, less what llama.cpp cannot do. Pure."""
+"""Writes requests to a model in this process: OpenAI's chat completions, without what llama.cpp cannot do. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SAMPLING = (
 )  # fmt: skip
 _OURS = ("stream", "return_progress")
 _MAX_REPEATS = 1000
-"""The longest repetition that a grammar is asked for. llama.cpp refuses those above 2000, and prints the grammar."""
+"""The longest repetition to request in a grammar. llama.cpp refuses those above 2000, and prints the grammar."""
 _MAX_GROUPS = 50
-"""Groups of a pattern; llama.cpp gives up where more than about 100 are nested."""
+"""Groups of a pattern; llama.cpp fails if more than about 100 are nested."""
 _LENGTHS = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
 _DATA = frozenset({"const", "enum", "default", "examples", "example", "required"})
-"""Keywords whose values are no schemas."""
+"""Keywords whose values are not schemas."""
 
 _PIECE = re.compile(
     r'\\[dws]|\\[^A-Za-z0-9]|\[\^?(?:[^\]\\\["]|\\[dws]|\\[^A-Za-z0-9])+\]|\((?:\?:|(?!\?))|\)|\{\d{1,4}(?:,\d{0,4})?\}'
@@ -27,33 +27,33 @@ _PIECE = re.compile(
 )
 _IN_CLASS = re.compile(r"\\[dws]|\\[^A-Za-z0-9]|[^\\]")
 _CLASSES = {r"\d": "0-9", r"\w": "a-zA-Z0-9_", r"\s": " "}
-"""What stands for a class of characters. All others of `\\s` cannot stand in a JSON text as they are."""
+"""Replacements for character classes. JSON text cannot contain the other characters of `\\s` unescaped."""
 _NO_TEXT = r'"\\\x00-\x1F'
-"""Characters that cannot stand in a JSON text as they are. llama.cpp would let them through."""
+"""Characters that JSON text cannot contain unescaped. llama.cpp would let them through."""
 _REPEATS = ("*", "+", "?")
 _KEPT_ESCAPES = frozenset("^$.[](){}|*+?-")
 _ODD_SETS = ("--", "&&", "~~", "||")
-"""What may mean something else in a class, in a later version of Python's `re`."""
+"""Sequences that may have another meaning in a class, in a later version of Python's `re`."""
 
 
 def finished_body(
     body: dict[str, Any], request: LLMRequest, extra: Mapping[str, Any], *, hold_to_schema: bool
 ) -> dict[str, Any]:
-    """Return `body`, what the dialect of chat completions has written for `request`, as llama.cpp takes it.
+    """Return `body`, which the dialect of chat completions has written for `request`, in llama.cpp's form.
 
     Args:
         body: The body; it is changed.
-        request: What is asked.
+        request: The request.
         extra: The provider's own additions.
-        hold_to_schema: Whether llama.cpp is to hold the model to the schema; otherwise to JSON alone.
+        hold_to_schema: Whether llama.cpp should enforce the schema; otherwise only JSON.
 
     Raises:
-        InvalidRequestError: `extra_body` sets what decides how answers are read.
+        InvalidRequestError: `extra_body` sets a field that determines how answers are read.
     """
     for name in _OURS:
         if name in request.extra_body:
             raise InvalidRequestError(f"extra_body must not set {name}: it decides how answers are read", sent=False)
-    body.pop("model", None)  # the answer then says which file has served
+    body.pop("model", None)  # the answer then names the file that served
     for name in _SAMPLING:
         value = getattr(request, name)
         if value is not None:
@@ -61,7 +61,7 @@ def finished_body(
     if request.top_logprobs is not None:
         body.setdefault("logprobs", True)
     if request.reasoning_effort == "none":
-        # Templates of models that think have this switch.
+        # Templates of thinking models have this switch.
         body.setdefault("chat_template_kwargs", {"enable_thinking": False})
     body.update(extra)
     body.update(request.extra_body)
@@ -83,9 +83,9 @@ def _response_format(asked: Any, hold_to_schema: bool) -> Any:
 
 
 def for_grammar(schema: Any) -> Any:
-    """Return the JSON Schema `schema`, or what holds one, without what llama.cpp makes no grammar of.
+    """Return the JSON Schema `schema`, or what holds one, without what llama.cpp cannot turn into a grammar.
 
-    For that it would print a warning to standard error. The answer is checked against the whole schema all the same.
+    For those parts it would print a warning to standard error. The answer is still checked against the whole schema.
     """
     if isinstance(schema, Mapping):
         kept: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def for_grammar(schema: Any) -> Any:
 
 
 def grammar_pattern(pattern: str) -> str | None:
-    """Return the regular expression `pattern` in the form that llama.cpp knows; None if it has none."""
+    """Return the regular expression `pattern` in llama.cpp's form; None if it has none."""
     is_whole = pattern.startswith("^") and pattern.endswith("$") and len(pattern) >= 2
     if not is_whole or pattern.count("(") > _MAX_GROUPS:
         return None
@@ -116,7 +116,7 @@ def grammar_pattern(pattern: str) -> str | None:
             return None
         before, piece, position = piece, match[0], match.end()
         if piece in _REPEATS and (before in _REPEATS or before.endswith("}")):
-            return None  # a lazy or possessive one
+            return None  # a lazy or possessive quantifier
         part = _rewritten(piece)
         if part is None:
             return None

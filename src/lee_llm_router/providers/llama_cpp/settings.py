@@ -14,7 +14,7 @@ from lee_llm_router.settings.fields import Integer
 
 MAX_SLOTS = 64
 MIN_CONTEXT = 256
-"""Tokens. llama.cpp rounds a smaller context up to this, and ends the process over one that holds a single token."""
+"""Tokens. llama.cpp rounds a smaller context up to this, and ends the process if a context holds a single token."""
 MAX_CONTEXT = 16_777_216
 
 Pooling: TypeAlias = Literal["mean", "cls", "last"]
@@ -73,7 +73,7 @@ class LlamaCppConfig(ProviderConfig):
     @model_validator(mode="before")
     @classmethod
     def _named_after_file(cls, written: Any) -> Any:
-        """Give the model the name of its file, where it has no other: a chain shows what would answer."""
+        """Name the model after its file if it has no other name: a chain shows what would answer."""
         if isinstance(written, Mapping) and written.get("model") is None:
             path = written.get("model_path")
             if isinstance(path, str) and (name := PurePath(path).stem):

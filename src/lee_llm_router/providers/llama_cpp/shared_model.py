@@ -1,17 +1,16 @@
-"""Models of this process: each is loaded once for its settings, by the first call, and shared by all providers.
+"""Models in this process: the first call loads each one once per set of settings, and all providers share it.
 
-How this works. A provider claims its model when it is built and gives it back when it is closed; the last one to do so
-closes the model. A call runs in a thread of its own (`ModelCall.start`): it waits there until the model is loaded and
-one of its slots is free, and then for llama.cpp. Whoever made the call waits for its events with a time limit, and may
-leave at any time: the call notices that it was stopped at its next event, which llama.cpp gives after each token and
-after each piece of a prompt.
+How this works. A provider claims its model when it is built and releases it when it is closed; the last release closes
+the model. A call runs in its own thread (`ModelCall.start`), which waits until the model is loaded and one of its slots
+is free, and then for llama.cpp. The caller waits for events with a time limit, and may leave at any time. The call
+notices that it was stopped at its next event, which llama.cpp sends after each token and after each piece of a prompt.
 
-- One call loads; the others wait for it. If nobody waits any longer, the load goes on all the same, and serves the
-  next call. If it fails, each call that waits tries in turn, and raises what it finds.
-- A model that is closed while calls run stops them. The native server is destroyed once the last of them has left it.
-- At the end of the program every call is stopped and waited for: a native thread that comes back to an interpreter that
-  is gone ends the process with an abort.
-- A forked child loads the model anew. If its parent had one loaded, what the child loads it keeps until it ends: see
+- One call loads; the others wait for it. If nobody waits any longer, the load continues, and serves the next call. If
+  it fails, each waiting call tries in turn, and raises its own error.
+- Closing a model stops its running calls. The native server is destroyed once the last of them has left it.
+- At the end of the program every call is stopped and awaited: if a native thread returned to an interpreter that is
+  gone, the process would abort.
+- A forked child loads the model anew. If its parent had one loaded, the child keeps what it loads until it ends: see
   `native`.
 """
 
@@ -32,10 +31,10 @@ from lee_llm_router.providers.llama_cpp.native import LoadSettings, NativeServer
 T = TypeVar("T")
 
 _LOOK_AGAIN = 0.2
-"""Seconds after which a call that waits looks whether it was stopped. Stopping takes no lock: a garbage collection may
-do it."""
+"""Seconds between checks of a waiting call whether it was stopped. Stopping takes no lock: a garbage collection may do
+it."""
 _CLOSE_SECONDS = 10.0
-"""The longest time that closing a model waits for its calls. They end by themselves later."""
+"""Most seconds that closing a model waits for its calls. They end by themselves later."""
 _EXIT_SECONDS = 60.0
 """The same at the end of the program."""
 
@@ -45,7 +44,7 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """Says to one call that it should end. Setting it takes no lock."""
+    """Tells one call to end. Setting it takes no lock."""
 
     __slots__ = ("is_set",)
 
@@ -54,7 +53,7 @@ class Stop:
 
 
 class SharedModel:
-    """One model, loaded when it is first used.
+    """One model, loaded on first use.
 
     Args:
         settings: What to load, and how.
@@ -78,11 +77,11 @@ class SharedModel:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether a call need not wait for it to be loaded."""
+        """Whether calls can run without waiting for the load."""
         return self._server is not None
 
     def use(self, work: Callable[[NativeServer], T], stop: Stop) -> T:
-        """Return what `work` makes of the loaded model, in a slot of its own. Waits for both.
+        """Return the result of `work` with the loaded model, in a slot of its own. Waits for model and slot.
 
         Raises:
             StoppedError: `stop` was set, or the model was closed.
@@ -94,13 +93,13 @@ class SharedModel:
             try:
                 return work(server)
             finally:
-                del server  # after a close this is the last reference: the server is destroyed here
+                del server  # after a close this is the last reference: this destroys the server
                 self._leave()
         finally:
             self._stops.discard(stop)
 
     def close(self, timeout: float = _CLOSE_SECONDS) -> None:
-        """Stop all calls and destroy the native server, at the latest when the last of them has left it."""
+        """Stop all calls and destroy the native server, at the latest when the last call has left it."""
         deadline = monotonic() + timeout
         with self._lock:
             self._is_closed = True
@@ -119,7 +118,7 @@ class SharedModel:
             self._is_closed = False
 
     def abandon(self) -> list[NativeServer]:
-        """Forget all that belongs to the parent, in a forked child; return its servers."""
+        """In a forked child, forget everything that belongs to the parent; return its servers."""
         server = self._server
         self._reset()
         return [] if server is None else [server]
@@ -161,16 +160,16 @@ class SharedModel:
 
 
 class _State:
-    """All models of this process."""
+    """All models in this process."""
 
     def __init__(self) -> None:
         self.models: dict[LoadSettings, SharedModel] = {}
         self.lock = ForkLock(reentrant=True)
         self.is_tainted = False
-        """Whether this process was forked from one with a loaded model: no native server may be destroyed here."""
+        """Whether this process was forked from one with a loaded model: it must not destroy any native server."""
 
     def abandon_all(self) -> None:
-        """Leave to the parent what is the parent's, in a forked child."""
+        """In a forked child, leave to the parent what is the parent's."""
         servers = [server for model in self.models.values() for server in model.abandon()]
         if servers or self.is_tainted:
             self.is_tainted = True
@@ -198,7 +197,7 @@ def claim(settings: LoadSettings) -> SharedModel:
 
 
 def release(model: SharedModel) -> None:
-    """Give back what `claim` returned. The last one closes the model."""
+    """Give back the result of `claim`. The last one closes the model."""
     with _state.lock:
         model.claims -= 1
         if model.claims > 0:
