@@ -284,8 +284,12 @@ class Intake:
 
     def _told_apart(
         self, found: Sequence[FoundRow]
-    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], list[SeenRow]]:
-        """Give equal rows ids of their own; return the ledger's entries, the rows with their keys, and the counts."""
+    ) -> tuple[dict[bytes, LedgerRow], list[tuple[bytes, FoundRow]], dict[bytes, int]]:
+        """Give equal rows ids of their own.
+
+        Returns:
+            The ledger's entries, the rows with their keys, and how often the repeated ones have come by now.
+        """
         ledger = self._output.ledger
         keys = [_key(row) for row in found]
         known = ledger.known(keys)
