@@ -108,8 +108,6 @@ class RowForm:
 
     def row(self, value: Any, line: int) -> BatchRow | BrokenRow:
         """Return `value` as a row, or what is wrong with it. Never raises."""
-        if isinstance(value, BatchRow):
-            return value
         own_id: str | None = None
         messages: str | list[Message]
         try:
