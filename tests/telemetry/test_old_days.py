@@ -21,9 +21,6 @@ from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 TODAY = "20270115.jsonl"
 
 
-# --- pruning ---
-
-
 def test_a_folder_with_the_name_of_a_day_stops_no_pruning(tmp_path: Path) -> None:
     for place in ("20200101.jsonl", "20210101.jsonl", "20220101.jsonl"):
         (tmp_path / place).mkdir()
@@ -109,9 +106,6 @@ def test_a_clock_that_jumps_over_midnight_and_back_loses_nothing(tmp_path: Path)
     kept = {path.name: {TraceRecord.from_json(line).request_id for line in path.read_bytes().splitlines()}
             for path in tmp_path.glob("*.jsonl")}  # fmt: skip
     assert kept == written
-
-
-# --- two processes at once ---
 
 
 def test_processes_that_delete_at_once_disturb_no_one(tmp_path: Path) -> None:

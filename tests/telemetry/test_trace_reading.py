@@ -14,8 +14,6 @@ from helpers.trace_files import DAY, clock_at, day_files, ids
 from lee_llm_router._util.ids import new_request_id
 from lee_llm_router.telemetry.stores.jsonl import LocalFileTraceStore
 
-# --- reading ---
-
 
 def test_last_gives_whole_calls_oldest_first_though_they_were_mixed(tmp_path: Path) -> None:
     """Calls that ran at once are told apart; the n whose records came last are given, with all their attempts."""
@@ -122,9 +120,6 @@ def test_a_file_deleted_between_listing_and_reading_is_passed_over(
     monkeypatch.setattr(os, "open", gone)
     assert ids(store.last(9)) == [("b", 0)]
     store.close()
-
-
-# --- records as JSON ---
 
 
 def test_an_id_is_found_on_any_line_however_the_lines_lie_in_the_file(store: LocalFileTraceStore) -> None:
