@@ -53,6 +53,8 @@ def whole_answer(reply: HTTPReply, answer: Mapping[str, Any]) -> LLMResponse:
     content, reason = answer.get("content"), answer.get("stop_reason", "")
     if answer.get("type") == "error" or answer.get("error"):
         raise failure_within(reply, answer)
+    if isinstance(content, str) and reason:
+        content = [{"type": "text", "text": content}]
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise invalid_answer(reply, f"without content: {describe_body(reply, is_no_answer=True)}")
     if not isinstance(reason, str):

@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from lee_llm_router._util.lenient_json import whole_text
 from lee_llm_router.providers.http.dialects.anthropic.blocks import block_kind
+from lee_llm_router.providers.http.dialects.arguments_so_far import ArgumentsSoFar
 
 IMPLIED = {"text_delta": "text", "citations_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
 """The type of block that a delta belongs to."""
@@ -20,7 +21,17 @@ class BlockSoFar:
         fields: Those of its `content_block_start`.
     """
 
-    __slots__ = ("citations", "fields", "fragments", "is_closed", "kind", "pieces", "position", "signature")
+    __slots__ = (
+        "arguments",
+        "citations",
+        "fields",
+        "fragments",
+        "is_closed",
+        "kind",
+        "pieces",
+        "position",
+        "signature",
+    )
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = fields
@@ -29,6 +40,7 @@ class BlockSoFar:
         """Of its text, or of its thinking."""
         self.fragments: list[str] = []
         """Of the JSON text of its input."""
+        self.arguments = ArgumentsSoFar()
         self.citations: list[Any] = []
         self.signature: str | None = None
         self.position: int | None = None
@@ -45,7 +57,7 @@ class BlockSoFar:
             fields["citations"] = [*(given if isinstance(given, list) else ()), *self.citations]
         if self.signature is not None:
             fields["signature"] = self.signature
-        if self.fragments:
+        if any(map(str.strip, self.fragments)) or (self.fragments and not fields.get("input")):
             fields["input"] = _input_in("".join(self.fragments))
         return fields
 

@@ -162,6 +162,7 @@ class MessageSoFar:
     def _add_fragment(self, block: BlockSoFar | None, fragment: Any, value: dict[str, Any]) -> StreamChunk:
         if type(fragment) is not str or block is None:
             raise self._broken("holds malformed arguments of a tool call")
+        fragment = block.arguments.take(fragment)
         block.fragments.append(fragment)
         if block.position is None:  # of one of the vendor's own tools
             return StreamChunk(raw=value)
@@ -217,8 +218,7 @@ class MessageSoFar:
         check_not_lost(self._reply, reason, read)
         self.done = True
         text, reasoning, tools = ("", "", ()) if self.halves is None else self.halves.left()
-        if finish_word(reason, calls_tools=False) != "length":
-            tools += self._missing_arguments()
+        tools += self._missing_arguments(cut=finish_word(reason, calls_tools=False) == "length")
         return StreamChunk(
             text=text,
             reasoning=reasoning,
@@ -227,12 +227,16 @@ class MessageSoFar:
             details=details_of(self._reply, message, blocks, read),
         )
 
-    def _missing_arguments(self) -> tuple[ToolCallDelta, ...]:
-        """Return a piece for each call that got no argument pieces: its initial arguments, or an empty object."""
+    def _missing_arguments(self, *, cut: bool) -> tuple[ToolCallDelta, ...]:
+        """Return a piece for each call that came without arguments: those with which it began, or an empty object.
+
+        With `cut`, only for calls that said they have none.
+        """
         return tuple(
             ToolCallDelta(index=block.position, arguments=arguments_of(block.fields.get("input")))
             for block in self._blocks
             if block.position is not None and not block.is_closed and not any(map(str.strip, block.fragments))
+            if block.arguments.says_none or not cut
         )
 
     def _chunk(

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import from_json
 
 from lee_llm_router._util.lenient_json import whole_json_text, written_json
+from lee_llm_router.providers.http.dialects.arguments_so_far import BEGINNINGS, ArgumentsSoFar
 from lee_llm_router.providers.http.dialects.base import HTTPReply
 from lee_llm_router.providers.http.dialects.json_body import invalid_answer, mapping, string
 from lee_llm_router.response.types import ToolCall, ToolCallDelta
 
 _NO_ARGUMENTS = "{}"
-_NO_ARGUMENTS_YET = (_NO_ARGUMENTS, "null")
-_BEGINNINGS = ("{", "n", " ")
-"""How a piece begins that may say nothing new."""
 FIELDS_OF_CALL = frozenset({"id", "type", "function", "custom", "index"})
 """Fields that every server's tool calls may have."""
 
@@ -110,80 +107,23 @@ def _own_id(call_id: str, number: int, taken: set[str]) -> str:
     return call_id
 
 
-_BRACKETS = re.compile(r'["\\{}\[\]]')
-_IN_TEXT = re.compile(r'["\\]')
-
-
-class _JSONEnd:
-    """Detects when pieces of text form a whole JSON object or list. Reads each piece once."""
-
-    __slots__ = ("_began", "_depth", "_escaped", "_in_text", "_unread")
-
-    def __init__(self) -> None:
-        self._unread: list[str] = []
-        self._depth = 0
-        self._in_text = self._escaped = self._began = False
-
-    def add(self, piece: str) -> None:
-        """Take the next piece."""
-        if piece:
-            self._unread.append(piece)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all pieces so far are blank."""
-        return not self._began and not any(piece.strip() for piece in self._unread)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all opened brackets are closed."""
-        for piece in self._unread:
-            self._read(piece)
-        self._unread.clear()
-        return self._began and self._depth <= 0 and not self._in_text
-
-    def _read(self, piece: str) -> None:
-        position = 1 if self._escaped else 0
-        self._escaped = False
-        while found := (_IN_TEXT if self._in_text else _BRACKETS).search(piece, position):
-            position = found.end()
-            mark = found[0]
-            if mark == "\\":
-                self._escaped = position == len(piece)
-                position += 1
-            elif mark == '"':
-                self._in_text = not self._in_text
-            else:
-                self._began = True
-                self._depth += 1 if mark in "{[" else -1
-
-
 class _CallSoFar:
     """One call whose pieces are arriving."""
 
-    __slots__ = ("arguments", "id", "is_custom", "name", "says_none")
+    __slots__ = ("arguments", "id", "is_custom", "name")
 
     def __init__(self, call_id: str | None, name: str | None, is_custom: bool) -> None:
         self.id = call_id
         self.name = name
         self.is_custom = is_custom
-        self.arguments = _JSONEnd()
-        self.says_none = False
-        """Whether its arguments began with an empty object."""
+        self.arguments = ArgumentsSoFar()
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether its arguments may be all."""
-        return self.arguments.is_whole or (self.says_none and self.arguments.is_empty)
-
-    def news(self, arguments: str) -> str:
-        """Return what a piece of its arguments adds to them."""
-        if self.is_custom or not arguments.strip():
-            return arguments
-        if self.arguments.is_empty:
-            self.says_none = arguments.strip() in _NO_ARGUMENTS_YET
-            return "" if self.says_none else arguments
-        return "" if arguments.lstrip().startswith("{") and self.arguments.is_whole else arguments
+    def take(self, arguments: str) -> str:
+        """Take the next piece of its arguments, and return what it adds to them."""
+        if not self.is_custom:
+            return self.arguments.take(arguments)
+        self.arguments.add(arguments)
+        return arguments
 
 
 class ToolCallSorter:
@@ -200,9 +140,7 @@ class ToolCallSorter:
     A name again, without an id and without arguments, after whole arguments may be either an echo or the beginning of
     the next call to the same function: it is the latter if arguments follow.
 
-    Arguments that are whole have no continuation. What begins like an object after them says them again, and is left
-    out. Servers that translate begin with an empty object, before the first piece: so one is handed on in the end, if
-    nothing has followed it.
+    What a piece adds to the arguments is said by `ArgumentsSoFar`.
     """
 
     def __init__(self) -> None:
@@ -261,9 +199,10 @@ class ToolCallSorter:
         if position is None or type(arguments) is not str:
             return None
         known = self.calls[position]
-        if arguments[:1] in _BEGINNINGS:
-            arguments = known.news(arguments)
-        known.arguments.add(arguments)
+        if arguments[:1] in BEGINNINGS:
+            arguments = known.take(arguments)
+        else:
+            known.arguments.add(arguments)
         return ToolCallDelta(index=position, arguments=arguments)
 
     def nameless(self) -> int | None:
@@ -278,7 +217,7 @@ class ToolCallSorter:
         return tuple(
             ToolCallDelta(index=position, arguments=_NO_ARGUMENTS)
             for position, call in sorted(self.calls.items())
-            if not call.is_custom and call.arguments.is_empty and (call.says_none or not cut)
+            if not call.is_custom and call.arguments.is_empty and (call.arguments.says_none or not cut)
         )
 
     def _begin(
@@ -288,17 +227,15 @@ class ToolCallSorter:
         self._next = max(self._next, position + 1)
         self._positions[index] = position
         self.calls[position] = begun = _CallSoFar(call_id, name, is_custom)
-        arguments = begun.news(arguments)
-        begun.arguments.add(arguments)
-        # Some local servers send no ids; the position is enough to match call and result.
+        arguments = begun.take(arguments)
+        # Some local servers send no ids; the position is enough to pair call and result.
         own_id = _own_id(call_id or f"call_{position}", position, self._ids)
         self._ids.add(own_id)
         return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
 
     def _go_on(self, position: int, name: str | None, arguments: str) -> ToolCallDelta:
         known = self.calls[position]
-        arguments = known.news(arguments)
-        known.arguments.add(arguments)
+        arguments = known.take(arguments)
         new_name = None if known.name else name
         known.name = known.name or name
         return ToolCallDelta(index=position, name=new_name, arguments=arguments)
@@ -311,8 +248,8 @@ class ToolCallSorter:
         if name != known.name:
             return True
         if call_id is not None:
-            return call_id != known.id and (known.is_custom or known.arguments.is_empty or known.is_whole)
-        if known.is_custom or not known.is_whole:
+            return call_id != known.id and (known.is_custom or known.arguments.is_empty or known.arguments.is_whole)
+        if known.is_custom or not known.arguments.is_whole:
             return known.is_custom  # free text has no end that could be seen
         if not arguments.strip():
             self._named_again.add(index)

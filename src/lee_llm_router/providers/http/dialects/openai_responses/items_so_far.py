@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lee_llm_router.providers.http.dialects.arguments_so_far import ArgumentsSoFar
 from lee_llm_router.providers.http.dialects.json_body import string
 from lee_llm_router.providers.http.dialects.openai.tool_calls import arguments_text
 from lee_llm_router.providers.http.dialects.openai_responses.native_turn import CALLS
@@ -27,7 +28,7 @@ from lee_llm_router.response.types import LLMResponse, ToolCallDelta
 class ItemSoFar:
     """One item that has begun to arrive."""
 
-    __slots__ = ("call", "done", "given", "kind", "phase", "pieces", "thought")
+    __slots__ = ("call", "done", "given", "kind", "phase", "pieces", "said", "thought")
 
     def __init__(self, kind: str, given: Mapping[str, Any]) -> None:
         self.kind = kind
@@ -37,6 +38,8 @@ class ItemSoFar:
         """The complete item."""
         self.phase = string(given.get("phase"))
         self.pieces: list[str] = []
+        self.said: dict[Any, str] = {}
+        """Its text or its arguments, each part whole, as an event at the end of the part said it again."""
         self.call: int | None = None
         """Its position among the calls."""
         self.thought: str | None = None
@@ -51,8 +54,10 @@ class ItemSoFar:
         """Return it in its form within a whole response."""
         if self.done is not None:
             return self.done
-        text = "".join(self.pieces)
+        text, said = "".join(self.pieces), "".join(self.said.values())
+        text = said if said.startswith(text) else text
         if self.kind in CALLS:
+            text = text or arguments_text(input_of(self.given))
             return {**self.given, "type": self.kind, "arguments" if self.kind == "function_call" else "input": text}
         if self.kind == "reasoning":
             name = "content" if self.thought == "content" else "summary"
@@ -60,18 +65,19 @@ class ItemSoFar:
         if self.kind == "message" and (text or not self.given.get("content")):
             kind = "refusal" if self.thought == "refusal" else "output_text"
             part = {"type": kind, "refusal" if kind == "refusal" else "text": text}
-            return {**self.given, "type": "message", "content": [part] if self.pieces else []}
+            return {**self.given, "type": "message", "content": [part] if self.pieces or said else []}
         return {**self.given, "type": self.kind}
 
 
 class _Call:
     """What has been returned of one call."""
 
-    __slots__ = ("arguments", "name")
+    __slots__ = ("arguments", "name", "so_far")
 
     def __init__(self, name: str | None) -> None:
         self.name = name
         self.arguments: list[str] = []
+        self.so_far = ArgumentsSoFar()
 
 
 class ItemsSoFar:
@@ -137,29 +143,35 @@ class ItemsSoFar:
         return between + piece
 
     def call(self, item: ItemSoFar, arguments: str) -> ToolCallDelta:
-        """Return a piece of a call; the first has its id and name."""
-        if arguments:
-            item.pieces.append(arguments)
-        if item.call is None:
-            return self._begin_call(item, arguments)
-        known = self.calls[item.call]
-        known.arguments.append(arguments)
-        return ToolCallDelta(index=item.call, arguments=arguments)
-
-    def _begin_call(self, item: ItemSoFar, arguments: str) -> ToolCallDelta:
+        """Return a piece of a call; its id and its name come with the first."""
+        if item.call is not None:
+            return ToolCallDelta(index=item.call, arguments=self._taken(item, arguments))
         item.call = position = len(self.calls)
         name = string(item.given.get("name"))
         self.calls.append(_Call(name))
-        self.calls[position].arguments.append(arguments)
+        arguments = self._taken(item, arguments)
         own_id = call_id_of(item.given) or f"call_{position}"
         while own_id in self._ids:
             own_id = f"{own_id}_{position}"
         self._ids.add(own_id)
         return ToolCallDelta(index=position, id=own_id, name=name, arguments=arguments)
 
+    def _taken(self, item: ItemSoFar, arguments: str) -> str:
+        """Return what a piece adds to the arguments of a call, and remember it."""
+        known = self.calls[item.call or 0]
+        if item.kind == "function_call":
+            arguments = known.so_far.take(arguments)
+        known.arguments.append(arguments)
+        if arguments:
+            item.pieces.append(arguments)
+        return arguments
+
     def begin_call(self, item: ItemSoFar) -> ToolCallDelta:
-        """Return the first piece of an announced call, with the arguments that came with it."""
-        return self.call(item, arguments_text(input_of(item.given)))
+        """Return the first piece of a call that was announced, with its arguments if it is whole.
+
+        What an item has at its beginning, its pieces may bring again.
+        """
+        return self.call(item, "" if item.done is None else arguments_text(input_of(item.given)))
 
     def rest_of(self, whole: LLMResponse) -> tuple[str, str, tuple[ToolCallDelta, ...]] | None:
         """Return what has not been returned of the text, reasoning and calls of `whole`; None if it contradicts

@@ -136,6 +136,13 @@ class ResponsesDecoder(EventReader):
         kind = "function_call" if "function_call" in event else "custom_tool_call"
         return self._chunk(value, tools=(self._items.call(self._items.item_of(value, kind), delta),))
 
+    def _read_part_again(self, event: str, value: dict[str, Any]) -> None:
+        """Take note of a part of an item that is whole; nearly always its pieces have come, and it says nothing new."""
+        kind, field, place = _PARTS_AGAIN[event]
+        if type(value.get(field)) is str:
+            number = value.get(place)
+            self._items.item_of(value, kind).said[number if isinstance(number, (int, str)) else None] = value[field]
+
     def _read_item(self, event: str, value: dict[str, Any]) -> StreamChunk | None:
         if type(value.get("item")) is not dict:
             raise self._broken("holds a malformed item")
@@ -244,10 +251,17 @@ class ResponsesDecoder(EventReader):
         return whole_answer(reply, unwrapped(decode_answer(reply)))
 
 
+_PARTS_AGAIN = {
+    "response.output_text.done": ("message", "text", "content_index"),
+    "response.function_call_arguments.done": ("function_call", "arguments", "item_id"),
+    "response.custom_tool_call_input.done": ("custom_tool_call", "input", "item_id"),
+}
+"""Events that say a part again: the kind of its item, the field that has it, and the one that tells parts apart."""
 _READERS: dict[str, Callable[[ResponsesDecoder, str, dict[str, Any]], StreamChunk | None]] = {
     "response.refusal.delta": ResponsesDecoder._read_refusal,
     "response.function_call_arguments.delta": ResponsesDecoder._read_arguments,
     "response.custom_tool_call_input.delta": ResponsesDecoder._read_arguments,
+    **dict.fromkeys(_PARTS_AGAIN, ResponsesDecoder._read_part_again),
     "response.output_item.added": ResponsesDecoder._read_item,
     "response.output_item.done": ResponsesDecoder._read_item,
 }

@@ -1,0 +1,108 @@
+"""Calls of tools whose arguments come in several forms, by Anthropic's and OpenAI's Responses API: they count once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from helpers.all_forms import each_form, json_of, stream_of
+
+_DELTA = "response.function_call_arguments.delta"
+_DONE = "response.function_call_arguments.done"
+_TEXT = "response.output_text.done"
+
+
+def _blocks(pieces: list[str], given: dict[str, Any], reason: str) -> bytes:
+    """A message of Anthropic's with one call."""
+    block = {"type": "tool_use", "id": "c1", "name": "look_up", "input": given}
+    return stream_of(
+        {"type": "message_start", "message": {"content": [], "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": piece}}
+          for piece in pieces),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    )  # fmt: skip
+
+
+def _item(arguments: str) -> dict[str, Any]:
+    return {"type": "function_call", "id": "fc", "call_id": "c1", "name": "look_up", "arguments": arguments}
+
+
+def _items(*events: dict[str, Any], given: str = "", whole: str | None = None) -> bytes:
+    """A response with one call; with `whole`, its arguments stand in the whole response at the end too."""
+    about = {"item_id": "fc", "output_index": 0}
+    output = [] if whole is None else [_item(whole)]
+    return stream_of(
+        {"type": "response.output_item.added", "output_index": 0, "item": _item(given)},
+        *({**about, **event} for event in events),
+        {"type": "response.completed", "response": {"status": "completed", "output": output}},
+    )
+
+
+def _arguments(body: bytes, kind: str) -> set[str]:
+    """The arguments of the one call in `body`, in every form of a call."""
+    found = set()
+    for form, ended in each_form(body, type=kind):
+        assert ended.response is not None, (form, ended.error)
+        (call,) = ended.response.tool_calls
+        pieces = "".join(piece.arguments for chunk in ended.chunks for piece in chunk.tool_calls)
+        assert (call.id, call.name) == ("c1", "look_up") and pieces in ("", call.arguments), form
+        found.add(call.arguments)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pieces", "given", "wanted"),
+    [
+        (["{}", '{"p": 1}'], {}, '{"p": 1}'),
+        (['{"p"', ": 1}", '{"p": 1}'], {}, '{"p": 1}'),
+        (["{}"], {}, "{}"),
+        (["null"], {}, "{}"),
+        (["{}"], {"p": 1}, '{"p":1}'),
+        (['{"p": ', "{}", "}"], {}, '{"p": {}}'),
+    ],
+)
+def test_arguments_of_a_block_count_once(pieces: list[str], given: dict[str, Any], wanted: str) -> None:
+    """Whole and streamed, they differ in blanks alone: an unstreamed message has an object."""
+    assert {found.replace(" ", "") for found in _arguments(_blocks(pieces, given, "tool_use"), "anthropic")} == {
+        wanted.replace(" ", "")
+    }
+
+
+def test_a_block_without_arguments_that_was_cut_keeps_its_empty_object() -> None:
+    assert _arguments(_blocks(["{}"], {}, "max_tokens"), "anthropic") == {"{}"}
+
+
+@pytest.mark.parametrize("whole", [None, '{"p": 1}'])
+@pytest.mark.parametrize(
+    ("events", "given"),
+    [
+        ([{"type": _DONE, "arguments": '{"p": 1}'}], ""),
+        ([{"type": _DONE, "arguments": '{"p": 1}'}], "{}"),
+        ([{"type": _DELTA, "delta": '{"p": 1}'}, {"type": _DONE, "arguments": '{"p": 1}'}], '{"p": 1}'),
+        ([{"type": _DELTA, "delta": "{}"}, {"type": _DELTA, "delta": '{"p": 1}'}], ""),
+        ([{"type": _DELTA, "delta": '{"p": 1}'}, {"type": _DELTA, "delta": '{"p": 1}'}], ""),
+        ([{"type": _DELTA, "delta": '{"p"'}, {"type": _DONE, "arguments": '{"p": 1}'}], ""),
+        ([], '{"p": 1}'),
+    ],
+)
+def test_arguments_of_an_item_count_once(events: list[dict[str, Any]], given: str, whole: str | None) -> None:
+    """Wherever they stand: where the item begins, in pieces, at its end, in the whole response or not."""
+    assert _arguments(_items(*events, given=given, whole=whole), "openai_responses") == {'{"p": 1}'}
+
+
+def test_text_that_comes_only_at_the_end_of_its_part_is_text() -> None:
+    parts = [{"type": _TEXT, "item_id": "m", "content_index": place, "text": text} for place, text in enumerate("ab")]
+    body = stream_of(*parts, {"type": "response.completed", "response": {"status": "completed", "output": []}})
+    for form, ended in each_form(body, type="openai_responses"):
+        assert ended.response is not None and ended.response.text == "ab", (form, ended.error)
+
+
+def test_content_that_is_a_text_is_one_block() -> None:
+    """Servers that translate to Anthropic's API send what their own has."""
+    body = json_of({"type": "message", "content": "Hello", "stop_reason": "end_turn"})
+    for form, ended in each_form(body, type="anthropic"):
+        assert ended.response is not None and ended.response.text == "Hello", (form, ended.error)
