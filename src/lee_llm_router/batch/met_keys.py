@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _BYTES = 1 << 18
-"""256 kB: of 200,000 keys, one in twenty is looked up in vain; of a million, one in five. More cost time to get."""
+"""256 kB: one in twenty of 200,000 keys is looked up in vain, one in five of a million. More takes time to allocate."""
 
 
 class MetKeys:
