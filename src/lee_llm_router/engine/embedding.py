@@ -85,7 +85,7 @@ class Embedding(Operation):
 
     def answer_form(self) -> AnswerForm:
         """See `Operation.answer_form`."""
-        from lee_llm_router.providers.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only where there is a cache
+        from lee_llm_router.providers.cache.forms import EMBEDDING_FORM  # noqa: PLC0415 - only if there is a cache
 
         return EMBEDDING_FORM
 

@@ -49,6 +49,6 @@ def _refusals(records: Sequence[TraceRecord]) -> str:
 
 def kept_answer(plan: CallPlan, recorder: CallRecorder, action: NextAction) -> CallSteps:
     """Return the kept answer of the target whose turn has come."""
-    from lee_llm_router.engine.kept_answer import serve_kept  # noqa: PLC0415 - only where there is a cache
+    from lee_llm_router.engine.kept_answer import serve_kept  # noqa: PLC0415 - only if there is a cache
 
     return serve_kept(plan, recorder, action.candidate.target, action.kept)

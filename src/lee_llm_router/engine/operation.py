@@ -228,7 +228,7 @@ class Completion(Operation):
 
     def answer_form(self) -> AnswerForm:
         """See `Operation.answer_form`."""
-        from lee_llm_router.providers.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only where there is a cache
+        from lee_llm_router.providers.cache.forms import COMPLETION_FORM  # noqa: PLC0415 - only if there is a cache
 
         return COMPLETION_FORM
 

@@ -227,7 +227,7 @@ class Health:
 
     def glance(self) -> HealthGlance:
         """Return an object that answers like this one, but changes nothing: it takes no permit, and adds no target."""
-        from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for those who look, not for calls
+        from lee_llm_router.health.glance import HealthGlance  # noqa: PLC0415 - for explanations, not for calls
 
         return HealthGlance(self._seen_target, self._lock, self._clock)
 

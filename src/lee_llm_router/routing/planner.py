@@ -186,7 +186,7 @@ class CallPlanner:
 
     def explain(self, role: str | None, messages: Any, overrides: Mapping[str, Any]) -> Explanation:
         """See `LeeLLMRouter.explain`."""
-        from lee_llm_router.routing.explaining import explain  # noqa: PLC0415 - for those who look, not for calls
+        from lee_llm_router.routing.explaining import explain  # noqa: PLC0415 - for explanations, not for calls
 
         try:
             served = self._roles.served(role)

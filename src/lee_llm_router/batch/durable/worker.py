@@ -200,6 +200,6 @@ class DurableWorker:
 
 def _is_dbos_in_use() -> bool:
     """Whether the application uses DBOS itself, launched or with registered workflows: ours would be mixed with it."""
-    from dbos import _dbos  # noqa: PLC0415 - it tells nobody otherwise
+    from dbos import _dbos  # noqa: PLC0415 - nothing public tells
 
     return _dbos._dbos_global_instance is not None or _dbos._dbos_global_registry is not None
