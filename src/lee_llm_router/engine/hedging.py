@@ -14,7 +14,7 @@ of them has ended: it has answered, has begun to (a stream), or has failed. `cal
 Each time the latest attempt has not begun to answer after a while, one more target is tried, if that is possible at
 once: the target is prepared, has no effects, and is neither waited for, shut nor limited; the call has attempts and
 time left; and the slow provider's retry budget pays. There is one such look for each attempt, or a few within
-milliseconds if a shared state has to grant the permit; nobody waits for another.
+milliseconds if a shared state has to grant the permit; if it finds no target, there is no second look.
 
 A running attempt holds its permit in its `Flight`. The one that `call_steps` handles is no longer a flight; its permit
 and its stream's assembler belong to the call, as in a call without a hedge.

@@ -11,8 +11,7 @@ the request.
 
 If no target is available now, it chooses the wait, for the candidate that opens soonest. The call waits for a vendor's
 wait, a limit of our own or a backoff if it ends before the call's last moment. It waits for an open breaker while it
-has
-patience: nothing says when the target is back, but single probes find out, and the first in the queue makes them.
+has patience: nothing says when the target is back, but single probes find out, and the first in the queue makes them.
 Patience runs from the time the call found every target shut, not while a probe is in progress, and starts over once the
 target has answered any call. When it ends, the call may probe early. A resting target is tried anyway if there is
 nothing else left to do.

@@ -8,6 +8,5 @@ How it works:
 3. `watch.py` polls the status of each batch and fetches the results, and `settling.py` turns them into outcomes, traced
    and billed like any other call. Rows that failed in a batch are sent live (`live_rows.py`).
 4. A file for each vendor (`openai_files.py`, `anthropic_batches.py`, `gemini_batches.py`) knows its API; `door.py`
-makes
-   the requests, and waits out temporary failures.
+   makes the requests, and waits out temporary failures.
 """

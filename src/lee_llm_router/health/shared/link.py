@@ -5,9 +5,8 @@ How this works
 A call never asks the shared state. It decides with what this router holds: the leases of its limits
 (`leased_limits.py`) and its doors (`shared_door.py`), the *items* of the link. An item that has something to report is
 noted. Urgent items (a call waits, a lease runs low, a breaker has opened) are reported at once, the others at the next
-beat, four times per
-lease: what was used, and what is still held. Each step of the link takes the reports of all items that are due, makes
-one exchange of them, and applies the answers. While nothing is held or reported, no step is due.
+beat, four times per lease: what was used, and what is still held. Each step of the link takes the reports of all items
+that are due, makes one exchange of them, and applies the answers. While nothing is held or reported, no step is due.
 
 Two threads (`link_threads.py`) make the steps and listen for changes of doors, from the first time that there is
 something to report. Without them, the owner of the link calls `step` and `hear`: tests and simulations on their own

@@ -7,9 +7,8 @@ last exchange (`_Shape`). A local change since then is reported; a change of the
 changed at once, the local change is reported first, and the answer is followed.
 
 Of the attempts that test whether a target is back, all routers together make one. Breaker and gate have `needs_pass`
-for
-it: while that is set they let nobody through. A call that is kept out by it asks for the pass and waits a moment; the
-router that has the pass lets one attempt through, and reports its outcome.
+for it: while that is set they let nobody through. A call that is kept out by it asks for the pass and waits a moment;
+the router that has the pass lets one attempt through, and reports its outcome.
 """
 
 from __future__ import annotations
