@@ -288,7 +288,7 @@ class Intake:
         """Give equal rows ids of their own.
 
         Returns:
-            The ledger's entries, the rows with their keys, and how often the repeated ones have come by now.
+            The ledger's entries, the rows with their keys, and the counts of repeated rows so far.
         """
         ledger = self._output.ledger
         keys = [_key(row) for row in found]

@@ -241,7 +241,7 @@ def _options(value: Mapping[str, Any], template: PromptTemplate | None) -> dict[
 
 
 def _checked_options(given: Any) -> dict[str, Any]:
-    """Return options that a call can be made with; what their values may be, the call says."""
+    """Return options for a call; the call itself checks their values."""
     if not isinstance(given, Mapping):
         raise _NoRowError("options is no object")
     options = dict(given)
@@ -255,7 +255,7 @@ def _checked_options(given: Any) -> dict[str, Any]:
 
 
 def _checked(row: BatchRow) -> BatchRow:
-    """Return a row that the caller has made, if it can be asked."""
+    """Return a row that the caller has made, if it can be sent."""
     if _own_id({"id": row.id}) != row.id:
         raise _NoRowError("id is no text, or an empty one")
     _checked_options(row.options)

@@ -114,7 +114,7 @@ def _from_delay(value: Any) -> Any:
 
 
 AnyHedge: TypeAlias = Annotated[HedgeConfig, BeforeValidator(_from_delay), AllowString(or_number=True)]
-"""A `HedgeConfig`; in the file its delay alone will do: ``hedge: p95``."""
+"""A `HedgeConfig`; in the file its delay alone is enough: ``hedge: p95``."""
 
 
 def _one_or_many(value: Any) -> Any:

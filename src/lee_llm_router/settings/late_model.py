@@ -17,7 +17,7 @@ class LateModel:
         module: The module of the model, in this package.
         name: Its name.
         or_false: Whether the field may be false as well.
-        bare: The setting that a bare word stands for. Default: a mapping is wanted.
+        bare: The setting that a bare word stands for. Default: a mapping is required.
 
     Defining a model takes 1 to 4 million instructions, and building it as many; importing the package takes 800
     million.

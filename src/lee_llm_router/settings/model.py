@@ -47,7 +47,7 @@ class RedactingModel(BaseModel):
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True,
-        protected_namespaces=("model_validate", "model_dump"),  # as from pydantic 2.10 on; 2.9 warns of `model_limits`
+        protected_namespaces=("model_validate", "model_dump"),  # as from pydantic 2.10; 2.9 warns about `model_limits`
     )  # fmt: skip
 
     if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class RedactingModel(BaseModel):
         """
         outermost: Any = handler(source)
         model = outermost
-        while model["type"] != "model":  # what is around it are its own validators
+        while model["type"] != "model":  # the model's own validators wrap it
             if model.get("function", {}).get("function") is _keep_masks:
-                return outermost  # type: ignore[no-any-return] # built before, for a model that has it in a field
+                return outermost  # type: ignore[no-any-return] # built earlier, for a model with a field of this type
             model = model["schema"]
         masked = core_schema.wrap_serializer_function_ser_schema(_json_masked, when_used="json")
         inner: Any = {**model, "serialization": masked}
         reference = inner.pop("ref", None)
-        # In place: before 2.11, pydantic knows the model by this mapping.
+        # Change it in place: before 2.11, pydantic identifies the model by this mapping.
         model.clear()
         model |= core_schema.no_info_wrap_validator_function(_keep_masks, inner, ref=reference)
         return outermost  # type: ignore[no-any-return]
