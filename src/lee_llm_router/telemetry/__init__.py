@@ -1,4 +1,4 @@
-"""Trace records, events, and the protocols of what receives them."""
+"""Trace records, events, and the protocols of their receivers."""
 
 from typing import TYPE_CHECKING
 

@@ -18,7 +18,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 CallOutcome: TypeAlias = Literal["ok", "error", "cancelled", "unfinished"]
 """How a call ended. ``unfinished``: the process ended, or has not made the next attempt yet."""
 CallStatus: TypeAlias = Literal["ok", "error", "fallback", "cut"]
-"""What a call can be searched by; see `TracedCall.has_status`."""
+"""Statuses to search calls by; see `TracedCall.has_status`."""
 
 NumberT = TypeVar("NumberT", int, float)
 
@@ -36,27 +36,27 @@ class TracedCall:
 
     @property
     def role(self) -> str:
-        """The role that was asked."""
+        """The requested role."""
         return self.records[0].role
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What the caller said of the call."""
+        """The caller's notes on the call."""
         return self.records[0].metadata
 
     @property
     def stands_for(self) -> float:
-        """For how many calls it stands, itself included: more than one where `sample` has dropped others like it."""
+        """How many calls it stands for, including itself: more than one if `sample` has dropped others like it."""
         return calls_behind(self.records[0].kept_share)
 
     @property
     def last(self) -> TraceRecord:
-        """The record written last: it says how the call ended."""
+        """The last record, which says how the call ended."""
         return self.records[-1]
 
     @property
     def attempts(self) -> list[TraceRecord]:
-        """The records of attempts that were made: without skipped targets, and without the end outside of any."""
+        """The records of attempts that were made, without skipped targets and without an end outside of any attempt."""
         return [record for record in self.records if record.attempt is not None]
 
     @property
@@ -80,21 +80,21 @@ class TracedCall:
 
     @property
     def is_saved(self) -> bool:
-        """Whether the call was answered although its first target failed or was skipped: by another target.
+        """Whether another target answered the call after its first target failed or was skipped.
 
-        A target that was not waited for, since another one beside it answered first, has not failed.
+        A target that was abandoned because a parallel attempt answered first has not failed.
         """
         first, last = next((record for record in self.records if not record.is_lost), self.last), self.last
         return self.outcome == "ok" and (first.provider, first.model) != (last.provider, last.model)
 
     @property
     def is_hedge_won(self) -> bool:
-        """Whether the answer is of an attempt that was made beside another one, which was slow."""
+        """Whether the answer is from a hedge: an attempt made in parallel to a slow one."""
         return self.outcome == "ok" and self.last.hedge
 
     @property
     def is_cut(self) -> bool:
-        """Whether the answer ended at its limit of tokens."""
+        """Whether the answer ended at its token limit."""
         return self.outcome == "ok" and self.last.finish_reason == "length"
 
     def has_status(self, status: CallStatus) -> bool:
@@ -114,7 +114,7 @@ class TracedCall:
                 return self.is_cut
 
     def names(self, *fields: str) -> list[str | None]:
-        """Return what each record has in `fields`, which hold names."""
+        """Return what each record has in `fields`, which contain names."""
         return [getattr(record, name) for record in self.records for name in fields]
 
     @cached_property
@@ -124,9 +124,9 @@ class TracedCall:
 
     @property
     def total_ms(self) -> float:
-        """Milliseconds from the begin of the call to the end of the last attempt, waits included.
+        """Milliseconds from the start of the call to the end of the last attempt, including waits.
 
-        Where its records do not say when it began: from the start of the first attempt.
+        If its records do not say when it began: from the start of the first attempt.
         """
         first, last = self.started, parsed_time(self.last.started_at)
         took = believed(self.last.elapsed_ms)
@@ -135,12 +135,12 @@ class TracedCall:
         if first is None or last is None:
             return sum(believed(record.elapsed_ms) + believed(record.wait_ms) for record in self.records)
         between = max(0.0, (last - first).total_seconds() * 1000)
-        # A record outside of any attempt has its time from the end, and its duration is that of the whole call.
+        # A record outside of any attempt has the time of the end, and the duration of the whole call.
         return max(between, took) if self.last.attempt is None else between + took
 
     @property
     def first_token_ms(self) -> float | None:
-        """Milliseconds from the begin of the call to the first output of the answer; None if it was not streamed."""
+        """Milliseconds from the start of the call to the first output of the answer; None if it was not streamed."""
         answer = self.answered_by
         if answer is None or answer.first_token_ms is None:
             return None
@@ -148,27 +148,28 @@ class TracedCall:
 
     @property
     def tokens(self) -> int | None:
-        """Tokens of all attempts, failed ones too; None if none reported any."""
+        """Tokens of all attempts, including failed ones; None if none reported any."""
         return _sum(r.usage.total_tokens for r in self.records if r.usage is not None)
 
     @property
     def input_tokens(self) -> int | None:
-        """Tokens of all attempts that went in, cached ones included; None if none reported any."""
+        """Input tokens of all attempts, including cached ones; None if none reported any."""
         return _sum(r.usage.prompt_tokens for r in self.records if r.usage is not None)
 
     @property
     def output_tokens(self) -> int | None:
-        """Tokens of all attempts that came out, reasoning included; None if none reported any."""
+        """Output tokens of all attempts, including reasoning; None if none reported any."""
         return _sum(r.usage.completion_tokens for r in self.records if r.usage is not None)
 
     @property
     def cost_usd(self) -> float | None:
-        """US dollars of all attempts whose cost is known, failed ones too; None if none is. See `is_cost_whole`."""
+        """US dollars of all attempts with a known cost, including failed ones; None if there are none. See
+        `is_cost_whole`."""
         return _sum(record.cost_usd for record in self.records)
 
     @property
     def is_cost_whole(self) -> bool:
-        """Whether the cost of every attempt that used tokens is known."""
+        """Whether every attempt that used tokens has a known cost."""
         return all(record.cost_usd is not None for record in self.records if record.usage is not None)
 
 
@@ -181,7 +182,7 @@ def calls_from(records: Iterable[TraceRecord]) -> list[TracedCall]:
 
 
 def parsed_time(text: str) -> datetime | None:
-    """Return the moment that ISO 8601 names, in UTC; None if it is none."""
+    """Return the time that an ISO 8601 text names, in UTC; None if it is none."""
     try:
         time = datetime.fromisoformat(text)
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
@@ -190,12 +191,12 @@ def parsed_time(text: str) -> datetime | None:
 
 
 def calls_behind(share: Any) -> float:
-    """Return for how many calls one stands that was kept by `share`; 1 if that can be no share."""
+    """Return how many calls one kept by `share` stands for; 1 if the share is impossible."""
     return 1 / share if type(share) is float and 1 / MAX_COUNT <= share < 1 else 1
 
 
 def believed(number: NumberT) -> NumberT | int:
-    """Return `number` if it can be true, else 0. The store of daily files reads no others; another store may."""
+    """Return `number` if it is plausible, otherwise 0. The store of daily files reads no others; another store may."""
     return number if 0 <= number <= MAX_COUNT else 0
 
 

@@ -1,7 +1,7 @@
-"""Counts what raw records say: the same as `TracedCall` says of them, at a quarter of the time.
+"""Counts over raw records: the same figures as `TracedCall`, in a quarter of the time.
 
-A raw record is the mapping that `TraceScanner.scan` yields, before any check. A value that cannot be true counts as
-missing, as in `TraceRecord.from_mapping`.
+A raw record is an unchecked mapping from `TraceScanner.scan`. An impossible value counts as missing, as in
+`TraceRecord.from_mapping`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ RawRecord: TypeAlias = Mapping[str, Any]
 _NEEDED = itemgetter("request_id", "attempt", "verdict", "started_at", "outcome", "role")
 
 LONGEST_WORD = 10_000
-"""Characters of a name, as in `TraceRecord.from_mapping`."""
+"""Longest name in characters, as in `TraceRecord.from_mapping`."""
 
 
 class CallSums:
-    """What has been counted of a group."""
+    """The counts of a group."""
 
     __slots__ = (
         "attempts", "calls", "cost", "errors", "first_tokens", "input", "output", "saved", "times", "unfinished",
@@ -56,7 +56,7 @@ class CallSums:
         return cost is not None
 
     def merge(self, other: CallSums) -> None:
-        """Add what another group has counted."""
+        """Add the counts of another group."""
         for name in ("calls", "attempts", "errors", "saved", "unfinished", "unknown_costs"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("input", "output", "cost"):
@@ -95,7 +95,7 @@ def add_call(sums: CallSums, records: Sequence[RawRecord]) -> None:
 
 
 def add_attempt(sums: CallSums, record: RawRecord, is_failure: bool) -> None:
-    """Count a single attempt; with `is_failure`, one of those that failed, whose errors the call itself says."""
+    """Count a single attempt; with `is_failure`, a failed one whose errors the call itself reports."""
     if record["attempt"] is not None:
         sums.attempts += 1
         sums.times.append(checked_number(record.get("elapsed_ms")) or 0.0)
@@ -132,7 +132,7 @@ def _differs(first: RawRecord, last: RawRecord, name: str) -> bool:
 
 
 def total_ms(records: Sequence[RawRecord]) -> float:
-    """Return what `TracedCall.total_ms` does, without looking at the time where one attempt says it all."""
+    """As `TracedCall.total_ms`, without computing the time if one attempt says it all."""
     first, last = records[0], records[-1]
     elapsed = checked_number(last.get("elapsed_ms")) or 0.0
     offset = None if last["attempt"] is None else checked_number(last.get("offset_ms"))
@@ -150,8 +150,8 @@ def total_ms(records: Sequence[RawRecord]) -> float:
 
 
 def _milliseconds(first: str, last: str) -> float | None:
-    """Return the milliseconds from one moment to another; None if one of the texts is no moment."""
-    if first[-1:] == last[-1:] == "Z":  # as all records have it: no need to turn one zone into another
+    """Return the milliseconds between two times; None if one of the texts is no time."""
+    if first[-1:] == last[-1:] == "Z":  # as in all records: no need to convert zones
         try:
             return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() * 1000
         except ValueError:
@@ -161,7 +161,7 @@ def _milliseconds(first: str, last: str) -> float | None:
 
 
 def is_record(data: RawRecord) -> bool:
-    """Return whether `data` has what a record must have, as `TraceRecord.from_mapping` does."""
+    """Return whether `data` has the required fields of a record, as `TraceRecord.from_mapping` does."""
     try:
         name, attempt, verdict, began, outcome, role = _NEEDED(data)
     except KeyError:
@@ -175,10 +175,10 @@ def is_record(data: RawRecord) -> bool:
 
 
 def checked_number(value: Any) -> float | None:
-    """Return `value` if it can be a time or an amount; else None."""
+    """Return `value` if it can be a time or an amount; otherwise None."""
     return value if (type(value) is float or type(value) is int) and 0 <= value <= MAX_COUNT else None
 
 
 def checked_text(value: Any) -> str | None:
-    """Return `value` if it can be a name; else None."""
+    """Return `value` if it can be a name; otherwise None."""
     return value if type(value) is str and len(value) <= LONGEST_WORD else None

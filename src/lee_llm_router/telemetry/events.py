@@ -1,4 +1,4 @@
-"""The events of a call: the table of them, the object a sink receives, and the protocol of a sink."""
+"""The events of a call: their table, the object that a sink receives, and the protocol of a sink."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class EventKind:
 
     name: str
     level: int
-    """The logging level at which it is sent to the logger."""
+    """The level at which the logger gets it."""
     data: tuple[str, ...]
-    """The keys of `RouterEvent.data`, all of them present in every event of this kind."""
+    """The keys of `RouterEvent.data`, all present in every event of this kind."""
     meaning: str
     """One sentence; `docs/telemetry.md` shows it."""
 
@@ -91,7 +91,7 @@ EVENTS = (
         "answered.",
     ),
 )
-"""Every event there is, in the order of a call. The levels, `EVENT_NAMES` and the documents follow this table."""
+"""All events, in the order of a call. The levels, `EVENT_NAMES` and the documents follow this table."""
 
 EVENT_NAMES = frozenset(kind.name for kind in EVENTS)
 
@@ -115,9 +115,9 @@ class RouterEvent:
     provider: str | None = None
     model: str | None = None
     attempt: int | None = None
-    """Counts from 0 over the call; None for an event that belongs to no attempt."""
+    """Counts from 0 within the call; None for an event that belongs to no attempt."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """What is particular to this kind of event: the keys of its row in `EVENTS`."""
+    """The data of this kind of event: the keys of its row in `EVENTS`."""
 
 
 @runtime_checkable
@@ -125,5 +125,5 @@ class EventSink(Protocol):
     """Receives events. `emit` is called inline, from any thread, so it must be quick."""
 
     def emit(self, event: RouterEvent) -> None:
-        """Take one event. It may raise: the router counts the error and goes on."""
+        """Take one event. It may raise: the router counts the error and continues."""
         ...

@@ -1,12 +1,12 @@
-"""Sinks that follow a call from its begin to its end, rather than receive its events one by one.
+"""Sinks that follow a call from start to end, instead of receiving its events one by one.
 
-A sink with a method `follow` is asked at the begin of each call for a `CallFollower`, which is told of every attempt
-and of the end. What belongs to one call is kept in that object, so there is no table of open calls that could leak.
-`call.end` comes whatever happens: after an answer, an error, a cancellation, or a stream that was dropped.
+At the start of each call, the router asks a sink with a method `follow` for a `CallFollower`, and tells that of every
+attempt and of the end. The follower holds everything about one call, so there is no table of open calls that could
+leak. `call.end` always comes: after an answer, an error, a cancellation, or an abandoned stream.
 
-A follower may also say in which context (`contextvars`) the call goes on: it sets variables in `CallStart.context` for
-what the router logs, and in `AttemptStart.context` for what the provider does. Both are copies, so the context of the
-caller never changes.
+A follower may also choose the context (`contextvars`) in which the call continues: it sets variables in
+`CallStart.context` for what the router logs, and in `AttemptStart.context` for the provider's work. Both are copies, so
+the caller's context never changes.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ CallEnd: TypeAlias = Literal["ok", "error", "cancelled"]
 
 @dataclass(slots=True)
 class CallStart:
-    """A call that begins."""
+    """The start of a call."""
 
     request_id: str
     role: str
-    """The role that serves, printable and of bounded length."""
+    """The role in use, printable and of limited length."""
     policy: str
     operation: str | None
-    """The kind of call, where it is no chat completion."""
+    """The kind of call, if it is not chat completion."""
     stream: bool
     metadata: Mapping[str, Any]
-    """The notes of the role; those of the call stand in its records."""
+    """The notes of the role; those of the call are in its records."""
     origin: Context | None = None
-    """What the context was where the call was made; None: as it is here."""
+    """The context in which the call was made; None: the current one."""
     _context: Context | None = field(default=None, init=False, repr=False)
 
     @property
     def context(self) -> Context:
-        """The context of what the router logs of this call: a copy of the caller's, made when first asked for."""
+        """The context of what the router logs about this call: a copy of the caller's, made on first use."""
         if self._context is None:
             self._context = copy_context() if self.origin is None else self.origin.copy()
         return self._context
 
     @property
     def context_if_used(self) -> Context | None:
-        """The same; None if nobody has asked for it."""
+        """The same; None if nobody has used it."""
         return self._context
 
 
 @dataclass(slots=True)
 class AttemptStart:
-    """An attempt that begins."""
+    """The start of an attempt."""
 
     index: int
-    """Counts from 0 over the call."""
+    """Counts from 0 within the call."""
     provider: str
     model: str | None
     provider_type: str
     base_url: str | None
-    """The address of its API; None for a provider that has none, or if it was filled in from the environment."""
+    """The address of its API; None if the provider has none, or if the address came from the environment."""
     operation: str | None
     request: Any
     """An `LLMRequest`, or the request of another operation."""
@@ -73,36 +73,36 @@ class AttemptStart:
 
     @property
     def context(self) -> Context:
-        """The context that the provider runs in: a copy of the one here, made when first asked for."""
+        """The context that the provider runs in: a copy of the current one, made on first use."""
         if self._context is None:
             self._context = copy_context()
         return self._context
 
     @property
     def context_if_used(self) -> Context | None:
-        """The same; None if nobody has asked for it."""
+        """The same; None if nobody has used it."""
         return self._context
 
 
 @dataclass(slots=True)
 class AttemptEnd:
-    """What there is to know of an attempt that has ended, of a skipped target, or of an end outside of any attempt."""
+    """The facts about an attempt that has ended, a skipped target, or an end outside of any attempt."""
 
     record: TraceRecord
-    """The record, its texts as they may be stored."""
+    """The record, with its texts in storable form."""
     error: str | None = None
-    """The message of the failure, which quotes no answer."""
+    """The message of the failure; it quotes no answer."""
     response_id: str | None = None
-    """The id that the vendor gave the answer, without keys and bounded."""
+    """The vendor's id of the answer, without keys and of limited length."""
     content: Callable[[], Mapping[str, Any]] = dict
-    """Returns prompt and answer as a record has them under ``capture: full``: without keys, and bounded."""
+    """Returns prompt and answer as a record has them with ``capture: full``: without keys, and of limited length."""
 
 
 class CallFollower:
-    """Follows one call. Subclass it, and override what is of interest.
+    """Follows one call. Subclass it, and override the methods you need.
 
-    Its methods are called inline, one at a time, from any thread, so they must be quick. What they raise is counted,
-    and never reaches the caller.
+    The router calls its methods inline, one at a time, from any thread, so they must be quick. Errors are counted, and
+    never reach the caller.
     """
 
     __slots__ = ()
@@ -117,7 +117,7 @@ class CallFollower:
         """An attempt has opened (``open``) or closed (``close``) the circuit breaker of its target."""
 
     def ended(self, outcome: CallEnd, failure_type: str | None, elapsed_ms: float) -> None:
-        """The call has ended. The last that is told, once."""
+        """The call has ended. Called last, and once."""
 
 
 @runtime_checkable
@@ -125,7 +125,7 @@ class FollowingSink(Protocol):
     """Follows calls. A sink may be an `EventSink` as well."""
 
     def follow(self, call: CallStart) -> CallFollower | None:
-        """Return what follows `call`; None if nothing does."""
+        """Return a follower of `call`; None to ignore it."""
         ...
 
 
@@ -134,17 +134,17 @@ AnyEventSink: TypeAlias = EventSink | FollowingSink
 
 
 def sinks_of(value: AnyEventSink | Iterable[AnyEventSink]) -> tuple[AnyEventSink, ...]:
-    """Return the sinks that an application gives: one, or several."""
+    """Return the sinks that an application passes: one, or several."""
     return (value,) if isinstance(value, EventSink | FollowingSink) else tuple(value)
 
 
 class CallFollowing:
-    """The followers of one call, told together; what one raises keeps nothing from the others.
+    """The followers of one call, told together; an error of one does not affect the others.
 
     Args:
         call: The call.
         followers: Its followers.
-        guard: Calls a listener: ``guard(kind, function, *args)``, and counts what it raises.
+        guard: Calls a listener: ``guard(kind, function, *args)``, and counts its errors.
     """
 
     __slots__ = ("_call", "_followers", "_guard")
@@ -156,11 +156,11 @@ class CallFollowing:
 
     @property
     def context(self) -> Context | None:
-        """The context of what the router logs; None: as it is."""
+        """The context of what the router logs; None: the current one."""
         return self._call.context_if_used
 
     def attempt_started(self, attempt: AttemptStart) -> Context | None:
-        """As `CallFollower.attempt_started`; return the context that the provider runs in, None for the one here."""
+        """As `CallFollower.attempt_started`; return the context that the provider runs in, None for the current one."""
         for follower in self._followers:
             self._guard("event sink", follower.attempt_started, attempt)
         return attempt.context_if_used

@@ -1,6 +1,6 @@
 """Prompts and answers in the form of OpenTelemetry's GenAI conventions: messages made of parts.
 
-What goes in is what a record holds under ``capture: full``, so it is without keys and bounded already.
+The input is what a record holds with ``capture: full``, so it has no keys and is limited in size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MODALITIES = {"image_url": "image", "input_audio": "audio", "file": "document"}
 
 
 def content_of(fields: Mapping[str, Any], finish_reason: str | None) -> dict[str, list[Any]]:
-    """Return the prompt and the answer in `fields`, each under the conventions' name; what is not there is left out.
+    """Return the prompt and the answer in `fields`, each under the conventions' name, without missing ones.
 
     Args:
         fields: `messages`, `tools`, `text`, `reasoning` and `tool_calls`, as a record has them.
@@ -38,7 +38,7 @@ def content_of(fields: Mapping[str, Any], finish_reason: str | None) -> dict[str
 
 
 def as_json(value: Any) -> str:
-    """Return a value of `content_of` as the text that stands on a span."""
+    """Return a value of `content_of` as text for a span."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
@@ -79,7 +79,7 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _medium(data: str, modality: str, held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part for an address, a data URL or plain base64."""
+    """Return the part for a URL, a data URL or plain base64."""
     if data.startswith("data:"):
         head, _, body = data.partition(",")
         kind = head.removeprefix("data:").partition(";")[0]
@@ -93,13 +93,13 @@ def _medium(data: str, modality: str, held: Mapping[str, Any]) -> dict[str, Any]
 
 def _call(identity: Any, name: Any, arguments: Any) -> dict[str, Any]:
     if isinstance(arguments, str):
-        with suppress(ValueError, RecursionError):  # then it stays as the model wrote it
+        with suppress(ValueError, RecursionError):  # otherwise it stays as the model wrote it
             arguments = json.loads(arguments)
     return {"type": "tool_call", "id": identity or None, "name": str(name or ""), "arguments": arguments}
 
 
 def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the conventions ask of a tool by default: its type and its name."""
+    """Return what the conventions require of a tool by default: its type and its name."""
     function: Any = tool.get("function")
     names: Sequence[Any] = (function.get("name") if isinstance(function, Mapping) else None, tool.get("name"))
     return {"type": str(tool.get("type") or "function"), "name": str(next((n for n in names if n), ""))}

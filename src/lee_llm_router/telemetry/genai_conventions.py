@@ -1,9 +1,10 @@
-"""The names of OpenTelemetry's GenAI conventions, and what of a record stands under which: in this one module.
+"""Maps records to the names of OpenTelemetry's GenAI conventions; all of these names are in this module.
 
-The conventions are in development: names still move. Whoever sends a call to OpenTelemetry (the sink `opentelemetry`,
-the export of traces) takes them from here. A call is a span of the kind INTERNAL, and each attempt below it one of the
-kind CLIENT. What tokens were used stands on attempts only, so that nobody counts them twice. What the conventions have
-no name for stands under `lee_llm_router.`. This module needs no package of OpenTelemetry.
+The conventions are in development: names still change. Anything that sends calls to OpenTelemetry (the sink
+`opentelemetry`, the export of traces) takes them from here. A call is a span of the kind INTERNAL, and each of its
+attempts is a child span of the kind CLIENT. Only attempts carry token counts, so that nobody counts them twice.
+Attributes without a name in the conventions begin with `lee_llm_router.`. This module needs no package of
+OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ AttributeValue: TypeAlias = str | bool | int | float | Sequence[str]
 Attributes: TypeAlias = dict[str, AttributeValue]
 
 SCOPE: Final = "lee_llm_router"
-"""The name of the instrumentation scope, and of what the conventions have no name for."""
+"""The name of the instrumentation scope, and the prefix of names that the conventions lack."""
 CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-"""The environment variable that asks for prompts and answers."""
+"""The environment variable that requests prompts and answers."""
 
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
@@ -50,7 +51,7 @@ SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 
 DETAILS_EVENT: Final = "gen_ai.client.inference.operation.details"
-"""The name of the log event that holds prompts and answers."""
+"""The name of the log event with prompts and answers."""
 
 REQUEST_SETTINGS: Final[Mapping[str, str]] = {
     "temperature": "gen_ai.request.temperature",
@@ -64,24 +65,24 @@ REQUEST_SETTINGS: Final[Mapping[str, str]] = {
     "dimensions": "gen_ai.embeddings.dimension.count",
     "reasoning_effort": "lee_llm_router.request.reasoning_effort",
 }
-"""Where the fields of a request stand, if they are set."""
+"""The names of a request's fields, if they are set."""
 
 DURATION_METRIC: Final = "gen_ai.client.operation.duration"
 TOKEN_METRIC: Final = "gen_ai.client.token.usage"  # noqa: S105 - as above
 FIRST_CHUNK_METRIC: Final = "gen_ai.client.operation.time_to_first_chunk"
 SECONDS_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-"""The bounds that the conventions give for both metrics of time."""
+"""The conventions' buckets for both metrics of time."""
 TOKEN_BUCKETS: Final = tuple(4**power for power in range(14))
-"""The bounds that the conventions give for tokens: 1, 4, 16 and so on to 67,108,864."""
+"""The conventions' buckets for tokens: 1, 4, 16 and so on to 67,108,864."""
 
 ROLE: Final = "lee_llm_router.role"
 REQUEST_ID: Final = "lee_llm_router.request_id"
 OUTCOME: Final = "lee_llm_router.outcome"
 
 _MAX_TEXT = 500
-"""The most characters of a text of the application's own."""
+"""Longest text of the application's own, in characters."""
 _MAX_NOTES = 32
-"""How many entries of `metadata` stand on a call's span."""
+"""Most entries of `metadata` on a call's span."""
 _OPERATIONS = {None: "chat", "embedding": "embeddings"}
 _CONVERSATION_NOTES = (CONVERSATION, "conversation_id")
 
@@ -106,7 +107,7 @@ _PROVIDERS_BY_HOST = {
     "api.x.ai": "x_ai",
     "openrouter.ai": "openrouter",
 }
-"""The conventions' name for what stands behind a host, or behind one that ends so after a dot or a dash."""
+"""The conventions' name for the service at a host, or at a host with this ending after a dot or a dash."""
 _PROVIDERS_BY_TYPE = {
     "http": "openai",
     "openai_responses": "openai",
@@ -116,16 +117,16 @@ _PROVIDERS_BY_TYPE = {
     "gemini": "gcp.gemini",
     "gemini_cli": "gcp.gemini",
 }
-"""The conventions' name for the format that a type of provider speaks, where the host says nothing."""
+"""The conventions' name for the format of a provider type, if the host says nothing."""
 
 
 def operation_name(operation: str | None) -> str:
-    """Return the conventions' name of what a record calls `operation`."""
+    """Return the conventions' name of a record's `operation`."""
     return _OPERATIONS.get(operation, operation or "chat")
 
 
 def provider_name(provider_type: str | None, host: str | None = None) -> str:
-    """Return the conventions' name of a provider: by its host, if that is known, else by its type."""
+    """Return the conventions' name of a provider: by its host if that is known, or else by its type."""
     labels = (host or "").lower().rstrip(".").replace("-", ".").split(".")
     for start in range(len(labels) - 1):
         known = _PROVIDERS_BY_HOST.get(".".join(labels[start:]))
@@ -147,13 +148,13 @@ def server_of(base_url: str | None) -> tuple[str, int] | None:
 
 
 def span_name(operation: str | None, subject: str | None) -> str:
-    """Return the name of a span: what is done, and the model of an attempt or the role of a call."""
+    """Return the name of a span: the operation, and the model of an attempt or the role of a call."""
     name = operation_name(operation)
     return f"{name} {subject}" if subject else name
 
 
 def target_attributes(attempt: TraceRecord | AttemptStart, server: tuple[str, int] | None = None) -> Attributes:
-    """Return what is known of an attempt before it is made, and what the metrics of it are split by."""
+    """Return what is known of an attempt before it starts; its metrics are split by this."""
     host = None if server is None else server[0]
     found: Attributes = {
         OPERATION: operation_name(attempt.operation),
@@ -167,7 +168,8 @@ def target_attributes(attempt: TraceRecord | AttemptStart, server: tuple[str, in
 
 
 def request_attributes(request: Any, *, stream: bool) -> Attributes:
-    """Return what `request` asks for: an `LLMRequest`, or that of another operation, or the settings in a record."""
+    """Return the attributes of `request`: an `LLMRequest`, the request of another operation, or the settings in a
+    record."""
     fields = request if isinstance(request, Mapping) else _Fields(request)
     found: Attributes = {REQUEST_STREAM: True} if stream else {}
     for name, attribute in REQUEST_SETTINGS.items():
@@ -182,7 +184,7 @@ def request_attributes(request: Any, *, stream: bool) -> Attributes:
 
 
 class _Fields:
-    """The attributes of an object, read as a mapping is."""
+    """The attributes of an object, read like a mapping."""
 
     __slots__ = ("_of",)
 
@@ -194,7 +196,7 @@ class _Fields:
 
 
 def attempt_attributes(record: TraceRecord) -> Attributes:
-    """Return what `record` says of an attempt that has ended, beside its `target_attributes`."""
+    """Return what `record` says about a finished attempt, besides its `target_attributes`."""
     found: Attributes = {ROLE: record.role, REQUEST_ID: record.request_id, OUTCOME: record.outcome}
     for name, value in _own_facts(record):
         found[f"{SCOPE}.{name}"] = value
@@ -215,7 +217,7 @@ def attempt_attributes(record: TraceRecord) -> Attributes:
 
 
 def call_attributes(records: Sequence[TraceRecord]) -> Attributes:
-    """Return what the records of a call say of it, at least one; nothing of tokens or money, which attempts have."""
+    """Return what the records of a call, at least one, say about it; without tokens and money, which attempts have."""
     first, last = records[0], records[-1]
     attempts = [record for record in records if record.attempt is not None]
     found: Attributes = {
@@ -245,7 +247,7 @@ def call_start_attributes(
 ) -> Attributes:
     """Return what is known of a call when it begins.
 
-    Its operation is not under the conventions' name: whoever counts questions to models by that counts attempts.
+    Its operation is not under the conventions' name: anyone who counts model requests by that name counts attempts.
     """
     found: Attributes = {f"{SCOPE}.operation": operation_name(operation), ROLE: role, REQUEST_ID: request_id}
     if policy is not None:
@@ -262,7 +264,8 @@ def target_note(provider: str | None, model: str | None) -> Attributes:
 
 
 def step_event(record: TraceRecord) -> tuple[str, Attributes] | None:
-    """Return name and attributes of the event on the call's span for what `record` led to; None if to nothing."""
+    """Return the name and attributes of an event on the call's span for the consequence of `record`; None if there is
+    none."""
     if record.outcome == "skipped":
         step = "skipped"
     elif record.is_lost:
@@ -280,10 +283,9 @@ def step_event(record: TraceRecord) -> tuple[str, Attributes] | None:
 
 
 def error_type_of(record: TraceRecord) -> str | None:
-    """Return the `error.type` of what `record` tells; None if it is no error.
+    """Return the `error.type` of `record`; None if it is no error.
 
-    A stream that its reader has left by `break` is none, and an attempt that was not waited for; any other cancellation
-    is one.
+    A stream that its reader left with `break` is no error, nor is an abandoned attempt; any other cancellation is one.
     """
     is_left = record.outcome == "cancelled" and record.error == GeneratorExit.__name__
     if record.outcome == "ok" or record.is_lost or is_left:
@@ -292,7 +294,7 @@ def error_type_of(record: TraceRecord) -> str | None:
 
 
 def _own_facts(record: TraceRecord) -> Iterator[tuple[str, AttributeValue]]:
-    """Yield what the conventions have no name for; what is not known, or says nothing, is left out."""
+    """Yield what the conventions have no name for, without unknown and empty values."""
     for name in (
         "provider", "provider_type", "key_variable", "attempt", "target_attempt", "verdict", "waited_for", "reason",
         "retry_after", "cost_usd", "cost_source", "service_tier", "provider_request_id", "request_bytes",
@@ -322,7 +324,7 @@ def _usage(usage: LLMUsage) -> Iterator[tuple[str, int]]:
 
 
 def _notes(metadata: Mapping[str, Any]) -> Iterator[tuple[str, AttributeValue]]:
-    """Yield the application's notes that an attribute can hold, and the id of the conversation if it is among them."""
+    """Yield the application's notes that attributes can hold, and the conversation's id if it is among them."""
     for name in _CONVERSATION_NOTES:
         if isinstance(metadata.get(name), str | int):
             yield CONVERSATION, printable(str(metadata[name]), _MAX_TEXT)
@@ -333,7 +335,7 @@ def _notes(metadata: Mapping[str, Any]) -> Iterator[tuple[str, AttributeValue]]:
 
 
 def _exportable(value: str | int | float) -> str | int | float:
-    """Return `value` as an exporter can write it: one that it cannot would take a whole batch of spans along."""
+    """Return `value` in a form that an exporter can write: otherwise a whole batch of spans could be lost."""
     if isinstance(value, str):
         return printable(value, _MAX_TEXT)
     return value if -(2**63) <= value < 2**63 or not isinstance(value, int) else str(value)[:_MAX_TEXT]

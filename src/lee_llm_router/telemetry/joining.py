@@ -1,4 +1,4 @@
-"""Puts the records of calls together, which come in the order they were written: those of many calls alternate."""
+"""Joins the records of calls: they come in the order they were written, with many calls interleaved."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from lee_llm_router.telemetry.scanning import TraceScanner, is_within, scan_whol
 RecordT = TypeVar("RecordT")
 
 LONGEST_CALL = 3600.0
-"""Seconds that a call is taken to last: so much further is read to have the calls at the ends of a time whole."""
+"""Assumed maximum seconds of a call: reading extends this far, so that calls at the ends of a time range are
+complete."""
 _MOST_OPEN = 100_000
-"""Calls that are held at most, since they have not ended: processes that were killed leave such."""
+"""Most open calls to hold: killed processes leave some."""
 _MOST_ENDED = 1_000
-"""Calls that are held at most after their error, since the targets that were not asked are written behind it."""
+"""Most calls to hold after their error, since the targets that were not asked are written after it."""
 _MOST_RECORDS = 2_000
-"""Records of one call that are held: twice as many as a call can make attempts."""
+"""Most records to hold of one call: twice as many as a call can make attempts."""
 _NOTHING = ()
 
 
 class CallJoiner(Generic[RecordT]):
-    """Gives out calls as they end, each as the list of its records, and holds those alone that have not ended.
+    """Returns calls as they end, each as the list of its records, and holds only those that have not ended.
 
-    A call ends with a record whose verdict is ``return``, and with one that is ``raise`` once no more of it comes.
+    A call ends with a record whose verdict is ``return``, or with one that is ``raise`` once no more of its records
+    come.
     """
 
     __slots__ = ("_ended", "_ended_before", "_open")
@@ -34,14 +36,14 @@ class CallJoiner(Generic[RecordT]):
         self._ended_before: set[str] = set()
 
     def __contains__(self, request_id: str) -> bool:
-        """Return whether records of the call are held."""
+        """Return whether it holds records of the call."""
         return request_id in self._open or request_id in self._ended
 
     def add(self, request_id: str, verdict: str, record: RecordT) -> Sequence[list[RecordT]]:
         """Take a record, and return the calls that it ends; often its own."""
         held = self._ended.get(request_id)
         if held is None:
-            if verdict == "return" and request_id not in self._open:  # most calls: one record, and that is all
+            if verdict == "return" and request_id not in self._open:  # most calls have only one record
                 return [[record]]
             held = self._open.pop(request_id, None) or []
             (self._open if verdict in ("retry", "next") else self._ended)[request_id] = held
@@ -55,13 +57,14 @@ class CallJoiner(Generic[RecordT]):
         return [part.pop(next(iter(part))) for part, most in self._limits() if len(part) > most]
 
     def turn(self) -> list[list[RecordT]]:
-        """Return the calls that had ended by an error when this was called last: what belonged to them has come."""
+        """Return the calls that had ended with an error at the previous call of this method: their remaining records
+        have come."""
         due = [self._ended.pop(name) for name in self._ended_before if name in self._ended]
         self._ended_before = set(self._ended)
         return due
 
     def rest(self) -> Iterator[list[RecordT]]:
-        """Yield what is still held: calls that ended by an error, and then the unfinished ones."""
+        """Yield the rest: calls that ended with an error, then unfinished ones."""
         for part, _ in self._limits():
             while part:
                 yield part.pop(next(iter(part)))
@@ -82,8 +85,8 @@ def scan_around(
 
 
 def began_within(started_at: str, attempt: int | None, since: float | None, until: float | None) -> bool:
-    """Return whether a call whose first record says this began in [since, until).
+    """Return whether a call began in [since, until), according to its first record.
 
-    A call of which only the end was read did not: its first record is not that of its first attempt.
+    If only the end of a call was read, it did not: its first record is not that of its first attempt.
     """
     return is_within(started_at, since, until) and (since is None or not attempt)

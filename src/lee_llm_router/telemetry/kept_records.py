@@ -1,15 +1,15 @@
-"""What of a record a store is given: less of it, without what must not be stored, or nothing.
+"""What a store receives of a record: a shortened one, one without what must not be stored, or nothing.
 
 How this works
 --------------
-The sections `capture: none`, `redact` and `sample` of a configuration, and the `redact` of an application, hold for the
-store alone: observers and hooks see every record whole.
+The settings `capture: none`, `redact` and `sample` of a configuration, and the `redact` of an application, affect only
+the store: observers and hooks see every record unchanged.
 
-A call is drawn by its id, so all its records are kept, or none, in every process that looks at it. What is not drawn is
-left out only if its first attempt was good: whatever failed, was cancelled or skipped is written at once, and with it
-the rest of its call, for which the ids of such calls are remembered until they end. So nothing has to wait for the end
-of a call to be written. A call that was drawn says by what share (`kept_share`), so that counts can tell for how many
-it stands; of the others all are there.
+Calls are sampled by id, so every process keeps either all records of a call or none. A call outside the sample is
+dropped only if its first attempt succeeded. A record of a failure, a cancellation or a skipped target is written at
+once, and so is the rest of its call; the ids of such calls are remembered until they end. So no record has to wait for
+the end of its call. A sampled call records the share (`kept_share`), so that counts can tell how many calls it stands
+for; the other kept calls are complete.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.settings import TraceConfig
 
 Redact: TypeAlias = Callable[[str], str]
-"""Returns a text as it may be stored. If it raises, nothing of that text is stored."""
+"""Returns a text in storable form. If it raises, nothing of that text is stored."""
 KeptRecord: TypeAlias = Callable[[TraceRecord], TraceRecord | None]
-"""Returns what a store is given of a record; None if nothing."""
+"""Returns what a store receives of a record; None if nothing."""
 
 _TEXTS = ("error", "reason", "waited_for", "asked_role", "workspace", "text", "reasoning")
 _LISTS = ("messages", "tools", "tool_calls")
 _FIELD = re.compile(r"[a-z][a-z_]{0,40}")
-"""What names a field of a message or a tool; readers need it, and it says nothing of anybody."""
+"""Names of fields in a message or a tool; readers need them, and they reveal nothing about anyone."""
 _NOTHING: dict[str, Any] = {"metadata": {}, "error": None, "reason": None, "asked_role": None, "workspace": None}
 _MOST_OPEN = 10_000
-"""Calls that failed somewhere and have not ended, whose ids are remembered."""
+"""Open calls with a failure, whose ids are remembered."""
 _LONGEST = 0.25
-"""Seconds that one pattern may take for one text that it matches."""
+"""Seconds that one pattern may take for one text."""
 _STEPS = 100 * MOST_STEPS
 
 
@@ -51,7 +51,7 @@ def kept_records(trace: TraceConfig, redact: Redact | None = None) -> KeptRecord
     """Return what the section `trace` of a configuration, and an application's `redact`, make of records.
 
     Returns:
-        The function; None if records are stored as they are.
+        The function; None if records are stored unchanged.
     """
     sampler = Sampler(trace.sample) if trace.sample < 1 else None
     mask = TextRedaction(trace.redact, redact) if trace.redact or redact is not None else None
@@ -72,7 +72,7 @@ def kept_records(trace: TraceConfig, redact: Redact | None = None) -> KeptRecord
 
 
 class Sampler:
-    """Chooses calls, so that about `share` of those are kept whose first attempt was good, and all others."""
+    """Samples calls: keeps about `share` of those whose first attempt succeeded, and all others."""
 
     def __init__(self, share: float) -> None:
         self._share = share
@@ -80,7 +80,7 @@ class Sampler:
         self._lock = ForkLock(reentrant=True)
 
     def kept(self, record: TraceRecord) -> TraceRecord | None:
-        """Return `record` as it is kept, None if it is not. It is asked for each record of a call, in order."""
+        """Return `record` in its kept form, None if it is dropped. Called for each record of a call, in order."""
         name = record.request_id
         if record.outcome != "ok" or record.verdict != "return":
             with self._lock:
@@ -106,8 +106,8 @@ class TextRedaction:
     """Masks the texts of records.
 
     Args:
-        patterns: What is masked, as regular expressions.
-        redact: Changes what is left. What it raises reaches nobody: that text is masked as a whole.
+        patterns: What to mask, as regular expressions.
+        redact: Changes the rest. If it raises, the text is masked as a whole, and nobody gets the error.
     """
 
     def __init__(self, patterns: Sequence[str], redact: Redact | None) -> None:
@@ -115,7 +115,7 @@ class TextRedaction:
         self._redact = redact
 
     def applied(self, record: TraceRecord) -> TraceRecord:
-        """Return `record` with its texts as they may be stored. Names of roles, providers and models stay."""
+        """Return `record` with its texts in storable form. Names of roles, providers and models stay."""
         limit = WorkLimit(_STEPS, longest=_LONGEST)
 
         def change(text: str) -> str:
@@ -152,7 +152,8 @@ class TextRedaction:
 
 
 def _changed_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """Return `value`, of plain JSON types, with all its texts changed, and names in it that name no field."""
+    """Return `value`, of plain JSON types, with all its texts changed, and all names in it that are not names of
+    fields."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
@@ -164,7 +165,7 @@ def _changed_texts(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _with_plain_arguments(call: Any) -> Any:
-    """Return a call of a tool with arguments in which letters stand as they are, and not as ``\\u00e9``."""
+    """Return a tool call with plain letters in its arguments instead of escapes like ``\\u00e9``."""
     arguments = call.get("arguments") if isinstance(call, dict) else None
     if not isinstance(arguments, str) or "\\u" not in arguments:
         return call

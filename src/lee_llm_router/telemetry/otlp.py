@@ -1,8 +1,8 @@
-"""Traced calls as spans of OpenTelemetry's protocol (OTLP), in its JSON encoding; no package of it is needed.
+"""Traced calls as spans of OpenTelemetry's protocol (OTLP), in its JSON encoding, without any of its packages.
 
-A call is a span, and so is each of its attempts below it; a target that was skipped is an event of the call's span.
-What stands on them is the same as on the spans of the sink `opentelemetry`. Ids follow from the id of the call: a call
-that is sent twice is the same spans twice.
+A call is a span, and each of its attempts is a child span; a skipped target is an event of the call's span. The spans
+have the same attributes as those of the sink `opentelemetry`. Ids derive from the id of the call, so sending a call
+twice sends the same spans.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 _INTERNAL, _CLIENT = 1, 3
 """Kinds of spans, as numbers of the protocol."""
 _ERROR = 2
-"""The code of a span's status."""
+"""The status code for an error."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_INTEGER = 2**63
 SKIPPED_EVENT = f"{SCOPE}.target_skipped"
@@ -43,7 +43,7 @@ def spans_of(call: TracedCall, *, content: bool = False) -> list[dict[str, Any]]
 
     Args:
         call: The call.
-        content: Whether prompts and answers stand on the attempts, where they were captured.
+        content: Whether to add captured prompts and answers to the attempts.
     """
     if call.started is None:
         return []
@@ -71,8 +71,8 @@ def request_body(spans: Sequence[bytes], resource: Mapping[str, str], version: s
 
     Args:
         spans: Each as JSON.
-        resource: What says whose spans they are: `service.name` and more.
-        version: The version of this library.
+        resource: The origin of the spans: `service.name` and more.
+        version: This library's version.
     """
     head = json_text({"attributes": _attributes(resource)})
     scope = json_text({"name": SCOPE, "version": version})
@@ -124,7 +124,8 @@ def _times(began: datetime, milliseconds: float) -> dict[str, str]:
 
 
 def _nanoseconds(moment: datetime) -> str:
-    """Return a moment as the protocol has it: nanoseconds since 1970, as text. What it cannot hold is its bound."""
+    """Return a time in the protocol's form: nanoseconds since 1970, as text. Times outside its range become its
+    bounds."""
     return str(min(max(0, (moment - _EPOCH) // timedelta(microseconds=1) * 1000), _LARGEST_INTEGER - 1))
 
 
@@ -136,7 +137,7 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int) and -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
-        return {"intValue": str(value)}  # as text: JSON's numbers hold no 64 bits
+        return {"intValue": str(value)}  # as text: JSON numbers cannot hold 64 bits
     if isinstance(value, float):
         return {"doubleValue": value} if isfinite(value) else {"stringValue": str(value)}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -145,7 +146,7 @@ def _value(value: Any) -> dict[str, Any]:
 
 
 def _trace_id(request_id: str) -> str:
-    """Return the id of the call, if it has 16 bytes; else 16 that follow from it."""
+    """Return the id of the call if it has 16 bytes; otherwise 16 bytes derived from it."""
     try:
         found = UUID(request_id)
     except ValueError:

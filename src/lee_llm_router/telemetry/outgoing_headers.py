@@ -1,7 +1,7 @@
-"""Headers that an attempt sends along beside those of its request: where a sink puts them, and a provider finds them.
+"""Headers that an attempt sends in addition to those of its request: sinks set them here, and providers read them.
 
-They stand in the context that the provider runs in (`AttemptStart.context`), not in the request: a request says what is
-asked, and what keeps answers by it must not see another one in each call.
+They are in the context that the provider runs in (`AttemptStart.context`), not in the request: caches use the request
+as the key of its answer, and must not see a different one in each call.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from contextvars import ContextVar
 _headers: ContextVar[Mapping[str, str] | None] = ContextVar("lee_llm_router_outgoing_headers", default=None)
 
 headers_along = _headers.get
-"""Return what is to be sent along from here; None if nothing is."""
+"""Return the headers to send from the current context; None if there are none."""
 
 
 def variables_along() -> dict[str, str]:
-    """Return the same as environment variables, for a program that is run here: ``TRACEPARENT`` for one."""
+    """Return the same as environment variables, such as ``TRACEPARENT``, for a program started here."""
     headers = _headers.get() or {}
     return {name.upper().replace("-", "_"): value for name, value in headers.items() if value.isprintable()}
 
 
 def send_along(headers: Mapping[str, str]) -> None:
-    """Have what runs in this context send `headers` along."""
+    """Make everything that runs in this context send `headers`."""
     _headers.set({**(_headers.get() or {}), **headers})

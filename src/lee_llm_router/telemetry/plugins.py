@@ -55,6 +55,6 @@ def _check_sink(value: Any) -> Any:
 
 
 AnyStore: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_store), AllowString()]
-"""A store's settings, as the model of its type; in the file a bare name will do."""
+"""A store's settings, as the model of its type; in the file a bare name is enough."""
 AnySink: TypeAlias = Annotated[SerializeAsAny[PluginSettings], BeforeValidator(_check_sink), AllowString()]
-"""A sink's settings, as the model of its type; in the file a bare name will do."""
+"""A sink's settings, as the model of its type; in the file a bare name is enough."""

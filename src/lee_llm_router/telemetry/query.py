@@ -1,4 +1,4 @@
-"""Which calls a view of traces shows: filters over a call's records, and words for times and lengths of time."""
+"""Which calls a view of traces shows: filters over a call's records, and words for times and durations."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|h|d|w)\s*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _LONGEST = 100 * 366 * 86_400.0
-"""Seconds of the longest time that is understood: a hundred years."""
+"""Seconds of the longest accepted time: a hundred years."""
 _LONGEST_MOMENT = 64
-"""Characters; Python's parser takes any number of digits for some time."""
+"""Characters; Python's parser accepts any number of digits, which takes time."""
 _MAX_DEPTH = 100
 
 
 class CallFacts(Protocol):
-    """What a filter asks of a call: of a `TracedCall`, or of a `RawCall`, whose records were not built."""
+    """What a filter needs to know of a call: of a `TracedCall`, or of a `RawCall` without built records."""
 
     @property
     def role(self) -> str:
-        """The role that was asked."""
+        """The requested role."""
         ...
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What its first record has."""
+        """The metadata of its first record."""
         ...
 
     @property
@@ -56,31 +56,31 @@ class CallFacts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFilter:
-    """What calls must be like. Conditions that are given must all hold; without any, every call passes.
+    """Conditions on calls. All given conditions must hold; without any, every call passes.
 
-    In the name of a role, provider or model, and in the value of an entry of metadata, ``*`` stands for any text.
+    In the name of a role, provider or model, and in the value of a metadata entry, ``*`` matches any text.
     """
 
     role: str | None = None
-    """The role that was asked."""
+    """The requested role."""
     provider: str | None = None
-    """Of any attempt, or of a target that was skipped."""
+    """The provider of any attempt, or of a skipped target."""
     model: str | None = None
-    """As `provider`: the model that was asked, or the one that served."""
+    """As `provider`: the requested model, or the one that served."""
     status: CallStatus | None = None
     """See `TracedCall.has_status`."""
     failure: str | None = None
-    """Type of the failure of any attempt, in any case: ``RATE_LIMIT``."""
+    """Failure type of any attempt, in any case: ``RATE_LIMIT``."""
     since: float | None = None
     """Seconds since 1970: the call began then or later."""
     until: float | None = None
-    """Seconds since 1970: the call began before."""
+    """Seconds since 1970: the call began earlier."""
     slower_than: float | None = None
-    """Seconds that the whole call took, at least."""
+    """The whole call took at least this many seconds."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Entries that the call's metadata has, compared as text; a dot in a name leads into an inner mapping."""
+    """Entries of the call's metadata, compared as text; a dot in a name leads into a nested mapping."""
     grep: str | None = None
-    """A text that a record of the call holds in any of its values, in any case."""
+    """A text in any value of any of the call's records, in any case."""
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +92,8 @@ class CallFilter:
         return self._is_in_time(call) and self.fits(call) and (self.grep is None or _holds(call, self.grep.casefold()))
 
     def fits(self, call: CallFacts) -> bool:
-        """Return whether all conditions hold but those on its time and on all its texts (`since`, `until`, `grep`)."""
+        """Return whether all conditions hold except those on its time and on all its texts (`since`, `until`,
+        `grep`)."""
         return (
             (self.role is None or _is_like(call.role, self.role))
             and (self.provider is None or _is_any_like(call.names("provider"), self.provider))
@@ -116,23 +117,23 @@ class CallFilter:
 
 
 def entry_text(metadata: Mapping[str, Any], name: str) -> str | None:
-    """Return an entry of a record's metadata as text: a text as it is, all else as JSON; None if there is none.
+    """Return an entry of a record's metadata as text: a text unchanged, anything else as JSON; None if there is none.
 
-    A name with a dot that is no entry itself leads into an inner mapping: ``user.id``.
+    A name with a dot that is not an entry itself leads into a nested mapping: ``user.id``.
     """
     value = _entry(metadata, name)
     return value if value is None or isinstance(value, str) else json_text(value).decode()
 
 
 def seconds_of(text: str, *, bare: bool = False) -> float | None:
-    """Return the seconds that a length of time says: ``800ms``, ``1.5s``, ``2h``, ``1h30m``, ``3d``, ``2w``.
+    """Return the seconds of a duration: ``800ms``, ``1.5s``, ``2h``, ``1h30m``, ``3d``, ``2w``.
 
     Args:
         text: The words.
-        bare: Whether a number without a unit is understood, as seconds.
+        bare: Whether a number without a unit counts as seconds.
 
     Returns:
-        The seconds; None if it is no length of time, or more than a hundred years.
+        The seconds; None if it is no duration, or more than a hundred years.
     """
     text, total, end = text.strip().lower(), 0.0, 0
     if bare and _NUMBER.fullmatch(text):
@@ -146,12 +147,12 @@ def seconds_of(text: str, *, bare: bool = False) -> float | None:
 
 
 def moment_of(text: str, now: float) -> float | None:
-    """Return the moment that `text` names, in seconds since 1970; None if it names none.
+    """Return the time that `text` names, in seconds since 1970; None if it names none.
 
     Args:
-        text: A length of time, which counts back from `now` (``2h``); a date, a time of today or both in ISO 8601, in
-            UTC unless it names an offset; ``now``, ``today`` or ``yesterday``.
-        now: The present, in seconds since 1970.
+        text: A duration, which counts back from `now` (``2h``); a date, a time of today or both in ISO 8601, in UTC
+            unless it has an offset; ``now``, ``today`` or ``yesterday``.
+        now: The current time, in seconds since 1970.
     """
     text = text.strip()
     ago = seconds_of(text)
@@ -169,7 +170,7 @@ def moment_of(text: str, now: float) -> float | None:
 
 
 def _iso_moment(text: str, today: datetime) -> datetime:
-    """Return the moment in ISO 8601; a time alone is one of `today`. Raises ValueError where there is none."""
+    """Return the time in ISO 8601; a time without a date is one of `today`. Raises ValueError if there is none."""
     if len(text) > _LONGEST_MOMENT:
         raise ValueError("no moment is so long")
     try:
@@ -192,7 +193,7 @@ def _is_like(name: str | None, wanted: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _pattern(wanted: str) -> str:
-    """Return `wanted` with nothing but its stars special."""
+    """Return a pattern for `wanted` in which only stars are special."""
     return re.sub(r"[\[\]?]", lambda found: f"[{found[0]}]", wanted)
 
 
@@ -209,7 +210,7 @@ def _holds(call: TracedCall, needle: str) -> bool:
 
 
 def _texts(value: Any, depth: int) -> Iterator[str]:
-    """Yield every text and number in a record, and the names in its mappings; not those of its own fields."""
+    """Yield every text and number in a record, and the names in its mappings, but not the record's own field names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, TraceRecord | LLMUsage):

@@ -1,8 +1,8 @@
-"""A call as the raw records that `TraceScanner.scan` yields, and which of them pass a filter.
+"""A call as raw records from `TraceScanner.scan`, and which calls pass a filter.
 
-How this works. A filter asks a call for its role, its metadata, its time, its ending and names in its records
-(`CallFacts`). A raw record has all of that, so nothing is built, whatever is asked. Only a text that may stand anywhere
-(`grep`) needs whole records, and they are built for the calls whose values hold that text as they were written.
+How this works. A filter needs a call's role, its metadata, its time, its ending and names in its records (`CallFacts`).
+A raw record has all of that, so nothing is built for any such condition. Only a search in all texts (`grep`) needs
+whole records. They are built only for calls whose values contain that text in their raw form.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lee_llm_router.telemetry.records import TraceRecord
 
 
 class RawCall:
-    """What a filter asks of a call, told by records of which each is one (`is_record`)."""
+    """What a filter needs to know of a call, from raw records that each pass `is_record`."""
 
     __slots__ = ("records",)
 
@@ -64,9 +64,9 @@ class RawCall:
 
 
 def passing(wanted: CallFilter) -> Callable[[Sequence[RawRecord]], bool] | None:
-    """Return a function that says which calls `wanted` lets through; None if it lets all through.
+    """Return a function that tells which calls pass `wanted`; None if all do.
 
-    A call of which only the end was read does not pass where a beginning of the time is named; see `began_within`.
+    If the filter has a start time, a call whose beginning was not read does not pass; see `began_within`.
     """
     if wanted.is_open:
         return None
@@ -82,7 +82,7 @@ def passing(wanted: CallFilter) -> Callable[[Sequence[RawRecord]], bool] | None:
 
 
 def _holding(text: str) -> Callable[[Sequence[RawRecord]], bool]:
-    """Return a function that says which calls hold `text`, as `CallFilter.grep` means it."""
+    """Return a function that tells which calls contain `text`, as `CallFilter.grep` means it."""
     whole, needle = CallFilter(grep=text), json_text(text.casefold()).decode()[1:-1]
 
     def holds(records: Sequence[RawRecord]) -> bool:
@@ -94,8 +94,9 @@ def _holding(text: str) -> Callable[[Sequence[RawRecord]], bool]:
 
 
 def _may_hold(record: RawRecord, needle: str) -> bool:
-    """Return whether the JSON of its values has `needle`, which costs a fifth of building it. False is certain."""
+    """Return whether the JSON of its values contains `needle`, at a fifth of the cost of building it. Only False is
+    certain."""
     try:
         return needle in to_json([*record.values()], inf_nan_mode="null").decode().casefold()
-    except ValueError:  # a lone half of a character, say
+    except ValueError:  # for example, half of a character
         return True

@@ -1,8 +1,8 @@
 """Records to JSON and back, whatever they hold.
 
-Writing never fails: `metadata` may hold anything, and no record is lost because of it. What is written is read again:
-no number is longer than a reader takes, and no line. Reading accepts what an older or newer version of this library has
-written, and what anybody else has; a value that cannot be true counts as missing.
+Writing never fails: `metadata` may hold anything, and no record is lost because of it. Everything written can be read
+again: no number and no line is longer than a reader accepts. Reading accepts what an older or newer version of this
+library has written, and what anybody else has; an impossible value counts as missing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ ItemT = TypeVar("ItemT")
 JsonType: TypeAlias = type | tuple[type, ...]
 
 _MAX_DEPTH = 50
-"""Levels of nesting kept in a stand-in; deeper nesting is a cycle or a mistake."""
+"""Levels of nesting to keep in a stand-in; deeper nesting is a cycle or a mistake."""
 
 MAX_LINE = 8_000_000
-"""Bytes of the longest line that is written or read."""
+"""Size in bytes of the longest line to write or read."""
 
 _FIELD_SIZE = 150_000
-"""Characters kept of each field of a record whose line would be longer. Six bytes a character, for eight long fields,
-are a line."""
+"""Characters to keep of each field of a record whose line would be too long. Eight long fields of six bytes per
+character fill a line."""
 _LONGEST_WORD = 10_000
-"""Characters of the longest text that is read into a field which holds a name, a reason or a time."""
+"""Length of the longest text to read into a field for a name, a reason or a time."""
 _MOST_DIGITS = 600
-"""Digits of the longest number that is written; some readers take no more than 640, none more than 4,300."""
+"""Digits of the longest number to write; some readers accept no more than 640, none more than 4,300."""
 _TOO_LARGE = 10**_MOST_DIGITS
 _SAMPLING = 100
 _KEPT_ENDINGS = 256
@@ -42,12 +42,12 @@ _DIGITS = re.compile(rb"[0-9]{%d}" % (_MOST_DIGITS // _SAMPLING))
 
 
 def json_text(value: Any, indent: int | None = None, exclude: set[str] | None = None) -> bytes:
-    """Return `value` as JSON, with a readable stand-in for what JSON cannot hold. Never fails.
+    """Return `value` as JSON, with a readable stand-in for what JSON cannot express. Never fails.
 
     Args:
         value: Anything; a dataclass becomes an object with its fields.
         indent: Spaces for each level; None writes one line.
-        exclude: Fields of `value` that are left out.
+        exclude: Fields of `value` to omit.
     """
     try:
         return to_json(value, indent=indent, exclude=exclude, inf_nan_mode="null")
@@ -58,17 +58,17 @@ def json_text(value: Any, indent: int | None = None, exclude: set[str] | None = 
 def json_writer(
     cls: type[Any], exclude: set[str], *, shared: Sequence[str], nested: Mapping[str, type[Any]]
 ) -> Callable[[Any], bytes]:
-    """Return a function that writes an object of the dataclass `cls`, as `json_text` does without the fields `exclude`.
+    """Return a function that writes an object of the dataclass `cls`, like `json_text` without the fields `exclude`.
 
-    It raises where an object holds what JSON cannot; `json_text` then writes it. Its serializer is given the names of
-    the fields; `to_json` finds them out for every object, which takes half as long again. With `shared` and `nested` a
+    It raises if JSON cannot express an object; `json_text` then writes it. Its serializer knows the names of the
+    fields; `to_json` looks them up for every object, which takes half as long again. With `shared` and `nested` a
     record takes 41,600 instructions instead of 55,500.
 
     Args:
         cls: The dataclass.
-        exclude: Fields that are left out.
-        shared: Fields that hold the same few texts, booleans and None in most objects. They are written last, and
-            what was written is kept.
+        exclude: Fields to omit.
+        shared: Fields that hold the same few texts, booleans and None in most objects. They are written last, and their
+            JSON is cached.
         nested: Fields that hold another dataclass, or None.
     """
     names = [f.name for f in fields(cls) if f.name not in exclude and f.name not in shared]
@@ -83,7 +83,7 @@ def json_writer(
 
 
 def _schema(cls: type[Any], names: list[str], nested: Mapping[str, type[Any]]) -> core_schema.CoreSchema:
-    """Return what pydantic needs to know to write the fields `names` of `cls`."""
+    """Return pydantic's schema for writing the fields `names` of `cls`."""
     schemas: dict[str, core_schema.CoreSchema] = {
         name: core_schema.nullable_schema(_schema(inner, [f.name for f in fields(inner)], {}))
         for name, inner in nested.items()
@@ -103,14 +103,14 @@ def readable_line(line: bytes, value: Any, exclude: set[str]) -> bytes:
 
 
 def _may_hold_large_number(line: bytes) -> bool:
-    """Return whether so many digits may stand together on `line`. To walk through a record takes 20 times as long as
-    to write it."""
-    # Of so many bytes in a row, every hundredth is among those looked at.
+    """Return whether `line` may contain a number of that many digits. Walking through a record takes 20 times as long
+    as writing it."""
+    # A run of that many bytes includes one at every hundredth position.
     return _DIGITS.search(line[::_SAMPLING]) is not None
 
 
 def _holds_large_number(value: Any) -> bool:
-    """Return whether a number in `value`, at any depth, has more digits than can be read again."""
+    """Return whether a number in `value`, at any depth, has more digits than a reader accepts."""
     queue, seen = [value], set()
     try:
         while queue:
@@ -132,12 +132,12 @@ def _holds_large_number(value: Any) -> bool:
 
 
 def plain_value(value: Any, size: int | None, change: Callable[[str], str] = str) -> Any:
-    """Return `value` as plain JSON types with at most `size` characters in all; what does not fit is ``...``.
+    """Return `value` as plain JSON types with at most `size` characters in all; ``...`` replaces what does not fit.
 
     Args:
         value: Anything.
-        size: Characters of all texts and names in it; a number or a bracket counts as eight. None: any number.
-        change: Applied to each text before it is kept.
+        size: Characters of all texts and names in it; a number or a bracket counts as eight. None: no limit.
+        change: Applied to each text first.
     """
     return _Shortener(size, change).plain(value)
 
@@ -151,7 +151,7 @@ def json_object(line: bytes | str) -> dict[str, Any]:
     try:
         data = from_json(line)
     except ValueError:
-        # This parser stops at 200 levels of nesting; the writer does not.
+        # This parser accepts at most 200 levels of nesting; the writer does not have that limit.
         data = _parse_deeply(line)
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")
@@ -161,13 +161,13 @@ def json_object(line: bytes | str) -> dict[str, Any]:
 def known_fields(
     cls: type[Any], data: Mapping[str, Any], *, long: Set[str] = frozenset(), signed: Set[str] = frozenset()
 ) -> dict[str, Any]:
-    """Return the entries of `data` that are fields of the dataclass `cls` and hold what the field can hold.
+    """Return the entries of `data` that are fields of the dataclass `cls` and have a valid value.
 
     Args:
         cls: The dataclass.
         data: A parsed JSON object.
-        long: Fields whose text may have any length.
-        signed: Fields whose number may be below zero.
+        long: Fields with texts of any length.
+        signed: Fields whose numbers may be negative.
     """
     known = {}
     rules = _rules_of(cls, frozenset(long), frozenset(signed))  # type: ignore[arg-type] # for mypy, not every class is hashable
@@ -187,20 +187,20 @@ def known_fields(
 
 
 _ANY, _WORD, _NUMBER, _COUNT = "any", "word", "number", "count"
-"""What is asked of a value besides its type: nothing; that it is not too long; its size; and that it is not below 0."""
+"""Checks of a value besides its type: none; that it is not too long; its size; and that it is not negative."""
 _NO_FIELD: dict[type, str] = {}
 
 
 @lru_cache
 def _rules_of(cls: type[Any], long: frozenset[str], signed: frozenset[str]) -> dict[str, dict[type, str]]:
-    """Return for each field of `cls` the types that parsed JSON may have for it, and what else is asked of each."""
+    """Return for each field of `cls` the types that parsed JSON may have for it, and the other check."""
     hints = get_type_hints(cls)
     rules: dict[str, dict[type, str]] = {}
     for f in fields(cls):
         kind, optional = _json_type(hints[f.name])
         rule = rules[f.name] = {}
         for one in kind if isinstance(kind, tuple) else (kind,):
-            # A bool is an int for Python, but not for a record.
+            # For Python a bool is an int, but not for a record.
             rule[one] = (
                 (_NUMBER if f.name in signed else _COUNT) if one in (int, float)
                 else _WORD if one is str and f.name not in long
@@ -212,12 +212,12 @@ def _rules_of(cls: type[Any], long: frozenset[str], signed: frozenset[str]) -> d
 
 
 def _json_type(hint: Any) -> tuple[JsonType, bool]:
-    """Return the type that parsed JSON has for the annotation `hint`, and whether it may be null."""
+    """Return the type of parsed JSON for the annotation `hint`, and whether it may be null."""
     if get_origin(hint) in (Union, UnionType):
         (inner,) = (arg for arg in get_args(hint) if arg is not type(None))
         return _json_type(inner)[0], True
     kind = get_origin(hint) or hint
-    if kind is Literal:  # a newer version may know further words
+    if kind is Literal:  # a newer version may have more words
         return str, False
     if kind is float:
         return (int, float), False
@@ -238,15 +238,15 @@ def _parse_deeply(line: bytes | str) -> Any:
 
 
 def _json_stand_in(value: Any) -> Any:
-    """Return `value` as plain JSON types, with a readable stand-in for what JSON cannot hold."""
+    """Return `value` as plain JSON types, with a readable stand-in for what JSON cannot express."""
     return _Shortener().plain(value)
 
 
 class _Shortener:
-    """Makes plain JSON types of anything, with a readable stand-in for what JSON cannot hold or has no room.
+    """Makes plain JSON types of anything, with a readable stand-in for what JSON cannot express or does not fit.
 
     Args:
-        size: As for `plain_value`; None means any.
+        size: As for `plain_value`; None means no limit.
         change: As for `plain_value`.
     """
 

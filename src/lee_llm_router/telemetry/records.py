@@ -1,7 +1,7 @@
-"""Trace records, and the protocols of what keeps and reads them.
+"""Trace records, and the protocols for storing and reading them.
 
 A router writes a `TraceRecord` for every attempt to its `TraceStore`. Both protocols here are structural: any object
-with the methods will do.
+with the right methods fits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SIGNED = {"status_code"}
 
 
 def target_name(provider: str | None, model: str | None) -> str:
-    """Return ``provider/model`` as people read it, printable and of bounded length; a dash if there is no target."""
+    """Return ``provider/model`` in readable form, printable and of limited length; a dash if there is no target."""
     if provider is None:
         return "-"
     return f"{printable(provider)}/{printable(model)}" if model else printable(provider)
@@ -56,96 +56,97 @@ class TraceRecord:
     request_id: str
     """The id of the call, a UUIDv7: ids sort by time."""
     attempt: int | None
-    """Counts from 0 over the call."""
+    """Counts from 0 within the call."""
     target_attempt: int | None = None
     """Counts from 0 at the target."""
     sent: bool = False
     """False: certainly nothing was sent to the provider. True: something may have been."""
     role: str
     asked_role: str | None = None
-    """What the caller named, if there is no such role: the default role answered instead, or the call was refused."""
+    """The role that the caller named, if it does not exist: the default role answered instead, or the call was
+    refused."""
     provider: str | None = None
     provider_type: str | None = None
     model: str | None = None
     served_model: str | None = None
     """The model that answered, as the provider names it."""
     key_variable: str | None = None
-    """The variable of the key that it was asked with, where the provider has several."""
+    """The variable of the key in use, if the provider has several."""
     policy: str | None = None
     started_at: str
-    """UTC, ISO 8601 with microseconds and a Z."""
+    """UTC, in ISO 8601 with microseconds and a Z."""
     elapsed_ms: float = 0.0
     offset_ms: float | None = None
-    """Milliseconds from the begin of the call to the start of the attempt."""
+    """Milliseconds from the start of the call to the start of the attempt."""
     waited_for: str | None = None
-    """What the call waited for before the attempt, if it waited."""
+    """The reason for a wait before the attempt, if there was one."""
     reason: str | None = None
-    """Why this target was asked, as the policy and the router put it."""
+    """Why this target was asked, in the words of the policy and the router."""
     hedge: bool = False
-    """Whether the attempt was made beside another one of the call, which had not begun to answer."""
+    """Whether the attempt ran in parallel to another one of the call, which had not begun to answer."""
     first_token_ms: float | None = None
     operation: str | None = None
-    """The kind of call, where it is no chat completion: ``embedding``."""
+    """The kind of call, if it is not chat completion: ``embedding``."""
     outcome: AttemptOutcome
     failure_type: str | None = None
     status_code: int | None = None
     error: str | None = None
-    """The message of the failure, without secrets and bounded in length."""
+    """The message of the failure, without secrets and of limited length."""
     retry_after: float | None = None
-    """Seconds, as the vendor stated them."""
+    """Seconds, as stated by the vendor."""
     provider_request_id: str | None = None
-    """The id that the vendor gave a request that failed."""
+    """The vendor's id of a failed request."""
     dropped: Sequence[str] = ()
-    """Options that were left out (`drop_unsupported`), since the target cannot express them."""
+    """Options left out (`drop_unsupported`) because the target cannot express them."""
     verdict: NextStep
     """What the router did next."""
     wait_ms: float = 0.0
-    """The wait that follows this attempt."""
+    """The wait after this attempt."""
     stream: bool = False
     finish_reason: str | None = None
     usage: LLMUsage | None = None
     cost_usd: float | None = None
-    """None: not known, which is not 0."""
+    """None: unknown, which is not 0."""
     cost_source: str | None = None
-    """Where the cost is from: ``vendor``, ``pricing`` (the configuration's), or the name of a price table."""
+    """The source of the cost: ``vendor``, ``pricing`` (the configuration's), or the name of a price table."""
     service_tier: str | None = None
-    """The tier that served, as the vendor names it."""
+    """The tier that served, in the vendor's words."""
     cached: bool = False
-    """Whether the answer was kept from an earlier request: nobody was asked, so that `attempt` is None."""
+    """Whether the answer came from a cache: no target was asked, so `attempt` is None."""
     request_bytes: int | None = None
     response_chars: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     workspace: str | None = None
     kept_share: float | None = None
-    """The share of such calls that the store was given (`sample`). None: all of them."""
+    """The share of such calls that the store received (`sample`). None: all of them."""
     messages: Sequence[Mapping[str, Any]] | None = None
-    """What was asked. This field and all below: only with ``capture: full``."""
+    """The prompt. This field and all below: only with ``capture: full``."""
     tools: Sequence[Mapping[str, Any]] | None = None
-    """The tools that were offered."""
+    """The offered tools."""
     settings: Mapping[str, Any] | None = None
-    """What else was asked for, temperature and schema for example, as fields of `LLMRequest`."""
+    """The other options, temperature and schema for example, as fields of `LLMRequest`."""
     text: str | None = None
     reasoning: str | None = None
     tool_calls: Sequence[Mapping[str, Any]] | None = None
-    """What the answer calls: `id`, `name`, and `arguments` as JSON text."""
+    """The tool calls of the answer: `id`, `name`, and `arguments` as JSON text."""
 
     @property
     def target(self) -> str:
-        """``provider/model`` as people read it; a dash if there is no target."""
+        """``provider/model`` in readable form; a dash if there is no target."""
         return target_name(self.provider, self.model)
 
     @property
     def is_lost(self) -> bool:
-        """Whether the router ended the attempt itself, since another one beside it had decided the call."""
+        """Whether the router ended the attempt itself, since a parallel one had decided the call."""
         return self.outcome == "cancelled" and self.verdict == "next"
 
     def to_json(self) -> bytes:
         """Return the record as one line of JSON, without the newline. Never fails.
 
-        Every field is present, null where the value is not known; those of ``capture: full`` only if one of them is
-        known, and `kept_share` only if it is. What JSON cannot hold (lone surrogates, objects, cycles) and numbers too
-        long to be read are written as a readable stand-in; of a record longer than a reader takes only the beginning of
-        its long fields.
+        Every field is present, null if the value is unknown; those of ``capture: full`` only if one of them is known,
+        and `kept_share` only if it is known. A readable stand-in replaces what JSON cannot express (lone surrogates,
+        objects, cycles) and numbers too long to be read. If a record is too long for readers, only the beginning of its
+        long fields is written.
         """
         if (
             self.messages is None and self.text is None and self.tool_calls is None and self.reasoning is None
@@ -165,8 +166,8 @@ class TraceRecord:
     def from_json(cls, line: bytes | str) -> TraceRecord:
         """Return the record on `line`, which a newer or older version of this library may have written.
 
-        Unknown fields are ignored. A field that is missing, has another type than here, or holds what cannot be true
-        (a number that is not finite, or above 10**12) gets its default.
+        Unknown fields are ignored. A field that is missing, has the wrong type, or has an impossible value (a number
+        that is not finite, or above 10**12) gets its default.
 
         Raises:
             ValueError: not a JSON object, or a field without a default is missing.
@@ -200,22 +201,23 @@ _bare_json = json_writer(TraceRecord, exclude=_UNSAID, shared=_SHARED, nested={"
 
 @runtime_checkable
 class TraceStore(Protocol):
-    """Keeps records. A store may also have a `close`; the router calls it when it is closed itself."""
+    """Stores records. A store may also have a `close`, which the router calls when it is closed itself."""
 
     def write(self, record: TraceRecord) -> None:
-        """Keep one record. Called inline after every attempt, from any thread, so it must be quick.
+        """Store one record. Called inline after every attempt, from any thread, so it must be quick.
 
-        It may raise: the router counts the error and goes on.
+        It may raise: the router counts the error and continues.
         """
         ...
 
 
 @runtime_checkable
 class TraceReader(Protocol):
-    """Reads the records that a store has kept. A store that can be read has both protocols."""
+    """Reads stored records. A readable store implements both protocols."""
 
     def last(self, n: int = 1) -> list[TraceRecord]:
-        """Return the records of the `n` calls written to last: oldest call first, the records of a call together."""
+        """Return the records of the `n` most recently written calls: oldest call first, with the records of a call
+        together."""
         ...
 
     def find(self, request_id: str) -> list[TraceRecord]:

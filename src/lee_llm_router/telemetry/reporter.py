@@ -1,4 +1,4 @@
-"""Hands records and events to stores, sinks, hooks and observers, and survives what they raise."""
+"""Passes records and events to stores, sinks, hooks and observers, and survives their errors."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ TokenUsageHook: TypeAlias = Callable[[LLMUsage, str, str], None]
 
 _KEPT = "what is kept of a record"
 _SEE_TEXTS = frozenset({"compression", _KEPT})
-"""Listeners that are given prompts; what they raise may quote them."""
+"""Listeners that see prompts; their errors may quote them."""
 
 
 class Reporter:
     """Calls the listeners of one router; nothing else calls a store, sink, hook or policy observer.
 
-    What a listener raises is counted in `errors` and logged once for each kind of listener. It never reaches the
-    caller.
+    An error of a listener is counted in `errors`, and logged once per kind of listener. It never reaches the caller.
     """
 
     def __init__(
@@ -47,13 +46,13 @@ class Reporter:
         self.store = store
         self._kept = kept
         self.redacted = redacted
-        """Returns a record with its texts as they may be stored; None: they stay."""
+        """Returns a record with its texts in storable form; None: they stay unchanged."""
         self.errors = 0
         sinks = tuple(sinks)
         self._following = tuple(sink for sink in sinks if hasattr(sink, "follow"))
         self.follows = bool(self._following)
         """Whether any sink follows calls."""
-        # What has neither method is an error that is counted when it is first called.
+        # An object with neither method is an error, counted on its first call.
         self._sinks = tuple(sink for sink in sinks if hasattr(sink, "emit") or not hasattr(sink, "follow"))
         self._logging = LoggingSink()
         self._on_token_usage = on_token_usage
@@ -61,7 +60,7 @@ class Reporter:
         self._secrets = tuple(secrets)
         self._warned: set[str] = set()
         self.wants_records = store is not None or observer is not None or on_token_usage is not None
-        """Whether any listener is given records."""
+        """Whether any listener receives records."""
 
     def wants_debug_events(self) -> bool:
         """Whether any listener would get an event of level DEBUG."""
@@ -95,7 +94,7 @@ class Reporter:
         attempt: int | None = None,
         **data: Any,
     ) -> None:
-        """Send an event to the logger and every sink. It is built only if one of them gets it."""
+        """Send an event to the logger and every sink. Built only if one of them receives it."""
         logged = logger.isEnabledFor(event_level(name))
         if not logged and not self._sinks:
             return
@@ -120,13 +119,14 @@ class Reporter:
             return None
 
     def _reason(self, kind: str, error: Exception) -> str:
-        """Return what the log says of an error: one line without keys, and without what was asked or answered."""
+        """Return an error as one line for the log, without keys, prompts and answers."""
         if kind in _SEE_TEXTS:
             return printable(type(error).__name__)
         return quoted(text_of_exception(error), self._secrets)
 
 
-# Looked up within the guard: an object of another shape (a store that has `append`, say) must not break a call either.
+# Looked up within the guard: an object of the wrong shape (a store with `append`, for example) must not break a call
+# either.
 
 
 def _write(store: TraceStore, record: TraceRecord) -> None:

@@ -1,7 +1,7 @@
-"""Reading many traces: the protocol of stores that can do it well, and a way to read any other store by it.
+"""Reading many traces: the protocol of stores that do it efficiently, and an adapter for all others.
 
-A store needs only `last` and `find` to be read (`TraceReader`). One with the methods of `TraceScanner` is read without
-holding its whole history; `scanner_of` gives every store those methods.
+To be readable, a store only needs `last` and `find` (`TraceReader`). A store with the methods of `TraceScanner` can be
+read without holding its whole history in memory; `scanner_of` gives every store those methods.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from lee_llm_router.telemetry.record_json import json_object
 from lee_llm_router.telemetry.records import TraceReader, TraceRecord
 
 _POLLED_CALLS = 1000
-"""The newest calls of a store without `poll` among which new records are looked for."""
+"""For a store without `poll`: how many of the newest calls to search for new records."""
 
 
 @runtime_checkable
 class TraceScanner(TraceReader, Protocol):
-    """Reads through a store's history. Times are seconds since 1970; None stands for the beginning or the end."""
+    """Reads through a store's history. Times are seconds since 1970; None means the beginning or the end."""
 
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
         """Yield the records whose attempts started in [since, until), in the order they were written.
 
-        A record is a mapping with the fields of `TraceRecord`, as its JSON has them, and not checked yet: this is for
-        statistics over very many records. `TraceRecord.from_json` checks.
+        A record is a mapping with the fields of `TraceRecord` in their JSON form, unchecked: this is for statistics
+        over very many records. `TraceRecord.from_json` checks.
         """
         ...
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
-        """Yield the calls that began in [since, until), each whole, that written to last first."""
+        """Yield the calls that began in [since, until), each complete, the most recently written first."""
         ...
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """Return at most `limit` ids of calls that begin with `prefix`, in their order."""
+        """Return at most `limit` ids of calls that begin with `prefix`, in order."""
         ...
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
-        """Return the records written since `position`, by any process, and the position behind them.
+        """Return the records written since `position`, by any process, and the position after them.
 
         Args:
-            position: What an earlier `poll` returned. None: nothing is returned but the position of the end.
+            position: The result of an earlier `poll`. None: return only the position of the end.
         """
         ...
 
@@ -65,12 +65,12 @@ def scan_whole(
 
 
 def scanner_of(store: TraceReader) -> TraceScanner:
-    """Return `store` if it is a `TraceScanner`, else one that reads it by `last` and `find`."""
+    """Return `store` if it is a `TraceScanner`, otherwise one that reads it with `last` and `find`."""
     return store if isinstance(store, TraceScanner) else _ReaderScanner(store)
 
 
 class _ReaderScanner:
-    """Reads a store by `last` and `find` alone. It holds the whole history while it is read."""
+    """Reads a store with only `last` and `find`. Holds the whole history in memory meanwhile."""
 
     def __init__(self, store: TraceReader) -> None:
         self._store = store
@@ -106,9 +106,9 @@ class _ReaderScanner:
 
 
 class TimeWindow:
-    """The moments from `since` up to `until`, in seconds since 1970; None stands for the beginning or the end.
+    """The times from `since` up to `until`, in seconds since 1970; None means the beginning or the end.
 
-    A line of a file is told to be outside by its text, which costs a tenth of parsing it.
+    It can tell from the text of a line that its record is outside, at a tenth of the cost of parsing.
     """
 
     def __init__(self, since: float | None = None, until: float | None = None) -> None:
@@ -121,19 +121,19 @@ class TimeWindow:
         self._last_id = None if until is None else _first_digits_of_id(until + 1)
 
     def includes(self, started_at: str) -> bool:
-        """Return whether a moment in ISO 8601 lies in it."""
+        """Return whether a time in ISO 8601 is inside."""
         return is_within(started_at, self.since, self.until)
 
     def is_over(self, moment: float) -> bool:
-        """Return whether `moment` lies before it."""
+        """Return whether `moment` is before it."""
         return self.since is not None and moment < self.since
 
     def excludes_line(self, line: bytes) -> bool:
-        """Return whether the record on `line` certainly started outside of it. False tells nothing."""
+        """Return whether the record on `line` certainly started outside. False means nothing."""
         return not self.is_open and (moment := _moment_on(line)) != b"" and not self._low <= moment < self._high
 
     def excludes_call(self, line: bytes) -> bool:
-        """Return whether the record on `line` is of a call that began after it, by its id too. False tells nothing."""
+        """Return whether the record on `line` is of a call that began after it, by its id too. False means nothing."""
         if self._last_id is None or (moment := _moment_on(line)) < self._high or not moment:
             return False
         digits = line[_ID_AT : _ID_AT + 13]
@@ -149,14 +149,15 @@ _STARTED = b'"started_at":"'
 
 
 def _moment_on(line: bytes) -> bytes:
-    """Return when the record on a line of this library's started, without the Z; nothing if it is written otherwise."""
+    """Return when the record on a line from this library started, without the Z; nothing for any other line."""
     at = line.find(_STARTED) + len(_STARTED)
     # Within a text the quotation marks would be escaped.
     return line[at : at + 26] if line[at + 26 : at + 28] == b'Z"' and line.startswith(_LINE_START) else b""
 
 
 def _in_text(moment: float, shift: int) -> bytes:
-    """Return `moment`, shifted by so many microseconds, as a line has it; nothing if it is in no calendar."""
+    """Return `moment`, shifted by this many microseconds, in the form of a line; nothing if it is outside the
+    calendar."""
     try:
         return datetime.fromtimestamp(moment + shift / 1e6, UTC).isoformat(timespec="microseconds")[:26].encode()
     except (ValueError, OverflowError, OSError):
@@ -172,7 +173,7 @@ def _first_digits_of_id(moment: float) -> bytes | None:
 
 
 def is_within(started_at: str, since: float | None, until: float | None) -> bool:
-    """Return whether a moment in ISO 8601 lies in [since, until), in seconds since 1970."""
+    """Return whether a time in ISO 8601 is in [since, until), in seconds since 1970."""
     if since is None and until is None:
         return True
     time = parsed_time(started_at)

@@ -24,15 +24,15 @@ def _is_pattern(value: str) -> str:
 
 
 Pattern: TypeAlias = Annotated[str, AfterValidator(_is_pattern)]
-"""A regular expression, in the syntax of Python's `re`."""
+"""A regular expression in the syntax of Python's `re`."""
 
 
 class TraceConfig(OriginSection):
-    """Where traces go, and what is in them."""
+    """Where traces go, and what they contain."""
 
     enabled: bool = Field(True, description="Write traces.")
     store: AnyStore = Field(
-        # Made when needed: an instance here would build its model at import.
+        # Created on demand: an instance here would build its model at import.
         default_factory=lambda: PluginSettings(type="jsonl"),
         description="Store of the traces: its name, or its type and settings. Default: jsonl.",
     )
@@ -58,9 +58,9 @@ class TraceConfig(OriginSection):
 
     @property
     def workspace_folder(self) -> Path:
-        """The folder that the traces belong to: `workspace`, else that of the configuration file, else here.
+        """The folder that the traces belong to: `workspace`, or else the configuration file's, or else the current one.
 
-        A relative `workspace` starts at the configuration file.
+        A relative `workspace` starts at the folder of the configuration file.
 
         Raises:
             OSError: the path begins with ``~``, and there is no home.
@@ -69,7 +69,7 @@ class TraceConfig(OriginSection):
 
     @property
     def trace_folder(self) -> Path:
-        """The folder of the default store: `dir`, a relative one under the `workspace_folder`.
+        """The folder of the default store: `dir`, where a relative path starts at the `workspace_folder`.
 
         Raises:
             OSError: as `workspace_folder`.

@@ -1,9 +1,8 @@
-"""Numbers over many calls: how many there were, how they ended, how long they took, and what they used.
+"""Figures over many calls: how many there were, how they ended, how long they took, and what they used.
 
-How this works. A million records are counted in seconds, so they are read as the mappings that `TraceScanner.scan`
-yields, and no `TraceRecord` is made of them; `raw_calls.py` says which calls pass a filter. What is counted is what
-`TracedCall` says of the same records, by the same checks; a test compares the two. Durations are kept as 8 bytes each,
-so that percentiles are exact.
+How this works. A million records must be counted in seconds, so this reads the mappings from `TraceScanner.scan`, and
+builds no `TraceRecord`; `raw_calls.py` tells which calls pass a filter. The counts and checks are those of `TracedCall`
+for the same records; a test compares the two. Durations are kept as 8 bytes each, so that percentiles are exact.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from lee_llm_router.telemetry.raw_calls import passing
 from lee_llm_router.telemetry.scanning import TraceScanner
 
 StatisticsUnit: TypeAlias = Literal["calls", "attempts", "failures"]
-"""What rows count: whole calls, or single attempts, or attempts and calls by what failed."""
+"""What rows count: whole calls, single attempts, or attempts and calls by failure."""
 
 CALL_KEYS = ("role", "day")
 ATTEMPT_KEYS = ("provider", "model", "failure")
 METADATA = "metadata."
 OTHERS = "(others)"
-"""Stands for the groups beyond the first `_MOST_GROUPS`."""
+"""The name for the groups beyond the first `_MOST_GROUPS`."""
 
 _MOST_GROUPS = 10_000
 _MOST_SHARES = 20
@@ -55,24 +54,24 @@ _PLAIN = itemgetter(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStatistics:
-    """A row of statistics. A number that nobody reported is None, which is not 0."""
+    """A row of statistics. An unreported number is None, which is not 0."""
 
     group: Mapping[str, str | None]
-    """What the calls have in common: `role`, say, and its value. Empty for the row of all."""
+    """What the calls have in common, such as `role` with its value. Empty for the row of all."""
     calls: int
-    """An estimate, like all that follows, where `sample` has dropped calls: each counts for those it stands for."""
+    """An estimate, like all that follows, if `sample` has dropped calls: each counts for those it stands for."""
     attempts: int
-    """Attempts that were made."""
+    """Attempts made."""
     errors: int
-    """Calls that got no answer (failed or cancelled); by provider or model, attempts that gave none."""
+    """Calls without an answer (failed or cancelled); by provider or model, attempts without one."""
     error_rate: float
-    """`errors` of all calls, or attempts: from 0 to 1."""
+    """`errors` as a share of all calls, or attempts: from 0 to 1."""
     saved: int
     """Calls that another target answered; by provider or model, those that it answered after others."""
     unfinished: int
-    """Calls that announced another attempt, of which nothing came."""
+    """Calls that announced another attempt which never came."""
     p50_ms: float | None
-    """Of the time of whole calls, waits included; by provider, model or failure, of single attempts."""
+    """Of the time of whole calls, including waits; by provider, model or failure, of single attempts."""
     p95_ms: float | None
     p99_ms: float | None
     first_token_p50_ms: float | None
@@ -80,11 +79,11 @@ class GroupStatistics:
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
-    """What is known of the cost."""
+    """The known cost."""
     unknown_costs: int
-    """Calls, or attempts, that used tokens at a cost that nobody knows."""
+    """Calls, or attempts, that used tokens at an unknown cost."""
     kept: int
-    """Calls that there are records of."""
+    """Calls with records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +92,17 @@ class TraceStatistics:
 
     unit: StatisticsUnit
     groups: Sequence[GroupStatistics]
-    """By day in the order of days, else the largest first."""
+    """By day in the order of days, otherwise the largest first."""
     total: GroupStatistics
     estimated: bool = False
-    """Whether some calls stand for others too, which `sample` has dropped."""
+    """Whether some calls also stand for others, which `sample` has dropped."""
 
 
 def grouping_of(text: str) -> tuple[str, ...]:
     """Return the names in a list like ``role,metadata.tenant``.
 
     Raises:
-        ValueError: something cannot be grouped by; says what can.
+        ValueError: calls cannot be grouped by one of them; the message says what is possible.
     """
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
@@ -121,13 +120,13 @@ def trace_statistics(
     calls: CallFilter | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TraceStatistics:
-    """Return statistics over the calls that pass.
+    """Return statistics over the calls that pass the filter.
 
     Args:
         scanner: The store.
-        by: What rows are for, as `grouping_of` returns it; several make a row for each combination.
+        by: What to group by, as `grouping_of` returns it; several make a row for each combination.
         calls: Which calls count. Default: all.
-        progress: Is called now and then with the number of records read since the last time.
+        progress: Called now and then with the number of records read since the last time.
     """
     wanted = calls or CallFilter()
     passes = passing(wanted)
@@ -152,23 +151,23 @@ def trace_statistics(
 
 
 Weighted: TypeAlias = Mapping[float, CallSums]
-"""What was counted of calls, by the number of calls that each stands for."""
+"""Counts of calls, by the number of calls that each stands for."""
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """Return the value of `ordered`, which is sorted, that `percent` of all do not exceed; None if there are none."""
+    """Return the value of the sorted `ordered` that `percent` of all do not exceed; None if there are none."""
     return ordered[max(0, ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
 def percentiles(numbers: Mapping[float, Sequence[float]], *percents: float) -> list[float | None]:
-    """Return percentiles of `numbers`, of which each stands for as many as its key says."""
+    """Return percentiles of `numbers`, each of which counts as often as its key says."""
     parts = {weight: some for weight, some in numbers.items() if some}
     if len(parts) < 2:
         ordered = sorted(*parts.values()) if parts else []
         return [percentile(ordered, percent) for percent in percents]
     pairs = sorted((number, weight) for weight, some in parts.items() for number in some)
     sums = list(accumulate(weight for _, weight in pairs))
-    # What rounding adds to a sum must not lead to the next number.
+    # A rounding error in a sum must not lead to the next number.
     return [pairs[bisect_left(sums, sums[-1] * percent / 100 * (1 - 1e-12))][0] for percent in percents]
 
 
@@ -177,14 +176,14 @@ class _Counter:
 
     Args:
         by: As for `trace_statistics`.
-        passes: Says which calls count; None: all.
+        passes: Tells which calls count; None: all.
     """
 
     def __init__(self, by: tuple[str, ...], passes: Callable[[Sequence[RawRecord]], bool] | None = None) -> None:
         self._by = by
         self._passes = passes
         self._groups: dict[tuple[Any, ...], CallSums] = {}
-        """By the number of calls that one stands for, and by what it is grouped by."""
+        """By the number of calls that one stands for, and by group."""
         self._totals: dict[float, CallSums] = {1: CallSums()}
         self._unit: StatisticsUnit = (
             "failures" if "failure" in by else "attempts" if set(by) & set(ATTEMPT_KEYS) else "calls"
@@ -194,10 +193,10 @@ class _Counter:
         self._of_attempt = [(place, _FIELDS[name]) for place, name in enumerate(by, 1) if name in ATTEMPT_KEYS]
 
     def count_plain(self, record: RawRecord, joiner: CallJoiner[RawRecord]) -> bool:
-        """Count a call of one record whose verdict is ``return``, if it passes; return False if it is not one, or has
+        """Count a call of one record with the verdict ``return``, if it passes; return False if it is different, or has
         an odd value.
 
-        Most calls are such: this is what a million of them cost. `add` counts the same.
+        Most calls are like that, so this determines the cost of a million of them. `add` counts the same.
         """
         try:
             name, attempt, role, began, elapsed, wait, first_token, outcome, usage, cost, offset = _PLAIN(record)
@@ -263,7 +262,7 @@ class _Counter:
         return TraceStatistics(self._unit, groups if self._by else [], _row(totals, {}, self._unit), is_estimate)
 
     def _key(self, first: RawRecord) -> list[Any]:
-        """Return the key of a call with the names missing: for how many calls it stands."""
+        """Return the key of a call without the names: how many calls it stands for."""
         share = first.get("kept_share")
         weight = 1 if share is None else calls_behind(share)
         if weight not in self._totals:
@@ -308,7 +307,7 @@ class _Counter:
 
 
 def _row(parts: Weighted, group: Mapping[str, str | None], unit: StatisticsUnit) -> GroupStatistics:
-    """Return the numbers as they are shown."""
+    """Return the numbers in the form to show."""
 
     def times(name: str) -> float:
         found: float = sum(weight * getattr(sums, name) for weight, sums in parts.items())

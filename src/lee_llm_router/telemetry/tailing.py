@@ -1,4 +1,4 @@
-"""What is written to a store from now on, by any process: records as they come, and calls as they end."""
+"""What any process writes to a store from now on: records as they come, and calls as they end."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class TailRead(NamedTuple):
 
     records: list[TraceRecord]
     calls: list[TracedCall]
-    """The calls that have ended, each once. One that failed comes with the next look: the targets that it could not
-    ask are written behind its end."""
+    """The calls that have ended, each once. A failed one comes with the next look: the targets that it could not ask
+    are written after its end."""
 
 
 class TraceTail:
-    """Looks at what is written from its making on.
+    """Reads what is written after its creation.
 
     Args:
-        store: The store. It need not be there yet.
+        store: The store. It need not exist yet.
 
     Raises:
         OSError: the store cannot be read.
@@ -45,7 +45,7 @@ class TraceTail:
         return TailRead(records, [self._whole(call) for call in [*ended, *self._joiner.turn()]])
 
     def _whole(self, records: list[TraceRecord]) -> TracedCall:
-        """Return the call, with what was written of it before the first look."""
+        """Return the call, with its records from before the first look."""
         if records[0].attempt:
             found = self._store.find(records[0].request_id)
             if len(found) > len(records):

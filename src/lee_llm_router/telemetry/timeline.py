@@ -1,4 +1,4 @@
-"""A call on one axis of time: its attempts, what was waited for between them, and the targets that were passed over."""
+"""A call on a time axis: its attempts, the waits between them, and the skipped targets."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SpanKind: TypeAlias = Literal["attempt", "wait", "skipped", "end"]
 """``end``: the call ended there, outside of any attempt."""
 
 _SHORTEST_WAIT = 1.0
-"""Milliseconds between two attempts that are no wait but the router's own work."""
+"""Shorter gaps between two attempts, in milliseconds, are not waits but the router's own work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a call. Times are milliseconds from its begin; a moment has an end equal to its start."""
+    """A part of a call. Times are milliseconds from its start; for a point in time, start and end are equal."""
 
     kind: SpanKind
     start_ms: float
     end_ms: float
     record: TraceRecord
-    """The attempt; of a wait, the one that follows it, or announces it if none does."""
+    """The attempt; for a wait, the attempt that follows it, or if there is none the one that announced it."""
     waited_for: str | None = None
-    """What a wait was for; None: the router's own work, or not known."""
+    """The reason for a wait; None: the router's own work, or unknown."""
     first_token_ms: float | None = None
     """When the first output of a streamed attempt came, on the same axis."""
 
@@ -37,7 +37,7 @@ class Span:
 
 
 def timeline_of(call: TracedCall) -> list[Span]:
-    """Return the parts of `call` in the order of its records. Times that cannot be true count as unknown."""
+    """Return the parts of `call` in the order of its records. Impossible times count as unknown."""
     return list(_spans(call))
 
 
@@ -69,12 +69,12 @@ def _spans(call: TracedCall) -> Iterator[Span]:
 
 
 def _announced(record: TraceRecord) -> str | None:
-    """Return the wait that an attempt announced: what it was for stands in the record that follows, if any does."""
+    """Return the wait that an attempt announced; its reason is in the next record, if there is one."""
     return f"before the {'retry' if record.verdict == 'retry' else 'next target'}" if record.wait_ms else None
 
 
 def _begin(call: TracedCall) -> float | None:
-    """Return the moment the call began, in milliseconds since 1970; None if its first record does not say."""
+    """Return when the call began, in milliseconds since 1970; None if its first record does not say."""
     if call.started is None:
         return None
     first = call.records[0]

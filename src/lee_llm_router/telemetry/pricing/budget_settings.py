@@ -1,4 +1,4 @@
-"""What a file says of a budget; loaded when it has one."""
+"""The settings of budgets; loaded if a file has some."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ _MOST_USD = 1e9
 
 
 class BudgetConfig(Section):
-    """How much may be spent, and what follows when it is."""
+    """How much may be spent, and what happens then."""
 
     usd: Number = Field(gt=0, le=_MOST_USD, description="US dollars that may be spent.")
     per: BudgetPeriod = Field(

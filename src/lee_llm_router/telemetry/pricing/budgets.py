@@ -1,4 +1,4 @@
-"""Budgets: what may be spent by whom, whether it is spent, and what that means for a target."""
+"""Budgets: who may spend how much, whether it is spent, and what that means for a target."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lee_llm_router.telemetry.pricing.spending import Spending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetState:
-    """A budget at one moment (`LeeLLMRouter.budgets`)."""
+    """A budget at one point in time (`LeeLLMRouter.budgets`)."""
 
     scope: str
     """Whose: ``all calls``, ``role planner``, ``provider openai``, ``key OPENAI_API_KEY``."""
     usd: float
-    """What may be spent."""
+    """The budget's amount."""
     per: BudgetPeriod
     spent_usd: float
-    """What was spent in this period, as far as its cost is known."""
+    """The amount spent in this period, as far as costs are known."""
     resets_in: float | None
     """Seconds until the next period; None for ``total``."""
     on_exceed: Literal["next", "raise"]
 
     @property
     def left_usd(self) -> float:
-        """What may still be spent."""
+        """The amount that is left."""
         return max(0.0, self.usd - self.spent_usd)
 
     @property
@@ -44,9 +44,9 @@ class Budget:
     """One budget of a router.
 
     Args:
-        scope: Whose it is, as people read it.
+        scope: The budget's scope, in readable form.
         config: Its settings.
-        spending: Holds the sums.
+        spending: Has the sums.
     """
 
     __slots__ = ("_period", "config", "scope", "spending")
@@ -56,10 +56,10 @@ class Budget:
         self.config = config
         self.spending = spending
         self._period = ("", inf, -inf)
-        """The account used last, and from when until when it is known to be the right one."""
+        """The account used last, and the time range in which it is known to be the right one."""
 
     def account(self, at: float) -> str:
-        """Return the account of the period that `at`, in seconds since 1970, is in."""
+        """Return the account of the period that contains `at`, in seconds since 1970."""
         name, since, until = self._period
         if not since <= at < until:
             per = self.config.per
@@ -68,7 +68,7 @@ class Budget:
         return name
 
     def refusal(self, at: float) -> BudgetExceededError | None:
-        """Return the error that says that it is spent; None while it is not."""
+        """Return the error for a spent budget; None if something is left."""
         if self.spending.spent(self.account(at)) < self.config.usd:
             return None
         end = period_end(self.config.per, at)
@@ -78,7 +78,7 @@ class Budget:
         )  # fmt: skip
 
     def state(self, at: float) -> BudgetState:
-        """Return what is known of it at `at`."""
+        """Return its state at `at`."""
         end = period_end(self.config.per, at)
         return BudgetState(
             scope=self.scope, usd=self.config.usd, per=self.config.per, on_exceed=self.config.on_exceed,
@@ -87,7 +87,7 @@ class Budget:
 
 
 def charge(budgets: Iterable[Budget], usd: float, at: float) -> None:
-    """Add what an attempt cost to `budgets`, which share their `Spending`."""
+    """Add the cost of an attempt to `budgets`, which share their `Spending`."""
     spending, accounts = None, []
     for budget in budgets:
         spending = budget.spending

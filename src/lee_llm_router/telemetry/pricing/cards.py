@@ -1,8 +1,8 @@
-"""What one model costs: rates for each kind of token, and the arithmetic over a usage. Pure.
+"""What one model costs: rates for each kind of token, and the cost of a usage. Pure.
 
 A usage counts cached tokens and cache writes within the prompt, and reasoning within the completion. So each kind with
-a rate of its own is taken out of the whole before the rest is multiplied, and nothing is counted twice. A kind without
-a rate of its own costs what the whole does. What cannot be known is None, never 0.
+its own rate is subtracted from the total before the rest is multiplied, and nothing is counted twice. A kind without
+its own rate is charged at the rate of the total. An unknown cost is None, never 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PER = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRates:
-    """US dollars for a million tokens of each kind. None: no rate of its own."""
+    """US dollars per million tokens of each kind. None: no rate of its own."""
 
     input: float | None = None
     output: float | None = None
@@ -28,7 +28,7 @@ class TokenRates:
     cache_write: float | None = None
     """Tokens written to the vendor's cache."""
     cache_write_1h: float | None = None
-    """Those that are kept for an hour."""
+    """Cache writes kept for an hour."""
     reasoning: float | None = None
 
     def times(self, factor: float) -> TokenRates:
@@ -38,7 +38,7 @@ class TokenRates:
         })  # fmt: skip
 
     def with_rates(self, other: TokenRates) -> TokenRates:
-        """Return these rates with those that `other` names in their place."""
+        """Return these rates, with those set in `other` replacing them."""
         return replace(self, **{name: rate for name, rate in other.by_name().items() if rate is not None})
 
     def by_name(self) -> dict[str, float | None]:
@@ -52,28 +52,28 @@ class PriceCard:
 
     rates: TokenRates = TokenRates()
     per_request: float | None = None
-    """US dollars for each request, besides its tokens."""
+    """US dollars per request, in addition to its tokens."""
     above: tuple[tuple[int, TokenRates], ...] = ()
-    """Rates of long prompts: they hold for all tokens of a request with more input tokens than the number. The largest
-    number stands first."""
+    """Rates of long prompts, the largest number first: they apply to all tokens of a request with more input tokens
+    than the number."""
     source: str
-    """Where the price is from, as `TraceRecord.cost_source` names it."""
+    """The source of the price, as in `TraceRecord.cost_source`."""
     until: float = inf
-    """The moment, in seconds since 1970, until which it is known to hold."""
+    """The time, in seconds since 1970, until which it is known to apply."""
 
     def times(self, factor: float) -> PriceCard:
-        """Return the same card, the price of each token multiplied."""
+        """Return the same card, with token prices multiplied."""
         above = tuple((tokens, rates.times(factor)) for tokens, rates in self.above)
         return replace(self, rates=self.rates.times(factor), above=above)
 
     @property
     def knows_nothing(self) -> bool:
-        """Whether there is no price on it."""
+        """Whether it has no price."""
         return self.per_request is None and not self.above and self.rates == TokenRates()
 
     @property
     def is_free(self) -> bool:
-        """Whether it says that everything costs nothing."""
+        """Whether it says that everything is free."""
         return (
             all(
                 rates.input == 0 and not any(rates.by_name().values())
@@ -86,14 +86,14 @@ class PriceCard:
         """Return what `usage` costs in US dollars; None if that is not known.
 
         Args:
-            usage: The tokens, as reported.
-            has_output: Whether the answer is made of tokens; an embedding is not.
+            usage: The reported tokens.
+            has_output: Whether the answer consists of tokens; an embedding does not.
         """
         prompt, completion, reasoning = usage.prompt_tokens, usage.completion_tokens, usage.reasoning_tokens or 0
         total = usage.total_tokens
         if prompt is None or completion is None:
             prompt, completion = _completed(prompt, completion, total, has_output)
-        elif reasoning and total == prompt + completion + reasoning:  # a vendor that counts it beside (xAI)
+        elif reasoning and total == prompt + completion + reasoning:  # a vendor that counts reasoning separately (xAI)
             completion += reasoning
         if prompt is None or completion is None:
             return None
@@ -115,7 +115,7 @@ class PriceCard:
         return self._whole(cost, rates, fresh, written)
 
     def _whole(self, cost: float, rates: TokenRates, fresh: int, written: int) -> float | None:
-        if fresh < 0 or written < 0:  # parts larger than their whole: who counts so cannot be believed
+        if fresh < 0 or written < 0:  # parts larger than their total: such counts are not credible
             return None
         is_by_request = self.per_request is not None and rates.input is None and rates.output is None
         if not is_by_request:
@@ -128,7 +128,7 @@ class PriceCard:
 
 
 def _cache_writes(usage: LLMUsage, rates: TokenRates, rate: float) -> float:
-    """Return what was written to the cache times what it costs; what is kept for an hour has a rate of its own."""
+    """Return the cost of the tokens written to the cache; those kept for an hour have their own rate."""
     written, kept = usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
     if rates.cache_write_1h is None or kept > written:
         return written * rate
@@ -138,7 +138,7 @@ def _cache_writes(usage: LLMUsage, rates: TokenRates, rate: float) -> float:
 def _completed(
     prompt: int | None, completion: int | None, total: int | None, has_output: bool
 ) -> tuple[int | None, int | None]:
-    """Return prompt and completion, the one that was not reported taken from the total."""
+    """Return prompt and completion tokens; derive an unreported one from the total."""
     if not has_output:
         return (total if prompt is None else prompt), completion or 0
     if total is not None:
@@ -150,16 +150,16 @@ def _completed(
 
 
 BATCH_TIER = "batch"
-"""The tier of what a vendor's batch API has answered."""
+"""The tier of answers from a vendor's batch API."""
 BATCH_SHARE = 0.5
-"""What that costs, as a part of the plain price, where no other price is known: OpenAI, Anthropic and Google all say
-50% (platform.openai.com/docs/guides/batch, docs.claude.com on batch processing, ai.google.dev on the Batch API)."""
+"""Their price as a fraction of the plain price, if no other is known: OpenAI, Anthropic and Google all say 50%
+(platform.openai.com/docs/guides/batch, docs.claude.com on batch processing, ai.google.dev on the Batch API)."""
 
 _STANDARD_TIERS = frozenset({"", "default", "standard", "standard_only", "auto", "on_demand", "normal"})
-"""Words of vendors for the tier that the plain price is for."""
+"""Vendors' words for the tier with the plain price."""
 
 
 def tier_word(served: str | None, asked: str | None) -> str | None:
-    """Return the tier that is billed, in small letters: the one that served, else the one asked; None for the plain."""
+    """Return the billed tier in lower case: the one that served, or else the one requested; None for the plain tier."""
     word = (served or asked or "").lower()
     return None if word in _STANDARD_TIERS else word

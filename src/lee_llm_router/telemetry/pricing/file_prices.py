@@ -1,4 +1,4 @@
-"""The prices in the configuration file: which one is meant for a model, and as what card."""
+"""The prices in the configuration file: which entry applies to a model, and its card."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lee_llm_router.telemetry.pricing.price_settings import ModelPriceConfig, Ra
 from lee_llm_router.telemetry.pricing.settings import written_name
 
 SOURCE = "pricing"
-"""What the source of a cost is called whose price stands in the file."""
+"""The cost source for prices from the file."""
 
 
 class FilePrices:
     """The prices under ``pricing: {models: ...}``.
 
-    What names provider and model in full comes before any pattern. Of patterns the one that is written first counts,
-    and the model that served counts before the one that was asked for.
+    An entry with the full names of provider and model takes precedence over patterns. Among patterns the first one in
+    the file counts. The model that served takes precedence over the requested one.
     """
 
     def __init__(self, models: Mapping[str, ModelPriceConfig]) -> None:
@@ -30,8 +30,8 @@ class FilePrices:
 
         Args:
             provider: The provider's name in the configuration.
-            models: Names of the model, the one that served first.
-            tier: The service tier that is billed; None for the standard one.
+            models: Names of the model, with the one that served first.
+            tier: The billed service tier; None for the standard one.
         """
         for config in self._found(provider, tuple(model.lower() for model in models)):
             return card_of(config, tier)
@@ -47,7 +47,7 @@ class FilePrices:
 
 
 def card_of(config: ModelPriceConfig, tier: str | None) -> PriceCard:
-    """Return the card of a price in the file; for a tier that it does not know, one that knows no price."""
+    """Return the card of a price in the file; for an unknown tier, one without prices."""
     rates, factor, own = _rates(config), 1.0, None
     if tier is not None:
         own = next((one for name, one in config.tiers.items() if name.lower() == tier), None)

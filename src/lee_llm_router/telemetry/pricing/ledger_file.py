@@ -21,28 +21,28 @@ _LOCK_NAME = "budgets.lock"
 _SCHEMA = 1
 _MOST_BYTES = 1_000_000
 _MOST_PERIODS = 2
-"""Periods of one budget that are kept: the current one and the one before it."""
+"""Periods to keep of one budget: the current one and the previous one."""
 _LOCK_TRIES = 100
 _LOCK_WAIT = 0.02
-"""Seconds between two tries, at most: not always the same, since many processes may have begun to wait at once."""
+"""Most seconds between two tries; varied, since many processes may have begun to wait at once."""
 
 
 class FileLedger:
-    """Keeps what was spent in ``<folder>/budgets.json``, mode 0600.
+    """Records spending in ``<folder>/budgets.json``, mode 0600.
 
-    Who changes it holds a lock on a file beside it, writes a new file and renames it, so that no reader and no killed
-    writer ever leaves half of one. A file that is gone begins anew: to delete it is to forget what was spent. One that
-    cannot be read is put aside as ``budgets.json.broken``, and this process goes on from what it knows.
+    A writer holds a lock on a file next to it, writes a new file and renames it, so that neither readers nor killed
+    writers ever leave half a file. If the file is gone, a new one begins: deleting it forgets all spending. An
+    unreadable file is put aside as ``budgets.json.broken``, and this process continues from what it knows.
 
     Args:
-        folder: Where it stands; made when first needed.
+        folder: Its folder, created on first use.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
         self._known: dict[str, float] = {}
         self._content: bytes | None = None
-        """The file as it was read or written last, of which `_known` holds the sums."""
+        """The file's content when last read or written, whose sums are in `_known`."""
 
     def add(self, amounts: Mapping[str, float]) -> Mapping[str, float]:
         """As `BudgetLedger.add`.
@@ -54,7 +54,7 @@ class FileLedger:
             self._known = {}
             return dict.fromkeys(amounts, 0.0)
         if not any(amounts.values()):
-            # Without the lock nothing is put aside: another process may have mended the file meanwhile.
+            # Without the lock put nothing aside: another process may have repaired the file meanwhile.
             sums = self._read(puts_aside=False)
             return {name: sums.get(name, 0.0) for name in amounts}
         self._make_folder()
@@ -81,7 +81,7 @@ class FileLedger:
             return {}
         except UnfitFileError as error:
             return self._put_aside(str(error.strerror)) if puts_aside else dict(self._known)
-        # By content: a new file may have the number, the size and the time of the one before.
+        # By content: a new file may have the inode, the size and the time of the previous one.
         if data != self._content:
             sums = _sums_in(data)
             if sums is None:
@@ -114,12 +114,12 @@ class FileLedger:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock on `path`, waited for, but not for ever: its holder may have been stopped."""
+    """Hold the lock on `path`. The wait is limited, since the holder may be suspended."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for _ in range(_LOCK_TRIES):
         with FileLock(path, os.O_NOFOLLOW) as lock:
-            if not lock.is_held_by_another:  # it is ours, or the file system knows no locks
+            if not lock.is_held_by_another:  # it is ours, or the file system has no locks
                 yield
                 return
         time.sleep(uniform(0, _LOCK_WAIT))  # noqa: S311 - it need not be secret
@@ -127,7 +127,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _sums_in(data: bytes) -> dict[str, float] | None:
-    """Return the sums in a file; None if it is no ledger."""
+    """Return the sums in a file; None if it is not a ledger."""
     try:
         found: Any = json.loads(data)
     except (ValueError, RecursionError):
@@ -140,7 +140,7 @@ def _sums_in(data: bytes) -> dict[str, float] | None:
 
 
 def _kept(sums: dict[str, float], current: Mapping[str, float]) -> dict[str, float]:
-    """Return `sums` without periods long past; names of periods of one kind sort by time."""
+    """Return `sums` without periods long past; names of periods of the same length sort by time."""
     by_budget: dict[str, list[str]] = {}
     for name in sums:
         by_budget.setdefault(name.rpartition("|")[0], []).append(name)

@@ -1,4 +1,4 @@
-"""A ledger in Redis, shared by all hosts: budgets are one, wherever it is spent from."""
+"""A ledger in Redis, shared by all hosts: a budget counts spending from anywhere."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lee_llm_router.settings.redis_connection import LuaScript, RedisConnection,
 
 _DAY_MS = 86_400_000
 _KEPT_MS = {"hour": 2 * _DAY_MS, "day": 3 * _DAY_MS, "week": 15 * _DAY_MS, "month": 63 * _DAY_MS}
-"""Milliseconds for which the sum of a period is kept after it was last added to: longer than any such period."""
+"""Milliseconds to keep the sum of a period after the last addition: longer than any such period."""
 _TOTAL_KEPT_MS = 400 * _DAY_MS
-"""The same for ``total``, which has no end: a budget that nobody touches for over a year is forgotten."""
+"""The same for ``total``, which has no end: a budget not used for over a year is forgotten."""
 _MARKER_MS = 3_600_000
-"""Milliseconds for which it is known that an addition was made: a ledger that fails is called again in seconds."""
+"""Milliseconds to remember an addition: a failed call of the ledger is repeated within seconds."""
 _MOST_KNOWN = 10_000
 
-# Amounts go as text and are added by INCRBYFLOAT: numbers of Lua would lose digits on their way back.
+# Amounts are text, and INCRBYFLOAT adds them: Lua numbers would lose digits on the way back.
 ADD_AMOUNTS = LuaScript("""
 -- KEYS: the marker of this addition, then the sums.
 -- ARGV: milliseconds to keep the marker, then for each sum: the amount, the least that the sum is known to have been,
@@ -44,36 +44,36 @@ return sums
 
 
 class RedisLedger:
-    """Keeps what was spent as one number for each account, ``{namespace:budgets}:all calls|day|2026-11-26``.
+    """Records spending as one number for each account, ``{namespace:budgets}:all calls|day|2026-11-26``.
 
-    An addition of which nobody knows whether it arrived is not made twice: each leaves a marker. A Redis that has lost
-    its data gets back the sums that any living process knows, since a sum only grows.
+    An addition that may or may not have arrived is not made twice: each leaves a marker. If Redis has lost its data,
+    living processes restore the sums that they know, since a sum only grows.
 
     Args:
-        url: Where Redis is.
+        url: The address of Redis.
         namespace: Shared by all routers that share these budgets.
-        timeout: Seconds that Redis may take for an answer.
+        timeout: Seconds that Redis may take to respond.
 
     Raises:
-        ConfigError: redis-py is not installed, or the URL is none.
+        ConfigError: redis-py is not installed, or the URL is invalid.
     """
 
     def __init__(self, url: str, namespace: str, *, timeout: float) -> None:
         self._tag = f"{{{namespace}:budgets}}"
         self._connection = RedisConnection(url, timeout=timeout)
         self._known: dict[str, float] = {}
-        """The sums as they were known last."""
+        """The last known sums."""
         self._unsure: tuple[str, Mapping[str, float]] | None = None
-        """The name and the amounts of an addition that failed: it may have been made all the same."""
+        """The name and the amounts of a failed addition, which may have been made all the same."""
         self._made: dict[str, float] = {}
-        """Amounts that were added, but whoever offered them was told that it failed, and offers them again."""
+        """Amounts that were added although the caller was told of a failure, and will offer them again."""
         self._fork_lock = ForkLock(in_child=self._forget_offers)
 
     def add(self, amounts: Mapping[str, float]) -> Mapping[str, float]:
         """As `BudgetLedger.add`.
 
         Raises:
-            RedisProblem: Redis did not answer.
+            RedisProblem: Redis did not respond.
         """
         if self._unsure is not None:
             name, unsure = self._unsure
@@ -93,7 +93,7 @@ class RedisLedger:
         return sums
 
     def _run(self, name: str, amounts: Mapping[str, float]) -> Mapping[str, float]:
-        """Add `amounts` unless that was done under this name, and return the sums."""
+        """Add `amounts` unless that was already done under this name, and return the sums."""
         words: list[str | int | float] = [_MARKER_MS]
         for account, usd in amounts.items():
             words += [_text(usd), _text(self._known.get(account, 0.0)), kept_ms(account)]
@@ -109,20 +109,20 @@ class RedisLedger:
         return sums
 
     def close(self) -> None:
-        """Close the connection. The next addition makes a new one."""
+        """Close the connection. The next addition opens a new one."""
         self._connection.close()
 
     def _forget_offers(self) -> None:
-        """In a forked child: what the parent has added, the parent offers again."""
+        """In a forked child, forget offers: the parent repeats its own."""
         self._unsure, self._made = None, {}
 
 
 def kept_ms(account: str) -> int:
-    """Return the milliseconds for which the sum of an account is kept after it was last asked for or added to."""
+    """Return the milliseconds to keep an account's sum after it was last read or added to."""
     per = account.split("|")[-2:-1]
     return _KEPT_MS.get(per[0], _TOTAL_KEPT_MS) if per else _TOTAL_KEPT_MS
 
 
 def _text(usd: float) -> str:
-    """Return a number as INCRBYFLOAT reads it: no exponent, no more digits than US dollars need."""
+    """Return a number in a form that INCRBYFLOAT reads: no exponent, no more digits than US dollars need."""
     return f"{usd:.15f}".rstrip("0").rstrip(".") or "0"

@@ -1,4 +1,4 @@
-"""Whether a router needs prices at all. Most need none, and load nothing else of this folder for that."""
+"""Whether a router needs prices at all. Most do not, and then load nothing else from this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lee_llm_router.telemetry.pricing.settings import PricingConfig
 
 @cache
 def is_installed() -> bool:
-    """Return whether genai-prices can be imported. It is looked for once."""
+    """Return whether genai-prices can be imported. Checked only once."""
     try:
         return find_spec("genai_prices") is not None
     except (ImportError, ValueError):
@@ -21,7 +21,7 @@ def is_installed() -> bool:
 
 
 def has_prices(address: str) -> bool:
-    """Return whether the table may have prices for the server at `address`: not for one that has no public name."""
+    """Return whether the table may have prices for the server at `address`: it has none for private names."""
     try:
         host = host_port(urlsplit(address).netloc).host
     except ValueError:
@@ -30,7 +30,7 @@ def has_prices(address: str) -> bool:
 
 
 def needs_prices(config: PricingConfig, base_urls: Iterable[object]) -> bool:
-    """Return whether the file or the table may say what attempts at providers with these addresses cost."""
+    """Return whether the file or the table may tell the cost of attempts at providers with these addresses."""
     if config.models:
         return True
     has_vendors = bool(config.vendors) or any(isinstance(url, str) and has_prices(url) for url in base_urls)

@@ -1,4 +1,4 @@
-"""The calendar of budgets, in UTC: which hour, day, week or month a moment is in, and when that ends. Pure."""
+"""The calendar of budgets, in UTC: which hour, day, week or month a time belongs to, and when that ends. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIRST_MONDAY = 4 * _DAY
 
 
 def period_name(per: BudgetPeriod, at: float) -> str:
-    """Return the name of the period that `at`, in seconds since 1970, is in: ``2026-11-26`` of a day."""
+    """Return the name of the period that contains `at`, in seconds since 1970: ``2026-11-26`` for a day."""
     if per == "total":
         return "total"
     moment = datetime.fromtimestamp(at, UTC)
@@ -24,7 +24,7 @@ def period_name(per: BudgetPeriod, at: float) -> str:
 
 
 def period_end(per: BudgetPeriod, at: float) -> float:
-    """Return the moment, in seconds since 1970, at which the period ends that `at` is in; infinity for ``total``."""
+    """Return the end of the period that contains `at`, both in seconds since 1970; infinity for ``total``."""
     if per == "total":
         return inf
     if per == "month":

@@ -1,4 +1,4 @@
-"""What a file says a model costs; loaded when one does."""
+"""The settings for the price of a model; loaded if a file has some."""
 
 from typing import Annotated, Self, TypeAlias
 
@@ -12,7 +12,7 @@ _Rate: TypeAlias = Annotated[Number, Field(ge=0, le=1_000_000)]
 
 
 class RatesConfig(Section):
-    """US dollars for a million tokens of each kind."""
+    """US dollars per million tokens of each kind."""
 
     input: _Rate | None = Field(None, description="US dollars for a million input tokens.")
     output: _Rate | None = Field(None, description="US dollars for a million output tokens.")
@@ -31,13 +31,13 @@ class RatesConfig(Section):
 
 
 class LongPromptConfig(RatesConfig):
-    """Rates of long prompts. They hold for all tokens of the request; a rate left out stays as it is."""
+    """Rates of long prompts. They apply to all tokens of the request; omitted rates stay unchanged."""
 
     input_tokens: Integer = Field(ge=1, le=1_000_000_000, description="For requests with more input tokens than this.")
 
 
 class TierConfig(RatesConfig):
-    """Prices of one service tier. What is left out stays as it is in the standard tier."""
+    """Prices of one service tier. Omitted ones are those of the standard tier."""
 
     times: Annotated[Number, Field(ge=0, le=1000)] | None = Field(
         None, description="What the standard token prices are multiplied by, 0.5 for half of them."

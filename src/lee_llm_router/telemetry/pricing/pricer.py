@@ -1,7 +1,7 @@
-"""Says what an attempt cost: by an application's own price book, the configuration file, or the price table.
+"""Finds what an attempt cost: from an application's own price book, the configuration file, or the price table.
 
-The vendor's own figure comes before all of them; whoever asks here has none. Cards are kept by what they depend on, so
-that a call looks up one key and multiplies.
+The vendor's own figure takes precedence; without one, the router asks here. Cards are cached by everything they depend
+on, so that a call looks up one key and multiplies.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from lee_llm_router.telemetry.pricing.table import PriceTable, price_table
 
 _MOST_CARDS = 1000
 _LOOK_AGAIN = 600.0
-"""Seconds after which a model without a price is looked for again."""
+"""Seconds after which to look again for the price of a model without one."""
 
 ListenerCall: TypeAlias = Callable[..., Any]
-"""As `Reporter.call_listener`: calls somebody else's function, and survives what it raises."""
+"""As `Reporter.call_listener`: calls a third party's function, and survives its errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class PricedProvider:
-    """Whose prices the attempts at a provider have."""
+    """Determines the prices of attempts at a provider."""
 
     name: str
     base_url: str | None
     vendor: str | None
-    """The address or name by which the table is asked; None: not at all."""
+    """The address or name to look up in the table; None: do not look it up."""
 
 
 class Pricer:
@@ -58,11 +58,11 @@ class Pricer:
 
     @property
     def has_book(self) -> bool:
-        """Whether the application has prices of its own."""
+        """Whether the application has its own prices."""
         return self._book is not None
 
     def provider(self, name: str, base_url: object) -> PricedProvider:
-        """Return whose prices the provider called `name` has."""
+        """Return what determines the prices of the provider named `name`."""
         address = str(base_url) if isinstance(base_url, str) else None
         vendor = self._vendors.get(name)
         if vendor is None and address is not None and has_prices(address):
@@ -70,7 +70,7 @@ class Pricer:
         return PricedProvider(name, address, vendor if self._table is not None else None)
 
     def look_up(self, provider: PricedProvider, *models: str | None, at: float) -> Future[None] | None:
-        """Begin to look up what is not known yet of the table; return what is done then, None if all is known."""
+        """Start looking up unknown entries of the table; return a future for that, None if all are known."""
         names = tuple(model for model in models if model)
         if self._table is None or provider.vendor is None or not names:
             return None
@@ -90,7 +90,7 @@ class Pricer:
         operation: str | None = None,
         at: float,
     ) -> tuple[float, str] | None:
-        """Return what an attempt cost in US dollars, and whose price that is; None if it is not known."""
+        """Return the cost of an attempt in US dollars, and the source of the price; None if unknown."""
         if self._book is not None:
             used = BilledUsage(
                 provider=provider.name, base_url=provider.base_url, model=asked, served_model=served,
@@ -109,14 +109,14 @@ class Pricer:
         self, provider: PricedProvider, *, asked: str | None, served: str | None = None, tier: str | None = None,
         at: float,
     ) -> PriceCard | None:  # fmt: skip
-        """Return the card for a model, as far as it is known now: the model that served before the one asked for."""
+        """Return the currently known card for a model: the model that served, or else the requested one."""
         card = self.kept_card(provider, asked, served, tier, at)
         return None if card is None or not card.source else card
 
     def kept_card(
         self, provider: PricedProvider, asked: str | None, served: str | None, tier: str | None, at: float
     ) -> PriceCard | None:
-        """Return the card; one without a source where there is no price, and None where that is not known yet."""
+        """Return the card; one without a source if there is no price, and None if that is not known yet."""
         key = (provider.name, provider.vendor, asked, served, tier)
         card = self._cards.get(key)
         if card is None or at >= card.until:
@@ -139,7 +139,7 @@ class Pricer:
         if self._table is not None and provider.vendor is not None:
             for model in models:
                 known = self._table.known(provider.vendor, model, at)
-                if known is None:  # what served may have another price than what was asked for
+                if known is None:  # the model that served may have another price than the requested one
                     return None
                 if known[0] is not None:
                     return known[0].card(tier, at)

@@ -1,4 +1,4 @@
-"""The section `pricing` of the configuration file, and what models and budgets are whose modules are loaded late."""
+"""The section `pricing` of the configuration file, and models and budgets whose modules are loaded late."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -10,7 +10,7 @@ from lee_llm_router.settings.mistakes import Mistake
 from lee_llm_router.settings.model import Section
 
 BudgetPeriod: TypeAlias = Literal["hour", "day", "week", "month", "total"]
-"""The span of a budget, by the calendar in UTC; a week begins on Monday. ``total``: for ever."""
+"""The span of a budget, by the calendar in UTC; a week begins on Monday. ``total`` never ends."""
 
 if TYPE_CHECKING:
     from lee_llm_router.telemetry.pricing.budget_settings import BudgetConfig, ProviderBudgetConfig
@@ -26,7 +26,7 @@ else:
 
 
 class PricingConfig(Section):
-    """What models cost. A vendor's own figure comes first, then these prices, then those of genai-prices."""
+    """What models cost. A vendor's own figure takes precedence, then these prices, then those of genai-prices."""
 
     models: dict[str, AnyModelPrice] = Field(
         default_factory=dict,
@@ -43,19 +43,19 @@ class PricingConfig(Section):
 
 
 def budget_in_words(usd: float, per: BudgetPeriod) -> str:
-    """Return what may be spent as messages say it: ``5 US dollars a day``."""
+    """Return the limit as messages state it: ``5 US dollars a day``."""
     each = {"total": "", "hour": " an hour"}.get(per, f" a {per}")
     return f"{written_out(usd)} US dollars{each}"
 
 
 def written_name(pattern: str) -> tuple[str, str]:
-    """Return the parts for provider and model of a key of `PricingConfig.models`."""
+    """Return the provider and model parts of a key of `PricingConfig.models`."""
     provider, slash, model = pattern.partition("/")
     return provider, model.lower() if slash else "*"
 
 
 def unknown_priced(section: Any, providers: Any) -> list[Mistake]:
-    """Return a mistake for each provider that the section `pricing`, not validated yet, names and that is none."""
+    """Return a mistake for each unknown provider in the section `pricing`, which is not validated yet."""
     found = []
     for key in ("models", "vendors"):
         names = section.get(key) if isinstance(section, dict) else getattr(section, key, None)

@@ -1,13 +1,13 @@
-"""What was spent in each period, in this process and, by a ledger, over others and over restarts.
+"""The amounts spent in each period: in this process and, through a ledger, by others and before restarts.
 
 How this works
 --------------
-A call adds what it cost to the sum in memory, under a lock, and goes on. What was added is handed to the ledger within
-`FLUSH_SECONDS`, by a thread that ends when there is nothing left to do; the ledger answers with the sums of all
-processes. Whoever asks for a sum gets what the ledger said last and what this process has added since. An old answer is
-renewed by the same thread, so another process's spending is seen a moment later, and no call waits for a file.
+A call adds its cost to the sum in memory, under a lock, and continues. A thread passes new amounts on to the ledger
+within `FLUSH_SECONDS`, and ends when there is no work left. The ledger returns the sums of all processes. A sum is the
+ledger's last value plus what this process has added since. The same thread refreshes old values, so another process's
+spending becomes visible a moment later, and no call waits for a file.
 
-A process that ends hands over the rest; one that is killed loses what it spent in its last `FLUSH_SECONDS` at most.
+A process that ends passes on the rest; one that is killed loses at most what it spent in its last `FLUSH_SECONDS`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lee_llm_router._util.scrubbing import text_of_exception
 from lee_llm_router.telemetry.pricing.contract import BudgetLedger
 
 FLUSH_SECONDS = 0.05
-"""Seconds after which what was spent is with the ledger, and a sum of others is renewed while calls are made."""
+"""Seconds until new amounts are in the ledger, and between refreshes of others' sums while calls are made."""
 _LONGEST_PAUSE = 5.0
 _DUST = 1e-12
-"""US dollars that a subtraction of sums may leave."""
+"""Largest rounding error of a subtraction, in US dollars."""
 _LAST_TRIES = 5
-"""How often the rest is offered to the ledger at the end: others may have held its lock."""
+"""How often to offer the rest to the ledger at the end: others may hold its lock."""
 _IDLE_ROUNDS = 20
 """Rounds without work after which the thread ends."""
 
@@ -38,7 +38,7 @@ class Spending:
     """The sums of all accounts. Safe to use from any thread.
 
     Args:
-        ledger: Shares and keeps them.
+        ledger: Shares and stores them.
     """
 
     def __init__(self, ledger: BudgetLedger) -> None:
@@ -49,25 +49,25 @@ class Spending:
         self._at_ledger = ForkLock()
         """Held while the ledger is called."""
         self._shared: dict[str, float] = {}
-        """What the ledger said last."""
+        """The ledger's last values."""
         self._added: dict[str, float] = {}
-        """What was added and the ledger does not know yet."""
+        """Amounts added that the ledger does not know yet."""
         self._asked: set[str] = set()
-        """Accounts that were asked for since the ledger was called last."""
+        """Accounts that were read since the last call of the ledger."""
         self._thread: threading.Thread | None = None
         _open.add(self)
         self._closed = threading.Event()
         self._pause = FLUSH_SECONDS
-        """Seconds until the thread calls the ledger again; longer while that fails."""
+        """Seconds until the thread calls the ledger again; longer after failures."""
 
     def load(self, accounts: Iterable[str]) -> None:
-        """Ask the ledger for `accounts`, here and now."""
+        """Read `accounts` from the ledger, blocking."""
         with self._lock:
             self._asked.update(accounts)
         self.flush()
 
     def spent(self, account: str) -> float:
-        """Return what was spent, as far as is known here."""
+        """Return the amount spent, as far as is known here."""
         with self._lock.inner:
             known = self._shared.get(account, 0.0) + self._added.get(account, 0.0)
             is_new = account not in self._asked
@@ -77,7 +77,7 @@ class Spending:
         return known
 
     def add(self, accounts: Iterable[str], usd: float) -> None:
-        """Add what an attempt cost to each of `accounts`."""
+        """Add the cost of an attempt to each of `accounts`."""
         with self._lock.inner:
             for account in accounts:
                 self._added[account] = self._added.get(account, 0.0) + usd
@@ -85,11 +85,11 @@ class Spending:
 
     @property
     def has_more(self) -> bool:
-        """Whether something was added that the ledger does not know yet."""
+        """Whether the ledger does not know all amounts yet."""
         return bool(self._added)
 
     def flush(self) -> bool:
-        """Hand over to the ledger what it does not know yet; return whether there was anything to do."""
+        """Pass new amounts on to the ledger; return whether there was anything to do."""
         with self._at_ledger:
             with self._lock:
                 amounts = {**dict.fromkeys(self._asked, 0.0), **self._added}
@@ -112,12 +112,12 @@ class Spending:
         return True
 
     def close(self) -> None:
-        """Hand over what is left, and let the thread end. Calls under way may still add to it."""
+        """Pass on the rest, and let the thread end. Calls in flight may still add to it."""
         self._closed.set()
         self.hand_over_rest()
 
     def hand_over_rest(self) -> None:
-        """Hand over to the ledger what it does not know yet, in a few tries if need be: there may be no later."""
+        """Pass new amounts on to the ledger, in several tries if necessary: this may be the last chance."""
         for _ in range(_LAST_TRIES):
             self.flush()
             if not self.has_more:
@@ -131,14 +131,14 @@ class Spending:
             logger.warning("what was spent cannot be kept, so budgets hold for this process only: %s", reason)
 
     def _start(self) -> None:
-        """See to it that the thread runs."""
+        """Make sure that the thread runs."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
                     thread = threading.Thread(target=self._run, name="lee-llm-router-budgets", daemon=True)
                     try:
                         thread.start()
-                    except RuntimeError:  # no thread can be started now, or the interpreter ends
+                    except RuntimeError:  # no thread can start now, or the interpreter is ending
                         return
                     self._thread = thread
 
@@ -155,7 +155,7 @@ class Spending:
             self._start()
 
     def _drop_parents(self) -> None:
-        """In a forked child: what the parent has added, the parent hands over."""
+        """In a forked child, drop the parent's amounts, which the parent passes on."""
         self._added.clear()
         self._thread = None
 

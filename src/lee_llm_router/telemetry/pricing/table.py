@@ -1,11 +1,11 @@
-"""The price table of genai-prices: loaded in a thread of its own, when a call first needs it.
+"""The price table of genai-prices, loaded in its own thread when a call first needs it.
 
-Loading takes 60 to 110 ms, looking up a model up to 8 ms; both are done while a vendor is at work, in threads, and what
-was found is kept. Only what is kept is read on a call's path. The table is one for the whole process.
+Loading takes 60 to 110 ms, and looking up a model up to 8 ms. Threads do both while a vendor is at work, and the
+results are cached. A call itself only reads the cache. The whole process shares one table.
 
-genai-prices decides which model a name means, and whose prices an address has. Its own arithmetic takes 125 us a call
-and knows no "unknown": the numbers are taken over into a `PriceCard`. A tier that a model has no price for is unknown
-here, where genai-prices would take the standard price.
+genai-prices decides which model a name means, and whose prices an address has. Its own arithmetic takes 125 us per call
+and knows no "unknown", so the numbers are copied into a `PriceCard`. If a model has no price for a tier, the price is
+unknown here; genai-prices would use the standard price.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from lee_llm_router._util.threads import start_in_thread
 from lee_llm_router.telemetry.pricing.cards import PriceCard, TokenRates
 
 SOURCE = "genai-prices"
-"""What the source of a cost is called whose price is from the table."""
+"""The cost source for prices from the table."""
 
 _MOST_MODELS = 1000
-"""Names of models whose entries are kept: an application may pass any."""
+"""Names of models to cache: an application may pass any."""
 _KEPT_FOR = 3600.0
 """Seconds after which a price is looked up again: prices begin and end, and an application may load newer ones."""
 _STEP = 60.0
-"""The same where the price depends on the time of day, which is told in minutes."""
+"""The same if the price depends on the time of day, which is given in minutes."""
 
 _RATES = {
     "input": "input_mtok", "output": "output_mtok", "cached_input": "cache_read_mtok",
@@ -58,7 +58,7 @@ class TableModel:
 
     @property
     def context_window(self) -> int | None:
-        """The most input tokens it takes, where the table says so."""
+        """The most input tokens it accepts, if the table says so."""
         found = self.model.context_window
         return found if isinstance(found, int) else None
 
@@ -68,13 +68,13 @@ class TableModel:
         return bool(self.model.deprecated)
 
     def card(self, tier: str | None, at: float) -> PriceCard:
-        """Return the price in a service tier at a moment; one that knows no price where there is none."""
+        """Return the price in a service tier at a given time; one without prices if there is none."""
         moment, model = datetime.fromtimestamp(at, UTC), self.model
         until = min(_end_of_price(model, at), self.found_at + _KEPT_FOR)
         unknown = PriceCard(source=SOURCE, until=until)
         if tier is None:
             return _card(model.get_prices(moment), until)
-        # Variants hold for the provider that lists them, as in genai-prices, and not for one that lends the model.
+        # As in genai-prices, variants apply to the provider that lists them, and not to one that borrows the model.
         own = any(model is listed for listed in self.provider.models)
         for context in _contexts(tier) if own else ():
             if any(_is_meant(variant, context, moment) for variant in model.price_variants or ()):
@@ -83,7 +83,7 @@ class TableModel:
 
 
 class PriceTable:
-    """What genai-prices knows, as far as it was looked up. Safe to use from any thread."""
+    """What has been looked up in genai-prices. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[TableModel | None, float]] = {}
@@ -92,14 +92,14 @@ class PriceTable:
         self._is_broken = False
 
     def known(self, vendor: str, model: str, at: float) -> tuple[TableModel | None] | None:
-        """Return what was found under a name, in a tuple; None if it has not been looked up, or long ago."""
+        """Return the result for a name, in a tuple; None if it has not been looked up, or not recently."""
         found = self._found.get((vendor, model))
         if found is None:
             return (None,) if self._is_broken else None
         return (found[0],) if abs(at - found[1]) < _KEPT_FOR or self._is_broken else None
 
     def look_up(self, vendor: str, models: tuple[str, ...], at: float) -> Future[None] | None:
-        """Look `models` up in a thread; return what is done then, or None if all are known.
+        """Look `models` up in a thread; return a future for that, or None if all are known.
 
         Args:
             vendor: Whose prices: an address, or a name that genai-prices knows.
@@ -115,14 +115,14 @@ class PriceTable:
             if started is None:
                 try:
                     started = start_in_thread(self._find_all, vendor, missing, at, key)
-                except OSError:  # no thread can be started: the cost stays unknown this time
+                except OSError:  # no thread can start: the cost stays unknown this time
                     return None
                 if not started.done():
                     self._under_way[key] = started
         return started
 
     def find(self, vendor: str, model: str, at: float) -> TableModel | None:
-        """Return the entry of a model, looked up here and now, which may take a tenth of a second."""
+        """Return the entry of a model, looked up directly, which may take a tenth of a second."""
         known = self.known(vendor, model, at)
         if known is None:
             self._find_all(vendor, (model,), at)
@@ -150,7 +150,8 @@ class PriceTable:
                     self._under_way.pop(key, None)
 
     def _forget_threads(self) -> None:
-        """In a forked child: a thread of the parent may have been loading, and holds the import's own lock for ever."""
+        """In a forked child, forget threads: one of the parent may have been loading, and its import lock is never
+        released."""
         self._is_broken = self._is_broken or bool(self._under_way)
         self._under_way.clear()
 
@@ -162,7 +163,7 @@ def price_table() -> PriceTable:
 
 
 def wait_until_known(found: Future[None], seconds: float) -> None:
-    """Wait until a look-up has ended, for at most `seconds`. Never raises."""
+    """Wait at most `seconds` for a lookup. Never raises."""
     wait_for((found,), seconds)
 
 
@@ -178,7 +179,7 @@ def _entry(snapshot: Any, vendor: str, model: str, at: float) -> TableModel | No
 
 
 def _contexts(tier: str) -> tuple[Mapping[str, str], ...]:
-    """Return what genai-prices may call a tier."""
+    """Return the objects that genai-prices may use as a tier."""
     return {"service_tier": tier}, {"processing": tier}, {"speed": tier}
 
 
@@ -188,7 +189,7 @@ def _is_meant(variant: Any, context: Mapping[str, str], moment: datetime) -> boo
 
 
 def _end_of_price(model: Any, at: float) -> float:
-    """Return the moment until which the price of `model` cannot change; times of day are told in minutes."""
+    """Return the time until which the price of `model` cannot change; times of day are given in minutes."""
     constraints = [one.constraint for one in model.prices] if isinstance(model.prices, list) else []
     constraints += [one.constraint for one in model.price_variants or ()]
     by_time = any(hasattr(constraint, "start_time") for constraint in constraints)
@@ -196,7 +197,7 @@ def _end_of_price(model: Any, at: float) -> float:
 
 
 def _card(price: Any, until: float) -> PriceCard:
-    """Return the card for a `ModelPrice`: each attribute is a number, tiers by the number of input tokens, or None."""
+    """Return the card for a `ModelPrice`, whose attributes are numbers, tiers by number of input tokens, or None."""
     values = {name: getattr(price, key) for name, key in _RATES.items()}
     bounds = {tier.start for value in values.values() for tier in getattr(value, "tiers", ())}
     requests = getattr(price, "requests_kcount", None)
@@ -209,7 +210,7 @@ def _card(price: Any, until: float) -> PriceCard:
 
 
 def _rates_at(values: Mapping[str, Any], tokens: int) -> TokenRates:
-    """Return the rates of a request with so many input tokens."""
+    """Return the rates for a request with this many input tokens."""
     found = {}
     for name, value in values.items():
         higher = [tier for tier in getattr(value, "tiers", ()) if tokens > tier.start]

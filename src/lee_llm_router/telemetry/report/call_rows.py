@@ -1,8 +1,8 @@
-"""Calls as rows of plain values, short enough that a page holds 100,000 of them.
+"""Calls as rows of plain values, so short that a page can hold 100,000 of them.
 
-A row is a list by position; `_call_row` and `_attempt_row` say what stands where, and `decode.js` reads it. Texts that
-come again and again (roles, models, errors) stand once in a table of names, and a row has their number. What a call
-says as a whole is taken from `TracedCall`, so that the page means the same by it as every other view.
+A row is a list; `_call_row` and `_attempt_row` define its positions, and `decode.js` reads it. Repeated texts (roles,
+models, errors) are in a table of names, and a row has their numbers. What concerns a whole call comes from
+`TracedCall`, so that the page agrees with every other view.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _LONGEST_NAME = 2000
 """Characters of an error or a name in a row."""
 _METADATA_SIZE = 2000
 _TEXT_SIZE = 60_000
-"""Characters of what was asked, and as many of what was answered, that a page keeps of one call."""
+"""Characters of the prompt, and as many of the answer, that a page keeps of one call."""
 MAX_TEXT = 30_000_000
 """Characters of all captured texts of a page. Those of further calls are left out, and the page says so."""
 
 
 @dataclass
 class CallRows:
-    """Calls as rows, with the names and the captured texts that the rows refer to."""
+    """Calls as rows, with the names and captured texts that they refer to."""
 
     names: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
     """As JSON, which takes a tenth of the memory."""
     texts: list[str] = field(default_factory=list)
-    """What was captured of calls, as JSON."""
+    """The captured texts of calls, as JSON."""
     left_out: int = 0
-    """Calls whose captured texts had no room."""
+    """Calls whose captured texts did not fit."""
     _numbers: dict[str, int] = field(default_factory=dict)
     _text_size: int = 0
 
@@ -142,7 +142,7 @@ def rows_of(calls: Iterable[TracedCall]) -> CallRows:
 
 
 def _captured(call: TracedCall) -> str | None:
-    """Return what was captured of `call` as JSON; None if nothing was."""
+    """Return the captured texts of `call` as JSON; None if there are none."""
     asked = next((record for record in call.records if record.messages is not None), None)
     fields: Mapping[str, Any] = {}
     if asked is not None:
@@ -159,12 +159,12 @@ def _captured(call: TracedCall) -> str | None:
 
 
 def _last_asked(call: TracedCall) -> TraceRecord:
-    """Return the record of the target that was asked last; of a call that asked none, its first record."""
+    """Return the record of the last target that was asked; if none was, the first record."""
     return (call.attempts or call.records)[-1 if call.attempts else 0]
 
 
 def _offset(call: TracedCall, record: TraceRecord) -> float:
-    """Return milliseconds from the begin of the call to the start of the attempt."""
+    """Return the milliseconds from the start of the call to the start of the attempt."""
     if record.offset_ms is not None:
         return _rounded(record.offset_ms) or 0
     began, started = call.started, parsed_time(record.started_at)
@@ -204,5 +204,5 @@ def _counts(*numbers: int | None) -> Sequence[int | None]:
 
 
 def _status(number: int | None) -> int | None:
-    """Return a status code, or a negative exit code; None for what can be neither."""
+    """Return a status code, or a negative exit code; None for a value that is neither."""
     return number if number is not None and abs(number) <= MAX_COUNT else None

@@ -1,4 +1,4 @@
-"""What a live page is told: the calls that it begins with, and those that have come or gone on since."""
+"""The data of a live page: the calls at its start, and those that are new or have changed since."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lee_llm_router.telemetry.scanning import TraceScanner
 
 _MOST_CHANGES = 2000
 _MOST_CHARACTERS = 20_000_000
-"""Of the changes that are kept. A page that has missed more begins anew."""
+"""Characters of stored changes. A page that has missed more starts over."""
 _MOST_UNFINISHED = 1000
-"""Calls under way whose records are kept; those of others are looked up."""
+"""Calls in progress whose records are kept; those of others are looked up."""
 
 
 class CallFeed:
-    """Follows a store. Any thread may ask; the store is read by one at a time.
+    """Follows a store. Any thread may use it; one at a time reads the store.
 
     Args:
-        store: What is followed.
-        wanted: Which calls are shown.
-        most: Calls that a page holds.
-        about: What else the page tells.
-        clock: Says when a page was made.
+        store: The store to follow.
+        wanted: Which calls to show.
+        most: Most calls on a page.
+        about: What else the page shows.
+        clock: Tells when a page was made.
     """
 
     def __init__(
@@ -42,16 +42,16 @@ class CallFeed:
         self._place: Any = store.poll()[1]
         self._unfinished: OrderedDict[str, list[TraceRecord]] = OrderedDict()
         self._changes: OrderedDict[str, tuple[int, str]] = OrderedDict()
-        """By id of the call: the number of its last change, and the call as a live page receives it."""
+        """By id of the call: the number of its last change, and the form of the call for a live page."""
         self._size = 0
         self._number = 0
         self._forgotten = 0
-        """The number of the last change that is not kept any more."""
+        """The number of the last change that is no longer kept."""
 
     def page(self) -> bytes:
-        """Return the page with the newest calls as they are now."""
+        """Return the page with the newest calls in their current state."""
         with self._lock:
-            # Read first: what is written meanwhile comes again as a change, which does no harm.
+            # Read it first: what is written meanwhile comes again as a change, which does no harm.
             number = self._number
             found = list(islice(self._calls(), self._most + 1))
             about = {
@@ -61,7 +61,7 @@ class CallFeed:
             return page_text(rows_of(found[: self._most]), about, is_live=True)
 
     def refresh(self) -> None:
-        """Take up what has been written since the last time."""
+        """Take in what has been written since the last time."""
         with self._lock:
             records, self._place = self._store.poll(self._place)
             new: OrderedDict[str, list[TraceRecord]] = OrderedDict()
@@ -71,7 +71,7 @@ class CallFeed:
                 self._take(request_id, added)
 
     def changes(self, since: int) -> bytes:
-        """Return what has changed after the change number `since`, as JSON: ``position``, ``parts``; or ``restart``."""
+        """Return the changes after the change number `since`, as JSON: ``position``, ``parts``; or ``restart``."""
         with self._lock:
             if not self._forgotten <= since <= self._number:
                 return b'{"restart":true}'

@@ -1,4 +1,4 @@
-"""Calls beyond those that a page shows one by one, summed up by role and hour; by day or week where that is much."""
+"""Sums over the calls that a page does not show one by one, by role and hour; if there are many, by day or week."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lee_llm_router.telemetry.calls import TracedCall
 from lee_llm_router.telemetry.report.call_rows import CallRows
 
 _SPANS = tuple(hours * 3_600_000 for hours in (1, 24, 7 * 24, 28 * 24, 364 * 24))
-"""Milliseconds that a sum may cover; each but the last divides the next."""
+"""Milliseconds that a sum may cover; each except the last divides the next."""
 _MOST_SUMS = 4000
 _MOST_NAMES = 100
 _OTHERS = "(others)"
@@ -30,9 +30,9 @@ class _Sum:
     cost: float | None = None
     unpriced: float = 0
     failures: dict[str, list[float]] = field(default_factory=dict)
-    """By type: attempts that failed so, and how many of them ended their call."""
+    """By type: attempts with this failure, and how many of them ended their call."""
     kept: int = 0
-    """Calls that there are records of; each counts for those that it stands for."""
+    """Calls with records; each counts for those that it stands for."""
 
     def add(self, call: TracedCall) -> None:
         """Count `call`."""
@@ -53,7 +53,7 @@ class _Sum:
                 self._count(record.failure_type[:200], weight, weight * (record is call.last and not is_unfinished))
 
     def merge(self, other: _Sum) -> None:
-        """Count what `other` has counted."""
+        """Add the counts of `other`."""
         for name in ("calls", "error", "saved", "cut", "unfinished", "attempts", "unpriced", "kept"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("input", "output", "cost"):
@@ -62,7 +62,7 @@ class _Sum:
             self._count(failure, attempts, ended)
 
     def row(self) -> list[Any]:
-        """Return what has been counted, by position."""
+        """Return the counts, by position."""
         counts = (self.calls, self.error, self.saved, self.cut, self.unfinished, self.attempts)
         tokens = (None if number is None else round(number) for number in (self.input, self.output))
         failures = [[name, *map(round, numbers)] for name, numbers in self.failures.items()]
@@ -76,7 +76,7 @@ class _Sum:
 
 
 class OlderCalls:
-    """Sums over calls, of bounded number."""
+    """A limited number of sums over calls."""
 
     def __init__(self) -> None:
         self._level = 0
@@ -85,7 +85,7 @@ class OlderCalls:
         self._last_start = 0
 
     def add(self, call: TracedCall) -> None:
-        """Count `call`. One that does not say when it began counts where the one before it does."""
+        """Count `call`. One without a start time counts where the previous one does."""
         if call.started is not None:
             self._last_start = round(call.started.timestamp() * 1000)
         role = call.role[:200]
@@ -97,7 +97,7 @@ class OlderCalls:
             self._coarsen()
 
     def rows(self) -> list[list[Any]]:
-        """Return the sums as rows; `main.js` reads them."""
+        """Return the sums as rows for `main.js`."""
         span = _SPANS[self._level]
         return [[start, span, role, *one.row()] for (start, role), one in self._sums.items()]
 

@@ -1,8 +1,8 @@
-"""Puts the page together: its parts are small files beside this module, and the page is one file without any other.
+"""Assembles the page: its parts are small files next to this module, and the result is one self-contained file.
 
-The page asks nothing of the network, and its Content-Security-Policy allows nothing else: the one script and the one
-style sheet are named by their digests, so that no text of a trace can become either. Data stands in blocks that a
-browser does not run, with every character escaped that could end the block.
+The page requests nothing from the network, and its Content-Security-Policy permits nothing else: it names the one
+script and the one style sheet by their digests, so that no text of a trace can act as either. Data is in blocks that
+browsers do not execute, with every character escaped that could end the block.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SCRIPTS = (
     "live.js",
     "main.js",
 )
-# What ends a script block or an entity, what JavaScript once took for ends of lines, and what UTF-8 cannot hold.
+# Characters that end a script block or an entity, that JavaScript once took for line ends, or that UTF-8 cannot encode.
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
@@ -43,8 +43,8 @@ def page_text(rows: CallRows, about: Mapping[str, Any], *, is_live: bool = False
 
     Args:
         rows: The calls.
-        about: What else the page tells: ``made_ms``, ``filter``, ``older``.
-        is_live: Whether the page asks where it came from for new calls.
+        about: What else the page shows: ``made_ms``, ``filter``, ``older``.
+        is_live: Whether the page asks its server for new calls.
     """
     style, script = _assembled()
     parts = {
@@ -59,18 +59,18 @@ def page_text(rows: CallRows, about: Mapping[str, Any], *, is_live: bool = False
 
 
 def data_text(rows: CallRows, about: Mapping[str, Any]) -> str:
-    """Return `rows` as JSON that may stand in a script block of type ``application/json``."""
+    """Return `rows` as JSON that is safe in a script block of type ``application/json``."""
     head = json.dumps({**about, "left_out": rows.left_out, "names": rows.names}, ensure_ascii=False, allow_nan=False)
     return _safe(f'{head[:-1]},"calls":[{",".join(rows.rows)}]}}')
 
 
 def update_text(rows: CallRows) -> str:
-    """Return what a live page receives: `rows` with their captured texts, as JSON."""
+    """Return an update for a live page: `rows` with their captured texts, as JSON."""
     return f'{data_text(rows, {})[:-1]},"texts":{_safe("[" + ",".join(rows.texts) + "]")}}}'
 
 
 def content_policy(is_live: bool = False) -> str:
-    """Return the page's Content-Security-Policy: its own style sheet and script, and nothing else."""
+    """Return the page's Content-Security-Policy, which permits only its own style sheet and script."""
     style, script = _assembled()
     rules = {
         "default-src": "'none'",
@@ -86,7 +86,7 @@ def content_policy(is_live: bool = False) -> str:
 
 @cache
 def _assembled() -> tuple[str, str]:
-    """Return the style sheet and the script."""
+    """Return the complete style sheet and script."""
     script = "".join(map(_file, _SCRIPTS))
     return "".join(map(_file, _STYLES)), f'(() => {{\n"use strict";\n{script}\n}})();\n'
 

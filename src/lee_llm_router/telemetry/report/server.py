@@ -1,12 +1,14 @@
-"""Serves the live page on this machine alone, to who knows its token, and to no page of another site.
+"""Serves the live page on this machine only, to those who know its token, and not to pages of other sites.
 
-How this works. Everything on a machine, and every page that a browser on it shows, can reach a port on 127.0.0.1. So
-each request must name this host (a name that somebody points here is another one: DNS rebinding), must not come from a
-page of another origin, and must bring the token, which is compared in constant time. The token is no cookie: browsers
-send cookies of 127.0.0.1 to every port. Nothing can be changed: there are two things to read, by GET or HEAD.
+How this works. Every program on a machine, and every page in a browser on it, can reach a port on 127.0.0.1. So each
+request must name this host (another name that somebody points here is rejected: DNS rebinding), must not come from a
+page of another origin, and must include the token, which is compared in constant time. The token is not a cookie:
+browsers send cookies of 127.0.0.1 to every port. Nothing can be changed: there are two resources to read, by GET or
+HEAD.
 
-A connection serves one request. To send it and to take the answer a client has some seconds, however slow it is; beyond
-a number of connections the oldest makes room. So clients that hang, or many of them, keep nobody else out for long.
+A connection serves one request. A client has a limited number of seconds to send it and to receive the response; if
+there are too many connections, the oldest is closed. So clients that hang, even many of them, do not block others for
+long.
 """
 
 from __future__ import annotations
@@ -50,12 +52,12 @@ _HEADERS = {
 
 
 class ReportServer(ThreadingHTTPServer):
-    """Answers requests for one `CallFeed`, once `serve_forever` runs.
+    """Serves requests for one `CallFeed`, once `serve_forever` runs.
 
     Args:
-        feed: What is shown.
-        port: 0 takes one that is free.
-        clock: Tells the age of connections.
+        feed: What to show.
+        port: 0 picks a free one.
+        clock: Measures the age of connections.
 
     Raises:
         OSError: the port cannot be used.
@@ -64,7 +66,7 @@ class ReportServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
-    # Another program's port must not be taken over, nor ours by another; a port that was just left may be used again.
+    # We must not take over another program's port, nor another program ours; but a port just released may be reused.
     allow_reuse_address = sys.platform != "win32"
 
     def __init__(self, feed: CallFeed, port: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -74,26 +76,26 @@ class ReportServer(ThreadingHTTPServer):
         self._clock = clock
         self._lock = threading.Lock()
         self._connections: OrderedDict[socket.socket, float] = OrderedDict()
-        """Until when each may stay open."""
+        """When each one must be closed."""
         self._refreshed_at = clock.monotonic()
         self._refreshing = threading.Lock()
         super().__init__((ADDRESS, port), _Handler)
 
     @property
     def url(self) -> str:
-        """The address of the page, with the token."""
+        """The URL of the page, with the token."""
         return f"http://{ADDRESS}:{self.server_port}/?token={self.token}"
 
     def single_use_url(self) -> str:
-        """Return an address that opens the page once.
+        """Return a URL that opens the page once.
 
-        A browser is started with it, and who is on this machine can see the command lines of programs.
+        It is for starting a browser: other users of this machine can see the command lines of programs.
         """
         self._single_use = secrets.token_urlsafe(32)
         return f"http://{ADDRESS}:{self.server_port}/?once={self._single_use}"
 
     def take_single_use(self, given: str) -> bool:
-        """Return whether `given` is the key of `single_use_url`, which holds once."""
+        """Return whether `given` is the key of `single_use_url`, which is valid once."""
         with self._lock:
             key = self._single_use
             if key is None or not _is_same(given, key):
@@ -102,12 +104,13 @@ class ReportServer(ThreadingHTTPServer):
             return True
 
     def server_bind(self) -> None:
-        """Bind without looking up the name of this host, which may take seconds."""
+        """Bind without resolving the name of this host, which may take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
     def service_actions(self) -> None:
-        """End connections that are too old, and take up new calls. `serve_forever` calls it several times a second."""
+        """Close connections that are too old, and take in new calls. `serve_forever` calls it several times a
+        second."""
         now = self._clock.monotonic()
         with self._lock:
             old = [one for one, until in self._connections.items() if now > until]
@@ -117,11 +120,11 @@ class ReportServer(ThreadingHTTPServer):
             self._refreshed_at = now
             try:
                 threading.Thread(target=self._refresh, name="lee-llm-router-report", daemon=True).start()
-            except RuntimeError:  # no more threads can be made now
+            except RuntimeError:  # no more threads can start now
                 self._refreshing.release()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread; where there are too many, the oldest ends."""
+        """Serve a connection in a thread; if there are too many, the oldest is closed."""
         with self._lock:
             self._connections[request] = self._clock.monotonic() + _SECONDS
             oldest = next(iter(self._connections)) if len(self._connections) > _MOST_CONNECTIONS else None
@@ -144,11 +147,11 @@ class ReportServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that left in the middle is no concern of the user's."""
+        """Print nothing: a client that disconnects early does not concern the user."""
 
     def _refresh(self) -> None:
         try:
-            with suppress(Exception):  # a store that cannot be read now may be read in a second
+            with suppress(Exception):  # a store that cannot be read now may be readable in a second
                 self.feed.refresh()
         finally:
             self._refreshing.release()
@@ -188,17 +191,17 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Answer a request that could not be parsed, without quoting it."""
+        """Respond to a request that could not be parsed, without quoting it."""
         self._answer(code, "The request cannot be understood.\n")
 
     def version_string(self) -> str:
         return "lee-llm-router"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: the token stands in the address."""
+        """Log nothing: the URL contains the token."""
 
     def _refusal(self) -> tuple[int, str] | None:
-        """Return how to refuse a request that is not from the page itself, or from the user."""
+        """Return how to refuse a request that comes neither from the page itself nor from the user."""
         hosts = self.headers.get_all("Host") or []
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]) or not self.path.startswith("/"):
             return 421, "This page answers to 127.0.0.1 and localhost alone.\n"
@@ -210,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _answer_with_page(self) -> None:
-        # Reading a long history for few calls takes as long as it takes; that is not the client's fault.
+        # Reading a long history for few calls takes time; that is not the client's fault.
         self.server.extend(self.connection, inf)
         try:
             page = self.server.feed.page()
@@ -244,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _query(text: str) -> dict[str, str]:
-    """Return the parameters of an address, those given once alone."""
+    """Return the parameters of a URL that occur once."""
     try:
         found = parse_qs(text, max_num_fields=10)
     except ValueError:
@@ -257,6 +260,6 @@ def _is_same(given: str, secret: str) -> bool:
 
 
 def _shut(connection: socket.socket) -> None:
-    """End a connection that another thread may be waiting at."""
+    """Close a connection on which another thread may be waiting."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The sink every router has: events as log records."""
+"""The sink of every router: events as log records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lee_llm_router.telemetry.events import RouterEvent, event_level
 from lee_llm_router.telemetry.records import target_name
 
 _MAX_DETAILS = 2000
-"""The most characters of an event's data on a line of the log."""
+"""Longest data of an event on a line of the log, in characters."""
 
 
 class LoggingSink:

@@ -18,7 +18,7 @@ class NamedLoggerSettings(PluginSettings):
 
 
 class NamedLoggerSink(LoggingSink):
-    """A `LoggingSink` for another logger than the library's own, which gets every event anyway."""
+    """A `LoggingSink` for a logger other than the library's own, which gets every event anyway."""
 
     config_model: ClassVar[type[PluginSettings]] = NamedLoggerSettings
 

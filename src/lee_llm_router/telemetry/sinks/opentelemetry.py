@@ -1,7 +1,7 @@
 """The sink `opentelemetry`: a span for each call and for each attempt, and the metrics of the GenAI conventions.
 
-This module needs nothing of OpenTelemetry, so that its settings can be checked and described without. The package
-`opentelemetry-api` is imported when a sink is built; without an SDK, which the application brings, it does nothing.
+This module imports nothing of OpenTelemetry, so that its settings can be checked and described without it. Building a
+sink imports the package `opentelemetry-api`, which does nothing without an SDK; the application provides that.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class OpenTelemetrySettings(PluginSettings):
 
 
 class OpenTelemetrySink:
-    """Sends calls to OpenTelemetry: to the providers that the application has set, unless others are named.
+    """Sends calls to OpenTelemetry: by default to the providers that the application has set.
 
     Args:
-        propagate: Whether providers get the headers `traceparent`, `tracestate` and `baggage`, as the application's
-            propagator writes them: all of them, or those named.
+        propagate: Whether requests carry the headers `traceparent`, `tracestate` and `baggage`, as the application's
+            propagator writes them: to all providers, or to those named.
         tracer_provider: Makes the tracer. Default: the global one.
         meter_provider: Makes the meter. Default: the global one.
         logger_provider: Makes the logger of the events that hold content. Default: the global one.
@@ -73,11 +73,11 @@ class OpenTelemetrySink:
 
     @classmethod
     def from_settings(cls, settings: OpenTelemetrySettings) -> Self:
-        """Return the sink that a configuration asks for."""
+        """Return the sink for a configuration."""
         return cls(propagate=settings.propagate)
 
     def follow(self, call: CallStart) -> CallFollower | None:
-        """Return what makes the spans of `call`; None while there is no SDK."""
+        """Return a follower that makes the spans of `call`; None while there is no SDK."""
         return self._instruments.follow(call)
 
 

@@ -1,9 +1,9 @@
 """Spans, metrics and log events of calls, for the sink `opentelemetry`. Imports the package `opentelemetry-api`.
 
-How this works. A call's span is a child of the span that was current where the call was made, and its attempts are
-children of it, wherever a stream is read and whichever thread an attempt ends in: each is given its parent by hand.
-The context that a provider runs in has the attempt's span as the current one, so that what instruments the HTTP client
-finds its place; it is a copy, and the caller's own context never changes.
+How this works. A call's span is a child of the span that was current at the call, and its attempts' spans are children
+of it. This is independent of where a stream is read and in which thread an attempt ends, because each span gets its
+parent explicitly. In the context that a provider runs in, the attempt's span is current, so that instrumentation of the
+HTTP client uses it as the parent. That context is a copy, and the caller's own context never changes.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from lee_llm_router.telemetry.outgoing_headers import send_along
 from lee_llm_router.telemetry.records import TraceRecord
 
 _MAX_TARGETS = 1000
-"""How many targets are remembered with their attributes, and how many names of served models metrics tell apart."""
+"""Targets to remember with their attributes, and names of served models that metrics distinguish."""
 _ON_SPANS = ("span_only", "span_and_event", "true", "1")
-"""The values of the conventions' variable that put content on spans; `true` is what it was before they had names."""
+"""The values of the conventions' variable that put content on spans; `true` dates from before the values had names."""
 _IN_EVENTS = ("event_only", "span_and_event")
 
 
 class Instruments:
-    """The tracer, meter and logger of one sink, and what its calls share. Its arguments are those of the sink."""
+    """The tracer, meter and logger of one sink, and what its calls share. It takes the arguments of the sink."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Instruments:
     def follow(self, call: CallStart) -> CallFollower | None:
         """As `OpenTelemetrySink.follow`."""
         if not self._is_needed:
-            # The application may set its SDK later, at any time. What the API brings itself does nothing.
+            # The application may set its SDK later, at any time. The API's own providers do nothing.
             self._is_needed = _does_something(trace.get_tracer_provider()) or _does_something(
                 metrics.get_meter_provider()
             )
@@ -103,17 +103,17 @@ class Instruments:
         self._duration.record(record.elapsed_ms / 1000, attributes, context)
 
     def log_content(self, content: dict[str, list[Any]], attributes: Attributes, context: Context) -> None:
-        """Send the event that holds prompt and answer, if it is asked for."""
+        """Send the event with prompt and answer, if wanted."""
         if self._content_log is not None:
             self._content_log.send({**attributes, **content}, context)
 
     @property
     def wants_content(self) -> bool:
-        """Whether prompts and answers are asked for."""
+        """Whether prompts and answers are wanted."""
         return self.puts_content_on_spans or self._content_log is not None
 
     def send_along(self, attempt: AttemptStart, context: Context) -> None:
-        """Have the provider of `attempt` send `context` on, if that is asked for."""
+        """Make the provider of `attempt` propagate `context`, if wanted."""
         if self._propagate is True or (self._propagate and attempt.provider in self._propagate):
             from opentelemetry import propagate  # noqa: PLC0415 - its propagators are looked up at import
 
@@ -122,7 +122,7 @@ class Instruments:
             attempt.context.run(send_along, carrier)
 
     def _tells_apart(self, model: str) -> bool:
-        """Whether metrics name this model: the provider says what it is, and might say another one each time."""
+        """Whether metrics name this model: the provider chooses the name, and might choose a new one each time."""
         if model not in self._served_models:
             if len(self._served_models) >= _MAX_TARGETS:
                 return False
@@ -131,7 +131,7 @@ class Instruments:
 
 
 def _does_something(provider: object) -> bool:
-    """Whether `provider` is that of an SDK, and not what stands in its place until there is one."""
+    """Whether `provider` is from an SDK, and not a placeholder for one."""
     return not type(provider).__module__.startswith(("opentelemetry.trace", "opentelemetry.metrics"))
 
 
@@ -149,7 +149,7 @@ class _ContentLog:
 
 
 class _Attempt:
-    """An attempt under way."""
+    """An attempt in progress."""
 
     __slots__ = ("context", "span", "target")
 
@@ -169,7 +169,7 @@ class _Call(CallFollower):
         self._start = call
         self._records: list[TraceRecord] = []
         self._attempts: dict[int, _Attempt] = {}
-        """Those under way, by their index."""
+        """Those in progress, by index."""
         parent = get_current() if call.origin is None else call.origin.run(get_current)
         attributes = names.call_start_attributes(call.operation, call.role, call.request_id, call.policy, call.metadata)
         span = shared.tracer.start_span(
@@ -191,7 +191,7 @@ class _Call(CallFollower):
             context = trace.set_span_in_context(span, context)
             attempt.context.run(attach, context)
         elif self._start.origin is not None:
-            # Where a stream is read, another span may be current than where it was made.
+            # The span that is current when a stream is read may differ from the one at its call.
             attempt.context.run(attach, context)
         if span.is_recording():
             span.set_attributes(names.request_attributes(attempt.request, stream=attempt.stream))
@@ -199,7 +199,7 @@ class _Call(CallFollower):
         self._shared.send_along(attempt, context)
 
     def recorded(self, end: AttemptEnd) -> None:
-        """End the span of an attempt; note on the call's span what follows a failure, and which target was skipped."""
+        """End the span of an attempt; note on the call's span what follows a failure, or which target was skipped."""
         record = end.record
         self._records.append(record)
         attempt = None if record.attempt is None else self._attempts.pop(record.attempt, None)
@@ -223,7 +223,7 @@ class _Call(CallFollower):
             self._span.add_event(f"{names.SCOPE}.breaker.{change}", names.target_note(provider, model))
 
     def ended(self, outcome: CallEnd, failure_type: str | None, elapsed_ms: float) -> None:  # noqa: ARG002
-        """End the span of the call, and that of an attempt of which no record came."""
+        """End the span of the call, and that of an attempt without a record."""
         for attempt in self._attempts.values():
             attempt.span.end()
         span = self._span
@@ -248,7 +248,7 @@ class _Call(CallFollower):
 
 
 def _has_own_context(span: Span, parent: Context) -> bool:
-    """Whether `span` is a new one. Without an SDK it is its parent, or none at all."""
+    """Whether `span` is a new one. Without an SDK it is its parent, or none."""
     context = span.get_span_context()
     return context.is_valid and context is not trace.get_current_span(parent).get_span_context()
 

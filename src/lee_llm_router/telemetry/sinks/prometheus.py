@@ -1,7 +1,7 @@
 """The sink `prometheus`: counters and histograms of calls and attempts.
 
-This module needs nothing of Prometheus, so that its settings can be checked and described without; the package
-`prometheus-client` is imported when a sink is built.
+This module imports nothing of Prometheus, so that its settings can be checked and described without it. Building a sink
+imports the package `prometheus-client`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class PrometheusSettings(PluginSettings):
 
 
 class PrometheusSink:
-    """Counts calls and attempts. Sinks with the same registry count in the same metrics.
+    """Counts calls and attempts. Sinks with the same registry share their metrics.
 
     Args:
-        registry: Where the metrics are registered. Default: the client's global one.
+        registry: The registry of the metrics. Default: the client's global one.
         port: Port to serve the metrics at; None: the application serves them.
         host: Address to serve them at.
 
@@ -64,15 +64,15 @@ class PrometheusSink:
 
     @classmethod
     def from_settings(cls, settings: PrometheusSettings) -> Self:
-        """Return the sink that a configuration asks for."""
+        """Return the sink for a configuration."""
         return cls(port=settings.port, host=settings.host)
 
     def follow(self, call: CallStart) -> CallFollower:
-        """Return what counts `call`."""
+        """Return a follower that counts `call`."""
         return self._metrics.follow(call)
 
     def close(self) -> None:
-        """Stop serving the metrics, if this is the last sink that does. They stay in their registry."""
+        """Stop serving the metrics, if no other sink does. They stay in their registry."""
         served, self._served = self._served, None
         if served is not None:
             served.release()

@@ -1,8 +1,8 @@
-"""The metrics of the sink `prometheus`, and what serves them. Imports the package `prometheus-client`.
+"""The metrics of the sink `prometheus`, and their server. Imports the package `prometheus-client`.
 
-A label has one of few values: roles, providers and models as the configuration names them, outcomes and failure types.
-What a caller or a vendor writes freely (ids, served models, messages) is no label; and if the models that callers ask
-for are too many, the rest of them counts under `other`.
+A label has few values: roles, providers and models as the configuration names them, outcomes and failure types. Free
+text of a caller or a vendor (ids, served models, messages) is never a label; if callers ask for too many models, the
+rest count under `other`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lee_llm_router.telemetry.following import AttemptEnd, CallEnd, CallFollower
 from lee_llm_router.telemetry.records import TraceRecord
 
 SECONDS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-"""From a cached answer to the longest deadline that is usual."""
+"""From a cached answer to the longest usual deadline."""
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30, 60)
 MAX_TARGETS = 500
-"""How many pairs of provider and model have labels of their own, and how many roles."""
+"""How many pairs of provider and model, and how many roles, have their own labels."""
 OTHER = "other"
 
 _TARGET = ("provider", "model")
@@ -42,7 +42,7 @@ _served: dict[tuple[str, int], ServedPort] = {}
 
 
 class Metrics:
-    """The metrics in one registry, and the labels that have been used."""
+    """The metrics in one registry, and the labels in use."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -92,12 +92,12 @@ class Metrics:
         return role if _is_among(self._roles, role) else OTHER
 
     def target_labels(self, provider: str | None, model: str | None) -> tuple[str, str]:
-        """Return the labels of a target; empty where it has no model, and for the end outside of any attempt."""
+        """Return the labels of a target; empty if it has no model, and for an end outside of any attempt."""
         target = (provider or "", model or "")
         return target if _is_among(self._targets, target) else (target[0] if model else OTHER, OTHER)
 
     def series(self, role: str, record: TraceRecord) -> _Series:
-        """Return the series that `record` counts in."""
+        """Return the series that count `record`."""
         target, failure = self.target_labels(record.provider, record.model), record.failure_type or ""
         key = (role, *target, record.outcome, failure)
         return self._series.get(key) or self._series.setdefault(
@@ -105,7 +105,7 @@ class Metrics:
         )
 
     def call_series(self, role: str, outcome: str, failure: str) -> tuple[Counter, Histogram]:
-        """Return what counts calls that ended so, and their seconds."""
+        """Return the series that count calls with this end, and their seconds."""
         key = (role, outcome, failure)
         known = self._call_series.get(key)
         if known is None:
@@ -115,7 +115,7 @@ class Metrics:
 
 
 class _Series:
-    """The time series of one combination of labels: to look them up each time costs more than to count."""
+    """The time series of one combination of labels: looking them up each time costs more than counting."""
 
     __slots__ = ("attempts", "cost", "fallbacks", "first_token", "hedges", "retries", "seconds", "tokens")
 
@@ -185,7 +185,7 @@ class _Call(CallFollower):
 
 
 class ServedPort:
-    """The metrics at a port of this machine, for as many sinks as name it: two routers, or two configurations."""
+    """The metrics at a port of this machine, for all sinks that name it: two routers, or two configurations."""
 
     def __init__(self, host: str, port: int, registry: CollectorRegistry) -> None:
         try:
@@ -200,7 +200,7 @@ class ServedPort:
         self.users = 0
 
     def release(self) -> None:
-        """Give up one use of it; with the last one it closes."""
+        """Give up one use of it; the last one closes it."""
         with _lock:
             self.users -= 1
             if self.users:
@@ -212,7 +212,7 @@ class ServedPort:
 
 
 def metrics_in(registry: CollectorRegistry | None) -> Metrics:
-    """Return the metrics in `registry`, made when first asked for: a name can be registered only once."""
+    """Return the metrics in `registry`, created on first use: a name can be registered only once."""
     place = REGISTRY if registry is None else registry
     with _lock:
         known = _by_registry.get(place)
@@ -248,7 +248,7 @@ def _scraped(registry: CollectorRegistry) -> CollectorRegistry:
 
 
 def _once(metric: MetricT, *labels: str) -> Callable[[], MetricT]:
-    """Return what gives the series of `metric` with `labels`: made when first asked for, so that none stands at 0."""
+    """Return a function for the series of `metric` with `labels`, created on first use so that none shows 0."""
     found: list[MetricT] = []
 
     def series() -> MetricT:
@@ -260,7 +260,7 @@ def _once(metric: MetricT, *labels: str) -> Callable[[], MetricT]:
 
 
 def _is_among(known: set[Any], value: Any) -> bool:
-    """Whether `value` is one of `known`, to which it is added while there is room."""
+    """Whether `value` is one of `known`, to which it is added if there is room."""
     if value in known:
         return True
     if len(known) >= MAX_TARGETS:

@@ -2,10 +2,10 @@
 
 How this works
 --------------
-`write` appends to a deque and returns; a thread, started with the first record, takes what has gathered and writes it.
-It is woken by the first record of a batch, waits for more until there are enough or the time is over, and takes them
-all. Queue and tokens are of kinds whose methods a signal handler may interrupt and call again. A forked child begins
-with nothing: what waited then is the parent's, and its thread too.
+`write` appends to a deque and returns. A thread, started with the first record, writes what has accumulated. The first
+record of a batch wakes it; it waits until there are enough records or the time is over, and takes them all. The types
+of the queue and the tokens have methods that a signal handler may interrupt and call again. A forked child begins
+empty: pending records and the thread belong to the parent.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _MOST_AT_ONCE = 500
 
 
 class BufferedStore:
-    """Writes to `store` later, so that a slow one delays no call. A kill loses what waits.
+    """Writes to `store` later, so that a slow one delays no call. A kill loses pending records.
 
     Args:
-        store: Keeps the records. It is closed with this store.
-        size: Records that may wait. Further ones are dropped, and counted in `dropped`.
-        flush_records: Records that are written at once when so many wait.
+        store: Stores the records. It is closed with this store.
+        size: Most pending records. Further ones are dropped, and counted in `dropped`.
+        flush_records: Number of pending records that are written at once.
         flush_seconds: The longest time that a record waits for others.
     """
 
@@ -54,7 +54,7 @@ class BufferedStore:
     ) -> None:
         self.store = store
         self.dropped = 0
-        """How many records were dropped, because too many waited."""
+        """How many records were dropped because too many were pending."""
         self.errors = 0
         """How many records the store has failed to write."""
         self._size = size
@@ -62,7 +62,7 @@ class BufferedStore:
         self._flush_seconds = flush_seconds
         self._records: deque[TraceRecord] = deque()
         self._tokens: SimpleQueue[BufferedStore | None] = SimpleQueue()
-        """This store, which so lives until it has written: there is something to write. None: it is closed."""
+        """This store, if there is something to write, which keeps it alive until then. None: it is closed."""
         self._is_awake = self._is_hurried = self._has_thread = self._is_writing = self._is_closed = False
         self._scanner: TraceScanner | None = None
         # Reentrant: a signal handler may write a record and close the router while this thread holds the lock.
@@ -72,7 +72,7 @@ class BufferedStore:
 
     @classmethod
     def from_settings(cls, settings: BufferedSettings, *, trace: TraceConfig, clock: Clock) -> Self:
-        """Return the store that `settings` describe; the section `trace` holds for the store behind it."""
+        """Return the store for `settings`; the section `trace` applies to the store behind it."""
         return cls(
             STORES.build(settings.store, trace=trace, clock=clock), size=settings.size,
             flush_records=settings.flush_records, flush_seconds=settings.flush_seconds,
@@ -80,7 +80,7 @@ class BufferedStore:
 
     @property
     def waiting(self) -> int:
-        """How many records wait."""
+        """How many records are pending."""
         return len(self._records)
 
     @property
@@ -90,14 +90,14 @@ class BufferedStore:
 
     @property
     def skipped(self) -> int:
-        """Number of unreadable records that the latest read passed over."""
+        """Number of unreadable records that the last read skipped."""
         return int(getattr(self.store, "skipped", 0))
 
     def write(self, record: TraceRecord) -> None:
-        """Take one record. It is not safe yet when this returns.
+        """Take one record. It is not yet stored when this returns.
 
         Raises:
-            TraceStoreError: too many wait; this one is dropped.
+            TraceStoreError: too many are pending; this one is dropped.
         """
         if len(self._records) >= self._size:
             with self._counting:
@@ -115,10 +115,10 @@ class BufferedStore:
             self._tokens.put(self)
 
     def flush(self) -> None:
-        """Write what waits, and return when it is written."""
+        """Write pending records, and return when they are written."""
         with self._lock:
             if self._is_writing:
-                return  # this is a signal handler: the work that it interrupted goes on with what waits
+                return  # in a signal handler: the interrupted work continues with what is pending
             self._is_writing = True
             try:
                 while self._records:
@@ -127,7 +127,7 @@ class BufferedStore:
                 self._is_writing = False
 
     def close(self) -> None:
-        """Write what waits, end the thread and close the store behind. A later record is written at once."""
+        """Write pending records, end the thread and close the store behind. A later record is written at once."""
         self._is_closed = True
         self._tokens.put(None)
         try:
@@ -138,23 +138,23 @@ class BufferedStore:
                 close()
 
     def last(self, n: int = 1) -> list[TraceRecord]:
-        """As `TraceReader.last`; what waits is written first."""
+        """As `TraceReader.last`; writes pending records first."""
         return self._reader().last(n)
 
     def find(self, request_id: str) -> list[TraceRecord]:
-        """As `TraceReader.find`; what waits is written first."""
+        """As `TraceReader.find`; writes pending records first."""
         return self._reader().find(request_id)
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """As `TraceScanner.ids`; what waits is written first."""
+        """As `TraceScanner.ids`; writes pending records first."""
         return self._reader().ids(prefix, limit)
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
-        """As `TraceScanner.poll`; what waits is written first."""
+        """As `TraceScanner.poll`; writes pending records first."""
         return self._reader().poll(position)
 
     def scan(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
-        """As `TraceScanner.scan`; what waits is written first."""
+        """As `TraceScanner.scan`; writes pending records first."""
         return self._reader().scan(since, until)
 
     def scan_whole(self, since: float | None = None, until: float | None = None) -> Iterator[Mapping[str, Any]]:
@@ -162,7 +162,7 @@ class BufferedStore:
         return scan_whole(self._reader(), since, until)
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
-        """As `TraceScanner.calls`; what waits is written first."""
+        """As `TraceScanner.calls`; writes pending records first."""
         return self._reader().calls(since, until)
 
     def _reader(self) -> TraceScanner:
@@ -174,17 +174,17 @@ class BufferedStore:
         return self._scanner
 
     def _forget_parents(self) -> None:
-        """Leave to the parent what is the parent's, in a forked child: its records and its thread."""
+        """In a forked child, leave the parent its records and its thread."""
         self._records, self._tokens = deque(), SimpleQueue()
         self._is_awake = self._is_hurried = self._has_thread = self._is_writing = False
 
     def _has_started(self) -> bool:
-        """Start the thread if there is none yet, and return whether there is one now."""
+        """Start the thread if there is none, and return whether there is one now."""
         if not self._has_thread:
             try:
                 start_in_thread(_write_batches, self._tokens, self._flush_seconds)
                 self._has_thread = True
-            except BlockingIOError:  # no thread can be started: the next record tries again
+            except BlockingIOError:  # no thread can start: the next record tries again
                 self._is_awake = False
         return self._has_thread
 
@@ -207,12 +207,12 @@ class BufferedStore:
 
 
 def _write_batches(tokens: SimpleQueue[BufferedStore | None], seconds: float) -> None:
-    """Write batch after batch until the store is closed; in a thread of its own."""
+    """Write batch after batch until the store is closed; runs in its own thread."""
     while (store := tokens.get()) is not None:
         with suppress(Empty):
             if store.waiting < store._flush_records and tokens.get(timeout=seconds) is None:
                 return
-        # Before what waits is taken: a record that comes from now on wakes this thread again.
+        # Before taking the pending records: any later record wakes this thread again.
         store._is_awake = store._is_hurried = False
         store.flush()
         del store

@@ -1,14 +1,14 @@
-"""The files of a trace folder: their names, which of them to append to, and which are deleted.
+"""The files of a trace folder: their names, which one to append to, and which to delete.
 
 How this works
 --------------
-A day's records go to ``YYYYMMDD.jsonl``, and to ``YYYYMMDD_0001.jsonl`` and so on where one file is not enough. A file
-is never renamed. Each process appends to the file of the day with the highest number, and begins the next number when
-that one is full: all processes find the same name by themselves, so nothing has to be locked. Deleting is as simple:
-whoever comes second finds the file gone.
+A day's records go to ``YYYYMMDD.jsonl``, and to ``YYYYMMDD_0001.jsonl`` and so on if one file is not enough. A file is
+never renamed. Each process appends to the file of the day with the highest number, and starts the next number when that
+one is full. All processes find the same name independently, so no lock is needed. Deleting is as simple: the second
+process finds the file gone.
 
-A file is appended to only if it is a plain file of this user: a link, a pipe, a folder or another user's file in its
-place is left alone, and the next number is taken. A mode that lets others in is tightened first.
+Only a plain file of this user is appended to: a link, a pipe, a folder or another user's file in its place is left
+alone, and the next number is used. A mode that gives others access is tightened first.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ _LAST_DAY = date.max.toordinal() - date(1970, 1, 1).toordinal()
 _NAME = late_pattern(r"(\d{8})(?:_(\d{4,9}))?\.jsonl", re.ASCII)
 _GITIGNORE = ".gitignore"
 _OTHERS = 0o077
-"""The bits of a mode that let others in."""
+"""The mode bits that give others access."""
 _FULL_AT = 8
-"""A file is full at this part of the folder's limit: when the oldest goes, at most this part of the history does."""
+"""A file is full at this fraction of the folder's limit, so that deleting the oldest removes at most this fraction of
+the history."""
 _IS_SAFE_TO_OPEN = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
-"""No link is followed, and a pipe or a device in the file's place is not waited for."""
+"""Follow no link, and do not wait for a pipe or a device in the file's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,13 @@ class DayFile:
     day: str
     """``YYYYMMDD``, in UTC."""
     number: int = 0
-    """Counts from 0 over the day."""
+    """Counts from 0 within the day."""
     size: int = field(default=0, compare=False)
-    """In bytes, when the folder was looked at."""
+    """In bytes, when the folder was read."""
     is_plain: bool = field(default=True, compare=False)
-    """Whether it is a file, and no folder, link, pipe or device."""
+    """Whether it is a file, and not a folder, link, pipe or device."""
     inode: int = field(default=0, compare=False)
-    """Tells it from another file that had its name before."""
+    """Distinguishes it from another file that had its name before."""
 
     def __lt__(self, other: DayFile) -> bool:
         return (self.day, self.number) < (other.day, other.number)
@@ -66,12 +67,12 @@ class DayFile:
 
 
 def day_name(day: int) -> str:
-    """Return ``YYYYMMDD`` for a day that is counted from 1970; the last day of the calendar for any after it."""
+    """Return ``YYYYMMDD`` for a day counted from 1970; the last day of the calendar for any later one."""
     return f"{datetime.fromtimestamp(min(max(day, 0), _LAST_DAY) * SECONDS_A_DAY, UTC):%Y%m%d}"
 
 
 def day_files(folder: str | os.PathLike[str]) -> list[DayFile]:
-    """Return what has the name of a day file, oldest first; nothing if there is no such folder.
+    """Return everything named like a day file, oldest first; nothing if there is no such folder.
 
     Raises:
         OSError: the folder cannot be read.
@@ -90,21 +91,21 @@ def day_files(folder: str | os.PathLike[str]) -> list[DayFile]:
 
 
 def full_size(max_bytes: float) -> float:
-    """Return the size at which a file is full, in a folder that may hold `max_bytes` in all."""
+    """Return the size of a full file in a folder with a limit of `max_bytes`."""
     return max_bytes / _FULL_AT
 
 
 def open_to_append(folder: str, day: int, size: int, full: float) -> tuple[int, str]:
-    """Open the file of `day` to which `size` bytes are appended next, and return its descriptor and its path.
+    """Open the file of `day` for appending `size` bytes, and return its descriptor and its path.
 
     Args:
         folder: The trace folder, which exists.
         day: Counts from 1970.
         size: Bytes to append at once.
-        full: The size that a file may reach. An empty file takes anything.
+        full: The size that a file may reach. An empty file accepts anything.
 
     Raises:
-        OSError: there is no file that can be used.
+        OSError: no file can be used.
     """
     name = day_name(day)
     newest = max((file for file in day_files(folder) if file.day == name), default=DayFile(name))
@@ -137,7 +138,7 @@ def open_to_read(path: str | os.PathLike[str]) -> int:
 
 
 def _open_own(path: str) -> int:
-    """Open a plain file of this user for appending, and return its descriptor. It is created if need be."""
+    """Open a plain file of this user for appending, creating it if necessary, and return its descriptor."""
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _IS_SAFE_TO_OPEN, 0o600)
     try:
         found = os.fstat(fd)
@@ -147,7 +148,7 @@ def _open_own(path: str) -> int:
         if found.st_nlink > 1:
             raise OSError(errno.EMLINK, "the file has another name, so it may be another file", path)
         if found.st_mode & _OTHERS:
-            # Refused to the owner only by file systems that know no modes.
+            # The owner gets this only from file systems without modes.
             with suppress(PermissionError):
                 os.fchmod(fd, stat.S_IMODE(found.st_mode) & ~_OTHERS)
     except OSError:
@@ -162,7 +163,7 @@ def _check_plain(found: os.stat_result, path: str | os.PathLike[str]) -> None:
 
 
 def hide_from_git(folder: str) -> None:
-    """Put a ``.gitignore`` into a folder that holds nothing but day files."""
+    """Put a ``.gitignore`` into a folder that contains only day files."""
     if all(_NAME.fullmatch(name) for name in os.listdir(folder)):  # noqa: PTH208
         place = os.path.join(folder, _GITIGNORE)  # noqa: PTH118
         with suppress(FileExistsError):
@@ -174,16 +175,16 @@ def hide_from_git(folder: str) -> None:
 
 
 def tidy(folder: str, current: str, day: int, keep_days: int, room: float) -> None:
-    """Delete the files that are too old, and then the oldest until the others fit into `room`.
+    """Delete files that are too old, then the oldest until the others fit into `room`.
 
-    Only plain files are deleted, and never `current`. What cannot be deleted stays, and stops nothing.
+    Deletes only plain files, and never `current`. Skips files that cannot be deleted.
 
     Args:
         folder: The trace folder.
-        current: Name of the file that is appended to.
+        current: Name of the file being appended to.
         day: Today, counted from 1970.
         keep_days: 0 keeps files of any age.
-        room: Bytes that all files but `current` may have together.
+        room: Maximum total size of all files except `current`.
     """
     files = [file for file in day_files(folder) if file.is_plain and file.name != current]
     outdated = _outdated(files, day, keep_days)
@@ -196,7 +197,7 @@ def tidy(folder: str, current: str, day: int, keep_days: int, room: float) -> No
 
 
 def _outdated(files: Iterable[DayFile], day: int, keep_days: int) -> set[DayFile]:
-    """Return the files that are more than `keep_days` older than `day`, as `day_to_count_from` counts."""
+    """Return the files more than `keep_days` older than `day`, as `day_to_count_from` counts."""
     if keep_days <= 0:
         return set()
     days = {file: number for file in files if (number := _day_number(file.day)) is not None}
@@ -206,16 +207,16 @@ def _outdated(files: Iterable[DayFile], day: int, keep_days: int) -> set[DayFile
 
 
 def day_to_count_from(day: int, newest: int, keep_days: int) -> int:
-    """Return the day from which the age of records is counted: `day`, unless the clock may be wrong.
+    """Return the day from which to count the age of records: `day`, unless the clock may be wrong.
 
-    If `newest`, the last day before it with records, is older than `keep_days` itself, age is counted from that day:
-    one record of a wrong clock deletes nothing. A second day of records shows that the clock is to be believed.
+    If `newest`, the last earlier day with records, is itself older than `keep_days`, age counts from that day: one
+    record of a wrong clock deletes nothing. A second day of records shows that the clock is right.
     """
     return day if day - newest <= keep_days else newest
 
 
 def _day_number(name: str) -> int | None:
-    """Return the day ``YYYYMMDD``, counted from 1970; None for what is in no calendar."""
+    """Return the day ``YYYYMMDD``, counted from 1970; None for one that is in no calendar."""
     try:
         return date(int(name[:4]), int(name[4:6]), int(name[6:])).toordinal() - date(1970, 1, 1).toordinal()
     except ValueError:

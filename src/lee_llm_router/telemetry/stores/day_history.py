@@ -1,19 +1,20 @@
-"""Reads the history of a trace folder: the last calls, one call, all of them, what is new.
+"""Reads the history of a trace folder: the last calls, one call, all of them, new records.
 
 How this works
 --------------
-Nothing loads the history. Files are read in blocks, and only lines that may matter are parsed: `find` and `ids` skip
-blocks that do not contain the id, and `scan` lines of another time. A line holds a cut record and a whole one behind it
-where two processes were involved; the whole one is recovered. What is no record, no line of a record's length or no
-plain file is passed over and counted: anything may lie in a folder.
+Nothing loads the whole history. Files are read in blocks, and only lines that may matter are parsed: `find` and `ids`
+skip blocks that do not contain the id, and `scan` skips lines of other times. If one process was killed in the middle
+of a line, that line may hold a cut record and another process's whole one after it; the whole one is recovered.
+Anything may be in a folder: anything that is not a record, not a line of plausible length or not a plain file is
+skipped and counted.
 
 `calls` reads from the end of the newest file. It has to know when it has seen every record of a call, although the
-records of many calls alternate and a call may run past midnight. An id is a UUIDv7, which says when its call began: no
-record of that call is older. So a call is whole when a record comes that was written before it began. `last` takes the
-first of these calls. `find` and `ids` start at the files of the day in the id and go forward. For ids that say nothing,
-or nothing that can be true, a call is taken to last no longer than an hour.
+records of many calls are interleaved and a call may run past midnight. An id is a UUIDv7, which contains the start time
+of its call: no record of that call is older. So a call is complete when a record written before it began appears.
+`last` takes the first of these calls. `find` and `ids` start at the files of the day in the id and go forward. For ids
+without a plausible time, a call is assumed to last at most an hour.
 
-`poll` remembers how far each file was read, and which file that was. A line that has no end yet is read next time.
+`poll` remembers how far each file was read, and which file that was. An incomplete line is read next time.
 """
 
 from __future__ import annotations
@@ -46,29 +47,29 @@ from lee_llm_router.telemetry.stores.record_times import (
 
 T = TypeVar("T")
 Position: TypeAlias = dict[str, tuple[int, int]]
-"""For each file its inode, and how many bytes of it were read."""
+"""For each file its inode, and how many of its bytes were read."""
 
 _LINE_START = b'{"schema":'
 _MOST_RECORDS = 2000
-"""Records of one call that are held, the newest: twice as many as a call can make attempts."""
+"""Most records to hold of one call, the newest: twice as many as a call can make attempts."""
 _MOST_STARTS = 16
-"""Places on a line at which a record is looked for."""
+"""Places on a line to look for a record."""
 _MOST_POLLED = 16_000_000
-"""Bytes of a file that one `poll` reads; more than a line has."""
+"""Bytes of a file that one `poll` reads; more than any line has."""
 _REMEMBERED = 10_000
-"""Calls that were whole, whose ids are kept: a stray record of one is not taken for a call."""
+"""Complete calls whose ids are kept: a stray record of one is not taken for another call."""
 
 
 _NEAR = 1 << 16
-"""Bytes that are read anyway."""
+"""Distance in bytes that is simply read."""
 _LOOSE = 60.0
-"""Seconds by which clocks of processes may differ."""
+"""Seconds by which the clocks of processes may differ."""
 _LONG_AFTER = 3600.0
-"""Seconds for which the records of a call are looked for."""
+"""Seconds in which to look for the records of a call."""
 
 
 class _OpenCall:
-    """A call of which older records may follow; its newest record comes first."""
+    """A call that may have older records; its newest record comes first."""
 
     __slots__ = ("began", "records")
 
@@ -86,7 +87,7 @@ class DayHistory:
 
     def __init__(self, folder: Path) -> None:
         self.skipped = 0
-        """Number of unreadable lines that the latest read passed over; a file that cannot be read counts as one."""
+        """Number of unreadable lines that the last read skipped; an unreadable file counts as one."""
         self._folder = folder
 
     def last(self, n: int = 1) -> list[TraceRecord]:
@@ -145,7 +146,7 @@ class DayHistory:
             for line in self._lines_forward(file):
                 if not line or (not is_open and window.excludes_line(line)):
                     continue
-                try:  # what a million lines cost is spent here
+                try:  # a million lines spend their time here
                     record: Any = from_json(line)
                 except ValueError:
                     record = None
@@ -165,14 +166,14 @@ class DayHistory:
         for file in files:
             inode, seen = position.get(file.name, (file.inode, 0))
             if inode != file.inode or seen > file.size:
-                seen = 0  # another file has the name now, or it was emptied
+                seen = 0  # another file has this name now, or it was emptied
             if seen < file.size and file.is_plain:
                 seen = self._read_on(file, seen, found)
             following[file.name] = (file.inode, seen)
         return found, following
 
     def _read_on(self, file: DayFile, start: int, found: list[TraceRecord]) -> int:
-        """Add the records behind `start` to `found`, and return the place behind the last of them."""
+        """Add the records after `start` to `found`, and return the position after the last of them."""
         with suppress(OSError):
             fd = open_to_read(self._folder / file.name)
             try:
@@ -185,7 +186,7 @@ class DayHistory:
         return start
 
     def _calls_backwards(self, window: TimeWindow, most: float) -> Iterator[TracedCall]:
-        """Yield the calls that began in `window`, the one written to last first, at most so many."""
+        """Yield up to this many of the calls that began in `window`, the most recently written first."""
         self.skipped = 0
         open_calls: OrderedDict[str, _OpenCall] = OrderedDict()
         closed: OrderedDict[str, None] = OrderedDict()
@@ -214,9 +215,9 @@ class DayHistory:
             yield from _whole(call, window)
 
     def _may_hold(self, file: DayFile, window: TimeWindow) -> bool:
-        """Return whether a file may hold records of calls in `window`: its first record and its last tell.
+        """Return whether a file may hold records of calls in `window`, judged by its first and last record.
 
-        Its name would do if every clock were right.
+        Its name would be enough if every clock were right.
         """
         if window.until is not None:
             first = next((line for line in self._lines_forward(file) if line), b"")
@@ -228,10 +229,10 @@ class DayHistory:
         return True
 
     def _records_near(self, first: float, last: float, needle: bytes) -> Iterator[TraceRecord]:
-        """Yield the records on lines that contain `needle`, from a minute before `first` to an hour after `last`.
+        """Yield the records on lines with `needle`, from a minute before `first` to an hour after `last`.
 
-        They are looked up there by halves, as if records stood in the order of their times, which they nearly do. What
-        is not found so may stand elsewhere.
+        The place is found by bisection, as if records were in the order of their times, which nearly holds. Records
+        missed this way may be elsewhere.
         """
         low, high = _day_of(first - _LOOSE), _day_of(last + _LONG_AFTER)
         for file in self._files():
@@ -270,7 +271,7 @@ class DayHistory:
     def _records_backwards(
         self, files: Iterable[DayFile], needle: bytes = b"", window: TimeWindow = EVER
     ) -> Iterator[TraceRecord]:
-        """Yield the records on lines that contain `needle`, each file from its end; no calls that began too late."""
+        """Yield the records on lines with `needle`, each file from its end, except for calls that began too late."""
         for file in files:
             for line in self._lines_backwards(file, needle):
                 if line is None:
@@ -279,7 +280,7 @@ class DayHistory:
                     yield record
 
     def _lines_backwards(self, file: DayFile, needle: bytes) -> Iterator[bytes | None]:
-        """As `lines_backwards`; None stands also for a file that cannot be read. One that is gone has no lines."""
+        """As `lines_backwards`; None also means an unreadable file. A missing one has no lines."""
         try:
             fd = open_to_read(self._folder / file.name)
         except FileNotFoundError:
@@ -295,7 +296,7 @@ class DayHistory:
             os.close(fd)
 
     def _lines_forward(self, file: DayFile) -> Iterator[bytes]:
-        """Yield the lines of a file; one that cannot be read counts as an unreadable line."""
+        """Yield the lines of a file; an unreadable one counts as an unreadable line."""
         try:
             fd = open_to_read(self._folder / file.name)
         except FileNotFoundError:
@@ -314,9 +315,9 @@ class DayHistory:
             os.close(fd)
 
     def _read(self, line: bytes, read: Callable[[bytes], T]) -> T | None:
-        """Return what `read` makes of `line`; a line that holds no record, or anything besides, is counted.
+        """Return the result of `read` for `line`; count a line without a record, or with anything besides it.
 
-        A line cut short by a kill or a full disk may have the record of another process right behind it.
+        After a line cut short by a kill or a full disk, another process's record may follow directly.
         """
         try:
             return read(line)
@@ -339,7 +340,7 @@ def _whole(call: _OpenCall, window: TimeWindow) -> Iterator[TracedCall]:
 
 
 def _place_of(fd: int, size: int, moment: float) -> int:
-    """Return where the records begin that were written at `moment` or later, if they stand in that order."""
+    """Return where the records written at `moment` or later begin, if they are in that order."""
     low, high = 0, size
     while high - low > _NEAR:
         middle = (low + high) // 2
@@ -352,7 +353,7 @@ def _place_of(fd: int, size: int, moment: float) -> int:
 
 
 def _written_at(line: bytes | None, unknown: float) -> float:
-    """Return about when the record on `line` was written: at the end of its attempt."""
+    """Return roughly when the record on `line` was written: at the end of its attempt."""
     try:
         record = TraceRecord.from_json(line or b"")
     except ValueError:
@@ -374,7 +375,7 @@ def _mapping(line: bytes) -> dict[str, Any]:
 
 
 def _day_of(moment: float) -> str:
-    """Return ``YYYYMMDD`` of a moment, which may lie outside of any calendar."""
+    """Return ``YYYYMMDD`` of a time, which may be outside of any calendar."""
     if moment == inf:
         return "99999999"
     return day_name(int(moment // SECONDS_A_DAY)) if moment > 0 else ""

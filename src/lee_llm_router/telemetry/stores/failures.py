@@ -1,4 +1,4 @@
-"""What goes wrong with a trace store that is no plain failure of the system."""
+"""Failures of a trace store that are not plain system errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import errno
 class TraceStoreError(OSError):
     """A trace store cannot be written or read: it is damaged, locked, full, or somebody else's.
 
-    It is an OSError because it concerns the same places as the others: a file that cannot be used.
+    It is an OSError because it means the same as the others: a file cannot be used.
     """
 
     def __init__(self, reason: str, path: str | None = None, number: int = errno.EIO) -> None:
@@ -16,4 +16,4 @@ class TraceStoreError(OSError):
 
 
 class StoreLockedError(TraceStoreError):
-    """Another program has locked the store, and has not let go of it in time."""
+    """Another program has locked the store, and has not released it in time."""

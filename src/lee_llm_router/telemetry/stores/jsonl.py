@@ -1,17 +1,17 @@
-"""Traces as daily files of JSON lines: the store of every router that is not given another.
+"""Traces as daily files of JSON lines: the default store of every router.
 
 How this works
 --------------
 Writing. A record is one line, appended with one `write` to a descriptor opened with O_APPEND. The kernel keeps such
-writes apart, so lines of many threads and processes never mix, and a written line survives the death of the process
-(not a power cut). Nothing touches the disk before the first `write`.
+writes separate, so lines of many threads and processes never mix, and a written line survives the death of the process
+(but not a power cut). Nothing touches the disk before the first `write`.
 
-The descriptor is checked every `_CHECK_EVERY` seconds and at midnight: if its file was deleted, moved or closed by
-someone else, if it is full, or if the day is over, the file that comes next is opened (`day_files` says which). Old
-files are deleted only then, so a record costs the same however many files there are. A write that was cut short (a full
+The descriptor is checked every `_CHECK_EVERY` seconds and at midnight. The next file is opened (`day_files` says which)
+if someone else has deleted, moved or closed the current one, if it is full, or if the day is over. Old files are
+deleted only then, so the cost of a record does not depend on the number of files. A write that was cut short (a full
 disk, a kill) leaves a line without its newline; the next write starts with one, so that only the cut record is lost.
 
-How they are read: `day_history`.
+`day_history` reads the files.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ DEFAULT_KEEP_DAYS = 30
 
 _CHECK_EVERY = 0.01
 """Seconds between two checks that the file is still in its place. A check before every write doubles its time: `stat`
-makes the kernel renew the file's times at the next write (Linux 6.13 and later, multigrain timestamps)."""
+makes the kernel update the file's times at the next write (Linux 6.13 and later, multigrain timestamps)."""
 
 
 class LocalFileTraceStore:
-    """Keeps records in ``<trace_dir>/YYYYMMDD.jsonl``, one file for each UTC day on which records are written.
+    """Stores records in ``<trace_dir>/YYYYMMDD.jsonl``, one file for each UTC day with records.
 
-    Files get mode 0600. The folder gets mode 0700 if it has to be created. Safe to use from many threads and processes
-    at once, and after a fork. A folder or file that is deleted or moved while in use is created again; records written
-    in the 10 ms before that is noticed may be lost.
+    Files get mode 0600, and a folder that it creates gets mode 0700. Safe to use from many threads and processes at
+    once, and after a fork. A folder or file that is deleted or moved while in use is created again; records written in
+    the 10 ms before that is noticed may be lost.
 
     Args:
         trace_dir: The folder. Default: ``.lee-llm-router/traces``. A relative path starts at `workspace`.
         workspace: Default: the current directory.
-        keep_days: Day files older than this many days are deleted whenever a file is opened; 0 keeps all.
+        keep_days: Opening a file deletes day files older than this many days; 0 keeps all.
         clock: Tells the day.
-        max_mb: Megabytes (of 1,000,000 bytes) that all day files may have together; 0 means any number. The oldest
-            files are deleted, whole; a day's records go on in a further file when an eighth of this is reached.
+        max_mb: Maximum total size of all day files, in megabytes (of 1,000,000 bytes); 0 means no limit. The oldest
+            files are deleted as a whole; a day's records continue in another file when one reaches an eighth of this.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class LocalFileTraceStore:
         self._identity: os.stat_result | None = None
         self._day = -1
         self._tidied: tuple[int, int, int] | None = None
-        """The day on which the folder was tidied last, and the file that was opened then."""
+        """The day on which the folder was last tidied, and the file that was opened then."""
         self._checked_at = -inf
         self._check_at = -inf
         self._path = ""
@@ -105,7 +105,7 @@ class LocalFileTraceStore:
 
     @classmethod
     def from_settings(cls, settings: PluginSettings, *, trace: TraceConfig, clock: Clock) -> Self:  # noqa: ARG003
-        """Return the store that the section `trace` of a configuration describes; see `open_store`."""
+        """Return the store for the section `trace` of a configuration; see `open_store`."""
         return cls(trace.trace_folder, keep_days=trace.keep_days, clock=clock, max_mb=trace.max_mb)
 
     @cached_property
@@ -116,7 +116,7 @@ class LocalFileTraceStore:
 
     @property
     def skipped(self) -> int:
-        """Number of unreadable lines that the latest read skipped; a file that cannot be read counts as one."""
+        """Number of unreadable lines that the last read skipped; an unreadable file counts as one."""
         return self._history.skipped
 
     def __repr__(self) -> str:
@@ -130,14 +130,14 @@ class LocalFileTraceStore:
         """Write one record. Once this has returned, the record survives the death of the process.
 
         Raises:
-            OSError: the record was not written, or only in part (disk full, no permission). Later records are not
-                affected.
+            OSError: the record was not written, or only in part (disk full, no permission). This does not affect later
+                records.
         """
         line = record.to_json() + b"\n"
         closes = False
         with self._lock:
             now = self._clock.time()
-            # A clock that was set back may have left the day, too.
+            # A clock that was set back may also have changed the day.
             if not self._checked_at <= now < self._check_at:
                 self._ensure_file(now, len(line))
                 closes = self._is_closed
@@ -155,13 +155,14 @@ class LocalFileTraceStore:
             raise OSError(errno.EIO, f"only {written} of {len(line)} bytes of a trace record were written", self._path)
 
     def close(self) -> None:
-        """Close the file. A later `write`, of a call that still ran, opens it for its one record."""
+        """Close the file. A later `write`, from a call that was still running, opens it for its one record."""
         with self._lock:
             self._is_closed = True
             self._replace_descriptor(-1)
 
     def last(self, n: int = 1) -> list[TraceRecord]:
-        """Return the records of the `n` calls written to last: oldest call first, the records of a call together.
+        """Return the records of the `n` most recently written calls: oldest call first, with the records of a call
+        together.
 
         Raises:
             OSError: the folder cannot be read. A missing one counts as empty.
@@ -189,11 +190,12 @@ class LocalFileTraceStore:
         return self._history.ids(prefix, limit)
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
-        """Return what has been written since `position`; see `TraceScanner.poll`."""
+        """Return the records written since `position`; see `TraceScanner.poll`."""
         return self._history.poll(position)
 
     def _ensure_file(self, now: float, size: int) -> None:
-        """Open the file for the next `size` bytes, unless the descriptor is one: not full, deleted, moved or closed."""
+        """Open the file for the next `size` bytes, unless the descriptor is valid: its file is not full, deleted, moved
+        or closed."""
         self._check_at = -inf
         day = int(now // SECONDS_A_DAY)
         in_place = False
@@ -208,7 +210,7 @@ class LocalFileTraceStore:
             self._open(day, size)
 
     def _make_room(self, size: int) -> None:
-        """Count `size` bytes that are about to be written, and open the next file if this one is full."""
+        """Count `size` bytes about to be written, and open the next file if this one is full."""
         if size > self._room:
             self._open(self._day, size)
         self._room -= size
@@ -223,7 +225,7 @@ class LocalFileTraceStore:
         self._day = day
         found = os.fstat(fd)
         held = found.st_size
-        # An empty file takes a record of any size.
+        # An empty file accepts a record of any size.
         self._room = self._full_size - held if held else max(self._full_size, size)
         # A process killed in the middle of a line leaves it without its newline.
         self._ends_in_cut_line = held > 0 and os.pread(fd, 1, held - 1) != b"\n"
@@ -242,6 +244,6 @@ class LocalFileTraceStore:
         self._day, self._check_at = -1, -inf
         if ours is not None:
             with suppress(OSError):
-                # A daemon closes all descriptors of its process; the number may belong to another file by now.
+                # Daemonizing closes all descriptors of a process; the number may belong to another file by now.
                 if os.path.samestat(os.fstat(old), ours):
                     os.close(old)

@@ -1,4 +1,4 @@
-"""Reads the lines of a trace file in blocks, from its end or its beginning. It holds no more than a line or so."""
+"""Reads the lines of a trace file in blocks, from its end or its beginning. Holds about one line in memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SHORT_BLOCK = 1 << 13
 
 
 def lines_backwards(fd: int, needle: bytes = b"") -> Iterator[bytes | None]:
-    """Yield the lines of a file that contain `needle` and are not empty, last line first.
+    """Yield the non-empty lines of a file that contain `needle`, last line first.
 
-    None stands for a line longer than any record; it is not looked into.
+    None stands for a line longer than any record, which is not searched.
 
     Args:
         fd: The open file. It is left open.
@@ -29,7 +29,7 @@ def lines_backwards(fd: int, needle: bytes = b"") -> Iterator[bytes | None]:
         end = start
         first = block.find(b"\n")
         if first >= 0:
-            # A block without the needle is not split. Only its last line, which ends in the block read before, may
+            # Do not split a block without the needle. Only its last line, which ends in the previously read block, may
             # still contain it.
             lines = block[first + 1 :].split(b"\n") if needle in block else [block[block.rfind(b"\n") + 1 :]]
             rest.put_before(lines.pop())
@@ -55,7 +55,7 @@ class _Rest:
         self._size = 0
 
     def put_before(self, part: bytes) -> None:
-        """Take a part that stands before the others. Nothing is kept of a line that has become too long."""
+        """Take a part that comes before the others. Keep nothing of a line that has become too long."""
         self._size += len(part)
         if self._size > MAX_LINE:
             self._parts.clear()
@@ -63,7 +63,7 @@ class _Rest:
             self._parts.append(part)
 
     def take(self) -> tuple[bytes, bool]:
-        """Return the line, empty if it was too long, and whether it was; and begin a new one."""
+        """Return the line, empty if it was too long, and whether it was; start a new one."""
         line, too_long = b"".join(reversed(self._parts)), self._size > MAX_LINE
         self._parts, self._size = [], 0
         return line, too_long
@@ -72,15 +72,15 @@ class _Rest:
 def lines_forward(
     fd: int, start: int = 0, most: int | None = None, needle: bytes = b""
 ) -> Iterator[tuple[list[bytes], int]]:
-    """Yield the whole lines of a file in blocks, each block with the place behind it.
+    """Yield the complete lines of a file in blocks, each with the position after it.
 
-    A line that has no end yet is left out. One that is longer than any record is taken for several, none of them whole.
+    Omits an incomplete line. Splits a line longer than any record into several, none of them complete.
 
     Args:
         fd: The open file. It is left open.
-        start: Where a line begins.
+        start: The beginning of a line.
         most: About how many bytes to read; None reads to the end.
-        needle: Lines without it may be left out; the last of a block never is.
+        needle: Lines without it may be omitted, except the last of a block.
     """
     rest, read = b"", 0
     while most is None or read < most:
@@ -102,7 +102,7 @@ def lines_forward(
 
 
 def first_line_from(fd: int, start: int) -> tuple[bytes, int]:
-    """Return the first line that begins at `start` or behind it, and where it begins; an empty one if none ends."""
+    """Return the first line that begins at `start` or later, and its position; an empty line if none ends."""
     place = start
     if start:
         place = start - 1

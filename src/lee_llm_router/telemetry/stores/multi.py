@@ -1,4 +1,4 @@
-"""A store that writes to several others, and reads from the first that can be read."""
+"""A store that writes to several others, and reads from the first readable one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class MultiStore:
-    """Writes each record to all of `stores`: one that fails keeps no other from writing.
+    """Writes each record to all of `stores`: a failure of one does not affect the others.
 
-    What is read comes from the first store that can be read; if that raises an OSError, from the next one.
+    Reads come from the first readable store; if that raises an OSError, from the next one.
 
     Args:
         stores: At least one. They are closed with this store.
@@ -40,11 +40,11 @@ class MultiStore:
         """How often a store has failed to write a record."""
         self._readers = tuple(scanner_of(store) for store in stores if isinstance(store, TraceReader))
         self._read = 0
-        """Which of the readers was read last."""
+        """The index of the reader used last."""
 
     @classmethod
     def from_settings(cls, settings: MultiSettings, *, trace: TraceConfig, clock: Clock) -> Self:
-        """Return the store that `settings` describe; the section `trace` holds for each of its stores."""
+        """Return the store for `settings`; the section `trace` applies to each of its stores."""
         stores: list[TraceStore] = []
         try:
             stores.extend(STORES.build(one, trace=trace, clock=clock) for one in settings.stores)
@@ -56,12 +56,12 @@ class MultiStore:
 
     @property
     def trace_dir(self) -> Any:
-        """The folder of the first store that has one."""
+        """The folder of the first store with one."""
         return next((place for store in self.stores if (place := getattr(store, "trace_dir", None))), None)
 
     @property
     def skipped(self) -> int:
-        """Number of unreadable records that the latest read passed over."""
+        """Number of unreadable records that the last read skipped."""
         return int(getattr(self._readers[self._read], "skipped", 0)) if self._readers else 0
 
     def write(self, record: TraceRecord) -> None:
@@ -73,10 +73,10 @@ class MultiStore:
         self._each("write", lambda store: store.write(record))
 
     def close(self) -> None:
-        """Close every store that can be closed.
+        """Close every store that has a `close`.
 
         Raises:
-            TraceStoreError: some could not be; the others are closed.
+            TraceStoreError: some failed to close; the others are closed.
         """
         self._each("close", _close)
 
@@ -93,7 +93,7 @@ class MultiStore:
         return self._first(lambda reader: reader.ids(prefix, limit))
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
-        """As `TraceScanner.poll`. Once begun at a store it stays there: another knows no position of it."""
+        """As `TraceScanner.poll`. Stays at the store where it began: positions are valid for one store only."""
         if position is None:
             position = self._first(lambda reader: (self._read, reader.poll()[1]))
             return [], position
@@ -125,10 +125,10 @@ class MultiStore:
             raise TraceStoreError(f"{what} failed in {len(failed)} of {len(self.stores)} stores: {'; '.join(failed)}")
 
     def _first(self, read: Callable[[TraceScanner], T]) -> T:
-        """Return what `read` returns for the first store that can be read.
+        """Return the result of `read` for the first readable store.
 
         Raises:
-            OSError: none can; this is what the first said.
+            OSError: none is readable; this is the first one's error.
         """
         failed: OSError | None = None
         for number, reader in enumerate(self._readers):
@@ -140,7 +140,7 @@ class MultiStore:
         raise failed or TraceStoreError("none of the stores can be read: they have no last and find")
 
     def _stream(self, read: Callable[[TraceScanner], Iterator[T]]) -> Iterator[T]:
-        """As `_first`, for what comes piece by piece; the first piece tells whether a store can be read."""
+        """As `_first`, for results that come piece by piece; the first piece tells whether a store is readable."""
 
         def begun(reader: TraceScanner) -> tuple[list[T], Iterator[T]]:
             pieces = iter(read(reader))

@@ -1,4 +1,4 @@
-"""The one place that builds the trace store a configuration asks for."""
+"""The only place that builds the trace store of a configuration."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def open_store(
     trace_dir: str | os.PathLike[str] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> TraceStore:
-    """Return the store that `trace` asks for, for writing and reading. Nothing is read or written yet.
+    """Return the store for `trace`, for writing and reading. Reads and writes nothing yet.
 
     A store with a class method ``from_settings(settings, *, trace, clock)`` gets the whole section and the clock.
 
     Args:
-        trace: The section of the configuration; None means the defaults. `enabled` is left to the caller: traces may be
-            read where none are written.
-        workspace: Takes the place of the section's `workspace`.
-        trace_dir: Takes the place of the section's `dir`.
+        trace: The section of the configuration; None means the defaults. The caller handles `enabled`: traces may be
+            read even if none are written.
+        workspace: Replaces the section's `workspace`.
+        trace_dir: Replaces the section's `dir`.
         clock: Tells the day.
 
     Raises:
@@ -43,7 +43,7 @@ def open_store(
     from lee_llm_router.telemetry.plugins import STORES  # noqa: PLC0415 - see above
 
     named: dict[str, str] = {}
-    # What is named in code is relative to the current directory, not to the configuration file.
+    # Paths in code are relative to the current directory, not to the configuration file.
     if workspace is not None:
         named["workspace"] = _absolute(workspace)
     if trace_dir is not None:
@@ -53,7 +53,7 @@ def open_store(
 
 
 def store_in(folder: Path) -> TraceScanner:
-    """Return the store whose files lie in `folder`, for reading: daily files, unless there is only a SQLite file."""
+    """Return the store for the files in `folder`, for reading: daily files, unless there is only a SQLite file."""
     files = LocalFileTraceStore(folder)
     if (folder / SQLITE_FILE).exists() and not day_files(folder):
         from lee_llm_router.telemetry.stores.sqlite import SqliteTraceStore  # noqa: PLC0415 - most have none
@@ -65,5 +65,5 @@ def store_in(folder: Path) -> TraceScanner:
 def _absolute(path: str | os.PathLike[str]) -> str:
     try:
         return str(expand_home(Path(path)).absolute())
-    except OSError:  # no home, or no current directory: the store says so
+    except OSError:  # no home, or no current directory: the store reports it
         return os.fspath(path)

@@ -1,4 +1,4 @@
-"""What would be deleted from a store, and the protocol of what deletes it."""
+"""What would be deleted from a store, and the protocol for deleting it."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ class PrunePlan:
     place: Path
     """The folder or the file."""
     unit: Literal["files", "records"]
-    """What is counted, and deleted whole."""
+    """What is counted, and deleted as a whole."""
     gone: int
     gone_bytes: int
     kept: int
     kept_bytes: int
     first: str | None = None
-    """What is deleted, by its name or its time: the oldest."""
+    """The oldest item to delete, by its name or its time."""
     last: str | None = None
     what: Any = ()
-    """What the pruner that made this plan deletes."""
+    """What the pruner that made this plan will delete."""
 
 
 @runtime_checkable
 class TracePruner(Protocol):
-    """Deletes from one store. A store that is not of this library may have a method ``pruners()`` that returns some."""
+    """Deletes from one store. A third-party store may have a method ``pruners()`` that returns some."""
 
     def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
-        """Return what would go.
+        """Return what would be deleted.
 
         Args:
-            before: Seconds since 1970: what was written before. Infinity stands for everything.
-            keep_bytes: The size that the newest may have together; the rest goes.
+            before: Seconds since 1970: delete what was written earlier. Infinity means everything.
+            keep_bytes: The total size of the newest to keep; delete the rest.
 
         Raises:
             OSError: the store cannot be read.
@@ -44,9 +44,9 @@ class TracePruner(Protocol):
         ...
 
     def carry_out(self, plan: PrunePlan) -> int:
-        """Delete what `plan` names, and return how many of it were deleted.
+        """Delete what `plan` names, and return how many items were deleted.
 
         Raises:
-            OSError: something could not be; what came before it is gone.
+            OSError: an item could not be deleted; earlier ones are gone.
         """
         ...

@@ -1,4 +1,4 @@
-"""Deletes old traces when somebody asks for it: first it is said what would go, and then exactly that goes."""
+"""Deletes old traces on request: first says what would be deleted, and then deletes exactly that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lee_llm_router.telemetry.stores.sqlite_prune import SqlitePruner
 
 
 def pruners_of(store: Any) -> list[TracePruner]:
-    """Return what deletes from `store`, and from the stores within it; nothing if its traces cannot be deleted."""
+    """Return pruners for `store`, and for the stores within it; nothing if its traces cannot be deleted."""
     if isinstance(store, LocalFileTraceStore):
         return [FolderPruner(store.trace_dir)]
     if isinstance(store, SqliteTraceStore):
@@ -32,7 +32,7 @@ def pruners_of(store: Any) -> list[TracePruner]:
 
 
 class FolderPruner:
-    """Deletes day files, whole; and nothing else, whatever lies in the folder.
+    """Deletes whole day files, and nothing else in the folder.
 
     Args:
         folder: The trace folder. A missing one is empty.
@@ -42,7 +42,7 @@ class FolderPruner:
         self._folder = folder
 
     def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
-        """As `TracePruner.plan`: the files whose day was over `before`; of a size, all but the newest may go."""
+        """As `TracePruner.plan`: files whose day ended before `before`; by size, all except the newest may go."""
         files = [file for file in day_files(self._folder) if file.is_plain]
         going = [file for file in files if before is not None and _end_of_day(file, before) <= before]
         if keep_bytes is not None:
@@ -74,7 +74,7 @@ class FolderPruner:
 
 
 def _end_of_day(file: DayFile, before: float) -> float:
-    """Return when the day of `file` was over; never, for what is in no calendar, unless everything goes."""
+    """Return when the day of `file` ended; never, for an impossible day, unless everything goes."""
     if before == inf:
         return 0.0
     with suppress(ValueError, OverflowError):

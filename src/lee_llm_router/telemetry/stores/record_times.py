@@ -1,4 +1,4 @@
-"""When a record was written and when its call began, as far as the record and its id say."""
+"""When a record was written and when its call began, as far as the record and its id tell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lee_llm_router.telemetry.calls import parsed_time
 from lee_llm_router.telemetry.records import TraceRecord
 
 SLACK = 1.0
-"""Seconds that may pass between the end of an attempt and the write of its record."""
+"""Seconds that may pass between the end of an attempt and the writing of its record."""
 OLDEST_CALL = 7 * 86_400.0
-"""Seconds before an attempt at which its call may have begun, if its id is to be believed."""
+"""Seconds before an attempt at which its call may have begun, if its id is plausible."""
 _LONGEST_CALL = 3600.0
-"""Seconds that a call is taken to last if its id does not say when it began."""
+"""Assumed maximum seconds of a call whose id does not say when it began."""
 _UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{19}")
 _HEX = late_pattern(r"[0-9a-f]{1,12}")
 
@@ -31,7 +31,7 @@ def time_of_id(request_id: str) -> float | None:
 
 
 def times_of_prefix(prefix: str) -> tuple[float, float] | None:
-    """Return the earliest and the latest moment of a UUIDv7 that begins with `prefix`; None if there can be none."""
+    """Return the earliest and the latest time of a UUIDv7 that begins with `prefix`; None if there can be none."""
     digits = prefix.replace("-", "")[:12]
     if not _HEX.fullmatch(digits):
         return None
@@ -49,7 +49,7 @@ def began_at(record: TraceRecord, started: float) -> float:
 
     Args:
         record: The record.
-        started: What `started_at` says of it.
+        started: Its `started_at`.
     """
     began = time_of_id(record.request_id)
     is_believed = began is not None and (started == inf or abs(started - began) <= OLDEST_CALL)

@@ -1,4 +1,4 @@
-"""Settings of the trace stores that have some of their own."""
+"""Settings of the trace stores that have their own."""
 
 from __future__ import annotations
 

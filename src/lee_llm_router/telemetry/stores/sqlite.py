@@ -2,20 +2,20 @@
 
 How this works
 --------------
-Writing. A `write` returns when its record is committed, so the record survives the death of the process (not a power
-cut: `synchronous = NORMAL` keeps the file whole then, and may lose the last seconds). Threads share the cost: each puts
-its record into a queue, and whoever gets the lock writes all that is there in one transaction; the others find theirs
-done. So there is one writer at a time in a process, without a thread that would be missing after a fork or at the end
-of the interpreter. Other processes are waited for, a quarter of a second at most; SQLite orders their commits.
+Writing. A `write` returns when its record is committed, so the record survives the death of the process (but not a
+power cut: `synchronous = NORMAL` then keeps the file intact, but may lose the last seconds). Threads share the cost:
+each puts its record into a queue, and the one that gets the lock writes the whole queue in one transaction; the others
+find theirs done. So a process has one writer at a time, without a thread that would be missing after a fork or at the
+end of the interpreter. A `write` waits at most a quarter of a second for other processes; SQLite orders their commits.
 
 If another program holds the file longer than that (a backup, a shell with an open transaction), calls must not wait for
-it: records stay in the queue, at most `MOST_LATE`, and a thread writes them when the file is free. `late` counts them.
-`close` and the end of the interpreter wait for them, a while; only a kill in that time loses them.
+it. Then at most `MOST_LATE` records stay in the queue, and a thread writes them when the file is free. `late` counts
+them. `close` and the end of the interpreter wait a while for them; only a kill in that time loses them.
 
-The log that SQLite writes ahead (``-wal``) is copied into the file by a thread every `_CHECKPOINT_EVERY` records, since
-that waits for the disk. Old records go a few at a time with each write, never many at once (`sqlite_tidy`).
+Every `_CHECKPOINT_EVERY` records a thread copies SQLite's write-ahead log (``-wal``) into the file, since that waits
+for the disk. Each write deletes a few old records, so that there are never many at once (`sqlite_tidy`).
 
-Reading has a connection of its own, and reads in pages: no reader holds the log back for long.
+Reading uses its own connection, and reads in pages, so that no reader holds the log back for long.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ if TYPE_CHECKING:
     from lee_llm_router.telemetry.settings import TraceConfig
 
 MOST_LATE = 10_000
-"""Records that wait while another program has locked the file."""
+"""Records that may wait while another program has locked the file."""
 
 _PATIENCE = 0.25
 """Seconds that a `write` waits for another process."""
 _CLOSE_PATIENCE = 5.0
-"""Seconds that `close` waits for it, if records are late."""
+"""Seconds that `close` waits for another process, if records are late."""
 _LATE_PAUSE = 0.05
 _MOST_AT_ONCE = 500
 _CHECK_EVERY = 0.01
 """Seconds between two checks that the file is still in its place."""
 _CHECKPOINT_EVERY = 1000
 _LONG_LOG = 64_000_000
-"""Bytes of the log from which a checkpoint keeps writers waiting until the log can begin anew."""
+"""Size in bytes of the log from which a checkpoint makes writers wait until the log can start over."""
 
 
 class _Entry:
@@ -77,15 +77,16 @@ class _Entry:
 
 
 class SqliteTraceStore:
-    """Keeps records in one SQLite file, for any number of threads and processes, and after a fork.
+    """Stores records in one SQLite file, for any number of threads and processes, and after a fork.
 
-    The file gets mode 0600, and its folder 0700 if it has to be made. It must lie on a local file system.
+    The file gets mode 0600, and a folder that it creates gets 0700. The file must be on a local file system.
 
     Args:
         path: The file. Default: ``.lee-llm-router/traces/traces.sqlite``. A relative path starts at the current
             directory.
-        keep_days: Records written more than this many days ago are deleted, a few with each write; 0 keeps all.
-        max_mb: Megabytes (of 1,000,000 bytes) that the records may take; 0 means any number. The oldest are deleted.
+        keep_days: Each write deletes a few records written more than this many days ago; 0 keeps all.
+        max_mb: Maximum size of all records, in megabytes (of 1,000,000 bytes); 0 means no limit. The oldest are
+            deleted.
         clock: Tells the day.
     """
 
@@ -100,7 +101,7 @@ class SqliteTraceStore:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         file = expand_home(Path(path or DEFAULT_FOLDER / SQLITE_FILE))
-        with suppress(OSError):  # the current directory is gone; `write` will say so
+        with suppress(OSError):  # the current directory is gone; `write` will report it
             file = file.absolute()
         self.path = file
         self.keep_days = keep_days
@@ -121,7 +122,7 @@ class SqliteTraceStore:
 
     @classmethod
     def from_settings(cls, settings: SqliteSettings, *, trace: TraceConfig, clock: Clock) -> Self:
-        """Return the store that the section `trace` of a configuration describes; see `open_store`."""
+        """Return the store for the section `trace` of a configuration; see `open_store`."""
         path = trace.trace_folder / expand_home(settings.path or SQLITE_FILE)
         return cls(path, keep_days=trace.keep_days, max_mb=trace.max_mb, clock=clock)
 
@@ -135,31 +136,31 @@ class SqliteTraceStore:
 
     @property
     def late(self) -> int:
-        """How many records wait in memory, because another program has locked the file."""
+        """How many records wait in memory because another program has locked the file."""
         return len(self._queue)
 
     @property
     def skipped(self) -> int:
-        """Number of unreadable records that the latest read passed over."""
+        """Number of unreadable records that the last read skipped."""
         return self._reader.skipped
 
     def write(self, record: TraceRecord) -> None:
         """Write one record. Once this has returned, the record survives the death of the process, unless it is `late`.
 
         Raises:
-            OSError: the record was not written, and will not be: a `TraceStoreError` says why.
+            OSError: the record was not written, and will not be; a `TraceStoreError` says why.
         """
         self.write_all((record,))
 
     def write_all(self, records: Iterable[TraceRecord]) -> None:
-        """Write records, in one transaction if they are few hundreds; see `write`."""
+        """Write records, in one transaction if they are a few hundred at most; see `write`."""
         now = self._clock.time()
         entries = [_Entry(row_of(record, now)) for record in records]
         self._forget_parents()
         self._queue.extend(entries)
         with self._database.lock:
             if self._is_writing:
-                return  # this is a signal handler: the write that it interrupted takes the records along
+                return  # in a signal handler: the interrupted write takes the records along
             if self._is_late:
                 self._leave_late(entries)
             elif not all(entry.is_done for entry in entries):
@@ -169,7 +170,7 @@ class SqliteTraceStore:
                 raise entry.error
 
     def flush(self) -> None:
-        """Write the records that are late.
+        """Write the late records.
 
         Raises:
             TraceStoreError: the file is still locked.
@@ -180,10 +181,11 @@ class SqliteTraceStore:
                 raise StoreLockedError(f"another program has locked the file: {self.late} records wait", str(self.path))
 
     def close(self) -> None:
-        """Write what is late and close the file. A later `write`, of a call that still ran, opens it for its record.
+        """Write late records and close the file. A later `write`, from a call that was still running, opens it for its
+        record.
 
         Raises:
-            TraceStoreError: another program has locked the file; the records that are late are lost.
+            TraceStoreError: another program has locked the file; late records are lost.
         """
         self._is_closed = True
         self._reader.close()
@@ -199,7 +201,8 @@ class SqliteTraceStore:
                     self._database.close()
 
     def last(self, n: int = 1) -> list[TraceRecord]:
-        """Return the records of the `n` calls written to last: oldest call first, the records of a call together.
+        """Return the records of the `n` most recently written calls: oldest call first, with the records of a call
+        together.
 
         Raises:
             OSError: the file cannot be read. A missing one counts as empty.
@@ -231,11 +234,11 @@ class SqliteTraceStore:
         return self._reader.ids(prefix, limit)
 
     def poll(self, position: Any = None) -> tuple[list[TraceRecord], Any]:
-        """Return what has been written since `position`; see `TraceScanner.poll`."""
+        """Return the records written since `position`; see `TraceScanner.poll`."""
         return self._reader.poll(position)
 
     def _write_queue(self) -> None:
-        """Write what is in the queue, or leave it to a thread if the file is locked."""
+        """Write the queue, or leave it to a thread if the file is locked."""
         if not self._drain(None):
             self._is_late = True
             try:
@@ -253,10 +256,10 @@ class SqliteTraceStore:
                 )
 
     def _drain(self, patience: float | None) -> bool:
-        """Write the queue, and return whether it could be: not if another program has locked the file.
+        """Write the queue, and return whether that was possible: not if another program has locked the file.
 
         Args:
-            patience: Seconds to wait for the other; None is as long as a `write` may.
+            patience: Seconds to wait for the other program; None: as long as a `write` may.
         """
         self._is_writing = True
         try:
@@ -313,7 +316,7 @@ class SqliteTraceStore:
                 self._is_copying = False
 
     def _forget_parents(self) -> None:
-        """Leave to the parent what is the parent's, in a forked child."""
+        """In a forked child, leave the parent what is the parent's."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._queue.clear()
@@ -335,7 +338,7 @@ def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
 
 
 def _write_late(store: SqliteTraceStore) -> None:
-    """Write what is late as soon as the file is free; in a thread of its own."""
+    """Write late records as soon as the file is free; runs in its own thread."""
     while True:
         with store._database.lock:
             if store._is_writing or store._drain(0):
@@ -344,7 +347,7 @@ def _write_late(store: SqliteTraceStore) -> None:
 
 
 def _copy_log(found: weakref.ref[SqliteTraceStore]) -> None:
-    """Copy the log into the file, as far as no reader needs it; in a thread of its own."""
+    """Copy the log into the file, except what a reader still needs; runs in its own thread."""
     store = found()
     if store is not None:
         with suppress(OSError):

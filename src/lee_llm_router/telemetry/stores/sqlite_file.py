@@ -1,10 +1,10 @@
-"""A trace file of SQLite: how it is made, checked, brought up to date and opened, and what its failures are called.
+"""A SQLite trace file: creates, checks, migrates and opens it, and translates its failures.
 
 How this works
 --------------
-The connection is a `ProcessConnection`: closed before a fork, and opened again by whoever needs it.
+The connection is a `ProcessConnection`: closed before a fork, and reopened on demand.
 
-The file is never opened by other means once it is there: closing any descriptor of a file drops all locks that the
+Once the file exists, it is never opened by other means: closing any descriptor of a file drops all locks that the
 process has on it.
 """
 
@@ -26,7 +26,7 @@ from lee_llm_router.telemetry.stores.day_files import hide_from_git
 from lee_llm_router.telemetry.stores.failures import StoreLockedError, TraceStoreError
 
 APPLICATION_ID = 0x4C4C5254
-"""Stands in the file's header, and says that it is one of traces."""
+"""Identifies the file as one of traces, in its header."""
 
 MIGRATIONS = (
     """
@@ -54,15 +54,16 @@ MIGRATIONS = (
     CREATE INDEX records_by_time ON records (started_at);
     """,
 )
-"""What leads from each version of the tables to the next; the first makes a new file. `user_version` counts them.
+"""The step from each version of the tables to the next; the first makes a new file. `user_version` counts them.
 
-`seq` counts the records in the order in which they were committed, by any process, and is never used again.
-`started_at` is in seconds since 1970. `record` is the record's JSON without the texts of
-``capture: full``; with them it stands in `captured`, where there are any."""
+`seq` counts the records in the order in which any process committed them, and is never reused. `started_at` is in
+seconds since 1970. `record` is the record's JSON without the texts of ``capture: full``; the JSON with them, if there
+are any, is in `captured`.
+"""
 
 _OTHERS = 0o077
 _OPEN_SECONDS = 5.0
-"""The longest wait for another process that makes the file or brings it up to date."""
+"""The longest wait for another process that creates or migrates the file."""
 _PAUSE = 0.005
 _LONGEST_LOG = 20_000
 """Pages of the log at which a write copies it into the file itself, since no thread has."""
@@ -87,8 +88,8 @@ class TraceDatabase:
 
     Args:
         path: The file.
-        creates: Whether it is made if it is not there.
-        patience: Seconds to wait for another's lock.
+        creates: Whether to create it if it is missing.
+        patience: Seconds to wait for another process's lock.
     """
 
     def __init__(self, path: Path, *, creates: bool, patience: float) -> None:
@@ -98,7 +99,7 @@ class TraceDatabase:
         self._own = ProcessConnection(reentrant=True)
         self.lock = self._own.lock
         self.store_id = ""
-        """Names the file that is open: another one in its place has another."""
+        """Identifies the open file: another one in its place has another id."""
         self._creates = creates
 
     @property
@@ -108,15 +109,15 @@ class TraceDatabase:
 
     @property
     def users(self) -> int:
-        """How many pieces of work are under way with the connection: more than one only within a signal handler."""
+        """How many operations currently use the connection: more than one only within a signal handler."""
         return self._own.users
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection, opened if need be; what SQLite raises within leaves it as a `TraceStoreError`.
+        """Yield the connection, opened if necessary; errors of SQLite inside it become a `TraceStoreError`.
 
         Raises:
-            FileNotFoundError: there is no file, and none is to be made.
+            FileNotFoundError: there is no file, and none should be created.
             TraceStoreError: the file cannot be used.
         """
         self._own.users += 1
@@ -128,7 +129,7 @@ class TraceDatabase:
             self._own.users -= 1
 
     def has_moved(self) -> bool:
-        """Return whether the file that is open is no longer the one at its path."""
+        """Return whether the open file is no longer the one at its path."""
         return self._own.has_moved(self.path)
 
     def close(self) -> None:
@@ -136,7 +137,7 @@ class TraceDatabase:
         self._own.close()
 
     def fail(self, error: sqlite3.Error) -> NoReturn:
-        """Raise what `error` is called here.
+        """Raise the store's form of `error`.
 
         Raises:
             TraceStoreError: always.
@@ -167,7 +168,7 @@ class TraceDatabase:
         return self._own.opened(made, self.path)
 
     def _prepare(self, made: sqlite3.Connection) -> None:
-        """Check whose file it is, and bring its tables up to date; several processes may be at it at once."""
+        """Check whose file it is, and migrate its tables; several processes may do so at once."""
         waited = 0.0
         while True:
             try:
@@ -177,7 +178,7 @@ class TraceDatabase:
                 made.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
                 self.store_id = _id_in(made)
             except sqlite3.OperationalError as error:
-                # A switch to WAL does not wait for others by itself.
+                # Switching to WAL does not wait for others by itself.
                 if (error.sqlite_errorcode & 0xFF) not in _LOCKED or waited >= min(self.patience, _OPEN_SECONDS):
                     raise
                 sleep(_PAUSE)
@@ -187,7 +188,7 @@ class TraceDatabase:
 
 
 def _make(path: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one; git is not to see its folder."""
+    """Create an empty file that only its owner can read, unless there is one; hide its folder from git."""
     if path.exists():
         return
     with suppress(OSError):
@@ -199,7 +200,7 @@ def _check_place(path: Path, *, is_written: bool) -> None:
     """Check that a plain file is there; one that `is_written` must be this user's.
 
     Raises:
-        OSError: it is something else.
+        OSError: it is anything else.
     """
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -213,7 +214,7 @@ def _check_place(path: Path, *, is_written: bool) -> None:
 
 
 def _let_nobody_else_in(path: Path) -> None:
-    """Take the rights of others away, once it is known whose file it is: a wrong path may name any file."""
+    """Remove others' access, once it is known whose file it is: a wrong path may name any file."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
         with suppress(PermissionError):
@@ -221,7 +222,8 @@ def _let_nobody_else_in(path: Path) -> None:
 
 
 def _version_of_one_moment(made: sqlite3.Connection, path: str) -> int:
-    """Return what `_checked_version` does, read in one transaction: between two reads another may make the tables."""
+    """Return the result of `_checked_version`, read in one transaction: another process may create the tables between
+    two reads."""
     made.execute("BEGIN")
     try:
         return _checked_version(made, path)
@@ -234,7 +236,7 @@ def _checked_version(made: sqlite3.Connection, path: str) -> int:
     """Return the version of the tables; 0 for an empty file.
 
     Raises:
-        TraceStoreError: it is another program's database, or of a newer version.
+        TraceStoreError: it is another program's database, or from a newer version.
     """
     (application,), (version,) = (
         made.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
@@ -253,18 +255,18 @@ def _checked_version(made: sqlite3.Connection, path: str) -> int:
 
 
 def _id_in(made: sqlite3.Connection) -> str:
-    """Return the name of the file; empty if somebody has taken it out, which leaves the records as readable."""
+    """Return the id of the file; empty if somebody has removed it, which leaves the records readable."""
     found = made.execute("SELECT id FROM store").fetchone()
     return found[0].decode(errors="replace") if found else ""
 
 
 def _migrate(made: sqlite3.Connection, path: str) -> None:
-    """Make the tables, or bring them up to date, in one transaction."""
-    made.execute("PRAGMA auto_vacuum = INCREMENTAL")  # means something only to an empty file
+    """Create the tables, or migrate them, in one transaction."""
+    made.execute("PRAGMA auto_vacuum = INCREMENTAL")  # affects only an empty file
     made.execute("PRAGMA journal_mode = WAL").fetchone()
     made.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have been quicker.
+        # Another process may have been faster.
         for step in MIGRATIONS[_checked_version(made, path) :]:
             for statement in filter(str.strip, step.split(";")):
                 made.execute(statement)

@@ -1,4 +1,4 @@
-"""Deletes old records of a SQLite trace file when somebody asks for it: few at once, so that writers go on."""
+"""Deletes old records of a SQLite trace file on request: few at once, so that writers can continue."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SqlitePruner:
         self._database = TraceDatabase(path, creates=False, patience=_PATIENCE)
 
     def plan(self, before: float | None = None, keep_bytes: float | None = None) -> PrunePlan:
-        """As `TracePruner.plan`. Sizes are about so; of a size, all but the newest record may go."""
+        """As `TracePruner.plan`. Sizes are approximate; by size, all except the newest record may go."""
         try:
             with self._database.lock, self._database.connection() as connection:
                 return self._planned(connection, before, keep_bytes)
@@ -41,7 +41,7 @@ class SqlitePruner:
             self._database.close()
 
     def carry_out(self, plan: PrunePlan) -> int:
-        """As `TracePruner.carry_out`. What is written meanwhile stays."""
+        """As `TracePruner.carry_out`. Records written meanwhile stay."""
         deleted = 0
         try:
             with self._database.lock:
@@ -52,7 +52,7 @@ class SqlitePruner:
                     if gone < _MOST_AT_ONCE:
                         break
                 with self._database.connection() as connection, suppress(sqlite3.OperationalError):
-                    # `execute` takes one step, which gives back one page: this statement has a step for each.
+                    # `execute` takes one step, which frees one page: this statement has a step for each page.
                     connection.executescript("PRAGMA incremental_vacuum")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except FileNotFoundError:

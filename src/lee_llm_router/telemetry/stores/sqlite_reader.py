@@ -19,9 +19,9 @@ _PAGE = 2000
 _WHOLE_PAGE = 200
 """Records with captured texts, which may be long, that are read at once."""
 _CALLS = 250
-"""Calls that are read at once."""
+"""Calls to read at once."""
 _LONG_AFTER = 3600.0
-"""Seconds after its begin at which a call is taken to have ended, where calls are put in order."""
+"""Seconds after its start at which a call is assumed to have ended, for ordering calls."""
 _LAST_CHARACTER = "\U0010ffff"
 _LAST_OF_CALLS = """
     SELECT seq, request_id FROM records AS one
@@ -33,19 +33,19 @@ _LAST_OF_CALLS = """
 
 
 class SqliteReader:
-    """Reads one file. It may be used by several threads, and while others write.
+    """Reads one file. Several threads may use it, even while others write.
 
     Args:
-        database: A connection that makes no file.
+        database: A connection that creates no file.
     """
 
     def __init__(self, database: TraceDatabase) -> None:
         self.skipped = 0
-        """Number of unreadable records that the latest read passed over."""
+        """Number of unreadable records that the last read skipped."""
         self._database = database
 
     def close(self) -> None:
-        """Close the file, until something is read again."""
+        """Close the file; the next read opens it again."""
         with self._database.lock:
             if not self._database.users:
                 self._database.close()
@@ -94,7 +94,7 @@ class SqliteReader:
             low = page[-1][0] + 1
 
     def calls(self, since: float | None = None, until: float | None = None) -> Iterator[TracedCall]:
-        """As `TraceScanner.calls`. What is written meanwhile is not seen."""
+        """As `TraceScanner.calls`. Does not see what is written meanwhile."""
         self.skipped = 0
         _, top = self._range(-inf, inf)
         low, last = self._range(-inf if since is None else since, inf if until is None else until + _LONG_AFTER)
@@ -109,7 +109,7 @@ class SqliteReader:
             following, count = page[-1][0] - 1, _CALLS
 
     def ids(self, prefix: str, limit: int = 10) -> list[str]:
-        """As `TraceScanner.ids`, in the order of the ids."""
+        """As `TraceScanner.ids`, sorted by id."""
         if plain_text(prefix) != prefix:
             return []
         rows = self._rows(
@@ -134,7 +134,7 @@ class SqliteReader:
             if name != self._database.store_id:
                 if not self._database.is_open:
                     return found, (name, seen)
-                name, seen = self._database.store_id, 0  # another file stands there now
+                name, seen = self._database.store_id, 0  # another file is there now
                 continue
             found += (record for row in page if (record := self._read(row)) is not None)
             if not page:
@@ -144,10 +144,11 @@ class SqliteReader:
                 return found, (name, seen)
 
     def copy_log(self, long_log: int) -> None:
-        """Copy the log into the file; if the log is longer than `long_log` bytes, others wait until it begins anew.
+        """Copy the log into the file; if the log is longer than `long_log` bytes, make others wait until it starts
+        over.
 
         Raises:
-            OSError: it cannot be.
+            OSError: it cannot be copied.
         """
         with suppress(FileNotFoundError):
             mode = (
@@ -158,7 +159,8 @@ class SqliteReader:
             self._rows(f"PRAGMA wal_checkpoint({mode})")
 
     def _range(self, begin: float, end: float) -> tuple[int, int]:
-        """Return the numbers of the first and the last record that started in [begin, end); (1, 0) if there is none."""
+        """Return the numbers of the first and the last record that started in [begin, end); (1, 0) if there are
+        none."""
         if (begin, end) == (-inf, inf):
             rows = self._rows("SELECT (SELECT min(seq) FROM records), (SELECT max(seq) FROM records)")
         else:
@@ -192,7 +194,7 @@ class SqliteReader:
         return record
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return what `statement` finds; nothing if there is no file.
+        """Return the result of `statement`; nothing if there is no file.
 
         Raises:
             OSError: the file cannot be read.
@@ -208,7 +210,7 @@ class SqliteReader:
 
 
 def _text(name: bytes) -> str | None:
-    """Return the id of a call in a row; None if it is none: another program has written to the file."""
+    """Return the id of a call in a row; None if it is not one: another program has written to the file."""
     try:
         return name.decode()
     except (UnicodeDecodeError, AttributeError):

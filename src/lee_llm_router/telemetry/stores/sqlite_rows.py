@@ -22,7 +22,7 @@ _NO_TEXTS: dict[str, Any] = dict.fromkeys(("messages", "tools", "settings", "tex
 
 
 def row_of(record: TraceRecord, now: float) -> Row:
-    """Return the row of `record`, which is written at `now`: that is its time if it has none. Never fails."""
+    """Return the row of `record`, written at `now`, which is its time if it has none. Never fails."""
     line = record.to_json().decode()
     captured = None
     if any(getattr(record, name) is not None for name in _NO_TEXTS):
@@ -38,7 +38,7 @@ def row_of(record: TraceRecord, now: float) -> Row:
 
 
 def record_of(row: Sequence[bytes | None]) -> TraceRecord | None:
-    """Return the record of the columns `record` and `captured`; None if it is none."""
+    """Return the record of the columns `record` and `captured`; None if there is none."""
     try:
         return TraceRecord.from_json(row[0] if row[1] is None else row[1])  # type: ignore[arg-type]
     except (ValueError, TypeError):
@@ -46,7 +46,7 @@ def record_of(row: Sequence[bytes | None]) -> TraceRecord | None:
 
 
 def plain_text(text: Any) -> str | None:
-    """Return `text` as the record's JSON has it: half surrogates escaped; None if it is no text."""
+    """Return `text` in the form of the record's JSON, with lone surrogates escaped; None if it is not text."""
     if not isinstance(text, str):
         return None
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

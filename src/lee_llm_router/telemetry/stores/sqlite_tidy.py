@@ -1,4 +1,4 @@
-"""Deletes old records of the SQLite store: a few with each write, so that no call waits for many."""
+"""Deletes old records of the SQLite store: a few with each write, so that no call waits long."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from lee_llm_router.telemetry.stores.day_files import MEGABYTE, SECONDS_A_DAY, d
 from lee_llm_router.telemetry.stores.sqlite_rows import Row
 
 _MOST_AT_ONCE = 200
-"""Records that are deleted with one write, if they are too old."""
+"""Records to delete with one write, if they are too old."""
 _MEASURE_EVERY = 64
-"""Records between two looks at the size of the file."""
+"""Records between two checks of the file's size."""
 _OVERHEAD = 400
-"""Bytes that a row takes besides its texts: its other columns, and its places in the indexes."""
+"""Bytes that a row takes besides its texts: its other columns, and its index entries."""
 _OUTDATED = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE started_at < ? LIMIT ?)"
 
 
 class SqliteTidier:
-    """Keeps `keep_days` and `max_mb` in one process; several may do so at once."""
+    """Enforces `keep_days` and `max_mb` in one process; several may do so at once."""
 
     def __init__(self, keep_days: int, max_mb: float) -> None:
         self._keep_days = keep_days
         self._max_bytes = max_mb * MEGABYTE
         self._day = -1
         self._cutoff: float | None = None
-        """Records from before this moment go; None when all of them have gone."""
+        """Records older than this are deleted; None when all of them are gone."""
         self._room = 0.0
-        """Bytes that may be written before the size is looked at again."""
+        """Bytes that may be written before the next check of the size."""
 
     def tidy(self, connection: sqlite3.Connection, now: float) -> None:
-        """Delete some of the records that are too old at `now`. What cannot be deleted stays, and stops nothing."""
+        """Delete some of the records that are too old at `now`. Skip what cannot be deleted."""
         if self._keep_days <= 0:
             return
         try:
@@ -47,7 +47,7 @@ class SqliteTidier:
             self._day = -1  # the next write tries again
 
     def make_room(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-        """Delete the oldest records until `rows` fit into the limit, and an eighth of it is free besides.
+        """Delete the oldest records until `rows` fit into the limit with an eighth of it to spare.
 
         Raises:
             sqlite3.Error: they cannot be deleted.
@@ -62,12 +62,12 @@ class SqliteTidier:
             target = max(0.0, self._max_bytes * 7 / 8 - size)
             while (used := _used(connection)) > target and _delete_oldest(connection, 1 - target / used):
                 pass
-        connection.executescript("PRAGMA incremental_vacuum")  # `execute` would give back one page
+        connection.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page
         self._room = min((self._max_bytes - _used(connection) - size) / 2, self._max_bytes / _MEASURE_EVERY)
 
 
 def _cutoff(connection: sqlite3.Connection, day: int, keep_days: int) -> float:
-    """Return the moment before which records are too old; see `day_to_count_from`."""
+    """Return the time before which records are too old; see `day_to_count_from`."""
     midnight = day * SECONDS_A_DAY
     (newest,) = connection.execute(
         "SELECT max(started_at) FROM records WHERE started_at > ? AND started_at < ?", (-inf, midnight)
@@ -77,7 +77,7 @@ def _cutoff(connection: sqlite3.Connection, day: int, keep_days: int) -> float:
 
 
 def _delete_oldest(connection: sqlite3.Connection, share: float) -> bool:
-    """Delete about so much of all records, the oldest, and return whether there were any."""
+    """Delete roughly this share of all records, the oldest, and return whether there were any."""
     low, top = connection.execute("SELECT min(seq), max(seq) FROM records").fetchone()
     if low is None:
         return False
@@ -86,7 +86,7 @@ def _delete_oldest(connection: sqlite3.Connection, share: float) -> bool:
 
 
 def _used(connection: sqlite3.Connection) -> int:
-    """Return the bytes of the file that hold something."""
+    """Return the bytes of the file in use."""
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
