@@ -1,1 +1,1 @@
-"""Small parts that know nothing of models."""
+"""Small modules that know nothing of models."""

@@ -1,4 +1,4 @@
-"""Header fields of an answer, as a mapping that is made when somebody first looks at it."""
+"""Header fields of a response, as a mapping that is built on first access."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.scrubbing import MASK, MAX_TEXT, bounded, is_sensitive_header, scrub
 
 MAX_HEADERS = 100
-"""The most header fields that are kept of one answer."""
+"""Most header fields to keep of one response."""
 _MAX_NAME = 100
 
 _REQUEST_ID = late_pattern(r"(?:^|-)request-?id$")
@@ -17,14 +17,14 @@ _OTHER_IDS = ("x-correlation-id", "x-trace-id", "cf-ray")
 
 
 class AnswerHeaders(Mapping[str, str]):
-    """Header fields by name, whatever its case; repeated ones joined by commas (RFC 9110, 5.3).
+    """Header fields by case-insensitive name; repeated ones joined by commas (RFC 9110, 5.3).
 
-    Keys are taken out, unprintable characters escaped, and fields that carry a key (`Set-Cookie`) masked. Of each value
-    there are at most `MAX_TEXT` characters, and at most `MAX_HEADERS` names. Names are listed in lower case.
+    API keys are removed, unprintable characters escaped, and fields that carry a key (`Set-Cookie`) masked. Values have
+    at most `MAX_TEXT` characters, and there are at most `MAX_HEADERS` names, listed in lower case.
 
     Args:
-        raw: Names and values as they came.
-        secrets: Values to take out.
+        raw: Names and values as received.
+        secrets: Values to remove.
     """
 
     __slots__ = ("_fields", "_raw", "_secrets")
@@ -36,7 +36,7 @@ class AnswerHeaders(Mapping[str, str]):
 
     @classmethod
     def from_mapping(cls, fields: Any, secrets: Iterable[str] = ()) -> AnswerHeaders:
-        """Return the fields of a mapping that somebody else made; none where it is no such mapping."""
+        """Return the fields of a third-party mapping; none if it is not a mapping of header fields."""
         try:
             pairs = [(name, value) for name, value in fields.items() if isinstance(value, str)]
             raw = [(_bytes(name), _bytes(value)) for name, value in pairs if isinstance(name, str)]
@@ -45,13 +45,13 @@ class AnswerHeaders(Mapping[str, str]):
         return cls(raw, tuple(secrets))
 
     def without(self, secrets: Iterable[str]) -> AnswerHeaders:
-        """Return the same fields with these secrets taken out too."""
+        """Return the same fields without these secrets."""
         return AnswerHeaders(self._raw, (*self._secrets, *secrets)) if self._raw else self
 
     def bare(self, *words: bytes) -> dict[str, str]:
-        """Return the fields whose name holds one of `words`, by lower-case name; of each the value that came last.
+        """Return the fields whose name contains one of `words`, by lower-case name, each with its last value.
 
-        Sooner than by looking them up. Nothing is taken out of the values, so they must not be shown.
+        Faster than looking them up. The values still contain secrets, so they must not be shown.
 
         Args:
             words: In lower case.
@@ -83,11 +83,11 @@ class AnswerHeaders(Mapping[str, str]):
         return repr(self._made())
 
     def __deepcopy__(self, memo: object) -> dict[str, str]:
-        # `dataclasses.asdict` copies so, and its result is to be written as JSON.
+        # `dataclasses.asdict` copies this way, and its result should be JSON-compatible.
         return dict(self._made())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # What it was made from holds keys: a copy, pickled or not, is made from what it shows.
+        # The raw fields contain keys: a copy, pickled or not, gets only the visible fields.
         return AnswerHeaders.from_mapping, (dict(self._made()),)
 
     def _made(self) -> dict[str, str]:
@@ -98,17 +98,17 @@ class AnswerHeaders(Mapping[str, str]):
 
 
 NO_HEADERS = AnswerHeaders()
-"""Those of a provider that has none."""
+"""The header fields of a provider without any."""
 
 
 def request_id_in(headers: Mapping[str, str]) -> str | None:
-    """Return the id that the other side gave the request; None if it named none.
+    """Return the id that the other side gave the request; None if there is none.
 
-    Vendors call it ``x-request-id``, ``request-id``, ``x-amzn-requestid``, ``apim-request-id`` and so on. An id that
-    the client gave (``x-ms-client-request-id``) is none of them.
+    Vendors call it ``x-request-id``, ``request-id``, ``x-amzn-requestid``, ``apim-request-id`` and so on. An id from
+    the client (``x-ms-client-request-id``) does not count.
     """
     named = [name for name in headers if _REQUEST_ID.search(name) and "client" not in name]
-    named.sort(key=len)  # the plainest first
+    named.sort(key=len)  # the shortest first
     return next((headers[name] for name in (*named, *_OTHER_IDS) if headers.get(name)), None)
 
 

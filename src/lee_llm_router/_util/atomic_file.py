@@ -1,4 +1,4 @@
-"""Replaces a file as a whole: a reader sees the old one or the new one, and a crash leaves one of them."""
+"""Replaces a file as a whole: readers see the old one or the new one, and a crash leaves one of them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 
 def replace_file(path: Path, data: bytes, seen: os.stat_result | None) -> None:
-    """Write `data` in place of the file `path`; its mode stays, and where that is allowed its owner.
+    """Replace the content of the file `path` by `data`; its mode stays, and if permitted its owner.
 
-    A link stays a link: what it leads to is replaced.
+    A link stays a link: its target is replaced.
 
     Args:
         path: The file.
         data: Its new content.
-        seen: What the file was when its old content was read; None if there was none.
+        seen: The file's status when its old content was read; None if there was no file.
 
     Raises:
-        OSError: it cannot be written, or has been changed since.
+        OSError: it cannot be written, or has changed since.
     """
     real = Path(os.path.realpath(path))
     descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)

@@ -1,4 +1,4 @@
-"""What a check says: a level, a sentence, and the id of the check, by which the doctor tells cause and cure."""
+"""The result of a check: a level, a sentence, and the check's id, for which the doctor knows cause and cure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ NoteLevel: TypeAlias = Literal["ok", "warning", "error"]
 
 
 class CheckNote(tuple[NoteLevel, str]):
-    """The pair (level, sentence) that `Provider.check` returns, with the id of the check that says it.
+    """The pair (level, sentence) that `Provider.check` returns, with the id of the check.
 
-    A provider of somebody else's returns plain pairs, and need know no ids.
+    A third-party provider returns plain pairs, and need not know any ids.
     """
 
     check: str
@@ -22,5 +22,5 @@ class CheckNote(tuple[NoteLevel, str]):
 
 
 def id_of_note(note: tuple[str, str]) -> str | None:
-    """Return the id of the check that says `note`; None for a plain pair."""
+    """Return the id of the check behind `note`; None for a plain pair."""
     return note.check if isinstance(note, CheckNote) else None

@@ -1,4 +1,4 @@
-"""The clock that the router reads. Tests, also those of users, can replace it."""
+"""The clock of the router. Tests, including users' own, can replace it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Clock(Protocol):
     """Tells the time and waits. All values are in seconds."""
 
     def monotonic(self) -> float:
-        """Return the time of a clock that never goes back. Only differences have a meaning."""
+        """Return the time of a clock that never goes back. Only differences are meaningful."""
         ...
 
     def time(self) -> float:
@@ -33,11 +33,11 @@ class Clock(Protocol):
         ...
 
     def wait(self, woken: Future[None], seconds: float) -> None:
-        """Block the calling thread until `woken` is done, for at most `seconds`."""
+        """Block the calling thread until `woken` is done, at most `seconds`."""
         ...
 
     async def wait_async(self, woken: Future[None], seconds: float) -> None:
-        """Suspend the calling task until `woken` is done, for at most `seconds`."""
+        """Suspend the calling task until `woken` is done, at most `seconds`."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""A field of a frozen dataclass that is worked out when it is first looked at.
+"""A field of a frozen dataclass that is computed on first access.
 
-`LLMResponse.raw` of a streamed answer is put together from all events, which costs as much as reading them did; few
-callers look at it. A class decorated with ``@deferrable("raw")`` takes a `Deferred` for that field. Reading the field
-gives its value; copies made by `frozen.copier` share the `Deferred`, unread.
+`LLMResponse.raw` of a streamed answer is built from all events, which costs as much as reading them; few callers need
+it. A class decorated with ``@deferrable("raw")`` accepts a `Deferred` for that field. Reading the field returns its
+value; copies made by `frozen.copier` share the unread `Deferred`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ClassT = TypeVar("ClassT", bound=type)
 
 
 class Deferred:
-    """A value that `make` gives when it is first asked for."""
+    """A value that `make` computes on first access."""
 
     __slots__ = ("_make", "_value")
 
@@ -23,7 +23,7 @@ class Deferred:
         self._value: Any = None
 
     def get(self) -> Any:
-        """Return the value. Two threads that ask at once may both make it."""
+        """Return the value. Two threads that ask at the same time may both compute it."""
         make = self._make
         if make is not None:
             self._value = make()
@@ -32,12 +32,12 @@ class Deferred:
 
 
 class DeferrableField:
-    """Stands before a slot: gives what a `Deferred` in it gives, and any other value as it is."""
+    """Wraps a slot: returns the value of a `Deferred` in it, and any other value unchanged."""
 
     def __init__(self, slot: Any) -> None:
         self.slot = slot
         self.stored: Callable[..., Any] = slot.__get__
-        """Return what the slot of an object holds."""
+        """Returns what an object's slot holds."""
         self._store: Callable[[Any, Any], None] = slot.__set__
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -51,7 +51,7 @@ class DeferrableField:
 
 
 def deferrable(*names: str) -> Callable[[ClassT], ClassT]:
-    """Let the fields `names` of a slotted dataclass hold a `Deferred`. A class decorator, the outermost."""
+    """Let the fields `names` of a slotted dataclass hold a `Deferred`. A class decorator, to be the outermost."""
 
     def decorate(cls: ClassT) -> ClassT:
         for name in names:

@@ -1,4 +1,4 @@
-"""What a docstring says of a function and of its parameters, in Google's, NumPy's or Sphinx's form."""
+"""Reads what a docstring says of a function and its parameters, in the style of Google, NumPy or Sphinx."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NUMPY_ENTRY = re.compile(r"\*{0,2}(?P<name>\w+)\s*(?::.*)?(?P<text>)")
 
 
 def described_parameters(docstring: str) -> tuple[str, dict[str, str]]:
-    """Return what `docstring` says before its sections, and of each parameter that it describes.
+    """Return the text of `docstring` before its sections, and the description of each parameter.
 
     Args:
-        docstring: As `inspect.getdoc` gives it: without the common indentation.
+        docstring: As `inspect.getdoc` returns it: without the common indentation.
     """
     summary: list[str] = []
     described: dict[str, str] = {}
@@ -34,7 +34,7 @@ def described_parameters(docstring: str) -> tuple[str, dict[str, str]]:
 
 
 def _sections(lines: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
-    """Yield each section's heading and its lines; what stands before the first has no heading."""
+    """Yield each section's heading and its lines; the text before the first section has no heading."""
     heading: str | None = None
     found: list[str] = []
     for line in lines:
@@ -47,7 +47,7 @@ def _sections(lines: Sequence[str]) -> Iterator[tuple[str | None, list[str]]]:
 
 
 def _entries(lines: Sequence[str], pattern: re.Pattern[str]) -> dict[str, str]:
-    """Return the entries of a section on parameters: the lines that are indented least begin one each."""
+    """Return the entries of a section on parameters: each of its least indented lines begins one."""
     depths = [len(line) - len(line.lstrip()) for line in lines if line.strip()]
     found: dict[str, str] = {}
     name = ""

@@ -1,7 +1,7 @@
-"""A lock on a file or folder that the system drops when its owner is gone, however that ended.
+"""A lock on a file or folder that the system drops when its owner is gone, however the owner ended.
 
-Unlike a process number in a file, a lock cannot be mistaken for another's: numbers are reused, and each container
-counts its own.
+Unlike a process number in a file, a lock cannot be mistaken for another's: numbers are reused, and each container has
+its own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lee_llm_router._util.fork_lock import ForkLock
 
 
 class FileLock:
-    """An open file or folder, and whether the lock on it was taken. It is never waited for.
+    """An open file or folder, and whether the lock on it was taken. Never waits.
 
-    It excludes others in this process too: each object is an owner of its own.
+    It also excludes others in this process: each object is a separate owner.
 
     Args:
-        path: What is to be locked. It is opened for reading, and must exist.
+        path: What to lock. It must exist, and is opened for reading.
         flags: Further flags for opening.
 
     Raises:
@@ -31,9 +31,9 @@ class FileLock:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
         self.is_taken = False
         self.is_held_by_another = False
-        """Neither is true where the file system knows no locks."""
+        """Neither attribute is true if the file system has no locks."""
         self._open = True
-        # A forked child would keep the lock of an owner that is gone.
+        # A forked child would hold the lock after its owner is gone.
         self._guard = ForkLock(in_child=self.close)
         with suppress(OSError):
             try:
@@ -49,14 +49,14 @@ class FileLock:
         self.close()
 
     def is_at(self, path: Path) -> bool:
-        """Whether what was locked is what `path` leads to now; it may have been replaced."""
+        """Whether `path` still leads to what was locked; it may have been replaced."""
         try:
             return os.path.samestat(os.fstat(self.descriptor), path.stat())
         except OSError:
             return False
 
     def release(self) -> None:
-        """Give up the lock, also where a program that was started has inherited it."""
+        """Release the lock, even if a child program has inherited it."""
         with self._guard:
             if self._open:
                 with suppress(OSError):
@@ -64,8 +64,7 @@ class FileLock:
         self.close()
 
     def close(self) -> None:
-        """Close it; the lock is given up, unless a program that was started has inherited it. A second call does
-        nothing."""
+        """Close it, which releases the lock unless a child program has inherited it. A second call does nothing."""
         with self._guard:
             if self._open:
                 self._open = False

@@ -11,11 +11,11 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove_folder(root: Path) -> bool:
-    """Remove a folder and all that is in it, and return whether it is gone. Never raises an OSError.
+    """Remove a folder with its contents, and return whether it is gone. Never raises an OSError.
 
-    A folder of any depth is removed with a constant amount of stack, descriptors and path length: folders within
-    folders are first moved up to the top. (`shutil.rmtree` recurses, and fails some hundred folders deep.)
-    Write-protected folders are made writable. Links are removed, not followed.
+    It handles any depth with a constant amount of stack, descriptors and path length: it first moves nested folders up
+    to the top. (`shutil.rmtree` recurses, and fails some hundred folders deep.) Write-protected folders are made
+    writable. Links are removed, not followed.
     """
     with suppress(OSError):
         top = os.open(root, _OPEN_FOLDER)
@@ -25,28 +25,28 @@ def remove_folder(root: Path) -> bool:
         finally:
             os.close(top)
     with suppress(OSError):
-        # Follows no link: a link in the folder's place is no folder.
+        # Does not follow links: a link in the folder's place is not a folder.
         root.rmdir()
     return not os.path.lexists(root)
 
 
 def _empty(top: int) -> None:
-    """Remove what the folder `top` holds."""
-    # What is moved up comes after the folder it was in, so the list grows until nothing is deep.
+    """Remove the contents of the folder `top`."""
+    # Moved folders are appended after their parents, so the list grows until nothing is nested.
     waiting = _remove_files(top)
     while waiting:
         waiting += _flatten(top, waiting.pop())
 
 
 def _flatten(top: int, name: str) -> list[str]:
-    """Remove the folder `name`; return the new names, in `top`, of the folders it held."""
+    """Remove the folder `name`; return the new names, in `top`, of the folders in it."""
     moved: list[str] = []
     with suppress(OSError):
         os.chmod(name, 0o700, dir_fd=top)
         folder = os.open(name, _OPEN_FOLDER, dir_fd=top)
         try:
             for inner in _remove_files(folder):
-                # A folder can be moved only if it is itself writable.
+                # Only a writable folder can be moved.
                 os.chmod(inner, 0o700, dir_fd=folder)
                 new_name = f".removed-{os.urandom(12).hex()}"
                 os.rename(inner, new_name, src_dir_fd=folder, dst_dir_fd=top)

@@ -10,13 +10,14 @@ from operator import attrgetter
 
 
 class ForkLock:
-    """A `threading.Lock`, or an RLock if `reentrant`, that a forked child replaces by a new one. Use it with ``with``.
+    """A `threading.Lock`, or an RLock if `reentrant`, that a forked child replaces by a new one. Use it in a ``with``
+    statement.
 
     Args:
-        reentrant: Needed for locks taken while a stream is closed: a signal handler may close one while the same
-            thread holds the lock. (The garbage collector never takes a lock; see `outside_collection`.)
-        in_child: A method called in the child, to repair what the lock guards: the parent's other threads do not
-            exist there.
+        reentrant: Needed for locks that closing a stream takes: a signal handler may close one while the same thread
+            holds the lock. (The garbage collector never takes a lock; see `outside_collection`.)
+        in_child: A method called in the child to repair what the lock guards: the parent's other threads do not exist
+            there.
     """
 
     __slots__ = ("__weakref__", "_in_child", "_make", "inner")
@@ -24,18 +25,17 @@ class ForkLock:
     def __init__(self, reentrant: bool = False, in_child: Callable[[], None] | None = None) -> None:
         self._make = threading.RLock if reentrant else threading.Lock
         self.inner = self._make()
-        """The lock itself: ``with lock.inner`` does what ``with lock`` does, in three quarters of the time."""
+        """The lock itself: ``with lock.inner`` has the effect of ``with lock``, in three quarters of the time."""
         self._in_child = weakref.WeakMethod(in_child) if in_child is not None else None
         _locks.add(self)
 
-    # Handed out by properties, so that `with` calls the methods of the inner lock, which are written in C. Methods
-    # written here could be interrupted by Ctrl-C after the lock is taken and before `with` knows it, and it would stay
-    # taken for ever.
+    # Properties, so that `with` calls the methods of the inner lock, which are written in C. Ctrl-C could interrupt
+    # Python methods after the lock is taken and before `with` knows it, and the lock would stay taken forever.
     __enter__ = property(attrgetter("inner.__enter__"))
     __exit__ = property(attrgetter("inner.__exit__"))
 
     def renew(self) -> None:
-        """Replace the lock, in a forked child, and repair what it guards."""
+        """In a forked child, replace the lock and repair what it guards."""
         self.inner = self._make()
         repair = self._in_child() if self._in_child is not None else None
         if repair is not None:

@@ -1,15 +1,14 @@
-"""Make and copy frozen dataclasses quickly, with generated code.
+"""Makes and copies frozen dataclasses quickly, with generated code.
 
 A frozen dataclass sets each field through `object.__setattr__`, which takes four times as long as an assignment. The
-code generated here makes an object as an instance of a subclass that is not frozen, assigns its fields, and
-then gives it its own class.
+code generated here creates an instance of a subclass that is not frozen, assigns its fields, and then sets its class to
+the frozen one.
 
-This is the one place in the package that generates code. Requests, answers, chunks and trace records are made in every
-call and are dataclasses that users may pass to `dataclasses.replace`, so neither plain classes nor another library's
-would do.
+Only this module generates code. Every call makes requests, answers, chunks and trace records. Users may pass these
+dataclasses to `dataclasses.replace`, so neither plain classes nor another library's would work.
 
-- Gain: 9 us a call; a call of the mock provider takes 13.8 us with it and 23.1 us without.
-- Cost: this file. While its fields are set, an object is of another class. On free-threaded CPython the assignment of
+- Gain: 9 us per call; a call of the mock provider takes 13.8 us with it and 23.1 us without.
+- Cost: this file. An object has another class while its fields are set. On free-threaded CPython the assignment of
   `__class__` may stop all threads for a moment.
 
 Debuggers, tracebacks and `inspect.getsource` show the generated code: its lines are registered with `linecache`, as
@@ -38,12 +37,12 @@ _file_numbers = count(1)
 
 
 def compiled_init(cls: type) -> Callable[..., None]:
-    """Return the ``__init__`` of a dataclass. That of one that is frozen and has slots is the quick one."""
+    """Return the ``__init__`` of a dataclass; the fast version if the class is frozen and has slots."""
     is_frozen = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     parameters, values, names = _parameters_of(cls)
-    names |= {"_own_class": cls, "_set": object.__setattr__, "_type": type}  # a field may be called `type`
+    names |= {"_own_class": cls, "_set": object.__setattr__, "_type": type}  # a field may be named `type`
     ending = ["self.__post_init__()"] if hasattr(cls, "__post_init__") else []
-    # With a slot for weak references, classes with the same slots have another layout.
+    # With a slot for weak references, classes with the same slots have different layouts.
     if is_frozen and "__weakref__" not in cls.__dict__.get("__slots__", ("__weakref__",)):
         names |= {"_unfrozen_class": _unfrozen_class(cls), "_init_subclass": _init_subclass}
         body = [
@@ -74,11 +73,11 @@ def _init_subclass(self: Any, values: dict[str, Any]) -> None:
 
 
 def maker(cls: Callable[ParametersT, MadeT]) -> Callable[ParametersT, MadeT]:
-    """Return a function that makes what calling `cls` makes, a frozen, slotted dataclass; for what every call makes.
+    """Return a function equivalent to calling `cls`, a frozen, slotted dataclass; for objects that every call makes.
 
-    A class that is called packs its arguments into a dict. Without that, an `LLMResponse` takes half the time. Fields
-    are to be named; the function itself would take them by place too, since Python looks up the default of each
-    argument that has to be named (a quarter of the time of an `LLMResponse`).
+    Calling a class packs its arguments into a dict. Without that, an `LLMResponse` takes half the time. Pass fields by
+    keyword. The function would also accept them by position, since keyword-only arguments make Python look up the
+    default of each (a quarter of the time of an `LLMResponse`).
     """
     assert isinstance(cls, type)  # noqa: S101 - a `Callable` only so that the types of its parameters are kept
     named, values, defaults = _parameters_of(cls)
@@ -97,7 +96,7 @@ def maker(cls: Callable[ParametersT, MadeT]) -> Callable[ParametersT, MadeT]:
 
 
 def _parameters_of(cls: type) -> tuple[list[str], dict[str, str], dict[str, Any]]:
-    """Return the parameters of a dataclass's ``__init__``, the value of each field, and the defaults they name."""
+    """Return the parameters of a dataclass's ``__init__``, the value of each field, and the defaults by name."""
     parameters: list[str] = []
     values: dict[str, str] = {}
     names: dict[str, Any] = {}
@@ -107,7 +106,7 @@ def _parameters_of(cls: type) -> tuple[list[str], dict[str, str], dict[str, Any]
         if has_factory or f.default is not MISSING:
             names[default] = f.default_factory if has_factory else f.default
         if not f.init:
-            if default in names:  # else its `__post_init__` sets it
+            if default in names:  # otherwise its `__post_init__` sets it
                 values[f.name] = f"{default}()" if has_factory else default
             continue
         if f.kw_only and "*" not in parameters:
@@ -120,8 +119,8 @@ def _parameters_of(cls: type) -> tuple[list[str], dict[str, str], dict[str, Any]
 def copier(cls: type, *changed: str) -> Callable[..., Any]:
     """Return a function that copies an instance of `cls`, a frozen, slotted dataclass, with new values for some fields.
 
-    It does what `dataclasses.replace` does, in a tenth of the time, and takes the fields `changed` as positional
-    arguments. A `Deferred` in a field is shared, not read.
+    It does the same as `dataclasses.replace`, in a tenth of the time, and takes the fields `changed` as positional
+    arguments. It shares a `Deferred` in a field without reading it.
     """
     stored = {f.name: value for f in fields(cls) if isinstance(value := cls.__dict__.get(f.name), DeferrableField)}
     values = {f.name: f"_stored_{f.name}(self)" if f.name in stored else f"self.{f.name}" for f in fields(cls)}
@@ -147,21 +146,21 @@ def copier(cls: type, *changed: str) -> Callable[..., Any]:
 
 
 def late_copier(cls: type, *changed: str) -> Callable[..., Any]:
-    """Return what `copier` returns, compiled at its first call."""
+    """Return the result of `copier`, compiled on its first call."""
     return _late(lambda: copier(cls, *changed))
 
 
 def late_maker(cls: Callable[ParametersT, MadeT]) -> Callable[ParametersT, MadeT]:
-    """Return what `maker` returns, compiled at its first call."""
+    """Return the result of `maker`, compiled on its first call."""
     return cast("Callable[ParametersT, MadeT]", _late(lambda: maker(cls)))
 
 
 def _late(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
-    """Return the function that `compiled` makes, made at its first call.
+    """Return the function that `compiled` makes, compiled on its first call.
 
-    A function stands in for it until then, and takes over its code: so later calls take no longer, by whatever name the
-    function was imported. Seven that most programs never call took 7 of the 900 million instructions of the package's
-    import, and five that every call needs 9 of 848.
+    Until then a stand-in takes its place, and later adopts its code: so later calls take no longer, under whatever name
+    the function was imported. Seven that most programs never call took 7 of the 900 million instructions of the
+    package's import, and five that every call needs 9 of 848.
     """
     names: dict[str, Any] = {}
 
@@ -169,7 +168,7 @@ def _late(compiled: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         made: Any = compiled()
         names.update(made.__globals__)
         stand_in.__defaults__ = made.__defaults__
-        stand_in.__code__ = made.__code__  # last: another thread calls the one or the other
+        stand_in.__code__ = made.__code__  # last: another thread calls either function
         return made  # type: ignore[no-any-return]
 
     names["_compile_now"] = compile_now
@@ -182,7 +181,7 @@ def _not_yet_compiled(*places: Any, **named: Any) -> Any:
 
 
 def _replace_fields(instance: Any, **changed: Any) -> Any:
-    """Do what `dataclasses.replace` does, also for fields with ``init=False``, which that refuses."""
+    """Do the same as `dataclasses.replace`, also for fields with ``init=False``, which that refuses."""
     arguments = {f.name for f in fields(instance) if f.init}
     new = replace(instance, **{name: value for name, value in changed.items() if name in arguments})
     for name in changed.keys() - arguments:
@@ -192,15 +191,15 @@ def _replace_fields(instance: Any, **changed: Any) -> Any:
 
 @cache
 def _unfrozen_class(cls: type) -> type:
-    """Return a subclass of `cls` that is called without arguments: for instances that become those of `cls`.
+    """Return a subclass of `cls` without constructor arguments, for instances that become those of `cls`.
 
-    Their fields can be assigned. As a subclass without slots of its own it has the layout of `cls` by that alone. Of a
-    class beside it, Python would compare all slots by name at each assignment of `__class__`.
+    Their fields can be assigned. As a subclass without its own slots it has the layout of `cls` by definition. For an
+    unrelated class, Python would compare all slots by name at each assignment of `__class__`.
     """
     names: dict[str, Any] = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
     names["__slots__"] = ()
     for name in cls.__slots__:  # type: ignore[attr-defined]
-        slot = cls.__dict__[name]  # past a `DeferrableField`, which may also come to stand before it later
+        slot = cls.__dict__[name]  # past a `DeferrableField`, which may also wrap the slot later
         names[name] = slot.slot if isinstance(slot, DeferrableField) else slot
     return type(f"_{cls.__name__}", (cls,), names)
 
@@ -209,10 +208,10 @@ def _compile_function(cls: type, signature: str, body: list[str], names: dict[st
     """Return the function with this signature and body.
 
     Args:
-        cls: The class it is for.
+        cls: The function's class.
         signature: The line with ``def``.
         body: Its lines, not indented.
-        names: What the function may use: all that it has as globals.
+        names: Its globals.
     """
     name = signature.removeprefix("def ").partition("(")[0]
     code = _compiled(cls, name, [signature, *(f"    {line}" for line in body), ""])
@@ -221,9 +220,9 @@ def _compile_function(cls: type, signature: str, body: list[str], names: dict[st
 
 
 def _compile_method(cls: type, signature: str, body: list[str], names: dict[str, Any]) -> Callable[..., Any]:
-    """As `_compile_function`; its globals are those of the module of `cls`, so that its annotations can be resolved.
+    """As `_compile_function`, with the globals of the module of `cls`, so that annotations can be resolved.
 
-    A closure holds what it may use.
+    It uses its names through a closure.
     """
     name = signature.removeprefix("def ").partition("(")[0]
     lines = [f"def make({', '.join(names)}):", f"    {signature}", *(f"        {line}" for line in body)]
@@ -237,6 +236,6 @@ def _compiled(cls: type, name: str, lines: list[str]) -> CodeType:
     """Return the code of these lines, which define the function `name` of `cls`."""
     source = "\n".join(lines)
     filename = f"<lee_llm_router generated {cls.__module__}.{cls.__qualname__}.{name} {next(_file_numbers)}>"
-    # Without a modification time (None) `linecache.checkcache` keeps the entry, though there is no such file.
+    # With None as the modification time, `linecache.checkcache` keeps the entry although there is no such file.
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     return compile(source, filename, "exec")

@@ -1,7 +1,7 @@
-"""Says whether git tracks or ignores a file, by git's own files.
+"""Determines from git's own files whether git tracks or ignores a file.
 
-The program git is not asked: a repository's settings may name programs that git runs when it is asked for anything.
-Its files may be anybody's as well: none is waited for, and none takes long.
+It does not run git: a repository's settings may name programs that git runs in answer to any command. Git's files may
+also come from anybody, so reading them never waits, and never takes long.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from lee_llm_router._util.small_files import read_head, read_small_file
 _MAX_INDEX = 64_000_000
 _MAX_POINTER = 4096
 _MAX_RULES = 50_000
-"""Bytes that are read of a list of rules."""
+"""Bytes to read of a list of rules."""
 _ENTRY = 62
-"""Bytes of an entry of the index before its name, with SHA-1."""
+"""Bytes of an index entry before its name, with SHA-1."""
 
 
 def repository_of(path: Path) -> Path | None:
-    """Return the top folder of the repository that `path` is in; None if there is none."""
+    """Return the top folder of the repository that contains `path`; None if there is none."""
     return next((folder for folder in path.absolute().parents if (folder / ".git").exists()), None)
 
 
 def is_tracked(path: Path) -> bool:
-    """Whether git has `path`, or a file below it, in its index; False also where that cannot be told."""
+    """Whether git has `path`, or a file below it, in its index; False also if unknown."""
     path = path.absolute()
     top = repository_of(path)
     if top is None:
@@ -46,7 +46,7 @@ def is_tracked(path: Path) -> bool:
 
 
 def is_ignored(path: Path) -> bool:
-    """Whether a rule of git's ignores `path`: in a `.gitignore` on the way to it, or in the repository's own list."""
+    """Whether a rule of git ignores `path`: in a `.gitignore` above it, or in the repository's own list."""
     path = path.absolute()
     top = repository_of(path)
     if top is None:
@@ -59,7 +59,7 @@ def is_ignored(path: Path) -> bool:
 
 
 def _git_folder(top: Path) -> Path:
-    """Return the folder with the index: of a worktree it is elsewhere."""
+    """Return the folder with the index, which is elsewhere for a worktree."""
     entry = top / ".git"
     if entry.is_dir():
         return entry
@@ -69,7 +69,7 @@ def _git_folder(top: Path) -> Path:
 
 @lru_cache(maxsize=4)
 def _names(index: str, _changed: int, _size: int) -> tuple[bytes, ...]:
-    """Return the names in an index, as git's `index-format` describes it (versions 2 to 4)."""
+    """Return the names in an index, in git's `index-format` (versions 2 to 4)."""
     data, _ = read_small_file(index, _MAX_INDEX)
     if data[:4] != b"DIRC":
         return ()
@@ -93,7 +93,7 @@ def _names(index: str, _changed: int, _size: int) -> tuple[bytes, ...]:
 
 
 def _variable_integer(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number as git writes offsets, and where it ends."""
+    """Return a number in git's encoding of offsets, and its end."""
     value = data[at] & 127
     while data[at] & 128:
         at += 1
@@ -102,7 +102,7 @@ def _variable_integer(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _rules(top: Path, path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the rules that may be about `path`, the weakest first, each with the folder that it starts from."""
+    """Yield the rules that may apply to `path`, the weakest first, each with the folder that it starts from."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111 - raises nothing
     lists = [(top, Path(home) / "git" / "ignore")]
     with suppress(OSError):
@@ -116,7 +116,7 @@ def _rules(top: Path, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _verdict(rule: str, parts: tuple[str, ...]) -> bool | None:
-    """Return whether `rule` ignores (True) or takes back (False) the path `parts`; None if it is not about it."""
+    """Return whether `rule` ignores (True) or re-includes (False) the path `parts`; None if it does not apply."""
     rule = rule.rstrip()
     if not rule or rule.startswith("#"):
         return None
@@ -133,9 +133,9 @@ def _matches(rule: str, parts: tuple[str, ...]) -> bool:
     if "/" not in rule:
         return fnmatchcase(parts[-1], rule)
     steps = rule.removeprefix("/").split("/")
-    if steps[-1] == "**":  # at the end it is what lies within, and not the folder itself
+    if steps[-1] == "**":  # at the end it means the contents, and not the folder itself
         steps.append("*")
-    # The numbers of steps after which the parts so far may be used up; `**` stands for any number of parts.
+    # The numbers of steps that the parts so far may have used up; `**` stands for any number of parts.
     reached = _past_stars(steps, {0})
     for part in parts:
         matched = {at + 1 for at in reached if at < len(steps) and steps[at] != "**" and fnmatchcase(part, steps[at])}
@@ -147,7 +147,7 @@ def _matches(rule: str, parts: tuple[str, ...]) -> bool:
 
 
 def _past_stars(steps: list[str], reached: set[int]) -> set[int]:
-    """Return `reached`, and what follows each `**` that is reached."""
+    """Return `reached`, with the step after each `**` in it."""
     for at, step in enumerate(steps):
         if at in reached and step == "**":
             reached.add(at + 1)

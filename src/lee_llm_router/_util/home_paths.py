@@ -1,4 +1,4 @@
-"""Paths that begin with `~`, on machines where there may be no home folder."""
+"""Paths that begin with `~`, on machines that may have no home folder."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 class NoHomeError(OSError):
-    """A path begins with `~` or `~user`, and nothing says where that home is.
+    """A path begins with `~` or `~user`, but that home is unknown.
 
-    So it is in a container that runs under a number without an entry in its list of users, and without HOME. It is an
-    OSError because it concerns the same places: a file that cannot be reached.
+    This happens in a container that runs as a user id without an entry in its list of users, and without HOME. It is an
+    OSError because it means the same: a file cannot be reached.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -22,14 +22,14 @@ def expand_home(path: str | Path) -> Path:
     """Return `path` with a leading `~` or `~user` replaced by that home folder.
 
     Raises:
-        NoHomeError: nothing says where that home is. (`Path.expanduser` raises a bare RuntimeError.)
+        NoHomeError: that home is unknown. (`Path.expanduser` raises a bare RuntimeError.)
     """
     text = os.fspath(path)
     try:
-        # Not the method of Path: given text, it would take `./~` for the home as well.
+        # Not Path's method: given text, it would take `./~` for the home as well.
         expanded = os.path.expanduser(text)  # noqa: PTH111
     except ValueError:
-        # A user's name that no system can hold, with a NUL or a lone surrogate in it.
+        # The user name has a NUL or a lone surrogate, which no system can hold.
         raise NoHomeError(path) from None
     if expanded.startswith("~"):
         raise NoHomeError(path)

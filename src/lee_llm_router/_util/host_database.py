@@ -1,12 +1,12 @@
-"""A small SQLite file through which the processes of one host share what is worth little tomorrow.
+"""A small SQLite file through which the processes of one host share short-lived data.
 
 How this works
 --------------
-The connection is a `ProcessConnection`: closed before a fork, and opened again when it is next used. A file that was
-deleted, or replaced, is opened anew.
+The connection is a `ProcessConnection`: closed before a fork, and reopened on the next use. If the file was deleted or
+replaced, the new one is opened.
 
-Nothing is written through to the disk, which takes milliseconds: a process may be killed at any moment without harm to
-the file, and after a power cut what it held means nothing any more.
+Writes are not flushed to the disk, which would take milliseconds: killing a process at any moment does not harm the
+file, and after a power cut its contents no longer matter.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class HostDatabaseError(Exception):
 
 
 class HostDatabase:
-    """One connection of this process to such a file, made when it is first used. Safe to use from any thread.
+    """This process's connection to such a file, opened on first use. Safe to use from any thread.
 
     Args:
-        path: The file; made, for its owner only, if it is not there.
-        tables: SQL that makes the tables.
-        application_id: Stands in the file's header; another program's file is not touched.
+        path: The file; created, for its owner only, if it is missing.
+        tables: SQL that creates the tables.
+        application_id: Identifies the file in its header; another program's file is not touched.
         patience: Seconds to wait for another process.
     """
 
@@ -47,11 +47,11 @@ class HostDatabase:
         self._patience = patience
         self._own = ProcessConnection()
         self.openings = 0
-        """How often it was opened: what was read before may be of another file."""
+        """How often the file was opened: what was read earlier may be from another file."""
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection.
+        """Yield the connection.
 
         Raises:
             HostDatabaseError: the file cannot be used.
@@ -66,7 +66,7 @@ class HostDatabase:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection within a transaction: all that is done with it is done, or nothing.
+        """Yield the connection within a transaction: all its changes are made, or none.
 
         Raises:
             HostDatabaseError: the file cannot be used.
@@ -82,7 +82,7 @@ class HostDatabase:
                 raise
 
     def close(self) -> None:
-        """Close the connection. The next use makes a new one."""
+        """Close the connection. The next use opens a new one."""
         with self._own.lock:
             self._own.close()
 
@@ -109,7 +109,7 @@ class HostDatabase:
         return own.opened(made, self.path)
 
     def _prepare(self, made: sqlite3.Connection) -> None:
-        """Make the tables, unless another process has been quicker."""
+        """Create the tables, unless another process has been faster."""
         made.execute("PRAGMA synchronous = OFF")
         until = monotonic() + self._patience
         while not self._is_ours(made):
@@ -141,7 +141,7 @@ class HostDatabase:
         Raises:
             HostDatabaseError: it is another program's database.
         """
-        # In this order, since another process may make the tables in between.
+        # In this order, since another process may create the tables in between.
         (tables,) = made.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (found,) = made.execute("PRAGMA application_id").fetchone()
         if found != self._application_id and (found or tables):
@@ -150,10 +150,10 @@ class HostDatabase:
 
 
 def _check(path: Path) -> None:
-    """Check that it is a plain file of this user.
+    """Check that the path leads to a plain file of this user.
 
     Raises:
-        HostDatabaseError: it is something else.
+        HostDatabaseError: it leads to anything else.
     """
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
@@ -163,7 +163,7 @@ def _check(path: Path) -> None:
 
 
 def _let_nobody_else_in(path: Path) -> None:
-    """Take the rights of others away, once it is known whose file it is: a wrong path may name any file."""
+    """Remove others' access, once it is known whose file it is: a wrong path may name any file."""
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:
         with suppress(PermissionError):

@@ -1,4 +1,4 @@
-"""Reads the host and port of a URL, strictly, and tells which hosts are this machine."""
+"""Parses the host and port of a URL, strictly, and tells which hosts are this machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _AUTHORITY = late_pattern(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._~-]+)?)\]|(?P<name>[^\[\]:@/?#\\%<>^`{|}\"\s]+))"
     r"(?::(?P<port>[0-9]{0,5}))?"
 )
-"""RFC 3986, 3.2, as far as HTTP uses it. Nothing may stand between a bracket and the port."""
+"""RFC 3986, 3.2, as far as HTTP uses it. Nothing may come between a bracket and the port."""
 _MAX_PORT = 65535
 _NAMES = frozenset({"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"})
-"""Names of the loopback interface: those that RFC 6761 reserves, and those in the usual /etc/hosts."""
+"""Names of the loopback interface: reserved by RFC 6761, and in the usual /etc/hosts."""
 
 
 class HostPort(NamedTuple):
@@ -26,14 +26,14 @@ class HostPort(NamedTuple):
     host: str
     """In lower case, without brackets."""
     port: int | None
-    """None where the URL names none."""
+    """None if the URL has none."""
 
 
 def host_port(authority: str) -> HostPort:
     """Return the host and port in the authority of a URL (`urlsplit(url).netloc`).
 
     Raises:
-        ValueError: it is not well-formed, or no connection can be made to such a port.
+        ValueError: it is malformed, or such a port cannot be connected to.
     """
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -47,7 +47,7 @@ def host_port(authority: str) -> HostPort:
 
 
 def host_of(url: str) -> str:
-    """Return the host of `url`; empty if it names none."""
+    """Return the host of `url`; empty if it has none."""
     try:
         return host_port(urlsplit(url).netloc).host
     except ValueError:
@@ -55,16 +55,16 @@ def host_of(url: str) -> str:
 
 
 def site_of(host: str) -> str:
-    """Return what a host shares with others of the same owner: the last two labels of its name, or all of an address.
+    """Return what a host shares with others of the same owner: the last two labels of its name, or a whole address.
 
-    Suffixes under which anybody may have a name, of two labels themselves (``co.uk``), are not told apart.
+    Does not recognize public suffixes of two labels (``co.uk``), under which anybody may have a name.
     """
     host = host.rstrip(".")
     return host if address_in(host) is not None else ".".join(host.split(".")[-2:])
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the address that `host` is, in any spelling the system knows; None if it is a name.
+    """Return the address that `host` means, in any spelling the system accepts; None if it is a name.
 
     ``127.1``, ``0x7f000001`` and ``::ffff:127.0.0.1`` are all 127.0.0.1.
     """
@@ -84,9 +84,9 @@ def address_in(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether `host` is this machine, in whatever spelling: a loopback address or name, or the machine's own name.
+    """Whether `host` is this machine, in any spelling: a loopback address or name, or the machine's own name.
 
-    Asks no name server.
+    Queries no name server.
     """
     host = host.lower().removesuffix(".")
     if host in _NAMES or host.endswith(".localhost"):

@@ -1,6 +1,6 @@
-"""Does work in a context (`contextvars`) of its own, and awaits it there without a task of its own.
+"""Runs and awaits work in its own context (`contextvars`), without its own task.
 
-A task would cost more, and move the work away from the cancellation and the time limits of the one that awaits it.
+A task would cost more, and would not share the cancellation and the time limits of the task that awaits it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ParametersT = ParamSpec("ParametersT")
 
 
 def bound_to(context: Context | None, function: Callable[ParametersT, T]) -> Callable[ParametersT, T]:
-    """Return `function` as it is called in `context`; itself for None."""
+    """Return a function that calls `function` in `context`; `function` itself for None."""
     if context is None:
         return function
 
@@ -28,7 +28,7 @@ def bound_to(context: Context | None, function: Callable[ParametersT, T]) -> Cal
 
 @coroutine
 def await_in_context(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await `work`, each step of it in `context`; what it sets there is seen by nobody else."""
+    """Await `work`, each step of it in `context`; nobody else sees what it sets there."""
     resume: Callable[[Any], Any] = work.send
     value: Any = None
     try:

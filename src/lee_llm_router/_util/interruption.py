@@ -1,8 +1,8 @@
-"""Interrupts, from another thread, work that waits for a system call.
+"""Interrupts work that waits for a system call, from another thread.
 
-A thread cannot be stopped, but what it waits for can be closed. Work that may be interrupted runs in
-`Interruption.run`. Whatever waits in that thread does so within an `InterruptibleWait`, and `Interruption.interrupt`
-calls its `stop`, which ends the wait; from then on no such wait begins any more.
+A thread cannot be stopped, but what it waits for can be closed. Interruptible work runs in `Interruption.run`. Every
+wait in that thread happens within an `InterruptibleWait`, and `Interruption.interrupt` calls its `stop`, which ends the
+wait. After that no such wait begins any more.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 by_thread: dict[int, Interruption] = {}
-"""Of each thread whose work may be interrupted. Empty in most programs, so that to look costs next to nothing."""
+"""For each thread with interruptible work. Empty in most programs, so that a lookup costs next to nothing."""
 
 
 class Interruption:
-    """Work of one thread that another may interrupt."""
+    """Work of one thread that another thread may interrupt."""
 
     __slots__ = ("_lock", "_stop", "is_set")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        """Reentrant: a signal handler may close a stream, and so interrupt work that is being interrupted."""
+        """Reentrant: a signal handler may close a stream, and so interrupt work that is just being interrupted."""
         self._stop: Callable[[], object] | None = None
-        """Ends the wait under way."""
+        """Ends the current wait."""
         self.is_set = False
         """Whether the work was interrupted."""
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do `work` in this thread, and return what it returns."""
+        """Do `work` in this thread, and return its result."""
         me = threading.get_ident()
         by_thread[me] = self
         try:
@@ -42,7 +42,7 @@ class Interruption:
             by_thread.pop(me, None)
 
     def interrupt(self) -> None:
-        """End the wait under way, and let no other begin. May be called from any thread, and again."""
+        """End the current wait, and prevent further ones. May be called from any thread, repeatedly."""
         with self._lock:
             self.is_set = True
             if self._stop is not None:
@@ -60,16 +60,16 @@ class Interruption:
             self._stop = stop
 
     def end(self) -> None:
-        """End that wait: from now on its `stop` is not called."""
+        """End that wait: its `stop` will not be called any more."""
         with self._lock:
             self._stop = None
 
 
 class InterruptibleWait:
-    """A context in which this thread waits; `stop`, called from another thread, ends the wait.
+    """A context in which this thread waits; another thread can call `stop` to end the wait.
 
     Raises:
-        ConnectionAbortedError: at its begin or its end, if the work of this thread was interrupted.
+        ConnectionAbortedError: on entry or exit, if the work of this thread was interrupted.
     """
 
     __slots__ = ("_interruption", "_stop")
@@ -86,7 +86,7 @@ class InterruptibleWait:
         if self._interruption is not None:
             self._interruption.end()
             if error is None and self._interruption.is_set:
-                # What was waited for is closed, even if something came first: nobody may use it again.
+                # What was waited for is closed, even if something arrived first: nobody may use it again.
                 raise _interrupted()
 
 

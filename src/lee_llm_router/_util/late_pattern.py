@@ -1,4 +1,4 @@
-"""Regular expressions that are compiled when they are first used: most programs need few of those that are loaded."""
+"""Regular expressions that are compiled on first use: most programs need few of those that are loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 
 class _LatePattern:
-    """Has what a compiled pattern has, from the moment that it is asked for."""
+    """Gets the attributes of a compiled pattern on first access."""
 
     def __init__(self, text: str, flags: int) -> None:
         self._text = text
@@ -15,10 +15,10 @@ class _LatePattern:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(re.compile(self._text, self._flags), name)
-        setattr(self, name, value)  # found at once from now on, so that a later use costs nothing more
+        setattr(self, name, value)  # stored, so that later accesses cost nothing more
         return value
 
 
 def late_pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Return a pattern that does what that of `re.compile` does."""
+    """Return a pattern equivalent to that of `re.compile`."""
     return cast("re.Pattern[str]", _LatePattern(text, flags))

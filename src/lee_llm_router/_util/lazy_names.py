@@ -1,4 +1,4 @@
-"""Lets a package hand on names of its modules without loading the modules."""
+"""Lets a package export names of its modules without loading the modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 
 def loaded_when_asked(package: str, *modules: str) -> Callable[[str], object]:
-    """Make a `__getattr__` of `package`: it loads a name of its `__all__` from the first of `modules` that has it."""
+    """Make a `__getattr__` of `package`: it loads a name in its `__all__` from the first of `modules` that has it."""
     face = sys.modules[package]
 
     def __getattr__(name: str) -> object:

@@ -1,9 +1,9 @@
-"""Reads JSON as the rest of the world writes it: with half surrogates in strings, and with NaN for a number.
+"""Reads JSON as others really write it: with half surrogates in strings, and with NaN as a number.
 
-`pydantic_core.from_json` refuses both, and reads everything else; what it refuses is looked at a second time only if
-it holds one of the two. Half a surrogate pair is half a character (a server that cuts text by UTF-16 units sends it in
-two pieces); alone it is U+FFFD, as when bytes are decoded. NaN and Infinity are no numbers in JSON: they are read as
-null, so that they are believed nowhere and spoil nothing else.
+`pydantic_core.from_json` refuses both, and reads everything else; refused text is examined again only if it contains
+one of the two. Half a surrogate pair is half a character (a server that splits text by UTF-16 units sends it in two
+pieces); alone it becomes U+FFFD, as in decoding bytes. NaN and Infinity are not JSON numbers: they are read as null, so
+that nothing relies on them and they spoil nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_json(data: bytes | bytearray) -> Any:
 
 
 def read_odd_json(data: bytes | bytearray) -> Any:
-    """Return the JSON value in `data`, which `from_json` has refused. Its strings may hold half surrogates.
+    """Return the JSON value in `data`, which `from_json` has refused. Its strings may contain half surrogates.
 
     Raises:
         ValueError: as `read_json`.
@@ -49,7 +49,7 @@ def read_odd_json(data: bytes | bytearray) -> Any:
 
 
 def split_json(text: str) -> tuple[list[str], str]:
-    """Return the JSON values with which `text` begins, each as text, and what is left behind them."""
+    """Return the JSON values at the start of `text`, each as text, and the rest after them."""
     found: list[str] = []
     position = 0
     while True:
@@ -69,14 +69,14 @@ def ends_in_half(text: str) -> bool:
 
 
 def whole_text(text: str) -> str:
-    """Return `text` with its half surrogates put together, and U+FFFD for one that is alone."""
+    """Return `text` with its half surrogates joined, and U+FFFD for one that is alone."""
     if _HALF.search(text) is None:
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def whole_characters(value: Any) -> Any:
-    """Return a JSON value with `whole_text` in place of each string.
+    """Return a JSON value with `whole_text` applied to each string.
 
     Raises:
         ValueError: it is too deep.
@@ -98,7 +98,7 @@ def _whole(value: Any) -> Any:
 
 
 def written_json(value: Any) -> bytes:
-    """Return a JSON value that was read as `read_odd_json` does, as JSON again.
+    """Return a value of `read_odd_json` as JSON again.
 
     Raises:
         ValueError: it is too deep.
@@ -110,10 +110,10 @@ def written_json(value: Any) -> bytes:
 
 
 def whole_json_text(text: str) -> str:
-    """Return JSON text with U+FFFD for each half surrogate that stands alone, as such or escaped."""
+    """Return JSON text with U+FFFD for each lone half surrogate, literal or escaped."""
     return whole_escapes(whole_text(text))
 
 
 def whole_escapes(json_text: str) -> str:
-    """Return JSON text with U+FFFD for each escaped half of a surrogate pair that stands alone."""
+    """Return JSON text with U+FFFD for each lone half surrogate that is escaped."""
     return _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], json_text)

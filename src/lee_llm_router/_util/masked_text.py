@@ -1,4 +1,4 @@
-"""Text that shows `***` in place of itself wherever Python shows values, and is itself where it is used."""
+"""Text that Python shows as `***`, but that is itself when used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lee_llm_router._util.scrubbing import MASK, SHORTEST_SECRET
 
 
 class MaskedText(str):
-    """A text that came from the environment, and may be a secret. `repr` masks it; sent or joined, it is the text.
+    """A text from the environment that may be a secret. `repr` masks it; sent or joined, it is the text.
 
-    It keeps its mask in whatever holds it: a request, a target, a dump of the configuration, a copy, a pickle.
+    It keeps its mask in any container: a request, a target, a dump of the configuration, a copy, a pickle.
     """
 
     used: tuple[str, ...]
-    """The values of the variables that it was made with."""
+    """The values of the variables from which it was made."""
 
     def __new__(cls, text: str, used: tuple[str, ...] = ()) -> Self:
         self = super().__new__(cls, text)
@@ -27,14 +27,14 @@ class MaskedText(str):
 
 
 LEAF_TYPES = frozenset({str, int, float, bool, type(None)})
-"""Types of most values, which hold no others.
+"""Types of most values, which contain no others.
 
-Looked up first: to ask an abstract type such as `Mapping` takes ten times as long.
+Checked first: asking about an abstract type such as `Mapping` takes ten times as long.
 """
 
 
 def masked_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], MaskedText]]:
-    """Yield each masked text within plain data, with the keys and indexes that lead to it."""
+    """Yield each masked text within plain data, with its path of keys and indexes."""
     if isinstance(value, MaskedText):
         yield path, value
     elif isinstance(value, Mapping):
@@ -48,9 +48,9 @@ def masked_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple
 
 
 def masked_again(value: Any, secrets: Collection[str]) -> Any:
-    """Return plain data with a mask for each text in it that holds one of `secrets`; itself if there is none.
+    """Return plain data with a mask on each text that contains one of `secrets`; the same object if there is none.
 
-    What is made of a masked text (``f"Bearer {token}"``), and what was validated, has lost its mask.
+    Texts made from a masked one (``f"Bearer {token}"``) and validated texts have lost their mask.
     """
     if isinstance(value, str):
         used = (
@@ -69,6 +69,6 @@ def masked_again(value: Any, secrets: Collection[str]) -> Any:
 
 
 def values_used(value: Any) -> Iterator[str]:
-    """Yield the values of variables that texts within plain data were made with."""
+    """Yield the values of variables from which texts within plain data were made."""
     for _, text in masked_paths(value):
         yield from text.used

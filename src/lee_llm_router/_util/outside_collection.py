@@ -2,19 +2,19 @@
 
 How this works
 --------------
-The collector interrupts a thread at any point, also where it holds a lock, and finalizes in that thread what it finds.
-A finalizer that takes a lock may so wait for ever for the very code it interrupts: for a lock that is not reentrant, or
-for another thread that waits for a lock of the interrupted one. A stream that the collector finds has much to do that
-takes locks: it gives its permit back, wakes calls that wait, and tells stores, sinks and observers, whose locks are not
-ours. No way of locking makes that safe, so none of it is done there.
+The collector interrupts a thread at any point, even while it holds a lock, and runs finalizers in that thread. A
+finalizer that takes a lock may therefore wait forever for the very code it interrupts: for a lock that is not
+reentrant, or for another thread that waits for a lock of the interrupted one. Closing a stream that the collector finds
+takes many locks: it gives its permit back, wakes calls that wait, and notifies stores, sinks and observers, whose locks
+are not ours. No way of locking makes that safe, so none of it happens there.
 
-`gc.callbacks` tell in which thread a collection runs. There `outside_collection` only appends to a deque and starts a
+`gc.callbacks` report in which thread a collection runs. There `outside_collection` only appends to a deque and starts a
 bare thread, neither of which takes a lock of Python code (`threading.Thread.start` does). That thread then waits for
-locks as any other. It starts at once, not with the next call: perhaps all calls wait for the permit. What is left when
-the program ends, because no thread could be started, is done then.
+locks like any other. It starts at once, not with the next call: perhaps all calls wait for the permit. Work that is
+left when the program ends, because no thread could start, is done then.
 
-Where no collection runs, which is nearly always, the function is called at once. So a stream that is dropped, and not
-left to the collector, has been closed and traced when the statement that dropped it is over.
+If no collection runs, which is nearly always, the function is called at once. So a stream that is dropped, and not left
+to the collector, is closed and traced by the end of the statement that dropped it.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from lee_llm_router._util.log import logger
 from lee_llm_router._util.threads import start_in_thread
 
 _EXIT_SECONDS = 5.0
-"""The longest time that the end of the program waits for a thread that is at work here."""
+"""The longest time that the end of the program waits for a thread at work here."""
 
 
 class _PutOff:
-    """What was put off, and the thread that a collection has interrupted."""
+    """Deferred work, and the thread that a collection has interrupted."""
 
     def __init__(self) -> None:
         self.interrupted: int | None = None
         """The identity of the thread in which a collection runs."""
         self._late: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._working = threading.Lock()
-        """Held while something of `_late` runs, so that one comes after the other."""
+        """Held while an item of `_late` runs, so that they run one after the other."""
 
     def note_collection(self, phase: Literal["start", "stop"], _: dict[str, int]) -> None:
-        """Note that a collection starts or stops in this thread."""
+        """Record that a collection starts or stops in this thread."""
         self.interrupted = get_ident() if phase == "start" else None
 
     def add(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Have ``function(*args)`` called in another thread."""
+        """Have another thread call ``function(*args)``."""
         self._late.append((function, args))
-        with suppress(RuntimeError):  # no thread can be started: the next one takes it along, or the program's end
+        with suppress(RuntimeError):  # no thread can start: the next one does this too, or the end of the program
             start_new_thread(self._start, ())
 
     def work(self, timeout: float = -1) -> None:
-        """Do what was put off, unless another thread is at it for longer than `timeout` seconds."""
+        """Do deferred work, unless another thread is busy with it for longer than `timeout` seconds."""
         if not self._working.acquire(timeout=timeout):
             return
         try:
@@ -71,13 +71,13 @@ class _PutOff:
             self._working.release()
 
     def forget(self) -> None:
-        """Leave to the parent what is the parent's, in a forked child."""
+        """In a forked child, leave the parent what is the parent's."""
         self._late.clear()
         self._working = threading.Lock()
 
     def _start(self) -> None:
         try:
-            start_in_thread(self.work)  # `threading` would list a bare thread that logs as a dummy, for ever
+            start_in_thread(self.work)  # `threading` would list a bare thread that logs as a dummy, forever
         except BlockingIOError:
             self.work()
 

@@ -1,4 +1,4 @@
-"""What words of other libraries are called here: for those who write from habit, or move a configuration."""
+"""Maps words of other libraries to ours: for people who write from habit, or migrate a configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from lee_llm_router._util.late_pattern import late_pattern
 
 _HERE: dict[str, str] = {
-    # "name here|where it stands|note": the words of litellm, the OpenAI SDK, LangChain, pydantic-ai and their like
+    # "name here|where it belongs|note": the words of litellm, the OpenAI SDK, LangChain, pydantic-ai and others
     "fallback_providers|a role|": "fallbacks fallback fallback_models fallback_model model_fallbacks"
     " context_window_fallbacks content_policy_fallbacks default_fallbacks backup backups alternatives",
     "retry: {attempts: ...}|a role|the first one counted": "max_retries num_retries retries retry_count"
@@ -87,15 +87,15 @@ _VENDORS = ("openai_", "azure_", "anthropic_", "litellm_", "llm_", "default_")
 
 
 def peer_hint(word: object, known: Collection[str] = (), place: str = "") -> str:
-    """Return `` (here: ...)`` with what `word`, a word of other libraries, is called here; empty if it is no such word.
+    """Return `` (here: ...)`` with our name for `word`, a word of other libraries; empty if it is no such word.
 
-    A word in camel case, with hyphens or with a vendor's name before it counts as its plain form.
+    Words in camel case, with hyphens or with a vendor's name in front count as their plain form.
 
     Args:
         word: What was written.
-        known: The names that may stand where it was written; one of these is shown without its place.
-        place: Where it was written (``provider``, ``role``, ``call``). What could stand there, and is not among
-            `known`, does not exist for this kind of it (a provider that takes no key), and is not shown.
+        known: The names allowed where it was written; they are shown without their place.
+        place: Where it was written (``provider``, ``role``, ``call``). A name that belongs there but is not in `known`
+            does not exist for this kind of it (a provider without a key), and is not shown.
     """
     if not isinstance(word, str) or len(word) > 64:
         return ""

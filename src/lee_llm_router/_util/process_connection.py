@@ -1,10 +1,10 @@
-"""A connection to a file of SQLite that belongs to the process that opened it, and how such a file is made.
+"""A connection to an SQLite file that belongs to the process that opened it, and the creation of such a file.
 
 How this works
 --------------
-SQLite's locks are the process's, and a copy of a connection in a forked child believes that it holds them; even closing
-it there does harm. So every connection is closed before a fork, its lock is held until the fork is over, and whoever
-needs it opens it again, in the parent and in the child.
+SQLite's locks belong to the process, but a copy of a connection in a forked child assumes that it holds them; even
+closing it there does harm. So every connection is closed before a fork, its lock is held until the fork is over, and
+parent and child reopen it on demand.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from lee_llm_router._util.fork_lock import ForkLock
 
 _FORK_SECONDS = 5.0
-"""The longest that a fork waits for work with a connection to end."""
+"""The longest time that a fork waits for work with a connection to end."""
 
 
 class ProcessConnection:
-    """One connection of this process, while it is open. Use it, `close` too, while holding `lock`.
+    """A connection of this process, while it is open. Hold `lock` while using it, `close` included.
 
     Args:
         reentrant: Whether a signal handler may use it while its thread does.
@@ -31,9 +31,9 @@ class ProcessConnection:
     def __init__(self, *, reentrant: bool = False) -> None:
         self.lock = ForkLock(reentrant=reentrant, in_child=self._abandon)
         self.db: sqlite3.Connection | None = None
-        """The connection; None while it is not open."""
+        """The connection; None while it is closed."""
         self.users = 0
-        """How many pieces of work are under way with it, where that is counted: else a fork need not ask."""
+        """How many operations currently use it, if counted: otherwise a fork need not check."""
         self._place: tuple[int, int] | None = None
         _connections.add(self)
 
@@ -42,12 +42,12 @@ class ProcessConnection:
             self.close()
 
     def opened(self, made: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-        """Take `made`, a new connection to the file at `path`, and return it."""
+        """Adopt `made`, a new connection to the file at `path`, and return it."""
         self.db, self._place = made, _place_of(path)
         return made
 
     def has_moved(self, path: Path) -> bool:
-        """Return whether the file that is open is no longer the one at `path`."""
+        """Return whether the open file is no longer the one at `path`."""
         return self.db is not None and self._place != _place_of(path)
 
     def close(self) -> None:
@@ -58,14 +58,14 @@ class ProcessConnection:
                 found.close()
 
     def _abandon(self) -> None:
-        """Forget the connection in a forked child, without closing it: it is the parent's."""
+        """In a forked child, forget the connection without closing it: it is the parent's."""
         if self.db is not None:
             _of_parents.append(self.db)
         self.db, self.users = None, 0
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
+    """Create an empty file that only its owner can read, unless there is one; SQLite's other files get its mode."""
     if not path.exists():
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -81,7 +81,7 @@ def _place_of(path: Path) -> tuple[int, int] | None:
 
 _connections: weakref.WeakSet[ProcessConnection] = weakref.WeakSet()
 _of_parents: list[sqlite3.Connection] = []
-"""Connections that were open during a fork all the same; here they are never closed."""
+"""Connections that were open during a fork all the same; they are never closed here."""
 _held: list[ProcessConnection] = []
 
 
@@ -89,7 +89,7 @@ def _before_fork() -> None:
     for one in list(_connections):
         if one.lock.inner.acquire(timeout=_FORK_SECONDS):
             _held.append(one)
-            if not one.users:  # else a signal handler forks in the middle of this thread's own work
+            if not one.users:  # otherwise a signal handler forks in the middle of this thread's own work
                 one.close()
 
 

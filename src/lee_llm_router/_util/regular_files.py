@@ -11,16 +11,16 @@ from pathlib import Path
 def read_regular_file(path: Path, limit: int, *, follow: bool = True) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
-    Opening a FIFO waits for a writer, and a device may never end. So the kind of file is checked after an open that
-    cannot wait.
+    Opening a FIFO waits for a writer, and a device may never end. So the file is opened without waiting, and then its
+    kind is checked.
 
     Args:
         path: The file.
-        limit: The most bytes it may have.
-        follow: Whether a link is followed.
+        limit: The largest allowed size in bytes.
+        follow: Whether to follow links.
 
     Raises:
-        OSError: it cannot be read, is no regular file (EINVAL), or is larger (EFBIG).
+        OSError: it cannot be read, is not a regular file (EINVAL), or is larger (EFBIG).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:

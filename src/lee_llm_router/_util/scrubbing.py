@@ -9,14 +9,14 @@ from typing import Any
 from lee_llm_router._util.late_pattern import late_pattern
 
 MAX_TEXT = 500
-"""The most characters of outside text kept in an error or a trace."""
+"""Most characters of outside text kept in an error or a trace."""
 
 MASK = "***"
 
 SHORTEST_SECRET = 4
-"""Characters that a secret has at least; shorter ones stand in ordinary text too."""
+"""Shortest secret in characters; ordinary text contains shorter ones too."""
 
-# The shapes of vendors' keys, for keys that are in no setting: "sk-...", "Bearer ...", "key=..." in a URL.
+# The shapes of vendors' keys, for keys outside the settings: "sk-...", "Bearer ...", "key=..." in a URL.
 _KEY_SHAPES = late_pattern(
     r"\b(?:sk|rk|pk|gsk|xai|hf|ghp|AIza)[-_][A-Za-z0-9_\-]{16,}|\bAIza[A-Za-z0-9_\-]{30,}"
     r"|(?<=Bearer )[^\s\"',;]+|(?<=[?&]key=)[^\s&\"']+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",
@@ -25,7 +25,7 @@ _KEY_SHAPES = late_pattern(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` with each of `secrets`, and whatever looks like a key, replaced by ``***``."""
+    """Return `text` with ``***`` replacing each of `secrets`, and whatever looks like a key."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, MASK)
@@ -38,7 +38,7 @@ _SENSITIVE_HEADER = late_pattern(
 
 
 def is_sensitive_header(name: str) -> bool:
-    """Whether the HTTP header `name` commonly carries a key: Authorization, X-Api-Key, Cookie and the like."""
+    """Whether the HTTP header `name` commonly carries a key: Authorization, X-Api-Key, Cookie and so on."""
     return _SENSITIVE_HEADER.search(name) is not None
 
 
@@ -48,14 +48,14 @@ _SENSITIVE_PARAMETER = late_pattern(
 
 
 def is_sensitive_parameter(name: str) -> bool:
-    """Whether the query parameter `name` commonly carries a key: key, api-key, access_token, sig, code and the like."""
+    """Whether the query parameter `name` commonly carries a key: key, api-key, access_token, sig, code and so on."""
     return _SENSITIVE_PARAMETER.search(name) is not None
 
 
 def secrets_in(value: object, name: str = "") -> Iterator[str]:
     """Yield the texts in `value`, a mapping or a list, that are named or shaped like keys; `name` is its own name.
 
-    Of a text of several words ("Bearer abc") also the words after the first.
+    For a text of several words ("Bearer abc") also yield the words after the first.
     """
     if isinstance(value, str):
         if is_sensitive_header(name) or looks_like_key(value[:_CUT_SPARE]):
@@ -70,7 +70,7 @@ def secrets_in(value: object, name: str = "") -> Iterator[str]:
 
 
 def masked_headers(headers: Any) -> Any:
-    """Return `headers` as they may be shown: those that carry a key masked. What is no mapping is returned as it is."""
+    """Return `headers` with those masked that carry a key. Anything that is not a mapping is returned unchanged."""
     if not isinstance(headers, Mapping):
         return headers
     return {name: MASK if is_sensitive_header(str(name)) else value for name, value in headers.items()}
@@ -80,7 +80,7 @@ _RANDOM = late_pattern(r"(?=(?:.*?[0-9]){3})(?=.*[a-z])[A-Za-z0-9]{20,}")
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether `text` has the shape of a vendor's key or is one long random word."""
+    """Whether `text` has the shape of a vendor's key, or is one long random word."""
     return _KEY_SHAPES.search(text) is not None or _RANDOM.fullmatch(text) is not None
 
 
@@ -93,9 +93,9 @@ def bounded(text: str, limit: int = MAX_TEXT) -> str:
 
 
 def quoted(text: str, secrets: Iterable[str] = (), limit: int = MAX_TEXT) -> str:
-    """Return `text` from outside ready to be shown: cut, without keys, on one line, printable.
+    """Return `text` from outside ready to be shown: shortened, without keys, on one line, printable.
 
-    It is cut before it is searched for keys, since it may be of any length; no part of a key is left at the cut.
+    It is cut before it is searched for keys, since it may have any length; no part of a key remains at the cut.
     """
     return bounded(_cut_and_scrubbed(text, tuple(secrets), limit * 4), limit)
 
@@ -106,20 +106,20 @@ def _cut_and_scrubbed(text: str, secrets: tuple[str, ...], limit: int) -> str:
     if len(text) <= window:
         return scrub(text, secrets)
     cut = text[:window]
-    # What stands at the cut may be the beginning of a key: of a known one, or of a word that looks like one.
+    # The end at the cut may be the beginning of a key: of a known one, or of a word that looks like one.
     beginnings = (_beginning_at_end(cut, secret) for secret in secrets if len(secret) >= SHORTEST_SECRET)
     clean = scrub(cut[: window - max(beginnings, default=0)], secrets)
     return clean[: max(*map(clean.rfind, " \t\r\n"), len(clean) - _CUT_WORD, 0)] + "…"
 
 
 def _beginning_at_end(text: str, secret: str) -> int:
-    """Return how many of the last characters of `text` are the beginning of `secret`, the whole left out."""
+    """Return how many of the last characters of `text` are the beginning of `secret`, but not all of it."""
     longest = min(len(secret) - 1, len(text))
     return next((length for length in range(longest, 0, -1) if text.endswith(secret[:length])), 0)
 
 
 def text_of_exception(error: BaseException) -> str:
-    """Return the type and the text of `error`, also of one whose text cannot be made."""
+    """Return the type and the text of `error`; works even if making the text fails."""
     name = type(error).__name__
     try:
         text = str(error)
@@ -129,10 +129,10 @@ def text_of_exception(error: BaseException) -> str:
 
 
 def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
-    """Remove `secrets` from `error`, from the exceptions it was raised from and from those in its group, in place.
+    """Remove `secrets` in place: from `error`, from the exceptions it was raised from, and from those in its group.
 
     An exception in that chain that still shows a secret (its text may be computed) is dropped from the chain, together
-    with those behind it. Long texts are cut.
+    with those after it. Long texts are cut.
 
     Returns:
         Whether `error` itself no longer shows a secret.
@@ -141,7 +141,7 @@ def scrub_exception(error: BaseException, secrets: Iterable[str]) -> bool:
 
 
 class _Scrubber:
-    """Cleans one exception with all that it refers to."""
+    """Cleans one exception and all that it refers to."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
@@ -200,9 +200,9 @@ class _Scrubber:
 _SHOWN_ATTRIBUTES = ("strerror", "filename", "filename2", "msg", "text")
 """What a traceback or `str` shows of built-in exceptions besides their arguments."""
 _CUT_SPARE = 8192
-"""Characters looked at beyond those that are kept: longer than any key."""
+"""Characters to look at beyond the kept ones: longer than any key."""
 _CUT_WORD = 1024
-"""Characters left out at a cut where no word ends."""
+"""Characters to leave out at a cut where no word ends."""
 _MAX_KEPT = 10_000
-"""The most characters of a text kept in an exception of somebody else's."""
+"""Longest text kept in a third-party exception, in characters."""
 _MAX_NESTING = 5

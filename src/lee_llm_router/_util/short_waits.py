@@ -1,10 +1,10 @@
-"""Waits in pieces of a second, so that Ctrl-C ends them soon, whenever it comes.
+"""Waits in pieces of a second, so that Ctrl-C always ends them soon.
 
 Python notes a signal and handles it between two steps of the program; a system call that the signal interrupts returns
-at once for that. But a signal that comes in the last moment before the system call, or that the system gives to another
-thread, interrupts nothing: it is handled when the call returns by itself, which may be after a minute. Of 9,000 calls
-that were interrupted right after their request was sent, two were so. No C code of Python can tell, and no call of it
-that waits is free of this. So nothing here waits longer than `LONGEST` at once.
+at once. But a signal that comes just before the system call, or that the system delivers to another thread, interrupts
+nothing. It is handled when the call returns by itself, which may take a minute. This happened to two of 9,000 calls
+that were interrupted right after sending their request. Python's C code cannot detect it, and all of its blocking calls
+are affected. So nothing here waits longer than `LONGEST` at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LONGEST = 1.0
-"""Seconds to wait at once."""
+"""Longest single wait, in seconds."""
 
 
 def sleep(seconds: float) -> None:
@@ -29,7 +29,7 @@ def sleep(seconds: float) -> None:
 
 
 def outcome(future: Future[T], timeout: float | None = None) -> T:
-    """Return the result of `future`, or raise what broke; wait for it as `Future.result` does.
+    """Return the result of `future`, or raise its error; wait for it like `Future.result`.
 
     Raises:
         TimeoutError: it is not done within `timeout` seconds.
@@ -40,7 +40,7 @@ def outcome(future: Future[T], timeout: float | None = None) -> T:
         try:
             return future.result(min(left, LONGEST))
         except TimeoutError:
-            # The future may be done meanwhile, also by an error of this kind.
+            # The future may be done meanwhile, possibly with an error of this kind.
             if left <= LONGEST and until is not None and not future.done():
                 raise
     return future.result()

@@ -1,4 +1,4 @@
-"""Tells what this machine has run out of, by the number of a system error: such a failure is nobody else's fault."""
+"""Tells from the number of a system error what this machine has run out of: such a failure is nobody else's fault."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LACKING = {
 
 
 def lacking(error: BaseException | None) -> str | None:
-    """Return what this machine has run out of, as words that follow "out of"; None if `error` says nothing of that.
+    """Return what this machine has run out of, as words after "out of"; None if `error` does not say.
 
-    An error that was raised from such a one counts too.
+    An error that was raised from such an error counts too.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

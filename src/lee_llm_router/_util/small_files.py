@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class UnfitFileError(OSError):
-    """What lies there is not a plain file of a sensible size. Its `strerror` says what it is instead."""
+    """The path does not lead to a plain file of a sensible size. `strerror` says what it is instead."""
 
     def __init__(self, what: str) -> None:
         super().__init__(0, what)
@@ -19,7 +19,7 @@ def read_small_file(path: str | Path, limit: int) -> tuple[bytes, os.stat_result
 
     Raises:
         OSError: there is none, it cannot be read, or it is an `UnfitFileError`.
-        ValueError: this can be no path.
+        ValueError: the path is invalid.
     """
     data, info = read_head(path, limit + 1)
     if len(data) > limit:
@@ -34,7 +34,7 @@ def read_head(path: str | Path, limit: int) -> tuple[bytes, os.stat_result]:
 
     Raises:
         OSError: there is none, it cannot be read, or it is an `UnfitFileError`.
-        ValueError: this can be no path.
+        ValueError: the path is invalid.
     """
     # Without blocking: opening a FIFO would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 MAX_WORD = 64
-"""Characters of the longest word that is compared."""
+"""Longest word to compare, in characters."""
 
 
 class Suggester:
     """Finds the known word closest to a wrong one, within a budget of comparisons.
 
-    A comparison takes some 30 microseconds: without a budget, a thousand wrong names among a thousand known ones would
+    A comparison takes about 30 microseconds: without a budget, a thousand wrong names among a thousand known ones would
     take half a minute.
     """
 
@@ -21,7 +21,7 @@ class Suggester:
         self._left = comparisons
 
     def closest(self, word: object, known: Collection[str]) -> str | None:
-        """Return the word of `known` closest to `word`, whatever its case; None if none is close."""
+        """Return the word of `known` closest to `word`, ignoring case; None if none is close."""
         from difflib import get_close_matches  # noqa: PLC0415 - only mistakes need it
 
         if not isinstance(word, str) or not 0 < len(word) <= MAX_WORD or self._left < len(known):
@@ -42,7 +42,7 @@ _shared: ContextVar[Suggester | None] = ContextVar("shared_suggester", default=N
 
 @contextmanager
 def sharing_suggester(suggester: Suggester) -> Iterator[None]:
-    """Let `current_suggester` return `suggester` within, so that its budget is for all that is checked there."""
+    """Let `current_suggester` return `suggester` inside, so that everything checked there shares its budget."""
     token = _shared.set(suggester)
     try:
         yield
@@ -51,5 +51,5 @@ def sharing_suggester(suggester: Suggester) -> Iterator[None]:
 
 
 def current_suggester() -> Suggester:
-    """Return the shared suggester; a new one where none is shared."""
+    """Return the shared suggester; a new one if none is shared."""
     return _shared.get() or Suggester()

@@ -1,9 +1,9 @@
-"""Regular expressions over text that others wrote: no text makes a search take for ever.
+"""Regular expressions over text that others wrote: no text makes a search take forever.
 
-How this works. Python's `re` may take a time that doubles with each letter, and holds up every thread meanwhile. So a
-pattern is given to an engine whose time grows with the text alone (Rust's, which comes with pydantic). That engine has
-no look-around and no backreferences; a pattern with those, or with syntax that means something else there, goes to the
-`regex` library (the extra ``lee-llm-router[schema]``), which ends a search after a time and lets other threads run.
+How this works. Python's `re` may take time that doubles with each letter, and blocks every thread meanwhile. So
+patterns go to an engine with linear time (Rust's, which comes with pydantic). That engine has no look-around and no
+backreferences. Patterns with those, or with syntax that means something else there, go to the `regex` library (the
+extra ``lee-llm-router[schema]``), which ends a search after a time limit and lets other threads run.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from lee_llm_router._util.late_pattern import late_pattern
 from lee_llm_router._util.work_limit import WorkLimit, WorkLimitError
 
 MAX_PATTERN = 10_000
-"""The most characters of a pattern."""
+"""Longest pattern in characters."""
 _CHARACTERS_A_STEP = 500
 
 _OTHERWISE_IN_RUST = late_pattern(r"\\[<>zuUxbB]|\[\[|&&|--|~~|\[\^?\[|\(\?<(?![=!])")
-"""Syntax that is none in Python, or means something else in Rust: word borders, classes within classes, ..."""
+"""Syntax that Python does not have, or that means something else in Rust: word borders, classes within classes, ..."""
 _POSSESSIVE = late_pattern(r"[+*?}]\+")
 _SAME_IN_RUST = late_pattern(r"\\[bB](?!\{)|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}")
 
 
 class PatternError(ValueError):
-    """It is no pattern, or needs a library that is not installed; the text says which."""
+    """The text is not a pattern, or needs a library that is not installed; the message says which."""
 
 
 class TextPattern:
-    """One pattern. Make it by `compile_pattern`."""
+    """One pattern, made by `compile_pattern`."""
 
     def __init__(self, linear: SchemaValidator | None, timed: Any) -> None:
         self._linear = linear
@@ -43,7 +43,7 @@ class TextPattern:
         """Return whether the pattern matches anywhere in `text`.
 
         Raises:
-            WorkLimitError: to find out takes longer than `limit` allows.
+            WorkLimitError: finding out takes longer than `limit` allows.
         """
         limit.spend(1 + len(text) // _CHARACTERS_A_STEP)
         if self._linear is not None:
@@ -55,19 +55,19 @@ class TextPattern:
 
 
 class TextMask:
-    """Puts a mask in place of what a pattern matches. Make it by `compile_mask`."""
+    """Replaces what a pattern matches by a mask. Made by `compile_mask`."""
 
     def __init__(self, pattern: TextPattern, timed: Any) -> None:
         self._pattern = pattern
         self._timed = timed
 
     def masked(self, text: str, mask: str, limit: WorkLimit) -> str:
-        """Return `text` with `mask` in place of each match.
+        """Return `text` with `mask` replacing each match.
 
-        A text without a match costs a time that grows with its length alone, where the pattern is a plain one.
+        With a plain pattern, a text without a match takes linear time.
 
         Raises:
-            WorkLimitError: to find out takes longer than `limit` allows.
+            WorkLimitError: finding out takes longer than `limit` allows.
         """
         if not self._pattern.is_in(text, limit):
             return text
@@ -82,10 +82,11 @@ class TextMask:
 
 @lru_cache(maxsize=512)
 def compile_mask(pattern: str) -> TextMask:
-    """Return `pattern`, in the syntax of Python's `re`, ready to mask what it matches.
+    """Compile `pattern`, in the syntax of Python's `re`, for masking what it matches.
 
     Raises:
-        PatternError: as `compile_pattern`; or it matches the empty text, or the library is missing that finds places.
+        PatternError: as `compile_pattern`; or it matches the empty text, or the library that finds positions is
+            missing.
     """
     searched = compile_pattern(pattern)
     if re.search(pattern, "") is not None:
@@ -95,10 +96,10 @@ def compile_mask(pattern: str) -> TextMask:
 
 @lru_cache(maxsize=512)
 def compile_pattern(pattern: str) -> TextPattern:
-    """Return `pattern`, in the syntax of Python's `re`, ready to search by.
+    """Compile `pattern`, in the syntax of Python's `re`, for searching.
 
     Raises:
-        PatternError: it is none, or no engine that bounds a search takes it.
+        PatternError: it is invalid, or no engine with bounded time supports it.
     """
     if len(pattern) > MAX_PATTERN:
         raise PatternError(f"longer than {MAX_PATTERN} characters")
@@ -122,8 +123,8 @@ def _means_the_same_in_rust(pattern: str) -> bool:
 
 
 def _in_rust(pattern: str) -> str:
-    """Return `pattern` with the ends of a text as Rust writes them."""
-    # A `$` of Python's also matches before a line's end that ends the text.
+    """Return `pattern` with Rust's syntax for the ends of a text."""
+    # Python's `$` also matches before a newline at the end of the text.
     return re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", _end_in_rust, pattern, flags=re.DOTALL)
 
 
@@ -146,7 +147,7 @@ def _timed_pattern(
 
 
 def _encodable(text: str) -> str:
-    """Return `text` with stand-ins for half surrogates, which only Python's strings can hold."""
+    """Return `text` with stand-ins for half surrogates, which only Python strings can contain."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
 """Calls in threads that can be abandoned.
 
-An executor will not do: the interpreter and `asyncio.run` wait for its threads before they end, so that one hanging
-call would keep the whole program from ending. These are daemon threads, one for each call.
+An executor does not work for this: the interpreter and `asyncio.run` wait for its threads before they end, so one
+hanging call would keep the whole program from ending. These are daemon threads, one for each call.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
     """Start `function(*args)` in a daemon thread, in a copy of the caller's context; return the future of its result.
 
     Raises:
-        BlockingIOError: no thread can be started.
+        BlockingIOError: no thread can start.
     """
     future: Future[T] = Future()
     context = copy_context()
@@ -48,7 +48,7 @@ def start_in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
 def call_in_thread(
     function: Callable[..., T], *args: Any, timeout: float, late: Callable[[T], object] | None = None
 ) -> T:
-    """Call `function(*args)` in a thread, and return its result. After `timeout` seconds the thread is abandoned.
+    """Call `function(*args)` in a thread, and return its result. Abandon the thread after `timeout` seconds.
 
     Args:
         function: The function to call.
@@ -81,7 +81,7 @@ async def call_in_thread_async(function: Callable[..., T], *args: Any) -> T:
 
 
 def awaitable(future: Future[T]) -> asyncio.Future[T]:
-    """Return an asyncio future that ends as `future` does. Cancelling it does not cancel `future`."""
+    """Return an asyncio future that completes when `future` does. Cancelling it does not cancel `future`."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[T] = loop.create_future()
 

@@ -1,8 +1,8 @@
-"""Runs a generator that decides, by a function that performs: the one loop of that kind, for threads and for asyncio.
+"""Runs a generator that decides, with a function that performs: the only loop of that kind, for threads and asyncio.
 
-A generator yields steps. Each is performed, and what came of it is sent back in, or what broke is thrown in; what the
-generator returns is the result. So the decisions of a call, of an exchange or of a script stand once, and run in a
-thread as well as on an event loop.
+A generator yields steps. Each step is performed, and its result is sent back in, or its error thrown in; the
+generator's return value is the result. So the decisions of a call, an exchange or a script are written once, and run in
+a thread as well as on an event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ResultT = TypeVar("ResultT")
 
 
 def run_steps(steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], Any]) -> ResultT:
-    """Run `steps` in the calling thread, each by ``perform(step)``; return their result."""
+    """Run `steps` in the calling thread, each with ``perform(step)``; return their result."""
     try:
         step = next(steps)
         while True:
@@ -33,7 +33,7 @@ def run_steps(steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], 
 async def run_steps_async(
     steps: Generator[StepT, Any, ResultT], perform: Callable[[StepT], Awaitable[Any] | None]
 ) -> ResultT:
-    """Run `steps` on the running event loop, each by ``await perform(step)``; return their result.
+    """Run `steps` on the running event loop, each with ``await perform(step)``; return their result.
 
     `perform` returns None for a step that is done at once and has no result.
     """

@@ -1,4 +1,4 @@
-"""A bound on work over text that others wrote, in steps and in seconds."""
+"""Limits work over text that others wrote, in steps and in seconds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from math import inf
 
 QUICK_STEPS = 2_000
 QUICK_SECONDS = 0.02
-"""What may be done at once, on an event loop too."""
+"""Seconds of work that may be done at once, even on an event loop."""
 MOST_STEPS = 500_000
 MOST_SECONDS = 2.0
-"""What may be done with one answer at all; whichever is over first."""
+"""Seconds and steps of work for one answer; the first to run out ends it."""
 
 _STEPS_BETWEEN_LOOKS = 256
 
@@ -20,12 +20,12 @@ class WorkLimitError(Exception):
 
 
 class WorkLimit:
-    """Counts steps, each about as long as a few Python calls; also ends at a moment of `time.monotonic`.
+    """Counts steps, each about as long as a few Python calls; also ends at a time of `time.monotonic`.
 
     Args:
-        steps: How many there may be.
-        until: The moment; none by default.
-        longest: Seconds that work may take which cannot be counted in steps, each time.
+        steps: Most steps.
+        until: The time; none by default.
+        longest: Seconds for each piece of work that cannot be counted in steps.
     """
 
     __slots__ = ("_left", "_longest", "_look_at", "_until")
@@ -40,7 +40,7 @@ class WorkLimit:
         """Count `steps`.
 
         Raises:
-            WorkLimitError: there have been too many, or the time is over.
+            WorkLimitError: there have been too many, or time has run out.
         """
         self._left -= steps
         if self._left < 0:
@@ -63,10 +63,10 @@ class WorkLimit:
 
 
 def quick_limit() -> WorkLimit:
-    """Return the limit of what may be done at once."""
+    """Return the limit for work done at once."""
     return WorkLimit(QUICK_STEPS, longest=QUICK_SECONDS)
 
 
 def limit_of(seconds: float) -> WorkLimit:
-    """Return the limit of what is done with one answer, which has `seconds` left."""
+    """Return the limit for work on one answer, which has `seconds` left."""
     return WorkLimit(MOST_STEPS, time.monotonic() + min(seconds, MOST_SECONDS))
